@@ -1,0 +1,272 @@
+"""The composition root: opens a project, connects the parts, and serves the page.
+
+The only module that knows all the others.
+"""
+
+import errno
+import json
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+
+from annotator import __version__
+from annotator.autocomplete import Autocomplete
+from annotator.carried_tags import CarriedTags
+from annotator.config import IngestConfig, ServerConfig
+from annotator.correction_log import CorrectionLog
+from annotator.datasets.vocabulary import everyday_words
+from annotator.errors import ConfigError, RetrievalError
+from annotator.feature_store import FeatureStore
+from annotator.ingest import Ingest
+from annotator.metadata_index import MetadataIndex
+from annotator.models.backbone import Backbone, load_backbone
+from annotator.models.cold_start import ColdStartTagger
+from annotator.operations import OPERATIONS, answer
+from annotator.pictures import Pictures
+from annotator.project import Project, write_atomically
+from annotator.routes import LOCAL_USER, build_router, refuse_malformed
+from annotator.security import RequestGuard
+from annotator.session import AnnotatingSession
+from annotator.store import Store
+from annotator.suggest import Suggester, Words
+from annotator.visual_index import VisualIndex, VisualIndexSettings
+
+logger = logging.getLogger(__name__)
+
+
+class OpenProject:
+    """A project with everything that works on it.
+
+    Args:
+        project: The folder.
+        ingest_config: Threads and sizes.
+
+    Raises:
+        ProjectError: The database is damaged or in use.
+        FeatureMismatchError: The stored features do not fit.
+        BackboneError: The project's backbone cannot be loaded.
+    """
+
+    def __init__(self, project: Project, ingest_config: IngestConfig | None = None) -> None:
+        self.project = project
+        self.ingest_config = ingest_config or IngestConfig()
+        self.store = Store(project.database_path)
+        try:
+            self._connect()
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _connect(self) -> None:
+        name = self.project.settings.backbone
+        self.backbone: Backbone = load_backbone(name, num_threads=1)
+        label = f"{name}-{self.backbone.version}"
+        self.features = FeatureStore(
+            self.project.features_path,
+            label,
+            self.backbone.feature_size,
+            self.store.feature_rows(label),
+        )
+        tagger = ColdStartTagger(self.backbone)
+        autocomplete = Autocomplete([*everyday_words(), *tagger.allowed_words()])
+        self.looks = self._visual_index(label)
+        tagged_looks = VisualIndex(self.backbone.feature_size, VisualIndexSettings(), self.features.vectors, tag=label)
+        tagged_words = MetadataIndex()
+        carried = CarriedTags(self.features, tagged_looks, tagged_words, autocomplete)
+        self.log = CorrectionLog(self.store)
+        carried.load(
+            {i: Words(tuple(own), tuple(path)) for i, own, path in self.store.metadata_words()},
+            dict(self.log.saved()),
+        )
+        suggester = Suggester(tagger, self.features, tagged_looks, tagged_words, carried.tags_of, autocomplete)
+        self.ingest = Ingest(
+            self.project,
+            self.store,
+            self.features,
+            lambda: load_backbone(name, num_threads=self.ingest_config.num_network_threads),
+            label,
+            self.ingest_config,
+            lambda images, paths: self.session.add_images(images, paths),
+        )
+        self.session = AnnotatingSession(
+            self.project,
+            self.store,
+            self.log,
+            self.features,
+            self.looks,
+            carried,
+            suggester,
+            autocomplete,
+            lambda: self.ingest.progress,
+        )
+        self.pictures = Pictures(self.project, self.store)
+
+    def _visual_index(self, label: str) -> VisualIndex:
+        """Read the index of all photos, or build it from the features where the file is missing or does not fit."""
+        settings, size = VisualIndexSettings(), self.backbone.feature_size
+        ids = self.features.image_ids()
+        path = self.project.indexes_path / f"{label}.faiss"
+        if path.exists():
+            try:
+                index = VisualIndex.load(path, size, settings, self.features.vectors, tag=label)
+            except RetrievalError as error:
+                logger.warning("The index of looks is built anew: %s", error)
+            else:
+                known = set(index.image_ids().tolist())
+                index.remove(sorted(known.difference(ids)))
+                missing = sorted(set(ids).difference(known))
+                if missing:
+                    index.add(missing, self.features.vectors(missing))
+                return index
+        index = VisualIndex(size, settings, self.features.vectors, tag=label)
+        if len(ids) > settings.exact_below:
+            index.rebuild(ids)
+        elif ids:
+            index.add(ids, self.features.vectors(ids))
+        return index
+
+    def close(self) -> None:
+        """Keep what was expensive to build, and let other processes open the project."""
+        self.ingest.stop()
+        if self.looks.kind != "exact":
+            self.project.indexes_path.mkdir(exist_ok=True)
+            self.looks.save(
+                self.project.indexes_path / f"{self.project.settings.backbone}-{self.backbone.version}.faiss"
+            )
+        self.store.close()
+
+
+def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
+    """Build the server's app: REST routes, pictures, and the page that Gradio mounts at the root."""
+    import gradio as gr
+
+    from annotator.ui.page import ASSETS_PATH, build_page, page_head
+
+    app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
+    app.include_router(build_router(opened.session, opened.pictures, ASSETS_PATH))
+    app.add_exception_handler(RequestValidationError, refuse_malformed)
+
+    def operation(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        return lambda payload: answer(opened.session, LOCAL_USER, name, payload)
+
+    page = build_page(
+        {name: operation(name) for name in OPERATIONS}, title=f"{opened.project.settings.name} - annotator"
+    )
+    app = gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        show_error=False,
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        max_file_size=config.max_body_bytes,
+        theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        head=page_head(),
+    )
+    hosts = [config.host, *config.allowed_hosts]
+    app.add_middleware(RequestGuard, hosts=hosts, max_body_bytes=config.max_body_bytes)
+    return app
+
+
+def serve(
+    project: Project,
+    photos: Sequence[Path] | None,
+    config: ServerConfig,
+    ingest_config: IngestConfig,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve a project until the process is told to end, ingesting new photos in the background.
+
+    Args:
+        project: The folder.
+        photos: Folders to look through for new photos; None takes those the project knows.
+        config: Where to listen.
+        ingest_config: Threads and sizes.
+        on_ready: Called with the page's address once it answers.
+
+    Raises:
+        ConfigError: The port is taken.
+        ProjectError: The project cannot be opened.
+    """
+    listener = _listen(config)
+    opened = OpenProject(project, ingest_config)
+    try:
+        app = build_app(opened, config)
+        host = f"[{config.host}]" if ":" in config.host else config.host
+        address = f"http://{host}:{listener.getsockname()[1]}"
+        server = _Server(
+            uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5),
+            on_started=lambda: _announce(project, address, on_ready),
+        )
+        folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]
+        worker = threading.Thread(target=_ingest, args=(opened, folders), name="ingest", daemon=True)
+        worker.start()
+        # Uvicorn ends in good order on these signals and then raises them again; by then they have done their work.
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signal_number, lambda number, frame: None)
+        try:
+            server.run(sockets=[listener])
+        finally:
+            opened.ingest.stop()
+            worker.join(timeout=60)
+            project.server_path.unlink(missing_ok=True)
+    finally:
+        opened.close()
+        listener.close()
+
+
+def _ingest(opened: OpenProject, photos: Sequence[Path]) -> None:
+    try:
+        opened.ingest.run(photos)
+    except Exception:
+        # The page shows the reason (IngestProgress.error); the server goes on with what there is.
+        logger.exception("The ingest stopped.")
+
+
+def _announce(project: Project, address: str, on_ready: Callable[[str], None]) -> None:
+    values = {"pid": os.getpid(), "address": address, "started": time.time()}
+    write_atomically(project.server_path, json.dumps(values).encode())
+    on_ready(address)
+
+
+def _listen(config: ServerConfig) -> socket.socket:
+    """Bind before anything is loaded, so that a taken port is told at once."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((config.host, config.port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"Port {config.port} on {config.host} is taken. Choose another with --port, or --port 0 for any."
+            ) from error
+        raise ConfigError(f"Cannot listen on {config.host} port {config.port}: {error.strerror}.") from error
+    return listener
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, telling when it answers."""
+
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._on_started()

@@ -1,0 +1,115 @@
+"""Completions for the add box: the project's own tags first, by the model's score, then everyday words.
+
+Knows nothing of images or stores; it is told which tags were saved.
+"""
+
+import threading
+from bisect import bisect_left, insort
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+from annotator.datasets.tags import tag_key
+
+MAX_COMPLETIONS = 8
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One tag that continues what was typed."""
+
+    tag: str
+    score: float | None
+    """The proposal's score, where the tag is proposed."""
+    source: str
+    """``model``, ``project`` or ``words``."""
+
+
+class Autocomplete:
+    """Completes tags; also decides which of several spellings a tag is kept under.
+
+    Args:
+        words: Everyday words, the most common first.
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._lock = threading.Lock()
+        self._word_rank = {tag_key(word): rank for rank, word in enumerate(dict.fromkeys(words))}
+        self._spelling: dict[str, str] = {}
+        self._count: dict[str, int] = {}
+        # Every start of a word inside a tag, so that "li" finds "traffic light": (start, tag's key), sorted.
+        self._starts: list[tuple[str, str]] = []
+        for key in self._word_rank:
+            self._starts.extend(_starts(key))
+        self._starts.sort()
+        for word in words:
+            self._spelling.setdefault(tag_key(word), word)
+
+    def count(self, tags: Collection[str], change: int) -> None:
+        """Note that an image gained (+1) or lost (-1) these tags."""
+        with self._lock:
+            for tag in tags:
+                key = tag_key(tag)
+                if key not in self._count:
+                    self._count[key] = 0
+                    self._spelling[key] = tag
+                    if key not in self._word_rank:
+                        for start in _starts(key):
+                            insort(self._starts, start)
+                self._count[key] = max(0, self._count[key] + change)
+
+    def spelling(self, tag: str) -> str:
+        """Return the spelling the project already uses for a tag, or the tag as it is."""
+        key = tag_key(tag)
+        return self._spelling.get(key, tag) if self._count.get(key) else tag
+
+    def knows(self, word: str) -> bool:
+        """Tell whether a word is an everyday word or a tag in use."""
+        key = tag_key(word)
+        return key in self._word_rank or bool(self._count.get(key))
+
+    def complete(self, text: str, scores: Mapping[str, float], exclude: Collection[str] = ()) -> list[Completion]:
+        """Return at most ``MAX_COMPLETIONS`` tags that the text could become, best first.
+
+        A tag that starts with the text goes before one where a later word does; within these, proposed tags
+        by score, then tags in use by frequency, then everyday words by how common they are.
+
+        Args:
+            text: What was typed so far; empty gives nothing.
+            scores: Tag -> score of the tags now proposed, by any spelling.
+            exclude: Tags already settled.
+        """
+        typed = tag_key(text)
+        if not typed:
+            return []
+        by_key = {tag_key(tag): (tag, score) for tag, score in scores.items()}
+        barred = {tag_key(tag) for tag in exclude}
+        with self._lock:
+            found = {key: key.startswith(typed) for key in by_key if any(s.startswith(typed) for s, _ in _starts(key))}
+            at = bisect_left(self._starts, (typed, ""))
+            while at < len(self._starts) and self._starts[at][0].startswith(typed):
+                key = self._starts[at][1]
+                found[key] = key.startswith(typed)
+                at += 1
+            keys = [key for key in found if key not in barred]
+            last = len(self._word_rank)
+            keys.sort(
+                key=lambda key: (
+                    key != typed,
+                    not found[key],
+                    -by_key[key][1] if key in by_key else 0.0,
+                    -self._count.get(key, 0),
+                    self._word_rank.get(key, last),
+                    key,
+                )
+            )
+            completions = []
+            for key in keys[:MAX_COMPLETIONS]:
+                source = "model" if key in by_key else "project" if self._count.get(key) else "words"
+                spelling = self._spelling.get(key) or by_key[key][0]
+                completions.append(Completion(spelling, by_key[key][1] if key in by_key else None, source))
+            return completions
+
+
+def _starts(key: str) -> list[tuple[str, str]]:
+    words = key.split(" ")
+    return [(" ".join(words[first:]), key) for first in range(len(words))]

@@ -1,0 +1,95 @@
+"""Which photos carry which tags, as evidence for other photos.
+
+Saved tags count; a photo that was never saved speaks through its own keywords. Knows nothing of the store: it is
+loaded once and then told of each change.
+"""
+
+import threading
+from collections.abc import Sequence
+
+from annotator.autocomplete import Autocomplete
+from annotator.feature_store import FeatureStore
+from annotator.metadata_index import MetadataIndex
+from annotator.suggest import Words
+from annotator.visual_index import VisualIndex
+
+
+class CarriedTags:
+    """Keeps the two indexes of tagged photos, and the counts for completions, in step with every save.
+
+    A photo that carries no tags is in neither index.
+
+    Args:
+        features: Features by image id.
+        tagged_looks: Visual index to keep.
+        tagged_words: Metadata index to keep.
+        autocomplete: Completions to keep.
+    """
+
+    def __init__(
+        self,
+        features: FeatureStore,
+        tagged_looks: VisualIndex,
+        tagged_words: MetadataIndex,
+        autocomplete: Autocomplete,
+    ) -> None:
+        self._features = features
+        self._looks = tagged_looks
+        self._word_index = tagged_words
+        self._autocomplete = autocomplete
+        self._own: dict[int, Words] = {}
+        self._saved: dict[int, tuple[str, ...]] = {}
+        self._lock = threading.Lock()
+
+    def tags_of(self, image_id: int) -> Sequence[str]:
+        """Return the tags a photo carries."""
+        if image_id in self._saved:
+            return self._saved[image_id]
+        own = self._own.get(image_id)
+        return own.keywords if own else ()
+
+    def saved_tags(self, image_id: int) -> tuple[str, ...]:
+        """Return the saved tags of a photo, most important first; none when it is not saved."""
+        return self._saved.get(image_id, ())
+
+    def load(self, words: dict[int, Words], saved: dict[int, tuple[str, ...]]) -> None:
+        """Fill from the store, at once."""
+        with self._lock:
+            self._own.update({i: w for i, w in words.items() if w.keywords or w.path_words})
+            self._saved.update(saved)
+            carriers = sorted({i for i, w in self._own.items() if w.keywords} | self._saved.keys())
+            with_features = [i for i in carriers if i in self._features]
+            if with_features:
+                self._looks.add(with_features, self._features.vectors(with_features))
+            self._word_index.set_many((i, self._keys(i)) for i in carriers)
+            for tags in saved.values():
+                self._autocomplete.count(tags, +1)
+
+    def add_image(self, image_id: int, words: Words) -> None:
+        """Take a new photo's own words in."""
+        with self._lock:
+            if words.keywords or words.path_words:
+                self._own[image_id] = words
+            if words.keywords:
+                self._index(image_id)
+
+    def set_saved(self, image_id: int, tags: tuple[str, ...] | None) -> None:
+        """Follow a save, or an undo that left the photo unsaved (None)."""
+        with self._lock:
+            self._autocomplete.count(self._saved.pop(image_id, ()), -1)
+            if tags is not None:
+                self._saved[image_id] = tags
+                self._autocomplete.count(tags, +1)
+            if self.tags_of(image_id):
+                self._index(image_id)
+            else:
+                self._looks.remove([image_id])
+                self._word_index.remove(image_id)
+
+    def _index(self, image_id: int) -> None:
+        if image_id in self._features:
+            self._looks.add([image_id], self._features.vectors([image_id]))
+        self._word_index.set(image_id, self._keys(image_id))
+
+    def _keys(self, image_id: int) -> set[str]:
+        return self._own.get(image_id, Words()).keys(self._saved.get(image_id, ()))

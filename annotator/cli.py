@@ -1,0 +1,300 @@
+"""The commands. Each is a thin layer over the library: it parses, calls, prints.
+
+Exit codes: 0 done, 1 a foreseeable error (one sentence on stderr), 2 a wrong command line.
+"""
+
+import argparse
+import json
+import logging
+import sys
+import urllib.error
+import urllib.request
+import webbrowser
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from annotator import __version__
+from annotator.config import IngestConfig, ServerConfig
+from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
+from annotator.export import FORMATS, export_lines
+from annotator.project import Project, default_folder, is_project
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(message)s")
+    command: Command = parsed.command
+    try:
+        return command(parsed)
+    except AnnotatorError as error:
+        print(f"annotator: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of our output has seen enough (`| head`).
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="annotator",
+        description="Rank the tags of your photos, with a model in the loop.",
+        epilog="example: annotator serve ~/Pictures/holiday --open",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"annotator {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="say more on stderr")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    serve = _add(commands, "serve", _serve, "open the tagging page for a folder of photos",
+                 "annotator serve ~/Pictures/holiday --open")  # fmt: skip
+    serve.add_argument("photos", type=Path, metavar="PHOTOS", help="a folder of photos, or a project folder")
+    serve.add_argument("--project", type=Path, metavar="DIR", help="where the project lies (default: user data)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
+    serve.add_argument("--allow-host", action="append", default=[], metavar="NAME",
+                       help="a further host name the page may be asked under")  # fmt: skip
+    serve.add_argument("--open", action="store_true", help="open the page in the browser")
+    _add_ingest_options(serve)
+
+    add = _add(commands, "add", _add_photos, "bring photos into a project without serving it",
+               "annotator add PROJECT ~/Pictures/2026 --json")  # fmt: skip
+    add.add_argument("project", type=Path, metavar="PROJECT", help="the project folder, made when missing")
+    add.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="folders of photos")
+    add.add_argument("--json", action="store_true", help="print the summary as JSON")
+    _add_ingest_options(add)
+
+    suggest = _add(commands, "suggest", _suggest, "print ranked tags for photos, without a project",
+                   "annotator suggest cat.jpg --json")  # fmt: skip
+    suggest.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    suggest.add_argument("--num", type=int, default=10, help="tags for each photo (default: %(default)s)")
+    suggest.add_argument("--json", action="store_true", help="print a JSON list")
+
+    export = _add(commands, "export", _export, "print the saved tags of a project",
+                  "annotator export PROJECT --format csv > tags.csv")  # fmt: skip
+    export.add_argument("project", type=Path, metavar="PROJECT")
+    export.add_argument("--format", choices=sorted(FORMATS), default="jsonl", help="default: %(default)s")
+
+    unreadable = _add(commands, "unreadable", _unreadable, "list the files that could not be read, and why",
+                      "annotator unreadable PROJECT --json")  # fmt: skip
+    unreadable.add_argument("project", type=Path, metavar="PROJECT")
+    unreadable.add_argument("--json", action="store_true", help="print a JSON list")
+
+    doctor = _add(commands, "doctor", _doctor, "tell what is installed, what is missing and how to get it",
+                  "annotator doctor --json")  # fmt: skip
+    doctor.add_argument("--json", action="store_true", help="print a JSON object")
+
+    demo = _add(commands, "demo", _demo, "serve a small project of photos that come with the packages",
+                "annotator demo --open")  # fmt: skip
+    demo.add_argument("folder", type=Path, nargs="?", default=Path("demo"), metavar="DIR",
+                      help="where the demo's photos and project lie (default: %(default)s)")  # fmt: skip
+    demo.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
+    demo.add_argument("--open", action="store_true", help="open the page in the browser")
+    return parser
+
+
+def _add(commands: Any, name: str, command: Command, summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"example: {example}",
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_ingest_options(parser: argparse.ArgumentParser) -> None:
+    defaults = IngestConfig()
+    parser.add_argument("--decode-threads", type=int, default=defaults.num_decode_threads, metavar="N",
+                        help="threads that read photos (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--network-threads", type=int, default=defaults.num_network_threads, metavar="N",
+                        help="threads of the backbone (default: %(default)s)")  # fmt: skip
+
+
+def _ingest_config(parsed: argparse.Namespace) -> IngestConfig:
+    return IngestConfig(num_decode_threads=parsed.decode_threads, num_network_threads=parsed.network_threads)
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    photos = parsed.photos.expanduser().resolve()
+    if is_project(photos) and parsed.project is None:
+        project, folders = Project.open(photos), None
+    else:
+        _check_folder(photos)
+        folder = parsed.project or default_folder(photos)
+        project, folders = Project.open_or_create(folder, photos.name or "photos"), [photos]
+    config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
+    _run_server(project, folders, config, _ingest_config(parsed), parsed.open)
+    return 0
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from annotator.datasets.demo_photos import copy_demo_photos
+
+    photos = parsed.folder.resolve() / "photos"
+    copy_demo_photos(photos)
+    project = Project.open_or_create(parsed.folder / "project", "demo")
+    _run_server(project, [photos], ServerConfig(port=parsed.port), IngestConfig(), parsed.open)
+    return 0
+
+
+def _run_server(
+    project: Project,
+    folders: list[Path] | None,
+    config: ServerConfig,
+    ingest_config: IngestConfig,
+    open_browser: bool,
+) -> None:
+    from annotator.app import serve
+
+    def ready(address: str) -> None:
+        print(f"Tagging page: {address}\nProject:      {project.folder}\nEnd with Ctrl+C.", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+
+    print("Starting ...", file=sys.stderr, flush=True)
+    serve(project, folders, config, ingest_config, ready)
+
+
+def _check_folder(photos: Path) -> None:
+    if not photos.exists():
+        raise ProjectError(f"There is no folder {photos}.")
+    if not photos.is_dir():
+        raise ProjectError(f"{photos} is not a folder. Name the folder that holds the photos.")
+
+
+def _add_photos(parsed: argparse.Namespace) -> int:
+    from annotator.app import OpenProject
+
+    folders = [folder.expanduser().resolve() for folder in parsed.photos]
+    for folder in folders:
+        _check_folder(folder)
+    project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
+    opened = OpenProject(project, _ingest_config(parsed))
+    try:
+        progress = opened.ingest.run(folders)
+        summary = {
+            "num_found": progress.num_found,
+            "num_new": progress.num_new,
+            "num_images": len(opened.features),
+            "num_unreadable": opened.store.unreadable(limit=0)[0],
+            "photos_per_second": progress.photos_per_second,
+        }
+    finally:
+        opened.close()
+    if parsed.json:
+        print(json.dumps(summary))
+    else:
+        print(
+            f"{summary['num_found']:,} files, {summary['num_new']:,} new photos at "
+            f"{summary['photos_per_second']}/s, {summary['num_unreadable']:,} unreadable "
+            f"(see: annotator unreadable {parsed.project})."
+        )
+    return 0
+
+
+def _suggest(parsed: argparse.Namespace) -> int:
+    from annotator.suggest_files import suggest_files
+
+    if parsed.num < 1:
+        raise AnnotatorError(f"--num must be at least 1, got {parsed.num}.")
+    results, failed = [], False
+    for path, outcome in suggest_files(parsed.photos, parsed.num):
+        if isinstance(outcome, UnreadableImageError):
+            print(f"annotator: {path}: {outcome}", file=sys.stderr)
+            failed = True
+            continue
+        results.append({"image": str(path), "tags": outcome})
+        if not parsed.json:
+            print(path)
+            for tag in outcome:
+                print(f"  {tag['score']:5.2f}  {tag['tag']:<24} {tag['source']}")
+    if parsed.json:
+        print(json.dumps(results, ensure_ascii=False, indent=2))
+    return 1 if failed else 0
+
+
+def _export(parsed: argparse.Namespace) -> int:
+    project = Project.open(parsed.project)
+    for line in _export_lines(project, parsed.format):
+        sys.stdout.write(line)
+    return 0
+
+
+def _export_lines(project: Project, format: str) -> Iterator[str]:
+    from annotator.correction_log import CorrectionLog
+    from annotator.store import Store
+
+    try:
+        store = Store(project.database_path)
+    except ProjectError:
+        # A server has the database open; it can export too.
+        lines = _export_from_server(project, format)
+        if lines is None:
+            raise
+        yield from lines
+        return
+    try:
+        yield from export_lines(CorrectionLog(store).export_rows(), format)
+    finally:
+        store.close()
+
+
+def _export_from_server(project: Project, format: str) -> Iterator[str] | None:
+    try:
+        address = json.loads(project.server_path.read_text())["address"]
+        response = urllib.request.urlopen(f"{address}/api/export?format={format}", timeout=60)
+    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        return None
+    return (line.decode() for line in response)
+
+
+def _unreadable(parsed: argparse.Namespace) -> int:
+    from annotator.store import Store
+
+    store = Store(Project.open(parsed.project).database_path)
+    try:
+        _, items = store.unreadable(limit=2**31)
+    finally:
+        store.close()
+    if parsed.json:
+        print(json.dumps([{"path": path, "reason": reason} for path, reason in items], ensure_ascii=False))
+    else:
+        for path, reason in items:
+            print(f"{path}: {reason}")
+        print(f"{len(items):,} files could not be read.", file=sys.stderr)
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    from annotator.doctor import examine
+
+    report = examine()
+    if parsed.json:
+        print(json.dumps(report, indent=2))
+    else:
+        for section, values in report.items():
+            print(f"{section}:")
+            for name, value in values.items() if isinstance(values, dict) else enumerate(values):
+                print(f"  {name}: {value}" if isinstance(values, dict) else f"  - {value}")
+    return 1 if report["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""Settings, one frozen dataclass a concern, and the key map of the page.
+
+Knows nothing of files or servers: project.py reads and writes these, app.py hands them out.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from annotator.errors import ConfigError
+
+DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
+    "save": ("Enter",),
+    "up": ("ArrowUp",),
+    "down": ("ArrowDown",),
+    "move_up": ("Alt+ArrowUp",),
+    "move_down": ("Alt+ArrowDown",),
+    "cut_up": ("Shift+ArrowUp",),
+    "cut_down": ("Shift+ArrowDown",),
+    "drop": ("Delete",),
+    "previous": ("ArrowLeft",),
+    "next": ("ArrowRight",),
+    "skip": ("Ctrl+ArrowRight",),
+    "undo": ("Ctrl+Z",),
+    "redo": ("Ctrl+Shift+Z", "Ctrl+Y"),
+    "take_selected": ("Space",),
+    "neighbours": ("F2",),
+    "zoom": ("Ctrl+Space",),
+    "browse": ("Ctrl+B",),
+    "help": ("?",),
+}
+"""Action -> keys. Digits take proposals and Shift+digit takes all down to one; these two are fixed."""
+
+_KEY = re.compile(r"^(Ctrl\+)?(Alt\+)?(Shift\+)?(Meta\+)?([A-Za-z][A-Za-z0-9]+|\S)$")
+_FIXED = {"Escape", "Tab", "Shift+Tab", "Backspace", "/"}
+
+
+def check_keys(keys: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return a complete key map: the defaults with these actions re-mapped.
+
+    Args:
+        keys: Action -> its keys, as ``Ctrl+Alt+Shift+Meta+`` in that order and a KeyboardEvent.key.
+
+    Raises:
+        ConfigError: An action is unknown, a key is malformed, a bare letter or digit, reserved, or taken twice.
+    """
+    merged = dict(DEFAULT_KEYS)
+    for action, names in keys.items():
+        if action not in DEFAULT_KEYS:
+            raise ConfigError(f"There is no action {action!r}. Actions: {', '.join(DEFAULT_KEYS)}.")
+        if isinstance(names, str) or not names:
+            raise ConfigError(f"The action {action!r} needs a list of at least one key, got {names!r}.")
+        merged[action] = tuple(_check_key(action, name) for name in names)
+    owner: dict[str, str] = {}
+    for action, names in merged.items():
+        for name in names:
+            if name in owner:
+                raise ConfigError(
+                    f"The key {name} is taken by {owner[name]!r}; it cannot also be {action!r}. "
+                    "Give one of them another key."
+                )
+            owner[name] = action
+    return merged
+
+
+def _check_key(action: str, name: str) -> str:
+    match = _KEY.match(name) if isinstance(name, str) and len(name) <= 40 else None
+    if match is None:
+        raise ConfigError(f"{name!r} is not a key for {action!r}. Write it like Ctrl+Shift+Z or ArrowUp.")
+    modifiers, key = [part for part in match.groups()[:4] if part], match.group(5)
+    if key.isalnum() and len(key) == 1 and not {"Ctrl+", "Alt+", "Meta+"} & set(modifiers):
+        raise ConfigError(
+            f"{name} cannot be the key of {action!r}: letters are typed into the add box and digits take "
+            "proposals. Add Ctrl or Alt."
+        )
+    if name in _FIXED:
+        raise ConfigError(f"{name} is reserved by the add box and cannot be the key of {action!r}.")
+    return name
+
+
+def _check_range(owner: object, name: str, low: float, high: float) -> None:
+    value = getattr(owner, name)
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """How photos are read."""
+
+    num_decode_threads: int = 2
+    """Threads that read, hash and decode files."""
+    num_network_threads: int = 2
+    """Threads of the backbone on the CPU."""
+    batch_size: int = 32
+    """Images a backbone call. The first batches are smaller, so that the first photo is ready at once."""
+    thumbnail_size: int = 320
+    """Longest side of a thumbnail, in pixels."""
+
+    def __post_init__(self) -> None:
+        _check_range(self, "num_decode_threads", 1, 64)
+        _check_range(self, "num_network_threads", 1, 64)
+        _check_range(self, "batch_size", 1, 512)
+        _check_range(self, "thumbnail_size", 64, 1024)
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where the server listens and how much it accepts."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    """0 takes any free port."""
+    max_body_bytes: int = 1_000_000
+    """Largest accepted request body."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names, beside the loopback ones and ``host``, under which the page may be asked for."""
+
+    def __post_init__(self) -> None:
+        _check_range(self, "port", 0, 65535)
+        _check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """What a project remembers beside its database."""
+
+    name: str
+    backbone: str = "efficientnet_lite0"
+    keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
+
+    def __post_init__(self) -> None:
+        if not self.name.strip():
+            raise ConfigError("A project needs a name.")
+        object.__setattr__(self, "keys", check_keys(self.keys))

@@ -1,0 +1,310 @@
+"""The append-only log of corrections, and the current annotations derived from it.
+
+A save answers only after its commit. Every save names the revision it was made on; a stale one is refused.
+Knows nothing of proposals or pages, and speaks SQL only through the store.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from annotator.edit_script import diff
+from annotator.errors import AnnotatorError, StaleRevisionError
+from annotator.store import Cursor, Store, utc_now
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The tags of one image as they stand."""
+
+    image_id: int
+    revision: int = 0
+    """0: never saved. Every event raises it by one."""
+    tags: tuple[str, ...] = ()
+    """Most important first."""
+    dropped: tuple[str, ...] = ()
+    """Proposals that the person refused."""
+    is_saved: bool = False
+    """False again after the only save was undone."""
+    user_name: str = ""
+    saved_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a correction cost and what it answered; kept with it, never used to derive tags."""
+
+    tagger: str = ""
+    shown: Sequence[dict[str, Any]] = ()
+    """The list first shown: ``{"tag", "score", "source"}`` each."""
+    actions: Sequence[Sequence[Any]] = ()
+    """What was done, in order: ``["take", tag, rank]``, ``["move", tag, from, to]``, ..."""
+    seconds: float = 0.0
+    num_keys: int = 0
+    num_clicks: int = 0
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A half-edited list."""
+
+    revision: int
+    kept: tuple[str, ...] = field(default=())
+    dropped: tuple[str, ...] = field(default=())
+
+
+class NothingToUndoError(AnnotatorError):
+    """The user has no save left that could be taken back."""
+
+
+class CorrectionLog:
+    """Saves, undoes and drafts of one project.
+
+    Args:
+        store: The open database. No other process writes to it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._next_event_id = int(store.rows("SELECT coalesce(max(event_id), 0) + 1 FROM events")[0][0])
+
+    def annotation(self, image_id: int) -> Annotation:
+        """Return the current annotation of an image; revision 0 when it was never saved."""
+        rows = self._store.rows(
+            "SELECT revision, tags, dropped, is_saved, user_name, saved_at FROM annotations WHERE image_id = ?",
+            [image_id],
+        )
+        if not rows:
+            return Annotation(image_id)
+        revision, tags, dropped, is_saved, user_name, saved_at = rows[0]
+        return Annotation(image_id, revision, tuple(tags), tuple(dropped), is_saved, user_name, saved_at)
+
+    def saved(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Yield (image id, tags) of every image that is saved."""
+        for image_id, tags in self._store.rows("SELECT image_id, tags FROM annotations WHERE is_saved"):
+            yield int(image_id), tuple(tags)
+
+    def save(
+        self,
+        image_id: int,
+        *,
+        revision: int,
+        tags: Sequence[str],
+        dropped: Sequence[str],
+        user_name: str,
+        effort: Effort,
+    ) -> Annotation:
+        """Append a correction and make it current; on disk when this returns.
+
+        Args:
+            image_id: The image.
+            revision: The revision the person had before them.
+            tags: The whole ranked list, most important first, no repeats.
+            dropped: Proposals refused.
+            user_name: Who.
+            effort: What it cost.
+
+        Raises:
+            StaleRevisionError: Somebody saved this image meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        return self._append("save", image_id, revision, tuple(tags), tuple(dropped), True, user_name, effort)
+
+    def undo(self, user_name: str) -> tuple[Annotation, Draft]:
+        """Take back the user's newest save that still stands, by another event.
+
+        Returns:
+            The annotation as it is now, and the list as it was when that save was made.
+
+        Raises:
+            NothingToUndoError: There is none.
+            StaleRevisionError: Somebody else has changed that image since.
+        """
+        rows = self._store.rows(
+            "SELECT event_id, image_id, revision, before_tags, after_tags, dropped FROM events e "
+            "WHERE kind = 'save' AND user_name = ? AND NOT EXISTS "
+            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id) ORDER BY event_id DESC LIMIT 1",
+            [user_name],
+        )
+        if not rows:
+            raise NothingToUndoError("Nothing to undo.")
+        event_id, image_id, revision, before, after, dropped = rows[0]
+        current = self.annotation(image_id)
+        later = self._store.rows(
+            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? AND kind = 'save' AND NOT EXISTS "
+            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
+            [image_id, event_id],
+        )
+        if later:
+            raise _stale(current, f"{later[0][0]} has saved this photo since your last save. Nothing was undone.")
+        # What stood before that save: revisions of an image have no gaps.
+        earlier = self._store.rows(
+            "SELECT is_saved, dropped FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
+            [image_id, revision - 1],
+        )
+        was_saved, was_dropped = earlier[0] if earlier else (False, [])
+        draft = Draft(current.revision + 1, tuple(after), tuple(dropped))
+        annotation = self._append(
+            "undo",
+            image_id,
+            current.revision,
+            tuple(before),
+            tuple(was_dropped),
+            bool(was_saved),
+            user_name,
+            Effort(),
+            undoes=event_id,
+            draft=draft,
+        )
+        return annotation, draft
+
+    def _append(
+        self,
+        kind: str,
+        image_id: int,
+        revision: int,
+        tags: tuple[str, ...],
+        dropped: tuple[str, ...],
+        is_saved: bool,
+        user_name: str,
+        effort: Effort,
+        undoes: int | None = None,
+        draft: Draft | None = None,
+    ) -> Annotation:
+        now = utc_now()
+        with self._store.transaction() as cursor:
+            current = self.annotation(image_id)
+            if current.revision != revision:
+                by = current.user_name or "nobody"
+                raise _stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
+            event_id, new_revision = self._next_event_id, revision + 1
+            cursor.execute(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    event_id,
+                    kind,
+                    image_id,
+                    user_name,
+                    now,
+                    new_revision,
+                    list(current.tags),
+                    list(tags),
+                    is_saved,
+                    json.dumps(diff(current.tags, tags)),
+                    list(dropped),
+                    undoes,
+                    effort.tagger,
+                    json.dumps(list(effort.shown)),
+                    json.dumps(list(effort.actions)),
+                    effort.seconds,
+                    effort.num_keys,
+                    effort.num_clicks,
+                ],
+            )
+            cursor.execute(
+                "INSERT OR REPLACE INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [image_id, new_revision, list(tags), list(dropped), is_saved, user_name, now, event_id],
+            )
+            cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", [image_id, user_name])
+            if draft is not None:
+                self._write_draft(cursor, image_id, user_name, draft)
+            self._next_event_id += 1
+        return Annotation(image_id, new_revision, tags, dropped, is_saved, user_name, now)
+
+    def skip(self, image_id: int, user_name: str) -> None:
+        """Note that the user put an image off; its annotation does not change."""
+        with self._store.transaction() as cursor:
+            cursor.execute(
+                "INSERT INTO events (event_id, kind, image_id, user_name, created_at, revision, before_tags, "
+                "after_tags, is_saved, edit_script, dropped) VALUES (?, 'skip', ?, ?, ?, 0, [], [], false, '[]', [])",
+                [self._next_event_id, image_id, user_name, utc_now()],
+            )
+            self._next_event_id += 1
+
+    def skipped(self) -> list[int]:
+        """Return the images that were put off and not saved since, longest ago first."""
+        rows = self._store.rows(
+            "SELECT image_id FROM events GROUP BY image_id "
+            "HAVING arg_max(kind, event_id) = 'skip' ORDER BY max(event_id)"
+        )
+        return [int(row[0]) for row in rows]
+
+    def newest_image(self, user_name: str) -> int | None:
+        """Return the image of the user's last event."""
+        rows = self._store.rows("SELECT arg_max(image_id, event_id) FROM events WHERE user_name = ?", [user_name])
+        return int(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def history(self, image_id: int) -> list[dict[str, Any]]:
+        """Return every event of an image, oldest first."""
+        columns = ("event_id", "kind", "user_name", "created_at", "revision", "before_tags", "after_tags",
+                   "edit_script", "dropped", "undoes", "tagger", "shown", "actions", "seconds", "num_keys",
+                   "num_clicks")  # fmt: skip
+        rows = self._store.rows(
+            f"SELECT {', '.join(columns)} FROM events WHERE image_id = ? ORDER BY event_id", [image_id]
+        )
+        events = [dict(zip(columns, row, strict=True)) for row in rows]
+        for event in events:
+            for name in ("edit_script", "shown", "actions"):
+                event[name] = json.loads(event[name]) if event[name] else []
+        return events
+
+    # Drafts
+
+    def draft(self, image_id: int, user_name: str) -> Draft | None:
+        """Return the user's half-edited list of an image, if there is one."""
+        rows = self._store.rows(
+            "SELECT revision, kept, dropped FROM drafts WHERE image_id = ? AND user_name = ?",
+            [image_id, user_name],
+        )
+        return Draft(rows[0][0], tuple(rows[0][1]), tuple(rows[0][2])) if rows else None
+
+    def save_draft(self, image_id: int, user_name: str, draft: Draft) -> None:
+        """Keep a half-edited list; on disk when this returns."""
+        with self._store.transaction() as cursor:
+            self._write_draft(cursor, image_id, user_name, draft)
+
+    @staticmethod
+    def _write_draft(cursor: Cursor, image_id: int, user_name: str, draft: Draft) -> None:
+        cursor.execute(
+            "INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?, ?, ?)",
+            [image_id, user_name, draft.revision, list(draft.kept), list(draft.dropped), utc_now()],
+        )
+
+    def discard_draft(self, image_id: int, user_name: str) -> None:
+        """Forget a half-edited list, if there is one."""
+        if self.draft(image_id, user_name):
+            with self._store.transaction() as cursor:
+                cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", [image_id, user_name])
+
+    # Export
+
+    def export_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield every saved image in the order of the queue, as a record that ``annotator train`` will read."""
+        rows = self._store.rows(
+            "SELECT a.image_id, i.content_hash, arg_min(r.path, p.path), min(p.path), any_value(a.tags), "
+            "any_value(a.dropped), any_value(a.user_name), any_value(a.saved_at), any_value(a.revision) "
+            "FROM annotations a JOIN images i USING (image_id) LEFT JOIN paths p USING (image_id) "
+            "LEFT JOIN roots r USING (root_id) WHERE a.is_saved GROUP BY a.image_id, i.content_hash "
+            "ORDER BY a.image_id"
+        )
+        for image_id, content_hash, root, path, tags, dropped, user_name, saved_at, revision in rows:
+            yield {
+                "image": path or "",
+                "tags": list(tags),
+                "dropped": list(dropped),
+                "image_id": int(image_id),
+                "content_hash": content_hash,
+                "root": root or "",
+                "user": user_name,
+                "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
+                "revision": int(revision),
+            }
+
+
+def _stale(current: Annotation, message: str) -> StaleRevisionError:
+    saved_at = current.saved_at.isoformat(timespec="seconds") + "Z" if current.saved_at else ""
+    return StaleRevisionError(
+        message, revision=current.revision, tags=list(current.tags), user=current.user_name, saved_at=saved_at
+    )

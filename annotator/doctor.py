@@ -1,0 +1,53 @@
+"""What ``annotator doctor`` tells: versions, devices, where weights come from, what is missing and how to get it."""
+
+import os
+import platform
+import shutil
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from annotator import __version__
+from annotator.faiss_library import describe_faiss
+from annotator.models.backbone import default_cache_path, list_backbones
+
+PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "gradio", "fastapi", "duckdb", "numpy", "pillow")
+
+
+def examine() -> dict[str, Any]:
+    """Return a report of JSON values; ``problems`` is empty when the main job can run."""
+    problems: list[str] = []
+    versions: dict[str, str] = {"annotator": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "missing"
+            problems.append(f"The package {name} is missing. Run: pip install {name}")
+    faiss = describe_faiss()
+    if faiss["problem"]:
+        problems.append(str(faiss["problem"]))
+    backbones = [asdict(info) for info in list_backbones()]
+    default = backbones[0]
+    if not default["is_available"]:
+        problems.append(f"The default backbone {default['name']} has no weights. {default['advice']}")
+    has_gpu = shutil.which("nvidia-smi") is not None
+    if has_gpu and faiss["num_gpus"] == 0:
+        problems.append('This machine has an NVIDIA GPU that FAISS cannot use. Run: pip install "annotator[gpu]"')
+    return {
+        "versions": versions,
+        "device": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": os.cpu_count(),
+            "gpu": "an NVIDIA GPU" if has_gpu else "none found",
+            "index": f"{faiss['num_gpus']} GPU(s)" if faiss["num_gpus"] else "CPU",
+        },
+        "faiss": faiss,
+        "backbones": {
+            info["name"]: ("available" if info["is_available"] else f"missing. {info['advice']}")
+            + f" ({info['feature_size']} values, weights from {info['source']})"
+            for info in backbones
+        },
+        "cache": {"backbones": str(default_cache_path())},
+        "problems": problems,
+    }

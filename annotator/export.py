@@ -1,0 +1,50 @@
+"""Saved tags as lines of JSON or CSV. Knows nothing of where the rows come from."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+FORMATS = {
+    "jsonl": ("application/x-ndjson", "jsonl"),
+    "csv": ("text/csv; charset=utf-8", "csv"),
+}
+"""Format -> (media type, suffix)."""
+
+COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision")
+_LIST_SEPARATOR = "; "
+
+
+def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
+    """Yield the export line by line, each with its line end.
+
+    Args:
+        rows: From ``CorrectionLog.export_rows``.
+        format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags stand
+            in one cell, most important first, separated by "; ", and cells that a spreadsheet would run as a
+            formula start with an apostrophe.
+
+    Raises:
+        KeyError: The format is unknown.
+    """
+    if format == "jsonl":
+        for row in rows:
+            yield json.dumps(row, ensure_ascii=False) + "\n"
+    elif format == "csv":
+        yield _csv_line(COLUMNS)
+        for row in rows:
+            yield _csv_line([_cell(row[column]) for column in COLUMNS])
+    else:
+        raise KeyError(format)
+
+
+def _cell(value: object) -> str:
+    text = _LIST_SEPARATOR.join(value) if isinstance(value, list) else str(value)
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer).writerow(cells)
+    return buffer.getvalue()

@@ -1,0 +1,131 @@
+"""The file of a visual index: one JSON line, the image ids, FAISS's own bytes, and a checksum of it all.
+
+FAISS trusts what it reads, so the checksum comes first. Knows nothing of how an index is searched.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.errors import RetrievalError
+
+FORMAT = 1
+_DIGEST_BYTES = 32
+_BLOCK_BYTES = 1 << 20
+
+Ids = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class IndexHeader:
+    """What must be known of an index before its bytes are read."""
+
+    tag: str
+    """Name and version of the backbone."""
+    feature_size: int
+    """D, values a feature."""
+    num_trained_for: int
+    """Images when the inverted file was trained; 0 for an exact index."""
+    num_images: int
+    """Images in the index."""
+    format: int = FORMAT
+
+
+def write_index_file(path: Path, header: IndexHeader, ids: Ids, faiss: ModuleType, index: Any) -> None:
+    """Write an index beside its place, flush it to the disk, then rename it into place.
+
+    Args:
+        path: Where the file shall be.
+        header: What the file holds.
+        ids: (N,) int64 images in the index.
+        faiss: The imported module.
+        index: A FAISS index; must not change meanwhile.
+
+    Raises:
+        RetrievalError: The disk is full or the folder cannot be written to.
+    """
+    # One name for all, so that what a killed process left is overwritten and not left for ever.
+    temporary_path = path.with_name(f"{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary_path, "wb") as file:
+            _write(file, header, ids, faiss, index)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary_path.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary_path.unlink(missing_ok=True)
+        raise RetrievalError(f"The index could not be written to {path}: {error}. Free some space there.") from error
+
+
+def read_index_file(path: Path, faiss: ModuleType) -> tuple[IndexHeader, Ids, Any]:
+    """Read an index back.
+
+    Returns:
+        The header, the (N,) int64 image ids, and the FAISS index.
+
+    Raises:
+        RetrievalError: The file is missing, damaged, or of another format.
+    """
+    try:
+        with open(path, "rb") as file:
+            _check_digest(file)
+            file.seek(0)
+            header = IndexHeader(**json.loads(file.readline()))
+            if header.format != FORMAT:
+                raise ValueError(f"format {header.format}, not {FORMAT}")
+            ids = np.frombuffer(file.read(8 * header.num_images), dtype="<i8").astype(np.int64)
+            index = faiss.read_index(faiss.PyCallbackIOReader(file.read, _BLOCK_BYTES))
+            if index.ntotal != header.num_images:
+                raise ValueError(f"{index.ntotal} vectors, not {header.num_images}")
+    except (OSError, ValueError, TypeError, RuntimeError) as error:
+        raise RetrievalError(f"The index {path} cannot be read ({error}). It has to be built anew.") from error
+    return header, ids, index
+
+
+def _write(file: IO[bytes], header: IndexHeader, ids: Ids, faiss: ModuleType, index: Any) -> None:
+    digest = hashlib.sha256()
+
+    def write(block: bytes) -> int:
+        digest.update(block)
+        return file.write(block)
+
+    write(json.dumps(asdict(header)).encode() + b"\n")
+    write(ids.astype("<i8").tobytes())
+    writer = faiss.PyCallbackIOWriter(write, _BLOCK_BYTES)
+    faiss.write_index(index, writer)
+    del writer  # flushes nothing, but must not outlive the file
+    file.write(digest.digest())
+
+
+def _check_digest(file: IO[bytes]) -> None:
+    left = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
+    if left < 0:
+        raise ValueError("it is cut short")
+    file.seek(0)
+    digest = hashlib.sha256()
+    while left:
+        block = file.read(min(left, _BLOCK_BYTES))
+        digest.update(block)
+        left -= len(block)
+    if file.read() != digest.digest():
+        raise ValueError("its checksum is wrong")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the rename itself survive a power cut."""
+    if os.name == "nt":  # Windows cannot open a folder
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

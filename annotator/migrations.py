@@ -1,0 +1,129 @@
+"""The database's schema as numbered migrations, each applied once, in its own transaction.
+
+Knows nothing of what the tables are used for. A migration that has been released is never edited: add another.
+"""
+
+from typing import Protocol
+
+from annotator.errors import ProjectError
+
+MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
+    (
+        1,
+        "images, paths, features, events, annotations, drafts",
+        (
+            """CREATE TABLE images (
+                image_id INTEGER PRIMARY KEY,
+                content_hash VARCHAR NOT NULL UNIQUE,
+                width INTEGER NOT NULL,
+                height INTEGER NOT NULL,
+                format VARCHAR NOT NULL,
+                keywords VARCHAR[] NOT NULL,
+                user_tags VARCHAR[] NOT NULL,
+                path_words VARCHAR[] NOT NULL,
+                caption VARCHAR,
+                taken_at VARCHAR,
+                camera VARCHAR,
+                latitude DOUBLE,
+                longitude DOUBLE,
+                notes VARCHAR[] NOT NULL,
+                added_at TIMESTAMP NOT NULL
+            )""",
+            "CREATE TABLE roots (root_id INTEGER PRIMARY KEY, path VARCHAR NOT NULL UNIQUE)",
+            # A path either shows an image or could not be read, for a reason. No index: rows are only ever
+            # found by scanning a whole root, and an index would be written at every ingest.
+            """CREATE TABLE paths (
+                root_id INTEGER NOT NULL,
+                path VARCHAR NOT NULL,
+                image_id INTEGER,
+                reason VARCHAR,
+                file_size BIGINT NOT NULL,
+                modified_ns BIGINT NOT NULL
+            )""",
+            """CREATE TABLE features (
+                backbone VARCHAR NOT NULL,
+                image_id INTEGER NOT NULL,
+                feature_row INTEGER NOT NULL
+            )""",
+            # The log: append-only. Everything below it can be derived from it.
+            """CREATE TABLE events (
+                event_id BIGINT PRIMARY KEY,
+                kind VARCHAR NOT NULL,
+                image_id INTEGER NOT NULL,
+                user_name VARCHAR NOT NULL,
+                created_at TIMESTAMP NOT NULL,
+                revision INTEGER NOT NULL,
+                before_tags VARCHAR[] NOT NULL,
+                after_tags VARCHAR[] NOT NULL,
+                is_saved BOOLEAN NOT NULL,
+                edit_script JSON NOT NULL,
+                dropped VARCHAR[] NOT NULL,
+                undoes BIGINT,
+                tagger VARCHAR,
+                shown JSON,
+                actions JSON,
+                seconds DOUBLE,
+                num_keys INTEGER,
+                num_clicks INTEGER
+            )""",
+            """CREATE TABLE annotations (
+                image_id INTEGER PRIMARY KEY,
+                revision INTEGER NOT NULL,
+                tags VARCHAR[] NOT NULL,
+                dropped VARCHAR[] NOT NULL,
+                is_saved BOOLEAN NOT NULL,
+                user_name VARCHAR NOT NULL,
+                saved_at TIMESTAMP NOT NULL,
+                event_id BIGINT NOT NULL
+            )""",
+            """CREATE TABLE drafts (
+                image_id INTEGER NOT NULL,
+                user_name VARCHAR NOT NULL,
+                revision INTEGER NOT NULL,
+                kept VARCHAR[] NOT NULL,
+                dropped VARCHAR[] NOT NULL,
+                updated_at TIMESTAMP NOT NULL,
+                PRIMARY KEY (image_id, user_name)
+            )""",
+        ),
+    ),
+)
+
+NEWEST_VERSION = MIGRATIONS[-1][0]
+
+
+class _Cursor(Protocol):
+    def execute(self, query: str, parameters: object = ..., /) -> object: ...
+
+    def fetchone(self) -> tuple[int] | None: ...
+
+
+def migrate(cursor: _Cursor) -> list[int]:
+    """Bring a database to the newest schema; return the versions applied now.
+
+    Args:
+        cursor: An open connection that may write.
+
+    Raises:
+        ProjectError: The database was written by a newer version of the program.
+    """
+    cursor.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)")
+    cursor.execute("SELECT coalesce(max(version), 0) FROM migrations")
+    row = cursor.fetchone()
+    current = row[0] if row else 0
+    if current > NEWEST_VERSION:
+        raise ProjectError(
+            f"This project has schema {current}, newer than the {NEWEST_VERSION} this version of annotator "
+            "knows. Update annotator to open it."
+        )
+    applied = []
+    for version, name, statements in MIGRATIONS:
+        if version <= current:
+            continue
+        cursor.execute("BEGIN")
+        for statement in statements:
+            cursor.execute(statement)
+        cursor.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [version, name])
+        cursor.execute("COMMIT")
+        applied.append(version)
+    return applied

@@ -1,0 +1,172 @@
+"""What may be asked of a session, by name, with the shape and limits of every question.
+
+The page's server functions and the REST routes are both made from this table, so neither can do more than the
+other. Knows nothing of HTTP or Gradio.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from annotator.correction_log import Effort
+from annotator.errors import AnnotatorError
+from annotator.session import AnnotatingSession, Answer, error_answer
+
+Text = Annotated[str, StringConstraints(max_length=20_000)]
+Tags = Annotated[list[Text], Field(max_length=1000)]
+ImageId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class Payload(BaseModel):
+    """Base of all questions: unknown fields and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Nothing(Payload):
+    """A question without parameters."""
+
+
+class OneImage(Payload):
+    """A question about one image."""
+
+    image_id: ImageId
+
+
+class OpenImage(Payload):
+    """Open an image; null opens the one to work on now."""
+
+    image_id: ImageId | None = None
+
+
+class StepImage(OneImage):
+    """The image before or after one."""
+
+    by: Literal[-1, 1]
+
+
+class Strip(OneImage):
+    """The images around one."""
+
+    num_before: Annotated[int, Field(ge=0, le=100)] = 3
+    num_after: Annotated[int, Field(ge=0, le=100)] = 12
+
+
+class Settled(OneImage):
+    """The list as it stands."""
+
+    kept: Tags
+    dropped: Tags = []
+    revision: Annotated[int, Field(ge=0)] = 0
+
+
+class Completing(OneImage):
+    """What is being typed."""
+
+    text: Text
+    kept: Tags = []
+
+
+class ShownTag(Payload):
+    """One line of the list first shown."""
+
+    tag: Text
+    score: float
+    source: Annotated[str, StringConstraints(max_length=40)]
+
+
+class Saving(Settled):
+    """A list to save, and what it cost."""
+
+    shown: Annotated[list[ShownTag], Field(max_length=200)] = []
+    tagger: Annotated[str, StringConstraints(max_length=200)] = ""
+    seconds: Annotated[float, Field(ge=0, le=1e7)] = 0.0
+    num_keys: Annotated[int, Field(ge=0, le=10**6)] = 0
+    num_clicks: Annotated[int, Field(ge=0, le=10**6)] = 0
+    actions: Annotated[list[list[Text | int | float | None]], Field(max_length=5000)] = []
+
+
+class Page(Payload):
+    """A window on a list."""
+
+    offset: Annotated[int, Field(ge=0, le=2**31)] = 0
+    limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
+class Browsing(Page):
+    """A window on the photos that match."""
+
+    query: Annotated[str, StringConstraints(max_length=500)] = ""
+    state: Literal["all", "saved", "unsaved"] = "all"
+
+
+class Keys(Payload):
+    """Actions and their keys."""
+
+    keys: Annotated[
+        dict[str, Annotated[list[Annotated[str, StringConstraints(max_length=60)]], Field(max_length=8)]],
+        Field(max_length=100),
+    ]
+
+
+Handler = Callable[[AnnotatingSession, str, Any], Answer]
+
+OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
+    "state": (Nothing, lambda session, user, p: session.state(user)),
+    "open": (OpenImage, lambda session, user, p: session.open(user, p.image_id)),
+    "step": (StepImage, lambda session, user, p: session.step(user, p.image_id, p.by)),
+    "skip": (OneImage, lambda session, user, p: session.skip(user, p.image_id)),
+    "strip": (Strip, lambda session, user, p: session.strip(p.image_id, p.num_before, p.num_after)),
+    "propose": (
+        Settled,
+        lambda session, user, p: session.propose(user, p.image_id, p.kept, p.dropped, p.revision),
+    ),
+    "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept)),
+    "save": (Saving, lambda session, user, p: _save(session, user, p)),
+    "undo": (Nothing, lambda session, user, p: session.undo(user)),
+    "history": (OneImage, lambda session, user, p: session.history(p.image_id)),
+    "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state)),
+    "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
+    "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
+}
+
+
+def _save(session: AnnotatingSession, user: str, payload: Saving) -> Answer:
+    effort = Effort(
+        tagger=payload.tagger,
+        shown=[shown.model_dump() for shown in payload.shown],
+        actions=payload.actions,
+        seconds=payload.seconds,
+        num_keys=payload.num_keys,
+        num_clicks=payload.num_clicks,
+    )
+    return session.save(user, payload.image_id, payload.revision, payload.kept, payload.dropped, effort)
+
+
+def answer(session: AnnotatingSession, user: str, name: str, payload: object) -> Answer:
+    """Answer one question; a foreseeable error is an answer too, under the key ``error``.
+
+    Args:
+        session: The open project.
+        user: Who asks.
+        name: A key of ``OPERATIONS``.
+        payload: The question, as JSON gives it or already checked.
+
+    Raises:
+        KeyError: There is no such operation.
+    """
+    model, handler = OPERATIONS[name]
+    try:
+        checked = payload if isinstance(payload, model) else model.model_validate(payload)
+        return handler(session, user, checked)
+    except ValidationError as error:
+        return {"error": {"kind": "request", "message": _sentence(name, error)}}
+    except AnnotatorError as error:
+        return error_answer(error)
+
+
+def _sentence(name: str, error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the payload"
+    return f"The call {name!r} was refused: {where}: {first['msg']}."

@@ -1,0 +1,87 @@
+"""Picture bytes for the page: thumbnails and photos, found by image id only.
+
+No path ever comes from a request. A photo is sent as it is where browsers can show it and it is not large; else as a
+smaller JPEG that is kept beside the thumbnail. Knows nothing of HTTP.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotator.datasets.image_folder import decode_image, read_image_file
+from annotator.errors import UnreadableImageError
+from annotator.ingest import encode_jpeg
+from annotator.project import Project, write_atomically
+from annotator.store import Store
+
+THUMBNAIL_SIZE = 320
+DISPLAY_SIZE = 2048
+"""Longest side, in pixels, of the photo the page shows before anybody zooms."""
+_MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Bytes and what they are."""
+
+    data: bytes
+    media_type: str
+
+
+class Pictures:
+    """The pictures of one project.
+
+    Args:
+        project: Where thumbnails lie.
+        store: Knows the photos' paths.
+    """
+
+    def __init__(self, project: Project, store: Store) -> None:
+        self._project = project
+        self._store = store
+
+    def thumbnail(self, image_id: int) -> Picture:
+        """Return the thumbnail, made anew from the photo when it is missing.
+
+        Raises:
+            UnknownImageError: The project has no such image.
+            UnreadableImageError: Neither the thumbnail nor the photo can be read.
+        """
+        path = self._project.thumbnail_path(self._store.image(image_id).content_hash)
+        return self._rendition(image_id, path, THUMBNAIL_SIZE)
+
+    def photo(self, image_id: int, *, full: bool = False) -> Picture:
+        """Return the photo for showing; ``full`` for zooming, in all its pixels.
+
+        Raises:
+            UnknownImageError: The project has no such image.
+            UnreadableImageError: The file is gone or damaged.
+        """
+        entry = self._store.image(image_id)
+        media_type = _MEDIA_TYPES.get(entry.format)
+        if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
+            return Picture(self._read(image_id), media_type)
+        if full:
+            return Picture(encode_jpeg(decode_image(self._read(image_id)), None, quality=92), "image/jpeg")
+        path = self._project.thumbnail_path(entry.content_hash).with_suffix(".display.jpg")
+        return self._rendition(image_id, path, DISPLAY_SIZE)
+
+    def _rendition(self, image_id: int, path: Path, longest_side: int) -> Picture:
+        try:
+            return Picture(path.read_bytes(), "image/jpeg")
+        except FileNotFoundError:
+            decoded = decode_image(self._read(image_id), min_side=longest_side)
+            data = encode_jpeg(decoded, longest_side)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+            return Picture(data, "image/jpeg")
+
+    def _read(self, image_id: int) -> bytes:
+        """Return the photo's bytes from the first of its paths that still lies inside its folder."""
+        for root, relative in self._store.image_paths(image_id):
+            path = (root / relative).resolve()
+            # A link that was put there after the ingest must not lead the server out of the folder.
+            if path.is_relative_to(root.resolve()) and path.is_file():
+                return read_image_file(path)
+        raise UnreadableImageError(
+            f"The file of image {image_id} is gone. Put it back, or add the folder it was moved to: annotator add."
+        )

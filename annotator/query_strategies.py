@@ -1,0 +1,97 @@
+"""Which image to ask about next.
+
+So far one strategy: in the order of the folder, images that were put off last. Knows nothing of the store.
+"""
+
+import threading
+from collections.abc import Iterable
+
+
+class InOrderQueue:
+    """Images in folder order; those not saved yet come up, the ones put off after all others.
+
+    Image ids are small positive integers given out in folder order, so a byte an image is enough: 100,000 images
+    take 100 KB and the next open one is found by a memory scan.
+    """
+
+    _OPEN, _SAVED, _SKIPPED, _ABSENT = 0, 1, 2, 3
+
+    def __init__(self) -> None:
+        self._state = bytearray([self._ABSENT])
+        self._skipped: dict[int, None] = {}
+        self._ids: list[int] = []
+        self._place: dict[int, int] = {}
+        self._lock = threading.Lock()
+        self.num_saved = 0
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __contains__(self, image_id: int) -> bool:
+        return image_id in self._place
+
+    def add(self, image_ids: Iterable[int]) -> None:
+        """Append images; ids already present stay where they are."""
+        with self._lock:
+            for image_id in image_ids:
+                if image_id in self._place:
+                    continue
+                if image_id >= len(self._state):
+                    self._state.extend([self._ABSENT] * (image_id + 1 - len(self._state)))
+                self._state[image_id] = self._OPEN
+                self._place[image_id] = len(self._ids)
+                self._ids.append(image_id)
+
+    def mark(self, image_id: int, *, saved: bool) -> None:
+        """Note that an image is saved, or open again."""
+        with self._lock:
+            self.num_saved += int(saved) - int(self._state[image_id] == self._SAVED)
+            self._skipped.pop(image_id, None)
+            self._state[image_id] = self._SAVED if saved else self._OPEN
+
+    def skip(self, image_id: int) -> None:
+        """Put an image off until no other is open; a saved one stays saved."""
+        with self._lock:
+            if self._state[image_id] != self._SAVED:
+                self._skipped.pop(image_id, None)
+                self._skipped[image_id] = None
+                self._state[image_id] = self._SKIPPED
+
+    def is_saved(self, image_id: int) -> bool:
+        """Tell whether an image is saved."""
+        return self._state[image_id] == self._SAVED
+
+    def position(self, image_id: int) -> int:
+        """Return the 0-based place of an image in the folder order."""
+        return self._place[image_id]
+
+    def at(self, position: int) -> int:
+        """Return the image at a place."""
+        return self._ids[position]
+
+    def window(self, start: int, stop: int) -> list[int]:
+        """Return the images at the places start .. stop - 1, as far as they exist."""
+        return self._ids[max(0, start) : max(0, stop)]
+
+    def next_open(self, after: int | None) -> int | None:
+        """Return the next image to ask about.
+
+        Args:
+            after: The image just left; the search wraps round. None starts at the beginning.
+
+        Returns:
+            An open image after it, else an open one before it, else the one put off longest ago, else None.
+        """
+        with self._lock:
+            start = after + 1 if after is not None else 0
+            found = self._state.find(self._OPEN, start)
+            if found < 0:
+                found = self._state.find(self._OPEN, 0, start)
+            if found >= 0 and found != after:
+                return found
+            for image_id in self._skipped:
+                if image_id != after:
+                    return image_id
+            if after in self._skipped or found == after:
+                return after
+            return None

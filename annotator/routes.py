@@ -1,0 +1,103 @@
+"""The REST routes: every operation of the session, pictures by id, the page's own files, exports.
+
+Knows nothing of the store or of models. Security is a layer around the whole app (security.py).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Body, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+
+from annotator import operations
+from annotator.errors import UnknownImageError, UnreadableImageError
+from annotator.export import FORMATS, export_lines
+from annotator.pictures import Picture, Pictures
+from annotator.security import TOKEN_COOKIE
+from annotator.session import AnnotatingSession
+
+STATUS_OF_KIND = {
+    "stale": 409,
+    "unknown_image": 404,
+    "tag": 422,
+    "config": 422,
+    "request": 400,
+    "store": 507,
+}
+IMMUTABLE = "private, max-age=31536000, immutable"
+"""A picture's address holds its content hash, so it never changes."""
+LOCAL_USER = "local"
+
+
+def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Path) -> APIRouter:
+    """Build the routes of one project."""
+    router = APIRouter()
+    for name, (payload_model, _) in operations.OPERATIONS.items():
+        _add_operation(router, session, name, payload_model)
+
+    @router.get("/api/session", summary="Get the cookies that the other calls need")
+    def get_session(request: Request) -> dict[str, str]:
+        return {"user": LOCAL_USER, "project": session.project.settings.name, "token_cookie": TOKEN_COOKIE}
+
+    @router.get("/api/export", summary="Download every saved photo's tags")
+    def export(format: str = "jsonl") -> Response:
+        if format not in FORMATS:
+            return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
+        media_type, suffix = FORMATS[format]
+        lines = (line.encode() for line in export_lines(session.export(), format))
+        name = f'attachment; filename="tags.{suffix}"'
+        return StreamingResponse(lines, media_type=media_type, headers={"content-disposition": name})
+
+    @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
+    def thumbnail(image_id: int) -> Response:
+        return _picture(lambda: pictures.thumbnail(image_id))
+
+    @router.get("/image/{image_id}", summary="A photo, for showing or (full=1) for zooming")
+    def image(image_id: int, full: bool = False) -> Response:
+        return _picture(lambda: pictures.photo(image_id, full=full))
+
+    files = {path.name: path for path in assets_path.iterdir() if path.suffix in {".js", ".css", ".svg"}}
+
+    @router.get("/ui/{name}", include_in_schema=False)
+    def asset(name: str) -> Response:
+        if name not in files:
+            return _error(404, "request", "There is no such file.")
+        return FileResponse(files[name], headers={"cache-control": "no-cache"})
+
+    return router
+
+
+def _add_operation(
+    router: APIRouter, session: AnnotatingSession, name: str, payload_model: type[operations.Payload]
+) -> None:
+    def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
+        result = operations.answer(session, LOCAL_USER, name, payload)
+        error = result.get("error")
+        return JSONResponse(result, STATUS_OF_KIND[error["kind"]] if error else 200)
+
+    call.__annotations__["payload"] = payload_model
+    router.add_api_route(f"/api/{name}", call, methods=["POST"], summary=payload_model.__doc__, name=name)
+
+
+def _picture(make: Callable[[], Picture]) -> Response:
+    try:
+        picture = make()
+    except (UnknownImageError, UnreadableImageError) as error:
+        return _error(404, "unknown_image", str(error))
+    # The sandbox keeps even a file that turned into something else since the ingest from running here.
+    headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
+
+
+def _error(status: int, kind: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"kind": kind, "message": message}}, status)
+
+
+async def refuse_malformed(request: Request, error: Exception) -> JSONResponse:
+    """Answer a malformed body in the same form as every other error; for ``app.add_exception_handler``."""
+    assert isinstance(error, RequestValidationError)  # registered for this class only
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    return _error(400, "request", f"The call was refused: {where}: {first['msg']}.")

@@ -1,0 +1,399 @@
+"""The annotating conversation: next photo, propose, revise, save, undo, skip.
+
+Everything the page and the REST routes may do, and all they may do. Answers are JSON-ready. Knows nothing of Gradio,
+HTTP or SQL; one object serves every person working on a project.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from annotator import __version__
+from annotator.autocomplete import Autocomplete
+from annotator.carried_tags import CarriedTags
+from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
+from annotator.datasets.tags import clean_tag, tag_key
+from annotator.errors import AnnotatorError, TagError, UnknownImageError
+from annotator.feature_store import FeatureStore
+from annotator.ingest import IngestProgress, NewImage
+from annotator.project import Project
+from annotator.query_strategies import InOrderQueue
+from annotator.store import ImageEntry, SeenPath, Store
+from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.visual_index import VisualIndex
+
+MAX_TAGS = 200
+"""Most tags of one photo."""
+NUM_SHOWN_NEIGHBOURS = 12
+
+Answer = dict[str, Any]
+
+
+class AnnotatingSession:
+    """One project, open for annotating.
+
+    Args:
+        project: Paths and settings.
+        store: The database.
+        log: The correction log on it.
+        features: Features by image id.
+        looks: Visual index of all photos.
+        carried_tags: Which photos carry which tags, kept in step with every save.
+        suggester: Joins all evidence.
+        autocomplete: Completions and spellings.
+        progress: Tells how far the ingest is.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        store: Store,
+        log: CorrectionLog,
+        features: FeatureStore,
+        looks: VisualIndex,
+        carried_tags: CarriedTags,
+        suggester: Suggester,
+        autocomplete: Autocomplete,
+        progress: Callable[[], IngestProgress],
+    ) -> None:
+        self.project = project
+        self._store = store
+        self._log = log
+        self._features = features
+        self._looks = looks
+        self._carried = carried_tags
+        self._suggester = suggester
+        self._autocomplete = autocomplete
+        self._progress = progress
+        # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
+        self._files = store.file_names()
+        self._queue = InOrderQueue()
+        self._queue.add(self._files)
+        for image_id, _ in log.saved():
+            self._queue.mark(image_id, saved=True)
+        for image_id in log.skipped():
+            self._queue.skip(image_id)
+
+    # What the project is
+
+    def state(self, user: str) -> Answer:
+        """Return the project's name, counts, ingest progress and keys."""
+        return {
+            "project": self.project.settings.name,
+            "num_images": len(self._queue),
+            "num_saved": self._queue.num_saved,
+            "num_unreadable": self._store.unreadable(limit=0)[0],
+            "ingest": asdict(self._progress()),
+            "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
+            "user": user,
+            "tagger": self._suggester.tagger.name,
+            "version": __version__,
+        }
+
+    def add_images(self, images: Sequence[NewImage], paths: Sequence[SeenPath]) -> None:
+        """Take what ingest has just committed into the queue, the indexes and the evidence."""
+        if images:
+            self._looks.add([image.image_id for image in images], [image.vector for image in images])
+        hashes = {image.image_id: image.entry.content_hash for image in images}
+        for seen in paths:
+            if seen.image_id is not None:
+                known_hash, _ = self._files.get(seen.image_id, ("", ""))
+                self._files[seen.image_id] = (known_hash or hashes[seen.image_id], seen.path)
+        for image in images:
+            self._carried.add_image(
+                image.image_id, Words((*image.entry.keywords, *image.entry.user_tags), image.entry.path_words)
+            )
+        self._queue.add(image.image_id for image in images)
+
+    def unreadable(self, offset: int, limit: int) -> Answer:
+        """Return a page of the files that could not be read, with reasons."""
+        total, items = self._store.unreadable(offset, limit)
+        return {"total": total, "items": [{"path": path, "reason": reason} for path, reason in items]}
+
+    def set_keys(self, keys: dict[str, list[str]]) -> Answer:
+        """Re-map actions to keys, for good.
+
+        Raises:
+            ConfigError: A key clashes or cannot be used.
+        """
+        settings = self.project.update_settings(keys={action: tuple(names) for action, names in keys.items()})
+        return {"keys": {action: list(names) for action, names in settings.keys.items()}}
+
+    # Going from photo to photo
+
+    def open(self, user: str, image_id: int | None) -> Answer:
+        """Return a photo with its proposals; None opens the one to work on now."""
+        if image_id is None:
+            newest = self._log.newest_image(user)
+            image_id = self._queue.next_open(newest if newest is not None and newest in self._queue else None)
+        return self._photo(user, image_id) if image_id is not None else self._all_done(user)
+
+    def step(self, user: str, image_id: int, by: int) -> Answer:
+        """Return the photo before or after one in folder order, whatever its state; at an end, the same one."""
+        self._check(image_id)
+        position = min(max(self._queue.position(image_id) + by, 0), len(self._queue) - 1)
+        return self._photo(user, self._queue.at(position))
+
+    def skip(self, user: str, image_id: int) -> Answer:
+        """Put a photo off until no other is open, and return the next one."""
+        self._check(image_id)
+        if not self._queue.is_saved(image_id):
+            self._log.skip(image_id, user)
+            self._queue.skip(image_id)
+        return self._next(user, image_id)
+
+    def strip(self, image_id: int, num_before: int, num_after: int) -> Answer:
+        """Return the photos around one, in folder order."""
+        self._check(image_id)
+        position = self._queue.position(image_id)
+        ids = self._queue.window(position - num_before, position + num_after + 1)
+        return {
+            "items": [
+                {
+                    "image_id": other,
+                    "thumbnail_url": self._thumbnail_url(other),
+                    "state": self._state_of(other),
+                    "current": other == image_id,
+                }
+                for other in ids
+            ]
+        }
+
+    def browse(self, offset: int, limit: int, query: str, state: str) -> Answer:
+        """Return one page of the photos whose tags or file names hold a text."""
+        words = " ".join(query.split())
+        if words or state != "all":
+            found = self._store.find_images(words, state)
+            total, ids = len(found), found[offset : offset + limit]
+        else:
+            total, ids = len(self._queue), self._queue.window(offset, offset + limit)
+        items = [
+            {
+                "image_id": image_id,
+                "thumbnail_url": self._thumbnail_url(image_id),
+                "file_name": self._files[image_id][1],
+                "state": self._state_of(image_id),
+                "tags": list(self._carried.saved_tags(image_id)),
+            }
+            for image_id in ids
+        ]
+        return {"total": total, "items": items}
+
+    # The list of one photo
+
+    def propose(self, user: str, image_id: int, kept: Sequence[str], dropped: Sequence[str], revision: int) -> Answer:
+        """Propose how the settled tags go on, and keep the half-edited list as a draft."""
+        self._check(image_id)
+        kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
+        if (kept, dropped) == self._standing_list(image_id):
+            self._log.discard_draft(image_id, user)
+        else:
+            self._log.save_draft(image_id, user, Draft(revision, tuple(kept), tuple(dropped)))
+        return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+
+    def complete(self, image_id: int, text: str, kept: Sequence[str]) -> Answer:
+        """Return completions of what is being typed, the model's before the project's before plain words."""
+        self._check(image_id)
+        if not text.strip():
+            return {"completions": []}
+        suggestion = self._suggester.propose(image_id, _words(self._store.image(image_id)), list(kept))
+        scores = {proposal.tag: proposal.score for proposal in suggestion.proposals}
+        return {"completions": [asdict(c) for c in self._autocomplete.complete(text, scores, kept)]}
+
+    def save(
+        self,
+        user: str,
+        image_id: int,
+        revision: int,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        effort: Effort,
+    ) -> Answer:
+        """Save the list above the cut line; it is on disk when this returns. Returns the next photo with it.
+
+        Raises:
+            StaleRevisionError: Somebody saved this photo meanwhile; nothing was overwritten.
+            StoreError: The commit failed; nothing was written.
+            TagError: A tag cannot be kept.
+        """
+        self._check(image_id)
+        tags = self._clean(kept, "kept")
+        annotation = self._log.save(
+            image_id,
+            revision=revision,
+            tags=tags,
+            dropped=self._clean(dropped, "dropped"),
+            user_name=user,
+            effort=effort,
+        )
+        self._took(annotation)
+        return {"revision": annotation.revision, "next": self._next(user, image_id)}
+
+    def undo(self, user: str) -> Answer:
+        """Take back the user's last save, and return its photo with the list as it was just before.
+
+        Raises:
+            NothingToUndoError: There is none.
+            StaleRevisionError: Somebody else has saved that photo since.
+        """
+        annotation, draft = self._log.undo(user)
+        self._took(annotation)
+        photo = self._photo(user, annotation.image_id)
+        return {**photo, "undone": f"Took back the save of {photo['file_name']} ({len(draft.kept)} tags)."}
+
+    def history(self, image_id: int) -> Answer:
+        """Return every event of a photo, oldest first."""
+        self._check(image_id)
+        events = self._log.history(image_id)
+        return {"events": [{**e, "created_at": f"{e['created_at'].isoformat()}Z"} for e in events]}
+
+    def export(self) -> Iterator[dict[str, Any]]:
+        """Yield a record for every saved photo."""
+        return self._log.export_rows()
+
+    # Inside
+
+    def _check(self, image_id: int) -> None:
+        if image_id not in self._queue:
+            raise UnknownImageError(f"This project has no image {image_id}.")
+
+    def _clean(self, tags: Sequence[str], what: str) -> list[str]:
+        if len(tags) > MAX_TAGS:
+            raise TagError(f"{len(tags)} tags were {what}; a photo can have at most {MAX_TAGS}.")
+        cleaned: dict[str, str] = {}
+        for tag in tags:
+            spelled = self._autocomplete.spelling(clean_tag(tag))
+            cleaned.setdefault(tag_key(spelled), spelled)
+        return list(cleaned.values())
+
+    def _took(self, annotation: Annotation) -> None:
+        """Let queue, indexes and completions follow what was just committed."""
+        self._queue.mark(annotation.image_id, saved=annotation.is_saved)
+        self._carried.set_saved(annotation.image_id, annotation.tags if annotation.is_saved else None)
+
+    def _standing_list(self, image_id: int) -> tuple[list[str], list[str]]:
+        annotation = self._log.annotation(image_id)
+        return list(annotation.tags), list(annotation.dropped)
+
+    def _next(self, user: str, image_id: int) -> Answer:
+        following = self._queue.next_open(image_id)
+        if following is None or following == image_id:
+            return self._all_done(user)
+        return self._photo(user, following)
+
+    def _all_done(self, user: str) -> Answer:
+        return {"done": True, **self.state(user)}
+
+    def _photo(self, user: str, image_id: int) -> Answer:
+        self._check(image_id)
+        entry = self._store.image(image_id)
+        paths = self._store.image_paths(image_id)
+        annotation = self._log.annotation(image_id)
+        draft = self._log.draft(image_id, user)
+        kept = list(draft.kept if draft else annotation.tags)
+        dropped = list(draft.dropped if draft else annotation.dropped)
+        version = entry.content_hash[:16]
+        return {
+            "image_id": image_id,
+            "image_url": f"/image/{image_id}?v={version}",
+            "full_url": f"/image/{image_id}?v={version}&full=1",
+            "thumbnail_url": self._thumbnail_url(image_id),
+            "file_name": paths[0][1] if paths else f"(file is gone) {version}",
+            "paths": [str(root / path) for root, path in paths],
+            "width": entry.width,
+            "height": entry.height,
+            "format": entry.format,
+            "taken_at": entry.taken_at,
+            "camera": entry.camera,
+            "place": _place(entry),
+            "caption": entry.caption,
+            "keywords": list(dict.fromkeys((*entry.keywords, *entry.user_tags))),
+            "position": self._queue.position(image_id) + 1,
+            "revision": draft.revision if draft else annotation.revision,
+            "state": "draft" if draft else "saved" if annotation.is_saved else "new",
+            "kept": kept,
+            "saved": list(annotation.tags) if annotation.is_saved else [],
+            "dropped": dropped,
+            "notes": list(entry.notes),
+            **self._proposals(image_id, entry, kept, dropped),
+        }
+
+    def _proposals(self, image_id: int, entry: ImageEntry, kept: Sequence[str], dropped: Sequence[str]) -> Answer:
+        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped)
+        looks = suggestion.looks[:NUM_SHOWN_NEIGHBOURS]
+        if len(looks) < NUM_SHOWN_NEIGHBOURS and image_id in self._features:
+            looks += self._untagged_look_alikes(image_id, {item.image_id for item in looks})
+        looks = looks[:NUM_SHOWN_NEIGHBOURS]
+        metadata = suggestion.metadata[:NUM_SHOWN_NEIGHBOURS]
+        return {
+            "proposals": [_proposal(proposal) for proposal in suggestion.proposals],
+            "neighbours": {
+                "looks": [self._neighbour(item) for item in looks],
+                "metadata": [self._neighbour(item) for item in metadata],
+            },
+            "tagger": suggestion.tagger,
+        }
+
+    def _untagged_look_alikes(self, image_id: int, known: set[int]) -> list[Neighbour]:
+        """Photos without tags that look alike: no evidence, but good to see."""
+        ids, similarities = self._looks.search(self._features.vectors([image_id]), NUM_SHOWN_NEIGHBOURS + 1)
+        return [
+            Neighbour(int(other), float(similarity), ())
+            for other, similarity in zip(ids[0], similarities[0], strict=True)
+            if other >= 0 and other != image_id and int(other) not in known
+        ]
+
+    def _neighbour(self, item: Neighbour) -> Answer:
+        return {
+            "image_id": item.image_id,
+            "thumbnail_url": self._thumbnail_url(item.image_id),
+            "similarity": round(min(max(item.similarity, 0.0), 1.0), 4),
+            "tags": list(item.tags),
+            "shared": list(item.shared),
+            "file_name": self._files[item.image_id][1],
+        }
+
+    def _thumbnail_url(self, image_id: int) -> str:
+        return f"/thumbnail/{image_id}?v={self._files[image_id][0][:16]}"
+
+    def _state_of(self, image_id: int) -> str:
+        return "saved" if self._queue.is_saved(image_id) else "new"
+
+
+def error_answer(error: AnnotatorError) -> Answer:
+    """Return a known error as the page and the routes say it."""
+    kind = _ERROR_KINDS.get(type(error).__name__, "request")
+    details = {name: getattr(error, name) for name in ("revision", "tags", "user", "saved_at") if hasattr(error, name)}
+    return {"error": {"kind": kind, "message": str(error), **details}}
+
+
+_ERROR_KINDS = {
+    "StaleRevisionError": "stale",
+    "UnknownImageError": "unknown_image",
+    "TagError": "tag",
+    "ConfigError": "config",
+    "StoreError": "store",
+    "ProjectError": "store",
+}
+
+
+def _words(entry: ImageEntry) -> Words:
+    return Words(tuple(dict.fromkeys((*entry.keywords, *entry.user_tags))), entry.path_words)
+
+
+def _place(entry: ImageEntry) -> str | None:
+    if entry.latitude is None or entry.longitude is None:
+        return None
+    return f"{entry.latitude:.4f}, {entry.longitude:.4f}"
+
+
+def _proposal(proposal: Proposal) -> Answer:
+    return {
+        "tag": proposal.tag,
+        "score": round(proposal.score, 4),
+        "source": proposal.source,
+        "why": proposal.why,
+        "evidence": [
+            {"source": item.source, "score": round(item.score, 4), "text": item.text} for item in proposal.evidence
+        ],
+    }

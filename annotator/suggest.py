@@ -1,0 +1,289 @@
+"""All evidence for one photo merged into one ranked list of proposals, each with its score, source and reasons.
+
+Sources: what the tagger sees (``looks``), tags of photos that look alike (``neighbours``), tags of photos that share
+words (``metadata``), the photo's own keywords (``keywords``) and folder and file names (``folder``).
+Knows nothing of stores or pages: it is given features, indexes and the tags in use.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from annotator.autocomplete import Autocomplete
+from annotator.datasets.tags import tag_key
+from annotator.feature_store import FeatureStore, Vectors
+from annotator.metadata_index import MetadataIndex
+from annotator.models.tagger import Tagger
+from annotator.visual_index import VisualIndex
+
+NUM_NEIGHBOURS = 24
+NUM_PROPOSALS = 20
+
+KEYWORD_SCORE = 0.9
+"""A keyword that somebody gave this very photo is nearly always right."""
+PATH_WORD_SCORE = 0.5
+"""A folder or file name that is a known tag."""
+METADATA_TRUST = 0.6
+"""Photos that share words share tags less surely than photos that look alike."""
+UNLIKE = 0.35
+"""Cosine similarity at which two photos' looks say nothing of each other's tags."""
+DOUBT = 0.6
+"""Weight of an imagined neighbour without tags: one look-alike alone is not certainty."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One source's word for one tag."""
+
+    tag: str
+    source: str
+    score: float
+    """In [0, 1]."""
+    text: str
+    """The reason, as a clause a person reads."""
+    rank_score: float | None = None
+    """What the tag's place goes by, where that differs from how likely it is; see models/cold_start.py."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One tag proposed for one photo."""
+
+    tag: str
+    score: float
+    source: str
+    """The strongest source."""
+    evidence: tuple[Evidence, ...]
+    rank_score: float
+
+    @property
+    def why(self) -> str:
+        """The reasons in one sentence."""
+        text = "; ".join(item.text for item in self.evidence)
+        return text[:1].upper() + text[1:] + "."
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A photo whose tags were taken as evidence."""
+
+    image_id: int
+    similarity: float
+    """Cosine of the features, or Jaccard index of the word sets."""
+    tags: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+    """Words both photos have, for metadata neighbours."""
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """What the page shows beside a photo."""
+
+    proposals: list[Proposal]
+    looks: list[Neighbour] = field(default_factory=list)
+    metadata: list[Neighbour] = field(default_factory=list)
+    tagger: str = ""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a photo brings along, beside its pixels."""
+
+    keywords: tuple[str, ...] = ()
+    """Embedded keywords and sidecar tags, as they are spelled."""
+    path_words: tuple[str, ...] = ()
+
+    def keys(self, settled: Collection[str] = ()) -> set[str]:
+        """Return the set under which the metadata index knows this photo."""
+        return {tag_key(word) for word in (*self.keywords, *self.path_words, *settled)}
+
+
+class Suggester:
+    """Proposes tags for photos of one project.
+
+    Args:
+        tagger: Ranks tags by a photo's features.
+        features: The project's features.
+        tagged_looks: Visual index of the photos that carry tags.
+        tagged_words: Metadata index of the photos that carry tags.
+        tags_of: The tags a photo carries: saved ones, or its own keywords.
+        autocomplete: Which words are known, and how they are spelled here.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        features: FeatureStore,
+        tagged_looks: VisualIndex,
+        tagged_words: MetadataIndex,
+        tags_of: Callable[[int], Sequence[str]],
+        autocomplete: Autocomplete,
+    ) -> None:
+        self.tagger = tagger
+        self._features = features
+        self._looks = tagged_looks
+        self._words = tagged_words
+        self._tags_of = tags_of
+        self._autocomplete = autocomplete
+
+    def propose(
+        self, image_id: int, words: Words, prefix: Sequence[str] = (), dropped: Collection[str] = ()
+    ) -> Suggestion:
+        """Continue a photo's settled tags; called again after every edit.
+
+        Args:
+            image_id: The photo. Without features yet, only its words speak.
+            words: What the photo brings along.
+            prefix: Tags settled so far, most important first.
+            dropped: Tags refused.
+        """
+        evidence: list[Evidence] = []
+        looks: list[Neighbour] = []
+        if image_id in self._features:
+            vector = self._features.vectors([image_id])
+            evidence += seen_evidence(self.tagger, vector, prefix, dropped)
+            looks = self._look_alikes(image_id, vector)
+            evidence += neighbour_evidence(looks)
+        metadata = self._word_alikes(image_id, words, prefix)
+        evidence += metadata_evidence(metadata)
+        evidence += own_word_evidence(words, self._autocomplete.knows)
+        barred = {tag_key(tag) for tag in (*prefix, *dropped)}
+        proposals = merge((item for item in evidence if tag_key(item.tag) not in barred), self._autocomplete.spelling)
+        return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{self.tagger.name} {self.tagger.version}")
+
+    def _look_alikes(self, image_id: int, vector: Vectors) -> list[Neighbour]:
+        ids, similarities = self._looks.search(vector, NUM_NEIGHBOURS + 1)
+        return [
+            Neighbour(int(other), float(similarity), tuple(self._tags_of(int(other))))
+            for other, similarity in zip(ids[0], similarities[0], strict=True)
+            if other >= 0 and other != image_id
+        ][:NUM_NEIGHBOURS]
+
+    def _word_alikes(self, image_id: int, words: Words, prefix: Sequence[str]) -> list[Neighbour]:
+        found = self._words.search(words.keys(prefix), NUM_NEIGHBOURS, exclude=[image_id])
+        return [
+            Neighbour(item.image_id, item.similarity, tuple(self._tags_of(item.image_id)), tuple(item.shared))
+            for item in found
+        ]
+
+
+def seen_evidence(tagger: Tagger, features: Vectors, prefix: Sequence[str], dropped: Collection[str]) -> list[Evidence]:
+    """Return what a tagger sees in one photo, (1, D) features, after the settled prefix."""
+    ranked = tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=NUM_PROPOSALS)[0]
+    return [
+        Evidence(
+            item.tag,
+            "looks",
+            item.score,
+            _seen_text(item.tag, item.score, item.evidence.get("classes", [])),
+            item.evidence.get("utility"),
+        )
+        for item in ranked
+    ]
+
+
+def own_word_evidence(words: Words, knows: Callable[[str], bool]) -> list[Evidence]:
+    """Return what a photo's own keywords and names say; of the names, only words that are ``known`` tags."""
+    keywords = [
+        Evidence(word, "keywords", KEYWORD_SCORE, "it is among the photo's own keywords") for word in words.keywords
+    ]
+    path_words = [
+        Evidence(word, "folder", PATH_WORD_SCORE, "the folder or file is named so")
+        for word in words.path_words
+        if knows(word)
+    ]
+    return keywords + path_words
+
+
+def neighbour_evidence(neighbours: Sequence[Neighbour]) -> list[Evidence]:
+    """Return the tags of look-alikes, weighed by how alike they are."""
+    return _vote(
+        neighbours,
+        [max(0.0, (item.similarity - UNLIKE) / (1 - UNLIKE)) ** 2 for item in neighbours],
+        "neighbours",
+        lambda count, total: f"{count} of {total} similar photo{'s' * (total != 1)} carr{_ies(count)} it",
+        trust=1.0,
+    )
+
+
+def metadata_evidence(neighbours: Sequence[Neighbour]) -> list[Evidence]:
+    """Return the tags of photos with the same words, weighed by the share of words in common."""
+    return _vote(
+        neighbours,
+        [item.similarity for item in neighbours],
+        "metadata",
+        lambda count, total: f"{count} of {total} photo{'s' * (total != 1)} with the same words carr{_ies(count)} it",
+        trust=METADATA_TRUST,
+    )
+
+
+def _vote(
+    neighbours: Sequence[Neighbour],
+    weights: Sequence[float],
+    source: str,
+    text: Callable[[int, int], str],
+    trust: float,
+) -> list[Evidence]:
+    total = sum(weights) + DOUBT
+    weight_of: dict[str, float] = {}
+    count_of: dict[str, int] = {}
+    spelling: dict[str, str] = {}
+    for neighbour, weight in zip(neighbours, weights, strict=True):
+        for tag in neighbour.tags:
+            key = tag_key(tag)
+            spelling.setdefault(key, tag)
+            weight_of[key] = weight_of.get(key, 0.0) + weight
+            count_of[key] = count_of.get(key, 0) + 1
+    return [
+        Evidence(spelling[key], source, trust * weight / total, text(count_of[key], len(neighbours)))
+        for key, weight in weight_of.items()
+        if weight > 0
+    ]
+
+
+def merge(evidence: Iterable[Evidence], spelling: Callable[[str], str] = lambda tag: tag) -> list[Proposal]:
+    """Join all evidence into one ranked list.
+
+    Sources are taken as independent witnesses: the joint score is 1 - prod(1 - score), so agreement raises a tag and
+    no number of weak voices passes one sure one. Tags that differ only in case or form of Unicode are one.
+
+    Args:
+        evidence: In any order.
+        spelling: How a tag is written in this project.
+
+    Returns:
+        Proposals, best first; ties go to the tag that came first.
+    """
+    groups: dict[str, list[Evidence]] = {}
+    for item in evidence:
+        groups.setdefault(tag_key(item.tag), []).append(item)
+    proposals = []
+    for items in groups.values():
+        items.sort(key=lambda item: -item.score)
+        proposals.append(
+            Proposal(
+                tag=spelling(items[0].tag),
+                score=_joint(item.score for item in items),
+                source=items[0].source,
+                evidence=tuple(items),
+                rank_score=_joint(item.score if item.rank_score is None else item.rank_score for item in items),
+            )
+        )
+    proposals.sort(key=lambda proposal: -proposal.rank_score)
+    return proposals
+
+
+def _joint(scores: Iterable[float]) -> float:
+    doubt = 1.0
+    for score in scores:
+        doubt *= 1 - min(max(score, 0.0), 1.0)
+    return 1 - doubt
+
+
+def _ies(count: int) -> str:
+    return "ies" if count == 1 else "y"
+
+
+def _seen_text(tag: str, score: float, classes: Sequence[Sequence[object]]) -> str:
+    names = [str(item[0]) for item in classes[:2] if str(item[0]).casefold() != tag.casefold()]
+    looks_like = f" (it looks like {' or '.join(names)})" if names else ""
+    return f"seen in the picture with {score:.0%}{looks_like}"

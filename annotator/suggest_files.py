@@ -1,0 +1,52 @@
+"""Ranked tags for photos outside any project: what ``annotator suggest`` prints.
+
+Knows nothing of stores or indexes; only the photo itself and its own metadata speak.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotator.autocomplete import Autocomplete
+from annotator.datasets.image_folder import decode_image, read_image_file
+from annotator.datasets.sidecars import SidecarFinder, read_metadata
+from annotator.datasets.vocabulary import everyday_words
+from annotator.errors import UnreadableImageError
+from annotator.models.backbone import load_backbone
+from annotator.models.cold_start import ColdStartTagger
+from annotator.suggest import Words, merge, own_word_evidence, seen_evidence
+
+
+def suggest_files(
+    paths: Sequence[Path], num_tags: int
+) -> Iterator[tuple[Path, list[dict[str, Any]] | UnreadableImageError]]:
+    """Yield (path, ranked tags) for each photo, or (path, error) where it cannot be read.
+
+    Args:
+        paths: Photos.
+        num_tags: Most tags for each.
+
+    Yields:
+        Tags as ``{"tag", "score", "source"}``, best first.
+
+    Raises:
+        BackboneError: The backbone cannot be loaded.
+    """
+    backbone = load_backbone()
+    tagger = ColdStartTagger(backbone)
+    autocomplete = Autocomplete([*everyday_words(), *tagger.allowed_words()])
+    sidecars = SidecarFinder()
+    for path in paths:
+        try:
+            decoded = decode_image(read_image_file(path), min_side=backbone.image_size * 2)
+        except UnreadableImageError as error:
+            yield path, error
+            continue
+        features = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))
+        metadata = read_metadata(path, decoded, root=path.parent, sidecars=sidecars)
+        words = Words((*metadata.keywords, *metadata.user_tags), metadata.path_words)
+        evidence = seen_evidence(tagger, features, (), ()) + own_word_evidence(words, autocomplete.knows)
+        proposals = merge(evidence)[:num_tags]
+        yield path, [{"tag": p.tag, "score": round(p.score, 4), "source": p.source} for p in proposals]

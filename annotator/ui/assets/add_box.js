@@ -1,0 +1,136 @@
+// The box in which tags are typed: inline completion, the list of completions, and the keys that belong to text.
+// Knows nothing of the ranked list; it asks for completions and hands back one tag at a time.
+
+import { cleanTag, tagKey } from "./draft.js";
+import { make } from "./elements.js";
+
+/**
+ * complete(text) -> [{ tag, score, source }] or null when overtaken; fallback(text) -> the same, from what is on the
+ * page; onAdd(tag, numKeys); onChange() after the text changed.
+ */
+export function createAddBox(elements, { complete, fallback, onAdd, onChange }) {
+  const { input, ghost, literal, hint, list } = elements;
+  let completions = [];
+  let highlighted = -1; // -1: the typed text itself
+  let numKeys = 0;
+  let isLiteral = false;
+
+  function show() {
+    const text = input.value;
+    const choice = completions[highlighted]?.tag ?? "";
+    const continues = choice.toLowerCase().startsWith(text.toLowerCase());
+    ghost.replaceChildren(
+      make("span", { class: "ghost-typed" }, text),
+      text && continues ? choice.slice(text.length) : text && choice ? `  → ${choice}` : "",
+    );
+    hint.textContent = text ? (choice && tagKey(choice) !== tagKey(text) ? "Enter · exact: Shift Enter" : "Enter adds") : "";
+    literal.hidden = !isLiteral || Boolean(text);
+    list.replaceChildren(...completions.map(({ tag, source }, index) => completionRow(tag, source, index, highlighted, text)));
+    list.hidden = !text || completions.length === 0;
+    input.setAttribute("aria-expanded", String(!list.hidden));
+    input.setAttribute("aria-controls", list.hidden ? "tag-list" : "completions");
+    onChange();
+  }
+
+  function offer(candidates, text) {
+    const key = prefixKey(text);
+    const exact = candidates.filter(({ tag }) => tagKey(tag) === tagKey(text));
+    completions = [...exact, ...candidates.filter((candidate) => !exact.includes(candidate))];
+    // Only what continues the typed text is taken by Enter unasked; other finds wait for the arrow keys.
+    highlighted = completions.findIndex(({ tag }) => tagKey(tag).startsWith(key));
+  }
+
+  async function changed() {
+    const text = input.value;
+    if (!text.trim()) {
+      completions = [];
+      highlighted = -1;
+      if (!text) numKeys = 0;
+      show();
+      return;
+    }
+    offer(completions.filter(({ tag }) => tagKey(tag).startsWith(prefixKey(text))), text);
+    show();
+    let found;
+    try {
+      found = await complete(text);
+    } catch {
+      found = fallback(text); // the server is away: what the page knows still helps
+    }
+    if (found === null || input.value !== text) return;
+    offer(found, text);
+    show();
+  }
+
+  function clear() {
+    input.value = "";
+    isLiteral = false;
+    numKeys = 0;
+    completions = [];
+    highlighted = -1;
+    show();
+  }
+
+  function add(tag) {
+    const keys = numKeys;
+    clear();
+    onAdd(tag, keys);
+  }
+
+  input.addEventListener("input", changed);
+  list.addEventListener("click", (event) => {
+    const row = event.target.closest("[data-tag]");
+    if (row) add(row.dataset.tag);
+  });
+
+  return {
+    clear,
+    isEmpty: () => input.value === "" && !isLiteral,
+    hasText: () => input.value !== "",
+    focus: () => input.focus({ preventScroll: true }),
+    activeRow: () => (list.hidden || highlighted < 0 ? null : `completion-${highlighted + 1}`),
+    /** "/" in the empty box: what follows is text, even a digit. */
+    startLiteral() {
+      isLiteral = true;
+      show();
+    },
+    /** A key press while the box holds text or waits for a digit. True when it was used here. */
+    handleKey(event, name) {
+      if (!event.repeat) numKeys += 1;
+      if (name === "Escape" || (name === "Backspace" && input.value === "")) {
+        clear();
+        return true;
+      }
+      if (!input.value.trim()) return false;
+      if (["Enter", "Tab", "Ctrl+Enter", "Shift+Enter"].includes(name)) {
+        const exact = name.startsWith("Ctrl") || name.startsWith("Shift");
+        if (!event.repeat) add((!exact && completions[highlighted]?.tag) || cleanTag(input.value));
+        return true;
+      }
+      if (name === "ArrowDown" || name === "ArrowUp") {
+        highlighted = Math.max(-1, Math.min(completions.length - 1, highlighted + (name === "ArrowDown" ? 1 : -1)));
+        show();
+        return true;
+      }
+      return false;
+    },
+  };
+}
+
+function completionRow(tag, source, index, highlighted, text) {
+  const at = tagKey(tag).indexOf(tagKey(text));
+  const plain = at < 0 || tag.length !== tagKey(tag).length;
+  const end = at + tagKey(text).length;
+  const parts = plain ? [tag] : [tag.slice(0, at), make("b", {}, tag.slice(at, end)), tag.slice(end)];
+  const labels = { project: "used here", model: "model", words: "word" };
+  return make(
+    "li",
+    { id: `completion-${index + 1}`, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },
+    make("span", { class: "tag" }, ...parts),
+    make("span", { class: "soft" }, labels[source] ?? ""),
+  );
+}
+
+function prefixKey(text) {
+  return text.trimStart().replace(/\s+/gu, " ").normalize("NFKC").toLowerCase();
+}

@@ -1,0 +1,114 @@
+// Dialogs over the page: one at a time, keyboard first, focus kept inside by the browser's own <dialog>.
+// Knows nothing of tagging but what each dialog is handed.
+
+import { count, make } from "./elements.js";
+
+export function createDialogs(root) {
+  let current = null;
+
+  /** Open a dialog; `onkey(event)` sees its keys first. Closing resolves the promise with what close() was given. */
+  function open({ id, title, body, onkey = () => {}, wide = false }) {
+    current?.close();
+    return new Promise((resolve) => {
+      let result = null;
+      const before = document.activeElement;
+      const dialog = make(
+        "dialog",
+        { id, class: wide ? "dialog wide" : "dialog", "aria-labelledby": `${id}-title` },
+        make("h2", { id: `${id}-title` }, title),
+        make("button", { class: "dialog-close", type: "button", "aria-label": "Close", title: "Close (Esc)", onclick: () => current?.close() }, "×"),
+        ...body,
+      );
+      dialog.addEventListener("keydown", (event) => {
+        onkey(event);
+        event.stopPropagation();
+      });
+      dialog.addEventListener("pointerdown", (event) => event.target === dialog && outside(dialog, event) && dialog.close());
+      dialog.addEventListener("close", () => {
+        dialog.remove();
+        if (current === handle) current = null;
+        before?.focus?.({ preventScroll: true });
+        resolve(result);
+      });
+      const handle = {
+        close(value = null) {
+          result = value;
+          dialog.close();
+        },
+      };
+      current = handle;
+      root.append(dialog);
+      dialog.showModal();
+    });
+  }
+
+  return { open, isOpen: () => current !== null, close: (value) => current?.close(value) };
+}
+
+function outside(dialog, event) {
+  const box = dialog.getBoundingClientRect();
+  return event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
+}
+
+/** Two people saved one photo: resolves to "theirs", "mine", "merge", or null to go on editing. */
+export function askStale(dialogs, { message, theirs, user, saved_at, mine }) {
+  const options = [
+    ["theirs", "Keep theirs", "and go to the next photo"],
+    ["mine", "Save mine", "in place of theirs"],
+    ["merge", "Merge", "theirs first, then mine; look, then save"],
+  ];
+  const list = (title, note, tags) =>
+    make(
+      "div",
+      { class: "version" },
+      make("h3", {}, title),
+      make("p", { class: "soft" }, note),
+      make("ol", {}, ...(tags.length ? tags.map((tag) => make("li", {}, tag)) : [make("li", { class: "soft" }, "no tags")])),
+    );
+  const when = saved_at ? new Date(saved_at) : null;
+  const time = when && !Number.isNaN(when.getTime()) ? when.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "";
+  return dialogs.open({
+    id: "stale",
+    title: "This photo was saved meanwhile",
+    wide: true,
+    body: [
+      make("p", {}, message),
+      make("div", { class: "versions" }, list(`Saved by ${user || "somebody else"}`, time, theirs), list("Yours, not saved yet", "what is on this page", mine)),
+      make(
+        "div",
+        { class: "choices" },
+        ...options.map(([choice, label, note], index) =>
+          make("button", { type: "button", id: `stale-${choice}`, onclick: () => dialogs.close(choice) }, make("kbd", {}, String(index + 1)), make("b", {}, label), make("span", { class: "soft" }, note)),
+        ),
+      ),
+      make("p", { class: "soft" }, make("kbd", {}, "Esc"), " back to your list; nothing is saved"),
+    ],
+    onkey(event) {
+      const choice = options[Number(event.key) - 1]?.[0];
+      if (choice && !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) dialogs.close(choice);
+    },
+  });
+}
+
+/** The files that could not be read, page by page, each with its reason. */
+export function showUnreadable(dialogs, call) {
+  const PAGE = 100;
+  const rows = make("ul", { class: "unreadable-list" });
+  const note = make("p", { class: "soft" }, "Loading…");
+  const more = make("button", { type: "button", hidden: true, onclick: load }, "Show more");
+
+  async function load() {
+    try {
+      const { total, items } = await call("unreadable", { offset: rows.children.length, limit: PAGE });
+      rows.append(...items.map(({ path, reason }) => make("li", {}, make("b", {}, path), make("span", { class: "soft" }, reason))));
+      note.textContent = `${count(total, "file")} could not be read. The others are not affected.`;
+      more.hidden = rows.children.length >= total || items.length === 0;
+    } catch (error) {
+      note.textContent = error.message;
+      more.hidden = false;
+    }
+  }
+
+  load();
+  return dialogs.open({ id: "unreadable-files", title: "Unreadable files", wide: true, body: [note, rows, more] });
+}

@@ -1,0 +1,274 @@
+// The ranked list of one photo while it is being edited: what is kept, what is refused, what is proposed, which
+// row is selected, and the history of edits. Pure functions, old draft in, new draft out.
+// Knows nothing of the DOM, of keys, or of the server.
+
+export const MAX_TAG_LENGTH = 100;
+
+/** The spelling under which a typed tag is kept: NFC, white space folded, case kept. */
+export function cleanTag(text) {
+  return text.normalize("NFC").split(/\s+/u).filter(Boolean).join(" ");
+}
+
+/** The key under which two spellings are one tag. */
+export function tagKey(tag) {
+  return tag.split(/\s+/u).filter(Boolean).join(" ").normalize("NFKC").toLowerCase();
+}
+
+export function indexOfTag(tags, tag) {
+  const key = tagKey(tag);
+  return tags.findIndex((other) => tagKey(other) === key);
+}
+
+/** The draft with which a photo opens. The first proposal is selected, so one key takes or refuses it. */
+export function openDraft({ kept = [], dropped = [], proposals = [] }) {
+  const draft = {
+    kept: [...kept], // above the cut line, most important first
+    dropped: [...dropped], // refused: never proposed again for this photo
+    released: [], // moved below the cut line by the person: they lead the proposals, whatever the server proposes
+    proposals: [], // below the cut line, best first
+    selected: null, // { zone: "kept" | "proposed", index } or null
+    known: new Map(), // tag key -> the latest proposal seen for it, for its score and its reason
+    past: [],
+    future: [],
+  };
+  return withProposals(draft, proposals);
+}
+
+/** Replace the list of proposals by the server's newest. The person's own rows stay as they are. */
+export function withProposals(draft, proposals) {
+  const known = new Map(draft.known);
+  for (const proposal of proposals) known.set(tagKey(proposal.tag), proposal);
+  const selectedTag = tagAt(draft, draft.selected);
+  const released = draft.released.map((tag) => known.get(tagKey(tag)) ?? typed(tag));
+  const next = { ...draft, known, proposals: proposable(draft, [...released, ...proposals]) };
+  return { ...next, selected: reselect(next, draft.selected, selectedTag) };
+}
+
+/** What is known of a tag: the newest proposal that named it, or that a person typed it. */
+export function describe(draft, tag) {
+  return draft.known.get(tagKey(tag)) ?? typed(tag);
+}
+
+/** Take proposal `index` (from 0). It becomes the last kept tag. */
+export function take(draft, index, { follow = true } = {}) {
+  return takeRange(draft, index, index + 1, follow);
+}
+
+/** Take every proposal from the first down to `index`. */
+export function takeDownTo(draft, index) {
+  return takeRange(draft, 0, Math.min(index + 1, draft.proposals.length), true);
+}
+
+/** Add a typed tag as the last kept one. A tag that is kept already is only selected. */
+export function add(draft, text) {
+  const tag = cleanTag(text);
+  if (!tag || tag.length > MAX_TAG_LENGTH) return draft;
+  const present = indexOfTag(draft.kept, tag);
+  if (present >= 0) return select(draft, { zone: "kept", index: present });
+  const proposed = indexOfTag(draft.proposals.map((proposal) => proposal.tag), tag);
+  if (proposed >= 0) return take(draft, proposed);
+  return edit(draft, {
+    kept: [...draft.kept, tag],
+    dropped: without(draft.dropped, [tag]),
+    selected: { zone: "kept", index: draft.kept.length },
+  });
+}
+
+/** Drop the row at `place`: a kept tag is removed, a proposal refused; neither is proposed again. */
+export function drop(draft, place) {
+  const tag = tagAt(draft, place);
+  if (tag === null) return draft;
+  const after = {
+    kept: without(draft.kept, [tag]),
+    dropped: [...without(draft.dropped, [tag]), tag],
+    released: without(draft.released, [tag]),
+    proposals: draft.proposals.filter((proposal) => tagKey(proposal.tag) !== tagKey(tag)),
+  };
+  const selected = samePlace(draft.selected, place) ? place : shifted(draft.selected, place);
+  return edit(draft, { ...after, selected: clamp(after, selected) });
+}
+
+/** Move the row at `from` to `to`; crossing the cut line keeps it or gives it back. */
+export function place(draft, from, to) {
+  const tag = tagAt(draft, from);
+  if (tag === null || samePlace(from, to) || (from.zone === "proposed" && to.zone === "proposed")) return draft;
+  const kept = without(draft.kept, [tag]);
+  const proposals = draft.proposals.filter((proposal) => tagKey(proposal.tag) !== tagKey(tag));
+  let released = without(draft.released, [tag]);
+  if (to.zone === "kept") kept.splice(to.index, 0, tag);
+  else {
+    proposals.splice(to.index, 0, describe(draft, tag));
+    released = [tag, ...released];
+  }
+  const zone = to.zone === "kept" ? kept : proposals;
+  const selected = { zone: to.zone, index: Math.min(to.index, zone.length - 1) };
+  return edit(draft, { kept, proposals, released, dropped: without(draft.dropped, [tag]), selected });
+}
+
+/** Move the selected tag up (-1) or down (1) by one. The topmost step of a proposal is to be kept, as the last. */
+export function move(draft, by) {
+  const from = draft.selected;
+  if (!from) return draft;
+  if (from.zone === "proposed") {
+    return by < 0 ? place(draft, from, { zone: "kept", index: draft.kept.length }) : draft;
+  }
+  const index = from.index + by;
+  if (index < 0) return draft;
+  if (index >= draft.kept.length) return place(draft, from, { zone: "proposed", index: 0 });
+  return place(draft, from, { zone: "kept", index });
+}
+
+/** Put the cut line after the first `count` rows of kept tags and proposals together. */
+export function setCut(draft, count) {
+  const target = Math.max(0, Math.min(count, draft.kept.length + draft.proposals.length));
+  if (target === draft.kept.length) return draft;
+  if (target > draft.kept.length) {
+    const next = takeRange(draft, 0, target - draft.kept.length, true);
+    return { ...next, selected: draft.selected ? followed(draft, next) : next.selected };
+  }
+  const given = draft.kept.slice(target);
+  const next = edit(draft, {
+    kept: draft.kept.slice(0, target),
+    proposals: [...given.map((tag) => describe(draft, tag)), ...draft.proposals],
+    released: [...given, ...draft.released],
+  });
+  return { ...next, selected: followed(draft, next) };
+}
+
+export function moveCut(draft, by) {
+  return setCut(draft, draft.kept.length + by);
+}
+
+/** Select a row, or the row `by` steps from the selected one. */
+export function select(draft, target) {
+  return { ...draft, selected: clamp(draft, target) };
+}
+
+export function moveSelection(draft, by) {
+  const num_rows = draft.kept.length + draft.proposals.length;
+  if (num_rows === 0) return draft;
+  const current = draft.selected ? position(draft, draft.selected) : by > 0 ? -1 : num_rows;
+  return { ...draft, selected: placeAt(draft, Math.max(0, Math.min(num_rows - 1, current + by))) };
+}
+
+export function canUndo(draft) {
+  return draft.past.length > 0;
+}
+
+export function undo(draft) {
+  return travel(draft, "past", "future");
+}
+
+export function redo(draft) {
+  return travel(draft, "future", "past");
+}
+
+/** Replace the kept tags in one undoable edit (the choice made when a save was stale). */
+export function replaceKept(draft, kept) {
+  const next = edit(draft, { kept: [...kept], dropped: without(draft.dropped, kept), released: [] });
+  return withProposals(next, next.proposals);
+}
+
+/** Theirs first, then those of mine that they lack. */
+export function merge(theirs, mine) {
+  return [...theirs, ...without(mine, theirs)];
+}
+
+export function sameTags(one, other) {
+  return one.length === other.length && one.every((tag, index) => tag === other[index]);
+}
+
+/** The tag at a place, or null. */
+export function tagAt(draft, at) {
+  if (!at) return null;
+  return (at.zone === "kept" ? draft.kept[at.index] : draft.proposals[at.index]?.tag) ?? null;
+}
+
+/** A place as its row number among all rows, and back. */
+export function position(draft, at) {
+  return at.zone === "kept" ? at.index : draft.kept.length + at.index;
+}
+
+export function placeAt(draft, row) {
+  const { length } = draft.kept;
+  return row < length ? { zone: "kept", index: row } : { zone: "proposed", index: row - length };
+}
+
+// How many edits of one photo can be taken back.
+const MAX_HISTORY = 200;
+
+function typed(tag) {
+  return { tag, score: null, source: "typed", why: "", evidence: [] };
+}
+
+function takeRange(draft, from, to, follow) {
+  const taken = draft.proposals.slice(from, to).map((proposal) => proposal.tag);
+  if (taken.length === 0) return draft;
+  const after = {
+    kept: [...draft.kept, ...taken],
+    proposals: [...draft.proposals.slice(0, from), ...draft.proposals.slice(to)],
+    released: without(draft.released, taken),
+    dropped: without(draft.dropped, taken),
+  };
+  const last = { zone: "kept", index: after.kept.length - 1 };
+  return edit(draft, { ...after, selected: follow ? last : clamp(after, draft.selected) });
+}
+
+function edit(draft, changes) {
+  const past = [...draft.past.slice(1 - MAX_HISTORY), snapshot(draft)];
+  return { ...draft, ...changes, past, future: [] };
+}
+
+function snapshot({ kept, dropped, released, proposals, selected }) {
+  return { kept, dropped, released, proposals, selected };
+}
+
+function travel(draft, from, to) {
+  const target = draft[from].at(-1);
+  if (!target) return draft;
+  return { ...draft, ...target, [from]: draft[from].slice(0, -1), [to]: [...draft[to], snapshot(draft)] };
+}
+
+function proposable(draft, proposals) {
+  const seen = new Set([...draft.kept, ...draft.dropped].map(tagKey));
+  return proposals.filter(({ tag }) => !seen.has(tagKey(tag)) && seen.add(tagKey(tag)));
+}
+
+function reselect(draft, selected, tag) {
+  // The first proposal is a place, not a tag: whoever waits there wants the best one. Any other row is its tag.
+  if (!selected) return draft.proposals.length ? { zone: "proposed", index: 0 } : null;
+  if (selected.zone === "proposed" && selected.index > 0 && tag !== null) {
+    const index = indexOfTag(draft.proposals.map((proposal) => proposal.tag), tag);
+    if (index >= 0) return { zone: "proposed", index };
+  }
+  return clamp(draft, selected);
+}
+
+function followed(before, after) {
+  const tag = tagAt(before, before.selected);
+  if (tag === null) return clamp(after, before.selected);
+  const index = indexOfTag([...after.kept, ...after.proposals.map((proposal) => proposal.tag)], tag);
+  return index >= 0 ? placeAt(after, index) : clamp(after, before.selected);
+}
+
+function clamp({ kept, proposals }, at) {
+  const lengths = { kept: kept.length, proposed: proposals.length };
+  const zone = at && lengths[at.zone] ? at.zone : lengths.proposed ? "proposed" : "kept";
+  if (!lengths[zone]) return null;
+  const index = at ? (zone === at.zone ? at.index : at.zone === "kept" ? 0 : lengths[zone] - 1) : 0;
+  return { zone, index: Math.max(0, Math.min(index, lengths[zone] - 1)) };
+}
+
+function shifted(selected, removed) {
+  if (!selected || selected.zone !== removed.zone || selected.index <= removed.index) return selected;
+  return { ...selected, index: selected.index - 1 };
+}
+
+function samePlace(one, other) {
+  return Boolean(one && other) && one.zone === other.zone && one.index === other.index;
+}
+
+function without(tags, removed) {
+  const keys = new Set(removed.map(tagKey));
+  return tags.filter((tag) => !keys.has(tagKey(tag)));
+}

@@ -1,0 +1,68 @@
+// The line on top: project, progress of tagging and of reading photos, unreadable files, browse, export, help.
+// Knows nothing of the current photo.
+
+import { count, formatNumber, make } from "./elements.js";
+
+export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
+
+export function createHeader(root, { browse, unreadable, help }) {
+  const project = make("b", { id: "project", class: "project" });
+  const tagged = make("span", { id: "tagged", class: "soft" });
+  const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
+  const progress = make("span", { class: "soft" });
+  const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
+  const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
+  const tagger = make("span", { id: "tagger", class: "soft tagger" });
+  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks()));
+  root.append(
+    project, tagged, ingest, broken, make("span", { class: "grow" }), tagger,
+    make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
+    menu,
+    make("button", { id: "open-help", class: "pill", type: "button", "aria-label": "Keys and help", title: "Keys and help", onclick: help }, "?"),
+  );
+  menu.addEventListener("click", (event) => event.target.closest("a") && menu.removeAttribute("open"));
+  document.addEventListener("pointerdown", (event) => !menu.contains(event.target) && menu.removeAttribute("open"));
+
+  return {
+    closeMenu() {
+      const wasOpen = menu.open;
+      menu.open = false;
+      return wasOpen;
+    },
+    render(state) {
+      project.textContent = state.project;
+      project.title = state.project;
+      tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged`;
+      tagger.textContent = state.tagger ?? "";
+      const { ingest: run } = state;
+      ingest.hidden = !run.running && !run.error;
+      bar.hidden = !run.running;
+      bar.max = Math.max(1, run.num_found);
+      bar.value = run.num_done;
+      progress.textContent = run.error ? `Reading stopped: ${run.error}` : progressText(run);
+      progress.title = progress.textContent;
+      broken.hidden = !state.num_unreadable;
+      broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
+    },
+  };
+}
+
+/** Download links, for the menu and for the page shown at the end. */
+export function exportLinks(className = "") {
+  return Object.entries(EXPORTS).map(([format, label]) =>
+    make("a", { class: className, href: `/api/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),
+  );
+}
+
+function progressText({ num_done, num_found, photos_per_second, seconds_left }) {
+  const parts = [`reading ${formatNumber(num_done)} of ${formatNumber(num_found)}`];
+  if (photos_per_second) parts.push(`${photos_per_second < 10 ? photos_per_second.toFixed(1) : Math.round(photos_per_second)}/s`);
+  if (seconds_left !== null && seconds_left !== undefined && photos_per_second) parts.push(`${duration(seconds_left)} left`);
+  return parts.join(" · ");
+}
+
+function duration(seconds) {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}

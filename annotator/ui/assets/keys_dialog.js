@@ -1,0 +1,90 @@
+// Help and the re-mapping of keys: every action with its keys, a recorder for a new one, and the reset.
+// Knows nothing of what the actions do.
+
+import { keycaps, make } from "./elements.js";
+import { ACTIONS, DEFAULT_KEYS, keyName, keyPieces, refusal } from "./keys.js";
+
+const FIXED = [
+  [["a–z"], "Any letter: type a tag, wherever you are"],
+  [["1", "–", "9"], "Take that proposal"],
+  [["Shift", "1–9"], "Take everything down to that proposal"],
+  [["/"], "Type a tag that begins with a digit"],
+  [["Enter"], "With text: take the completion"],
+  [["Shift", "Enter"], "With text: exactly what was typed"],
+  [["Esc"], "Clear the box, or close"],
+];
+
+/** store(keys) -> the accepted keys, or throws; onChange(keys) when they were. */
+export function showKeys(dialogs, { keys: initial, store, onChange }) {
+  let keys = initial;
+  let recording = null;
+  const note = make("p", { class: "key-note", role: "status", "aria-live": "polite" }, HINT);
+  const table = make("div", { class: "key-table" });
+
+  function draw() {
+    const rows = Object.keys(ACTIONS).map((action) => {
+      const isRecording = recording === action;
+      return make(
+        "div",
+        { class: isRecording ? "key-row recording" : "key-row", dataset: { action } },
+        make("span", { class: "key-caps" }, ...(isRecording ? ["press a key…"] : writeKeys(keys[action] ?? []))),
+        make("span", {}, ACTIONS[action]),
+        make("button", { type: "button", class: "quiet", "aria-label": `Change the key of: ${ACTIONS[action]}`, onclick: () => record(action) }, isRecording ? "Esc keeps it" : "Change"),
+      );
+    });
+    const fixed = FIXED.map(([caps, text]) => make("div", { class: "key-row" }, make("span", { class: "key-caps" }, ...keycaps(caps)), make("span", {}, text)));
+    table.replaceChildren(...rows, ...fixed);
+  }
+
+  function record(action) {
+    recording = action;
+    note.textContent = `Press the new key for “${ACTIONS[action]}”. Esc keeps the old one.`;
+    draw();
+    table.querySelector(`[data-action="${action}"] button`).focus();
+  }
+
+  async function change(wanted, sentence) {
+    try {
+      keys = await store(wanted);
+      note.textContent = sentence;
+      onChange(keys);
+    } catch (error) {
+      note.textContent = error.message;
+    }
+    draw();
+  }
+
+  function onkey(event) {
+    if (!recording) return;
+    const name = keyName(event);
+    event.preventDefault();
+    if (!name) return;
+    const action = recording;
+    recording = null;
+    const reason = name === "Escape" ? "The key stays as it was." : refusal(keys, action, name);
+    if (reason) {
+      note.textContent = reason;
+      draw();
+    } else change({ ...keys, [action]: [name] }, `${keyPieces(name).join(" ")} is the new key for “${ACTIONS[action]}”.`);
+    table.querySelector(`[data-action="${action}"] button`)?.focus();
+  }
+
+  draw();
+  return dialogs.open({
+    id: "keys",
+    title: "Keys",
+    wide: true,
+    body: [
+      note,
+      table,
+      make("div", { class: "dialog-buttons" }, make("button", { type: "button", id: "reset-keys", onclick: () => change(DEFAULT_KEYS, "All keys are as they came.") }, "Reset all keys")),
+    ],
+    onkey,
+  });
+}
+
+const HINT = "Letters always go to the add box; digits take proposals while it is empty. Any other key can be changed.";
+
+function writeKeys(names) {
+  return names.flatMap((name, index) => [...(index ? [" or "] : []), ...keycaps(keyPieces(name))]);
+}

@@ -1,0 +1,264 @@
+// Composition root of the page: finds the landmarks of page.html, builds the parts, and connects keys and the
+// server to them. Every part is handed what it needs; none of them imports this file.
+
+import { createAddBox } from "./add_box.js";
+import { createBrowse } from "./browse.js";
+import { createCalls } from "./calls.js";
+import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
+import { describe, tagAt, tagKey } from "./draft.js";
+import { createEffort } from "./effort.js";
+import { count, make } from "./elements.js";
+import { createHeader, exportLinks } from "./header.js";
+import { createHints } from "./hints.js";
+import { createKeyboard } from "./keyboard.js";
+import { DEFAULT_KEYS } from "./keys.js";
+import { showKeys } from "./keys_dialog.js";
+import { browserStorage, createLocalDrafts } from "./local_drafts.js";
+import { createMessages } from "./messages.js";
+import { createNeighbours } from "./neighbours.js";
+import { createPhotoView } from "./photo_view.js";
+import { createProposing } from "./proposing.js";
+import { sourceName } from "./sources.js";
+import { createStrip } from "./strip.js";
+import { createTagList } from "./tag_list.js";
+import { Tagging } from "./tagging.js";
+
+const POLL_MS = 1000;
+const RETRY_MS = 2000;
+
+/** Gradio calls this with the component's element and its server functions. */
+export async function start({ element, server }) {
+  const root = element.querySelector("#annotator");
+  await styled();
+  followTheme(root);
+  root.hidden = false;
+
+  const at = (id) => root.querySelector(`#${id}`);
+  const call = createCalls(server);
+  const effort = createEffort();
+  const dialogs = createDialogs(root);
+  const messages = createMessages(at("banner"), at("status"));
+  const isTouch = window.matchMedia("(pointer: coarse)").matches;
+  let keys = DEFAULT_KEYS;
+
+  const commands = {
+    save: () => tagging.save(),
+    up: () => tagging.moveSelection(-1),
+    down: () => tagging.moveSelection(1),
+    move_up: () => tagging.moveSelected(-1),
+    move_down: () => tagging.moveSelected(1),
+    cut_up: () => tagging.moveCut(-1),
+    cut_down: () => tagging.moveCut(1),
+    drop: () => tagging.dropSelected(),
+    take_selected: () => tagging.takeSelected(),
+    redo: () => tagging.redo(),
+    zoom: () => photoView.toggle(),
+    neighbours: () => messages.say(neighbours.switchTab()),
+    skip: () => tagging.skip(),
+    previous: () => tagging.step(-1),
+    next: () => tagging.step(1),
+    undo: () => tagging.undo(),
+    browse: () => (browse.isOpen() ? browse.hide() : openBrowse()),
+    help: openKeys,
+  };
+  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help"]);
+  const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
+
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys });
+  const photoView = createPhotoView(at("photo"), at("photo-facts"));
+  const tagList = createTagList(at("tag-list"), {
+    take: (tag) => tagging.takeTag(tag),
+    select: (tag) => tagging.selectTag(tag),
+    drop: (tag) => tagging.dropTag(tag),
+    place: (tag, to) => tagging.placeTag(tag, to),
+    cut: (num_kept) => tagging.setCut(num_kept),
+  });
+  const addBox = createAddBox(
+    { input: at("add-input"), ghost: at("add-ghost"), literal: at("add-literal"), hint: at("add-hint"), list: at("completions") },
+    {
+      complete: async (text) => (tagging.photo ? ((await tagging.complete(text))?.completions ?? null) : null),
+      fallback: (text) => (tagging.draft?.proposals ?? []).filter(({ tag }) => tagKey(tag).startsWith(tagKey(text))).slice(0, 8),
+      onAdd: (tag, numKeys) => tagging.phase === "tagging" && tagging.addTyped(tag, numKeys),
+      onChange: () => at("add-input").setAttribute("aria-activedescendant", addBox?.activeRow() ?? selectedRowId()),
+    },
+  );
+  const neighbours = createNeighbours(at("neighbours"), { take: (tag) => tagging.phase === "tagging" && tagging.takeTag(tag, "take_neighbour") });
+  const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
+  const hints = createHints(at("actions"), at("key-hints"), run);
+  const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse });
+
+  const tagging = new Tagging({
+    call,
+    createProposing,
+    localDrafts: createLocalDrafts(browserStorage()),
+    effort,
+    views: {
+      changed: render,
+      opened,
+      saved: (photo) => strip.mark(photo.image_id, "saved"),
+      say: messages.say,
+      trouble: (name, sentence, buttons) => messages.trouble(name, sentence, buttons),
+      clear: (name) => messages.clear(name),
+      askStale: (versions) => askStale(dialogs, versions),
+    },
+  });
+
+  function selectedRowId() {
+    const selected = tagging?.draft?.selected;
+    return selected ? `row-${selected.zone}-${selected.index + 1}` : "";
+  }
+
+  function opened(photo, freshStrip) {
+    at("rest").hidden = true;
+    at("tagging").hidden = false;
+    tagList.toTop();
+    photoView.show(photo);
+    strip.show(photo.image_id, { fresh: freshStrip });
+    document.title = `${photo.file_name} · ${tagging.state.project}`;
+    if (!isTouch && !dialogs.isOpen() && !browse.isOpen()) addBox.focus();
+  }
+
+  function render() {
+    const { state, draft, phase } = tagging;
+    at("tagging").dataset.phase = phase;
+    if (state) header.render(state);
+    hints.busy(phase === "busy");
+    if (phase === "done") showRest(at("rest"), at("tagging"), state);
+    if (!draft) return;
+    tagList.render(draft);
+    neighbours.render(tagging.neighbours, draft.kept);
+    renderWhy(at("why"), draft);
+    if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
+  }
+
+  function openKeys() {
+    return showKeys(dialogs, {
+      keys,
+      store: async (wanted) => (await call("set_keys", { keys: wanted })).keys,
+      onChange: setKeys,
+    });
+  }
+
+  function setKeys(newKeys) {
+    keys = { ...DEFAULT_KEYS, ...newKeys };
+    hints.render(keys);
+  }
+
+  function openBrowse() {
+    at("tagging").inert = true;
+    browse.show();
+  }
+
+  function closeBrowse() {
+    at("tagging").inert = false;
+    if (!isTouch) addBox.focus();
+  }
+
+  createKeyboard({
+    getKeys: () => keys, run, addBox, tagList, browse, dialogs, header, messages, effort,
+    takeNumber: ({ number, downTo }) => tagging.phase === "tagging" && (downTo ? tagging.takeDownTo(number) : tagging.takeNumber(number)),
+  });
+  countEffort(root, effort);
+  keepFocus(root);
+  setKeys(keys);
+  await begin();
+  poll();
+
+  async function begin() {
+    try {
+      await tagging.refreshState();
+      setKeys(tagging.state.keys);
+      await tagging.openImage(null);
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      messages.trouble("start", `${error.message} Trying again…`);
+      await pause(RETRY_MS);
+      messages.clear("start");
+      await begin();
+    }
+  }
+
+  async function poll() {
+    for (;;) {
+      await pause(POLL_MS);
+      // Photos can only appear by themselves while ingest runs.
+      if (document.hidden || !tagging.state?.ingest.running) continue;
+      try {
+        await tagging.refreshState();
+        messages.clear("poll");
+        const isWaiting = tagging.phase === "done" && tagging.state.num_images > tagging.state.num_saved;
+        if (isWaiting) await tagging.openImage(null);
+      } catch (error) {
+        if (error.kind === undefined) throw error;
+        messages.trouble("poll", "The server does not answer. Trying again…");
+      }
+    }
+  }
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Wait for the style sheet, which the document's head links, so that nothing is seen undressed. */
+async function styled() {
+  let link = document.querySelector('link[rel="stylesheet"][href^="/ui/page.css"]');
+  if (link?.sheet) return;
+  if (!link) {
+    link = make("link", { rel: "stylesheet", href: "/ui/page.css" });
+    document.head.append(link);
+  }
+  await new Promise((resolve, reject) => {
+    link.addEventListener("load", resolve);
+    link.addEventListener("error", () => reject(new Error("the style sheet did not arrive")));
+  });
+}
+
+/** Gradio decides on light or dark by a class of the body; the page follows it. */
+function followTheme(root) {
+  const follow = () => {
+    root.dataset.theme = document.body.classList.contains("dark") ? "dark" : "light";
+  };
+  new MutationObserver(follow).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  follow();
+}
+
+function renderWhy(why, draft) {
+  const tag = tagAt(draft, draft.selected);
+  if (tag === null) return why.replaceChildren("Type a tag, or select one to see why it is proposed.");
+  const { why: reason, source, evidence } = describe(draft, tag);
+  why.replaceChildren(make("b", {}, tag), `: ${reason || `${sourceName(source).toLowerCase()}.`}`);
+  why.title = (evidence ?? []).map(({ text }) => text).join("\n");
+  return undefined;
+}
+
+function showRest(rest, tagging, state) {
+  const { num_images, num_saved, ingest } = state;
+  const texts = num_images === 0
+    ? ingest.running
+      ? ["Reading the photos", "The first one appears here in a moment."]
+      : ["No photos in this project yet", "Add some with: annotator add PROJECT PHOTOS"]
+    : num_saved >= num_images
+      ? [`All ${count(num_images, "photo")} are tagged`, "Take the result away, or browse to look again."]
+      : ["No photo is waiting", ingest.running ? "More photos are being read." : "Browse to open any photo."];
+  rest.replaceChildren(
+    make("h1", {}, texts[0]),
+    make("p", { class: "soft" }, texts[1]),
+    num_images ? make("div", { class: "rest-buttons" }, ...exportLinks("button")) : "",
+  );
+  rest.hidden = false;
+  tagging.hidden = true;
+  document.title = `${texts[0]} · ${state.project}`;
+}
+
+function countEffort(root, effort) {
+  root.addEventListener("pointerdown", () => effort.click(), { capture: true });
+  for (const sign of ["pointermove", "wheel"]) root.addEventListener(sign, () => effort.active(), { capture: true, passive: true });
+  document.addEventListener("visibilitychange", () => (document.hidden ? effort.pause() : effort.resume()));
+}
+
+/** A mouse click on a button must not take the focus from the add box, or the next Enter would press it again. */
+function keepFocus(root) {
+  root.addEventListener("mousedown", (event) => {
+    if (event.target.closest("input, summary, a, dialog, .file-name, .facts, .why, .grid")) return;
+    event.preventDefault();
+  });
+}

@@ -1,0 +1,156 @@
+// The photo, large: fitted, zoomed by click, wheel, pinch or call, panned by dragging; sharp once zoomed.
+// Knows nothing of tags.
+
+import { count, make } from "./elements.js";
+
+const MAX_PIXELS = 4; // at most four screen pixels for one of the photo's
+const CLICK_PIXELS = 4;
+
+export function createPhotoView(frame, facts) {
+  const rough = make("img", { class: "rough", alt: "", draggable: "false" });
+  const image = make("img", { class: "sharp", id: "photo-image", draggable: "false" });
+  const failure = make("p", { class: "photo-failure", hidden: true });
+  frame.append(rough, image, failure);
+  const zoomLabel = make("button", { class: "quiet", id: "zoom", type: "button", title: "Zoom", onclick: () => toggle() });
+  let photo = null;
+  let view = { scale: 1, x: 0, y: 0 };
+  const pointers = new Map();
+  let gesture = null;
+
+  const fit = () => Math.min(frame.clientWidth / (photo?.width || 1), frame.clientHeight / (photo?.height || 1));
+
+  function apply() {
+    const room = (extent, size) => Math.max(0, (extent * fit() * view.scale - size) / 2);
+    const [roomX, roomY] = [room(photo.width, frame.clientWidth), room(photo.height, frame.clientHeight)];
+    view.x = Math.max(-roomX, Math.min(roomX, view.x));
+    view.y = Math.max(-roomY, Math.min(roomY, view.y));
+    const transform = view.scale === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
+    image.style.transform = transform;
+    rough.style.transform = transform;
+    frame.classList.toggle("zoomed", view.scale > 1);
+    zoomLabel.textContent = `zoom ${Math.round(fit() * view.scale * 100)}%`;
+    if (view.scale > 1.05) sharpen();
+  }
+
+  function zoomTo(scale, clientX, clientY) {
+    if (!photo) return;
+    const limited = Math.max(1, Math.min(scale, Math.max(4, MAX_PIXELS / fit())));
+    const box = frame.getBoundingClientRect();
+    const px = (clientX ?? box.left + box.width / 2) - box.left - box.width / 2;
+    const py = (clientY ?? box.top + box.height / 2) - box.top - box.height / 2;
+    const ratio = limited / view.scale;
+    view = limited === 1 ? { scale: 1, x: 0, y: 0 } : { scale: limited, x: px - (px - view.x) * ratio, y: py - (py - view.y) * ratio };
+    apply();
+  }
+
+  function toggle(clientX, clientY) {
+    zoomTo(view.scale > 1 ? 1 : Math.max(2, 1 / fit()), clientX, clientY);
+  }
+
+  async function sharpen() {
+    const wanted = photo.full_url;
+    if (!wanted || image.dataset.url === wanted) return;
+    image.dataset.url = wanted;
+    const full = new Image();
+    full.src = wanted;
+    try {
+      await full.decode();
+    } catch {
+      return; // the fitted picture stays
+    }
+    if (image.dataset.url === wanted) image.src = wanted;
+  }
+
+  frame.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0 || !photo) return;
+    frame.setPointerCapture(event.pointerId);
+    pointers.set(event.pointerId, event);
+    gesture = { moved: pointers.size > 1, x: event.clientX, y: event.clientY, view: { ...view }, spread: spread() };
+  });
+  frame.addEventListener("pointermove", (event) => {
+    if (!gesture || !pointers.has(event.pointerId)) return;
+    pointers.set(event.pointerId, event);
+    if (pointers.size === 2) {
+      const [one, other] = [...pointers.values()];
+      zoomTo((gesture.view.scale * spread()) / gesture.spread, (one.clientX + other.clientX) / 2, (one.clientY + other.clientY) / 2);
+      return;
+    }
+    const [dx, dy] = [event.clientX - gesture.x, event.clientY - gesture.y];
+    if (Math.hypot(dx, dy) > CLICK_PIXELS) gesture.moved = true;
+    if (gesture.moved && view.scale > 1) {
+      frame.classList.add("panning");
+      view.x = gesture.view.x + dx;
+      view.y = gesture.view.y + dy;
+      apply();
+    }
+  });
+  const release = (event) => {
+    const wasClick = gesture && !gesture.moved && event.type === "pointerup";
+    pointers.delete(event.pointerId);
+    frame.classList.remove("panning");
+    if (pointers.size === 0) gesture = null;
+    else gesture = { ...gesture, moved: true, x: [...pointers.values()][0].clientX, y: [...pointers.values()][0].clientY, view: { ...view } };
+    if (wasClick) toggle(event.clientX, event.clientY);
+  };
+  frame.addEventListener("pointerup", release);
+  frame.addEventListener("pointercancel", release);
+  frame.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    const step = event.deltaMode === 1 ? event.deltaY * 30 : event.deltaY;
+    zoomTo(view.scale * Math.exp(-step * 0.002), event.clientX, event.clientY);
+  }, { passive: false });
+  new ResizeObserver(() => photo && apply()).observe(frame);
+
+  function spread() {
+    if (pointers.size < 2) return 1;
+    const [one, other] = [...pointers.values()];
+    return Math.max(1, Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY));
+  }
+
+  return {
+    toggle: () => toggle(),
+    show(newPhoto) {
+      photo = newPhoto;
+      view = { scale: 1, x: 0, y: 0 };
+      failure.hidden = true;
+      rough.src = photo.thumbnail_url;
+      image.classList.add("loading");
+      image.alt = photo.caption ? `${photo.file_name}: ${photo.caption}` : photo.file_name;
+      image.dataset.url = photo.image_url;
+      image.src = photo.image_url;
+      const shown = photo.image_url;
+      image.decode().then(
+        () => shown === photo.image_url && image.classList.remove("loading"),
+        () => {
+          if (shown !== photo.image_url || image.dataset.url !== shown) return;
+          failure.textContent = "The photo's file cannot be shown now; its tags can still be edited.";
+          failure.hidden = false;
+        },
+      );
+      facts.replaceChildren(...factsOf(photo), make("span", { class: "grow" }), zoomLabel);
+      apply();
+    },
+  };
+}
+
+function factsOf(photo) {
+  const facts = [
+    photo.taken_at && dateText(photo.taken_at),
+    photo.camera,
+    photo.place,
+    `${photo.width} × ${photo.height}`,
+    photo.paths?.length > 1 && `in ${count(photo.paths.length, "place")}`,
+    photo.keywords?.length && `keywords: ${photo.keywords.join(", ")}`,
+    photo.caption && `“${photo.caption}”`,
+    ...(photo.notes ?? []),
+  ].filter(Boolean);
+  const name = make("span", { class: "file-name", id: "file-name", title: (photo.paths ?? []).join("\n") }, photo.file_name);
+  const rest = facts.join("   ·   ");
+  return [name, make("span", { class: "facts", title: facts.join("\n") }, rest)];
+}
+
+function dateText(text) {
+  const time = new Date(text);
+  if (Number.isNaN(time.getTime())) return text;
+  return time.toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+}

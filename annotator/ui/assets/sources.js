@@ -1,0 +1,25 @@
+// Where a proposal comes from: its drawing and its name for a person. Knows nothing of lists or photos.
+
+import { icon } from "./elements.js";
+
+const EYE = ["M1.5 8s2.4-4.2 6.5-4.2S14.5 8 14.5 8s-2.4 4.2-6.5 4.2S1.5 8 1.5 8Z", "M8 6.2a1.8 1.8 0 1 0 0 3.6 1.8 1.8 0 0 0 0-3.6Z"];
+const SOURCES = {
+  looks: ["Seen in the picture", EYE],
+  decoder: ["Follows from the picture and the tags above", [...EYE, "M3 14.5h10"]],
+  detector: ["Found in the picture by the detector", ["M2 5V2h3M11 2h3v3M14 11v3h-3M5 14H2v-3", "M5.5 5.5h5v5h-5z"]],
+  neighbours: ["Similar-looking photos carry it", ["M2 2.5h8v8H2z", "M6 13.5h8v-8"]],
+  metadata: ["Photos with the same words carry it", ["M2.5 4h11M2.5 8h11M2.5 12h7"]],
+  keywords: ["Among the photo's own keywords", ["M2 8.5V2.2h6.3L14 8l-6 6z", "M5 5.2h.01"]],
+  folder: ["From the folder or file name", ["M1.8 12.8V3.2h4.4l1.6 1.9h6.4v7.7z"]],
+  words: ["Close in meaning", ["M2 12 5.5 4 9 12M3.2 9.5h4.6", "M11 7.2c3-1.4 3 .6 3 1.6V12M14 9c-2-.2-3.4.5-3.4 1.7s2 1.8 3.4 0"]],
+  typed: ["Added by you", ["m3 13 .7-2.8 7-7 2.1 2.1-7 7z"]],
+};
+
+export function sourceName(source) {
+  return SOURCES[source]?.[0] ?? source;
+}
+
+export function sourceIcon(source) {
+  const [name, paths] = SOURCES[source] ?? [source, ["M8 3v7M8 12.5v.5"]];
+  return icon(paths, name);
+}

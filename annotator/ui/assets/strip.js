@@ -1,0 +1,70 @@
+// The strip of photos before and after the current one, and the preloading of the next one's picture.
+// Knows nothing of tags.
+
+import { make } from "./elements.js";
+
+const STEP_PIXELS = 85;
+const REFILL_BELOW = 5; // fetch again when fewer photos than this lie ahead
+
+export function createStrip(root, { call, open, onError }) {
+  let items = [];
+  let newest = 0;
+
+  function draw(current_id) {
+    root.replaceChildren(...items.map((item) => thumbnail(item, item.image_id === current_id, open)));
+    const now = root.querySelector(".now");
+    if (now) root.scrollLeft = Math.max(0, now.offsetLeft - 3 * STEP_PIXELS - root.offsetLeft);
+  }
+
+  function preload(current_id) {
+    const next = items[items.findIndex((item) => item.image_id === current_id) + 1];
+    if (!next) return;
+    // The picture's address is the thumbnail's with another first word; both carry the same version.
+    new Image().src = next.thumbnail_url.replace("/thumbnail/", "/image/");
+  }
+
+  return {
+    /** Mark a photo's state without asking the server. */
+    mark(image_id, state) {
+      const item = items.find((other) => other.image_id === image_id);
+      if (item) item.state = state;
+    },
+    /** Show the strip around a photo; `fresh` asks the server even if the photo is in the strip already. */
+    async show(image_id, { fresh = false } = {}) {
+      const mine = (newest += 1);
+      const at = items.findIndex((item) => item.image_id === image_id);
+      const num_after = Math.max(12, Math.ceil(root.clientWidth / STEP_PIXELS));
+      if (at >= 0 && !fresh) {
+        draw(image_id);
+        preload(image_id);
+        if (items.length - at - 1 >= REFILL_BELOW && at >= 1) return;
+      }
+      try {
+        const answer = await call("strip", { image_id, num_before: 3, num_after });
+        if (mine !== newest) return;
+        items = answer.items;
+        draw(image_id);
+        preload(image_id);
+      } catch (error) {
+        if (mine === newest) onError(error);
+      }
+    },
+  };
+}
+
+function thumbnail(item, isCurrent, open) {
+  const states = { saved: "tagged", draft: "started", new: "not tagged" };
+  return make(
+    "button",
+    {
+      class: `strip-photo ${item.state}${isCurrent ? " now" : ""}`,
+      type: "button",
+      tabindex: "-1",
+      "aria-label": `Open photo, ${states[item.state] ?? item.state}`,
+      "aria-current": isCurrent ? "true" : null,
+      dataset: { imageId: item.image_id, state: item.state },
+      onclick: () => open(item.image_id),
+    },
+    make("img", { src: item.thumbnail_url, alt: "", width: 78, height: 58, draggable: "false" }),
+  );
+}

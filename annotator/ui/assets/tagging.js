@@ -1,0 +1,319 @@
+// The tagging conversation: which photo is open, its draft, and what each command does to them, with the server
+// told after every edit. It decides; the views show. Knows nothing of DOM nodes or of which key means what.
+
+import { newestOnly } from "./calls.js";
+import * as list from "./draft.js";
+
+/**
+ * call(name, payload), proposing, localDrafts and effort are the parts beside it; `views` are callbacks:
+ * changed(tagging), opened(photo), say(text), trouble(name, text, buttons), clear(name), askStale(versions).
+ */
+export class Tagging {
+  constructor({ call, createProposing, localDrafts, effort, views }) {
+    this.call = call;
+    this.localDrafts = localDrafts;
+    this.effort = effort;
+    this.views = views;
+    this.state = null; // the project's, from operation state
+    this.photo = null;
+    this.draft = null;
+    this.neighbours = null;
+    this.shown = []; // the proposals with which the photo opened
+    this.revision = 0;
+    this.lastImageId = null;
+    this.phase = "loading"; // loading, tagging, busy, done
+    this.complete = newestOnly((text) => call("complete", { image_id: this.photo.image_id, text, kept: this.draft.kept }));
+    this.proposing = createProposing({
+      call,
+      onAnswer: (request, answer, isNewest) => this.#proposed(request, answer, isNewest),
+      onError: (request, error, isNewest) => this.#notProposed(request, error, isNewest),
+    });
+  }
+
+  // ---- Opening photos
+
+  async refreshState() {
+    this.state = await this.call("state");
+    this.views.changed(this);
+  }
+
+  openImage(image_id) {
+    return this.#go("open", { image_id });
+  }
+
+  step(by) {
+    if (this.photo) return this.#go("step", { image_id: this.photo.image_id, by });
+    // With every photo tagged, the way back leads to the one saved last.
+    return this.lastImageId === null ? undefined : this.openImage(this.lastImageId);
+  }
+
+  skip() {
+    if (!this.photo) return undefined;
+    return this.#go("skip", { image_id: this.photo.image_id }, () => this.views.say("Skipped: it comes again at the end."), true);
+  }
+
+  async #go(operation, payload, then = () => {}, freshStrip = false) {
+    if (this.phase === "busy") return;
+    const from = this.#busy();
+    try {
+      await this.proposing.settled();
+      const answer = await this.call(operation, payload);
+      this.views.clear();
+      this.show(answer, freshStrip);
+      then();
+    } catch (error) {
+      this.phase = from;
+      this.#failed(error, "go", () => this.#go(operation, payload, then, freshStrip));
+    }
+  }
+
+  /** Show what an operation answered with: a photo, or that none is left. */
+  show(answer, freshStrip = false) {
+    this.effort.reset();
+    if (answer.done) {
+      this.photo = null;
+      this.draft = null;
+      this.phase = "done";
+      if (answer.ingest) this.state = answer;
+      this.views.changed(this);
+      this.refreshState().catch(() => {}); // the poll of `state` tells of a server that is away
+      return;
+    }
+    const here = this.localDrafts.find(this.state.project, answer);
+    this.photo = answer;
+    this.lastImageId = answer.image_id;
+    this.revision = here?.revision ?? answer.revision;
+    this.draft = list.openDraft({ ...answer, ...here });
+    this.neighbours = answer.neighbours;
+    this.shown = answer.proposals.map(({ tag, score, source }) => ({ tag, score, source }));
+    this.phase = "tagging";
+    this.views.opened(answer, freshStrip);
+    this.views.changed(this);
+    if (here) {
+      this.views.say("Your list from before the interruption is back.");
+      this.#tell();
+    }
+  }
+
+  // ---- Editing
+
+  takeNumber(number) {
+    const proposal = this.draft.proposals[number - 1];
+    if (proposal) this.edit(list.take(this.draft, number - 1), "take", proposal.tag, number);
+    else this.views.say(`There is no proposal ${number}.`);
+  }
+
+  takeDownTo(number) {
+    const tags = this.draft.proposals.slice(0, number).map(({ tag }) => tag);
+    if (tags.length) this.edit(list.takeDownTo(this.draft, number - 1), "take_down_to", tags.length, ...tags);
+  }
+
+  takeSelected() {
+    const { selected } = this.draft;
+    const tag = list.tagAt(this.draft, selected);
+    if (tag === null) return;
+    if (selected.zone === "kept") this.views.say(`“${tag}” is kept already; the proposals are below the line.`);
+    else this.edit(list.take(this.draft, selected.index, { follow: false }), "take", tag, selected.index + 1);
+  }
+
+  /** Take a tag that is in sight: a proposal or a neighbour's tag. */
+  takeTag(tag, action = "take") {
+    if (this.#isKept(tag)) return;
+    const number = list.indexOfTag(this.draft.proposals.map((proposal) => proposal.tag), tag) + 1;
+    this.edit(list.add(this.draft, tag), action, tag, ...(number ? [number] : []));
+  }
+
+  addTyped(text, numKeys) {
+    const tag = list.cleanTag(text);
+    if (tag && !this.#isKept(tag)) this.edit(list.add(this.draft, tag), "type", tag, numKeys);
+  }
+
+  #isKept(tag) {
+    const index = list.indexOfTag(this.draft.kept, tag);
+    if (index < 0) return false;
+    this.select({ zone: "kept", index });
+    this.views.say(`“${this.draft.kept[index]}” is kept already.`);
+    return true;
+  }
+
+  dropTag(tag) {
+    const place = this.#placeOf(tag);
+    if (place) this.edit(list.drop(this.draft, place), "drop", tag);
+  }
+
+  dropSelected() {
+    const tag = list.tagAt(this.draft, this.draft.selected);
+    if (tag !== null) this.dropTag(tag);
+  }
+
+  placeTag(tag, to) {
+    const from = this.#placeOf(tag);
+    if (from) this.#moved(tag, from, list.place(this.draft, from, to));
+  }
+
+  moveSelected(by) {
+    const tag = list.tagAt(this.draft, this.draft.selected);
+    if (tag !== null) this.#moved(tag, this.draft.selected, list.move(this.draft, by));
+  }
+
+  #moved(tag, from, next) {
+    if (next === this.draft) return;
+    const to = list.indexOfTag(next.kept, tag);
+    // Kept places count from 0; a place below the cut line is -1.
+    this.edit(next, "move", tag, from.zone === "kept" ? from.index : -1, to);
+  }
+
+  setCut(num_kept) {
+    this.edit(list.setCut(this.draft, num_kept), "cut", num_kept);
+  }
+
+  moveCut(by) {
+    const next = list.moveCut(this.draft, by);
+    this.edit(next, "cut", next.kept.length);
+  }
+
+  select(place) {
+    this.draft = list.select(this.draft, place);
+    this.views.changed(this);
+  }
+
+  selectTag(tag) {
+    const place = this.#placeOf(tag);
+    if (place) this.select(place);
+  }
+
+  moveSelection(by) {
+    this.draft = list.moveSelection(this.draft, by);
+    this.views.changed(this);
+  }
+
+  undo() {
+    if (this.draft && list.canUndo(this.draft)) {
+      this.edit(list.undo(this.draft), "undo");
+      return undefined;
+    }
+    return this.#go("undo", {}, () => {
+      this.views.say(this.photo?.undone ?? "The last save is taken back.");
+      this.refreshState().catch(() => {}); // only the count in the header depends on it
+    }, true);
+  }
+
+  redo() {
+    this.edit(list.redo(this.draft), "redo");
+  }
+
+  /** Show a changed draft at once, then tell the server. */
+  edit(next, ...action) {
+    if (next === this.draft || this.phase !== "tagging") return;
+    this.draft = next;
+    this.effort.record(...action);
+    this.#tell();
+    this.views.changed(this);
+  }
+
+  #placeOf(tag) {
+    const index = list.indexOfTag([...this.draft.kept, ...this.draft.proposals.map((proposal) => proposal.tag)], tag);
+    return index < 0 ? null : list.placeAt(this.draft, index);
+  }
+
+  #request() {
+    const { kept, dropped } = this.draft;
+    return { image_id: this.photo.image_id, kept, dropped, revision: this.revision };
+  }
+
+  #tell() {
+    const request = this.#request();
+    this.localDrafts.keep(this.state.project, this.photo, request);
+    this.proposing.send(request);
+  }
+
+  #proposed(request, answer, isNewest) {
+    if (request.image_id !== this.photo?.image_id || !isNewest) return;
+    this.localDrafts.forget(this.state.project, this.photo);
+    this.views.clear("away");
+    if (this.phase !== "tagging") return;
+    this.draft = list.withProposals(this.draft, answer.proposals);
+    this.neighbours = answer.neighbours ?? this.neighbours;
+    this.views.changed(this);
+  }
+
+  #notProposed(request, error, isNewest) {
+    if (request.image_id !== this.photo?.image_id || !isNewest || this.phase !== "tagging") return;
+    // A stale draft is refused kindly when it is saved; until then the list simply goes on.
+    if (error.kind === "stale") return;
+    this.#failed(error, "away", () => this.#tell());
+  }
+
+  // ---- Saving
+
+  async save(revision = this.revision) {
+    if (this.phase !== "tagging") return;
+    const { photo, draft } = this;
+    const from = this.#busy();
+    const effort = this.effort.report();
+    try {
+      await this.proposing.discard();
+      const answer = await this.call("save", {
+        image_id: photo.image_id, revision, kept: draft.kept, dropped: draft.dropped,
+        shown: this.shown, tagger: photo.tagger, ...effort,
+      });
+      this.#saved(photo, draft);
+      this.show(answer.next);
+    } catch (error) {
+      this.phase = from;
+      if (error.kind === "stale") await this.#stale(error);
+      else this.#failed(error, "save", () => this.save(revision));
+    }
+  }
+
+  #saved(photo, draft) {
+    this.localDrafts.forget(this.state.project, photo);
+    if (photo.revision === 0 && this.state) this.state.num_saved += 1;
+    this.views.clear();
+    this.views.saved(photo);
+    this.views.say(draft.kept.length ? `Saved ${draft.kept.join(", ")}.` : "Saved without tags.");
+  }
+
+  async #stale({ message, details }) {
+    const { revision, tags, user, saved_at } = details;
+    if (list.sameTags(tags, this.draft.kept)) {
+      // The same list is in the store: an earlier answer was lost on its way, or two people agree.
+      this.#saved(this.photo, this.draft);
+      await this.openImage(null);
+      return;
+    }
+    this.views.changed(this);
+    const choice = await this.views.askStale({ message, theirs: tags, user, saved_at, mine: this.draft.kept });
+    if (choice === null) return;
+    this.revision = revision;
+    if (choice === "mine") {
+      await this.save(revision);
+      return;
+    }
+    const kept = choice === "merge" ? list.merge(tags, this.draft.kept) : tags;
+    this.edit(list.replaceKept(this.draft, kept), choice);
+    if (choice === "theirs") await this.openImage(null);
+    else this.views.say("Merged. Look it over, then save.");
+  }
+
+  // ---- Waiting and trouble
+
+  #busy() {
+    const before = this.phase;
+    this.phase = "busy";
+    this.views.changed(this);
+    return before === "busy" ? "tagging" : before;
+  }
+
+  #failed(error, name, retry) {
+    this.views.changed(this);
+    if (error.kind === undefined) throw error;
+    if (error.kind === "request") {
+      this.views.say(error.message);
+      return;
+    }
+    const away = error.kind === "unreachable";
+    const sentence = !away ? error.message : name === "go" ? "The server does not answer." : "Not saved: the server does not answer; your list is kept here.";
+    this.views.trouble(name, sentence, [{ label: "Try again", run: retry }]);
+  }
+}

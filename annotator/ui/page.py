@@ -1,0 +1,77 @@
+"""The page as Gradio sees it: one gr.HTML with a fixed template, whose server functions are the operations.
+
+Knows nothing of what the operations do. The page itself lives in ``assets/``: ``page.js`` composes it, ``page.css``
+dresses it, ``page.html`` holds its landmarks.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+Operation = Callable[[dict[str, Any]], dict[str, Any]]
+
+ASSETS_PATH = Path(__file__).parent / "assets"
+"""What ``/ui/{file}`` serves: flat, no subfolders."""
+
+
+def assets_version() -> str:
+    """Return a short hash of all assets; it changes whenever one of them does."""
+    digest = hashlib.sha256()
+    for path in sorted(ASSETS_PATH.iterdir()):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def page_head() -> str:
+    """Return what goes into the document's head, for ``gr.mount_gradio_app(head=...)``.
+
+    The token script comes first: it adds the header ``X-Annotator-Token`` to every same-origin call, Gradio's own
+    included. The style sheet is linked, not handed over as ``css=``: Gradio rewrites the selectors of that and breaks
+    them. The preloads fetch the page's modules while Gradio is still starting.
+    """
+    modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name != "token.js")
+    token = (ASSETS_PATH / "token.js").read_text(encoding="utf-8")
+    preloads = [f'<link rel="modulepreload" href="/ui/{name}">' for name in modules]
+    style = '<link rel="stylesheet" href="/ui/page.css">'
+    return "\n".join([f"<script>{token}</script>", style, *preloads])
+
+
+def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator") -> gr.Blocks:
+    """Build the page.
+
+    Args:
+        operations: Name -> what answers it; each becomes a server function of the same name. A known error must come
+            back as ``{"error": {...}}``: the browser is told nothing of an exception.
+        title: The document's title until the page knows its project.
+    """
+    with gr.Blocks(title=title, fill_width=True, fill_height=True, analytics_enabled=False) as blocks:
+        gr.HTML(
+            html_template=(ASSETS_PATH / "page.html").read_text(encoding="utf-8"),
+            js_on_load=_ON_LOAD,
+            apply_default_css=False,
+            elem_id="annotator-host",
+            server_functions=[_server_function(name, operation) for name, operation in operations.items()],
+        )
+    return blocks
+
+
+# Gradio runs this text as the body of a function of (element, trigger, props, server, upload, watch).
+_ON_LOAD = """
+import("/ui/page.js").then((page) => page.start({ element, server })).catch((error) => {
+  console.error(error);
+  element.textContent = "The page could not be loaded: " + error.message + ". Reload it.";
+});
+"""
+
+
+def _server_function(name: str, operation: Operation) -> Operation:
+    # Gradio finds a server function by its __name__, and reads its signature to inject special arguments.
+    def call(payload: dict[str, Any]) -> dict[str, Any]:
+        return operation(payload)
+
+    call.__name__ = call.__qualname__ = name
+    return call

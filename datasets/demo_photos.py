@@ -1,0 +1,83 @@
+"""The real photographs that come inside the packages scikit-image and scikit-learn, for a first try.
+
+Only colour photos of everyday things: no drawings, textures or microscopy. Knows nothing of projects.
+"""
+
+import importlib.util
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from annotator.errors import ConfigError
+
+_PHOTOS = (
+    # name in the demo folder, package, path inside of it
+    ("astronaut.png", "skimage", "data/astronaut.png"),
+    ("cat.png", "skimage", "data/chelsea.png"),
+    ("coffee.png", "skimage", "data/coffee.png"),
+    ("motorcycle.png", "skimage", "data/motorcycle_left.png"),
+    ("night-sky.jpg", "skimage", "data/hubble_deep_field.jpg"),
+    ("rocket.jpg", "skimage", "data/rocket.jpg"),
+    ("china.jpg", "sklearn", "datasets/images/china.jpg"),
+    ("flower.jpg", "sklearn", "datasets/images/flower.jpg"),
+)
+_PIP_NAMES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
+
+
+def demo_photos() -> list[tuple[str, Path]]:
+    """Return each demo photo's name in the demo folder and where it lies in its package.
+
+    Raises:
+        ConfigError: A package is not installed, or came without its photos.
+    """
+    return [(name, _package_folder(package) / inside) for name, package, inside in _PHOTOS]
+
+
+def copy_demo_photos(folder: Path) -> list[Path]:
+    """Copy the demo photos into a folder, which is made if needed; those already there are left alone.
+
+    Args:
+        folder: Where the photos go.
+
+    Returns:
+        The copies' paths.
+
+    Raises:
+        ConfigError: A package or a photo is missing, or the folder cannot be written.
+    """
+    photos = demo_photos()
+    copies = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, source in photos:
+            copy = folder / name
+            if not copy.exists():
+                # Under a hidden name first, so that a photo that is there is there completely.
+                descriptor, partial = tempfile.mkstemp(prefix=".demo-", dir=folder)
+                os.close(descriptor)
+                try:
+                    shutil.copyfile(source, partial)
+                    os.chmod(partial, 0o644)
+                    os.replace(partial, copy)
+                except BaseException:
+                    os.unlink(partial)
+                    raise
+            copies.append(copy)
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"The demo photo {error.filename} is missing. Reinstall it: pip install --force-reinstall "
+            f"{' '.join(_PIP_NAMES.values())}"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"The demo photos could not be copied to {folder}: {error.strerror}.") from error
+    return copies
+
+
+def _package_folder(package: str) -> Path:
+    # find_spec rather than an import, which would take seconds
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        pip_name = _PIP_NAMES[package]
+        raise ConfigError(f"The demo photos come with {pip_name}, which is missing: pip install {pip_name}")
+    return Path(next(iter(spec.submodule_search_locations)))

@@ -1,0 +1,226 @@
+"""What a photo's file says about itself: EXIF, IPTC and XMP, read from an opened Pillow image.
+
+Two steps: ``embedded_blocks`` collects the few fields that matter while the image is open, ``parse_xmp`` and
+``parse_iptc`` read the blocks later. Metadata may be broken or hostile: each trouble becomes a sentence in
+``notes``, never an exception. Knows nothing of sidecar files and of what the fields are used for.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+import defusedxml.ElementTree  # type: ignore[import-untyped]
+from defusedxml import DefusedXmlException
+from PIL import Image, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
+
+ORIENTATION = 0x0112
+IMAGE_DESCRIPTION = 0x010E
+MAKE = 0x010F
+MODEL = 0x0110
+DATE_TIME_ORIGINAL = 0x9003
+DATE_TIME_DIGITIZED = 0x9004
+GPS_LATITUDE_REF, GPS_LATITUDE, GPS_LONGITUDE_REF, GPS_LONGITUDE = 1, 2, 3, 4
+
+_MAIN_TAGS = (ORIENTATION, IMAGE_DESCRIPTION, MAKE, MODEL)
+_EXIF_IFD, _EXIF_TAGS = 0x8769, (DATE_TIME_ORIGINAL, DATE_TIME_DIGITIZED)
+_GPS_IFD, _GPS_TAGS = 0x8825, (GPS_LATITUDE_REF, GPS_LATITUDE, GPS_LONGITUDE_REF, GPS_LONGITUDE)
+
+MAX_BLOCK_BYTES = 5_000_000
+"""Largest XMP or IPTC block, or sidecar file, that is read."""
+
+_IPTC_RESOURCE = 0x0404  # Photoshop's number for IPTC among its image resources
+_IPTC_TIFF_TAG = 33723
+
+_DC = "{http://purl.org/dc/elements/1.1/}"
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_XML_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
+_XMP_DATES = (
+    "{http://ns.adobe.com/exif/1.0/}DateTimeOriginal",
+    "{http://ns.adobe.com/photoshop/1.0/}DateCreated",
+    "{http://ns.adobe.com/xap/1.0/}CreateDate",
+)
+
+
+@dataclass(frozen=True)
+class EmbeddedBlocks:
+    """The metadata of one photo's file as found."""
+
+    exif: Mapping[int, Any] = field(default_factory=dict)
+    """The EXIF values named by this module's constants, by tag number."""
+    gps: Mapping[int, Any] = field(default_factory=dict)
+    """The GPS values named by this module's constants, by tag number."""
+    iptc: bytes = b""
+    """The IPTC-IIM datasets."""
+    xmp: bytes = b""
+    """The XMP packet."""
+    notes: tuple[str, ...] = ()
+    """What could not be read and why."""
+
+
+@dataclass(frozen=True)
+class IptcFields:
+    """What IPTC says of a photo."""
+
+    keywords: tuple[str, ...] = ()
+    caption: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class XmpFields:
+    """What XMP says of a photo."""
+
+    keywords: tuple[str, ...] = ()
+    caption: str | None = None
+    taken_at: str | None = None
+    """As written: an ISO 8601 date that may lack parts."""
+    notes: tuple[str, ...] = ()
+
+
+def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
+    """Collect the metadata of an opened image; a TIFF must not be loaded yet, a PNG must be.
+
+    Never raises: what Pillow cannot read becomes a note.
+    """
+    notes: list[str] = []
+    exif: dict[int, Any] = {}
+    gps: dict[int, Any] = {}
+    try:
+        found = image.getexif()
+        _pick(found, _MAIN_TAGS, exif, notes)
+        if _EXIF_IFD in found:
+            _pick(found.get_ifd(_EXIF_IFD), _EXIF_TAGS, exif, notes)
+        if _GPS_IFD in found:
+            _pick(found.get_ifd(_GPS_IFD), _GPS_TAGS, gps, notes)
+    except Exception as error:  # Pillow raises whatever the bytes make its parser stumble over
+        notes.append(f"The EXIF data could not be read ({type(error).__name__}).")
+    blocks = []
+    for name, read in (("IPTC", _iptc_block), ("XMP", _xmp_block)):
+        try:
+            block = read(image)
+        except Exception as error:  # as above
+            notes.append(f"The {name} data could not be read ({type(error).__name__}).")
+            block = b""
+        if len(block) > MAX_BLOCK_BYTES:
+            notes.append(f"The {name} data has {len(block):,} bytes and was not read.")
+            block = b""
+        blocks.append(block)
+    return EmbeddedBlocks(exif=exif, gps=gps, iptc=blocks[0], xmp=blocks[1], notes=tuple(notes))
+
+
+def parse_iptc(data: bytes) -> IptcFields:
+    """Read keywords (2:25) and caption (2:120) from IPTC-IIM datasets."""
+    keywords: list[bytes] = []
+    caption: bytes | None = None
+    notes: tuple[str, ...] = ()
+    position = 0
+    while position + 5 <= len(data) and data[position] == 0x1C:
+        record, dataset, size = struct.unpack_from(">BBH", data, position + 1)
+        position += 5
+        if size & 0x8000:  # an extended dataset: the low bits say how many bytes hold the size
+            num_size_bytes = size & 0x7FFF
+            size = int.from_bytes(data[position : position + num_size_bytes][:8], "big")
+            position += num_size_bytes
+        if position + size > len(data):
+            notes = ("The IPTC data is truncated.",)
+            break
+        value = data[position : position + size]
+        if (record, dataset) == (2, 25):
+            keywords.append(value)
+        elif (record, dataset) == (2, 120) and caption is None:
+            caption = value
+        position += size
+    return IptcFields(
+        keywords=tuple(decode_text(keyword) for keyword in keywords),
+        caption=None if caption is None else decode_text(caption),
+        notes=notes,
+    )
+
+
+def parse_xmp(data: bytes, what: str) -> XmpFields:
+    """Read dc:subject, dc:description and the date from XMP.
+
+    Args:
+        data: The packet, or a whole sidecar file.
+        what: What to call it in notes, such as "The embedded XMP".
+    """
+    try:
+        root = defusedxml.ElementTree.fromstring(data.strip(b"\0 \t\r\n"), forbid_dtd=True)
+    except DefusedXmlException:
+        return XmpFields(notes=(f"{what} declares a DTD or entities, which is not allowed in XMP.",))
+    except (ParseError, ValueError, LookupError):  # LookupError, ValueError: an unknown or wrong encoding
+        return XmpFields(notes=(f"{what} is not valid XML.",))
+    keywords: list[str] = []
+    captions: list[Element] = []
+    dates: dict[str, str] = {}
+    for element in root.iter():
+        if element.tag == f"{_DC}subject":
+            items = [item.text or "" for item in element.iter(f"{_RDF}li")]
+            keywords += items or [element.text or ""]
+        elif element.tag == f"{_DC}description":
+            captions += list(element.iter(f"{_RDF}li")) or [element]
+        elif element.tag in _XMP_DATES and element.text:
+            dates.setdefault(element.tag, element.text)
+        elif element.tag == f"{_RDF}Description":
+            for name in _XMP_DATES:
+                if name in element.attrib:
+                    dates.setdefault(name, element.attrib[name])
+    # The default language first; sorted is stable, so otherwise the file's order holds.
+    captions.sort(key=lambda element: element.get(_XML_LANGUAGE) != "x-default")
+    return XmpFields(
+        keywords=tuple(keywords),
+        caption=next((c.text for c in captions if c.text and c.text.strip()), None),
+        taken_at=next((dates[name] for name in _XMP_DATES if name in dates), None),
+    )
+
+
+def decode_text(data: bytes) -> str:
+    """Decode text of unknown encoding: UTF-8 if it is that, else Latin-1, which always is something."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _pick(source: Any, tags: tuple[int, ...], into: dict[int, Any], notes: list[str]) -> None:
+    """Copy some tags; Pillow decodes each when asked for it, so one broken value spares the others."""
+    for tag in tags:
+        try:
+            value = source.get(tag)
+        except Exception as error:  # Pillow raises whatever the bytes make its parser stumble over
+            notes.append(f"The EXIF value 0x{tag:04X} could not be read ({type(error).__name__}).")
+            continue
+        if value is not None:
+            into[tag] = value
+
+
+def _iptc_block(image: Image.Image) -> bytes:
+    if isinstance(image, JpegImagePlugin.JpegImageFile):
+        return _as_bytes(image.info.get("photoshop", {}).get(_IPTC_RESOURCE))
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        value = image.tag_v2.get(_IPTC_TIFF_TAG)
+        if isinstance(value, tuple) and value and all(isinstance(number, int) for number in value):
+            order = "<" if image.tag_v2.prefix == b"II" else ">"  # some write it as 32-bit numbers
+            return struct.pack(f"{order}{len(value)}I", *value)
+        block = _as_bytes(value)
+        return block or _as_bytes(image.get_photoshop_blocks().get(_IPTC_RESOURCE, {}).get("data"))
+    if isinstance(image, PngImagePlugin.PngImageFile) and "Raw profile type iptc" in image.info:
+        # ImageMagick's and ExifTool's way: name, length and hexadecimal digits, maybe in Photoshop's wrapping
+        data = bytes.fromhex("".join(str(image.info["Raw profile type iptc"]).split("\n")[3:]))
+        starts = [at for at in (data.find(b"\x1c\x01"), data.find(b"\x1c\x02")) if at >= 0]
+        return data[min(starts) :] if starts else b""
+    return b""
+
+
+def _xmp_block(image: Image.Image) -> bytes:
+    return _as_bytes(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp"))
+
+
+def _as_bytes(value: Any) -> bytes:
+    if isinstance(value, tuple) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace")
+    return value if isinstance(value, bytes) else b""

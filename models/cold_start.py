@@ -1,0 +1,301 @@
+"""Cold start: tags before anything is trained, from ImageNet's 1,000 classes and WordNet's nouns above them.
+
+The table imagenet_tags.tsv says which everyday words each class speaks for: its own ("tabby"), those of the WordNet
+nouns above it (cat, pet, animal) and some that the class only suggests ("ski" -> snow), each with the share of photos
+in which that is right. Nouns that nobody would type ("placental", "artifact") carry no word.
+
+Score: of a word, the sum over the classes of (probability - NOISE, if positive) x share: it stays in [0, 1] and
+means "how sure". Without the subtraction, a photo of which the classifier knows nothing is an animal with 0.4, as 398
+of the 1,000 classes are. As P(animal) >= P(cat) >= P(tabby), the score alone would put the broadest word first, so
+the order comes from
+
+    utility = score x UTILITY[level],   level = basic (cat) | specific (tabby) | general (animal)
+
+after Rosch's basic level: people say "cat" first. When no basic word is sure, the general one wins by itself (a bird
+that might be any of ten is first "animal" or "bird"). A word below FLOORS[level] is not proposed: a photo that fits no
+class gets few words rather than wrong ones. Of words of one level that lie on one chain (terrier, Airedale terrier),
+and of specific words under one basic word (tabby, Siamese cat: they exclude each other), only the best is proposed.
+
+Prefix: a settled word is true, so the classes that speak for it keep their probability and all others keep only the
+share DOUBT of it, and the sum is one again. "cat" thus lifts "tabby" and lowers "dog", "animal" lifts whatever animal
+is likeliest; a word that the table does not know changes nothing. A dropped word is false in the same way, unless it
+is a general one: "animal" may be dropped as too broad, which says nothing against "cat".
+
+Shapes: features (B, D) float32 -> probabilities (B, 1000) -> scores (B, W) float32 over the table's W words.
+Knows nothing of projects, photos or how features are made.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.datasets.tags import tag_key
+from annotator.models.tagger import Features, RankedTag
+
+NUM_CLASSES = 1000
+UTILITY = {"basic": 1.0, "specific": 0.7, "general": 0.6}
+"""How much a word of a level is wanted at the top."""
+FLOORS = {"basic": 0.2, "specific": 0.4, "general": 0.25}
+"""Lowest score at which a word of a level is proposed."""
+NOISE = 0.02
+"""Probability that a class has without meaning anything. Of 8,000 everyday photos with "animal" scored 0.4-0.5, 41%
+showed one without the subtraction and 82% with it."""
+DOUBT = 0.3
+"""Share of its probability that a class keeps after a word was settled that it does not speak for."""
+MAX_EVIDENCE = 3
+"""Classes named as evidence for a word."""
+
+
+class Classifier(Protocol):
+    """The part of a backbone that the tagger needs."""
+
+    feature_size: int
+
+    def classify(self, features: Features) -> Features:
+        """Return (B, 1000) ImageNet probabilities of (B, D) features."""
+        ...
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line of imagenet_tags.tsv."""
+
+    synset: str
+    """WordNet 3.0 noun offset; "-" for a word that belongs to no noun."""
+    class_index: int | None
+    parents: tuple[str, ...]
+    level: str
+    tag: str
+    also: dict[str, float] = field(hash=False)
+    """Further words with the share of photos in which they are right."""
+    excluded: tuple[str, ...]
+    """Words of the nouns above that do not hold here."""
+    name: str
+
+
+@dataclass(frozen=True)
+class TagTable:
+    """The words, and how much each class speaks for each."""
+
+    words: list[str]
+    levels: list[str]
+    weights: npt.NDArray[np.float32]
+    """(1000, W): share of photos of the class in which the word is right; 1 for its own and its nouns' words."""
+    class_names: list[str]
+    rivals: list[frozenset[int]]
+    """For each word, the words beside which it is not proposed."""
+    ids: dict[str, int]
+    """From a word's key to its column."""
+
+
+def read_rows(text: str) -> list[TableRow]:
+    """Parse the table; lines that start with # are comments, the first other line names the columns."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    return [_read_row(line) for line in lines[1:]]
+
+
+def build_table(rows: Iterable[TableRow]) -> TagTable:
+    """Turn rows into weights, following the hypernyms.
+
+    Raises:
+        ValueError: A class is missing or doubled, or a word has no level or two.
+    """
+    rows = list(rows)
+    levels = _levels(rows)
+    words = list(levels)
+    ids = {word: column for column, word in enumerate(words)}
+    by_synset = {row.synset: row for row in rows if row.synset != "-"}
+    leaves = {row.class_index: row for row in rows if row.class_index is not None}
+    if sorted(leaves) != list(range(NUM_CLASSES)) or len(by_synset) != sum(row.synset != "-" for row in rows):
+        raise ValueError(f"The table must hold every class of {NUM_CLASSES} and every synset once.")
+    inherited: dict[str, dict[str, float]] = {}
+    weights = np.zeros((NUM_CLASSES, len(words)), np.float32)
+    for class_index, leaf in leaves.items():
+        for word, weight in _inherit(leaf, by_synset, inherited).items():
+            weights[class_index, ids[word]] = weight
+    return TagTable(
+        words=words,
+        levels=list(levels.values()),
+        weights=weights,
+        class_names=[leaves[index].name for index in range(NUM_CLASSES)],
+        rivals=_find_rivals(list(levels.values()), weights),
+        ids={tag_key(word): column for word, column in ids.items()},
+    )
+
+
+@cache
+def load_table() -> TagTable:
+    """Return the table that comes with the package."""
+    source = resources.files("annotator.models") / "imagenet_tags.tsv"
+    return build_table(read_rows(source.read_text(encoding="utf-8")))
+
+
+class ColdStartTagger:
+    """Ranks everyday words by what ImageNet's classifier sees.
+
+    Args:
+        backbone: What made the features; it holds the classifier.
+        table: Another table, for tests; None is the one of the package.
+    """
+
+    name = "cold_start"
+    version = "1"
+
+    def __init__(self, backbone: Classifier, *, table: TagTable | None = None) -> None:
+        self._backbone = backbone
+        self._table = table if table is not None else load_table()
+
+    def allowed_words(self) -> list[str]:
+        """Return every word this tagger can propose, in the alphabet's order."""
+        return sorted(self._table.words, key=tag_key)
+
+    def decode(
+        self,
+        features: Features,
+        prefixes: Sequence[Sequence[str]],
+        *,
+        dropped: Sequence[Collection[str]] = (),
+        k: int = 20,
+    ) -> list[list[RankedTag]]:
+        """Continue each image's settled prefix; see `Tagger.decode`.
+
+        Evidence: `{"classes": [[name, probability], ...]}`, the classes that spoke most for the word.
+
+        Raises:
+            ValueError: The batch sizes or the feature size do not fit.
+        """
+        if features.ndim != 2 or features.shape[1] != self._backbone.feature_size:
+            raise ValueError(
+                f"Features must be (B, {self._backbone.feature_size}); their shape is {features.shape}."
+            )
+        dropped = dropped or [()] * len(features)
+        if len(prefixes) != len(features) or len(dropped) != len(features):
+            raise ValueError(
+                f"There are {len(features)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets."
+            )
+        if len(features) == 0:
+            return []
+        probabilities = np.maximum(self._backbone.classify(features) - NOISE, 0)  # (B, 1000)
+        return [
+            self._rank(row, prefix, refused, k)
+            for row, prefix, refused in zip(probabilities, prefixes, dropped, strict=True)
+        ]
+
+    def _rank(
+        self, probabilities: Features, prefix: Sequence[str], dropped: Collection[str], k: int
+    ) -> list[RankedTag]:
+        table = self._table
+        settled = self._find_columns(prefix)
+        refused = self._find_columns(dropped)
+        probabilities = _revise(probabilities, table, settled, refused)
+        scores = np.minimum(probabilities @ table.weights, 1.0)  # (W,)
+        floors = np.array([FLOORS[level] for level in table.levels])
+        utilities = scores * np.array([UTILITY[level] for level in table.levels])
+        taken: set[int] = set(settled)
+        hidden = set(settled) | set(refused)
+        ranked: list[RankedTag] = []
+        for column in np.argsort(-utilities, kind="stable").tolist():
+            if len(ranked) >= k:
+                break
+            if column in hidden or scores[column] < floors[column] or table.rivals[column] & taken:
+                continue
+            taken.add(column)
+            ranked.append(self._describe(column, float(scores[column]), probabilities))
+        return ranked
+
+    def _find_columns(self, tags: Collection[str]) -> list[int]:
+        keys = (tag_key(tag) for tag in tags)
+        return [self._table.ids[key] for key in keys if key in self._table.ids]
+
+    def _describe(self, column: int, score: float, probabilities: Features) -> RankedTag:
+        parts = probabilities * self._table.weights[:, column]
+        best = [index for index in np.argsort(-parts)[:MAX_EVIDENCE].tolist() if parts[index] >= 0.01]
+        classes = [[self._table.class_names[index], round(float(probabilities[index]), 4)] for index in best]
+        return RankedTag(self._table.words[column], score, {"classes": classes})
+
+
+def _read_row(line: str) -> TableRow:
+    synset, class_index, parents, level, tag, also, name = line.split("\t")
+    entries = [entry for entry in also.split(",") if entry]
+    shares = [entry.rsplit(":", 1) for entry in entries if not entry.startswith("-")]
+    return TableRow(
+        synset=synset,
+        class_index=int(class_index) if class_index else None,
+        parents=tuple(parents.split(",")) if parents else (),
+        level=level,
+        tag=tag,
+        also={word: float(share) for word, share in shares},
+        excluded=tuple(entry[1:] for entry in entries if entry.startswith("-")),
+        name=name,
+    )
+
+
+def _levels(rows: Iterable[TableRow]) -> dict[str, str]:
+    levels: dict[str, str] = {}
+    for row in rows:
+        if row.tag and (row.level not in UTILITY or levels.setdefault(row.tag, row.level) != row.level):
+            raise ValueError(f"The word {row.tag!r} must have one level of {', '.join(UTILITY)}.")
+    unknown = {word for row in rows for word in (*row.also, *row.excluded)} - levels.keys()
+    if unknown:
+        raise ValueError(f"The words {sorted(unknown)} have no line that gives their level.")
+    return levels
+
+
+def _inherit(
+    row: TableRow, by_synset: dict[str, TableRow], done: dict[str, dict[str, float]]
+) -> dict[str, float]:
+    """Return the words that hold under a noun: those of its parents, less its exclusions, and its own."""
+    if row.synset not in done:
+        words: dict[str, float] = {}
+        for parent in row.parents:
+            for word, share in _inherit(by_synset[parent], by_synset, done).items():
+                words[word] = max(share, words.get(word, 0.0))
+        for word in row.excluded:
+            words.pop(word, None)
+        for word, share in [*row.also.items(), *([(row.tag, 1.0)] if row.tag else [])]:
+            words[word] = max(share, words.get(word, 0.0))
+        done[row.synset] = words
+    return done[row.synset]
+
+
+def _find_rivals(levels: Sequence[str], weights: Features) -> list[frozenset[int]]:
+    """Find the words of one level on one chain, and the specific words under a common basic word."""
+    members = [frozenset(np.flatnonzero(column == 1).tolist()) for column in weights.T]
+    basics = [
+        frozenset(
+            basic
+            for basic, level in enumerate(levels)
+            if level == "basic" and members[word] and members[word] <= members[basic]
+        )
+        for word in range(len(levels))
+    ]
+    return [
+        frozenset(
+            other
+            for other in range(len(levels))
+            if other != word
+            and levels[other] == levels[word] == "specific"
+            and (members[word] & members[other] or basics[word] & basics[other])
+        )
+        for word in range(len(levels))
+    ]
+
+
+def _revise(
+    probabilities: Features, table: TagTable, settled: Sequence[int], refused: Sequence[int]
+) -> Features:
+    """Weigh the classes by what the person said; with what no class accounts for, the sum is 1 again."""
+    unknown = 1 - probabilities.sum()  # what no class accounts for
+    if settled:
+        probabilities = probabilities * (DOUBT + (1 - DOUBT) * table.weights[:, settled].max(axis=1))
+        unknown *= DOUBT
+    false = [column for column in refused if table.levels[column] != "general"]
+    if false:
+        probabilities = probabilities * (1 - (1 - DOUBT) * table.weights[:, false].max(axis=1))
+    revised: Features = probabilities / (probabilities.sum() + unknown)
+    return revised

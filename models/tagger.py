@@ -1,0 +1,57 @@
+"""The contract of every tagger: features and a settled prefix in, a ranked list of tags out.
+
+Knows nothing of projects, stores or pages.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class RankedTag:
+    """One proposed tag."""
+
+    tag: str
+    score: float
+    """How likely the tag is right, in [0, 1]."""
+    evidence: dict[str, Any] = field(default_factory=dict)
+    """Why, in the tagger's own terms: concept probability, step, classes seen. JSON values only."""
+
+
+class Tagger(Protocol):
+    """Anything that ranks tags for images."""
+
+    name: str
+    """Registry name, such as ``cold_start``."""
+    version: str
+    """Changes whenever the same features could give another list."""
+
+    def decode(
+        self,
+        features: Features,
+        prefixes: Sequence[Sequence[str]],
+        *,
+        dropped: Sequence[Collection[str]] = (),
+        k: int = 20,
+    ) -> list[list[RankedTag]]:
+        """Continue each image's settled prefix with up to k further tags, best first.
+
+        Args:
+            features: (B, D) float32, from the backbone the tagger was built for.
+            prefixes: B lists of the tags already settled, most important first. Never proposed again.
+            dropped: B collections of tags the person refused; never proposed. Empty means none for any image.
+            k: How many tags to propose for each image.
+
+        Returns:
+            B lists of at most k ranked tags, none of them in the image's prefix or dropped set.
+
+        Raises:
+            ValueError: The batch sizes or the feature size do not fit.
+        """
+        ...

@@ -1,0 +1,254 @@
+// Tests of the page's list model, run with: node --test tests/annotator/page_draft.test.mjs
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import * as list from "../../annotator/ui/assets/draft.js";
+import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../annotator/ui/assets/keys.js";
+
+const proposal = (tag, score = 0.5) => ({ tag, score, source: "looks", why: `${tag} is seen.`, evidence: [] });
+const proposals = (...tags) => tags.map((tag) => proposal(tag));
+const open = (kept = [], proposed = ["water", "tree", "river", "dock"], dropped = []) =>
+  list.openDraft({ kept, dropped, proposals: proposals(...proposed) });
+const proposed = (draft) => draft.proposals.map(({ tag }) => tag);
+const selected = (draft) => list.tagAt(draft, draft.selected);
+
+test("a photo opens with its first proposal selected", () => {
+  assert.equal(selected(open(["dog"])), "water");
+});
+
+test("a photo without proposals opens with nothing selected", () => {
+  assert.equal(open([], []).selected, null);
+});
+
+test("taking a proposal makes it the last kept tag and selects it", () => {
+  const draft = list.take(open(["dog"]), 1);
+  assert.deepEqual(draft.kept, ["dog", "tree"]);
+  assert.deepEqual(proposed(draft), ["water", "river", "dock"]);
+  assert.equal(selected(draft), "tree");
+});
+
+test("taking without following keeps the selection among the proposals", () => {
+  const draft = list.take(open(), 0, { follow: false });
+  assert.equal(selected(draft), "tree");
+  assert.equal(draft.selected.zone, "proposed");
+});
+
+test("taking a proposal that is not there changes nothing", () => {
+  const draft = open();
+  assert.equal(list.take(draft, 9), draft);
+});
+
+test("taking down to a proposal takes all above it in order", () => {
+  assert.deepEqual(list.takeDownTo(open(["dog"]), 2).kept, ["dog", "water", "tree", "river"]);
+});
+
+test("taking down to a number beyond the list takes what there is", () => {
+  assert.deepEqual(list.takeDownTo(open(), 8).kept, ["water", "tree", "river", "dock"]);
+});
+
+test("a typed tag is cleaned and becomes the last kept tag", () => {
+  const draft = list.add(open(["dog"]), "  red \t boat ");
+  assert.deepEqual(draft.kept, ["dog", "red boat"]);
+  assert.equal(selected(draft), "red boat");
+});
+
+test("a typed tag that is kept in another spelling is only selected", () => {
+  const draft = list.add(open(["dog", "Lake"]), "LAKE");
+  assert.deepEqual(draft.kept, ["dog", "Lake"]);
+  assert.equal(selected(draft), "Lake");
+  assert.equal(list.canUndo(draft), false);
+});
+
+test("a typed tag that is proposed leaves the proposals", () => {
+  const draft = list.add(open(), "RIVER");
+  assert.deepEqual(draft.kept, ["river"]);
+  assert.ok(!proposed(draft).includes("river"));
+});
+
+test("an empty or overlong tag is not added", () => {
+  const draft = open();
+  assert.equal(list.add(draft, "   "), draft);
+  assert.equal(list.add(draft, "x".repeat(101)), draft);
+});
+
+test("a dropped kept tag is remembered and not proposed again", () => {
+  const draft = list.withProposals(list.drop(open(["dog", "lake"]), { zone: "kept", index: 1 }), proposals("lake", "tree"));
+  assert.deepEqual(draft.kept, ["dog"]);
+  assert.deepEqual(draft.dropped, ["lake"]);
+  assert.deepEqual(proposed(draft), ["tree"]);
+});
+
+test("a refused proposal is remembered and the next one is selected", () => {
+  const draft = list.drop(open(), { zone: "proposed", index: 0 });
+  assert.deepEqual(draft.dropped, ["water"]);
+  assert.equal(selected(draft), "tree");
+});
+
+test("typing a dropped tag takes it back", () => {
+  const draft = list.add(list.drop(open(), { zone: "proposed", index: 0 }), "water");
+  assert.deepEqual(draft.kept, ["water"]);
+  assert.deepEqual(draft.dropped, []);
+});
+
+test("dropping a row above the selected one keeps the same tag selected", () => {
+  const start = list.select(open(["a", "b", "c"]), { zone: "kept", index: 2 });
+  assert.equal(selected(list.drop(start, { zone: "kept", index: 0 })), "c");
+});
+
+test("moving up a proposal keeps it as the last tag", () => {
+  const draft = list.move(list.select(open(["dog"]), { zone: "proposed", index: 1 }), -1);
+  assert.deepEqual(draft.kept, ["dog", "tree"]);
+});
+
+test("a kept tag moves by one and stays selected", () => {
+  const draft = list.move(list.select(open(["a", "b", "c"]), { zone: "kept", index: 2 }), -1);
+  assert.deepEqual(draft.kept, ["a", "c", "b"]);
+  assert.equal(selected(draft), "c");
+});
+
+test("the first tag cannot move up and the lowest step of a kept tag is below the cut line", () => {
+  const first = list.select(open(["a", "b"]), { zone: "kept", index: 0 });
+  assert.equal(list.move(first, -1), first);
+  const down = list.move(list.select(open(["a", "b"]), { zone: "kept", index: 1 }), 1);
+  assert.deepEqual(down.kept, ["a"]);
+  assert.equal(proposed(down)[0], "b");
+  assert.equal(selected(down), "b");
+});
+
+test("a tag given back below the line stays first whatever is proposed next", () => {
+  const given = list.moveCut(open(["dog", "my own word"]), -1);
+  const draft = list.withProposals(given, proposals("tree", "sky"));
+  assert.deepEqual(proposed(draft), ["my own word", "tree", "sky"]);
+});
+
+test("the cut line up and down again is no change of the list", () => {
+  const start = open(["dog", "lake"]);
+  const back = list.moveCut(list.moveCut(start, -1), 1);
+  assert.deepEqual(back.kept, start.kept);
+  assert.deepEqual(proposed(back), proposed(start));
+});
+
+test("the cut line stops at both ends", () => {
+  const draft = open(["dog"]);
+  assert.deepEqual(list.setCut(draft, -5).kept, []);
+  assert.equal(list.setCut(draft, 99).proposals.length, 0);
+  assert.equal(list.moveCut(list.setCut(draft, 0), -1).kept.length, 0);
+});
+
+test("a row can be dragged across the line in both directions", () => {
+  const taken = list.place(open(["a", "b"]), { zone: "proposed", index: 2 }, { zone: "kept", index: 1 });
+  assert.deepEqual(taken.kept, ["a", "river", "b"]);
+  const given = list.place(taken, { zone: "kept", index: 0 }, { zone: "proposed", index: 1 });
+  assert.deepEqual(given.kept, ["river", "b"]);
+  assert.ok(proposed(given).includes("a"));
+  assert.deepEqual(given.dropped, []);
+});
+
+test("new proposals leave a selected proposal selected by name, and the first place first", () => {
+  const third = list.select(open(), { zone: "proposed", index: 2 });
+  assert.equal(selected(list.withProposals(third, proposals("sky", "river", "water"))), "river");
+  assert.equal(selected(list.withProposals(open(), proposals("sky", "water"))), "sky");
+});
+
+test("new proposals never show a tag twice or a kept one", () => {
+  const draft = list.withProposals(open(["Dog"]), proposals("dog", "sky", "Sky"));
+  assert.deepEqual(proposed(draft), ["sky"]);
+});
+
+test("each edit can be undone and redone, with what was proposed then", () => {
+  const start = open(["dog"]);
+  const edits = [(d) => list.take(d, 0), (d) => list.add(d, "cat"), (d) => list.drop(d, { zone: "kept", index: 0 }), (d) => list.moveCut(d, -1)];
+  const states = [start];
+  for (const edit of edits) states.push(edit(states.at(-1)));
+  let draft = states.at(-1);
+  for (const state of states.slice(0, -1).reverse()) {
+    draft = list.undo(draft);
+    assert.deepEqual([draft.kept, draft.dropped, proposed(draft)], [state.kept, state.dropped, proposed(state)]);
+  }
+  assert.equal(list.canUndo(draft), false);
+  assert.equal(list.undo(draft), draft);
+  for (const state of states.slice(1)) {
+    draft = list.redo(draft);
+    assert.deepEqual([draft.kept, draft.dropped], [state.kept, state.dropped]);
+  }
+  assert.equal(list.redo(draft), draft);
+});
+
+test("an edit after an undo forgets what could be redone", () => {
+  const draft = list.add(list.undo(list.take(open(), 0)), "cat");
+  assert.equal(list.redo(draft), draft);
+});
+
+test("no edit changes the draft it was given", () => {
+  const draft = open(["a", "b"], ["c", "d"], ["e"]);
+  const before = JSON.stringify(draft);
+  for (const edit of [
+    () => list.take(draft, 0), () => list.takeDownTo(draft, 1), () => list.add(draft, "x"), () => list.setCut(draft, 0),
+    () => list.drop(draft, { zone: "kept", index: 0 }), () => list.withProposals(draft, proposals("z")),
+    () => list.place(draft, { zone: "kept", index: 0 }, { zone: "kept", index: 1 }), () => list.replaceKept(draft, ["q"]),
+  ]) edit();
+  assert.equal(JSON.stringify(draft), before);
+});
+
+test("random edits never keep a tag twice, nor show one that is kept or refused", () => {
+  let seed = 7;
+  const random = (n) => (seed = (seed * 48271) % 2147483647) % n;
+  const words = [..."abcdefghij"];
+  let draft = open([], words.slice(0, 6));
+  for (let step = 0; step < 3000; step += 1) {
+    const at = list.placeAt(draft, random(draft.kept.length + draft.proposals.length + 1));
+    const edits = [
+      () => list.take(draft, random(6)), () => list.add(draft, words[random(10)]), () => list.drop(draft, at),
+      () => list.place(draft, at, { zone: random(2) ? "kept" : "proposed", index: random(4) }), () => list.moveCut(draft, random(3) - 1),
+      () => list.undo(draft), () => list.redo(draft), () => list.select(draft, at), () => list.move(draft, random(2) ? 1 : -1),
+      () => list.withProposals(draft, proposals(...words.filter(() => random(2)))), () => list.moveSelection(draft, random(3) - 1),
+    ];
+    draft = edits[random(edits.length)]();
+    const shown = [...draft.kept, ...proposed(draft)];
+    assert.equal(new Set(shown).size, shown.length);
+    assert.ok(!draft.kept.some((tag) => draft.dropped.includes(tag)));
+    if (draft.selected) assert.notEqual(selected(draft), null);
+  }
+});
+
+test("merging keeps their order first and adds only what they lack", () => {
+  assert.deepEqual(list.merge(["a", "B"], ["b", "c"]), ["a", "B", "c"]);
+});
+
+const press = (key, options = {}) => ({ key, code: "", ctrlKey: false, altKey: false, shiftKey: false, metaKey: false, ...options });
+
+test("key presses are named as the contract writes them", () => {
+  assert.equal(keyName(press("z", { ctrlKey: true }), false), "Ctrl+Z");
+  assert.equal(keyName(press("Z", { ctrlKey: true, shiftKey: true }), false), "Ctrl+Shift+Z");
+  assert.equal(keyName(press("z", { metaKey: true }), true), "Ctrl+Z");
+  assert.equal(keyName(press("?", { shiftKey: true }), false), "?");
+  assert.equal(keyName(press(" ", { ctrlKey: true }), false), "Ctrl+Space");
+  assert.equal(keyName(press("я", { ctrlKey: true, code: "KeyZ" }), false), "Ctrl+Z");
+  assert.equal(keyName(press("Shift", { shiftKey: true }), false), "");
+});
+
+test("digits take one, and with Shift all down to it", () => {
+  assert.deepEqual(digitOf(press("3", { code: "Digit3" })), { number: 3, downTo: false });
+  assert.deepEqual(digitOf(press("#", { code: "Digit3", shiftKey: true })), { number: 3, downTo: true });
+  assert.equal(digitOf(press("3", { code: "Digit3", ctrlKey: true })), null);
+  assert.equal(digitOf(press("0", { code: "Digit0" })), null);
+});
+
+test("every default key belongs to one action and would be accepted", () => {
+  for (const [action, names] of Object.entries(DEFAULT_KEYS)) {
+    for (const name of names) {
+      assert.equal(actionOf(name, DEFAULT_KEYS), action);
+      assert.equal(refusal(DEFAULT_KEYS, action, name), null, `${action}: ${name}`);
+    }
+  }
+});
+
+test("a clash, a bare letter, a digit and a text key are refused with a sentence", () => {
+  for (const name of ["Enter", "A", "Shift+A", "3", "Escape", "Tab"]) assert.match(refusal(DEFAULT_KEYS, "drop", name), /[a-z].*[.]$/u);
+});
+
+test("a key is written in short pieces", () => {
+  assert.deepEqual(keyPieces("Ctrl+ArrowRight", false), ["Ctrl", "→"]);
+  assert.deepEqual(keyPieces("+", false), ["+"]);
+});
