@@ -18,6 +18,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
+from threadpoolctl import threadpool_limits
 
 from annotator import __version__
 from annotator.autocomplete import Autocomplete
@@ -138,16 +139,19 @@ class OpenProject:
     def close(self) -> None:
         """Keep what was expensive to build, and let other processes open the project."""
         self.ingest.stop()
-        if self.looks.kind != "exact":
-            self.project.indexes_path.mkdir(exist_ok=True)
-            self.looks.save(
-                self.project.indexes_path / f"{self.project.settings.backbone}-{self.backbone.version}.faiss"
-            )
-        self.store.close()
+        try:
+            if self.looks.kind != "exact":
+                self.project.indexes_path.mkdir(exist_ok=True)
+                self.looks.save(
+                    self.project.indexes_path / f"{self.project.settings.backbone}-{self.backbone.version}.faiss"
+                )
+        finally:
+            self.store.close()
 
 
 def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
     """Build the server's app: REST routes, pictures, and the page that Gradio mounts at the root."""
+    # Imported here: only a served project needs Gradio, and importing it takes seconds.
     import gradio as gr
 
     from annotator.ui.page import ASSETS_PATH, build_page, page_head
@@ -202,6 +206,8 @@ def serve(
         ProjectError: The project cannot be opened.
     """
     listener = _listen(config)
+    # One request is a few small products; a pool of threads that spin while they wait costs more than it brings.
+    threadpool_limits(1, user_api="blas")
     opened = OpenProject(project, ingest_config)
     try:
         app = build_app(opened, config)

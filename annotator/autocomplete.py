@@ -32,10 +32,13 @@ class Autocomplete:
     """
 
     def __init__(self, words: Iterable[str]) -> None:
+        words = list(words)
         self._lock = threading.Lock()
         self._word_rank = {tag_key(word): rank for rank, word in enumerate(dict.fromkeys(words))}
         self._spelling: dict[str, str] = {}
         self._count: dict[str, int] = {}
+        self.num_lists = 0
+        """How many images' tags are counted."""
         # Every start of a word inside a tag, so that "li" finds "traffic light": (start, tag's key), sorted.
         self._starts: list[tuple[str, str]] = []
         for key in self._word_rank:
@@ -47,14 +50,16 @@ class Autocomplete:
     def count(self, tags: Collection[str], change: int) -> None:
         """Note that an image gained (+1) or lost (-1) these tags."""
         with self._lock:
+            self.num_lists += change
             for tag in tags:
                 key = tag_key(tag)
                 if key not in self._count:
                     self._count[key] = 0
-                    self._spelling[key] = tag
                     if key not in self._word_rank:
                         for start in _starts(key):
                             insort(self._starts, start)
+                if not self._count[key]:
+                    self._spelling[key] = tag
                 self._count[key] = max(0, self._count[key] + change)
 
     def spelling(self, tag: str) -> str:
@@ -62,10 +67,13 @@ class Autocomplete:
         key = tag_key(tag)
         return self._spelling.get(key, tag) if self._count.get(key) else tag
 
+    def is_used(self, tag: str) -> bool:
+        """Tell whether an image of the project carries a tag."""
+        return bool(self._count.get(tag_key(tag)))
+
     def knows(self, word: str) -> bool:
         """Tell whether a word is an everyday word or a tag in use."""
-        key = tag_key(word)
-        return key in self._word_rank or bool(self._count.get(key))
+        return tag_key(word) in self._word_rank or self.is_used(word)
 
     def complete(self, text: str, scores: Mapping[str, float], exclude: Collection[str] = ()) -> list[Completion]:
         """Return at most ``MAX_COMPLETIONS`` tags that the text could become, best first.
@@ -90,7 +98,8 @@ class Autocomplete:
                 key = self._starts[at][1]
                 found[key] = key.startswith(typed)
                 at += 1
-            keys = [key for key in found if key not in barred]
+            # A tag that no photo carries any more was a slip of the fingers.
+            keys = [key for key in found if key not in barred and (key in by_key or self.knows(key))]
             last = len(self._word_rank)
             keys.sort(
                 key=lambda key: (

@@ -57,7 +57,7 @@ class CarriedTags:
         with self._lock:
             self._own.update({i: w for i, w in words.items() if w.keywords or w.path_words})
             self._saved.update(saved)
-            carriers = sorted({i for i, w in self._own.items() if w.keywords} | self._saved.keys())
+            carriers = sorted(i for i in self._own.keys() | self._saved.keys() if self.tags_of(i))
             with_features = [i for i in carriers if i in self._features]
             if with_features:
                 self._looks.add(with_features, self._features.vectors(with_features))
@@ -70,13 +70,14 @@ class CarriedTags:
         with self._lock:
             if words.keywords or words.path_words:
                 self._own[image_id] = words
-            if words.keywords:
+            if self.tags_of(image_id):
                 self._index(image_id)
 
     def set_saved(self, image_id: int, tags: tuple[str, ...] | None) -> None:
         """Follow a save, or an undo that left the photo unsaved (None)."""
         with self._lock:
-            self._autocomplete.count(self._saved.pop(image_id, ()), -1)
+            if image_id in self._saved:
+                self._autocomplete.count(self._saved.pop(image_id), -1)
             if tags is not None:
                 self._saved[image_id] = tags
                 self._autocomplete.count(tags, +1)

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a foreseeable error (one sentence on stderr), 2 a wrong co
 import argparse
 import json
 import logging
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -37,13 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(message)s")
     command: Command = parsed.command
     try:
-        return command(parsed)
+        code = command(parsed)
+        sys.stdout.flush()
+        return code
     except AnnotatorError as error:
         print(f"annotator: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # The reader of our output has seen enough (`| head`).
-        sys.stderr.close()
+        # The reader of our output has seen enough (`| head`); Python would try to write the rest when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         return 130
@@ -210,6 +213,7 @@ def _add_photos(parsed: argparse.Namespace) -> int:
 
 
 def _suggest(parsed: argparse.Namespace) -> int:
+    from annotator.datasets.image_folder import display_name
     from annotator.suggest_files import suggest_files
 
     if parsed.num < 1:
@@ -217,12 +221,12 @@ def _suggest(parsed: argparse.Namespace) -> int:
     results, failed = [], False
     for path, outcome in suggest_files(parsed.photos, parsed.num):
         if isinstance(outcome, UnreadableImageError):
-            print(f"annotator: {path}: {outcome}", file=sys.stderr)
+            print(f"annotator: {display_name(path)}: {outcome}", file=sys.stderr)
             failed = True
             continue
-        results.append({"image": str(path), "tags": outcome})
+        results.append({"image": display_name(path), "tags": outcome})
         if not parsed.json:
-            print(path)
+            print(display_name(path))
             for tag in outcome:
                 print(f"  {tag['score']:5.2f}  {tag['tag']:<24} {tag['source']}")
     if parsed.json:
@@ -259,7 +263,9 @@ def _export_lines(project: Project, format: str) -> Iterator[str]:
 def _export_from_server(project: Project, format: str) -> Iterator[str] | None:
     try:
         address = json.loads(project.server_path.read_text())["address"]
-        response = urllib.request.urlopen(f"{address}/api/export?format={format}", timeout=60)
+        # The server is on this machine or its network, whatever proxy the environment names.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        response = direct.open(f"{address}/api/export?format={format}", timeout=60)
     except (OSError, ValueError, KeyError, urllib.error.URLError):
         return None
     return (line.decode() for line in response)

@@ -31,7 +31,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
 }
 """Action -> keys. Digits take proposals and Shift+digit takes all down to one; these two are fixed."""
 
-_KEY = re.compile(r"^(Ctrl\+)?(Alt\+)?(Shift\+)?(Meta\+)?([A-Za-z][A-Za-z0-9]+|\S)$")
+_KEY = re.compile(r"(Ctrl\+)?(Alt\+)?(Shift\+)?(Meta\+)?([A-Za-z][A-Za-z0-9]+|\S)")
 _FIXED = {"Escape", "Tab", "Shift+Tab", "Backspace", "/"}
 
 
@@ -64,7 +64,7 @@ def check_keys(keys: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
 
 
 def _check_key(action: str, name: str) -> str:
-    match = _KEY.match(name) if isinstance(name, str) and len(name) <= 40 else None
+    match = _KEY.fullmatch(name) if isinstance(name, str) and len(name) <= 40 else None
     if match is None:
         raise ConfigError(f"{name!r} is not a key for {action!r}. Write it like Ctrl+Shift+Z or ArrowUp.")
     modifiers, key = [part for part in match.groups()[:4] if part], match.group(5)
@@ -73,6 +73,8 @@ def _check_key(action: str, name: str) -> str:
             f"{name} cannot be the key of {action!r}: letters are typed into the add box and digits take "
             "proposals. Add Ctrl or Alt."
         )
+    if len(key) == 1 and key != key.upper():
+        raise ConfigError(f"{name} must be written with a capital letter: {name[:-1]}{key.upper()}.")
     if name in _FIXED:
         raise ConfigError(f"{name} is reserved by the add box and cannot be the key of {action!r}.")
     return name
@@ -130,6 +132,8 @@ class ProjectSettings:
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
 
     def __post_init__(self) -> None:
-        if not self.name.strip():
+        if not isinstance(self.name, str) or not self.name.strip():
             raise ConfigError("A project needs a name.")
+        if not isinstance(self.backbone, str):
+            raise ConfigError(f"backbone must be a name, got {self.backbone!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

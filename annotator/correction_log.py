@@ -5,7 +5,9 @@ Knows nothing of proposals or pages, and speaks SQL only through the store.
 """
 
 import json
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -68,7 +70,9 @@ class CorrectionLog:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._next_event_id = int(store.rows("SELECT coalesce(max(event_id), 0) + 1 FROM events")[0][0])
+        self._lock = threading.Lock()
+        self._next_event_id: int | None = None
+        """Unknown after a failure, which may or may not have used it."""
 
     def annotation(self, image_id: int) -> Annotation:
         """Return the current annotation of an image; revision 0 when it was never saved."""
@@ -174,12 +178,12 @@ class CorrectionLog:
         draft: Draft | None = None,
     ) -> Annotation:
         now = utc_now()
-        with self._store.transaction() as cursor:
+        with self._event() as (cursor, event_id):
             current = self.annotation(image_id)
             if current.revision != revision:
                 by = current.user_name or "nobody"
                 raise _stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
-            event_id, new_revision = self._next_event_id, revision + 1
+            new_revision = revision + 1
             cursor.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -210,18 +214,28 @@ class CorrectionLog:
             cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", [image_id, user_name])
             if draft is not None:
                 self._write_draft(cursor, image_id, user_name, draft)
-            self._next_event_id += 1
         return Annotation(image_id, new_revision, tags, dropped, is_saved, user_name, now)
+
+    @contextmanager
+    def _event(self) -> Iterator[tuple[Cursor, int]]:
+        """Yield a transaction's cursor and the id of the event to write; ids have no gaps, whatever fails."""
+        with self._lock:
+            event_id = self._next_event_id
+            self._next_event_id = None
+            if event_id is None:
+                event_id = int(self._store.rows("SELECT coalesce(max(event_id), 0) + 1 FROM events")[0][0])
+            with self._store.transaction() as cursor:
+                yield cursor, event_id
+            self._next_event_id = event_id + 1
 
     def skip(self, image_id: int, user_name: str) -> None:
         """Note that the user put an image off; its annotation does not change."""
-        with self._store.transaction() as cursor:
+        with self._event() as (cursor, event_id):
             cursor.execute(
                 "INSERT INTO events (event_id, kind, image_id, user_name, created_at, revision, before_tags, "
                 "after_tags, is_saved, edit_script, dropped) VALUES (?, 'skip', ?, ?, ?, 0, [], [], false, '[]', [])",
-                [self._next_event_id, image_id, user_name, utc_now()],
+                [event_id, image_id, user_name, utc_now()],
             )
-            self._next_event_id += 1
 
     def skipped(self) -> list[int]:
         """Return the images that were put off and not saved since, longest ago first."""

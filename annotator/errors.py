@@ -62,3 +62,7 @@ class FeatureMismatchError(AnnotatorError):
 
 class RetrievalError(AnnotatorError):
     """A search was asked with vectors of another size, or no FAISS package is installed."""
+
+
+class DataError(AnnotatorError):
+    """A data set is missing, incomplete or damaged."""

@@ -81,10 +81,12 @@ class FeatureStore:
 
     def commit(self, rows: Iterable[tuple[int, int]]) -> None:
         """Take (image id, row) pairs into use, after the database has committed them."""
+        rows = list(rows)
         with self._lock:
-            self._row_of.update(rows)
-            self._num_rows = max(self._row_of.values(), default=-1) + 1
+            self._num_rows = max([self._num_rows, *(row + 1 for _, row in rows)])
+            # The map first: other threads read whatever has a row.
             self._map = self._open_map()
+            self._row_of.update(rows)
 
     def vectors(self, image_ids: Iterable[int]) -> Vectors:
         """Return (N, D) float32 features, a copy.

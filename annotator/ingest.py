@@ -30,7 +30,7 @@ from annotator.datasets.image_folder import (
     read_image_file,
 )
 from annotator.datasets.sidecars import SidecarFinder, read_metadata
-from annotator.errors import UnreadableImageError
+from annotator.errors import StoreError, UnreadableImageError
 from annotator.feature_store import FeatureStore, Vectors
 from annotator.project import Project
 from annotator.store import ImageEntry, IngestedBatch, SeenPath, Store
@@ -141,7 +141,7 @@ class Ingest:
             What was done. Files that could not be read are in the store with their reasons.
 
         Raises:
-            StoreError: The database cannot be written; what was committed before stays.
+            StoreError: The project cannot be written (a full disk); what was committed before stays.
         """
         _lower_priority()
         counter = _Counter()
@@ -152,6 +152,9 @@ class Ingest:
                 for root in roots:
                     self._run_root(root, pool, counter)
             error = None if not self._stop.is_set() else error
+        except OSError as failure:
+            error = f"The ingest stopped: {failure.strerror}. What was done is kept; free some space and run it again."
+            raise StoreError(error) from failure
         except Exception as failure:
             error = str(failure)
             raise
@@ -189,7 +192,10 @@ class Ingest:
 
         def refuse(path: Path, reason: str) -> None:
             problems.append(SeenPath(root_id, display_name(_relative(path, root)), 0, 0, reason=reason))
+            if path == root or path.is_dir():
+                unlisted.append("" if path == root else f"{_relative(path, root)}/")
 
+        unlisted: list[str] = []
         todo, present = [], set()
         for path in find_images(root, refuse, skip_folders=[self._project.folder]):
             relative = _relative(path, root)
@@ -207,7 +213,12 @@ class Ingest:
             if not unchanged or (seen and seen.image_id is not None and seen.image_id not in self._features):
                 todo.append(SeenPath(root_id, relative, stat.st_size, stat.st_mtime_ns))
         problem_paths = {problem.path for problem in problems}
-        gone = [path for path in known if path not in present and path not in problem_paths]
+        # What lies in a folder that cannot be listed now (a drive that is not there) is not gone.
+        gone = [
+            path
+            for path in known
+            if path not in present and path not in problem_paths and not path.startswith(tuple(unlisted))
+        ]
         return todo, gone, problems, len(present)
 
     def _prepare_ahead(self, root: Path, todo: Sequence[SeenPath], pool: ThreadPoolExecutor) -> Iterator[_Prepared]:
@@ -265,7 +276,10 @@ class Ingest:
     def _write_thumbnail(self, digest: str, decoded: DecodedImage) -> None:
         path = self._project.thumbnail_path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_jpeg(decoded, self._config.thumbnail_size))
+        # Under another name first: the page may be reading the thumbnail of the same photo under another path.
+        temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
+        temporary.write_bytes(encode_jpeg(decoded, self._config.thumbnail_size))
+        temporary.replace(path)
 
     def _commit(self, batch: Sequence[_Prepared], counter: "_Counter") -> None:
         """Extract features of a batch, write them, and commit everything known of it at once."""

@@ -21,7 +21,7 @@ ImageId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 class Payload(BaseModel):
     """Base of all questions: unknown fields and wrong types are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Nothing(Payload):
@@ -58,7 +58,7 @@ class Settled(OneImage):
 
     kept: Tags
     dropped: Tags = []
-    revision: Annotated[int, Field(ge=0)] = 0
+    revision: Annotated[int, Field(ge=0, le=2**31 - 2)] = 0
 
 
 class Completing(OneImage):

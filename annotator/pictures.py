@@ -4,18 +4,23 @@ No path ever comes from a request. A photo is sent as it is where browsers can s
 smaller JPEG that is kept beside the thumbnail. Knows nothing of HTTP.
 """
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from annotator.datasets.image_folder import decode_image, read_image_file
+from annotator.datasets.image_folder import content_hash, decode_image, read_image_file
 from annotator.errors import UnreadableImageError
 from annotator.ingest import encode_jpeg
 from annotator.project import Project, write_atomically
 from annotator.store import Store
 
+logger = logging.getLogger(__name__)
+
 THUMBNAIL_SIZE = 320
 DISPLAY_SIZE = 2048
 """Longest side, in pixels, of the photo the page shows before anybody zooms."""
+LARGEST_JPEG = 65_000
+"""Longest side, in pixels, that a JPEG can have, rounded down."""
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 
 
@@ -61,7 +66,7 @@ class Pictures:
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
             return Picture(self._read(image_id), media_type)
         if full:
-            return Picture(encode_jpeg(decode_image(self._read(image_id)), None, quality=92), "image/jpeg")
+            return Picture(encode_jpeg(decode_image(self._read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
         path = self._project.thumbnail_path(entry.content_hash).with_suffix(".display.jpg")
         return self._rendition(image_id, path, DISPLAY_SIZE)
 
@@ -71,17 +76,28 @@ class Pictures:
         except FileNotFoundError:
             decoded = decode_image(self._read(image_id), min_side=longest_side)
             data = encode_jpeg(decoded, longest_side)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, data)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(path, data)
+            except OSError as error:
+                # A full or read-only disk: the picture can be shown all the same.
+                logger.warning("%s could not be kept: %s", path, error.strerror)
             return Picture(data, "image/jpeg")
 
     def _read(self, image_id: int) -> bytes:
-        """Return the photo's bytes from the first of its paths that still lies inside its folder."""
+        """Return the photo's bytes from the first of its paths that still holds them, inside its folder.
+
+        Its address promises that the picture never changes, and whatever else a path may lead to is not for showing.
+        """
+        wanted = self._store.image(image_id).content_hash
         for root, relative in self._store.image_paths(image_id):
             path = (root / relative).resolve()
             # A link that was put there after the ingest must not lead the server out of the folder.
             if path.is_relative_to(root.resolve()) and path.is_file():
-                return read_image_file(path)
+                data = read_image_file(path)
+                if content_hash(data) == wanted:
+                    return data
         raise UnreadableImageError(
-            f"The file of image {image_id} is gone. Put it back, or add the folder it was moved to: annotator add."
+            f"The file of image {image_id} is gone or has changed. Put it back, or look through its folder again: "
+            "annotator add."
         )

@@ -61,6 +61,10 @@ class InOrderQueue:
         """Tell whether an image is saved."""
         return self._state[image_id] == self._SAVED
 
+    def is_open(self, image_id: int) -> bool:
+        """Tell whether an image is neither saved nor put off."""
+        return self._state[image_id] == self._OPEN
+
     def position(self, image_id: int) -> int:
         """Return the 0-based place of an image in the folder order."""
         return self._place[image_id]

@@ -10,10 +10,10 @@ import hmac
 import json
 import secrets
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 SESSION_COOKIE = "annotator_session"
@@ -91,7 +91,7 @@ class RequestGuard:
             return None
         origin = headers.get("origin")
         # Browsers send Origin with every such request; other programs need not, but need the token all the same.
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _authority(origin) != host.lower():
             return 403, "This call came from a page of another origin and was refused."
         if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
             return 403, "This call came from a page of another site and was refused."
@@ -99,7 +99,7 @@ class RequestGuard:
         if not session_id or not hmac.compare_digest(token.encode(), self.token(session_id).encode()):
             return 403, "The token is missing or old. Reload the page (programs: GET /api/session first)."
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._max_body_bytes:
+        if not length.isdecimal() or not length.isascii() or int(length) > self._max_body_bytes:
             return 413, self._too_large()
         return None
 
@@ -135,15 +135,23 @@ class _BodyTooLargeError(Exception):
 
 
 def _host_name(host: str) -> str:
-    return (urlsplit(f"//{host}").hostname or "").lower() if host.isprintable() else ""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower() if host.isprintable() else ""
+    except ValueError:  # half an IPv6 address
+        return ""
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel else ""
+    # Not http.cookies: that drops all cookies when one is malformed, and other programs' pages on this host may have
+    # set such.
+    return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 
 async def _refuse(send: Send, status: int, message: str) -> None:

@@ -4,6 +4,7 @@ Everything the page and the REST routes may do, and all they may do. Answers are
 HTTP or SQL; one object serves every person working on a project.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -65,6 +66,7 @@ class AnnotatingSession:
         self._suggester = suggester
         self._autocomplete = autocomplete
         self._progress = progress
+        self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
         # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
         self._files = store.file_names()
         self._queue = InOrderQueue()
@@ -92,13 +94,14 @@ class AnnotatingSession:
 
     def add_images(self, images: Sequence[NewImage], paths: Sequence[SeenPath]) -> None:
         """Take what ingest has just committed into the queue, the indexes and the evidence."""
-        if images:
-            self._looks.add([image.image_id for image in images], [image.vector for image in images])
+        # First, since whatever a search finds must have a file name.
         hashes = {image.image_id: image.entry.content_hash for image in images}
         for seen in paths:
             if seen.image_id is not None:
                 known_hash, _ = self._files.get(seen.image_id, ("", ""))
                 self._files[seen.image_id] = (known_hash or hashes[seen.image_id], seen.path)
+        if images:
+            self._looks.add([image.image_id for image in images], [image.vector for image in images])
         for image in images:
             self._carried.add_image(
                 image.image_id, Words((*image.entry.keywords, *image.entry.user_tags), image.entry.path_words)
@@ -125,7 +128,10 @@ class AnnotatingSession:
         """Return a photo with its proposals; None opens the one to work on now."""
         if image_id is None:
             newest = self._log.newest_image(user)
-            image_id = self._queue.next_open(newest if newest is not None and newest in self._queue else None)
+            if newest is not None and newest not in self._queue:
+                newest = None
+            # An open one is the photo whose save was just taken back.
+            image_id = newest if newest and self._queue.is_open(newest) else self._queue.next_open(newest)
         return self._photo(user, image_id) if image_id is not None else self._all_done(user)
 
     def step(self, user: str, image_id: int, by: int) -> Answer:
@@ -163,7 +169,8 @@ class AnnotatingSession:
         """Return one page of the photos whose tags or file names hold a text."""
         words = " ".join(query.split())
         if words or state != "all":
-            found = self._store.find_images(words, state)
+            # What ingest has committed this moment is not in the queue yet.
+            found = [image_id for image_id in self._store.find_images(words, state) if image_id in self._queue]
             total, ids = len(found), found[offset : offset + limit]
         else:
             total, ids = len(self._queue), self._queue.window(offset, offset + limit)
@@ -218,15 +225,12 @@ class AnnotatingSession:
         """
         self._check(image_id)
         tags = self._clean(kept, "kept")
-        annotation = self._log.save(
-            image_id,
-            revision=revision,
-            tags=tags,
-            dropped=self._clean(dropped, "dropped"),
-            user_name=user,
-            effort=effort,
-        )
-        self._took(annotation)
+        refused = self._clean(dropped, "dropped")
+        with self._lock:
+            annotation = self._log.save(
+                image_id, revision=revision, tags=tags, dropped=refused, user_name=user, effort=effort
+            )
+            self._took(annotation)
         return {"revision": annotation.revision, "next": self._next(user, image_id)}
 
     def undo(self, user: str) -> Answer:
@@ -236,8 +240,9 @@ class AnnotatingSession:
             NothingToUndoError: There is none.
             StaleRevisionError: Somebody else has saved that photo since.
         """
-        annotation, draft = self._log.undo(user)
-        self._took(annotation)
+        with self._lock:
+            annotation, draft = self._log.undo(user)
+            self._took(annotation)
         photo = self._photo(user, annotation.image_id)
         return {**photo, "undone": f"Took back the save of {photo['file_name']} ({len(draft.kept)} tags)."}
 
@@ -277,9 +282,7 @@ class AnnotatingSession:
 
     def _next(self, user: str, image_id: int) -> Answer:
         following = self._queue.next_open(image_id)
-        if following is None or following == image_id:
-            return self._all_done(user)
-        return self._photo(user, following)
+        return self._photo(user, following) if following is not None else self._all_done(user)
 
     def _all_done(self, user: str) -> Answer:
         return {"done": True, **self.state(user)}

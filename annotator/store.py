@@ -4,8 +4,10 @@ DuckDB's only home. Corrections are in correction_log.py, on top of ``transactio
 Knows nothing of pixels, models or pages.
 """
 
+import logging
 import re
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,9 +19,15 @@ import duckdb
 
 from annotator.errors import ProjectError, StoreError, UnknownImageError
 from annotator.migrations import migrate
+from annotator.shared_lock import SharedLock
+
+logger = logging.getLogger(__name__)
 
 Row = tuple[Any, ...]
 Cursor = duckdb.DuckDBPyConnection
+
+_BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
+# After a fatal error, such as a checkpoint on a full disk, DuckDB answers nothing until its file is opened anew.
 
 
 def utc_now() -> datetime:
@@ -84,26 +92,71 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        try:
-            # One thread: nearly all queries touch a few rows, and a pool that wakes up for each costs more than it
-            # brings.
-            self._connection = duckdb.connect(str(path), config={"threads": 1})
-            self.migrated = migrate(self._connection)
-        except duckdb.Error as error:
-            raise ProjectError(_sentence_for_open(path, error)) from error
         self._local = threading.local()
-        self._write_lock = threading.Lock()
+        self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
+        self._generation = 0
+        self._gate = SharedLock()  # readers share it; closing the connections excludes them
+        self._write_lock = threading.RLock()
+        self._is_writing = False
+        self._is_closed = False
+        self._connection = self._connect()
 
     def close(self) -> None:
         """Write everything to the database file and let other processes open it."""
+        with self._write_lock, self._gate.exclusive():
+            self._is_closed = True
+            self._disconnect()
+
+    def _connect(self) -> duckdb.DuckDBPyConnection:
+        connection = None
+        try:
+            # One thread: nearly all queries touch a few rows, and a pool that wakes up for each costs more than it
+            # brings.
+            connection = duckdb.connect(str(self.path), config={"threads": 1})
+            self.migrated = migrate(connection)
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, duckdb.Error):
+                raise ProjectError(_sentence_for_open(self.path, error)) from error
+            raise
+        return connection
+
+    def _disconnect(self) -> None:
+        # The file stays locked as long as one cursor is open.
+        for cursor in list(self._cursors):
+            cursor.close()
+        self._connection.close()
+        self._generation += 1
+
+    def _recover(self) -> None:
+        """Open the database anew if DuckDB has given up on it."""
         with self._write_lock:
-            self._connection.close()
+            if self._is_writing or self._is_closed or self._answers():
+                return
+            logger.warning("The database %s is opened anew after a failure.", self.path)
+            with self._gate.exclusive():
+                self._disconnect()
+                self._connection = self._connect()
+
+    def _answers(self) -> bool:
+        try:
+            self._connection.execute("SELECT 1")
+        except duckdb.Error:
+            return False
+        return True
 
     def _cursor(self) -> Cursor:
-        cursor = getattr(self._local, "cursor", None)
-        if cursor is None:
+        cursor: Cursor | None = getattr(self._local, "cursor", None)
+        if cursor is None or self._local.generation != self._generation:
+            self._local.generation = self._generation
             cursor = self._local.cursor = self._connection.cursor()
+            self._cursors.add(cursor)
         return cursor
+
+    def _read(self, query: str, parameters: Sequence[object]) -> list[Row]:
+        with self._gate.shared():
+            return self._cursor().execute(query, list(parameters)).fetchall()
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return every row of a reading query, as of the last commit.
@@ -112,7 +165,11 @@ class Store:
             StoreError: The database could not be read.
         """
         try:
-            return self._cursor().execute(query, list(parameters)).fetchall()
+            try:
+                return self._read(query, parameters)
+            except _BROKEN:
+                self._recover()
+                return self._read(query, parameters)
         except duckdb.Error as error:
             raise StoreError(f"The project's database could not be read: {_first_line(error)}") from error
 
@@ -124,17 +181,27 @@ class Store:
             StoreError: The commit failed (a full disk, a read-only file); nothing was written.
         """
         with self._write_lock:
-            cursor = self._cursor()
+            cursor: Cursor | None = None
             try:
-                cursor.execute("BEGIN")
+                cursor = self._begin()
+                self._is_writing = True
                 yield cursor
-                cursor.execute("COMMIT")
+                _commit(cursor)
             except duckdb.Error as error:
                 _rollback(cursor)
                 raise StoreError(_sentence_for_write(error)) from error
             except BaseException:
                 _rollback(cursor)
                 raise
+            finally:
+                self._is_writing = False
+
+    def _begin(self) -> Cursor:
+        try:
+            return self._cursor().execute("BEGIN")
+        except _BROKEN:
+            self._recover()
+            return self._cursor().execute("BEGIN")
 
     # Roots and paths
 
@@ -297,11 +364,22 @@ class Store:
         return [(int(image_id), int(row)) for image_id, row in rows]
 
 
-def _rollback(cursor: Cursor) -> None:
+def _commit(cursor: Cursor) -> None:
     try:
-        cursor.execute("ROLLBACK")
-    except duckdb.TransactionException:
-        # DuckDB has already ended a transaction whose COMMIT failed.
+        cursor.execute("COMMIT")
+    except duckdb.FatalException as error:
+        # Only tidying up failed (a full disk): the data is on disk, and the next call opens the database anew.
+        if "COMMIT succeeded and is durable" not in str(error):
+            raise
+        logger.warning("%s", _first_line(error))
+
+
+def _rollback(cursor: Cursor | None) -> None:
+    try:
+        if cursor is not None:
+            cursor.execute("ROLLBACK")
+    except (duckdb.TransactionException, *_BROKEN):
+        # DuckDB has already ended a transaction whose COMMIT failed, or all of them.
         return
 
 
@@ -328,6 +406,8 @@ def _sentence_for_open(path: Path, error: Exception) -> str:
         )
     if "not a valid DuckDB" in text or "Corrupt" in text or "Checksum" in text:
         return f"The database {path} is damaged ({_first_line(error)}). Restore it from a copy."
+    if "No space left" in text:
+        return f"The database {path} cannot be opened: the disk is full. Free some space; nothing was lost."
     if "Permission denied" in text or "ead-only" in text:
         return f"The database {path} cannot be written. Check the folder's permissions."
     return f"The database {path} cannot be opened: {_first_line(error)}"

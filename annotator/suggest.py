@@ -6,7 +6,7 @@ Knows nothing of stores or pages: it is given features, indexes and the tags in 
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
@@ -15,7 +15,7 @@ from annotator.metadata_index import MetadataIndex
 from annotator.models.tagger import Tagger
 from annotator.visual_index import VisualIndex
 
-NUM_NEIGHBOURS = 24
+NUM_NEIGHBOURS = 48
 NUM_PROPOSALS = 20
 
 KEYWORD_SCORE = 0.9
@@ -24,10 +24,13 @@ PATH_WORD_SCORE = 0.5
 """A folder or file name that is a known tag."""
 METADATA_TRUST = 0.6
 """Photos that share words share tags less surely than photos that look alike."""
-UNLIKE = 0.35
+UNLIKE = 0.2
 """Cosine similarity at which two photos' looks say nothing of each other's tags."""
-DOUBT = 0.6
+DOUBT = 0.3
 """Weight of an imagined neighbour without tags: one look-alike alone is not certainty."""
+NOVELTY_HALVES_AFTER = 100
+"""Tagged photos after which a word that none of them carries ranks at half its strength: who has tagged a hundred
+photos without "wildlife" does not want it at the top of the next. Only the rank falls, the score shown stays."""
 
 
 @dataclass(frozen=True)
@@ -146,9 +149,16 @@ class Suggester:
         metadata = self._word_alikes(image_id, words, prefix)
         evidence += metadata_evidence(metadata)
         evidence += own_word_evidence(words, self._autocomplete.knows)
+        evidence = [self._discounted(item) for item in evidence]
         barred = {tag_key(tag) for tag in (*prefix, *dropped)}
         proposals = merge((item for item in evidence if tag_key(item.tag) not in barred), self._autocomplete.spelling)
         return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{self.tagger.name} {self.tagger.version}")
+
+    def _discounted(self, item: Evidence) -> Evidence:
+        if item.source != "looks" or self._autocomplete.is_used(item.tag):
+            return item
+        share = 1 / (1 + self._autocomplete.num_lists / NOVELTY_HALVES_AFTER)
+        return replace(item, rank_score=share * (item.score if item.rank_score is None else item.rank_score))
 
     def _look_alikes(self, image_id: int, vector: Vectors) -> list[Neighbour]:
         ids, similarities = self._looks.search(vector, NUM_NEIGHBOURS + 1)

@@ -50,9 +50,10 @@ class VisualIndexSettings:
     num_candidates: int = 200
     """Candidates ranked again by their exact features."""
     num_threads: int = 1
-    """FAISS threads of one search; searches of several people run side by side anyway."""
+    """FAISS threads of one search or change. Searches run side by side anyway, and a second thread for each made
+    them slower."""
     num_build_threads: int = 2
-    """FAISS threads for training and adding."""
+    """FAISS threads for building."""
     use_gpu: UseGpu = "auto"
     """"auto" serves searches from the GPU where FAISS sees one, "never" from the CPU."""
     gpu_settle_seconds: float = 5.0
@@ -244,7 +245,7 @@ class VisualIndex:
     def _change(self, ids: Ids, rows: Vectors | None) -> None:
         """Remove images, or with rows (N, D) put these in their place."""
         with self._writes:
-            self._faiss.omp_set_num_threads(self._settings.num_build_threads)
+            self._faiss.omp_set_num_threads(self._settings.num_threads)
             known = ids[ids < len(self._present)]
             known = known[self._present[known]]
             if rows is None and not len(known):

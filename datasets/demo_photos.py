@@ -14,10 +14,10 @@ from annotator.errors import ConfigError
 _PHOTOS = (
     # name in the demo folder, package, path inside of it
     ("astronaut.png", "skimage", "data/astronaut.png"),
-    ("cat.png", "skimage", "data/chelsea.png"),
+    ("chelsea.png", "skimage", "data/chelsea.png"),
     ("coffee.png", "skimage", "data/coffee.png"),
-    ("motorcycle.png", "skimage", "data/motorcycle_left.png"),
-    ("night-sky.jpg", "skimage", "data/hubble_deep_field.jpg"),
+    ("motorcycle_left.png", "skimage", "data/motorcycle_left.png"),
+    ("hubble_deep_field.jpg", "skimage", "data/hubble_deep_field.jpg"),
     ("rocket.jpg", "skimage", "data/rocket.jpg"),
     ("china.jpg", "sklearn", "datasets/images/china.jpg"),
     ("flower.jpg", "sklearn", "datasets/images/flower.jpg"),

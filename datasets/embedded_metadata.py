@@ -30,6 +30,7 @@ _GPS_IFD, _GPS_TAGS = 0x8825, (GPS_LATITUDE_REF, GPS_LATITUDE, GPS_LONGITUDE_REF
 MAX_BLOCK_BYTES = 5_000_000
 """Largest XMP or IPTC block, or sidecar file, that is read."""
 
+_EMPTY_EXIF_BYTES = 20  # marker, TIFF header, a count of zero and the end of the list
 _IPTC_RESOURCE = 0x0404  # Photoshop's number for IPTC among its image resources
 _IPTC_TIFF_TAG = 33723
 
@@ -94,6 +95,9 @@ def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
             _pick(found.get_ifd(_EXIF_IFD), _EXIF_TAGS, exif, notes)
         if _GPS_IFD in found:
             _pick(found.get_ifd(_GPS_IFD), _GPS_TAGS, gps, notes)
+        if not found and len(image.info.get("exif", b"")) > _EMPTY_EXIF_BYTES:
+            # Opening a JPEG reads its EXIF for the resolution and hides what went wrong.
+            notes.append("The EXIF data could not be read.")
     except Exception as error:  # Pillow raises whatever the bytes make its parser stumble over
         notes.append(f"The EXIF data could not be read ({type(error).__name__}).")
     blocks = []
@@ -147,7 +151,9 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
         what: What to call it in notes, such as "The embedded XMP".
     """
     try:
-        root = defusedxml.ElementTree.fromstring(data.strip(b"\0 \t\r\n"), forbid_dtd=True)
+        if not data.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16, zeros are parts of letters
+            data = data.strip(b"\0 \t\r\n")
+        root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
     except DefusedXmlException:
         return XmpFields(notes=(f"{what} declares a DTD or entities, which is not allowed in XMP.",))
     except (ParseError, ValueError, LookupError):  # LookupError, ValueError: an unknown or wrong encoding
@@ -200,11 +206,8 @@ def _iptc_block(image: Image.Image) -> bytes:
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return _as_bytes(image.info.get("photoshop", {}).get(_IPTC_RESOURCE))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        value = image.tag_v2.get(_IPTC_TIFF_TAG)
-        if isinstance(value, tuple) and value and all(isinstance(number, int) for number in value):
-            order = "<" if image.tag_v2.prefix == b"II" else ">"  # some write it as 32-bit numbers
-            return struct.pack(f"{order}{len(value)}I", *value)
-        block = _as_bytes(value)
+        # Many write it as 32-bit numbers, of which Pillow's own reading would keep one; so the raw bytes.
+        block = _as_bytes(image.tag_v2._tagdata.get(_IPTC_TIFF_TAG))
         return block or _as_bytes(image.get_photoshop_blocks().get(_IPTC_RESOURCE, {}).get("data"))
     if isinstance(image, PngImagePlugin.PngImageFile) and "Raw profile type iptc" in image.info:
         # ImageMagick's and ExifTool's way: name, length and hexadecimal digits, maybe in Photoshop's wrapping

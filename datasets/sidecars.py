@@ -216,6 +216,8 @@ def path_words(relative_path: str) -> tuple[str, ...]:
             token = token.strip("0123456789")
             if any(character.isdigit() for character in token):
                 continue  # digits inside of letters: a random identifier
+            if token.casefold() in _NOISE_WORDS:
+                continue  # WhatsApp, before it is split
             for word in _CAMEL_CASE.split(token):
                 word = word.casefold()
                 if word not in _NOISE_WORDS and (len(word) > 1 or word > "ɏ"):  # one Han character is a word
@@ -278,7 +280,8 @@ def _read_sidecar_file(sidecar: Path, root: Path, what: str, notes: list[str]) -
             notes.append(f"{what} is not a regular file and was not read.")
             return b""
         if status.st_size > em.MAX_BLOCK_BYTES:
-            notes.append(f"{what} has {status.st_size:,} bytes, more than {em.MAX_BLOCK_BYTES:,}, and was not read.")
+            size = f"{status.st_size / 1e6:,.1f} MB, more than {em.MAX_BLOCK_BYTES / 1e6:,.0f} MB"
+            notes.append(f"{what} has {size}, and was not read.")
             return b""
         return sidecar.read_bytes()
     except (OSError, RuntimeError) as error:  # RuntimeError: resolve() on a loop of links

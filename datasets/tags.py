@@ -29,8 +29,8 @@ def clean_tag(text: str) -> str:
         raise TagError(
             f"The tag {tag[:30]!r}... has {len(tag):,} characters; at most {MAX_TAG_LENGTH} fit. Shorten it."
         )
-    # Cc: control, Cs: lone surrogates (which UTF-8 cannot hold), Co/Cn: private or unassigned. Cf (joiners that
-    # emoji and some scripts need) stays.
+    # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot hold. Cf, the joiners that emoji and some
+    # scripts need, may stay.
     bad = next((character for character in tag if unicodedata.category(character) in {"Cc", "Cs"}), None)
     if bad is not None:
         raise TagError(f"The tag {tag[:30]!r} holds the control character U+{ord(bad):04X}. Remove it.")
@@ -39,4 +39,6 @@ def clean_tag(text: str) -> str:
 
 def tag_key(tag: str) -> str:
     """Return the key under which spellings are the same tag: NFKC, case folded ("Dog" and "dog" are one)."""
-    return unicodedata.normalize("NFKC", " ".join(tag.split())).casefold()
+    # Twice: folding case can give a form that is not normal, and normalising can give white space.
+    key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", tag).casefold())
+    return " ".join(key.split())

@@ -1,12 +1,177 @@
-"""Word lists: the everyday words that a tag is completed to when the project has none that fits.
+"""Vocabularies: the tags a tagger knows, their numbers and their orders; and a list of everyday words.
 
 Knows nothing of projects or models.
 """
 
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
+from typing import Literal, Self, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.datasets.record import Record
+from annotator.datasets.tags import clean_tag
+from annotator.errors import ConfigError, DataError, TagError
+
+Order = Literal["given", "rare_first", "frequent_first"]
+"""In which order a photo's tags are taught: as the person gave them, or by how many photos carry them."""
+ORDERS: tuple[str, ...] = get_args(Order)
+
+
+class Vocabulary:
+    """Tags numbered from 0, with how often each occurs.
+
+    Args:
+        tags: Without duplicates; the first has number 0.
+        counts: In how many records each tag occurs; empty when that is unknown.
+
+    Raises:
+        DataError: No tags, a tag twice, a spelling no tag may have, or another number of counts.
+    """
+
+    def __init__(self, tags: Sequence[str], counts: Sequence[int] = ()) -> None:
+        if not tags:
+            raise DataError("A vocabulary needs at least one tag; it got none.")
+        for tag in tags:
+            try:
+                is_clean = clean_tag(tag) == tag
+            except TagError as error:
+                raise DataError(f"The vocabulary holds a bad tag. {error}") from error
+            if not is_clean:
+                raise DataError(f"The vocabulary spells {tag!r}; write it {clean_tag(tag)!r}.")
+        if len(set(tags)) < len(tags):
+            tag, _ = Counter(tags).most_common(1)[0]
+            raise DataError(f"The vocabulary holds the tag {tag!r} twice.")
+        if counts and len(counts) != len(tags):
+            raise DataError(f"The vocabulary has {len(tags)} tags but {len(counts)} counts.")
+        self.tags = tuple(tags)
+        self.counts = tuple(counts)
+        self._index = {tag: index for index, tag in enumerate(self.tags)}
+
+    @classmethod
+    def from_records(cls, records: Iterable[Record], min_count: int = 1, order: Order = "frequent_first") -> Self:
+        """Collect the tags of records.
+
+        Args:
+            records: Whose tags to collect.
+            min_count: Leave out tags that fewer records carry.
+            order: How the tags are numbered. "given": by first occurrence. The others: by how many records carry
+                them, ties by first occurrence.
+
+        Raises:
+            DataError: No tag is left.
+        """
+        _check_order(order)
+        counter = Counter(tag for record in records for tag in record.tags)  # keys in order of first occurrence
+        counts = {tag: count for tag, count in counter.items() if count >= min_count}
+        if not counts:
+            raise DataError(f"No tag occurs in {min_count} or more records, so there is no vocabulary.")
+        tags = list(counts)
+        if order != "given":
+            tags.sort(key=lambda tag: counts[tag], reverse=order == "frequent_first")
+        return cls(tags, [counts[tag] for tag in tags])
+
+    def __len__(self) -> int:
+        return len(self.tags)
+
+    def __contains__(self, tag: object) -> bool:
+        return tag in self._index
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Vocabulary) and (self.tags, self.counts) == (other.tags, other.counts)
+
+    def __hash__(self) -> int:
+        return hash(self.tags)
+
+    def __repr__(self) -> str:
+        return f"Vocabulary({len(self)} tags: {', '.join(self.tags[:3])}, ...)"
+
+    def index(self, tag: str) -> int:
+        """Return a tag's number.
+
+        Raises:
+            KeyError: The tag is not in the vocabulary.
+        """
+        return self._index[tag]
+
+    def encode(self, tags: Iterable[str]) -> list[int]:
+        """Return the tags' numbers in the same order, without the tags that are not in the vocabulary."""
+        return [self._index[tag] for tag in tags if tag in self._index]
+
+    def decode(self, indices: Iterable[int]) -> list[str]:
+        """Return the tags of numbers.
+
+        Raises:
+            IndexError: A number is negative or not below the vocabulary's size.
+        """
+        tags = []
+        for index in indices:
+            if not 0 <= index < len(self.tags):
+                raise IndexError(f"{index} is not the number of a tag; there are {len(self)}.")
+            tags.append(self.tags[index])
+        return tags
+
+    def matrix(self, tag_lists: Sequence[Collection[str]]) -> npt.NDArray[np.float32]:
+        """Return which tags each list holds: (B, V) float32 of 0 and 1. Tags not in the vocabulary are left out."""
+        rows = np.zeros((len(tag_lists), len(self)), np.float32)
+        for row, tags in zip(rows, tag_lists, strict=True):
+            row[self.encode(tags)] = 1.0
+        return rows
+
+    def order_tags(self, tags: Sequence[str], order: Order) -> list[str]:
+        """Return a photo's tags in the order in which they are taught.
+
+        Args:
+            tags: In the given order. Tags not in the vocabulary are left out.
+            order: Ties between equally frequent tags are broken by their numbers, so the order of the input does
+                not show through.
+
+        Raises:
+            ConfigError: An unknown order, or an order by frequency without counts.
+        """
+        _check_order(order)
+        known = [tag for tag in tags if tag in self._index]
+        if order == "given":
+            return known
+        if not self.counts:
+            raise ConfigError(f"Tags cannot be ordered {order!r}: the vocabulary has no counts.")
+        sign = -1 if order == "frequent_first" else 1
+        return sorted(known, key=lambda tag: (sign * self.counts[self._index[tag]], self._index[tag]))
+
+    def to_json(self) -> str:
+        """Return the vocabulary as JSON text."""
+        return json.dumps({"tags": list(self.tags), "counts": list(self.counts)}, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            DataError: The text is something else.
+        """
+        try:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"The vocabulary is not JSON: {error}.") from error
+        if not isinstance(values, Mapping):
+            raise DataError(f"The vocabulary must be a JSON object; found {type(values).__name__}.")
+        tags, counts = values.get("tags"), values.get("counts", [])
+        if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+            raise DataError('The vocabulary has no "tags": a list of strings.')
+        if not isinstance(counts, list) or not all(type(count) is int and count >= 0 for count in counts):
+            raise DataError('The vocabulary\'s "counts" must be whole numbers from 0.')
+        return cls(tags, counts)
 
 
 def everyday_words() -> list[str]:
     """Return about a thousand words people tag photos with, the more common ones first."""
     text = (files("annotator.datasets") / "everyday_words.txt").read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
+
+
+def _check_order(order: str) -> None:
+    if order not in ORDERS:
+        raise ConfigError(f"There is no label order {order!r}. Choose one of: {', '.join(ORDERS)}.")

@@ -48,7 +48,8 @@ def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator")
             back as ``{"error": {...}}``: the browser is told nothing of an exception.
         title: The document's title until the page knows its project.
     """
-    with gr.Blocks(title=title, fill_width=True, fill_height=True, analytics_enabled=False) as blocks:
+    blocks = gr.Blocks(title=title, fill_width=True, fill_height=True, analytics_enabled=False)
+    with blocks:
         gr.HTML(
             html_template=(ASSETS_PATH / "page.html").read_text(encoding="utf-8"),
             js_on_load=_ON_LOAD,

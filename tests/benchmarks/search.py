@@ -105,13 +105,14 @@ def recall(found: Ids, truth: Ids) -> float:
 
 
 def milliseconds(calls: list[Callable[[], object]]) -> Row:
-    """Time each call by itself."""
-    seconds = []
+    """Time each call by itself; its own CPU time tells how busy the machine was with other things."""
+    seconds, busy = [], []
     for call in calls:
-        start = time.perf_counter()
+        start, busy_start = time.perf_counter(), time.thread_time()
         call()
         seconds.append(time.perf_counter() - start)
-    return spread(seconds)
+        busy.append(time.thread_time() - busy_start)
+    return {**spread(seconds), "cpu_ms": round(float(np.median(busy)) * 1_000, 2)}
 
 
 def spread(seconds: list[float]) -> Row:
@@ -255,7 +256,18 @@ def measure_metadata(options: argparse.Namespace) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    names = ["what", "p50_ms", "p95_ms", "max_ms", "recall", "seconds", "memory_mb", "index_mb", "save_seconds"]
+    names = [
+        "what",
+        "p50_ms",
+        "p95_ms",
+        "max_ms",
+        "cpu_ms",
+        "recall",
+        "seconds",
+        "memory_mb",
+        "index_mb",
+        "save_seconds",
+    ]
     names = [name for name in names if any(name in row for row in rows)]
     cells = [names, *([str(row.get(name, "")) for name in names] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(names))]
@@ -275,16 +287,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args(arguments)
+    # First, so that its memory is not taken from what the other has let go.
+    metadata_rows = measure_metadata(options)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        rows = measure_visual(options, Path(folder))
-    rows += measure_metadata(options)
+        rows = measure_visual(options, Path(folder)) + metadata_rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if options.json:
         json.dump({"k": K, "num": options.num, "rows": rows}, sys.stdout, indent=1)
         print()
     else:
         print(table(rows))
-        print(f"\n{K} neighbours a search, one search at a time; peak memory with mapped files {peak:,.0f} MB.")
+        print(f"\n{K} neighbours a search, one search at a time; cpu_ms is the median CPU time of the calling thread.")
+        print(f"Peak memory with mapped files {peak:,.0f} MB; load average {os.getloadavg()[0]:.1f}.")
 
 
 if __name__ == "__main__":

@@ -151,8 +151,13 @@ def test_a_very_deep_tree_is_searched_to_its_end(tmp_path: Path) -> None:
         folder, depth = folder / "d", depth + 1
         folder.mkdir()
     (folder / "a.jpg").touch()
+    found = list(find_images(tmp_path))
+    (folder / "a.jpg").unlink()
+    while folder != tmp_path:  # pytest cannot remove so deep a tree
+        folder.rmdir()
+        folder = folder.parent
     assert depth > sys.getrecursionlimit()
-    assert len(list(find_images(tmp_path))) == 1
+    assert len(found) == 1
 
 
 # --- reading -------------------------------------------------------------------------------------------------
@@ -384,7 +389,7 @@ def test_a_png_of_too_many_pixels_is_refused(size: tuple[int, int]) -> None:
 
 def test_a_bomb_is_refused_before_pixels_are_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
     allocated: list[object] = []
-    monkeypatch.setattr(Image.core, "new", lambda *arguments: allocated.append(arguments))
+    monkeypatch.setattr("PIL.Image.core.new", lambda *arguments: allocated.append(arguments))
     with pytest.raises(UnreadableImageError, match="megapixels"):
         decode_image(claimed_png(20_000, 10_000))
     assert allocated == []
@@ -522,11 +527,10 @@ def test_mutated_photos_give_pixels_or_a_reason_and_nothing_else(
         else:
             data[at:at] = b"\xff" * (value % 16)
     try:
-        decoded = decode_image(bytes(data), min_side=min_side, max_pixels=4_000_000)
+        outcome = decode_image(bytes(data), min_side=min_side, max_pixels=4_000_000).image.mode
     except UnreadableImageError as error:
-        assert str(error).endswith(".")
-    else:
-        assert decoded.image.mode == "RGB"
+        outcome = str(error)[-1]
+    assert outcome in {"RGB", "."}
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotator.datasets.tags import MAX_TAG_LENGTH, clean_tag, tag_key
@@ -8,6 +8,7 @@ from annotator.errors import TagError
 _TYPED = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60)
 
 
+@settings(deadline=None)
 @given(_TYPED)
 def test_cleaning_a_clean_tag_changes_nothing(text: str) -> None:
     try:
@@ -17,6 +18,7 @@ def test_cleaning_a_clean_tag_changes_nothing(text: str) -> None:
     assert clean_tag(tag) == tag
 
 
+@settings(deadline=None)
 @given(_TYPED)
 def test_cleaning_keeps_the_key(text: str) -> None:
     try:
@@ -51,3 +53,8 @@ def test_what_is_no_tag_is_refused(text: str) -> None:
 
 def test_the_longest_tag_is_kept() -> None:
     assert clean_tag("x" * MAX_TAG_LENGTH) == "x" * MAX_TAG_LENGTH
+
+
+@given(st.text())
+def test_the_key_of_a_key_is_itself(text: str) -> None:
+    assert tag_key(tag_key(text)) == tag_key(text)

@@ -6,7 +6,7 @@ import { make } from "./elements.js";
 
 /**
  * complete(text) -> [{ tag, score, source }] or null when overtaken; fallback(text) -> the same, from what is on the
- * page; onAdd(tag, numKeys); onChange() after the text changed.
+ * page; onAdd(tag, numKeys) -> whether it was taken; onChange() after the text changed.
  */
 export function createAddBox(elements, { complete, fallback, onAdd, onChange }) {
   const { input, ghost, literal, hint, list } = elements;
@@ -72,9 +72,8 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange }) 
   }
 
   function add(tag) {
-    const keys = numKeys;
-    clear();
-    onAdd(tag, keys);
+    // Refused while a photo is being saved: the text stays for the next press.
+    if (onAdd(tag, numKeys)) clear();
   }
 
   input.addEventListener("input", changed);

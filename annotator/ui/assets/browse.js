@@ -11,13 +11,13 @@ const MARGIN_ROWS = 2;
 const SETTLE_MS = 60; // while the scroll runs on, pages in passing are not fetched
 const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged" };
 
-export function createBrowse(root, { call, open, onClose }) {
+export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", autocomplete: "off", spellcheck: "false" });
   const filters = Object.entries(STATES).map(([state, label]) =>
     make("button", { type: "button", class: "tab", dataset: { state }, "aria-pressed": String(state === "all"), onclick: () => setState(state) }, label),
   );
   const total = make("span", { class: "soft", id: "browse-total", role: "status" });
-  const close = make("button", { type: "button", class: "pill", onclick: () => hide() }, "Back to tagging ", make("kbd", {}, "Esc"));
+  const close = make("button", { type: "button", class: "pill close", onclick: () => hide() }, "Back", make("span", { class: "away" }, " to tagging "), make("kbd", {}, "Esc"));
   const space = make("div", { class: "grid-space" });
   const grid = make("div", { class: "grid", id: "browse-grid", role: "listbox", "aria-label": "Photos", tabindex: "0" }, space);
   root.append(make("div", { class: "browse-bar" }, search, make("div", { class: "filters", role: "group", "aria-label": "Show" }, ...filters), total, make("span", { class: "grow" }), close), grid);
@@ -80,6 +80,7 @@ export function createBrowse(root, { call, open, onClose }) {
   function draw() {
     const num_columns = columns();
     const width = cellWidth();
+    const layout = `${num_columns}/${width}`; // a cell is placed once, and again when the window changes
     space.style.height = `${Math.ceil(num_items / num_columns) * CELL_HEIGHT}px`;
     const first = Math.max(0, Math.floor(grid.scrollTop / CELL_HEIGHT) - MARGIN_ROWS) * num_columns;
     const last = Math.min(num_items, (Math.ceil((grid.scrollTop + grid.clientHeight) / CELL_HEIGHT) + MARGIN_ROWS) * num_columns);
@@ -92,11 +93,15 @@ export function createBrowse(root, { call, open, onClose }) {
     for (let index = first; index < last; index += 1) {
       const cell = cells.get(index) ?? newCell(index);
       fillCell(cell, itemAt(index));
-      cell.style.transform = `translate(${(index % num_columns) * width}px, ${Math.floor(index / num_columns) * CELL_HEIGHT}px)`;
-      cell.style.width = `${width}px`;
-      const isSelected = index === selected;
-      cell.classList.toggle("selected", isSelected);
-      cell.setAttribute("aria-selected", String(isSelected));
+      if (cell.layout !== layout) {
+        cell.layout = layout;
+        cell.style.transform = `translate(${(index % num_columns) * width}px, ${Math.floor(index / num_columns) * CELL_HEIGHT}px)`;
+        cell.style.width = `${width}px`;
+      }
+      if (cell.ariaSelected !== String(index === selected)) {
+        cell.ariaSelected = String(index === selected);
+        cell.classList.toggle("selected", index === selected);
+      }
     }
     grid.setAttribute("aria-activedescendant", cells.has(selected) ? `cell-${selected}` : "");
     space.dataset.numCells = String(cells.size);
@@ -182,6 +187,7 @@ export function createBrowse(root, { call, open, onClose }) {
     show() {
       root.hidden = false;
       restart();
+      if (isTouch) return; // it would open the screen keyboard over the photos
       search.focus();
       search.select();
     },

@@ -12,20 +12,25 @@ export class CallError extends Error {
   }
 }
 
-/** Wrap Gradio's server functions: call(name, payload) -> answer, or throws CallError. */
-export function createCalls(server, { timeoutSeconds = TIMEOUT_SECONDS } = {}) {
+/**
+ * Wrap Gradio's server functions: call(name, payload) -> answer, or throws CallError. `renew()` is asked for new
+ * cookies when there was no answer (a restarted server knows none of the old ones) and says whether it got them.
+ */
+export function createCalls(server, { renew, timeoutSeconds = TIMEOUT_SECONDS }) {
   return async function call(name, payload = {}) {
-    const answer = await withinLimit(ask(server, name, payload), timeoutSeconds);
+    const answer = await withinLimit(ask(server, name, payload, renew), timeoutSeconds);
     if (answer?.error) throw new CallError(answer.error);
     return answer;
   };
 }
 
-async function ask(server, name, payload) {
+async function ask(server, name, payload, renew) {
   if (!server[name]) throw new CallError({ kind: "request", message: `This server has no operation “${name}”.` });
-  const answer = await server[name](payload);
-  // Gradio's client answers undefined when the network or the server failed.
-  if (answer === undefined || answer === null) {
+  // Gradio's client answers undefined when the network or the server failed. Asking twice is safe: a save that was
+  // carried out the first time is stale the second time, with the same list in the store.
+  let answer = await server[name](payload);
+  if (!answer && (await renew())) answer = await server[name](payload);
+  if (!answer) {
     throw new CallError({ kind: "unreachable", message: "The server does not answer." });
   }
   return answer;

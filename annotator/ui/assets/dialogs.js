@@ -14,7 +14,8 @@ export function createDialogs(root) {
       const before = document.activeElement;
       const dialog = make(
         "dialog",
-        { id, class: wide ? "dialog wide" : "dialog", "aria-labelledby": `${id}-title` },
+        // The dialog itself has the focus at first: an Enter pressed before it was seen presses nothing.
+        { id, class: wide ? "dialog wide" : "dialog", "aria-labelledby": `${id}-title`, tabindex: "-1", autofocus: true },
         make("h2", { id: `${id}-title` }, title),
         make("button", { class: "dialog-close", type: "button", "aria-label": "Close", title: "Close (Esc)", onclick: () => current?.close() }, "×"),
         ...body,
@@ -39,6 +40,7 @@ export function createDialogs(root) {
       current = handle;
       root.append(dialog);
       dialog.showModal();
+      dialog.focus();
     });
   }
 
@@ -85,7 +87,9 @@ export function askStale(dialogs, { message, theirs, user, saved_at, mine }) {
     ],
     onkey(event) {
       const choice = options[Number(event.key) - 1]?.[0];
-      if (choice && !event.repeat && !event.ctrlKey && !event.altKey && !event.metaKey) dialogs.close(choice);
+      if (!choice || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
+      event.preventDefault(); // closing gives the focus back to the add box, which would get the digit
+      dialogs.close(choice);
     },
   });
 }

@@ -27,7 +27,8 @@ export function openDraft({ kept = [], dropped = [], proposals = [] }) {
     released: [], // moved below the cut line by the person: they lead the proposals, whatever the server proposes
     proposals: [], // below the cut line, best first
     selected: null, // { zone: "kept" | "proposed", index } or null
-    known: new Map(), // tag key -> the latest proposal seen for it, for its score and its reason
+    // Tag key -> the latest proposal seen for it, for its score and its reason.
+    known: new Map(kept.map((tag) => [tagKey(tag), { ...typed(tag), source: "kept" }])),
     past: [],
     future: [],
   };
@@ -44,7 +45,7 @@ export function withProposals(draft, proposals) {
   return { ...next, selected: reselect(next, draft.selected, selectedTag) };
 }
 
-/** What is known of a tag: the newest proposal that named it, or that a person typed it. */
+/** What is known of a tag: the newest proposal that named it, that it was kept before, or that a person typed it. */
 export function describe(draft, tag) {
   return draft.known.get(tagKey(tag)) ?? typed(tag);
 }

@@ -15,7 +15,7 @@ export function createHeader(root, { browse, unreadable, help }) {
   const tagger = make("span", { id: "tagger", class: "soft tagger" });
   const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks()));
   root.append(
-    project, tagged, ingest, broken, make("span", { class: "grow" }), tagger,
+    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     make("button", { id: "open-help", class: "pill", type: "button", "aria-label": "Keys and help", title: "Keys and help", onclick: help }, "?"),

@@ -34,7 +34,7 @@ export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, brow
     const digit = digitOf(event);
     if (digit) return use(event, () => event.repeat || takeNumber(digit));
     if (name === "/") return use(event, () => (addBox.startLiteral(), addBox.focus()));
-    if (name === "Escape") return use(event, () => tagList.cancelDrag() || header.closeMenu() || messages.clear());
+    if (name === "Escape") return use(event, () => tagList.cancelDrag() || header.closeMenu() || (addBox.focus(), messages.clear()));
     if (name === "Backspace") return event.preventDefault();
     if (command(event, name)) return undefined;
     if ([...event.key].length === 1 && !event.ctrlKey && !event.metaKey) addBox.focus();

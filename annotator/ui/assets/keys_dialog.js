@@ -6,7 +6,7 @@ import { ACTIONS, DEFAULT_KEYS, keyName, keyPieces, refusal } from "./keys.js";
 
 const FIXED = [
   [["a–z"], "Any letter: type a tag, wherever you are"],
-  [["1", "–", "9"], "Take that proposal"],
+  [["1–9"], "Take that proposal"],
   [["Shift", "1–9"], "Take everything down to that proposal"],
   [["/"], "Type a tag that begins with a digit"],
   [["Enter"], "With text: take the completion"],

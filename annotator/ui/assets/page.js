@@ -34,7 +34,7 @@ export async function start({ element, server }) {
   root.hidden = false;
 
   const at = (id) => root.querySelector(`#${id}`);
-  const call = createCalls(server);
+  const call = createCalls(server, { renew: renewSession });
   const effort = createEffort();
   const dialogs = createDialogs(root);
   const messages = createMessages(at("banner"), at("status"));
@@ -78,14 +78,18 @@ export async function start({ element, server }) {
     {
       complete: async (text) => (tagging.photo ? ((await tagging.complete(text))?.completions ?? null) : null),
       fallback: (text) => (tagging.draft?.proposals ?? []).filter(({ tag }) => tagKey(tag).startsWith(tagKey(text))).slice(0, 8),
-      onAdd: (tag, numKeys) => tagging.phase === "tagging" && tagging.addTyped(tag, numKeys),
+      onAdd: (tag, numKeys) => {
+        const isOpen = tagging.phase === "tagging";
+        if (isOpen) tagging.addTyped(tag, numKeys);
+        return isOpen;
+      },
       onChange: () => at("add-input").setAttribute("aria-activedescendant", addBox?.activeRow() ?? selectedRowId()),
     },
   );
-  const neighbours = createNeighbours(at("neighbours"), { take: (tag) => tagging.phase === "tagging" && tagging.takeTag(tag, "take_neighbour") });
+  const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour });
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
   const hints = createHints(at("actions"), at("key-hints"), run);
-  const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse });
+  const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
 
   const tagging = new Tagging({
     call,
@@ -102,6 +106,12 @@ export async function start({ element, server }) {
       askStale: (versions) => askStale(dialogs, versions),
     },
   });
+
+  function takeFromNeighbour(tag) {
+    if (tagging.phase !== "tagging") return;
+    tagging.takeTag(tag, "take_neighbour");
+    if (!isTouch) addBox.focus(); // the pressed button is replaced
+  }
 
   function selectedRowId() {
     const selected = tagging?.draft?.selected;
@@ -193,6 +203,15 @@ export async function start({ element, server }) {
         messages.trouble("poll", "The server does not answer. Trying again…");
       }
     }
+  }
+}
+
+/** Get the cookies of this server anew; false when it is away. */
+async function renewSession() {
+  try {
+    return (await fetch("/api/session")).ok;
+  } catch {
+    return false;
   }
 }
 

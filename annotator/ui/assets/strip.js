@@ -3,8 +3,10 @@
 
 import { make } from "./elements.js";
 
-const STEP_PIXELS = 85;
-const REFILL_BELOW = 5; // fetch again when fewer photos than this lie ahead
+const NUM_BEFORE = 3;
+const MAX_AFTER = 100;
+const STEP_PIXELS = 85; // one thumbnail and its gap, as in page.css
+const PADDING_PIXELS = 4;
 
 export function createStrip(root, { call, open, onError }) {
   let items = [];
@@ -13,7 +15,7 @@ export function createStrip(root, { call, open, onError }) {
   function draw(current_id) {
     root.replaceChildren(...items.map((item) => thumbnail(item, item.image_id === current_id, open)));
     const now = root.querySelector(".now");
-    if (now) root.scrollLeft = Math.max(0, now.offsetLeft - 3 * STEP_PIXELS - root.offsetLeft);
+    if (now) root.scrollLeft = Math.max(0, now.offsetLeft - root.offsetLeft - PADDING_PIXELS - NUM_BEFORE * STEP_PIXELS);
   }
 
   function preload(current_id) {
@@ -33,14 +35,16 @@ export function createStrip(root, { call, open, onError }) {
     async show(image_id, { fresh = false } = {}) {
       const mine = (newest += 1);
       const at = items.findIndex((item) => item.image_id === image_id);
-      const num_after = Math.max(12, Math.ceil(root.clientWidth / STEP_PIXELS));
+      // Two widths are fetched and one must lie ahead, so most photos need no call and the current one stays in place.
+      const num_visible = Math.max(6, Math.ceil(root.clientWidth / STEP_PIXELS));
+      const num_after = Math.min(MAX_AFTER, 2 * num_visible);
       if (at >= 0 && !fresh) {
         draw(image_id);
         preload(image_id);
-        if (items.length - at - 1 >= REFILL_BELOW && at >= 1) return;
+        if (items.length - at - 1 >= num_visible && at >= 1) return;
       }
       try {
-        const answer = await call("strip", { image_id, num_before: 3, num_after });
+        const answer = await call("strip", { image_id, num_before: NUM_BEFORE, num_after });
         if (mine !== newest) return;
         items = answer.items;
         draw(image_id);
@@ -65,6 +69,6 @@ function thumbnail(item, isCurrent, open) {
       dataset: { imageId: item.image_id, state: item.state },
       onclick: () => open(item.image_id),
     },
-    make("img", { src: item.thumbnail_url, alt: "", width: 78, height: 58, draggable: "false" }),
+    make("img", { src: item.thumbnail_url, alt: "", width: 78, height: 56, loading: "lazy", draggable: "false" }),
   );
 }

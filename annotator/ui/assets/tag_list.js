@@ -8,6 +8,8 @@ import { sourceIcon, sourceName } from "./sources.js";
 
 const DRAG_PIXELS = 5;
 const EDGE_PIXELS = 28;
+const EDGE_STEP_PIXELS = 7;
+const PROPOSALS_IN_SIGHT = 6;
 
 /** handlers: take(tag), select(tag), drop(tag), place(tag, { zone, index }), cut(count). */
 export function createTagList(root, handlers) {
@@ -36,7 +38,7 @@ export function createTagList(root, handlers) {
     cut.setAttribute("aria-valuenow", String(draft.kept.length));
     const selected = root.querySelector(".row.selected");
     const name = selected ? selected.dataset.zone + selected.dataset.tag : "";
-    if (selected && name !== selectedRow) reveal(root, selected);
+    if (selected && name !== selectedRow) reveal(root, selected, proposed);
     selectedRow = name;
   }
 
@@ -54,8 +56,8 @@ export function createTagList(root, handlers) {
   root.addEventListener("pointermove", (event) => {
     if (!press) return;
     if (!press.dragging && (!press.draggable || Math.abs(event.clientY - press.y) < DRAG_PIXELS)) return;
+    press.clientY = event.clientY;
     if (!press.dragging) startDrag();
-    scrollAtEdge(event.clientY);
     follow(event.clientY);
   });
   root.addEventListener("pointerup", () => {
@@ -83,13 +85,17 @@ export function createTagList(root, handlers) {
       const box = row.getBoundingClientRect();
       return { row, middle: box.top + box.height / 2 + root.scrollTop, bottom: box.bottom + root.scrollTop };
     });
+    press.startY = press.y + root.scrollTop;
     press.cutTop = cut.getBoundingClientRect().top + root.scrollTop;
     press.count = draft.kept.length;
     root.classList.add("dragging");
     (press.row ?? cut).classList.add("dragged");
+    requestAnimationFrame(scrollAtEdge);
   }
 
-  function follow(clientY) {
+  function follow(pointerY) {
+    const frame = root.getBoundingClientRect();
+    const clientY = Math.max(frame.top, Math.min(frame.bottom - 4, pointerY));
     const y = clientY + root.scrollTop;
     if (press.kind === "cut") {
       press.count = press.middles.filter(({ middle }) => middle < y).length;
@@ -102,18 +108,22 @@ export function createTagList(root, handlers) {
     const others = press.middles.filter(({ row }) => row.dataset.zone === zone && row !== press.row);
     const index = others.filter(({ middle }) => middle < y).length;
     press.target = { zone, index };
-    press.row.style.transform = `translateY(${clientY - press.y}px)`;
+    press.row.style.transform = `translateY(${y - press.startY}px)`;
     const before = others[index - 1];
-    const top = before ? before.bottom : zone === "kept" ? root.getBoundingClientRect().top : press.cutTop + cut.offsetHeight;
+    const top = before ? before.bottom : zone === "kept" ? frame.top : press.cutTop + cut.offsetHeight;
     marker.hidden = zone === "proposed" && press.zone === "proposed";
     marker.classList.toggle("keeps", zone === "kept");
-    marker.style.top = `${top - root.getBoundingClientRect().top}px`;
+    marker.style.top = `${top - frame.top}px`;
   }
 
-  function scrollAtEdge(clientY) {
+  function scrollAtEdge() {
+    if (!press?.dragging) return;
     const box = root.getBoundingClientRect();
-    if (clientY < box.top + EDGE_PIXELS) root.scrollTop -= 8;
-    else if (clientY > box.bottom - EDGE_PIXELS) root.scrollTop += 8;
+    const step = press.clientY < box.top + EDGE_PIXELS ? -1 : press.clientY > box.bottom - EDGE_PIXELS ? 1 : 0;
+    const before = root.scrollTop;
+    root.scrollTop += step * EDGE_STEP_PIXELS;
+    if (root.scrollTop !== before) follow(press.clientY);
+    requestAnimationFrame(scrollAtEdge);
   }
 
   function endPress() {
@@ -143,10 +153,6 @@ export function createTagList(root, handlers) {
       const dragging = Boolean(press?.dragging);
       if (dragging) endPress();
       return dragging;
-    },
-    flash(tag) {
-      const row = [...root.querySelectorAll(".row")].find((other) => tagKey(other.dataset.tag) === tagKey(tag));
-      row?.animate?.([{ backgroundColor: "var(--kept-wash)" }, {}], { duration: 600 });
     },
   };
 }
@@ -200,11 +206,15 @@ function arrange(zone, rows, emptyText) {
   if (!same) zone.replaceChildren(...wanted);
 }
 
-function reveal(root, row) {
+function reveal(root, row, proposed) {
   // scrollIntoView would also scroll the whole page on a phone.
-  const box = row.getBoundingClientRect();
-  const frame = root.getBoundingClientRect();
-  const margin = box.height;
-  if (box.top - margin < frame.top) root.scrollTop -= frame.top - box.top + margin;
-  else if (box.bottom + margin > frame.bottom) root.scrollTop += box.bottom + margin - frame.bottom;
+  const margin = row.offsetHeight;
+  const below = (element) => element.getBoundingClientRect().bottom + margin - root.getBoundingClientRect().bottom;
+  const above = () => row.getBoundingClientRect().top - margin - root.getBoundingClientRect().top;
+  if (below(row) > 0) root.scrollTop += below(row);
+  // After a tag was added at the line, the next proposals must be in sight: the digits mean them.
+  const next = proposed.children[Math.min(PROPOSALS_IN_SIGHT, proposed.children.length) - 1];
+  const isLastKept = row.classList.contains("kept") && !row.nextElementSibling;
+  if (isLastKept && next && below(next) > 0) root.scrollTop += below(next);
+  if (above() < 0) root.scrollTop += above();
 }

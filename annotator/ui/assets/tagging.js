@@ -4,6 +4,8 @@
 import { newestOnly } from "./calls.js";
 import * as list from "./draft.js";
 
+const RETRY_MS = 3000;
+
 /**
  * call(name, payload), proposing, localDrafts and effort are the parts beside it; `views` are callbacks:
  * changed(tagging), opened(photo), say(text), trouble(name, text, buttons), clear(name), askStale(versions).
@@ -21,6 +23,7 @@ export class Tagging {
     this.shown = []; // the proposals with which the photo opened
     this.revision = 0;
     this.lastImageId = null;
+    this.isAway = false; // the server did not answer, and the list here is not there
     this.phase = "loading"; // loading, tagging, busy, done
     this.complete = newestOnly((text) => call("complete", { image_id: this.photo.image_id, text, kept: this.draft.kept }));
     this.proposing = createProposing({
@@ -230,7 +233,7 @@ export class Tagging {
   #proposed(request, answer, isNewest) {
     if (request.image_id !== this.photo?.image_id || !isNewest) return;
     this.localDrafts.forget(this.state.project, this.photo);
-    this.views.clear("away");
+    this.#back();
     if (this.phase !== "tagging") return;
     this.draft = list.withProposals(this.draft, answer.proposals);
     this.neighbours = answer.neighbours ?? this.neighbours;
@@ -242,6 +245,23 @@ export class Tagging {
     // A stale draft is refused kindly when it is saved; until then the list simply goes on.
     if (error.kind === "stale") return;
     this.#failed(error, "away", () => this.#tell());
+    if (error.kind === "unreachable") this.#retryLater(request);
+  }
+
+  #retryLater(request) {
+    this.isAway = true;
+    setTimeout(() => {
+      const isOpen = this.phase === "tagging" && this.photo?.image_id === request.image_id;
+      if (this.isAway && isOpen) this.#tell();
+    }, RETRY_MS);
+  }
+
+  #back() {
+    if (!this.isAway) return;
+    this.isAway = false;
+    this.views.clear("away");
+    this.views.clear("save");
+    this.views.say("The server answers again and has your list. Save when you are ready.");
   }
 
   // ---- Saving
@@ -262,13 +282,19 @@ export class Tagging {
     } catch (error) {
       this.phase = from;
       if (error.kind === "stale") await this.#stale(error);
-      else this.#failed(error, "save", () => this.save(revision));
+      else {
+        this.#failed(error, "save", () => this.save(revision));
+        if (error.kind === "unreachable") this.#retryLater(photo);
+      }
     }
   }
 
   #saved(photo, draft) {
     this.localDrafts.forget(this.state.project, photo);
-    if (photo.revision === 0 && this.state) this.state.num_saved += 1;
+    this.isAway = false;
+    // An undone photo has a revision but no saved tags; it counts anew.
+    const countedBefore = photo.state === "saved" || photo.saved.length > 0;
+    if (!countedBefore && this.state) this.state.num_saved += 1;
     this.views.clear();
     this.views.saved(photo);
     this.views.say(draft.kept.length ? `Saved ${draft.kept.join(", ")}.` : "Saved without tags.");

@@ -1,0 +1,140 @@
+"""A record: one photo and the tags a person gave it. Reads `records.jsonl`.
+
+Knows nothing of features, models or projects.
+
+Format: a folder with `records.jsonl`, one JSON object a line. `image` is the photo's path relative to the folder,
+`tags` its tags in the person's order. Optional: `user_tags` (noisy metadata), `caption`; any other key is kept in
+`extra`.
+"""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from annotator.datasets.tags import clean_tag
+from annotator.errors import DataError, TagError
+
+logger = logging.getLogger(__name__)
+
+RECORDS_FILE = "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One photo and what a person said of it."""
+
+    image: Path
+    """The photo's file, absolute."""
+    tags: tuple[str, ...]
+    """In the given order, without duplicates."""
+    user_tags: tuple[str, ...] = ()
+    """Tags the uploader gave: noisy metadata, not truth."""
+    caption: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    """Whatever else the data set tells."""
+
+
+def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
+    """Read a folder's `records.jsonl`.
+
+    Duplicate tags of a photo are dropped (the first stays) and photos without tags are left out; a warning counts
+    both.
+
+    Args:
+        folder: Holds `records.jsonl` and the photos it names.
+        keep_untagged: Keep the photos without tags too.
+
+    Returns:
+        The records, in the file's order.
+
+    Raises:
+        DataError: There is no such file, a line is not a record, a photo is missing or listed twice, or no photo
+            has a tag.
+    """
+    path = folder.resolve() / RECORDS_FILE
+    try:
+        # Not splitlines(): JSON strings may hold U+2028, which is not a line's end here.
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise DataError(
+            f"There is no {path}. Name a folder with a {RECORDS_FILE}: one "
+            '{"image": "photo.jpg", "tags": ["first", "second"]} a line.'
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} could not be read: {error}.") from error
+    records = []
+    num_duplicates = 0
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            record, num_dropped = _parse_line(line, path.parent, f"Line {number} of {path}")
+            num_duplicates += num_dropped
+            records.append(record)
+    if num_duplicates:
+        logger.warning("%s: %d duplicate tags were dropped.", path, num_duplicates)
+    return check_records(records, str(path), keep_untagged=keep_untagged)
+
+
+def check_records(records: list[Record], source: str, *, keep_untagged: bool = False) -> list[Record]:
+    """Return the records that can be used, or say why there are none. For loaders.
+
+    Args:
+        records: As read.
+        source: The file or folder they come from, for messages.
+        keep_untagged: Keep the photos without tags too.
+
+    Raises:
+        DataError: A photo is missing or listed twice, or no photo has a tag.
+    """
+    missing = [record.image for record in records if not record.image.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of the {len(records):,} photos that {source} names are missing, "
+            f"the first is {missing[0]}. Put them there, or take their entries out."
+        )
+    seen: set[Path] = set()
+    for record in records:
+        if record.image in seen:
+            raise DataError(f"{source} names the photo {record.image} twice. Keep one of the two.")
+        seen.add(record.image)
+    tagged = [record for record in records if record.tags]
+    if not tagged:
+        raise DataError(f"{source} holds no photo with a tag, so there is nothing to learn or measure.")
+    if keep_untagged:
+        return records
+    if len(tagged) < len(records):
+        logger.warning("%s: %d photos without tags were left out.", source, len(records) - len(tagged))
+    return tagged
+
+
+def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
+    """Return the record and how many duplicate tags it held."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{place} is not JSON ({error}). Each line must be one JSON object.") from error
+    if not isinstance(values, dict):
+        raise DataError(f"{place} is not a JSON object, but {type(values).__name__}.")
+    image = values.pop("image", None)
+    # A NUL would make every later file operation raise ValueError.
+    if not isinstance(image, str) or not image or "\0" in image:
+        raise DataError(f'{place} has no "image": the path of the photo as a string; found {image!r}.')
+    tags, num_duplicates = _parse_tags(values.pop("tags", []), "tags", place)
+    user_tags, _ = _parse_tags(values.pop("user_tags", None) or [], "user_tags", place)
+    caption = values.pop("caption", None)
+    if caption is not None and not isinstance(caption, str):
+        raise DataError(f'{place} has a "caption" that is not a string: {caption!r}.')
+    return Record(folder / image, tags, user_tags, caption, values), num_duplicates
+
+
+def _parse_tags(values: Any, key: str, place: str) -> tuple[tuple[str, ...], int]:
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise DataError(f'{place}: "{key}" must be a list of strings; found {str(values)[:60]!r}.')
+    try:
+        cleaned = [clean_tag(value) for value in values]
+    except TagError as error:
+        raise DataError(f'{place}: "{key}" holds a bad tag. {error}') from error
+    unique = tuple(dict.fromkeys(cleaned))
+    return unique, len(cleaned) - len(unique)
