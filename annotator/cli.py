@@ -126,6 +126,9 @@ def _add_ingest_options(parser: argparse.ArgumentParser) -> None:
     defaults = IngestConfig()
     parser.add_argument("--decode-threads", type=int, default=defaults.num_decode_threads, metavar="N",
                         help="threads that read photos (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--backbone", metavar="NAME",
+                        help="network whose features are used, see `annotator doctor`; a project that had another "
+                        "computes its features anew")  # fmt: skip
     parser.add_argument("--network-threads", type=int, default=defaults.num_network_threads, metavar="N",
                         help="threads of the backbone (default: %(default)s)")  # fmt: skip
 
@@ -142,9 +145,18 @@ def _serve(parsed: argparse.Namespace) -> int:
         _check_folder(photos)
         folder = parsed.project or default_folder(photos)
         project, folders = Project.open_or_create(folder, photos.name or "photos"), [photos]
+    _choose_backbone(project, parsed.backbone)
     config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
     _run_server(project, folders, config, _ingest_config(parsed), parsed.open)
     return 0
+
+
+def _choose_backbone(project: Project, name: str | None) -> None:
+    from annotator.models.pretrained import find_architecture
+
+    if name is not None and name != project.settings.backbone:
+        find_architecture(name)
+        project.update_settings(backbone=name)
 
 
 def _demo(parsed: argparse.Namespace) -> int:
@@ -189,6 +201,7 @@ def _add_photos(parsed: argparse.Namespace) -> int:
     for folder in folders:
         _check_folder(folder)
     project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
+    _choose_backbone(project, parsed.backbone)
     opened = OpenProject(project, _ingest_config(parsed))
     try:
         progress = opened.ingest.run(folders)
@@ -296,7 +309,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
         print(json.dumps(report, indent=2))
     else:
         for section, values in report.items():
-            print(f"{section}:")
+            print(f"{section}:" if values else f"{section}: none")
             for name, value in values.items() if isinstance(values, dict) else enumerate(values):
                 print(f"  {name}: {value}" if isinstance(values, dict) else f"  - {value}")
     return 1 if report["problems"] else 0

@@ -196,8 +196,11 @@ class OnnxEngine:
     device = "cpu"
 
     def __init__(self, onnx: bytes, num_threads: int | None) -> None:
+        # Since 1.31 the official wheels report their use to Microsoft unless told not to before they are imported.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime  # type: ignore[import-untyped]
 
+        onnxruntime.disable_telemetry_events()  # for when somebody imported it before us
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.inter_op_num_threads = 1

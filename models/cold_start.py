@@ -5,16 +5,18 @@ nouns above it (cat, pet, animal) and some that the class only suggests ("ski" -
 in which that is right. Nouns that nobody would type ("placental", "artifact") carry no word.
 
 Score: of a word, the sum over the classes of (probability - NOISE, if positive) x share: it stays in [0, 1] and
-means "how sure". Without the subtraction, a photo of which the classifier knows nothing is an animal with 0.4, as 398
-of the 1,000 classes are. As P(animal) >= P(cat) >= P(tabby), the score alone would put the broadest word first, so
-the order comes from
+means "how sure". Without the subtraction, a photo of which the classifier knows nothing would be an animal with
+0.4, as 398 of the 1,000 classes are. As P(animal) >= P(cat) >= P(tabby), the score alone would put the broadest
+word first, so the order comes from
 
     utility = score x UTILITY[level],   level = basic (cat) | specific (tabby) | general (animal)
 
-after Rosch's basic level: people say "cat" first. When no basic word is sure, the general one wins by itself (a bird
-that might be any of ten is first "animal" or "bird"). A word below FLOORS[level] is not proposed: a photo that fits no
-class gets few words rather than wrong ones. Of words of one level that lie on one chain (terrier, Airedale terrier),
-and of specific words under one basic word (tabby, Siamese cat: they exclude each other), only the best is proposed.
+after Rosch's basic level: people say "cat" first. When no basic word is sure, the general one comes first by
+itself. A word below FLOORS[level] is not proposed: a photo that fits no class gets few words or none, not wrong ones.
+
+Chains: of two basic or two general words of which one includes the other (computer and laptop, animal and pet), the
+second goes to the list's end; the narrower one is first if it is nearly as sure. Of specific words on one chain, or
+under one basic word (tabby and Siamese cat exclude each other), only the best is proposed.
 
 Prefix: a settled word is true, so the classes that speak for it keep their probability and all others keep only the
 share DOUBT of it, and the sum is one again. "cat" thus lifts "tabby" and lowers "dog", "animal" lifts whatever animal
@@ -40,13 +42,15 @@ from annotator.models.tagger import Features, RankedTag
 NUM_CLASSES = 1000
 UTILITY = {"basic": 1.0, "specific": 0.7, "general": 0.6}
 """How much a word of a level is wanted at the top."""
-FLOORS = {"basic": 0.2, "specific": 0.4, "general": 0.25}
+FLOORS = {"basic": 0.25, "specific": 0.4, "general": 0.25}
 """Lowest score at which a word of a level is proposed."""
-NOISE = 0.02
-"""Probability that a class has without meaning anything. Of 8,000 everyday photos with "animal" scored 0.4-0.5, 41%
-showed one without the subtraction and 82% with it."""
+NOISE = 0.01
+"""Probability that a class has without meaning anything. Among 8,000 everyday photos, of those with "animal" scored
+0.4 to 0.5, 42% showed one without the subtraction and 88% with it."""
 DOUBT = 0.3
 """Share of its probability that a class keeps after a word was settled that it does not speak for."""
+NEARLY = 0.8
+"""Of two words on one chain, the narrower comes first if it has this share of the broader one's score."""
 MAX_EVIDENCE = 3
 """Classes named as evidence for a word."""
 
@@ -85,10 +89,12 @@ class TagTable:
     words: list[str]
     levels: list[str]
     weights: npt.NDArray[np.float32]
-    """(1000, W): share of photos of the class in which the word is right; 1 for its own and its nouns' words."""
+    """(1000, W): share of the class's photos in which the word is right; 1 for its own and its nouns' words."""
     class_names: list[str]
-    rivals: list[frozenset[int]]
-    """For each word, the words beside which it is not proposed."""
+    narrower: list[frozenset[int]]
+    """For each word, those of its level that it includes."""
+    excluding: list[frozenset[int]]
+    """For each specific word, the specific words beside which it is not proposed."""
     ids: dict[str, int]
     """From a word's key to its column."""
 
@@ -118,12 +124,14 @@ def build_table(rows: Iterable[TableRow]) -> TagTable:
     for class_index, leaf in leaves.items():
         for word, weight in _inherit(leaf, by_synset, inherited).items():
             weights[class_index, ids[word]] = weight
+    members = [frozenset(np.flatnonzero(column == 1).tolist()) for column in weights.T]
     return TagTable(
         words=words,
         levels=list(levels.values()),
         weights=weights,
         class_names=[leaves[index].name for index in range(NUM_CLASSES)],
-        rivals=_find_rivals(list(levels.values()), weights),
+        narrower=_find_narrower(list(levels.values()), members),
+        excluding=_find_excluding(list(levels.values()), members),
         ids={tag_key(word): column for word, column in ids.items()},
     )
 
@@ -170,13 +178,11 @@ class ColdStartTagger:
             ValueError: The batch sizes or the feature size do not fit.
         """
         if features.ndim != 2 or features.shape[1] != self._backbone.feature_size:
-            raise ValueError(
-                f"Features must be (B, {self._backbone.feature_size}); their shape is {features.shape}."
-            )
+            raise ValueError(f"Features must be (B, {self._backbone.feature_size}); their shape is {features.shape}.")
         dropped = dropped or [()] * len(features)
         if len(prefixes) != len(features) or len(dropped) != len(features):
             raise ValueError(
-                f"There are {len(features)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets."
+                f"{len(features)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets do not fit."
             )
         if len(features) == 0:
             return []
@@ -189,24 +195,11 @@ class ColdStartTagger:
     def _rank(
         self, probabilities: Features, prefix: Sequence[str], dropped: Collection[str], k: int
     ) -> list[RankedTag]:
-        table = self._table
-        settled = self._find_columns(prefix)
-        refused = self._find_columns(dropped)
-        probabilities = _revise(probabilities, table, settled, refused)
-        scores = np.minimum(probabilities @ table.weights, 1.0)  # (W,)
-        floors = np.array([FLOORS[level] for level in table.levels])
-        utilities = scores * np.array([UTILITY[level] for level in table.levels])
-        taken: set[int] = set(settled)
-        hidden = set(settled) | set(refused)
-        ranked: list[RankedTag] = []
-        for column in np.argsort(-utilities, kind="stable").tolist():
-            if len(ranked) >= k:
-                break
-            if column in hidden or scores[column] < floors[column] or table.rivals[column] & taken:
-                continue
-            taken.add(column)
-            ranked.append(self._describe(column, float(scores[column]), probabilities))
-        return ranked
+        settled, refused = self._find_columns(prefix), self._find_columns(dropped)
+        probabilities = _revise(probabilities, self._table, settled, refused)
+        scores = np.clip(probabilities @ self._table.weights, 0, 1)  # (W,)
+        columns = _order(scores, self._table, settled, set(settled) | set(refused))
+        return [self._describe(column, float(scores[column]), probabilities) for column in columns[:k]]
 
     def _find_columns(self, tags: Collection[str]) -> list[int]:
         keys = (tag_key(tag) for tag in tags)
@@ -246,9 +239,7 @@ def _levels(rows: Iterable[TableRow]) -> dict[str, str]:
     return levels
 
 
-def _inherit(
-    row: TableRow, by_synset: dict[str, TableRow], done: dict[str, dict[str, float]]
-) -> dict[str, float]:
+def _inherit(row: TableRow, by_synset: dict[str, TableRow], done: dict[str, dict[str, float]]) -> dict[str, float]:
     """Return the words that hold under a noun: those of its parents, less its exclusions, and its own."""
     if row.synset not in done:
         words: dict[str, float] = {}
@@ -263,32 +254,53 @@ def _inherit(
     return done[row.synset]
 
 
-def _find_rivals(levels: Sequence[str], weights: Features) -> list[frozenset[int]]:
-    """Find the words of one level on one chain, and the specific words under a common basic word."""
-    members = [frozenset(np.flatnonzero(column == 1).tolist()) for column in weights.T]
-    basics = [
-        frozenset(
-            basic
-            for basic, level in enumerate(levels)
-            if level == "basic" and members[word] and members[word] <= members[basic]
-        )
-        for word in range(len(levels))
-    ]
+def _find_narrower(levels: Sequence[str], members: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """Find the words of the same level whose classes are a part of a word's classes."""
     return [
         frozenset(
             other
-            for other in range(len(levels))
-            if other != word
-            and levels[other] == levels[word] == "specific"
-            and (members[word] & members[other] or basics[word] & basics[other])
+            for other, classes in enumerate(members)
+            if classes and classes < members[word] and levels[other] == levels[word]
         )
         for word in range(len(levels))
     ]
 
 
-def _revise(
-    probabilities: Features, table: TagTable, settled: Sequence[int], refused: Sequence[int]
-) -> Features:
+def _find_excluding(levels: Sequence[str], members: Sequence[frozenset[int]]) -> list[frozenset[int]]:
+    """Find, for specific words, those that share a class or lie under the same basic word."""
+    specific = [word for word, level in enumerate(levels) if level == "specific" and members[word]]
+    basic = [classes for classes, level in zip(members, levels, strict=True) if level == "basic" and classes]
+    families = [classes for classes in basic if any(members[word] <= classes for word in specific)]
+    found: list[set[int]] = [set() for _ in levels]
+    for family in [*families, *(members[word] for word in specific)]:
+        inside = {word for word in specific if members[word] <= family}
+        for word in inside:
+            found[word] |= inside - {word}
+    return [frozenset(words) for words in found]
+
+
+def _order(scores: Features, table: TagTable, settled: Sequence[int], hidden: Collection[int]) -> list[int]:
+    """Return the columns to propose, best first."""
+    floors = np.array([FLOORS[level] for level in table.levels])
+    utilities = scores * np.array([UTILITY[level] for level in table.levels])
+    candidates = [column for column in np.flatnonzero(scores >= floors).tolist() if column not in hidden]
+    for column in candidates:
+        near = [word for word in table.narrower[column] if scores[word] >= NEARLY * scores[column]]
+        if near:
+            utilities[column] = min(utilities[column], 0.999 * max(utilities[word] for word in near))
+    taken = set(settled)
+    first: list[int] = []
+    last: list[int] = []
+    for column in sorted(candidates, key=lambda column: -utilities[column]):
+        if table.excluding[column] & taken:
+            continue
+        on_chain = table.narrower[column] & taken or any(column in table.narrower[word] for word in taken)
+        (last if on_chain else first).append(column)
+        taken.add(column)
+    return first + last
+
+
+def _revise(probabilities: Features, table: TagTable, settled: Sequence[int], refused: Sequence[int]) -> Features:
     """Weigh the classes by what the person said; with what no class accounts for, the sum is 1 again."""
     unknown = 1 - probabilities.sum()  # what no class accounts for
     if settled:

@@ -127,9 +127,7 @@ def fetch_weights(architecture: Architecture) -> Path:
     weights = models.get_weight(architecture.weights_enum)
     try:
         # torch's own download has no time limit, so first see whether the server answers at all.
-        with urllib.request.urlopen(
-            urllib.request.Request(weights.url, method="HEAD"), timeout=PROBE_SECONDS
-        ):
+        with urllib.request.urlopen(urllib.request.Request(weights.url, method="HEAD"), timeout=PROBE_SECONDS):
             pass
         weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, urllib.error.URLError, RuntimeError) as error:
@@ -164,9 +162,7 @@ def load_state(path: Path) -> dict[str, "torch.Tensor"]:
         ) from error
 
 
-def match_states(
-    wanted: dict[str, "torch.Tensor"], found: dict[str, "torch.Tensor"]
-) -> dict[str, "torch.Tensor"]:
+def match_states(wanted: dict[str, "torch.Tensor"], found: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
     """Rename the found tensors to the wanted names, pairing them by order.
 
     Raises:
@@ -204,9 +200,7 @@ def build_network(architecture: Architecture, state: dict[str, "torch.Tensor"]) 
             raise BackboneError(
                 f"The weights of {architecture.name} lack {len(missing)} tensors, such as {min(missing)}."
             )
-        state = match_states(
-            network.state_dict(), {key: {**counters, **state}[key] for key in network.state_dict()}
-        )
+        state = match_states(network.state_dict(), {key: {**counters, **state}[key] for key in network.state_dict()})
     else:
         import timm
 
@@ -233,9 +227,7 @@ def split_head(
     return photo_module(network, architecture.mean, architecture.std), weight, bias
 
 
-def photo_module(
-    network: "torch.nn.Module", mean: Sequence[float], std: Sequence[float]
-) -> "torch.nn.Module":
+def photo_module(network: "torch.nn.Module", mean: Sequence[float], std: Sequence[float]) -> "torch.nn.Module":
     """Wrap a network so that it eats crops as Pillow makes them: (B, H, W, 3) uint8."""
     import torch
 

@@ -1,0 +1,305 @@
+"""A trained tagger as the page runs it: numpy alone, no torch. Ranks tags after a prefix.
+
+What the list is ranked by (`Ranking.by`):
+- "sequence": the papers' decoding, greedy or beam, END masked until k tags are out.
+- "concept": the concept layer's probability alone, whatever the prefix.
+- "mixture", the default: P_j(tag) = chance to be the j-th tag after the prefix, over all continuations
+  (`decoding.look_ahead`); place in the list by  sum_j discount^(j-1) P_j + concept_weight x concept probability.
+With free_length it is always the papers' decoding, to END.
+Score: how likely the tag is right, sigmoid of a line in the logits of sum_j P_j and of the concept probability, whose
+coefficients are fitted on validation photos (`Ranking.calibration`).
+Shapes: features (B, D) float32 -> concepts (B, V), places (B, J, V) -> scores (B, V).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from annotator.datasets.tags import tag_key
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models import steps as twins
+from annotator.models.decoding import Array, Mask, Steps, bar, feed, look_ahead, search
+from annotator.models.steps import Weights, linear, sigmoid
+from annotator.models.tagger import Features, RankedTag
+
+MAX_ROWS = 256
+"""Images that are ranked at once."""
+FLOOR = 1e-6
+"""Probabilities are kept this far from 0 and 1 before their logit is taken."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """How a list is made from what a tagger knows; kept with the checkpoint."""
+
+    by: str = "mixture"
+    """mixture, sequence or concept."""
+    depth: int = 3
+    """Places looked ahead."""
+    width: int = 4
+    """Openings followed for each place."""
+    discount: float = 0.7
+    """What a place is worth against the one before it."""
+    concept_weight: float = 0.3
+    """What the concept probability is worth against being the next tag."""
+    calibration: tuple[float, float, float] = (0.0, 0.5, 0.5)
+    """Bias, weight of the sequence's logit and of the concept's."""
+    beam_width: int = 1
+    """Paths of "sequence" and of a free length."""
+
+    def __post_init__(self) -> None:
+        if self.by not in ("mixture", "sequence", "concept"):
+            raise ValueError(f"A ranking is by mixture, sequence or concept, not by {self.by!r}.")
+        for name in ("depth", "width", "beam_width"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}.")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Everything a tagger says of a batch of images after their prefixes."""
+
+    concepts: Array | None
+    """(B, V) concept probabilities, whatever the prefix; None without a concept layer."""
+    places: Array
+    """(B, J, V) chance to be the j-th tag after the prefix."""
+    barred: Mask
+    """(B, V) tags of the prefix and dropped ones."""
+
+
+class InferenceTagger:
+    """Ranks tags; safe to use from several threads.
+
+    Args:
+        name: Registry name.
+        version: Of the weights.
+        vocabulary: The tags it knows.
+        weights: As the module's state has them, float32.
+        settings: The module's config as JSON values.
+        ranking: How lists are made.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        version: str,
+        vocabulary: Vocabulary,
+        weights: Weights,
+        settings: Mapping[str, Any],
+        ranking: Ranking,
+    ) -> None:
+        self.name = name
+        self.version = version
+        self.vocabulary = vocabulary
+        self.ranking = ranking
+        self.settings = settings
+        self.feature_size = len(weights["feature_mean"])
+        self.steps = make_steps(name, weights, settings)
+        self._weights = weights
+        self._concept = np.ascontiguousarray(weights["concept.weight"].T) if "concept.weight" in weights else None
+        self._ids = {tag_key(tag): index for index, tag in enumerate(vocabulary.tags)}
+        self._user_tags = {tag_key(tag): index for index, tag in enumerate(settings.get("user_tags", ()))}
+
+    def allowed_words(self) -> list[str]:
+        """Return every tag it can propose, in the alphabet's order."""
+        return sorted(self.vocabulary.tags, key=tag_key)
+
+    def decode(
+        self,
+        features: Features,
+        prefixes: Sequence[Sequence[str]],
+        *,
+        dropped: Sequence[Collection[str]] = (),
+        k: int = 20,
+        free_length: bool = False,
+        user_tags: Sequence[Collection[str]] = (),
+    ) -> list[list[RankedTag]]:
+        """Continue each image's settled prefix; see `Tagger.decode`.
+
+        Tags of a prefix that the vocabulary lacks are passed over. Evidence: `concept` (probability, where there is a
+        concept layer), `next` (chance to be the next tag), `step` (the likeliest place after the prefix, from 1),
+        `utility` (what the list is sorted by); of a path, `concept`, `next` and `step`.
+
+        Args:
+            features: (B, D) float32.
+            prefixes: B lists of settled tags.
+            dropped: B collections of refused tags; empty means none.
+            k: Most tags of a list.
+            free_length: Let the tagger end its list, as in the papers.
+            user_tags: B collections of the photos' own tags, side information; empty means none.
+
+        Raises:
+            ValueError: The batch sizes or the feature size do not fit.
+        """
+        prefix_ids, dropped_ids = self._check(features, prefixes, dropped)
+        lists: list[list[RankedTag]] = []
+        for start in range(0, len(features), MAX_ROWS):
+            part = slice(start, start + MAX_ROWS)
+            rows, prefix, refused = features[part], prefix_ids[part], dropped_ids[part]
+            concepts = self.concepts(rows, user_tags[part])
+            if free_length or self.ranking.by == "sequence":
+                lists += self._paths(rows, concepts, prefix, refused, k, free_length)
+            else:
+                lists += self._ranked(self._judge(rows, concepts, prefix, refused), k)
+        return lists
+
+    def judge(
+        self,
+        features: Features,
+        prefixes: Sequence[Sequence[str]],
+        dropped: Sequence[Collection[str]] = (),
+        user_tags: Sequence[Collection[str]] = (),
+    ) -> Judgement:
+        """Return all probabilities at once, of a batch that fits the memory.
+
+        Raises:
+            ValueError: The batch sizes or the feature size do not fit.
+        """
+        prefix_ids, dropped_ids = self._check(features, prefixes, dropped)
+        return self._judge(features, self.concepts(features, user_tags), prefix_ids, dropped_ids)
+
+    def scores(self, judgement: Judgement) -> Array:
+        """Return (B, V): how likely each tag is right, 0 where it is barred."""
+        bias, sequence_weight, concept_weight = self.ranking.calibration
+        logits = bias + sequence_weight * logit(np.minimum(judgement.places.sum(axis=1), 1.0))
+        if judgement.concepts is not None:
+            logits = logits + concept_weight * logit(judgement.concepts)
+        scores: Array = np.where(judgement.barred, 0.0, sigmoid(logits)).astype(np.float32)
+        return scores
+
+    def utilities(self, judgement: Judgement) -> Array:
+        """Return (B, V): what the list is sorted by; -1 where a tag is barred."""
+        ranking = self.ranking
+        if ranking.by == "concept" and judgement.concepts is not None:
+            values = judgement.concepts
+        else:
+            worth = ranking.discount ** np.arange(judgement.places.shape[1], dtype=np.float32)
+            values = np.einsum("bjv,j->bv", judgement.places, worth)
+            if judgement.concepts is not None:
+                values = values + ranking.concept_weight * judgement.concepts
+        utilities: Array = np.where(judgement.barred, -1.0, values).astype(np.float32)
+        return utilities
+
+    def concepts(self, features: Features, user_tags: Sequence[Collection[str]] = ()) -> Array | None:
+        """Return the concept probabilities, (B, V), or None without a concept layer."""
+        if self._concept is None:
+            return None
+        logits = self._scale(features) @ self._concept + self._weights["concept.bias"]
+        if self._user_tags and user_tags:
+            carried = np.zeros((len(features), len(self._user_tags)), np.float32)
+            for row, tags in zip(carried, user_tags, strict=True):
+                row[[self._user_tags[tag_key(tag)] for tag in tags if tag_key(tag) in self._user_tags]] = 1.0
+            logits += linear(self._weights, "side.2", np.maximum(linear(self._weights, "side.0", carried), 0))
+        return sigmoid(logits)
+
+    def _scale(self, features: Features) -> Features:
+        scaled: Features = (features - self._weights["feature_mean"]) * self._weights["feature_scale"]
+        return scaled
+
+    def _check(
+        self, features: Features, prefixes: Sequence[Sequence[str]], dropped: Sequence[Collection[str]]
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        if features.ndim != 2 or features.shape[1] != self.feature_size:
+            raise ValueError(f"Features must be (B, {self.feature_size}); their shape is {features.shape}.")
+        dropped = dropped or [()] * len(features)
+        if len(prefixes) != len(features) or len(dropped) != len(features):
+            raise ValueError(
+                f"There are {len(features)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets."
+            )
+        return [self._encode(tags) for tags in prefixes], [self._encode(tags) for tags in dropped]
+
+    def _encode(self, tags: Collection[str]) -> list[int]:
+        return list(dict.fromkeys(self._ids[key] for key in map(tag_key, tags) if key in self._ids))
+
+    def _judge(
+        self, features: Features, concepts: Array | None, prefixes: list[list[int]], dropped: list[list[int]]
+    ) -> Judgement:
+        barred = bar(len(self.vocabulary), prefixes, dropped)
+        state = self.steps.start(self._scale(features), concepts)
+        log_probs, state = feed(self.steps, state, prefixes)
+        depth, width = self.ranking.depth, self.ranking.width
+        return Judgement(
+            concepts, look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width), barred
+        )
+
+    def _ranked(self, judgement: Judgement, k: int) -> list[list[RankedTag]]:
+        utilities, scores = self.utilities(judgement), self.scores(judgement)
+        places = judgement.places
+        best = np.argsort(-utilities, axis=1, kind="stable")[:, :k]  # (B, k)
+        lists = []
+        for row, ids in enumerate(best.tolist()):
+            ranked = []
+            for tag in ids:
+                if judgement.barred[row, tag]:
+                    continue
+                evidence = {
+                    "next": round(float(places[row, 0, tag]), 4),
+                    "step": int(places[row, :, tag].argmax()) + 1,
+                    "utility": round(min(float(utilities[row, tag]), 1.0), 6),
+                }
+                if judgement.concepts is not None:
+                    evidence["concept"] = round(float(judgement.concepts[row, tag]), 4)
+                ranked.append(RankedTag(self.vocabulary.tags[tag], float(scores[row, tag]), evidence))
+            lists.append(ranked)
+        return lists
+
+    def _paths(
+        self,
+        features: Features,
+        concepts: Array | None,
+        prefixes: list[list[int]],
+        dropped: list[list[int]],
+        k: int,
+        free_length: bool,
+    ) -> list[list[RankedTag]]:
+        state = self.steps.start(self._scale(features), concepts)
+        barred = bar(len(self.vocabulary), prefixes, dropped)
+        paths = search(
+            self.steps, state, prefixes, barred, k=k, free_length=free_length, beam_width=self.ranking.beam_width
+        )
+        lists = []
+        for row, path in enumerate(paths):
+            ranked = []
+            for step, (tag, gain) in enumerate(zip(path.tags, path.log_probs, strict=True), start=1):
+                probability = min(float(np.exp(gain)), 1.0)
+                evidence = {"next": round(probability, 4), "step": step}
+                if concepts is not None:
+                    evidence["concept"] = round(float(concepts[row, tag]), 4)
+                ranked.append(RankedTag(self.vocabulary.tags[tag], probability, evidence))
+            lists.append(ranked)
+        return lists
+
+
+def logit(probabilities: Array) -> Array:
+    """Return log(p / (1 - p)), with p kept off 0 and 1."""
+    kept = np.clip(probabilities, FLOOR, 1 - FLOOR)
+    result: Array = np.log(kept / (1 - kept))
+    return result
+
+
+_STEPS: dict[str, Callable[[Weights, Mapping[str, Any]], Steps]] = {
+    "scnn_rnn": lambda weights, settings: twins.ScnnRnnSteps(weights),
+    "jvsp": lambda weights, settings: twins.JvspSteps(weights, settings["phi"]),
+    "ranked_lstm": lambda weights, settings: twins.RankedLstmSteps(weights),
+    "ria": lambda weights, settings: twins.RiaSteps(weights),
+    "naive_rnn": lambda weights, settings: twins.NaiveRnnSteps(weights),
+    "cnn_rnn": lambda weights, settings: twins.CnnRnnSteps(weights),
+}
+
+
+def make_steps(name: str, weights: Weights, settings: Mapping[str, Any]) -> Steps:
+    """Return the recurrent part of a tagger, in numpy.
+
+    Args:
+        name: Registry name.
+        weights: As the module's state has them.
+        settings: The module's config as JSON values.
+
+    Raises:
+        KeyError: No such tagger.
+    """
+    return _STEPS[name](weights, settings)
+
+

@@ -1,0 +1,163 @@
+"""The base of the baselines: a tagger that scores every tag by itself, so that a prefix only takes tags away.
+
+A subclass gives `scores`. Knows nothing of how they come about, of files or of data sets.
+Shapes: features (B, D) float32 -> scores (B, V) float32 in [0, 1].
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.datasets.tags import tag_key
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models.tagger import Features, RankedTag
+
+Matrix = npt.NDArray[np.float32]
+Arrays = dict[str, npt.NDArray[Any]]
+
+MIN_SCALE = 1e-3
+"""A feature that varies less than this is not scaled up."""
+
+
+class ScoringTagger(ABC):
+    """Ranks tags by one score each.
+
+    Attributes:
+        vocabulary: The tags it knows.
+        feature_size: D.
+        threshold: With a free length, tags below it are not proposed (but at least one tag is).
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, vocabulary: Vocabulary, feature_size: int, threshold: float = 0.5) -> None:
+        self.vocabulary = vocabulary
+        self.feature_size = feature_size
+        self.threshold = threshold
+        self._ids = {tag_key(tag): index for index, tag in enumerate(vocabulary.tags)}
+
+    @property
+    def version(self) -> str:
+        """Changes with the vocabulary, any setting and any learnt value."""
+        digest = hashlib.sha256(repr((self.vocabulary.tags, sorted(self.settings().items()))).encode())
+        for key, values in sorted(self.arrays().items()):
+            digest.update(f"{key}{values.shape}{values.dtype}".encode() + np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:12]
+
+    @abstractmethod
+    def scores(self, features: Features) -> Matrix:
+        """Return how likely each tag is right: (B, V) in [0, 1]."""
+
+    def utilities(self, scores: Matrix) -> Matrix:
+        """Return by what the tags are ranked, (B, V); the scores themselves unless a subclass knows better."""
+        return scores
+
+    @abstractmethod
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings as JSON values, enough for `from_arrays`."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """Return everything learnt, for a checkpoint."""
+
+    @classmethod
+    @abstractmethod
+    def from_arrays(cls, vocabulary: Vocabulary, settings: Mapping[str, Any], arrays: Arrays) -> Self:
+        """Return the tagger whose `settings` and `arrays` these are."""
+
+    def decode(
+        self,
+        features: Features,
+        prefixes: Sequence[Sequence[str]],
+        *,
+        dropped: Sequence[Collection[str]] = (),
+        k: int = 20,
+        free_length: bool = False,
+    ) -> list[list[RankedTag]]:
+        """List the best tags that are neither settled nor dropped; see `Tagger.decode`.
+
+        Raises:
+            ValueError: The batch sizes or the feature size do not fit.
+        """
+        dropped = dropped or [()] * len(features)
+        self._check(features)
+        if not len(features) == len(prefixes) == len(dropped):
+            raise ValueError(
+                f"There are {len(features)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets."
+            )
+        scores = self.scores(features)
+        utilities = self.utilities(scores)
+        lists = []
+        for row, order in enumerate(np.argsort(-utilities, axis=1, kind="stable").tolist()):
+            barred = {self._ids.get(tag_key(tag)) for tag in (*prefixes[row], *dropped[row])}
+            kept = [tag for tag in order if tag not in barred][: max(k, 0)]
+            if free_length:
+                kept = [tag for tag in kept if scores[row, tag] >= self.threshold] or kept[:1]
+            lists.append([RankedTag(self.vocabulary.tags[tag], float(scores[row, tag])) for tag in kept])
+        return lists
+
+    def _check(self, features: Features) -> None:
+        if features.ndim != 2 or features.shape[1] != self.feature_size:
+            raise ValueError(f"{self.name} needs features of (B, {self.feature_size}); got {features.shape}.")
+
+
+def check_training(features: Features, labels: Matrix, vocabulary: Vocabulary) -> None:
+    """Refuse training data that do not fit.
+
+    Raises:
+        ValueError: No photos, shapes that differ, or values that are not finite.
+    """
+    if not len(features) or labels.shape != (len(features), len(vocabulary)):
+        raise ValueError(f"Labels must be ({len(features)}, {len(vocabulary)}), not empty; got {labels.shape}.")
+    if not np.isfinite(features).all():
+        raise ValueError("The training features hold values that are not finite. Extract them again.")
+
+
+def unit_rows(values: Matrix) -> Matrix:
+    """Return rows of length 1; a row of zeros stays."""
+    lengths = np.linalg.norm(values, axis=1, keepdims=True)
+    rows: Matrix = (values / np.maximum(lengths, 1e-9)).astype(np.float32)
+    return rows
+
+
+def sigmoid(logits: Matrix) -> Matrix:
+    """Return 1 / (1 + exp(-x)) without overflow."""
+    values: Matrix = (0.5 * (1 + np.tanh(0.5 * logits))).astype(np.float32)
+    return values
+
+
+def fit_sigmoid(values: Matrix, labels: Matrix, num_steps: int = 50) -> tuple[float, float]:
+    """Fit p = sigmoid(a x + b) to all (image, tag) pairs at once: Platt's scaling by Newton's method.
+
+    One line for all tags keeps their ranking. a is kept positive.
+
+    Args:
+        values: (N, V) scores of any scale.
+        labels: (N, V), 0 or 1.
+        num_steps: Newton's steps.
+
+    Returns:
+        (a, b).
+    """
+    x, y = values.astype(np.float64).ravel(), labels.astype(np.float64).ravel()
+    mean, scale = float(x.mean()), float(x.std()) + 1e-12
+    x = (x - mean) / scale
+    share = np.clip(y.mean(), 1e-6, 1 - 1e-6)
+    a, b = 0.0, float(np.log(share / (1 - share)))
+    for _ in range(num_steps):
+        p = 0.5 * (1 + np.tanh(0.5 * (a * x + b)))
+        weight, error = p * (1 - p), p - y
+        # The small ridge keeps separable data finite.
+        gradient = np.array([error @ x + 1e-3 * a, error.sum()])
+        hessian = np.array([[weight @ (x * x) + 1e-3, weight @ x], [weight @ x, weight.sum() + 1e-9]])
+        step = np.linalg.solve(hessian, gradient)
+        step /= max(1.0, float(np.abs(step).max()) / 2)
+        a, b = a - step[0], b - step[1]
+        if np.abs(step).max() < 1e-6:
+            break
+    a = max(a, 1e-3)
+    return a / scale, b - a * mean / scale
