@@ -66,3 +66,11 @@ class RetrievalError(AnnotatorError):
 
 class DataError(AnnotatorError):
     """A data set is missing, incomplete or damaged."""
+
+
+class CheckpointError(AnnotatorError):
+    """A tagger's checkpoint is missing, damaged, of another version, or made for other features."""
+
+
+class TrainingError(AnnotatorError):
+    """A training cannot start or go on."""

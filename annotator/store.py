@@ -171,7 +171,7 @@ class Store:
                 self._recover()
                 return self._read(query, parameters)
         except duckdb.Error as error:
-            raise StoreError(f"The project's database could not be read: {_first_line(error)}") from error
+            raise StoreError(_sentence_for_read(self.path, error)) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
@@ -396,6 +396,17 @@ def _sentence_for_write(error: Exception) -> str:
     return f"Not saved: {text}"
 
 
+def _sentence_for_read(path: Path, error: Exception) -> str:
+    if _is_damage(error):
+        return f"The database {path} is damaged ({_first_line(error)}). Restore it from a copy."
+    return f"The project's database could not be read: {_first_line(error)}"
+
+
+def _is_damage(error: Exception) -> bool:
+    signs = ("not a valid DuckDB", "Corrupt", "Checksum", "Could not read enough bytes")
+    return any(sign in str(error) for sign in signs)
+
+
 def _sentence_for_open(path: Path, error: Exception) -> str:
     text = str(error)
     holder = re.search(r"held in (.*?) \(PID (\d+)\)", text)
@@ -404,8 +415,8 @@ def _sentence_for_open(path: Path, error: Exception) -> str:
             f"The project {path.parent} is in use by process {holder.group(2)} ({Path(holder.group(1)).name}). "
             "Use the page that process serves, or end it first."
         )
-    if "not a valid DuckDB" in text or "Corrupt" in text or "Checksum" in text:
-        return f"The database {path} is damaged ({_first_line(error)}). Restore it from a copy."
+    if _is_damage(error):
+        return _sentence_for_read(path, error)
     if "No space left" in text:
         return f"The database {path} cannot be opened: the disk is full. Free some space; nothing was lost."
     if "Permission denied" in text or "ead-only" in text:
