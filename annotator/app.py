@@ -28,10 +28,10 @@ from annotator.correction_log import CorrectionLog
 from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import ConfigError, RetrievalError
 from annotator.feature_store import FeatureStore
+from annotator.heat_map import HeatMapper
 from annotator.ingest import Ingest
 from annotator.metadata_index import MetadataIndex
 from annotator.models.backbone import Backbone, load_backbone
-from annotator.models.cold_start import ColdStartTagger
 from annotator.operations import OPERATIONS, answer
 from annotator.pictures import Pictures
 from annotator.project import Project, write_atomically
@@ -40,6 +40,7 @@ from annotator.security import RequestGuard
 from annotator.session import AnnotatingSession
 from annotator.store import Store
 from annotator.suggest import Suggester, Words
+from annotator.tagger_shelf import TaggerShelf, default_tagger
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 logger = logging.getLogger(__name__)
@@ -78,8 +79,10 @@ class OpenProject:
             self.backbone.feature_size,
             self.store.feature_rows(label),
         )
-        tagger = ColdStartTagger(self.backbone)
-        autocomplete = Autocomplete([*everyday_words(), *tagger.allowed_words()])
+        shelf = TaggerShelf(
+            self.backbone, self.project.checkpoints_path, self.project.settings.tagger or default_tagger()
+        )
+        autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
         self.looks = self._visual_index(label)
         tagged_looks = VisualIndex(self.backbone.feature_size, VisualIndexSettings(), self.features.vectors, tag=label)
         tagged_words = MetadataIndex()
@@ -89,7 +92,10 @@ class OpenProject:
             {i: Words(tuple(own), tuple(path)) for i, own, path in self.store.metadata_words()},
             dict(self.log.saved()),
         )
-        suggester = Suggester(tagger, self.features, tagged_looks, tagged_words, carried.tags_of, autocomplete)
+        suggester = Suggester(
+            lambda: shelf.taggers, self.features, tagged_looks, tagged_words, carried.tags_of, autocomplete
+        )
+        self.pictures = Pictures(self.project, self.store)
         self.ingest = Ingest(
             self.project,
             self.store,
@@ -108,9 +114,10 @@ class OpenProject:
             carried,
             suggester,
             autocomplete,
+            shelf,
+            HeatMapper(self.backbone, self.features, self.pictures.read),
             lambda: self.ingest.progress,
         )
-        self.pictures = Pictures(self.project, self.store)
 
     def _visual_index(self, label: str) -> VisualIndex:
         """Read the index of all photos, or build it from the features where the file is missing or does not fit."""

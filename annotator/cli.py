@@ -23,6 +23,10 @@ from annotator.project import Project, default_folder, is_project
 
 Command = Callable[[argparse.Namespace], int]
 
+TAGGER_HELP = (
+    "cold_start, starter, starter/NAME, or a folder that `annotator train` wrote (default: the project's, else starter)"
+)
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -73,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME",
                        help="a further host name the page may be asked under")  # fmt: skip
     serve.add_argument("--open", action="store_true", help="open the page in the browser")
+    serve.add_argument("--tagger", metavar="NAME", help=TAGGER_HELP)
     _add_ingest_options(serve)
 
     add = _add(commands, "add", _add_photos, "bring photos into a project without serving it",
@@ -86,6 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
                    "annotator suggest cat.jpg --json")  # fmt: skip
     suggest.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     suggest.add_argument("--num", type=int, default=10, help="tags for each photo (default: %(default)s)")
+    suggest.add_argument("--tagger", metavar="NAME", default="", help=TAGGER_HELP)
     suggest.add_argument("--json", action="store_true", help="print a JSON list")
 
     export = _add(commands, "export", _export, "print the saved tags of a project",
@@ -146,9 +152,21 @@ def _serve(parsed: argparse.Namespace) -> int:
         folder = parsed.project or default_folder(photos)
         project, folders = Project.open_or_create(folder, photos.name or "photos"), [photos]
     _choose_backbone(project, parsed.backbone)
+    if parsed.tagger:
+        project.update_settings(tagger=_tagger_name(parsed.tagger))
     config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
     _run_server(project, folders, config, _ingest_config(parsed), parsed.open)
     return 0
+
+
+def _tagger_name(name: str) -> str:
+    """Return a tagger's name as settings keep it: checkpoints by their full path."""
+    from annotator.models.checkpoint import STARTER, STARTER_TAGGER
+
+    if name == STARTER:
+        return f"{STARTER}/{STARTER_TAGGER}"
+    is_folder = name and name != "cold_start" and not name.startswith(f"{STARTER}/")
+    return str(Path(name).expanduser().resolve()) if is_folder else name
 
 
 def _choose_backbone(project: Project, name: str | None) -> None:
@@ -232,7 +250,7 @@ def _suggest(parsed: argparse.Namespace) -> int:
     if parsed.num < 1:
         raise AnnotatorError(f"--num must be at least 1, got {parsed.num}.")
     results, failed = [], False
-    for path, outcome in suggest_files(parsed.photos, parsed.num):
+    for path, outcome in suggest_files(parsed.photos, parsed.num, _tagger_name(parsed.tagger)):
         if isinstance(outcome, UnreadableImageError):
             print(f"annotator: {display_name(path)}: {outcome}", file=sys.stderr)
             failed = True

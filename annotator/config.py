@@ -129,6 +129,8 @@ class ProjectSettings:
 
     name: str
     backbone: str = "efficientnet_lite0"
+    tagger: str = ""
+    """The chosen tagger (tagger_shelf.py); empty takes the one that comes with the program."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
 
     def __post_init__(self) -> None:

@@ -61,6 +61,18 @@ class Settled(OneImage):
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)] = 0
 
 
+class OneTag(OneImage):
+    """A question about one tag of one image."""
+
+    tag: Text
+
+
+class Choosing(Payload):
+    """A tagger to choose."""
+
+    tagger: Annotated[str, StringConstraints(max_length=4000)]
+
+
 class Completing(OneImage):
     """What is being typed."""
 
@@ -123,6 +135,8 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
         lambda session, user, p: session.propose(user, p.image_id, p.kept, p.dropped, p.revision),
     ),
     "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept)),
+    "heat_map": (OneTag, lambda session, user, p: session.heat_map(p.image_id, p.tag)),
+    "set_tagger": (Choosing, lambda session, user, p: session.set_tagger(p.tagger)),
     "save": (Saving, lambda session, user, p: _save(session, user, p)),
     "undo": (Nothing, lambda session, user, p: session.undo(user)),
     "history": (OneImage, lambda session, user, p: session.history(p.image_id)),

@@ -64,17 +64,17 @@ class Pictures:
         entry = self._store.image(image_id)
         media_type = _MEDIA_TYPES.get(entry.format)
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
-            return Picture(self._read(image_id), media_type)
+            return Picture(self.read(image_id), media_type)
         if full:
-            return Picture(encode_jpeg(decode_image(self._read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
+            return Picture(encode_jpeg(decode_image(self.read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
         path = self._project.thumbnail_path(entry.content_hash).with_suffix(".display.jpg")
         return self._rendition(image_id, path, DISPLAY_SIZE)
 
     def _rendition(self, image_id: int, path: Path, longest_side: int) -> Picture:
         try:
             return Picture(path.read_bytes(), "image/jpeg")
-        except FileNotFoundError:
-            decoded = decode_image(self._read(image_id), min_side=longest_side)
+        except (FileNotFoundError, NotADirectoryError):
+            decoded = decode_image(self.read(image_id), min_side=longest_side)
             data = encode_jpeg(decoded, longest_side)
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ class Pictures:
                 logger.warning("%s could not be kept: %s", path, error.strerror)
             return Picture(data, "image/jpeg")
 
-    def _read(self, image_id: int) -> bytes:
+    def read(self, image_id: int) -> bytes:
         """Return the photo's bytes from the first of its paths that still holds them, inside its folder.
 
         Its address promises that the picture never changes, and whatever else a path may lead to is not for showing.

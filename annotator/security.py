@@ -64,19 +64,22 @@ class RequestGuard:
         if refusal:
             await _refuse(send, *refusal)
             return
-        if scope["method"] not in SAFE_METHODS:
-            receive = self._limited(receive)
+        body = _LimitedBody(receive, self._max_body_bytes)
 
         async def send_with_headers(message: Message) -> None:
+            if body.is_too_large:
+                raise _BodyTooLargeError  # whatever answer the app made of half a body
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
+                for name in [name for name in out if name.lower().startswith("access-control-")]:
+                    del out[name]  # Gradio lets every page of this machine read; nobody else shall
                 for name, value in _SECURITY_HEADERS.items():
                     out.setdefault(name, value)
                 self._set_cookies(out, headers, session_id)
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, body.receive, send_with_headers)
         except _BodyTooLargeError:
             await _refuse(send, 413, self._too_large())
 
@@ -106,20 +109,6 @@ class RequestGuard:
     def _too_large(self) -> str:
         return f"The request is larger than {self._max_body_bytes:,} bytes and was refused."
 
-    def _limited(self, receive: Receive) -> Receive:
-        """Count the body as it comes: a chunked request names no length."""
-        num_bytes = 0
-
-        async def limited() -> Message:
-            nonlocal num_bytes
-            message = await receive()
-            num_bytes += len(message.get("body", b""))
-            if num_bytes > self._max_body_bytes:
-                raise _BodyTooLargeError
-            return message
-
-        return limited
-
     def _set_cookies(self, out: MutableHeaders, headers: Headers, session_id: str) -> None:
         """Give a browser its session on the first answer, and its token again after a restart."""
         if session_id and hmac.compare_digest(_cookie(headers, TOKEN_COOKIE), self.token(session_id)):
@@ -132,6 +121,25 @@ class RequestGuard:
 
 class _BodyTooLargeError(Exception):
     """More bytes came than are allowed."""
+
+
+class _LimitedBody:
+    """Counts a body as it comes: a chunked request names no length."""
+
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive = receive
+        self._num_left = max_bytes
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._num_left < 0
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._num_left -= len(message.get("body", b""))
+        if self.is_too_large:
+            raise _BodyTooLargeError
+        return message
 
 
 def _host_name(host: str) -> str:

@@ -16,11 +16,13 @@ from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import AnnotatorError, TagError, UnknownImageError
 from annotator.feature_store import FeatureStore
+from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress, NewImage
 from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.tagger_shelf import TaggerShelf
 from annotator.visual_index import VisualIndex
 
 MAX_TAGS = 200
@@ -42,6 +44,8 @@ class AnnotatingSession:
         carried_tags: Which photos carry which tags, kept in step with every save.
         suggester: Joins all evidence.
         autocomplete: Completions and spellings.
+        shelf: The taggers to choose from.
+        heat_mapper: Shows where a tag is seen.
         progress: Tells how far the ingest is.
     """
 
@@ -55,6 +59,8 @@ class AnnotatingSession:
         carried_tags: CarriedTags,
         suggester: Suggester,
         autocomplete: Autocomplete,
+        shelf: TaggerShelf,
+        heat_mapper: HeatMapper,
         progress: Callable[[], IngestProgress],
     ) -> None:
         self.project = project
@@ -65,6 +71,8 @@ class AnnotatingSession:
         self._carried = carried_tags
         self._suggester = suggester
         self._autocomplete = autocomplete
+        self._shelf = shelf
+        self._heat_mapper = heat_mapper
         self._progress = progress
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
         # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
@@ -88,7 +96,8 @@ class AnnotatingSession:
             "ingest": asdict(self._progress()),
             "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
             "user": user,
-            "tagger": self._suggester.tagger.name,
+            "tagger": self._shelf.chosen,
+            "taggers": [asdict(choice) for choice in self._shelf.choices()],
             "version": __version__,
         }
 
@@ -121,6 +130,17 @@ class AnnotatingSession:
         """
         settings = self.project.update_settings(keys={action: tuple(names) for action, names in keys.items()})
         return {"keys": {action: list(names) for action, names in settings.keys.items()}}
+
+    def set_tagger(self, name: str) -> Answer:
+        """Let another tagger propose from now on, for good.
+
+        Raises:
+            ConfigError: It is not among the choices.
+            CheckpointError: Its checkpoint is damaged or of another backbone.
+        """
+        self._shelf.choose(name)
+        self.project.update_settings(tagger=name)
+        return {"tagger": name}
 
     # Going from photo to photo
 
@@ -206,6 +226,16 @@ class AnnotatingSession:
         suggestion = self._suggester.propose(image_id, _words(self._store.image(image_id)), list(kept))
         scores = {proposal.tag: proposal.score for proposal in suggestion.proposals}
         return {"completions": [asdict(c) for c in self._autocomplete.complete(text, scores, kept)]}
+
+    def heat_map(self, image_id: int, tag: str) -> Answer:
+        """Return where a tag is seen in a photo: ``grid`` and ``box``, both null when nobody can tell.
+
+        Raises:
+            UnreadableImageError: The photo is gone or damaged.
+        """
+        self._check(image_id)
+        found = self._heat_mapper.heat_map(self._shelf.taggers, image_id, tag)
+        return found or {"grid": None, "box": None}
 
     def save(
         self,
@@ -375,6 +405,7 @@ _ERROR_KINDS = {
     "UnknownImageError": "unknown_image",
     "TagError": "tag",
     "ConfigError": "config",
+    "CheckpointError": "config",
     "StoreError": "store",
     "ProjectError": "store",
 }

@@ -1,6 +1,7 @@
 """All evidence for one photo merged into one ranked list of proposals, each with its score, source and reasons.
 
-Sources: what the tagger sees (``looks``), tags of photos that look alike (``neighbours``), tags of photos that share
+Sources: what the trained tagger expects after the settled tags (``decoder``), what ImageNet's classes say
+(``looks``), tags of photos that look alike (``neighbours``), tags of photos that share
 words (``metadata``), the photo's own keywords (``keywords``) and folder and file names (``folder``).
 Knows nothing of stores or pages: it is given features, indexes and the tags in use.
 """
@@ -12,7 +13,7 @@ from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
 from annotator.feature_store import FeatureStore, Vectors
 from annotator.metadata_index import MetadataIndex
-from annotator.models.tagger import Tagger
+from annotator.models.tagger import RankedTag, Tagger
 from annotator.visual_index import VisualIndex
 
 NUM_NEIGHBOURS = 48
@@ -24,6 +25,8 @@ PATH_WORD_SCORE = 0.5
 """A folder or file name that is a known tag."""
 METADATA_TRUST = 0.6
 """Photos that share words share tags less surely than photos that look alike."""
+SECOND_TAGGER_TRUST = 0.5
+"""What a word of the cold start is worth beside a trained tagger that does not know it."""
 UNLIKE = 0.2
 """Cosine similarity at which two photos' looks say nothing of each other's tags."""
 DOUBT = 0.3
@@ -104,7 +107,7 @@ class Suggester:
     """Proposes tags for photos of one project.
 
     Args:
-        tagger: Ranks tags by a photo's features.
+        taggers: Gives the taggers to ask now, the one whose word counts first.
         features: The project's features.
         tagged_looks: Visual index of the photos that carry tags.
         tagged_words: Metadata index of the photos that carry tags.
@@ -114,14 +117,14 @@ class Suggester:
 
     def __init__(
         self,
-        tagger: Tagger,
+        taggers: Callable[[], Sequence[Tagger]],
         features: FeatureStore,
         tagged_looks: VisualIndex,
         tagged_words: MetadataIndex,
         tags_of: Callable[[int], Sequence[str]],
         autocomplete: Autocomplete,
     ) -> None:
-        self.tagger = tagger
+        self._taggers = taggers
         self._features = features
         self._looks = tagged_looks
         self._words = tagged_words
@@ -139,11 +142,12 @@ class Suggester:
             prefix: Tags settled so far, most important first.
             dropped: Tags refused.
         """
+        taggers = self._taggers()
         evidence: list[Evidence] = []
         looks: list[Neighbour] = []
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            evidence += seen_evidence(self.tagger, vector, prefix, dropped)
+            evidence += seen_evidence(taggers, vector, prefix, dropped)
             looks = self._look_alikes(image_id, vector)
             evidence += neighbour_evidence(looks)
         metadata = self._word_alikes(image_id, words, prefix)
@@ -152,10 +156,10 @@ class Suggester:
         evidence = [self._discounted(item) for item in evidence]
         barred = {tag_key(tag) for tag in (*prefix, *dropped)}
         proposals = merge((item for item in evidence if tag_key(item.tag) not in barred), self._autocomplete.spelling)
-        return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{self.tagger.name} {self.tagger.version}")
+        return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{taggers[0].name} {taggers[0].version}")
 
     def _discounted(self, item: Evidence) -> Evidence:
-        if item.source != "looks" or self._autocomplete.is_used(item.tag):
+        if item.source not in ("looks", "decoder") or self._autocomplete.is_used(item.tag):
             return item
         share = 1 / (1 + self._autocomplete.num_lists / NOVELTY_HALVES_AFTER)
         return replace(item, rank_score=share * (item.score if item.rank_score is None else item.rank_score))
@@ -176,19 +180,34 @@ class Suggester:
         ]
 
 
-def seen_evidence(tagger: Tagger, features: Vectors, prefix: Sequence[str], dropped: Collection[str]) -> list[Evidence]:
-    """Return what a tagger sees in one photo, (1, D) features, after the settled prefix."""
-    ranked = tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=NUM_PROPOSALS)[0]
-    return [
-        Evidence(
-            item.tag,
-            "looks",
-            item.score,
-            _seen_text(item.tag, item.score, item.evidence.get("classes", [])),
-            item.evidence.get("utility"),
-        )
-        for item in ranked
-    ]
+def seen_evidence(
+    taggers: Sequence[Tagger], features: Vectors, prefix: Sequence[str], dropped: Collection[str]
+) -> list[Evidence]:
+    """Return what the taggers see in one photo, (1, D) features, after the settled prefix.
+
+    The first tagger's word counts. The others add only words that it does not know, and rank behind: it was taught
+    what people tag and in which order, they were not.
+    """
+    evidence: list[Evidence] = []
+    known: set[str] = set()
+    for place, tagger in enumerate(taggers):
+        trust = 1.0 if place == 0 else SECOND_TAGGER_TRUST
+        for item in tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=NUM_PROPOSALS)[0]:
+            if tag_key(item.tag) not in known:
+                evidence.append(_seen(item, trust))
+        known.update(map(tag_key, tagger.allowed_words()))
+    return evidence
+
+
+def _seen(item: RankedTag, trust: float) -> Evidence:
+    rank_score = trust * item.evidence.get("utility", item.score)
+    if "next" not in item.evidence:
+        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
+    step = item.evidence["step"]
+    text = f"the model sees it with {item.score:.0%}"
+    if step == 1:
+        text += f", and puts it next with {item.evidence['next']:.0%}"
+    return Evidence(item.tag, "decoder", item.score, text, rank_score)
 
 
 def own_word_evidence(words: Words, knows: Callable[[str], bool]) -> list[Evidence]:
@@ -293,7 +312,8 @@ def _ies(count: int) -> str:
     return "ies" if count == 1 else "y"
 
 
-def _seen_text(tag: str, score: float, classes: Sequence[Sequence[object]]) -> str:
-    names = [str(item[0]) for item in classes[:2] if str(item[0]).casefold() != tag.casefold()]
-    looks_like = f" (it looks like {' or '.join(names)})" if names else ""
-    return f"seen in the picture with {score:.0%}{looks_like}"
+def _seen_text(item: RankedTag) -> str:
+    names = [str(name) for name, _ in item.evidence.get("classes", [])[:2]]
+    unlike = [name for name in names if name.casefold() != item.tag.casefold()]
+    looks_like = f" (it looks like {' or '.join(unlike)})" if unlike else ""
+    return f"seen in the picture with {item.score:.0%}{looks_like}"

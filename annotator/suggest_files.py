@@ -15,28 +15,30 @@ from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import UnreadableImageError
 from annotator.models.backbone import load_backbone
-from annotator.models.cold_start import ColdStartTagger
 from annotator.suggest import Words, merge, own_word_evidence, seen_evidence
+from annotator.tagger_shelf import TaggerShelf, default_tagger
 
 
 def suggest_files(
-    paths: Sequence[Path], num_tags: int
+    paths: Sequence[Path], num_tags: int, tagger: str = ""
 ) -> Iterator[tuple[Path, list[dict[str, Any]] | UnreadableImageError]]:
     """Yield (path, ranked tags) for each photo, or (path, error) where it cannot be read.
 
     Args:
         paths: Photos.
         num_tags: Most tags for each.
+        tagger: ``cold_start``, ``starter/NAME`` or a checkpoint's folder; empty takes the one that comes along.
 
     Yields:
         Tags as ``{"tag", "score", "source"}``, best first.
 
     Raises:
         BackboneError: The backbone cannot be loaded.
+        CheckpointError: The tagger's checkpoint is missing, damaged or of another backbone.
     """
     backbone = load_backbone()
-    tagger = ColdStartTagger(backbone)
-    autocomplete = Autocomplete([*everyday_words(), *tagger.allowed_words()])
+    shelf = TaggerShelf(backbone, Path(), tagger or default_tagger())
+    autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
     sidecars = SidecarFinder()
     for path in paths:
         try:
@@ -47,6 +49,6 @@ def suggest_files(
         features = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))
         metadata = read_metadata(path, decoded, root=path.parent, sidecars=sidecars)
         words = Words((*metadata.keywords, *metadata.user_tags), metadata.path_words)
-        evidence = seen_evidence(tagger, features, (), ()) + own_word_evidence(words, autocomplete.knows)
+        evidence = seen_evidence(shelf.taggers, features, (), ()) + own_word_evidence(words, autocomplete.knows)
         proposals = merge(evidence)[:num_tags]
         yield path, [{"tag": p.tag, "score": round(p.score, 4), "source": p.source} for p in proposals]

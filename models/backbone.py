@@ -16,7 +16,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ Features = npt.NDArray[np.float32]
 DEFAULT_BACKBONE = "efficientnet_lite0"
 PREPROCESSING_REVISION = 1
 """Part of every backbone's version: raise it when the same photo gives other features."""
-CACHE_REVISION = 1
+CACHE_REVISION = 2
 """Raise it when the cache file's layout or the exported graph changes but the features do not."""
 MAX_DISAGREEMENT = 1e-4
 """Largest difference between ONNX Runtime and torch that is right, relative to the largest feature."""
@@ -54,6 +54,10 @@ class Engine(Protocol):
 
     def run(self, crops: Crops) -> Features:
         """Return the features of a batch."""
+        ...
+
+    def run_map(self, crops: Crops) -> Features:
+        """Return the last feature map of a batch, (B, D, h, w), from a network that has one."""
         ...
 
 
@@ -170,6 +174,38 @@ class Backbone:
             features[part] = self._engine.run(np.ascontiguousarray(batch[part]))
         return features
 
+    @property
+    def has_map(self) -> bool:
+        """Whether the network keeps a last feature map, so that a tag's place in the photo can be shown."""
+        return bool(self._architecture.map_size)
+
+    def feature_map(self, crop: Crops) -> Features:
+        """Return the last feature map of one crop; its mean over all places is the feature vector.
+
+        Args:
+            crop: (image_size, image_size, 3) uint8, from `preprocess`.
+
+        Returns:
+            (h, w, D) float32.
+
+        Raises:
+            BackboneError: This network has no such map.
+        """
+        if not self.has_map:
+            raise BackboneError(f"The backbone {self.name} has no feature map, so it cannot show where a tag is.")
+        return np.moveaxis(self._engine.run_map(np.ascontiguousarray(crop[None]))[0], 0, -1)
+
+    def crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return the part of a photo that `preprocess` keeps: left, top, right, bottom as shares of its sides."""
+        scale = self._architecture.short_side / min(width, height)
+        x, y = (0.5 * self.image_size / (scale * side) for side in (width, height))
+        return 0.5 - x, 0.5 - y, 0.5 + x, 0.5 + y
+
+    @property
+    def class_weights(self) -> Features:
+        """The classifier's weights, (D, 1000) float32."""
+        return self._weight
+
     def classify(self, features: Features) -> Features:
         """Return ImageNet's class probabilities.
 
@@ -212,8 +248,14 @@ class OnnxEngine:
 
     def run(self, crops: Crops) -> Features:
         """Return the features of a batch."""
+        # Only what is asked for is computed: the map costs nothing here.
         features: Features = self._session.run(["features"], {"crops": crops})[0]
         return features
+
+    def run_map(self, crops: Crops) -> Features:
+        """Return the last feature map of a batch."""
+        feature_map: Features = self._session.run(["feature_map"], {"crops": crops})[0]
+        return feature_map
 
 
 class TorchEngine:
@@ -230,11 +272,21 @@ class TorchEngine:
 
     def run(self, crops: Crops) -> Features:
         """Return the features of a batch."""
+        out = self._run(crops)
+        return out[0] if isinstance(out, tuple) else out
+
+    def run_map(self, crops: Crops) -> Features:
+        """Return the last feature map of a batch."""
+        return self._run(crops)[1]
+
+    def _run(self, crops: Crops) -> Any:
         torch = self._torch
         with self._lock, torch.inference_mode(), torch.autocast("cuda"):
             batch = torch.from_numpy(crops.copy()).pin_memory().to("cuda", non_blocking=True)
-            features: Features = self._module(batch).float().cpu().numpy()
-        return features
+            out = self._module(batch)
+            if isinstance(out, tuple):
+                return tuple(part.float().cpu().numpy() for part in out)
+            return out.float().cpu().numpy()
 
 
 def load_backbone(
@@ -365,7 +417,7 @@ def _export(architecture: Architecture, module: "torch.nn.Module") -> bytes:
         module,
         (torch.from_numpy(_example_crops(architecture, 2)),),
         input_names=["crops"],
-        output_names=["features"],
+        output_names=["features", "feature_map"] if architecture.map_size else ["features"],
         dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
         dynamo=True,
         optimize=True,
@@ -387,8 +439,12 @@ def _check_against_torch(architecture: Architecture, module: "torch.nn.Module", 
     for num_crops in (1, 3):
         crops = _example_crops(architecture, num_crops)
         with torch.inference_mode():
-            expected = module(torch.from_numpy(crops)).numpy()
-        difference = np.abs(engine.run(crops) - expected).max() / max(np.abs(expected).max(), 1e-6)
+            out = module(torch.from_numpy(crops))
+        outputs = out if isinstance(out, tuple) else (out,)
+        difference = max(
+            np.abs(run(crops) - expected.numpy()).max() / max(expected.abs().max().item(), 1e-6)
+            for run, expected in zip((engine.run, engine.run_map), outputs, strict=False)
+        )
         if not difference <= MAX_DISAGREEMENT:
             raise BackboneError(
                 f"ONNX Runtime and torch disagree on {architecture.name} by {difference:.1e} of the largest "

@@ -17,9 +17,10 @@ put through one sigmoid that is fitted on a fifth of the training photos, held o
 Shapes: features (B, D) float32 -> logits (B, V) -> scores (B, V) in [0, 1].
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -29,6 +30,7 @@ from annotator.models.scoring_tagger import (
     Arrays,
     Matrix,
     ScoringTagger,
+    best_threshold,
     check_training,
     fit_sigmoid,
     sigmoid,
@@ -66,13 +68,22 @@ class LinearConfig:
 class LinearTagger(ScoringTagger):
     """One linear layer; a subclass names its loss."""
 
-    loss: ClassVar[Callable[["Tensor", "Tensor"], "Tensor"]]
-    """(B, V) logits and (B, V) grades -> (B,): grade 0 is a wrong tag, higher is earlier in the person's list."""
+    @staticmethod
+    @abstractmethod
+    def loss(logits: "Tensor", grades: "Tensor") -> "Tensor":
+        """Return each image's loss, (B,), of (B, V) logits.
+
+        Args:
+            logits: (B, V).
+            grades: (B, V): 0 for a wrong tag, higher for a tag that is earlier in the person's list.
+        """
 
     def __init__(
         self, vocabulary: Vocabulary, weight: Matrix, bias: Matrix, sigmoid_line: tuple[float, float], threshold: float
     ) -> None:
         super().__init__(vocabulary, weight.shape[0], threshold)
+        if weight.shape[1:] != (len(vocabulary),) or bias.shape != (len(vocabulary),):
+            raise ValueError(f"The weights must have {len(vocabulary)} outputs; got {weight.shape} and {bias.shape}.")
         self.weight, self.bias, self.sigmoid_line = weight, bias, sigmoid_line
 
     @classmethod
@@ -128,7 +139,8 @@ class LinearTagger(ScoringTagger):
     def from_arrays(cls, vocabulary: Vocabulary, settings: Mapping[str, Any], arrays: Arrays) -> Self:
         """Return the tagger whose `settings` and `arrays` these are."""
         slope, offset = settings["sigmoid_line"]
-        return cls(vocabulary, arrays["weight"], arrays["bias"], (slope, offset), settings["threshold"])
+        weight, bias = arrays["weight"].astype(np.float32), arrays["bias"].astype(np.float32)
+        return cls(vocabulary, weight, bias, (float(slope), float(offset)), float(settings["threshold"]))
 
 
 def grade_tags(vocabulary: Vocabulary, given: Sequence[Sequence[str]]) -> Matrix:
@@ -138,14 +150,6 @@ def grade_tags(vocabulary: Vocabulary, given: Sequence[Sequence[str]]) -> Matrix
         ids = vocabulary.encode(tags)
         row[ids] = np.arange(len(ids), 0, -1)
     return grades
-
-
-def best_threshold(scores: Matrix, labels: Matrix) -> float:
-    """Return the score from which on tags are best proposed: the highest F1 over all (image, tag) pairs."""
-    order = np.argsort(-scores, axis=None)
-    right = np.cumsum(labels.ravel()[order])
-    f1 = 2 * right / (np.arange(1, len(order) + 1) + max(float(labels.sum()), 1.0))
-    return float(scores.ravel()[order[int(np.argmax(f1))]])
 
 
 def binary_cross_entropy(logits: "Tensor", grades: "Tensor") -> "Tensor":
@@ -272,7 +276,9 @@ def _train(
     num_batches = -(-len(inputs) // config.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * num_batches)
     for _ in range(config.epochs):
-        for rows in torch.randperm(len(inputs), generator=generator).split(config.batch_size):
+        order = torch.randperm(len(inputs), generator=generator)
+        for start in range(0, len(order), config.batch_size):
+            rows = order[start : start + config.batch_size]
             value = loss(inputs[rows] @ weight + bias, targets[rows]).mean() + config.l2 * (weight**2).sum()
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]

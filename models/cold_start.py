@@ -60,6 +60,11 @@ class Classifier(Protocol):
 
     feature_size: int
 
+    @property
+    def class_weights(self) -> Features:
+        """The classifier's weights, (D, 1000)."""
+        ...
+
     def classify(self, features: Features) -> Features:
         """Return (B, 1000) ImageNet probabilities of (B, D) features."""
         ...
@@ -172,7 +177,8 @@ class ColdStartTagger:
     ) -> list[list[RankedTag]]:
         """Continue each image's settled prefix; see `Tagger.decode`.
 
-        Evidence: `{"classes": [[name, probability], ...]}`, the classes that spoke most for the word.
+        Evidence: `{"classes": [[name, probability], ...]}`, the classes that spoke most for the word, and
+        `"utility"`, what its place goes by.
 
         Raises:
             ValueError: The batch sizes or the feature size do not fit.
@@ -198,18 +204,39 @@ class ColdStartTagger:
         settled, refused = self._find_columns(prefix), self._find_columns(dropped)
         probabilities = _revise(probabilities, self._table, settled, refused)
         scores = np.clip(probabilities @ self._table.weights, 0, 1)  # (W,)
-        columns = _order(scores, self._table, settled, set(settled) | set(refused))
-        return [self._describe(column, float(scores[column]), probabilities) for column in columns[:k]]
+        ordered = _order(scores, self._table, settled, set(settled) | set(refused))
+        return [
+            self._describe(column, float(scores[column]), utility, probabilities) for column, utility in ordered[:k]
+        ]
 
     def _find_columns(self, tags: Collection[str]) -> list[int]:
         keys = (tag_key(tag) for tag in tags)
         return [self._table.ids[key] for key in keys if key in self._table.ids]
 
-    def _describe(self, column: int, score: float, probabilities: Features) -> RankedTag:
+    def _describe(self, column: int, score: float, utility: float, probabilities: Features) -> RankedTag:
         parts = probabilities * self._table.weights[:, column]
         best = [index for index in np.argsort(-parts)[:MAX_EVIDENCE].tolist() if parts[index] >= 0.01]
         classes = [[self._table.class_names[index], round(float(probabilities[index]), 4)] for index in best]
-        return RankedTag(self._table.words[column], score, {"classes": classes})
+        return RankedTag(self._table.words[column], score, {"classes": classes, "utility": utility})
+
+    def channel_weights(self, tag: str, features: Features) -> Features | None:
+        """Return how much each feature channel speaks for a tag in one photo, for a heat-map.
+
+        The classifier's weights of the classes that the tag stands for, each by its probability in this photo.
+
+        Args:
+            tag: Any tag.
+            features: (1, D) float32.
+
+        Returns:
+            (D,) float32, or None for a tag that the table does not know.
+        """
+        columns = self._find_columns([tag])
+        if not columns:
+            return None
+        parts = self._backbone.classify(features)[0] * self._table.weights[:, columns[0]]  # (1000,)
+        weights: Features = self._backbone.class_weights @ (parts / max(float(parts.sum()), 1e-6))
+        return weights
 
 
 def _read_row(line: str) -> TableRow:
@@ -279,8 +306,10 @@ def _find_excluding(levels: Sequence[str], members: Sequence[frozenset[int]]) ->
     return [frozenset(words) for words in found]
 
 
-def _order(scores: Features, table: TagTable, settled: Sequence[int], hidden: Collection[int]) -> list[int]:
-    """Return the columns to propose, best first."""
+def _order(
+    scores: Features, table: TagTable, settled: Sequence[int], hidden: Collection[int]
+) -> list[tuple[int, float]]:
+    """Return the columns to propose with their utilities, best first."""
     floors = np.array([FLOORS[level] for level in table.levels])
     utilities = scores * np.array([UTILITY[level] for level in table.levels])
     candidates = [column for column in np.flatnonzero(scores >= floors).tolist() if column not in hidden]
@@ -297,7 +326,12 @@ def _order(scores: Features, table: TagTable, settled: Sequence[int], hidden: Co
         on_chain = table.narrower[column] & taken or any(column in table.narrower[word] for word in taken)
         (last if on_chain else first).append(column)
         taken.add(column)
-    return first + last
+    ordered: list[tuple[int, float]] = []
+    lowest = 1.0
+    for column in first + last:
+        lowest = min(lowest, float(utilities[column]))
+        ordered.append((column, lowest))
+    return ordered
 
 
 def _revise(probabilities: Features, table: TagTable, settled: Sequence[int], refused: Sequence[int]) -> Features:

@@ -119,7 +119,8 @@ def search(
     log_probs, state = feed(steps, state, prefixes)
     rows = np.repeat(np.arange(num_images), width)
     state, log_probs, taken = take(state, rows), log_probs[rows], barred[rows]
-    totals = np.where(np.arange(num_images * width) % width == 0, 0.0, -np.inf)  # all beams of an image start alike
+    totals = np.full(num_images * width, -np.inf)
+    totals[::width] = 0.0  # all beams of an image start alike, so but one of them counts
     ended = np.zeros(num_images * width, bool)
     emitted = np.full((num_images * width, k), -1)
     gains = np.zeros((num_images * width, k), np.float32)
@@ -128,21 +129,21 @@ def search(
         allowed = np.where(np.pad(taken, ((0, 0), (0, 1))), -np.inf, log_probs)  # (R, V + 1)
         if not free_length:
             allowed[:, end] = -np.inf
-        exhausted = ~np.isfinite(allowed).any(axis=1)
-        allowed[ended | exhausted] = -np.inf
-        allowed[ended | exhausted, end] = 0.0  # a finished path stays as it is
-        joint = (totals[:, None] + allowed).reshape(num_images, -1)
+        exhausted = np.asarray(~np.isfinite(allowed).any(axis=1))
+        allowed[np.flatnonzero(ended | exhausted)] = -np.inf
+        allowed[np.flatnonzero(ended | exhausted), end] = 0.0  # a finished path stays as it is
+        joint = (totals.reshape(-1, 1) + allowed).reshape(num_images, -1)
         best = np.argsort(-joint, axis=1, kind="stable")[:, :width]  # (B, W) of W (V + 1)
         parents = (best // (end + 1) + np.arange(num_images)[:, None] * width).ravel()
         tags = (best % (end + 1)).ravel()
         totals = np.take_along_axis(joint, best, axis=1).ravel()
-        finished = ended[parents] | exhausted[parents]
+        finished: Mask = ended[parents] | exhausted[parents]
         emitted, gains, taken = emitted[parents], gains[parents], taken[parents]
         now = ~finished & (tags != end)
         emitted[now, position] = tags[now]
         gains[now, position] = allowed[parents, tags][now]
         taken[now, tags[now]] = True
-        ended = finished | (tags == end)
+        ended = np.asarray(finished | (tags == end))
         if ended.all() or position == k - 1:
             break
         log_probs, state = steps.step(take(state, parents), np.where(tags == end, 0, tags))
@@ -181,14 +182,13 @@ def look_ahead(
         (B, J, V) float32; over tags, the probabilities of a place sum to at most 1.
     """
     num_images, num_tags = barred.shape
-    width = min(width, num_tags)
     places = np.zeros((num_images, depth, num_tags), np.float32)
     chances = _normalise(log_probs, barred)[:, None, :num_tags]  # (B, W, V): of each opening and the next tag
     taken = barred[:, None, :]
     places[:, 0] = chances[:, 0]
     for place in range(1, depth):
         flat = chances.reshape(num_images, -1)
-        best = np.argpartition(-flat, min(width, flat.shape[1]) - 1, axis=1)[:, :width]  # (B, W)
+        best = np.argpartition(-flat, min(width, flat.shape[1]) - 1, axis=1)[:, :width]  # (B, W), W <= width
         openings = np.take_along_axis(flat, best, axis=1)  # (B, W)
         num_rows = chances.shape[1]
         parents = best // num_tags + np.arange(num_images)[:, None] * num_rows
@@ -211,4 +211,5 @@ def _normalise(log_probs: Array, barred: Mask) -> Array:
     top = values.max(axis=1, keepdims=True)
     powers: Array = np.exp(values - np.where(np.isfinite(top), top, 0.0))
     total = powers.sum(axis=1, keepdims=True)
-    return np.divide(powers, total, out=np.zeros_like(powers), where=total > 0)
+    result: Array = np.divide(powers, total, out=np.zeros_like(powers), where=total > 0)
+    return result

@@ -26,6 +26,8 @@ from annotator.models.tagger import Features, RankedTag
 
 MAX_ROWS = 256
 """Images that are ranked at once."""
+ROOT_OFFSET = np.float32(1e-6)
+"""As in trained_tagger.py."""
 FLOOR = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logit is taken."""
 
@@ -97,7 +99,7 @@ class InferenceTagger:
         self.settings = settings
         self.feature_size = len(weights["feature_mean"])
         self.steps = make_steps(name, weights, settings)
-        self._weights = weights
+        self.weights = weights
         self._concept = np.ascontiguousarray(weights["concept.weight"].T) if "concept.weight" in weights else None
         self._ids = {tag_key(tag): index for index, tag in enumerate(vocabulary.tags)}
         self._user_tags = {tag_key(tag): index for index, tag in enumerate(settings.get("user_tags", ()))}
@@ -186,16 +188,36 @@ class InferenceTagger:
         """Return the concept probabilities, (B, V), or None without a concept layer."""
         if self._concept is None:
             return None
-        logits = self._scale(features) @ self._concept + self._weights["concept.bias"]
+        logits = self._scale(features) @ self._concept + self.weights["concept.bias"]
         if self._user_tags and user_tags:
             carried = np.zeros((len(features), len(self._user_tags)), np.float32)
             for row, tags in zip(carried, user_tags, strict=True):
                 row[[self._user_tags[tag_key(tag)] for tag in tags if tag_key(tag) in self._user_tags]] = 1.0
-            logits += linear(self._weights, "side.2", np.maximum(linear(self._weights, "side.0", carried), 0))
+            logits += linear(self.weights, "side.2", np.maximum(linear(self.weights, "side.0", carried), 0))
         return sigmoid(logits)
 
+    def channel_weights(self, tag: str, features: Features) -> Features | None:
+        """Return how much each feature channel speaks for a tag, by the slope of its concept logit at this photo.
+
+        Args:
+            tag: Any tag.
+            features: (1, D) float32.
+
+        Returns:
+            (D,) float32, or None without a concept layer or for a tag that the vocabulary lacks.
+        """
+        ids = self._encode([tag])
+        if self._concept is None or not ids:
+            return None
+        weights: Features = self._concept[:, ids[0]] * self.weights["feature_scale"]
+        if self.settings["root_features"]:
+            weights = weights * 0.5 / np.sqrt(np.abs(features[0]) + ROOT_OFFSET)
+        return weights
+
     def _scale(self, features: Features) -> Features:
-        scaled: Features = (features - self._weights["feature_mean"]) * self._weights["feature_scale"]
+        if self.settings["root_features"]:
+            features = np.sign(features) * np.sqrt(np.abs(features) + ROOT_OFFSET)
+        scaled: Features = (features - self.weights["feature_mean"]) * self.weights["feature_scale"]
         return scaled
 
     def _check(
@@ -220,9 +242,7 @@ class InferenceTagger:
         state = self.steps.start(self._scale(features), concepts)
         log_probs, state = feed(self.steps, state, prefixes)
         depth, width = self.ranking.depth, self.ranking.width
-        return Judgement(
-            concepts, look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width), barred
-        )
+        return Judgement(concepts, look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width), barred)
 
     def _ranked(self, judgement: Judgement, k: int) -> list[list[RankedTag]]:
         utilities, scores = self.utilities(judgement), self.scores(judgement)
@@ -301,5 +321,3 @@ def make_steps(name: str, weights: Weights, settings: Mapping[str, Any]) -> Step
         KeyError: No such tagger.
     """
     return _STEPS[name](weights, settings)
-
-

@@ -3,8 +3,8 @@
 Paper: Ma, Zhu, Sun, Yan, "Image Tagging by Joint Deep Visual-Semantic Propagation", 2017.
 Implements: eq. 1-7 in Jvsp.model_jointly; eq. 8 in Jvsp.cell; eq. 9 and lambda of eq. 2 in Jvsp.forward; eq. 10 in
     diversity_loss; eq. 11 in trained_tagger.mean_step_cross_entropy and TrainedTagger.total_loss.
-Departs: phi of eq. 4 and 6. phi="paper" is the softmax over the 512 values, as printed; [measured, spec] it leaves values
-    near 1/512 and learns almost nothing of the image. phi="gate", the default: V_t = C(I) * sigmoid(g_t),
+Departs: phi of eq. 4 and 6. phi="paper" is the softmax over the 512 values, as printed; [measured, spec] it leaves
+    values near 1/512 and learns almost nothing of the image. phi="gate", the default: V_t = C(I) * sigmoid(g_t),
     T_t = tanh(w_f * g^). C(I) is normalised per image (layer norm); features are scaled to deviation 1. alpha is 0 by
     default, see JvspConfig. K_1 = 0, as there is no step before the first; lambda carries no gradient. Biases in the
     LSTM and the output.

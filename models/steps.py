@@ -189,9 +189,10 @@ class JvspSteps:
         """Feed the previous tag (eq. 1-9); see `Steps.step`."""
         semantic = self.weights["semantic.weight"][previous]  # w_k, eq. 1
         refined = self.weights["refined.weight"][previous]  # w_f, eq. 1
-        guidance = semantic
+        guidance: Array = semantic
         if "guidance" in self._transposed:
-            guidance = semantic + state["past"] / np.maximum(state["count"], 1) @ self._transposed["guidance"]  # eq. 2-3
+            past = state["past"] / np.maximum(state["count"], 1)
+            guidance = (semantic + past @ self._transposed["guidance"]).astype(np.float32, copy=False)  # eq. 2-3
         image = state["image"]
         visual = image * sigmoid(guidance) if self._phi == "gate" else softmax(image * guidance)  # eq. 4
         weight = np.tanh(refined + visual @ self._transposed["inner"]) @ self._transposed["outer"]  # eq. 5

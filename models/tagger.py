@@ -55,3 +55,19 @@ class Tagger(Protocol):
             ValueError: The batch sizes or the feature size do not fit.
         """
         ...
+
+    def allowed_words(self) -> list[str]:
+        """Return every tag it can propose."""
+        ...
+
+    def channel_weights(self, tag: str, features: Features) -> Features | None:
+        """Return how much each feature channel speaks for a tag in one photo, for a heat-map.
+
+        Args:
+            tag: Any tag.
+            features: (1, D) float32, the photo's.
+
+        Returns:
+            (D,) float32, or None when the tagger does not know the tag or has no such weights.
+        """
+        ...

@@ -24,10 +24,10 @@ from annotator.datasets.tags import tag_key
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.models.backbone import load_backbone
-from annotator.models.cold_start import ColdStartTagger
 from annotator.project import Project
 from annotator.store import Store
 from annotator.suggest import Suggester, Words
+from annotator.tagger_shelf import TaggerShelf, default_tagger
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tagged", type=int, nargs="+", default=[0, 100, 1000, 5000])
+    parser.add_argument("--tagger", default="", help="as for `annotator suggest` (default: the starter)")
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args()
     backbone = load_backbone(num_threads=1)
@@ -49,11 +50,13 @@ def main() -> None:
     id_of = {Path(path).name: image_id for image_id, (_, path) in store.file_names().items()}
     store.close()
     records = [json.loads(line) for line in (parsed.records / "records.jsonl").read_text().splitlines()]
-    truth = {id_of[Path(r["image"]).name]: tuple(r["tags"]) for r in records if Path(r["image"]).name in id_of and r["tags"]}
+    truth = {
+        id_of[Path(r["image"]).name]: tuple(r["tags"]) for r in records if Path(r["image"]).name in id_of and r["tags"]
+    }
     ids = sorted(truth)
     random.Random(parsed.seed).shuffle(ids)
     queries, pool = ids[: parsed.queries], ids[parsed.queries :]
-    tagger = ColdStartTagger(backbone)
+    taggers = TaggerShelf(backbone, project.checkpoints_path, parsed.tagger or default_tagger()).taggers
     rows = []
     for num in parsed.tagged:
         tagged = {image_id: truth[image_id] for image_id in pool[:num]}
@@ -61,7 +64,7 @@ def main() -> None:
         words, completions = MetadataIndex(), Autocomplete([])
         carried = CarriedTags(features, looks, words, completions)
         carried.load({}, tagged)
-        suggester = Suggester(tagger, features, looks, words, carried.tags_of, completions)
+        suggester = Suggester(lambda: taggers, features, looks, words, carried.tags_of, completions)
         rows.append({"tagged": len(tagged), **measure(suggester, queries, truth)})
     report(f"Proposals for {len(queries)} held-back photos, seed {parsed.seed}", rows, as_json=parsed.json)
 

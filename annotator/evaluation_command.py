@@ -1,0 +1,89 @@
+"""The command that measures a checkpoint. Thin: it parses, calls trainer/, prints.
+
+The command that trains one is in training_commands.py.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotator.errors import DataError
+
+if TYPE_CHECKING:
+    from annotator.datasets.record import Record
+
+
+def add_evaluate(commands: Any) -> argparse.ArgumentParser:
+    """Add `annotator evaluate` to the parser of commands."""
+    summary = "measure a trained tagger on a folder of photos with tags"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "evaluate",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="example: annotator evaluate starter --data photos --k 5 --json",
+    )
+    parser.set_defaults(command=_evaluate)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT",
+                        help="a folder that `annotator train` wrote, or the word starter")  # fmt: skip
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--k", type=int, default=5, metavar="N",
+                        help="tags of each photo that count as predicted (default: %(default)s)")  # fmt: skip
+    length.add_argument("--free-length", action="store_true", help="let the tagger end each list itself")
+    parser.add_argument("--split", choices=("all", "validation"), default="all",
+                        help="validation: the photos that the training held back (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--never-predicted", choices=("zero", "skip"), default="zero",
+                        help="what a tag never predicted has as its precision (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the backbone (default: all)")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: user cache)")
+    parser.add_argument("--json", action="store_true", help="print every measure as JSON")
+    return parser
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    from annotator.models import checkpoint
+    from annotator.models.backbone import load_backbone
+    from annotator.trainer.evaluate import EvaluationConfig, evaluate, table
+    from annotator.trainer.feature_cache import features_of
+
+    config = EvaluationConfig(parsed.k, parsed.free_length, parsed.never_predicted)
+    about = checkpoint.read_info(parsed.checkpoint).about
+    records = _records(parsed)
+    backbone = load_backbone(about.backbone, num_threads=parsed.threads)
+    tagger = checkpoint.load(parsed.checkpoint, backbone=backbone)
+    extracted = features_of(records, backbone, parsed.cache, _show_progress)
+    report = evaluate(tagger, extracted.features, [record.tags for record in extracted.records], config)
+    report = {"checkpoint": parsed.checkpoint, "data": str(parsed.data), "split": parsed.split, "order": about.order,
+              "num_unreadable": len(extracted.unreadable), **report}  # fmt: skip
+    print(json.dumps(report, indent=1, ensure_ascii=False) if parsed.json else table(report))
+    return 0
+
+
+def _records(parsed: argparse.Namespace) -> "list[Record]":
+    """Return the photos to measure on.
+
+    Raises:
+        DataError: The checkpoint keeps no split, or one of another data set.
+    """
+    from annotator.datasets.record import read_records
+    from annotator.datasets.splits import load_split
+    from annotator.models.checkpoint import find
+    from annotator.trainer.training import SPLIT_FILE
+
+    records = read_records(parsed.data)
+    if parsed.split == "all":
+        return records
+    path = find(parsed.checkpoint) / SPLIT_FILE
+    if not path.is_file():
+        raise DataError(
+            f"The checkpoint {parsed.checkpoint} keeps no split ({path} is missing), so it is unknown which photos it "
+            "was not trained on. Measure on photos it cannot have seen, with --split all."
+        )
+    return load_split(records, path)[1]
+
+
+def _show_progress(num_done: int, num_all: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\rfeatures {num_done:,} of {num_all:,}", end="\n" if num_done == num_all else "", file=sys.stderr)

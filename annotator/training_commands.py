@@ -1,0 +1,222 @@
+"""The command that trains a tagger. Thin: it parses, calls trainer/, prints.
+
+The command that measures one is in evaluation_commands.py.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotator.datasets.vocabulary import ORDERS
+from annotator.errors import ConfigError
+from annotator.models import registry
+from annotator.models.backbone import DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from annotator.models.backbone import Backbone
+    from annotator.trainer.fit import EpochReport
+    from annotator.trainer.training import TrainingRequest, TrainingResult
+
+
+def add_train(commands: Any) -> argparse.ArgumentParser:
+    """Add `annotator train` to the parser of commands."""
+    summary = "train a tagger on a folder of photos with tags"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "train",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ". A training that was killed goes on when started again.",
+        epilog="example: annotator train --tagger scnn_rnn --data photos --out my_tagger --seed 1",
+    )
+    parser.set_defaults(command=_train)
+    names = [*registry.names(), *registry.baseline_names()]
+    parser.add_argument("--tagger", required=True, choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
+    parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the folder to write")
+    parser.add_argument("--order", choices=ORDERS, default="given",
+                        help="in which order a photo's tags are taught (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--backbone", default=DEFAULT_BACKBONE, metavar="NAME",
+                        help="makes the features (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (default: %(default)s)")
+    parser.add_argument("--split-seed", type=int, metavar="N", help="of the validation split (default: --seed)")
+    parser.add_argument("--validation-share", type=float, default=0.2, metavar="X", help="default: %(default)s")
+    parser.add_argument("--min-count", type=int, default=1, metavar="N",
+                        help="leave out tags that fewer training photos carry (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--on-all", action="store_true",
+                        help="once the epochs are known, train again on all photos")  # fmt: skip
+    parser.add_argument("--half", action="store_true", help="write the weights in 16 bits")
+    _add_fit_options(parser)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="a setting of the tagger, such as alpha=0.01; may be repeated")  # fmt: skip
+    parser.add_argument("--rank", action="append", default=[], metavar="NAME=VALUE",
+                        help="a setting of the ranking, such as by=sequence; may be repeated")  # fmt: skip
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: user cache)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _add_fit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--epochs", type=int, metavar="N", help="most epochs of each stage (default: the tagger's)")
+    parser.add_argument("--patience", type=int, default=3, metavar="N",
+                        help="epochs without a lower validation loss (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="default: %(default)s")
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="of every stage (default: the tagger's)")
+    parser.add_argument("--concept-loss", choices=("binary", "asymmetric"), default="binary",
+                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument("--concept-l2", type=float, default=0.04, metavar="X",
+                        help="weight of the concept layer's squared weights (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--sequence-loss", choices=("paper", "list_wise"), default="paper",
+                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument("--list-discount", type=float, default=0.3, metavar="X",
+                        help="what the next place is worth, for list_wise (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--label-weights", choices=("equal", "unmentioned"), default="equal",
+                        help="unmentioned: what look-alikes carry is not held absent")  # fmt: skip
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    request = _request(parsed)
+    import torch
+
+    from annotator.datasets.record import read_records
+    from annotator.models.backbone import load_backbone
+    from annotator.trainer.feature_cache import features_of
+    from annotator.trainer.training import train
+
+    if parsed.threads is not None:
+        if parsed.threads < 1:
+            raise ConfigError(f"--threads must be at least 1, got {parsed.threads}.")
+        torch.set_num_threads(parsed.threads)
+    is_writer = _join_processes(parsed.device)
+    records = read_records(parsed.data)
+    backbone: Backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
+    show = _Lines(is_writer)
+    extracted = features_of(records, backbone, parsed.cache, show.features)
+    result = train(
+        request,
+        extracted.records,
+        extracted.features,
+        backbone,
+        parsed.out,
+        device=parsed.device,
+        progress=show.epoch,
+        is_writer=is_writer,
+    )
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    if is_writer:
+        _print_result(result, len(extracted.unreadable), parsed.json)
+    return 0 if result.report.problem is None else 1
+
+
+def _request(parsed: argparse.Namespace) -> "TrainingRequest":
+    from annotator.trainer.fit import FitSettings
+    from annotator.trainer.training import TrainingRequest
+
+    fit = FitSettings(
+        seed=parsed.seed,
+        batch_size=parsed.batch_size,
+        epochs=parsed.epochs,
+        patience=parsed.patience,
+        learning_rate=parsed.learning_rate,
+        concept_l2=parsed.concept_l2,
+        concept_loss=parsed.concept_loss,
+        sequence_loss=parsed.sequence_loss,
+        list_discount=parsed.list_discount,
+        label_weights=parsed.label_weights,
+    )
+    return TrainingRequest(
+        tagger=parsed.tagger,
+        order=parsed.order,
+        min_count=parsed.min_count,
+        validation_share=parsed.validation_share,
+        split_seed=parsed.seed if parsed.split_seed is None else parsed.split_seed,
+        on_all=parsed.on_all,
+        half=parsed.half,
+        fit=fit,
+        settings=parse_settings(parsed.set),
+        ranking=parse_settings(parsed.rank),
+    )
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE settings; a value is JSON, or text where it is not.
+
+    Raises:
+        ConfigError: There is no "=", or a name comes twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{pair!r} is not a setting; write it as NAME=VALUE.")
+        if name in settings:
+            raise ConfigError(f"The setting {name} is given twice.")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = text
+    return settings
+
+
+class _Lines:
+    """Progress on stderr."""
+
+    def __init__(self, is_shown: bool) -> None:
+        self._is_shown = is_shown
+        self._is_live = sys.stderr.isatty()
+
+    def features(self, num_done: int, num_all: int) -> None:
+        if self._is_shown and (self._is_live or num_done == num_all or num_done % 1024 < 64):
+            end = "\r" if self._is_live and num_done < num_all else "\n"
+            print(f"features: {num_done:,} of {num_all:,} photos", end=end, file=sys.stderr, flush=True)
+
+    def epoch(self, report: "EpochReport") -> None:
+        if self._is_shown:
+            mark = " *" if report.is_best else ""
+            print(
+                f"{report.stage} {report.epoch}/{report.num_epochs}: loss {report.train_loss:.3f}, "
+                f"validation {report.validation_loss:.3f}, {report.seconds:.0f} s{mark}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def _join_processes(device: str) -> bool:
+    """Join the other processes if torchrun started this one; return whether this one writes and prints."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return True
+    import torch
+    from torch import distributed
+
+    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    return distributed.get_rank() == 0
+
+
+def _print_result(result: "TrainingResult", num_unreadable: int, as_json: bool) -> None:
+    problem = result.report.problem
+    if as_json:
+        values = {
+            "checkpoint": str(result.folder),
+            "version": result.version,
+            "num_train": result.num_train,
+            "num_validation": result.num_validation,
+            "num_tags": result.num_tags,
+            "num_unreadable": num_unreadable,
+            "seconds": round(result.seconds, 1),
+            "problem": problem,
+        }
+        print(json.dumps(values, ensure_ascii=False))
+    else:
+        print(
+            f"{result.folder}: version {result.version}, {result.num_tags:,} tags, learnt from "
+            f"{result.num_train:,} photos, validated on {result.num_validation:,}, {result.seconds:.0f} s."
+        )
+    if problem:
+        print(f"annotator: {problem}", file=sys.stderr)

@@ -1,0 +1,330 @@
+"""Checkpoints: a tagger's weights, vocabulary and settings in a folder; checked when loaded, never unpickled.
+
+A folder holds `tagger.json` and the file of weights that it names, `weights-HASH.safetensors`. A new checkpoint in the
+same folder writes its weights first and replaces `tagger.json` last, so that a kill at any moment leaves a whole one.
+Knows nothing of training. Loading for inference imports no torch.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_tensors
+from safetensors.numpy import save as pack_tensors
+
+from annotator.datasets.vocabulary import ORDERS, Vocabulary
+from annotator.errors import AnnotatorError, CheckpointError, DataError
+from annotator.models import registry
+from annotator.models.inference import InferenceTagger, Ranking
+from annotator.models.scoring_tagger import ScoringTagger
+
+if TYPE_CHECKING:
+    from annotator.models.trained_tagger import TrainedTagger
+
+FORMAT = "annotator tagger"
+FORMAT_VERSION = 1
+SETTINGS_FILE = "tagger.json"
+STARTER = "starter"
+"""The checkpoint that comes with the package; "starter/NAME" is another one of its taggers."""
+STARTER_TAGGER = "scnn_rnn"
+LARGEST_HALF = 65504.0
+"""Largest value of 16-bit floats."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+LoadedTagger = InferenceTagger | ScoringTagger
+
+
+class BackboneLike(Protocol):
+    """What tells features apart."""
+
+    name: str
+    version: str
+    feature_size: int
+
+
+@dataclass(frozen=True)
+class About:
+    """Where a tagger comes from."""
+
+    backbone: str
+    """Name of the backbone whose features it takes."""
+    backbone_version: str
+    order: str
+    """Label order it was taught: given, rare_first or frequent_first."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """The exact settings of its training and what came of it, JSON values."""
+
+
+@dataclass(frozen=True)
+class CheckpointInfo:
+    """What `tagger.json` says."""
+
+    name: str
+    version: str
+    """First digits of a hash of weights, vocabulary, settings and ranking."""
+    feature_size: int
+    vocabulary: Vocabulary
+    settings: Mapping[str, Any]
+    ranking: Mapping[str, Any]
+    about: About
+    weights_file: str
+    weights_sha256: str
+
+
+def save(tagger: "TrainedTagger | LoadedTagger", folder: Path, about: About, *, half: bool = False) -> str:
+    """Write a checkpoint, replacing the one that is there.
+
+    Args:
+        tagger: What to keep.
+        folder: Made when missing.
+        about: Where the tagger comes from.
+        half: Keep matrices in 16 bits; vectors stay in 32.
+
+    Returns:
+        The checkpoint's version.
+
+    Raises:
+        CheckpointError: A weight is not finite or does not fit 16 bits, or the folder cannot be written.
+    """
+    arrays, settings, ranking = _take_apart(tagger)
+    packed = pack_tensors({name: _narrow(name, values, half) for name, values in arrays.items()})
+    digest = hashlib.sha256(packed).hexdigest()
+    values: dict[str, Any] = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": tagger.name,
+        "feature_size": tagger.feature_size,
+        "backbone": {"name": about.backbone, "version": about.backbone_version},
+        "order": about.order,
+        "settings": dict(settings),
+        "ranking": dict(ranking),
+        "weights": {"file": f"weights-{digest[:12]}.safetensors", "sha256": digest},
+        "training": dict(about.training),
+        "vocabulary": json.loads(tagger.vocabulary.to_json()),
+    }
+    values["version"] = _version(values)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / values["weights"]["file"], packed)
+        text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomically(folder / SETTINGS_FILE, text.encode())
+        for old in folder.glob("weights-*.safetensors"):
+            if old.name != values["weights"]["file"]:
+                old.unlink()
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint {folder} could not be written: {error}.") from error
+    version: str = values["version"]
+    return version
+
+
+def load(source: Path | str, *, backbone: BackboneLike | None = None) -> LoadedTagger:
+    """Load a tagger for inference.
+
+    Args:
+        source: A folder that `save` wrote, or "starter".
+        backbone: What will make the features; refused if the tagger was made for another one.
+
+    Raises:
+        CheckpointError: There is none, it is damaged or of another version, or the backbone is another one.
+    """
+    folder = find(source)
+    info = read_info(folder)
+    if backbone is not None:
+        check_backbone(info, backbone)
+    arrays = _read_weights(folder, info)
+    try:
+        kind = registry.find_baseline(info.name)
+        if kind is not None:
+            return kind.from_arrays(info.vocabulary, info.settings, dict(arrays))
+        ranking = Ranking(**{**info.ranking, "calibration": tuple(info.ranking["calibration"])})
+        weights = {name: values.astype(np.float32) for name, values in arrays.items()}
+        _check_shapes(info, weights)
+        return InferenceTagger(info.name, info.version, info.vocabulary, weights, info.settings, ranking)
+    except CheckpointError:
+        raise
+    except (AnnotatorError, KeyError, ValueError, TypeError, IndexError) as error:
+        raise CheckpointError(f"The checkpoint {folder} does not fit together: {error}") from error
+
+
+def load_module(source: Path | str) -> "TrainedTagger":
+    """Load a recurrent tagger as a torch module, to train it further.
+
+    Raises:
+        CheckpointError: There is none, it is damaged or of another version, or it is no recurrent tagger.
+    """
+    import torch
+
+    folder = find(source)
+    info = read_info(folder)
+    if info.name not in registry.names():
+        raise CheckpointError(f"The checkpoint {folder} holds the tagger {info.name}, which is not trained by steps.")
+    arrays = _read_weights(folder, info)
+    try:
+        module = registry.create(info.name, info.vocabulary, info.feature_size, **info.settings)
+        state = {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
+        module.load_state_dict(state)
+        module.ranking = Ranking(**{**info.ranking, "calibration": tuple(info.ranking["calibration"])})
+    except (AnnotatorError, KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise CheckpointError(f"The checkpoint {folder} does not fit together: {error}") from error
+    module.version = info.version
+    return module
+
+
+def find(source: Path | str) -> Path:
+    """Return the folder of a checkpoint; "starter" is the one that comes with the package.
+
+    Raises:
+        CheckpointError: There is no checkpoint.
+    """
+    word = str(source)
+    folder = Path(source)
+    if word == STARTER or word.startswith(f"{STARTER}/"):
+        name = word.removeprefix(STARTER).strip("/") or STARTER_TAGGER
+        folder = Path(str(resources.files("annotator.models"))) / "starter" / name
+    if not (folder / SETTINGS_FILE).is_file():
+        raise CheckpointError(f"There is no checkpoint {word}: {folder / SETTINGS_FILE} is missing.")
+    return folder
+
+
+def read_info(source: Path | str) -> CheckpointInfo:
+    """Read what a checkpoint is, without its weights.
+
+    Raises:
+        CheckpointError: There is none, or it is damaged or of another version.
+    """
+    path = find(source) / SETTINGS_FILE
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} could not be read as JSON: {error}.") from error
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not the description of a tagger. Name a folder that `annotator train` wrote.")
+    if values.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has the format version {values.get('format_version')!r}; this program reads {FORMAT_VERSION}. "
+            "Train the tagger again, or use the program that wrote it."
+        )
+    try:
+        info = CheckpointInfo(
+            name=_text(values["name"]),
+            version=_text(values["version"]),
+            feature_size=int(values["feature_size"]),
+            vocabulary=Vocabulary.from_json(json.dumps(values["vocabulary"])),
+            settings=dict(values["settings"]),
+            ranking=dict(values["ranking"]),
+            about=About(
+                _text(values["backbone"]["name"]),
+                _text(values["backbone"]["version"]),
+                _text(values["order"]),
+                dict(values["training"]),
+            ),
+            weights_file=_text(values["weights"]["file"]),
+            weights_sha256=_text(values["weights"]["sha256"]),
+        )
+    except (KeyError, TypeError, ValueError, DataError) as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from error
+    if info.about.order not in ORDERS:
+        raise CheckpointError(f"{path} is damaged: there is no label order {info.about.order!r}.")
+    if info.version != _version(values):
+        raise CheckpointError(f"{path} was changed after it was written: its version does not fit its contents.")
+    if Path(info.weights_file).name != info.weights_file:
+        raise CheckpointError(f"{path} is damaged: {info.weights_file!r} is not the name of a file beside it.")
+    if info.name not in registry.names() and registry.find_baseline(info.name) is None:
+        raise CheckpointError(f"{path} holds the tagger {info.name!r}, which this program does not know.")
+    return info
+
+
+def check_backbone(info: CheckpointInfo, backbone: BackboneLike) -> None:
+    """Refuse a backbone whose features a tagger was not made for.
+
+    Raises:
+        CheckpointError: Another backbone, version or feature size.
+    """
+    wanted = (info.about.backbone, info.about.backbone_version, info.feature_size)
+    found = (backbone.name, backbone.version, backbone.feature_size)
+    if wanted != found:
+        raise CheckpointError(
+            f"The tagger {info.name} was trained on features of {wanted[0]} {wanted[1]} ({wanted[2]} values); these "
+            f"come from {found[0]} {found[1]} ({found[2]} values). Choose that backbone, or train the tagger again."
+        )
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that it is either whole or not there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _take_apart(tagger: "TrainedTagger | LoadedTagger") -> tuple[Arrays, Mapping[str, Any], Mapping[str, Any]]:
+    """Return (arrays, settings, ranking)."""
+    if isinstance(tagger, ScoringTagger):
+        return tagger.arrays(), tagger.settings(), {}
+    settings = tagger.settings if isinstance(tagger, InferenceTagger) else tagger.settings()
+    weights = tagger.weights if isinstance(tagger, InferenceTagger) else tagger.weights()
+    return cast("Arrays", weights), settings, asdict(tagger.ranking)
+
+
+def _narrow(name: str, values: npt.NDArray[Any], half: bool) -> npt.NDArray[Any]:
+    if np.issubdtype(values.dtype, np.floating):
+        if not np.isfinite(values).all():
+            raise CheckpointError(f"The weights {name} hold values that are not finite; such a tagger is not kept.")
+        if half and values.ndim > 1:
+            largest = float(np.abs(values).max(initial=0))
+            if largest > LARGEST_HALF:
+                raise CheckpointError(f"The weights {name} reach {largest:.3g}, which 16 bits do not hold.")
+            return np.ascontiguousarray(values.astype(np.float16))
+    return np.ascontiguousarray(values)
+
+
+def _version(values: Mapping[str, Any]) -> str:
+    kept = {key: value for key, value in values.items() if key != "version"}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text.")
+    return value
+
+
+def _read_weights(folder: Path, info: CheckpointInfo) -> Arrays:
+    path = folder / info.weights_file
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"The weights {path} could not be read: {error}.") from error
+    if hashlib.sha256(packed).hexdigest() != info.weights_sha256:
+        raise CheckpointError(f"The weights {path} are damaged: their SHA-256 is not the one in {SETTINGS_FILE}.")
+    try:
+        arrays: Arrays = parse_tensors(packed)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path} is not a safetensors file: {error}.") from error
+    return arrays
+
+
+def _check_shapes(info: CheckpointInfo, weights: Mapping[str, npt.NDArray[np.float32]]) -> None:
+    if weights["feature_mean"].shape != (info.feature_size,):
+        raise CheckpointError(
+            f"The weights take features of {weights['feature_mean'].shape} values, not {info.feature_size}."
+        )
+    output = next(name for name in ("decoder.output.bias", "output.bias") if name in weights)
+    num_outputs = len(weights[output])
+    if num_outputs - len(info.vocabulary) not in (0, 1):
+        raise CheckpointError(
+            f"The weights have {num_outputs} outputs, but the vocabulary {len(info.vocabulary)} tags."
+        )
