@@ -1,0 +1,322 @@
+"""Fixtures of the browser tests: a served project of real photos, real Chromium, and the page as a person meets it.
+
+Nothing here sleeps for a fixed time: every step waits for what a person would wait for, within a generous limit.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
+
+from annotator.datasets.demo_photos import copy_demo_photos
+
+LIMIT_SECONDS = 30
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+DERIVED = {
+    # name: (demo photo, part that is cut out as shares of width and height)
+    "cats/ear.jpg": ("chelsea.png", (0.1, 0.0, 0.7, 0.7)),
+    "cats/eyes.jpg": ("chelsea.png", (0.2, 0.1, 0.9, 0.9)),
+    "garden/close.jpg": ("flower.jpg", (0.2, 0.1, 0.8, 0.9)),
+    "garden/petals.jpg": ("flower.jpg", (0.3, 0.2, 0.7, 0.8)),
+}
+"""Twelve photos with the eight of the demo; enough for neighbours by looks and by folder."""
+
+
+@dataclass
+class Server:
+    """A running ``annotator serve``, and how to ask it beside the page."""
+
+    process: subprocess.Popen[str]
+    address: str
+    photos: Path
+    project: Path
+    log_path: Path
+    client: httpx.Client
+
+    @property
+    def port(self) -> int:
+        return int(self.address.rsplit(":", 1)[1])
+
+    def rest(self, name: str, **payload: Any) -> Any:
+        """Call an operation by its REST route; another client of the same user."""
+        response = self.client.post(f"/api/{name}", json=payload)
+        if response.status_code == 403:  # the server was restarted: its old tokens are worth nothing
+            self.greet()
+            response = self.client.post(f"/api/{name}", json=payload)
+        return response.json()
+
+    def greet(self) -> None:
+        self.client.get("/api/session")
+        self.client.headers["X-Annotator-Token"] = self.client.cookies["annotator_token"]
+
+    def saved(self) -> dict[str, list[str]]:
+        """File name -> saved tags, as exported."""
+        lines = self.client.get("/api/export?format=jsonl").text.splitlines()
+        return {record["file_name"]: record["tags"] for record in map(json.loads, lines)}
+
+    def image_id(self, file_name: str) -> int:
+        items = self.rest("browse", limit=500)["items"]
+        found: int = next(item["image_id"] for item in items if item["file_name"] == file_name)
+        return found
+
+    def history(self, file_name: str) -> list[dict[str, Any]]:
+        events: list[dict[str, Any]] = self.rest("history", image_id=self.image_id(file_name))["events"]
+        return events
+
+    def wait_until_read(self) -> None:
+        until(lambda: self.rest("state")["ingest"], lambda ingest: not ingest["running"] and ingest["num_done"])
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait(timeout=LIMIT_SECONDS)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=2 * LIMIT_SECONDS)
+        self.client.close()
+
+
+def until(ask: Callable[[], Any], is_right: Callable[[Any], Any] = bool) -> Any:
+    """Ask again and again until the answer is right; return it."""
+    ends = time.monotonic() + LIMIT_SECONDS
+    while True:
+        answer = ask()
+        if is_right(answer):
+            return answer
+        if time.monotonic() > ends:
+            raise AssertionError(f"after {LIMIT_SECONDS} seconds the answer was still {answer!r}")
+        time.sleep(0.02)
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., Any]:
+    return until
+
+
+@pytest.fixture(scope="session")
+def twelve_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's photos and parts of them, in folders; to be read only."""
+    folder = tmp_path_factory.mktemp("browser") / "holiday"
+    copy_demo_photos(folder)
+    for name, (source, shares) in DERIVED.items():
+        with Image.open(folder / source) as image:
+            sides = [image.width, image.height] * 2
+            box = [round(share * side) for share, side in zip(shares, sides, strict=True)]
+            (folder / name).parent.mkdir(exist_ok=True)
+            image.convert("RGB").crop(box).save(folder / name)  # type: ignore[arg-type]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def read_project(twelve_photos: Path, run_command: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project that has read the twelve photos; to be copied."""
+    folder = tmp_path_factory.mktemp("browser") / "project"
+    run_command("add", folder, twelve_photos, check=True)
+    return folder
+
+
+@pytest.fixture
+def serve(
+    twelve_photos: Path, read_project: Path, backbone_cache: Path, tmp_path: Path
+) -> Iterator[Callable[..., Server]]:
+    """Serve a fresh copy of the twelve photos' project, or another folder; a port serves the same project again."""
+    servers: list[Server] = []
+
+    def start(photos: Path | None = None, *options: str, project: Path | None = None, port: int = 0) -> Server:
+        project = project or tmp_path / f"project {len(servers)}"
+        if photos is None and not project.exists():
+            shutil.copytree(read_project, project)
+        photos = photos or twelve_photos
+        log_path = tmp_path / f"server {len(servers)}.log"
+        command = [sys.executable, "-m", "annotator.cli", "serve", photos, "--project", project, "--port", str(port)]
+        with log_path.open("w") as log:
+            process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
+        assert process.stdout is not None
+        with process.stdout:
+            line = process.stdout.readline()
+        assert line, f"the server did not start: {log_path.read_text()}"
+        address = line.split()[-1]
+        server = Server(process, address, photos, project, log_path, httpx.Client(base_url=address, timeout=60))
+        servers.append(server)
+        server.greet()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+    logs = "".join(server.log_path.read_text() for server in servers)
+    assert "Traceback" not in logs, logs
+
+
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
+    # A module at a time: while Playwright is there, the thread counts as running an event loop.
+    with sync_playwright() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.fail("The browser tests need Chromium: apt-get install chromium, or name its program in CHROMIUM.")
+    expect.set_options(timeout=1000 * LIMIT_SECONDS)
+    browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
+    yield browser
+    browser.close()
+
+
+COUNT_CALLS = """
+(() => {
+  window.callsUnderWay = 0;
+  const plain = window.fetch.bind(window);
+  window.fetch = async (...parameters) => {
+    window.callsUnderWay += 1;
+    try {
+      const answer = await plain(...parameters);
+      await answer.clone().arrayBuffer().catch(() => {});
+      return answer;
+    } finally {
+      // After whatever the answer sets going in this turn, such as the next call.
+      setTimeout(() => { window.callsUnderWay -= 1; }, 0);
+    }
+  };
+})();
+"""
+IS_AT_REST = """() => window.callsUnderWay === 0
+  && ["tagging", "done"].includes(document.querySelector("#tagging")?.dataset.phase)"""
+
+
+@dataclass
+class TaggingPage:
+    """The page as a person meets it. Every check waits until it holds."""
+
+    page: Page
+    expected_errors: list[str] = field(default_factory=list)
+    """Regular expressions of console errors that belong to the test (a server that is away)."""
+    errors: list[str] = field(default_factory=list)
+    requests: set[str] = field(default_factory=set)
+
+    def at(self, selector: str) -> Locator:
+        return self.page.locator(selector)
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def type(self, text: str) -> None:
+        self.page.keyboard.type(text)
+
+    def settle(self) -> None:
+        """Wait until a photo (or the end) is shown and no call is under way."""
+        self.page.wait_for_function(IS_AT_REST, timeout=1000 * LIMIT_SECONDS)
+
+    def tags(self, zone: str) -> list[str]:
+        """The tags now in a zone, once all answers are there."""
+        self.settle()
+        return [str(tag) for tag in self.at(f".row.{zone}").evaluate_all("rows => rows.map((row) => row.dataset.tag)")]
+
+    def kept(self) -> list[str]:
+        return self.tags("kept")
+
+    def proposed(self) -> list[str]:
+        return self.tags("proposed")
+
+    def see_kept(self, *tags: str) -> None:
+        expect(self.at(".row.kept .tag")).to_have_text(list(tags))
+
+    def see_photo(self, file_name: str) -> None:
+        expect(self.at("#file-name")).to_have_text(file_name)
+        self.settle()
+
+    def see_status(self, text: str | re.Pattern[str]) -> None:
+        expect(self.at("#status")).to_contain_text(text)
+
+    def see_tagged(self, num_saved: int, num_images: int = 12) -> None:
+        expect(self.at("#tagged")).to_have_text(f"{num_saved} of {num_images} tagged")
+
+    def selected(self) -> str:
+        self.settle()
+        return self.at(".row.selected").get_attribute("data-tag") or ""
+
+    def go_to(self, file_name: str) -> None:
+        """Open a photo by the browse view."""
+        self.settle()
+        self.press("Control+b")
+        self.at("#browse-search").fill(file_name)
+        expect(self.at(".cell")).to_have_count(1)
+        self.press("Enter")
+        self.see_photo(file_name)
+
+    def reload(self) -> None:
+        self.page.reload()
+        self.settle()
+
+    def is_hacked(self) -> bool:
+        return bool(self.page.evaluate("() => 'hacked' in window"))
+
+    def unexpected_errors(self) -> list[str]:
+        return [text for text in self.errors if not any(re.search(part, text) for part in self.expected_errors)]
+
+
+@pytest.fixture
+def open_page(chromium: Browser) -> Iterator[Callable[..., TaggingPage]]:
+    """Open a server's page in a new window, or in a further tab of one.
+
+    However the test went: the console must be silent, and no request may have gone to any other host.
+    """
+    opened: list[tuple[TaggingPage, str]] = []
+    with ExitStack() as stack:
+
+        def make(
+            server: Server, *, beside: TaggingPage | None = None, expected_errors: Sequence[str] = (), **options: Any
+        ) -> TaggingPage:
+            if beside is None:
+                context = chromium.new_context(**{"viewport": {"width": 1360, "height": 768}, **options})
+                stack.callback(context.close)
+                context.set_default_timeout(1000 * LIMIT_SECONDS)
+                context.add_init_script(COUNT_CALLS)
+            else:
+                context = beside.page.context
+            tagging = TaggingPage(context.new_page(), list(expected_errors))
+            tagging.page.on("console", lambda message: note(tagging, message))
+            tagging.page.on("pageerror", lambda error: tagging.errors.append(str(error)))
+            tagging.page.on("request", lambda request: tagging.requests.add(request.url))
+            opened.append((tagging, server.address))
+            tagging.page.goto(server.address)
+            tagging.settle()
+            return tagging
+
+        yield make
+        for tagging, address in opened:
+            assert tagging.unexpected_errors() == []
+            foreign = {url for url in tagging.requests if not url.startswith((f"{address}/", "data:", "blob:"))}
+            assert foreign == set()
+
+
+def note(tagging: TaggingPage, message: Any) -> None:
+    if message.type in {"error", "warning"}:
+        tagging.errors.append(f"{message.text} {message.location.get('url', '')}")

@@ -1,0 +1,165 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from annotator import suggest
+from annotator.app import OpenProject
+from annotator.correction_log import Effort
+from annotator.datasets.tags import tag_key
+from annotator.models.backbone import Backbone
+from annotator.models.cold_start import ColdStartTagger
+from annotator.suggest import (
+    Evidence,
+    Neighbour,
+    Words,
+    merge,
+    metadata_evidence,
+    neighbour_evidence,
+    own_word_evidence,
+    seen_evidence,
+)
+
+OpenProjectFactory = Callable[..., OpenProject]
+
+
+def test_witnesses_that_agree_raise_a_tag_by_hand() -> None:
+    first, second = merge(
+        [
+            Evidence("dog", "looks", 0.7, "seen"),
+            Evidence("cat", "looks", 0.5, "seen"),
+            Evidence("Cat", "neighbours", 0.6, "2 of 3 similar photos carry it"),
+        ]
+    )
+    assert first.tag == "Cat"  # the strongest witness's spelling
+    assert first.score == pytest.approx(1 - 0.5 * 0.4)
+    assert first.source == "neighbours"
+    assert first.why == "2 of 3 similar photos carry it; seen."
+    assert (second.tag, second.score, second.source) == ("dog", pytest.approx(0.7), "looks")
+
+
+def test_the_rank_goes_by_rank_score_and_the_shown_score_stays() -> None:
+    proposals = merge([Evidence("animal", "looks", 0.9, "seen", 0.5), Evidence("cat", "looks", 0.8, "seen", 0.8)])
+    assert [proposal.tag for proposal in proposals] == ["cat", "animal"]
+    assert [proposal.score for proposal in proposals] == [pytest.approx(0.8), pytest.approx(0.9)]
+
+
+def test_equals_stay_in_the_order_they_came() -> None:
+    assert [p.tag for p in merge(Evidence(tag, "looks", 0.5, "seen") for tag in "badc")] == list("badc")
+
+
+def test_a_tag_is_spelled_as_the_project_spells_it() -> None:
+    assert merge([Evidence("paris", "looks", 0.5, "seen")], {"paris": "Paris"}.__getitem__)[0].tag == "Paris"
+
+
+evidence = st.builds(
+    Evidence,
+    tag=st.sampled_from(["cat", "Cat", "CAT", "ｃａｔ", "dog", "é", "e\u0301"]),
+    source=st.sampled_from(["looks", "neighbours", "metadata", "keywords", "folder"]),
+    score=st.floats(-0.5, 1.5),
+    text=st.just("so"),
+    rank_score=st.none() | st.floats(0, 1),
+)
+
+
+@given(st.lists(evidence, max_size=12))
+def test_merged_scores_lie_in_0_to_1_never_below_a_witness_and_tags_are_unique(items: list[Evidence]) -> None:
+    proposals = merge(items)
+    assert len({tag_key(proposal.tag) for proposal in proposals}) == len(proposals)
+    assert sum(len(proposal.evidence) for proposal in proposals) == len(items)
+    assert [p.rank_score for p in proposals] == sorted((p.rank_score for p in proposals), reverse=True)
+    for proposal in proposals:
+        clipped = [min(max(item.score, 0.0), 1.0) for item in proposal.evidence]
+        assert 0 <= proposal.score <= 1
+        assert proposal.score >= max(clipped) - 1e-9
+        assert proposal.score == pytest.approx(1 - np.prod([1 - score for score in clipped]))
+
+
+def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(suggest, "UNLIKE", 0.2)
+    monkeypatch.setattr(suggest, "DOUBT", 0.5)
+    neighbours = [Neighbour(1, 1.0, ("cat", "sofa")), Neighbour(2, 0.6, ("Cat",)), Neighbour(3, 0.1, ("dog",))]
+    cat, sofa = neighbour_evidence(neighbours)
+    assert (cat.tag, cat.score) == ("cat", pytest.approx(1.25 / 1.75))
+    assert (sofa.tag, sofa.score) == ("sofa", pytest.approx(1 / 1.75))
+    assert cat.text == "2 of 3 similar photos carry it"
+    assert sofa.text == "1 of 3 similar photos carries it"
+    assert cat.source == "neighbours"
+
+
+def test_photos_with_the_same_words_vote_by_the_words_in_common_by_hand() -> None:
+    (cat,) = metadata_evidence([Neighbour(1, 0.5, ("cat",), ("park",))])
+    assert cat.score == pytest.approx(suggest.METADATA_TRUST * 0.5 / (0.5 + suggest.DOUBT))
+    assert cat.text == "1 of 1 photo with the same words carries it"
+    assert metadata_evidence([]) == neighbour_evidence([]) == []
+
+
+def test_one_look_alike_is_less_sure_than_many() -> None:
+    one = neighbour_evidence([Neighbour(1, 0.9, ("cat",))])[0].score
+    many = neighbour_evidence([Neighbour(number, 0.9, ("cat",)) for number in range(9)])[0].score
+    assert one < many < 1
+
+
+def test_keywords_speak_always_and_names_only_when_they_are_known_words() -> None:
+    words = Words(("Sommer 2024",), ("beach", "xqz"))
+    keyword, name = own_word_evidence(words, {"beach"}.__contains__)
+    assert (keyword.tag, keyword.source) == ("Sommer 2024", "keywords")
+    assert (name.tag, name.source) == ("beach", "folder")
+    assert keyword.score > name.score
+
+
+@pytest.mark.parametrize(("name", "tag"), [("cat.png", "cat"), ("coffee.png", "coffee"), ("rocket.jpg", "rocket")])
+def test_the_first_word_for_a_real_photo_is_what_a_person_would_say(
+    open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path, name: str, tag: str
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / f"1{Path(name).suffix}").write_bytes((demo_photos / name).read_bytes())
+    photo = open_project(photos).session.open("local", None)
+    assert photo["proposals"][0]["tag"] == tag
+    assert photo["proposals"][0]["source"] == "looks"
+    assert photo["proposals"][0]["why"].startswith("Seen in the picture with ")
+
+
+def test_what_is_settled_or_refused_is_never_proposed(open_project: OpenProjectFactory, demo_photos: Path) -> None:
+    session = open_project(demo_photos).session
+    cat = next(photo for photo in (session.open("local", i) for i in range(1, 7)) if photo["file_name"] == "cat.png")
+    tags = [proposal["tag"] for proposal in cat["proposals"]]
+    answer = session.propose("local", cat["image_id"], [tags[0].upper()], [tags[1]], 0)
+    after = {tag_key(proposal["tag"]) for proposal in answer["proposals"]}
+    assert not {tag_key(tags[0]), tag_key(tags[1])} & after
+
+
+def test_saved_tags_reach_photos_that_look_alike(
+    open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with Image.open(demo_photos / "cat.png") as cat:
+        cat.save(photos / "1.png")
+        cat.rotate(3).save(photos / "2.png")
+    opened = open_project(photos)
+    opened.session.save("local", 1, 0, ["my Tibbles"], [], Effort())
+    photo = opened.session.open("local", 2)
+    proposal = next(item for item in photo["proposals"] if item["tag"] == "my Tibbles")
+    assert proposal["source"] == "neighbours"
+    assert photo["neighbours"]["looks"][0]["image_id"] == 1
+    assert photo["neighbours"]["looks"][0]["tags"] == ["my Tibbles"]
+    opened.session.undo("local")
+    assert "my Tibbles" not in [item["tag"] for item in opened.session.open("local", 2)["proposals"]]
+
+
+@pytest.mark.parametrize("name", ["cat.png", "coffee.png", "china.jpg", "astronaut.png"])
+def test_the_order_and_the_scores_of_the_tagger_pass_through(backbone: Backbone, demo_photos: Path, name: str) -> None:
+    with Image.open(demo_photos / name) as photo:
+        features = backbone.extract(np.stack([backbone.preprocess(photo)]))
+    tagger = ColdStartTagger(backbone)
+    ranked = tagger.decode(features, [[]], k=suggest.NUM_PROPOSALS)[0]
+    assert len(ranked) > 1
+    merged = merge(seen_evidence(tagger, features, (), ()))
+    assert [(item.tag, item.source) for item in merged] == [(item.tag, "looks") for item in ranked]
+    assert [item.score for item in merged] == pytest.approx([item.score for item in ranked])

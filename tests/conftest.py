@@ -1,0 +1,250 @@
+"""Fixtures for all folders: real photos, one exported backbone a session, projects, the served app."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skimage
+import sklearn
+from PIL import Image
+
+from annotator import app as app_module
+from annotator.app import OpenProject
+from annotator.config import IngestConfig, ServerConfig
+from annotator.feature_store import FeatureStore
+from annotator.ingest import Ingest, NewImage
+from annotator.models.backbone import Backbone, default_cache_path, load_backbone
+from annotator.project import Project
+from annotator.store import ImageEntry, IngestedBatch, SeenPath, Store
+
+SKIMAGE = Path(skimage.__file__).parent / "data"
+SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
+PHOTOS = {
+    "cat.png": SKIMAGE / "chelsea.png",
+    "coffee.png": SKIMAGE / "coffee.png",
+    "rocket.jpg": SKIMAGE / "rocket.jpg",
+    "astronaut.png": SKIMAGE / "astronaut.png",
+    "china.jpg": SKLEARN / "china.jpg",
+    "flower.jpg": SKLEARN / "flower.jpg",
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's caches and projects out of the tests, and the tests out of them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
+@pytest.fixture(scope="session")
+def backbone_cache(_own_folders: None) -> Path:
+    """One folder for the session, as an export takes seconds; commands in other processes find it, too."""
+    return default_cache_path()
+
+
+@pytest.fixture(scope="session")
+def backbone(backbone_cache: Path) -> Backbone:
+    return load_backbone(device="cpu", num_threads=1, cache_path=backbone_cache)
+
+
+@pytest.fixture(scope="session")
+def demo_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of six real photos; to be read only."""
+    folder = tmp_path_factory.mktemp("photos")
+    for name, source in PHOTOS.items():
+        (folder / name).write_bytes(source.read_bytes())
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo_bytes() -> Callable[..., bytes]:
+    """Make a file's bytes: a small part of a real photo, another one for each number."""
+    sources: list[Image.Image] = []
+    for path in PHOTOS.values():
+        with Image.open(path) as image:
+            sources.append(image.convert("RGB").resize((240, 200)))
+
+    def make(number: int, format: str = "JPEG", **options: Any) -> bytes:
+        source = sources[number % len(sources)]
+        left, top = (number * 7) % 140, (number * 5) % 110
+        file = io.BytesIO()
+        source.crop((left, top, left + 96, top + 80)).save(file, format, **options)
+        return file.getvalue()
+
+    return make
+
+
+@pytest.fixture
+def write_photos(photo_bytes: Callable[..., bytes]) -> Callable[..., list[Path]]:
+    """Write numbered photos into a folder."""
+
+    def write(folder: Path, numbers: Sequence[int]) -> list[Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"photo {number}.jpg" for number in numbers]
+        for path, number in zip(paths, numbers, strict=True):
+            path.write_bytes(photo_bytes(number))
+        return paths
+
+    return write
+
+
+class ColourGrid:
+    """Mean colours of a 4 x 4 grid as features: a real extractor that takes microseconds. Counts its work."""
+
+    image_size = 32
+    feature_size = 48
+    version = "colour_grid-1"
+
+    def __init__(self) -> None:
+        self.num_extracted = 0
+
+    def preprocess(self, image: Image.Image) -> np.ndarray:
+        return np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BOX))
+
+    def extract(self, batch: np.ndarray) -> np.ndarray:
+        self.num_extracted += len(batch)
+        return batch.reshape(len(batch), 4, 8, 4, 8, 3).mean(axis=(2, 4)).reshape(len(batch), 48).astype(np.float32)
+
+
+@dataclass
+class Ingesting:
+    """A project with what ingest needs, and nothing else."""
+
+    project: Project
+    store: Store
+    features: FeatureStore
+    extractor: ColourGrid
+    ingest: Ingest
+    commits: list[tuple[Sequence[NewImage], Sequence[SeenPath]]]
+
+    def run(self, *roots: Path) -> Any:
+        return self.ingest.run(list(roots))
+
+    def paths(self) -> dict[str, int | None]:
+        """Every known path with its image, None for an unreadable one."""
+        return dict(self.store.rows("SELECT path, image_id FROM paths"))
+
+    def reasons(self) -> dict[str, str]:
+        return {Path(path).name: reason for path, reason in self.store.unreadable(limit=1000)[1]}
+
+
+@pytest.fixture
+def make_ingesting(tmp_path: Path) -> Iterator[Callable[..., Ingesting]]:
+    """Open a project for ingesting; again with the same folder after ``store.close()``."""
+    with ExitStack() as stack:
+
+        def make(folder: Path | None = None, **config: Any) -> Ingesting:
+            project = Project.open_or_create(folder or tmp_path / "project", "test")
+            store = Store(project.database_path)
+            stack.callback(store.close)
+            extractor = ColourGrid()
+            rows = store.feature_rows(extractor.version)
+            features = FeatureStore(project.features_path, extractor.version, extractor.feature_size, rows)
+            commits: list[Any] = []
+            ingest = Ingest(
+                project,
+                store,
+                features,
+                lambda: extractor,
+                extractor.version,
+                IngestConfig(**config),
+                lambda images, paths: commits.append((images, paths)),
+            )
+            return Ingesting(project, store, features, extractor, ingest, commits)
+
+        yield make
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
+    """Open a database with some images that have no files."""
+    with ExitStack() as stack:
+
+        def make(num_images: int = 3, path: Path | None = None) -> Store:
+            store = Store(path or tmp_path / "project.duckdb")
+            stack.callback(store.close)
+            known = set(store.image_ids_by_hash().values())
+            images = [(i, image_entry(i)) for i in range(1, num_images + 1) if i not in known]
+            if images:
+                store.add_batch(IngestedBatch(images=images))
+            return store
+
+        yield make
+
+
+def image_entry(number: int, **values: Any) -> ImageEntry:
+    return ImageEntry(f"{number:064x}", 640, 480, "JPEG", **values)
+
+
+@pytest.fixture
+def open_project(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., OpenProject]]:
+    """Open a project with the session's backbone, with photos ingested if a folder is given."""
+    monkeypatch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
+    with ExitStack() as stack:
+
+        def make(photos: Path | None = None, folder: Path | None = None) -> OpenProject:
+            opened = OpenProject(Project.open_or_create(folder or tmp_path / "project", "test"))
+            stack.callback(opened.close)
+            if photos is not None:
+                opened.ingest.run([photos])
+            return opened
+
+        yield make
+
+
+@pytest.fixture(scope="session")
+def run_command(backbone_cache: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``annotator ...`` in a process of its own."""
+
+    def run(*arguments: object, check: bool = False, **options: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "annotator.cli", *map(os.fspath, map(_text, arguments))]
+        return subprocess.run(command, capture_output=True, text=True, timeout=300, check=check, **options)
+
+    return run
+
+
+def _text(argument: object) -> str | os.PathLike[str]:
+    return argument if isinstance(argument, os.PathLike) else str(argument)
+
+
+@pytest.fixture
+def make_client(open_project: Callable[..., OpenProject]) -> Iterator[Callable[..., Any]]:
+    """Serve a project's real app without a network; the client has the cookies and sends the token."""
+    from starlette.testclient import TestClient
+
+    with ExitStack() as stack:
+
+        def make(opened: OpenProject, config: ServerConfig | None = None) -> TestClient:
+            app = app_module.build_app(opened, config or ServerConfig())
+            client = stack.enter_context(
+                TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=True)
+            )
+            client.get("/api/session")
+            client.headers["x-annotator-token"] = client.cookies["annotator_token"]
+            return client
+
+        yield make

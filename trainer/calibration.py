@@ -1,0 +1,71 @@
+"""Calibration: the line in two logits that makes a recurrent tagger's score how likely a tag is right.
+
+Fitted by Newton's method on validation photos. Knows nothing of torch or files.
+Shapes: places (B, J, V), concepts (B, V), labels (B, V).
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.models.inference import InferenceTagger, logit
+
+BATCH_SIZE = 256
+NUM_ITERATIONS = 30
+RIDGE = 1e-2
+"""Pull towards 0 of the coefficients; it decides only where there are hardly any photos."""
+
+
+def calibrate(
+    tagger: InferenceTagger, features: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]
+) -> tuple[float, float, float]:
+    """Return (bias, weight of the sequence's logit, weight of the concept's) for `Ranking.calibration`.
+
+    Args:
+        tagger: Whose score it is.
+        features: (N, D) of photos that it did not learn from.
+        labels: (N, V), 0 or 1.
+    """
+    columns = [[], []]  # type: list[list[npt.NDArray[np.float64]]]
+    for start in range(0, len(features), BATCH_SIZE):
+        rows = features[start : start + BATCH_SIZE]
+        judgement = tagger.judge(rows, [()] * len(rows))
+        columns[0].append(logit(np.minimum(judgement.places.sum(axis=1), 1.0)).astype(np.float64).ravel())
+        if judgement.concepts is not None:
+            columns[1].append(logit(judgement.concepts).astype(np.float64).ravel())
+    inputs = np.stack([np.concatenate(parts) for parts in columns if parts], axis=1)
+    coefficients = fit_logistic(inputs, labels.astype(np.float64).ravel())
+    return (float(coefficients[0]), float(coefficients[1]), float(coefficients[2]) if columns[1] else 0.0)
+
+
+def fit_logistic(inputs: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return (bias, weights) of a logistic regression, weights not below 0.
+
+    Args:
+        inputs: (N, C).
+        labels: (N,), 0 or 1.
+    """
+    design = np.concatenate([np.ones((len(inputs), 1)), inputs], axis=1)
+    kept = list(range(design.shape[1]))
+    while True:
+        coefficients = np.zeros(design.shape[1])
+        coefficients[kept] = _newton(design[:, kept], labels)
+        negative = [column for column in kept[1:] if coefficients[column] < 0]
+        if not negative:
+            return coefficients
+        kept = [column for column in kept if column not in negative]
+
+
+def _newton(design: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    coefficients = np.zeros(design.shape[1])
+    share = np.clip(labels.mean(), 1e-6, 1 - 1e-6)
+    coefficients[0] = np.log(share / (1 - share))
+    for _ in range(NUM_ITERATIONS):
+        chances = 0.5 * (1 + np.tanh(0.5 * design @ coefficients))
+        gradient = design.T @ (chances - labels) + RIDGE * coefficients
+        curvature = (design * (chances * (1 - chances))[:, None]).T @ design + RIDGE * np.eye(design.shape[1])
+        step = np.linalg.solve(curvature, gradient)
+        step /= max(1.0, float(np.abs(step).max()))  # a full step may overshoot from the flat start
+        coefficients = coefficients - step
+        if np.abs(step).max() < 1e-7:
+            break
+    return coefficients

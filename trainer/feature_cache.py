@@ -1,0 +1,160 @@
+"""Features of data-set photos, extracted once and kept: one small file a photo set and backbone.
+
+A photo's features are found again by its path, size and time of change, and by the backbone's version. A photo that
+cannot be read is reported and left out; it does not stop the others. Knows nothing of tags or taggers.
+Shapes: N photos -> (N, D) float32.
+"""
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.datasets.image_folder import decode_image, read_image_file
+from annotator.datasets.record import Record
+from annotator.errors import DataError, UnreadableImageError
+from annotator.models.backbone import Backbone
+
+logger = logging.getLogger(__name__)
+
+Features = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+"""(number done, number in all)."""
+
+BATCH_SIZE = 64
+MIN_SIDE = 320
+"""A JPEG is not decoded smaller than this; the page's photos are read in the same way (its thumbnails need as much)."""
+SAVE_EVERY = 2_000
+"""Photos after which what was extracted is written, so that a kill costs at most these."""
+
+
+@dataclass(frozen=True)
+class ExtractedFeatures:
+    """Features of the records whose photos could be read."""
+
+    features: Features
+    """(N, D) float32."""
+    records: list[Record]
+    """N records, in the order given."""
+    unreadable: list[tuple[Path, str]]
+    """Photos that were left out, and why."""
+
+
+def default_cache_folder() -> Path:
+    """Return `annotator/features` in the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "annotator" / "features"
+
+
+def features_of(
+    records: Sequence[Record],
+    backbone: Backbone,
+    cache_folder: Path | None = None,
+    progress: Progress | None = None,
+    num_decode_threads: int = 2,
+) -> ExtractedFeatures:
+    """Return the features of records' photos, from the cache where it has them.
+
+    Args:
+        records: Of one data set; the cache is kept by the folder of its first photo.
+        backbone: Makes the features.
+        cache_folder: None is `default_cache_folder()`.
+        progress: Called as photos get done.
+        num_decode_threads: Threads that read photos.
+
+    Raises:
+        DataError: No record, or no photo that can be read.
+    """
+    if not records:
+        raise DataError("The data set is empty: there is no photo to extract features of.")
+    path = _cache_path(records, backbone, cache_folder or default_cache_folder())
+    cached = _read_cache(path, backbone.feature_size)
+    keys = [_key(record.image) for record in records]
+    missing = [row for row, key in enumerate(keys) if key is None or key not in cached]
+    unreadable: list[tuple[Path, str]] = []
+    num_unsaved = 0
+    with ThreadPoolExecutor(num_decode_threads) as pool:
+        for start in range(0, len(missing), BATCH_SIZE):
+            rows = missing[start : start + BATCH_SIZE]
+            loaded = list(pool.map(lambda row: _load_crop(records[row].image, backbone), rows))
+            crops = {row: crop for row, crop in zip(rows, loaded, strict=True) if not isinstance(crop, str)}
+            unreadable += [(records[row].image, why) for row, why in zip(rows, loaded, strict=True)
+                           if isinstance(why, str)]  # fmt: skip
+            if crops:
+                extracted = backbone.extract(np.stack(list(crops.values())))
+                for row, values in zip(crops, extracted, strict=True):
+                    key = keys[row]
+                    if key is not None:
+                        cached[key] = values
+                num_unsaved += len(crops)
+            if num_unsaved >= SAVE_EVERY:
+                _write_cache(path, cached)
+                num_unsaved = 0
+            if progress:
+                progress(len(records) - len(missing) + start + len(rows), len(records))
+    if num_unsaved:
+        _write_cache(path, cached)
+    for image, why in unreadable:
+        logger.warning("%s was left out: %s", image, why)
+    kept = [(record, cached[key]) for record, key in zip(records, keys, strict=True) if key in cached and key]
+    if not kept:
+        raise DataError(
+            f"None of the {len(records):,} photos could be read; the first is {unreadable[0][0]}: {unreadable[0][1]}"
+        )
+    return ExtractedFeatures(np.stack([values for _, values in kept]), [record for record, _ in kept], unreadable)
+
+
+def _key(image: Path) -> str | None:
+    """Return what identifies a photo's present content, or None if there is no such file."""
+    try:
+        status = image.stat()
+    except OSError:
+        return None
+    return f"{status.st_mtime_ns} {status.st_size} {image}"
+
+
+def _load_crop(image: Path, backbone: Backbone) -> npt.NDArray[np.uint8] | str:
+    """Return the crop, or why there is none."""
+    try:
+        return backbone.preprocess(decode_image(read_image_file(image), min_side=MIN_SIDE).image)
+    except UnreadableImageError as error:
+        return str(error)
+
+
+def _cache_path(records: Sequence[Record], backbone: Backbone, folder: Path) -> Path:
+    digest = hashlib.sha256(str(records[0].image.parent).encode()).hexdigest()[:12]
+    return folder / f"{backbone.name}-{backbone.version}-{digest}.npz"
+
+
+def _read_cache(path: Path, feature_size: int) -> dict[str, Features]:
+    if not path.exists():
+        return {}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            keys, features = stored["keys"], stored["features"]
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        logger.warning("The feature cache %s is damaged (%s); the features are extracted again.", path, error)
+        return {}
+    if features.shape != (len(keys), feature_size) or features.dtype != np.float32:
+        logger.warning("The feature cache %s has the shape %s; the features are extracted again.", path, features.shape)
+        return {}
+    return dict(zip(keys.tolist(), features, strict=True))
+
+
+def _write_cache(path: Path, cached: dict[str, Features]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        try:
+            np.savez(file, keys=np.array(list(cached)), features=np.stack(list(cached.values())))
+            file.flush()
+            os.fsync(file.fileno())
+            os.replace(file.name, path)
+        finally:
+            Path(file.name).unlink(missing_ok=True)
