@@ -26,6 +26,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "take_selected": ("Space",),
     "neighbours": ("F2",),
     "zoom": ("Ctrl+Space",),
+    "heat_map": ("F4",),
     "browse": ("Ctrl+B",),
     "help": ("?",),
 }

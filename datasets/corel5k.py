@@ -1,7 +1,8 @@
-"""Corel5k: Duygulu, Barnard, de Freitas, Forsyth, ECCV 2002.
+"""Corel5k: Duygulu, Barnard, de Freitas, Forsyth, "Object Recognition as Machine Translation", ECCV 2002.
 
-Protocol: 5,000 photos of 50 CDs, 260 words in use, 4,500 for training and 499 for testing, 5 words proposed for each
-(split of Guillaumin et al., TagProp, ICCV 2009). The tags have no order; the files list them in the dictionary's.
+Protocol: 5,000 photos of 50 stock CDs with 1-5 of 260 words; 4,500 for training, 499 for testing; 5 words for each
+photo. The split is that of TagProp (Guillaumin et al., ICCV 2009). Words have no order of importance: the files list
+them in the dictionary's.
 """
 
 from pathlib import Path
@@ -12,9 +13,9 @@ from annotator.datasets.loading import DataSet
 LIST_LENGTH = 5
 """Words proposed for each photo in the published tables."""
 HOW = (
-    "Download corel5k.20091111.zip (TagProp's data, LEAR, INRIA) and the photos of Corel5k, and put corel5k"
-    "_dictionary.txt, corel5k_train_list.txt, corel5k_train_annot.hvecs and the same two for test into the folder, "
-    "the photos into its folder images."
+    "Download TagProp's files of Corel5k (lear.inrialpes.fr/people/guillaumin/data.php) and its photos; put "
+    "corel5k_dictionary.txt, corel5k_{train,test}_list.txt and corel5k_{train,test}_annot.hvecs into the "
+    "folder, the photos into its folder images."
 )
 
 

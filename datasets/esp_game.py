@@ -1,7 +1,8 @@
-"""ESP Game: von Ahn, Dabbish, CHI 2004.
+"""ESP Game: von Ahn, Dabbish, "Labeling Images with a Computer Game", CHI 2004.
 
-Protocol: about 20,000 photos and drawings with words two players agreed on, 268 words, 18,689 for training and 2,081 for testing, 5 words proposed for each
-(split of Guillaumin et al., TagProp, ICCV 2009). The tags have no order; the files list them in the dictionary's.
+Protocol: about 20,000 pictures with 268 words that two players agreed on; 18,689 for training, 2,081 for testing; 5
+words for each picture. The split is that of TagProp (Guillaumin et al., ICCV 2009). Words have no order of
+importance: the files list them in the dictionary's.
 """
 
 from pathlib import Path
@@ -12,9 +13,9 @@ from annotator.datasets.loading import DataSet
 LIST_LENGTH = 5
 """Words proposed for each photo in the published tables."""
 HOW = (
-    "Download espgame.20091111.zip (TagProp's data, LEAR, INRIA) and the photos of ESP Game, and put espgame"
-    "_dictionary.txt, espgame_train_list.txt, espgame_train_annot.hvecs and the same two for test into the folder, "
-    "the photos into its folder images."
+    "Download TagProp's files of ESP Game (lear.inrialpes.fr/people/guillaumin/data.php) and its photos; put "
+    "espgame_dictionary.txt, espgame_{train,test}_list.txt and espgame_{train,test}_annot.hvecs into the "
+    "folder, the photos into its folder images."
 )
 
 

@@ -1,7 +1,8 @@
-"""IAPR TC-12: Grubinger, Clough, Mueller, Deselaers, 2006.
+"""IAPR TC-12: Grubinger, Clough, Mueller, Deselaers, "The IAPR TC-12 Benchmark", 2006.
 
-Protocol: about 20,000 travel photos, the 291 nouns of their descriptions, 17,665 for training and 1,962 for testing, 5 words proposed for each
-(split of Guillaumin et al., TagProp, ICCV 2009). The tags have no order; the files list them in the dictionary's.
+Protocol: about 20,000 travel photos with 291 nouns of their descriptions; 17,665 for training, 1,962 for testing; 5
+words for each photo. The split is that of TagProp (Guillaumin et al., ICCV 2009). Words have no order of importance:
+the files list them in the dictionary's.
 """
 
 from pathlib import Path
@@ -12,9 +13,9 @@ from annotator.datasets.loading import DataSet
 LIST_LENGTH = 5
 """Words proposed for each photo in the published tables."""
 HOW = (
-    "Download iaprtc12.20091111.zip (TagProp's data, LEAR, INRIA) and the photos of IAPR TC-12, and put iaprtc12"
-    "_dictionary.txt, iaprtc12_train_list.txt, iaprtc12_train_annot.hvecs and the same two for test into the folder, "
-    "the photos into its folder images."
+    "Download TagProp's files of IAPR TC-12 (lear.inrialpes.fr/people/guillaumin/data.php) and its photos; put "
+    "iaprtc12_dictionary.txt, iaprtc12_{train,test}_list.txt and iaprtc12_{train,test}_annot.hvecs into the "
+    "folder, the photos into its folder images."
 )
 
 

@@ -20,7 +20,7 @@ Shapes: features (B, D) float32 -> logits (B, V) -> scores (B, V) in [0, 1].
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -52,7 +52,7 @@ ASYMMETRIC_MARGIN = 0.05
 class LinearConfig:
     """How a linear baseline is trained."""
 
-    l2: float = 0.01
+    l2: float = 0.003
     """Weight of the squared weights in the loss."""
     epochs: int = 30
     learning_rate: float = 2e-3
@@ -67,6 +67,8 @@ class LinearConfig:
 
 class LinearTagger(ScoringTagger):
     """One linear layer; a subclass names its loss."""
+
+    default_config: ClassVar[LinearConfig] = LinearConfig()
 
     @staticmethod
     @abstractmethod
@@ -100,12 +102,12 @@ class LinearTagger(ScoringTagger):
             vocabulary: The tags to know.
             features: (N, D) float32.
             given: The tags of each photo, in the order that is taught.
-            config: None is the default.
+            config: None is the class's default.
 
         Raises:
             ValueError: The shapes do not fit, or there are fewer than 2 photos.
         """
-        config = config or LinearConfig()
+        config = config or cls.default_config
         grades = grade_tags(vocabulary, given)
         check_training(features, grades, vocabulary)
         if len(features) < 2:
@@ -212,6 +214,7 @@ class LogisticTagger(LinearTagger):
     """Logistic regression for each tag."""
 
     name = "logistic"
+    default_config = LinearConfig(l2=0.03)
     loss = staticmethod(binary_cross_entropy)
 
 
@@ -247,6 +250,7 @@ class SvmRankTagger(LinearTagger):
     """A ranking SVM over the pairs of tags."""
 
     name = "svm_rank"
+    default_config = LinearConfig(l2=0.0003)
     loss = staticmethod(pairwise_hinge)
 
 

@@ -4,7 +4,13 @@ What the list is ranked by (`Ranking.by`):
 - "sequence": the papers' decoding, greedy or beam, END masked until k tags are out.
 - "concept": the concept layer's probability alone, whatever the prefix.
 - "mixture", the default: P_j(tag) = chance to be the j-th tag after the prefix, over all continuations
-  (`decoding.look_ahead`); place in the list by  sum_j discount^(j-1) P_j + concept_weight x concept probability.
+  (`decoding.look_ahead`); place in the list by
+      sum_j discount^(j-1) P_j / sum_tags P_1  +  concept_weight x concept_decay^n x concept probability
+  for n settled tags. The division takes END out: the person asks for further tags. Measured on captions (JVSP with a
+  concept layer, 2,200 held-back photos): without concepts NDCG .508, recall@9 .601; with them .531 and .685; after
+  one settled tag the concepts, which know nothing of it, help less (weight .4: recall@5 of the rest .538, .1: .547),
+  hence the decay. A discount of .3 instead of 0 moves recall@9 by +.005 and the first tag right by -.011; .15 lies
+  between.
 With free_length it is always the papers' decoding, to END.
 Score: how likely the tag is right, sigmoid of a line in the logits of sum_j P_j and of the concept probability, whose
 coefficients are fitted on validation photos (`Ranking.calibration`).
@@ -38,14 +44,16 @@ class Ranking:
 
     by: str = "mixture"
     """mixture, sequence or concept."""
-    depth: int = 3
+    depth: int = 2
     """Places looked ahead."""
     width: int = 4
     """Openings followed for each place."""
-    discount: float = 0.7
+    discount: float = 0.15
     """What a place is worth against the one before it."""
-    concept_weight: float = 0.3
-    """What the concept probability is worth against being the next tag."""
+    concept_weight: float = 0.4
+    """What the concept probability is worth against being the next tag, before anything is settled."""
+    concept_decay: float = 0.25
+    """By how much that falls with each settled tag."""
     calibration: tuple[float, float, float] = (0.0, 0.5, 0.5)
     """Bias, weight of the sequence's logit and of the concept's."""
     beam_width: int = 1
@@ -69,6 +77,8 @@ class Judgement:
     """(B, J, V) chance to be the j-th tag after the prefix."""
     barred: Mask
     """(B, V) tags of the prefix and dropped ones."""
+    num_settled: Array
+    """(B,) known tags of each prefix."""
 
 
 class InferenceTagger:
@@ -178,9 +188,11 @@ class InferenceTagger:
             values = judgement.concepts
         else:
             worth = ranking.discount ** np.arange(judgement.places.shape[1], dtype=np.float32)
-            values = np.einsum("bjv,j->bv", judgement.places, worth)
+            going_on = np.maximum(judgement.places[:, 0].sum(axis=1, keepdims=True), FLOOR)
+            values = np.einsum("bjv,j->bv", judgement.places, worth) / going_on
             if judgement.concepts is not None:
-                values = values + ranking.concept_weight * judgement.concepts
+                weights = ranking.concept_weight * ranking.concept_decay**judgement.num_settled  # (B,)
+                values = values + weights[:, None] * judgement.concepts
         utilities: Array = np.where(judgement.barred, -1.0, values).astype(np.float32)
         return utilities
 
@@ -242,7 +254,9 @@ class InferenceTagger:
         state = self.steps.start(self._scale(features), concepts)
         log_probs, state = feed(self.steps, state, prefixes)
         depth, width = self.ranking.depth, self.ranking.width
-        return Judgement(concepts, look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width), barred)
+        places = look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width)
+        num_settled = np.array([len(prefix) for prefix in prefixes], np.float32)
+        return Judgement(concepts, places, barred, num_settled)
 
     def _ranked(self, judgement: Judgement, k: int) -> list[list[RankedTag]]:
         utilities, scores = self.utilities(judgement), self.scores(judgement)

@@ -7,7 +7,9 @@ Departs: phi of eq. 4 and 6. phi="paper" is the softmax over the 512 values, as 
     values near 1/512 and learns almost nothing of the image. phi="gate", the default: V_t = C(I) * sigmoid(g_t),
     T_t = tanh(w_f * g^). C(I) is normalised per image (layer norm); features are scaled to deviation 1. alpha is 0 by
     default, see JvspConfig. K_1 = 0, as there is no step before the first; lambda carries no gradient. Biases in the
-    LSTM and the output.
+    LSTM and the output. A logistic layer on the features learns beside the sequence, for the score and the ranking
+    (concept_layer; it shares nothing with the sequence). Adam 4e-4, halved on a plateau, and a third of the features
+    dropped: with the paper's 1e-3 and none dropped, the lowest validation loss on captions was 11.54, with these 11.43.
 Shapes: features (B, D) float32 -> C(I) (B, 512) -> logits (B, T, V + 1) float32.
 """
 
@@ -34,6 +36,8 @@ from annotator.models.trained_tagger import (
 class JvspConfig(TaggerConfig):
     """Sizes are section 3.1's; eq. 9 adds h_t and V_t, so that H = dim V_t."""
 
+    input_dropout: float = 0.3
+    concept_layer: bool = True
     size: int = 512
     phi: str = "gate"
     """gate or paper."""
@@ -58,7 +62,9 @@ class Jvsp(TrainedTagger):
     name = "jvsp"
     Config = JvspConfig
     config: JvspConfig
-    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "adam", 1e-3, epochs=30, betas=(0.8, 0.999)),)  # section 3.1
+    stages: ClassVar[tuple[Stage, ...]] = (
+        Stage("joint", "adam", 4e-4, epochs=30, betas=(0.8, 0.999), halve_on_plateau=True),
+    )  # section 3.1
     sequence_loss: ClassVar[SequenceLoss] = staticmethod(mean_step_cross_entropy)
 
     def __init__(self, vocabulary: Vocabulary, feature_size: int, config: JvspConfig) -> None:

@@ -132,13 +132,13 @@ class NeighbourTagger(ScoringTagger):
     def scores(self, features: Features) -> Matrix:
         """Return how likely each tag is right: (B, V) in [0, 1]."""
         self._check(features)
-        centred = features - self.mean
-        return self._to_scores(
-            self._all_votes(unit_rows(centred if self.projection is None else centred @ self.projection))
-        )
+        centred = np.asarray(features - self.mean, np.float32)
+        if self.projection is not None:
+            centred = np.asarray(centred @ self.projection, np.float32)
+        return self._to_scores(self._all_votes(unit_rows(centred)))
 
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
-        """Return (B, V) votes of any scale.
+        """Return (B, V) votes of any scale; roots of shares are what a sigmoid turns into probabilities best.
 
         Args:
             keys: (B, E) unit rows of the photos asked about.
@@ -189,9 +189,10 @@ class KnnTagger(NeighbourTagger):
     name = "knn"
 
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
-        """Return the logit of the weighted share of neighbours that carry each tag."""
+        """Return the root of the weighted share of neighbours that carry each tag."""
         nearest, weights = soft_nearest(distances, self.config.num_neighbours, self.config.temperature)
-        return to_logits(np.einsum("bk,bkv->bv", weights, self.labels[nearest]))
+        shares: Matrix = np.einsum("bk,bkv->bv", weights, self.labels[nearest])
+        return np.sqrt(shares)
 
 
 class TwoPassKnnTagger(NeighbourTagger):
@@ -201,7 +202,7 @@ class TwoPassKnnTagger(NeighbourTagger):
     default_config = NeighbourConfig(num_neighbours=5, temperature=0.1)
 
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
-        """Return the logit of each tag's share of the votes of the tag-balanced neighbours (their eq. 4-5)."""
+        """Return the root of each tag's share of the votes of the tag-balanced neighbours (their eq. 4-5)."""
         chosen = np.zeros(distances.shape, bool)
         for tag in range(len(self.vocabulary)):
             photos = np.flatnonzero(self.labels[:, tag])
@@ -211,14 +212,15 @@ class TwoPassKnnTagger(NeighbourTagger):
                 chosen[np.arange(len(distances))[:, None], photos[nearest]] = True
         shifted = distances - distances.min(axis=1, keepdims=True)
         weights = np.where(chosen, np.exp(-shifted / self.config.temperature), 0)
-        return to_logits(weights @ self.labels / weights.sum(axis=1, keepdims=True))
+        shares: Matrix = weights @ self.labels / weights.sum(axis=1, keepdims=True)
+        return np.sqrt(shares)
 
 
 class TagPropTagger(NeighbourTagger):
     """TagProp sigma-ML."""
 
     name = "tagprop"
-    default_config = NeighbourConfig(num_neighbours=200)
+    default_config = NeighbourConfig(num_neighbours=100)
 
     epsilon: ClassVar[float] = 1e-5
     """Chance of a tag that a neighbour lacks (their section 2.1)."""
@@ -313,13 +315,6 @@ def soft_nearest(distances: Matrix, k: int, temperature: float) -> tuple[npt.NDA
     chosen = np.take_along_axis(distances, nearest, axis=1)
     weights = np.exp(-(chosen - chosen[:, :1]) / temperature)
     return nearest, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
-
-
-def to_logits(shares: Matrix) -> Matrix:
-    """Return log(p / (1 - p)) of shares in [0, 1], kept finite; a share of 0 is far below any other."""
-    kept = np.clip(shares, 1e-6, 1 - 1e-6)
-    logits: Matrix = np.log(kept / (1 - kept)).astype(np.float32)
-    return logits
 
 
 def signed_roots(values: Matrix) -> Matrix:

@@ -85,7 +85,9 @@ def create(name: str, vocabulary: Vocabulary | Sequence[str], feature_size: int,
     for setting in settings:
         if setting not in known:
             raise ConfigError(f"The tagger {name} has no setting {setting!r}. It has: {', '.join(known)}.")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()}
+    values: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
+    }
     try:
         config = kind.Config(**values)
     except ValueError as error:

@@ -1,9 +1,12 @@
 """Fixtures for all folders: real photos, one exported backbone a session, projects, the served app."""
 
+import asyncio
+import gc
 import io
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -14,6 +17,7 @@ import numpy as np
 import pytest
 import skimage
 import sklearn
+from fastapi import FastAPI
 from PIL import Image
 
 from annotator import app as app_module
@@ -231,15 +235,33 @@ def _text(argument: object) -> str | os.PathLike[str]:
     return argument if isinstance(argument, os.PathLike) else str(argument)
 
 
+@pytest.fixture(scope="session")
+def build_app() -> Callable[..., FastAPI]:
+    """Build a project's real app."""
+
+    def build(opened: OpenProject, config: ServerConfig | None = None) -> FastAPI:
+        with warnings.catch_warnings():
+            # Gradio makes event loops for its locks (safe_get_lock) and never closes them.
+            warnings.simplefilter("ignore", ResourceWarning)
+            app = app_module.build_app(opened, config or ServerConfig())
+            asyncio.set_event_loop(None)
+            gc.collect()
+        return app
+
+    return build
+
+
 @pytest.fixture
-def make_client(open_project: Callable[..., OpenProject]) -> Iterator[Callable[..., Any]]:
+def make_client(
+    build_app: Callable[..., FastAPI], open_project: Callable[..., OpenProject]
+) -> Iterator[Callable[..., Any]]:
     """Serve a project's real app without a network; the client has the cookies and sends the token."""
     from starlette.testclient import TestClient
 
     with ExitStack() as stack:
 
         def make(opened: OpenProject, config: ServerConfig | None = None) -> TestClient:
-            app = app_module.build_app(opened, config or ServerConfig())
+            app = build_app(opened, config)
             client = stack.enter_context(
                 TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=True)
             )

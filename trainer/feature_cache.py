@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import tempfile
+import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -139,7 +140,7 @@ def _read_cache(path: Path, feature_size: int) -> dict[str, Features]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             keys, features = stored["keys"], stored["features"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         logger.warning("The feature cache %s is damaged (%s); the features are extracted again.", path, error)
         return {}
     if features.shape != (len(keys), feature_size) or features.dtype != np.float32:

@@ -73,7 +73,7 @@ class Server:
     def saved(self) -> dict[str, list[str]]:
         """File name -> saved tags, as exported."""
         lines = self.client.get("/api/export?format=jsonl").text.splitlines()
-        return {record["file_name"]: record["tags"] for record in map(json.loads, lines)}
+        return {record["image"]: record["tags"] for record in map(json.loads, lines)}
 
     def image_id(self, file_name: str) -> int:
         items = self.rest("browse", limit=500)["items"]
@@ -96,6 +96,8 @@ class Server:
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(timeout=2 * LIMIT_SECONDS)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
         self.client.close()
 
 
@@ -131,7 +133,9 @@ def twelve_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def read_project(twelve_photos: Path, run_command: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def read_project(
+    twelve_photos: Path, run_command: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A project that has read the twelve photos; to be copied."""
     folder = tmp_path_factory.mktemp("browser") / "project"
     run_command("add", folder, twelve_photos, check=True)
@@ -155,8 +159,7 @@ def serve(
         with log_path.open("w") as log:
             process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
         assert process.stdout is not None
-        with process.stdout:
-            line = process.stdout.readline()
+        line = process.stdout.readline()
         assert line, f"the server did not start: {log_path.read_text()}"
         address = line.split()[-1]
         server = Server(process, address, photos, project, log_path, httpx.Client(base_url=address, timeout=60))
@@ -220,8 +223,8 @@ class TaggingPage:
     errors: list[str] = field(default_factory=list)
     requests: set[str] = field(default_factory=set)
 
-    def at(self, selector: str) -> Locator:
-        return self.page.locator(selector)
+    def at(self, selector: str, **options: Any) -> Locator:
+        return self.page.locator(selector, **options)
 
     def press(self, *keys: str) -> None:
         for key in keys:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.datastructures import Headers
 from starlette.routing import WebSocketRoute
@@ -14,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from annotator import app as app_module
 from annotator import security
-from annotator.app import OpenProject, build_app
+from annotator.app import OpenProject
 from annotator.config import ServerConfig
 from annotator.models.backbone import Backbone
 from annotator.project import Project
@@ -26,7 +27,12 @@ Attack = Callable[[TestClient], Any]
 
 
 @pytest.fixture(scope="module")
-def served(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+def served(
+    backbone: Backbone,
+    build_app: Callable[..., FastAPI],
+    demo_photos: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[TestClient]:
     """The real app on six photos, asked by nobody yet."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)

@@ -122,8 +122,8 @@ def test_loss_is_the_mean_over_each_list_worked_by_hand() -> None:
 def test_alpha_adds_the_diversity_loss(make_tagger: Callable[..., Any], make_small_batch: Callable[..., Any]) -> None:
     batch = make_small_batch()
     without, with_it = make_tagger("jvsp", alpha=0.0), make_tagger("jvsp", alpha=0.5)
-    difference = float(with_it.loss(batch)) - float(without.loss(batch))
-    assert difference == pytest.approx(float(with_it(batch).penalty), rel=1e-4)
+    difference = with_it.loss(batch).item() - without.loss(batch).item()
+    assert difference == pytest.approx(with_it(batch).penalty.item(), rel=1e-4)
     assert difference > 0
 
 

@@ -49,7 +49,7 @@ def test_numpy_twin_of_jvsp_follows_its_settings(settings, make_tagger, make_tag
 
 def test_numpy_twin_adds_side_information(make_tagger, make_tagged_features) -> None:
     tagger = make_tagger("scnn_rnn", user_tags=("Canon", "summer"))
-    features, sequences = make_tagged_features(2, seed=3)
+    features, _ = make_tagged_features(2, seed=3)
     user_tags = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     batch = make_batch(torch.from_numpy(features), [[0], [1]], tagger.num_tags, user_tags=user_tags)
     with torch.no_grad():

@@ -5,14 +5,15 @@ import { count, formatNumber, make } from "./elements.js";
 
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, help }) {
+export function createHeader(root, { browse, unreadable, help, chooseTagger }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
   const progress = make("span", { class: "soft" });
   const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
-  const tagger = make("span", { id: "tagger", class: "soft tagger" });
+  const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
+  let offered = "";
   const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks()));
   root.append(
     make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger,
@@ -33,7 +34,13 @@ export function createHeader(root, { browse, unreadable, help }) {
       project.textContent = state.project;
       project.title = state.project;
       tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged`;
-      tagger.textContent = state.tagger ?? "";
+      const choices = state.taggers ?? [];
+      if (JSON.stringify(choices) !== offered) {
+        offered = JSON.stringify(choices);
+        tagger.replaceChildren(...choices.map(({ name, label }) => make("option", { value: name }, label)));
+      }
+      tagger.hidden = !choices.length;
+      tagger.value = state.tagger;
       const { ingest: run } = state;
       ingest.hidden = !run.running && !run.error;
       bar.hidden = !run.running;

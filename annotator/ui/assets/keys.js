@@ -19,6 +19,7 @@ export const ACTIONS = {
   redo: "Redo",
   neighbours: "Switch neighbours: looks or metadata",
   zoom: "Zoom in and out",
+  heat_map: "Show where the selected tag is seen",
   browse: "Browse all photos",
   help: "Show and change keys",
 };
@@ -42,6 +43,7 @@ export const DEFAULT_KEYS = {
   take_selected: ["Space"],
   zoom: ["Ctrl+Space"],
   neighbours: ["F2"],
+  heat_map: ["F4"],
 };
 
 const MODIFIERS = new Set(["Control", "Shift", "Alt", "Meta", "AltGraph", "CapsLock", "NumLock", "Fn", "Dead"]);

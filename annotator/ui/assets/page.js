@@ -9,6 +9,7 @@ import { describe, tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { count, make } from "./elements.js";
 import { createHeader, exportLinks } from "./header.js";
+import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
 import { createKeyboard } from "./keyboard.js";
 import { DEFAULT_KEYS } from "./keys.js";
@@ -59,17 +60,20 @@ export async function start({ element, server }) {
     next: () => tagging.step(1),
     undo: () => tagging.undo(),
     browse: () => (browse.isOpen() ? browse.hide() : openBrowse()),
+    heat_map: () => messages.say(heatMap.toggle(tagging.photo.image_id, tagAt(tagging.draft, tagging.draft.selected))),
     help: openKeys,
   };
   const ALWAYS = new Set(["previous", "next", "undo", "browse", "help"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
+  const heatMap = createHeatMap(photoView.heat, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
     take: (tag) => tagging.takeTag(tag),
     select: (tag) => tagging.selectTag(tag),
     drop: (tag) => tagging.dropTag(tag),
+    point: (tag) => tagging.photo && heatMap.point(tagging.photo.image_id, tag),
     place: (tag, to) => tagging.placeTag(tag, to),
     cut: (num_kept) => tagging.setCut(num_kept),
   });
@@ -107,6 +111,11 @@ export async function start({ element, server }) {
     },
   });
 
+  async function chooseTagger(name) {
+    await tagging.chooseTagger(name);
+    if (!isTouch) addBox.focus();
+  }
+
   function takeFromNeighbour(tag) {
     if (tagging.phase !== "tagging") return;
     tagging.takeTag(tag, "take_neighbour");
@@ -123,6 +132,7 @@ export async function start({ element, server }) {
     at("tagging").hidden = false;
     tagList.toTop();
     photoView.show(photo);
+    heatMap.hide();
     strip.show(photo.image_id, { fresh: freshStrip });
     document.title = `${photo.file_name} · ${tagging.state.project}`;
     if (!isTouch && !dialogs.isOpen() && !browse.isOpen()) addBox.focus();
@@ -138,6 +148,7 @@ export async function start({ element, server }) {
     tagList.render(draft);
     neighbours.render(tagging.neighbours, draft.kept);
     renderWhy(at("why"), draft);
+    heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
   }
 

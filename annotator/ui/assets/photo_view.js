@@ -9,8 +9,10 @@ const CLICK_PIXELS = 4;
 export function createPhotoView(frame, facts) {
   const rough = make("img", { class: "rough", alt: "", draggable: "false" });
   const image = make("img", { class: "sharp", id: "photo-image", draggable: "false" });
+  const heat = make("canvas", { class: "heat", id: "heat-map", "aria-hidden": "true", hidden: true });
+  const glass = make("div", { class: "glass" }, heat);
   const failure = make("p", { class: "photo-failure", hidden: true });
-  frame.append(rough, image, failure);
+  frame.append(rough, image, glass, failure);
   const zoomLabel = make("button", { class: "quiet", id: "zoom", type: "button", title: "Zoom", onclick: () => toggle() });
   let photo = null;
   let view = { scale: 1, x: 0, y: 0 };
@@ -27,9 +29,24 @@ export function createPhotoView(frame, facts) {
     const transform = view.scale === 1 ? "" : `translate(${view.x}px, ${view.y}px) scale(${view.scale})`;
     image.style.transform = transform;
     rough.style.transform = transform;
+    glass.style.transform = transform;
+    placeHeat();
     frame.classList.toggle("zoomed", view.scale > 1);
     zoomLabel.textContent = `zoom ${Math.round(fit() * view.scale * 100)}%`;
     if (view.scale > 1.05) sharpen();
+  }
+
+  let heatBox = [0, 0, 1, 1];
+
+  /** Lay the heat-map over its part of the photo: left, top, right, bottom in shares of the photo's sides. */
+  function placeHeat(box = heatBox) {
+    heatBox = box;
+    const [width, height] = [photo.width * fit(), photo.height * fit()];
+    const [left, top, right, bottom] = box;
+    heat.style.left = `${(frame.clientWidth - width) / 2 + left * width}px`;
+    heat.style.top = `${(frame.clientHeight - height) / 2 + top * height}px`;
+    heat.style.width = `${(right - left) * width}px`;
+    heat.style.height = `${(bottom - top) * height}px`;
   }
 
   function zoomTo(scale, clientX, clientY) {
@@ -109,6 +126,8 @@ export function createPhotoView(frame, facts) {
 
   return {
     toggle: () => toggle(),
+    heat,
+    placeHeat,
     show(newPhoto) {
       photo = newPhoto;
       view = { scale: 1, x: 0, y: 0 };

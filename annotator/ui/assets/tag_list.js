@@ -11,7 +11,7 @@ const EDGE_PIXELS = 28;
 const EDGE_STEP_PIXELS = 7;
 const PROPOSALS_IN_SIGHT = 6;
 
-/** handlers: take(tag), select(tag), drop(tag), place(tag, { zone, index }), cut(count). */
+/** handlers: take(tag), select(tag), drop(tag), point(tag or null), place(tag, { zone, index }), cut(count). */
 export function createTagList(root, handlers) {
   const kept = make("div", { class: "zone kept-zone", role: "group", "aria-label": "Kept: will be saved" });
   const proposed = make("div", { class: "zone proposed-zone", role: "group", "aria-label": "Proposed" });
@@ -71,6 +71,10 @@ export function createTagList(root, handlers) {
     else if (done.kind === "row") (done.zone === "kept" ? handlers.select : handlers.take)(done.tag);
   });
   root.addEventListener("pointercancel", endPress);
+  root.addEventListener("pointerover", (event) => {
+    if (event.pointerType !== "touch") handlers.point(event.target.closest(".row")?.dataset.tag ?? null);
+  });
+  root.addEventListener("pointerleave", () => handlers.point(null));
   // Screen readers click without a pointer.
   root.addEventListener("click", (event) => {
     const row = event.detail === 0 && event.target.closest(".row");

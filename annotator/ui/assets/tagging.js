@@ -98,6 +98,18 @@ export class Tagging {
     }
   }
 
+  /** Let another tagger propose, from this photo on. */
+  async chooseTagger(name) {
+    try {
+      await this.call("set_tagger", { tagger: name });
+      await this.refreshState();
+      if (this.draft) this.#tell();
+    } catch (error) {
+      this.#failed(error, "tagger", () => this.chooseTagger(name));
+      this.views.changed(this);
+    }
+  }
+
   // ---- Editing
 
   takeNumber(number) {

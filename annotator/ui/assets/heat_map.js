@@ -1,0 +1,77 @@
+// Where in the photo a tag is seen: a glow over it while a tag's row is pointed at, or, once switched on by a key, for
+// the selected tag. Knows nothing of the list, and draws only what the server computed.
+
+import { newestOnly } from "./calls.js";
+
+const COLOUR = [255, 122, 0];
+const FAINTEST = 0.15; // of the strongest place: less is not drawn
+
+/** `canvas` lies over the photo (photo_view.js); say(text) tells a person what cannot be shown. */
+export function createHeatMap(canvas, { call, place, say }) {
+  const ask = newestOnly((image_id, tag) => call("heat_map", { image_id, tag }));
+  let isOn = false;
+  let pointed = null;
+  let shown = "";
+
+  async function show(image_id, tag, isAsked = false) {
+    const name = `${image_id} ${tag}`;
+    if (name === shown) return;
+    shown = name;
+    let answer;
+    try {
+      answer = await ask(image_id, tag);
+    } catch (error) {
+      if (isAsked) say(error.message);
+      hide();
+      return;
+    }
+    if (!answer || shown !== name) return;
+    if (answer.grid) draw(answer.grid, answer.box);
+    else {
+      canvas.hidden = true;
+      if (isAsked) say(`No model can show where “${tag}” is.`);
+    }
+  }
+
+  function draw(grid, box) {
+    const [rows, columns] = [grid.length, grid[0].length];
+    canvas.width = columns;
+    canvas.height = rows;
+    const context = canvas.getContext("2d");
+    const pixels = context.createImageData(columns, rows);
+    grid.flat().forEach((heat, index) => {
+      const strength = Math.max(0, (heat - FAINTEST) / (1 - FAINTEST));
+      pixels.data.set([...COLOUR, Math.round(190 * strength)], index * 4);
+    });
+    context.putImageData(pixels, 0, 0);
+    place(box);
+    canvas.hidden = false;
+  }
+
+  function hide() {
+    shown = "";
+    canvas.hidden = true;
+  }
+
+  return {
+    hide,
+    /** The pointer is on this tag's row; null: on none. */
+    point(image_id, tag) {
+      pointed = tag;
+      if (tag !== null) show(image_id, tag);
+      else if (!isOn) hide();
+    },
+    /** The list changed: follow the selected tag if the glow is switched on. */
+    follow(image_id, selected) {
+      if (!isOn || pointed !== null) return;
+      if (selected === null) hide();
+      else show(image_id, selected);
+    },
+    toggle(image_id, selected) {
+      isOn = !isOn;
+      if (!isOn) hide();
+      else if (selected !== null) show(image_id, selected, true);
+      return isOn ? "Shows where the selected tag is seen." : "The glow is off.";
+    },
+  };
+}

@@ -1,0 +1,365 @@
+"""The page in Chromium by keyboard alone: the whole job, and what each kind of key press may and may not do."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+Factory = Callable[..., Any]
+
+
+def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Factory, run_command: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    expected: dict[str, list[str]] = {}
+
+    # Digits take; a start of a word is completed; what nobody proposed is typed.
+    page.see_photo("astronaut.png")
+    first, second = page.proposed()[:2]
+    page.press("1")
+    page.see_kept(first)
+    page.type("rock")
+    expect(page.at("#completion-1")).to_have_attribute("aria-selected", "true")
+    completed = page.at("#completion-1").get_attribute("data-tag")
+    assert completed.startswith("rock")
+    page.press("Enter")
+    page.see_kept(first, completed)
+    page.type("Space Shuttle pilot")
+    page.press("Shift+Enter")
+    page.see_kept(first, completed, "Space Shuttle pilot")
+    # The tag that was typed last is selected: two up, then the first one out.
+    page.press("Alt+ArrowUp", "Alt+ArrowUp")
+    page.see_kept("Space Shuttle pilot", first, completed)
+    page.press("ArrowDown", "Delete")
+    page.see_kept("Space Shuttle pilot", completed)
+    assert first not in page.proposed()
+    page.press("Enter")
+    page.see_status("Saved Space Shuttle pilot")
+    expected["astronaut.png"] = ["Space Shuttle pilot", completed]
+
+    # The cut line goes down over two proposals and up over one; Shift and a digit take all down to it.
+    page.see_photo("chelsea.png")
+    page.see_tagged(1)
+    both = [page.proposed()[0]]
+    page.press("Shift+ArrowDown")
+    page.see_kept(*both)
+    both.append(page.proposed()[0])
+    page.press("Shift+ArrowDown")
+    page.see_kept(*both)
+    page.press("Shift+ArrowUp")
+    page.see_kept(both[0])
+    # What was given back stays the first below the line.
+    proposed = page.proposed()
+    assert proposed[0] == both[1]
+    page.press("Shift+Digit2")
+    three = [both[0], *proposed[:2]]
+    page.see_kept(*three)
+    page.press("Enter")
+    expected["chelsea.png"] = three
+
+    # Back, and on again without saving; a skipped photo stays open.
+    page.see_photo("china.jpg")
+    page.press("ArrowLeft")
+    page.see_photo("chelsea.png")
+    page.see_kept(*three)
+    page.press("ArrowRight")
+    page.see_photo("china.jpg")
+    page.press("Control+ArrowRight")
+    page.see_status("Skipped")
+    page.see_photo("coffee.png")
+
+    # Down to the second proposal, taken with Space; refused proposals do not come back.
+    proposed = page.proposed()
+    page.press("ArrowDown", "Space")
+    page.see_kept(proposed[1])
+    page.press("ArrowUp")
+    refused = page.selected()
+    page.press("Delete")
+    expect(page.at(f'.row[data-tag="{refused}"]')).to_have_count(0)
+    assert refused not in page.proposed()
+    page.press("Enter")
+    page.see_photo("flower.jpg")
+    expected["coffee.png"] = [proposed[1]]
+    page.see_tagged(3)
+
+    assert server.saved() == expected
+    exported = run_command("export", server.project, check=True).stdout.splitlines()
+    assert {row["image"]: row["tags"] for row in map(json.loads, exported)} == expected
+    event = server.history("astronaut.png")[-1]
+    assert event["num_keys"] > 10
+    assert event["num_clicks"] == 0
+    assert event["seconds"] > 0
+    assert [shown["tag"] for shown in event["shown"]][:2] == [first, second]
+    assert [action[0] for action in event["actions"]] == ["take", "type", "type", "move", "move", "drop"]
+
+
+def test_undo_goes_back_within_a_photo_and_across_photos_and_redo_forth(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    first = page.proposed()[0]
+    page.press("1")
+    page.see_kept(first)
+    # What follows is proposed anew after each edit.
+    both = [first, page.proposed()[0]]
+    page.press("1")
+    page.see_kept(*both)
+    page.press("Control+z")
+    page.see_kept(first)
+    page.press("Control+Shift+z")
+    page.see_kept(*both)
+    page.press("Control+z", "Control+y")
+    page.see_kept(*both)
+    page.press("Enter")
+    page.see_photo("chelsea.png")
+    page.type("wrong")
+    page.press("Shift+Enter", "Enter")
+    page.see_photo("china.jpg")
+    page.see_tagged(2)
+
+    page.press("Control+z")
+    page.see_photo("chelsea.png")
+    page.see_status("Took back the save of chelsea.png")
+    page.see_kept("wrong")
+    page.see_tagged(1)
+    assert server.saved() == {"astronaut.png": both}
+    page.press("Control+z")
+    page.see_photo("astronaut.png")
+    page.see_kept(*both)
+    page.see_tagged(0)
+    assert server.saved() == {}
+    page.press("Control+z")
+    page.see_status("Nothing to undo")
+    page.see_photo("astronaut.png")
+    page.press("Enter")
+    page.see_photo("chelsea.png")
+    page.see_tagged(1)
+    assert server.saved() == {"astronaut.png": both}
+
+
+def test_letters_go_to_the_add_box_from_anywhere_and_no_command_fires_while_typing(
+    serve: Factory, open_page: Factory
+) -> None:
+    server = serve()
+    page = open_page(server)
+    page.press("1")
+    kept = page.kept()
+    page.page.evaluate("() => document.activeElement.blur()")
+    page.type("b")
+    expect(page.at("#add-input")).to_be_focused()
+    expect(page.at("#add-input")).to_have_value("b")
+    # With text in the box these are text, or nothing: digits, question mark, arrows, space, Delete.
+    page.type("2 ?x ")
+    page.press("ArrowLeft", "Delete", "Home", "Delete", "ArrowRight", "Shift+ArrowRight", "Control+ArrowRight")
+    expect(page.at("#add-input")).to_have_value("2 ?x")
+    page.press("End", "Control+z", "Control+y")
+    assert page.kept() == kept
+    assert page.at("dialog").count() == 0
+    page.press("Escape")
+    expect(page.at("#add-input")).to_have_value("")
+    page.see_photo("astronaut.png")
+    # A slash says that a digit is text.
+    page.press("/")
+    page.type("4 wheels")
+    page.press("Shift+Enter")
+    page.see_kept(*kept, "4 wheels")
+    # From a focused button, too.
+    page.at("#open-browse").focus()
+    page.type("su")
+    expect(page.at("#add-input")).to_have_value("su")
+    page.press("Escape")
+    # In a dialog nothing reaches the photo.
+    page.press("?")
+    expect(page.at("dialog#keys")).to_be_visible()
+    page.press("1", "Delete", "z", "Control+z", "ArrowRight", "Control+ArrowRight")
+    page.press("Escape")
+    expect(page.at("dialog")).to_have_count(0)
+    page.see_kept(*kept, "4 wheels")
+    page.see_photo("astronaut.png")
+    assert page.at("#add-input").input_value() == ""
+    page.see_tagged(0)
+
+
+def test_composed_text_is_not_cut_short_by_its_own_enter(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    keyboard = page.page.context.new_cdp_session(page.page)
+
+    def press_while_composing(key: str) -> None:
+        # An input method keeps key presses to itself: the page sees them with the code 229.
+        for type in ("rawKeyDown", "keyUp"):
+            keyboard.send("Input.dispatchKeyEvent", {"type": type, "key": key, "windowsVirtualKeyCode": 229})
+
+    press_while_composing("n")
+    keyboard.send("Input.imeSetComposition", {"text": "ね", "selectionStart": 1, "selectionEnd": 1})
+    press_while_composing("k")
+    keyboard.send("Input.imeSetComposition", {"text": "ねこ", "selectionStart": 2, "selectionEnd": 2})
+    expect(page.at("#add-input")).to_have_value("ねこ")
+    press_while_composing("Enter")
+    page.settle()
+    assert page.kept() == []
+    keyboard.send("Input.insertText", {"text": "猫"})
+    expect(page.at("#add-input")).to_have_value("猫")
+    page.see_tagged(0)
+    page.press("Enter")
+    page.see_kept("猫")
+    page.press("Enter")
+    page.see_photo("chelsea.png")
+    assert server.saved() == {"astronaut.png": ["猫"]}
+
+
+def test_a_held_enter_adds_and_saves_only_once(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    page.type("patient")
+    for _ in range(6):
+        page.page.keyboard.down("Enter")
+    page.page.keyboard.up("Enter")
+    page.see_kept("patient")
+    page.see_photo("astronaut.png")
+    for _ in range(12):
+        page.page.keyboard.down("Enter")
+    page.see_photo("chelsea.png")
+    for _ in range(12):
+        page.page.keyboard.down("Enter")
+    page.page.keyboard.up("Enter")
+    page.settle()
+    page.see_photo("chelsea.png")
+    assert server.saved() == {"astronaut.png": ["patient"]}
+
+
+def test_fast_fingers_lose_nothing(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    proposed = page.proposed()
+    # No waiting for any answer between these.
+    page.press("1")
+    page.type("one")
+    page.press("Shift+Enter")
+    page.type("two")
+    page.press("Shift+Enter", "Alt+ArrowUp", "Enter", "Enter")
+    page.see_photo("chelsea.png")
+    assert server.saved() == {"astronaut.png": [proposed[0], "two", "one"]}
+
+
+def test_browse_finds_by_tag_name_and_state_and_returns(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    page.type("moon walker")
+    page.press("Shift+Enter", "Enter")
+    page.see_photo("chelsea.png")
+    page.press("Control+b")
+    expect(page.at("#browse-total")).to_have_text("12 photos")
+    expect(page.at(".cell")).to_have_count(12)
+    expect(page.at("#browse-search")).to_be_focused()
+    # No command of the tagging view works here.
+    page.type("moon")
+    expect(page.at(".cell")).to_have_count(1)
+    expect(page.at("#cell-0")).to_have_accessible_name("astronaut.png, moon walker")
+    page.press("Escape")
+    expect(page.at(".cell")).to_have_count(12)
+    page.type("cats/")
+    expect(page.at(".cell")).to_have_count(2)
+    page.press("Escape")
+    page.at('[data-state="unsaved"].tab').focus()
+    page.press("Enter")
+    expect(page.at("#browse-total")).to_have_text("11 photos")
+    page.at('[data-state="saved"].tab').focus()
+    page.press("Space")
+    expect(page.at("#browse-total")).to_have_text("1 photo")
+    page.at('[data-state="all"].tab').focus()
+    page.press("Enter")
+    expect(page.at(".cell")).to_have_count(12)
+    page.press("Escape")
+    expect(page.at("#browse")).to_be_hidden()
+    page.see_photo("chelsea.png")
+    page.press("Control+b")
+    expect(page.at(".cell")).to_have_count(12)
+    page.press("ArrowDown", "ArrowRight", "ArrowRight", "Enter")
+    page.see_photo("china.jpg")
+    expect(page.at("#add-input")).to_be_focused()
+    page.press("Control+b", "Control+b")
+    expect(page.at("#browse")).to_be_hidden()
+
+
+def test_keys_can_be_mapped_anew_for_good_and_a_clash_is_refused(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+
+    def change(action: str, key: str) -> None:
+        page.at(f'#keys [data-action="{action}"] button').focus()
+        page.press("Enter")
+        expect(page.at(f'#keys [data-action="{action}"]')).to_contain_text("press a key")
+        page.press(key)
+
+    page.press("?")
+    change("skip", "F9")
+    expect(page.at("#keys .key-note")).to_contain_text("F9 is the new key")
+    change("drop", "F9")
+    expect(page.at("#keys .key-note")).to_contain_text("F9 is taken by “Skip")
+    change("drop", "x")
+    expect(page.at("#keys .key-note")).to_contain_text("letters are for typing tags")
+    change("drop", "Escape")
+    expect(page.at("#keys .key-note")).to_contain_text("stays as it was")
+    expect(page.at("dialog#keys")).to_be_visible()
+    page.press("Escape")
+    expect(page.at("dialog")).to_have_count(0)
+    page.reload()
+    page.press("Control+ArrowRight")
+    page.see_photo("astronaut.png")
+    page.press("F9")
+    page.see_photo("chelsea.png")
+    refused = server.rest("set_keys", keys={**server.rest("state")["keys"], "drop": ["F9"]})
+    assert refused["error"]["kind"] == "config"
+    page.press("?")
+    page.at("#reset-keys").focus()
+    page.press("Enter")
+    expect(page.at("#keys .key-note")).to_contain_text("as they came")
+    page.press("Escape", "Control+ArrowRight")
+    page.see_photo("china.jpg")
+
+
+def test_help_names_every_action_and_gives_the_focus_back(serve: Factory, open_page: Factory) -> None:
+    page = open_page(serve())
+    page.press("?")
+    names = page.at("#keys [data-action] > span:nth-child(2)").all_text_contents()
+    assert len(names) == 18
+    assert all(names)
+    for keys in page.at("#keys [data-action] .key-caps").all_text_contents():
+        assert keys
+    # Tab stays inside of the dialog.
+    for _ in range(25):
+        page.press("Tab")
+        assert page.page.evaluate("() => document.activeElement.closest('dialog, body').localName") in {
+            "dialog",
+            "body",  # the browser's own controls
+        }
+    page.press("Escape")
+    expect(page.at("#add-input")).to_be_focused()
+
+
+def test_zoom_and_neighbours_have_keys(serve: Factory, open_page: Factory) -> None:
+    page = open_page(serve())
+    fitted = page.at("#zoom").text_content()
+    page.press("Control+Space")
+    expect(page.at("#photo")).to_have_class(re.compile("zoomed"))
+    expect(page.at("#photo-image")).to_have_attribute("src", re.compile("full=1"))
+    page.press("Control+Space")
+    expect(page.at("#zoom")).to_have_text(fitted)
+    page.press("F2")
+    expect(page.at("#tab-metadata")).to_have_attribute("aria-selected", "true")
+    page.see_status("Same metadata")
+    page.press("F2")
+    expect(page.at("#tab-looks")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.parametrize("key", ["ArrowLeft", "ArrowRight"])
+def test_the_ends_of_the_folder_hold(serve: Factory, open_page: Factory, key: str) -> None:
+    page = open_page(serve())
+    last = "garden/petals.jpg" if key == "ArrowRight" else "astronaut.png"
+    page.go_to(last)
+    page.press(key)
+    page.see_photo(last)
+    assert page.at("#banner").is_hidden()

@@ -1,0 +1,101 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from annotator.datasets.record import Record, read_records
+from annotator.errors import DataError
+
+WriteFolder = Callable[..., Path]
+
+
+@pytest.fixture
+def write_folder(tmp_path: Path, real_photo: Callable[[], Image.Image]) -> WriteFolder:
+    """Write lines into records.jsonl, with a photo for every image they name."""
+
+    def write(*lines: dict[str, Any] | str, with_photos: bool = True) -> Path:
+        text = "".join(f"{line if isinstance(line, str) else json.dumps(line)}\n" for line in lines)
+        (tmp_path / "records.jsonl").write_text(text, encoding="utf-8")
+        for line in lines:
+            if with_photos and isinstance(line, dict) and isinstance(line.get("image"), str):
+                real_photo().resize((8, 8)).save(tmp_path / line["image"])
+        return tmp_path
+
+    return write
+
+
+def test_a_record_keeps_the_given_order_and_everything_else(write_folder: WriteFolder) -> None:
+    folder = write_folder(
+        {"image": "a.jpg", "tags": ["cat", "a sofa"], "user_tags": ["pet"], "caption": "A cat.", "author": "N. N."}
+    )
+    (record,) = read_records(folder)
+    assert record == Record((folder / "a.jpg").resolve(), ("cat", "a sofa"), ("pet",), "A cat.")
+    assert record.extra == {"author": "N. N."}
+    assert record.image.is_absolute()
+
+
+def test_tags_are_cleaned_and_duplicates_dropped_with_a_count(
+    write_folder: WriteFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_folder({"image": "a.jpg", "tags": [" dog ", "sky", "dog", "cafe\u0301", "caf\u00e9"]})
+    assert read_records(folder)[0].tags == ("dog", "sky", "caf\u00e9")
+    assert "2 duplicate tags" in caplog.text
+
+
+def test_photos_without_tags_are_left_out_with_a_count_or_kept(
+    write_folder: WriteFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_folder({"image": "a.jpg", "tags": []}, {"image": "b.jpg", "tags": ["sky"]}, {"image": "c.jpg"})
+    assert [record.image.name for record in read_records(folder)] == ["b.jpg"]
+    assert "2 photos without tags" in caplog.text
+    assert len(read_records(folder, keep_untagged=True)) == 3
+
+
+def test_a_line_separator_inside_a_string_ends_no_line(write_folder: WriteFolder) -> None:
+    folder = write_folder('{"image": "a.jpg", "tags": ["x"], "caption": "one\u2028two"}')
+    Image.new("RGB", (8, 8)).save(folder / "a.jpg")
+    assert read_records(folder)[0].caption == "one\u2028two"
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["{"], "Line 1 .* is not JSON"),
+        (["[" * 100_000], "Line 1 .* is not JSON"),
+        (['["a.jpg"]'], "not a JSON object, but list"),
+        ([{"tags": ["sky"]}], 'has no "image"'),
+        (['{"image": "a\\u0000b", "tags": ["sky"]}'], 'has no "image"'),
+        ([{"image": "a.jpg", "tags": "sky"}], '"tags" must be a list of strings'),
+        ([{"image": "a.jpg", "tags": ["sky", 3]}], '"tags" must be a list of strings'),
+        ([{"image": "a.jpg", "tags": ["  "]}], "cannot be empty"),
+        ([{"image": "a.jpg", "tags": ["sky"], "caption": 3}], '"caption" that is not a string'),
+        ([{"image": "a.jpg", "tags": []}], "no photo with a tag"),
+        ([], "no photo with a tag"),
+        ([{"image": "a.jpg", "tags": ["sky"]}, {"image": "a.jpg", "tags": ["sea"]}], "twice"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_sentence(
+    write_folder: WriteFolder, lines: list[dict[str, Any] | str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        read_records(write_folder(*lines))
+
+
+def test_missing_photos_are_counted_and_the_first_is_named(write_folder: WriteFolder) -> None:
+    folder = write_folder({"image": "a.jpg", "tags": ["sky"]}, {"image": "b.jpg", "tags": ["sea"]}, with_photos=False)
+    with pytest.raises(DataError, match=r"2 of the 2 photos .* the first is .*a\.jpg"):
+        read_records(folder)
+
+
+def test_a_folder_without_records_is_refused_with_the_format(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'There is no .*records\.jsonl.*"tags"'):
+        read_records(tmp_path)
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="could not be read"):
+        read_records(tmp_path)
