@@ -18,7 +18,8 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from threadpoolctl import threadpool_limits
+from starlette.exceptions import HTTPException
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator import __version__
 from annotator.autocomplete import Autocomplete
@@ -166,6 +167,7 @@ def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
     app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(build_router(opened.session, opened.pictures, ASSETS_PATH))
     app.add_exception_handler(RequestValidationError, refuse_malformed)
+    app.add_exception_handler(HTTPException, refuse_malformed)
 
     def operation(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
         return lambda payload: answer(opened.session, LOCAL_USER, name, payload)
@@ -173,7 +175,7 @@ def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
     page = build_page(
         {name: operation(name) for name in OPERATIONS}, title=f"{opened.project.settings.name} - annotator"
     )
-    app = gr.mount_gradio_app(
+    gr.mount_gradio_app(
         app,
         page,
         path="/",

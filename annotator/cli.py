@@ -18,8 +18,10 @@ from typing import Any
 from annotator import __version__
 from annotator.config import IngestConfig, ServerConfig
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
+from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
 from annotator.project import Project, default_folder, is_project
+from annotator.training_commands import add_train
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -114,6 +116,8 @@ def build_parser() -> argparse.ArgumentParser:
                       help="where the demo's photos and project lie (default: %(default)s)")  # fmt: skip
     demo.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
+    add_train(commands)
+    add_evaluate(commands)
     return parser
 
 

@@ -4,15 +4,17 @@ Knows nothing of the store or of models. Security is a layer around the whole ap
 """
 
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
 
 from annotator import operations
-from annotator.errors import UnknownImageError, UnreadableImageError
+from annotator.errors import StoreError, UnknownImageError, UnreadableImageError
 from annotator.export import FORMATS, export_lines
 from annotator.pictures import Picture, Pictures
 from annotator.security import TOKEN_COOKIE
@@ -46,9 +48,14 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
         if format not in FORMATS:
             return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
         media_type, suffix = FORMATS[format]
-        lines = (line.encode() for line in export_lines(session.export(), format))
+        lines = export_lines(session.export(), format)
+        try:
+            first = next(lines, "")
+        except StoreError as error:
+            return _error(507, "store", str(error))
+        body = (line.encode() for line in chain([first], lines))
         name = f'attachment; filename="tags.{suffix}"'
-        return StreamingResponse(lines, media_type=media_type, headers={"content-disposition": name})
+        return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
 
     @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
     def thumbnail(image_id: int) -> Response:
@@ -86,6 +93,8 @@ def _picture(make: Callable[[], Picture]) -> Response:
         picture = make()
     except (UnknownImageError, UnreadableImageError) as error:
         return _error(404, "unknown_image", str(error))
+    except StoreError as error:
+        return _error(507, "store", str(error))
     # The sandbox keeps even a file that turned into something else since the ingest from running here.
     headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
     return Response(picture.data, media_type=picture.media_type, headers=headers)
@@ -97,7 +106,9 @@ def _error(status: int, kind: str, message: str) -> JSONResponse:
 
 async def refuse_malformed(request: Request, error: Exception) -> JSONResponse:
     """Answer a malformed body in the same form as every other error; for ``app.add_exception_handler``."""
-    assert isinstance(error, RequestValidationError)  # registered for this class only
+    if isinstance(error, HTTPException):
+        return _error(error.status_code, "request", f"The call was refused: {error.detail}.")
+    assert isinstance(error, RequestValidationError)  # registered for these two only
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
     return _error(400, "request", f"The call was refused: {where}: {first['msg']}.")

@@ -305,7 +305,9 @@ class Store:
         Raises:
             UnknownImageError: The project has no such image.
         """
-        rows = self.rows("SELECT * EXCLUDE (image_id, added_at) FROM images WHERE image_id = ?", [image_id])
+        rows = []
+        if 0 < image_id < 2**31:  # what the column can hold
+            rows = self.rows("SELECT * EXCLUDE (image_id, added_at) FROM images WHERE image_id = ?", [image_id])
         if not rows:
             raise UnknownImageError(f"This project has no image {image_id}.")
         values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in rows[0]]

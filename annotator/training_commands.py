@@ -1,6 +1,6 @@
 """The command that trains a tagger. Thin: it parses, calls trainer/, prints.
 
-The command that measures one is in evaluation_commands.py.
+The command that measures one is in evaluation_command.py.
 """
 
 import argparse

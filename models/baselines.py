@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 CALIBRATION_SHARE = 0.2
 """Of the training photos: held out while the sigmoid and the threshold are fitted."""
+MIN_STEPS = 400
+"""Of Adam: a hundred photos make one batch, and thirty steps teach nothing."""
 ASYMMETRIC_FOCUS = 4.0
 """g- of Ridnik et al., section 3; g+ is 0 and drops out."""
 ASYMMETRIC_MARGIN = 0.05
@@ -55,6 +57,7 @@ class LinearConfig:
     l2: float = 0.003
     """Weight of the squared weights in the loss."""
     epochs: int = 30
+    """Passes over the photos; more of them where these make fewer than `MIN_STEPS` steps."""
     learning_rate: float = 2e-3
     """At the start; it falls to 0 on a cosine."""
     batch_size: int = 128
@@ -278,8 +281,9 @@ def _train(
     bias = torch.logit(prior).requires_grad_()
     optimizer = torch.optim.Adam([weight, bias], lr=config.learning_rate)
     num_batches = -(-len(inputs) // config.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, config.epochs * num_batches)
-    for _ in range(config.epochs):
+    epochs = max(config.epochs, -(-MIN_STEPS // num_batches))
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * num_batches)
+    for _ in range(epochs):
         order = torch.randperm(len(inputs), generator=generator)
         for start in range(0, len(order), config.batch_size):
             rows = order[start : start + config.batch_size]

@@ -34,7 +34,7 @@ FORMAT_VERSION = 1
 SETTINGS_FILE = "tagger.json"
 STARTER = "starter"
 """The checkpoint that comes with the package; "starter/NAME" is another one of its taggers."""
-STARTER_TAGGER = "scnn_rnn"
+STARTER_TAGGER = "jvsp"
 LARGEST_HALF = 65504.0
 """Largest value of 16-bit floats."""
 

@@ -10,10 +10,12 @@ What the list is ranked by (`Ranking.by`):
   concept layer, 2,200 held-back photos): without concepts NDCG .508, recall@9 .601; with them .531 and .685; after
   one settled tag the concepts, which know nothing of it, help less (weight .4: recall@5 of the rest .538, .1: .547),
   hence the decay. A discount of .3 instead of 0 moves recall@9 by +.005 and the first tag right by -.011; .15 lies
-  between.
+  between. The `head` best are then put in order by  utility x (1 + P_1 / sum_j P_j), that is, tags that come first when
+  they come at all go up: of pairs of right tags among the ten best, .683 stood in the person's order before and .718
+  after (by frequency: .707), the first tag right rose from .399 to .408, and NDCG fell from .534 to .531.
 With free_length it is always the papers' decoding, to END.
-Score: how likely the tag is right, sigmoid of a line in the logits of sum_j P_j and of the concept probability, whose
-coefficients are fitted on validation photos (`Ranking.calibration`).
+Score: how likely the tag is right, sigmoid of a line in the logits of the concept probability and of what the sequence
+says (`sequence_chances`); its coefficients are fitted on validation photos (`Ranking.calibration`).
 Shapes: features (B, D) float32 -> concepts (B, V), places (B, J, V) -> scores (B, V).
 """
 
@@ -54,6 +56,8 @@ class Ranking:
     """What the concept probability is worth against being the next tag, before anything is settled."""
     concept_decay: float = 0.25
     """By how much that falls with each settled tag."""
+    head: int = 5
+    """How many of the best are put in the person's order, see above; 0 leaves them by utility."""
     calibration: tuple[float, float, float] = (0.0, 0.5, 0.5)
     """Bias, weight of the sequence's logit and of the concept's."""
     beam_width: int = 1
@@ -175,7 +179,7 @@ class InferenceTagger:
     def scores(self, judgement: Judgement) -> Array:
         """Return (B, V): how likely each tag is right, 0 where it is barred."""
         bias, sequence_weight, concept_weight = self.ranking.calibration
-        logits = bias + sequence_weight * logit(np.minimum(judgement.places.sum(axis=1), 1.0))
+        logits = bias + sequence_weight * logit(sequence_chances(judgement))
         if judgement.concepts is not None:
             logits = logits + concept_weight * logit(judgement.concepts)
         scores: Array = np.where(judgement.barred, 0.0, sigmoid(logits)).astype(np.float32)
@@ -194,6 +198,8 @@ class InferenceTagger:
                 weights = ranking.concept_weight * ranking.concept_decay**judgement.num_settled  # (B,)
                 values = values + weights[:, None] * judgement.concepts
         utilities: Array = np.where(judgement.barred, -1.0, values).astype(np.float32)
+        if ranking.by == "mixture":
+            _order_head(utilities, judgement.places, ranking.head)
         return utilities
 
     def concepts(self, features: Features, user_tags: Sequence[Collection[str]] = ()) -> Array | None:
@@ -304,6 +310,29 @@ class InferenceTagger:
                 ranked.append(RankedTag(self.vocabulary.tags[tag], probability, evidence))
             lists.append(ranked)
         return lists
+
+
+def _order_head(utilities: Array, places: Array, head: int) -> None:
+    """Deal the best utilities of each image out anew among the same tags, in place."""
+    best = np.argsort(-utilities, axis=1, kind="stable")[:, :head]  # (B, head)
+    values = np.take_along_axis(utilities, best, axis=1)
+    first = np.take_along_axis(places[:, 0], best, axis=1)
+    anywhere = np.take_along_axis(places.sum(axis=1), best, axis=1)
+    keys = values * (1 + first / np.maximum(anywhere, FLOOR))
+    order = np.argsort(-keys, axis=1, kind="stable")
+    np.put_along_axis(utilities, np.take_along_axis(best, order, axis=1), values, axis=1)
+
+
+def sequence_chances(judgement: Judgement) -> Array:
+    """Return the sequence's share of the score, (B, V).
+
+    Without a concept layer it is the chance to be anywhere in the list. Beside one, which knows the set better, it is
+    the chance to be next: measured on captions (JVSP), mAP by tag is 0.217 with it and 0.214 with the other.
+    """
+    if judgement.concepts is not None:
+        return judgement.places[:, 0]
+    chances: Array = np.minimum(judgement.places.sum(axis=1), 1.0)
+    return chances
 
 
 def logit(probabilities: Array) -> Array:

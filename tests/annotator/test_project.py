@@ -77,7 +77,7 @@ def test_damaged_settings_are_one_sentence_that_names_the_file(project: Project,
 
 def test_settings_of_a_newer_version_are_refused(project: Project) -> None:
     project.settings_path.write_text(json.dumps({"version": 2, "name": "x"}))
-    with pytest.raises(ProjectError, match="version 2, newer than the 1 .* Update annotator"):
+    with pytest.raises(ProjectError, match=r"version 2, newer than the 1 .* Update annotator"):
         Project.open(project.folder)
 
 

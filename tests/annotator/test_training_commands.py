@@ -134,11 +134,11 @@ def test_two_processes_learn_the_same_weights(data: Path, tmp_path: Path, backbo
         "parsed = parser.parse_args(sys.argv[1:])\n"
         "sys.exit(parsed.command(parsed))\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=0", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
     arguments = ["train", "--tagger", "ranked_lstm", "--data", data, "--out", tmp_path / "out", "--epochs", "2",
                  "--batch-size", "4", "--set", "dropout=0", "--threads", "1", "--json"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=300,
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=120,
                           env=environment)  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.strip().splitlines()[-1])["num_train"] == 16

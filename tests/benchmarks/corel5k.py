@@ -132,6 +132,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rows", default="", help="only rows whose name holds this text")
     parser.add_argument("--inner", action="store_true", help="split the training side once more and report on that")
+    parser.add_argument("--validation-share", type=float, default=0.2)
     parser.add_argument("--cache", type=Path, default=Path("build/corel5k"))
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write every measure of every run here, a JSON object a line")
@@ -148,7 +149,7 @@ def main() -> None:
         reports = []
         began = time.monotonic()
         for seed in parsed.seeds:
-            train, validation = split(records, seed)
+            train, validation = split(records, seed, parsed.validation_share)
             if parsed.inner:
                 train, validation = split(train, INNER_SEED)
             vocabulary = Vocabulary.from_records(train)

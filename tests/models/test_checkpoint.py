@@ -186,7 +186,7 @@ def test_a_baseline_is_kept_too(tmp_path: Path) -> None:
     given = [["dog"] if row % 2 else ["cat", "dog"] for row in range(12)]
     tagger = LogisticTagger.fit(Vocabulary(["cat", "dog"]), features, given, LinearConfig(epochs=2))
     checkpoint.save(tagger, tmp_path, ABOUT)
-    loaded = checkpoint.load(tmp_path)
+    loaded: Any = checkpoint.load(tmp_path)
     np.testing.assert_allclose(loaded.scores(features), tagger.scores(features), atol=1e-6)
     assert (loaded.name, loaded.version) == ("logistic", tagger.version)
     with pytest.raises(CheckpointError, match="not trained by steps"):

@@ -68,7 +68,8 @@ def test_a_wide_beam_finds_the_likeliest_path(seed: int) -> None:
 def test_a_beam_of_one_takes_the_best_tag_at_each_step(seed: int) -> None:
     chain = make_chain(seed)
     path = search(chain, start(chain, 1), [[3]], bar(NUM_TAGS, [[3]], [[]]), k=3)[0]
-    expected, previous = [], 3
+    expected: list[int] = []
+    previous = 3
     for _ in range(3):
         allowed = [tag for tag in range(NUM_TAGS) if tag not in {3, *expected}]
         previous = max(allowed, key=lambda tag: chain.table[previous, tag])

@@ -11,7 +11,7 @@ import torch
 from annotator.errors import ConfigError
 from annotator.models import checkpoint, registry
 from annotator.models.checkpoint import About
-from annotator.models.inference import Ranking
+from annotator.models.inference import Ranking, _order_head
 from annotator.models.trained_tagger import TrainedTagger
 
 NAMES = registry.names()
@@ -39,7 +39,7 @@ def test_logits_have_a_row_for_each_step_and_a_column_for_each_tag(
 
 def test_gradients_reach_every_parameter(tagger: TrainedTagger, make_small_batch: Callable[..., Any]) -> None:
     for stage in tagger.stages:
-        tagger.loss(make_small_batch(20), stage.name).backward()
+        tagger.loss(make_small_batch(20), stage.name).backward()  # type: ignore[no-untyped-call]
     without = [
         name for name, parameter in tagger.named_parameters() if parameter.grad is None or not parameter.grad.any()
     ]
@@ -137,7 +137,7 @@ def test_eight_images_are_learnt_by_heart(tagger: TrainedTagger, make_tagged_fea
     for stage in tagger.stages:
         for _ in range(150):
             optimizer.zero_grad()
-            tagger.loss(batch, stage.name).backward()
+            tagger.loss(batch, stage.name).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     tagger.ranking = Ranking(by="sequence")
     lists = tagger.decode(features, [()] * 8, k=4)
@@ -165,3 +165,29 @@ def test_unknown_taggers_and_settings_are_refused() -> None:
         registry.create("jvsp", ["dog"], 4, colour="red")
     with pytest.raises(ConfigError, match="dropout must lie"):
         registry.create("jvsp", ["dog"], 4, dropout=1.5)
+
+
+def test_head_deals_the_best_utilities_out_by_who_comes_first() -> None:
+    # Tag 0 comes anywhere, tag 1 first or not at all, tag 2 is outside the head.
+    utilities = np.array([[0.6, 0.5, 0.4]], np.float32)
+    places = np.array([[[0.2, 0.3, 0.3], [0.6, 0.0, 0.0]]], np.float32)
+    _order_head(utilities, places, 2)  # 0.6 x 1.25 < 0.5 x 2
+    np.testing.assert_allclose(utilities, [[0.5, 0.6, 0.4]])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_utilities_agree_with_plain_loops(name: str, make_tagger: Callable[..., Any], features: Any) -> None:
+    tagger = make_tagger(name, concept_layer=True).for_inference()
+    tagger.ranking = ranking = Ranking(depth=3, discount=0.5, concept_weight=0.3, concept_decay=0.2, head=0)
+    prefixes = [[], ["dog"], ["dog", "park"], [], [], []]
+    judgement = tagger.judge(features, prefixes)
+    found = tagger.utilities(judgement)
+    for row, prefix in enumerate(prefixes):
+        going_on = sum(float(value) for value in judgement.places[row, 0])
+        for tag in range(7):
+            if tagger.vocabulary.tags[tag] in prefix:
+                assert found[row, tag] == -1
+                continue
+            total = sum(0.5**place * float(judgement.places[row, place, tag]) for place in range(3)) / going_on
+            total += ranking.concept_weight * 0.2 ** len(prefix) * float(judgement.concepts[row, tag])
+            assert found[row, tag] == pytest.approx(total, rel=1e-4)

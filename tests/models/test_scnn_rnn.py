@@ -107,8 +107,8 @@ def test_concept_layer_starts_at_the_prior_of_each_tag() -> None:
     labels = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
     features = torch.rand(4, 3)
     tagger.prepare(features, labels)
-    concepts = tagger.for_inference().concepts(features.numpy())
-    np.testing.assert_allclose(concepts, [[3.5 / 5, 1.5 / 5]] * 4, atol=1e-6)
+    concepts: Any = tagger.for_inference().concepts(features.numpy())
+    np.testing.assert_allclose(concepts, np.tile([3.5 / 5, 1.5 / 5], (4, 1)), atol=1e-6)
 
 
 def test_parallel_stage_trains_both_parts_apart(

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from annotator.models.inference import InferenceTagger
 from annotator.models.trained_tagger import TrainedTagger, make_batch
 
 
-def step_log_probs(tagger: TrainedTagger, features: np.ndarray, tags: list[int]) -> np.ndarray:
+def step_log_probs(tagger: TrainedTagger, features: Any, tags: list[int]) -> Any:
     """The numpy twin's log-probabilities after START and after each tag, (T, V + 1)."""
     twin: InferenceTagger = tagger.for_inference()
     rows = []
@@ -19,7 +22,9 @@ def step_log_probs(tagger: TrainedTagger, features: np.ndarray, tags: list[int])
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_numpy_twin_gives_what_the_module_gives(name: str, make_tagger, make_tagged_features) -> None:
+def test_numpy_twin_gives_what_the_module_gives(
+    name: str, make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
+) -> None:
     tagger = make_tagger(name)
     features, sequences = make_tagged_features(6, seed=1)
     for row, tags in enumerate(sequences):
@@ -32,7 +37,9 @@ def test_numpy_twin_gives_what_the_module_gives(name: str, make_tagger, make_tag
 
 
 @pytest.mark.parametrize("settings", [{"phi": "paper"}, {"knowledge_guidance": False}, {"concept_layer": True}])
-def test_numpy_twin_of_jvsp_follows_its_settings(settings, make_tagger, make_tagged_features) -> None:
+def test_numpy_twin_of_jvsp_follows_its_settings(
+    settings: dict[str, Any], make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
+) -> None:
     tagger = make_tagger("jvsp", **settings)
     features, sequences = make_tagged_features(4, seed=2)
     for row, tags in enumerate(sequences):
@@ -47,7 +54,9 @@ def test_numpy_twin_of_jvsp_follows_its_settings(settings, make_tagger, make_tag
             np.testing.assert_allclose(concepts, torch.sigmoid(outputs.concept_logits).numpy(), atol=1e-5)
 
 
-def test_numpy_twin_adds_side_information(make_tagger, make_tagged_features) -> None:
+def test_numpy_twin_adds_side_information(
+    make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
+) -> None:
     tagger = make_tagger("scnn_rnn", user_tags=("Canon", "summer"))
     features, _ = make_tagged_features(2, seed=3)
     user_tags = torch.tensor([[0.0, 1.0], [1.0, 0.0]])

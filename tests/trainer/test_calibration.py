@@ -13,7 +13,7 @@ def test_logistic_fit_finds_the_line_the_labels_were_drawn_from() -> None:
 
 
 def test_logistic_fit_agrees_with_scikit_learn() -> None:
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyped]
 
     rng = np.random.default_rng(1)
     inputs = rng.normal(0, 1, (500, 1))

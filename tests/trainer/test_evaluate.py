@@ -8,10 +8,10 @@ from annotator.errors import ConfigError, DataError
 from annotator.models.tagger import Features, RankedTag
 from annotator.trainer.evaluate import EvaluationConfig, evaluate, table
 
-KEYS = (
-    "c_p c_r c_f1 o_p o_r o_f1 o_f1_per_image n_plus map_lab map_img ndcg_binary ndcg_graded precision_at recall_at "
-    "f1_at first_tag_accuracy order_accuracy"
-).split()
+KEYS = {
+    *("c_p", "c_r", "c_f1", "o_p", "o_r", "o_f1", "o_f1_per_image", "n_plus", "map_lab", "map_img", "ndcg_binary"),
+    *("ndcg_graded", "precision_at", "recall_at", "f1_at", "first_tag_accuracy", "order_accuracy"),
+}
 
 
 class ScriptedTagger:
@@ -54,7 +54,7 @@ FEATURES = _scripted({"man": 0.9, "dog": 0.8, "sky": 0.1}, {"sea": 0.9, "sky": 0
 
 def test_a_report_has_every_key_and_ks_from_1_to_10_with_their_mean() -> None:
     report = evaluate(ScriptedTagger(TAGS), FEATURES, [["man", "dog"], ["sky", "sea"]])
-    assert set(KEYS) <= report.keys()
+    assert report.keys() >= KEYS
     for key in ("ndcg_binary", "ndcg_graded", "precision_at", "recall_at", "f1_at"):
         assert list(report[key]) == [*map(str, range(1, 11)), "mean"]
         assert report[key]["mean"] == pytest.approx(np.mean([report[key][str(k)] for k in range(1, 11)]))

@@ -163,7 +163,8 @@ def test_without_validation_all_epochs_are_run_and_the_last_weights_kept() -> No
      {"concept_l2": 1.0}],
 )  # fmt: skip
 def test_each_loss_setting_changes_the_training(settings: dict[str, Any]) -> None:
-    plain, other = make_tagger(), make_tagger()
+    plain: Any = make_tagger()
+    other: Any = make_tagger()
     fit(plain, TRAIN, VALIDATION, SHORT)
     report = fit(other, TRAIN, VALIDATION, FitSettings(**{**vars(SHORT), **settings}))
     assert all(math.isfinite(epoch.validation_loss) for epoch in report.epochs)

@@ -64,7 +64,7 @@ def test_list_wise_loss_without_a_discount_is_the_papers(width: int) -> None:
 
 def test_list_wise_loss_is_lowest_at_the_persons_order() -> None:
     logits = torch.zeros(1, 3, 4, requires_grad=True)
-    losses.list_wise_loss(logits, torch.tensor([[2, 0, 3]]), 0.5).backward()
+    losses.list_wise_loss(logits, torch.tensor([[2, 0, 3]]), 0.5).backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad[0, 0].argsort().tolist()[:2] == [2, 0]
 

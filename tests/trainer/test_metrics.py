@@ -78,7 +78,7 @@ def test_per_tag_equals_the_plain_loop(matrices: tuple[metrics.Matrix, metrics.M
                 precisions.append(right / num_predicted)
             elif never_predicted == "zero":
                 precisions.append(0.0)
-        measure = metrics.per_tag(truth, predicted, never_predicted)  # type: ignore[arg-type]
+        measure = metrics.per_tag(truth, predicted, never_predicted)
         assert measure.precision == pytest.approx(sum(precisions) / len(precisions) if precisions else 0)
         assert measure.recall == pytest.approx(sum(recalls) / len(recalls) if recalls else 0)
 
@@ -184,7 +184,7 @@ def test_ndcg_equals_the_plain_loop(lists: tuple[list[list[str]], list[list[str]
                 if place <= len(person):
                     ideal += (2 ** grade[person[place - 1]] - 1) / math.log(1 + place)
             values.append(score / ideal)
-        measured = metrics.ndcg_at(*lists, k, gain)  # type: ignore[arg-type]
+        measured = metrics.ndcg_at(*lists, k, gain)
         assert measured == pytest.approx(sum(values) / len(values) if values else 0)
         assert 0 <= measured <= 1 + 1e-9
 

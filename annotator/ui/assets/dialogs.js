@@ -28,10 +28,12 @@ export function createDialogs(root) {
       dialog.addEventListener("close", () => {
         dialog.remove();
         if (current === handle) current = null;
-        before?.focus?.({ preventScroll: true });
+        // The browser gave the focus back already, unless its element could not take it then.
+        if (document.activeElement === document.body) before?.focus?.({ preventScroll: true });
         resolve(result);
       });
       const handle = {
+        dialog,
         close(value = null) {
           result = value;
           dialog.close();
@@ -44,7 +46,7 @@ export function createDialogs(root) {
     });
   }
 
-  return { open, isOpen: () => current !== null, close: (value) => current?.close(value) };
+  return { open, isOpen: () => Boolean(current?.dialog.open), close: (value) => current?.close(value) };
 }
 
 function outside(dialog, event) {

@@ -19,6 +19,8 @@ export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, brow
       else browse.handleKey(event, name);
       return;
     }
+    // A list of choices has its own keys, up to the letters.
+    if (event.target.closest?.("select") && name !== "Escape") return;
     if (["Enter", "Space"].includes(name) && event.target.closest?.("button, a, summary")) return;
     if (addBox.isEmpty()) onEmptyBox(event, name);
     else onText(event, name);

@@ -58,7 +58,7 @@ function neighbourRow(item, tab, kept, take) {
   return make(
     "div",
     { class: "neighbour", dataset: { imageId: item.image_id } },
-    make("img", { src: item.thumbnail_url, alt: "", title: item.file_name, loading: "lazy", width: 86, height: 62 }),
+    make("img", { src: item.thumbnail_url, alt: item.file_name, title: item.file_name, loading: "lazy", width: 86, height: 62 }),
     make(
       "div",
       {},

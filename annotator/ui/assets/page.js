@@ -183,6 +183,8 @@ export async function start({ element, server }) {
   keepFocus(root);
   setKeys(keys);
   await begin();
+  // Another tab may have saved meanwhile, or the server may have been started again with more photos.
+  document.addEventListener("visibilitychange", () => document.hidden || tagging.refreshQuietly());
   poll();
 
   async function begin() {
@@ -202,8 +204,9 @@ export async function start({ element, server }) {
   async function poll() {
     for (;;) {
       await pause(POLL_MS);
-      // Photos can only appear by themselves while ingest runs.
-      if (document.hidden || !tagging.state?.ingest.running) continue;
+      // Photos can only appear by themselves while ingest runs, or where there is none yet.
+      const { state } = tagging;
+      if (document.hidden || !state || !(state.ingest.running || state.num_images === 0)) continue;
       try {
         await tagging.refreshState();
         messages.clear("poll");
@@ -288,7 +291,7 @@ function countEffort(root, effort) {
 /** A mouse click on a button must not take the focus from the add box, or the next Enter would press it again. */
 function keepFocus(root) {
   root.addEventListener("mousedown", (event) => {
-    if (event.target.closest("input, summary, a, dialog, .file-name, .facts, .why, .grid")) return;
+    if (event.target.closest("input, select, summary, a, dialog, .file-name, .facts, .why, .grid")) return;
     event.preventDefault();
   });
 }

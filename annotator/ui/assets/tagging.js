@@ -40,6 +40,13 @@ export class Tagging {
     this.views.changed(this);
   }
 
+  /** For counts that are good to have: a server that is away is told of where it matters. */
+  refreshQuietly() {
+    this.refreshState().catch((error) => {
+      if (error.kind === undefined) throw error;
+    });
+  }
+
   openImage(image_id) {
     return this.#go("open", { image_id });
   }
@@ -79,7 +86,7 @@ export class Tagging {
       this.phase = "done";
       if (answer.ingest) this.state = answer;
       this.views.changed(this);
-      this.refreshState().catch(() => {}); // the poll of `state` tells of a server that is away
+      this.refreshQuietly();
       return;
     }
     const here = this.localDrafts.find(this.state.project, answer);
@@ -209,7 +216,7 @@ export class Tagging {
     }
     return this.#go("undo", {}, () => {
       this.views.say(this.photo?.undone ?? "The last save is taken back.");
-      this.refreshState().catch(() => {}); // only the count in the header depends on it
+      this.refreshQuietly();
     }, true);
   }
 
@@ -274,6 +281,7 @@ export class Tagging {
     this.views.clear("away");
     this.views.clear("save");
     this.views.say("The server answers again and has your list. Save when you are ready.");
+    this.refreshQuietly();
   }
 
   // ---- Saving
@@ -306,7 +314,9 @@ export class Tagging {
     this.isAway = false;
     // An undone photo has a revision but no saved tags; it counts anew.
     const countedBefore = photo.state === "saved" || photo.saved.length > 0;
-    if (!countedBefore && this.state) this.state.num_saved += 1;
+    // What somebody else did to it meanwhile, only the server knows.
+    if (photo.wasStale) this.refreshQuietly();
+    else if (!countedBefore && this.state) this.state.num_saved += 1;
     this.views.clear();
     this.views.saved(photo);
     this.views.say(draft.kept.length ? `Saved ${draft.kept.join(", ")}.` : "Saved without tags.");
@@ -314,6 +324,8 @@ export class Tagging {
 
   async #stale({ message, details }) {
     const { revision, tags, user, saved_at } = details;
+    this.photo = { ...this.photo, wasStale: true };
+    this.refreshQuietly();
     if (list.sameTags(tags, this.draft.kept)) {
       // The same list is in the store: an earlier answer was lost on its way, or two people agree.
       this.#saved(this.photo, this.draft);

@@ -1,0 +1,184 @@
+"""The page in Chromium as it is seen: sizes, light and dark, names for screen readers, visible focus."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+Factory = Callable[..., Any]
+SIZES = {"small laptop": (1280, 640), "laptop": (1360, 768), "desktop": (1920, 1080), "tablet": (820, 1180)}
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
+
+# Every text that is seen, with its contrast to what lies behind it (WCAG 2.1).
+CONTRASTS = """
+() => {
+  const channels = (text) => { const c = text.match(/[\\d.]+/g).map(Number);
+    return text.startsWith("color(srgb") ? [c[0] * 255, c[1] * 255, c[2] * 255, c[3] ?? 1] : [c[0], c[1], c[2], c[3] ?? 1]; };
+  const light = ([r, g, b]) => { const f = (v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; };
+    return 0.2126 * f(r) + 0.7152 * f(g) + 0.0722 * f(b); };
+  const behind = (element) => { for (let e = element; e; e = e.parentElement) {
+    const colour = channels(getComputedStyle(e).backgroundColor); if (colour[3] > 0.9) return colour; } return [255, 255, 255]; };
+  const found = [];
+  for (const element of document.querySelectorAll("#annotator *")) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || !element.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || element.closest(".status")) continue;
+    const [one, other] = [light(channels(getComputedStyle(element).color)), light(behind(element))];
+    const ratio = (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+    found.push([element.textContent.trim().slice(0, 30), Math.round(ratio * 10) / 10]);
+  }
+  return found;
+}
+"""
+# Elements that stick out of the card or bar they stand in, and boxes whose text is cut off.
+MISFITS = """
+() => {
+  const found = [];
+  const seen = (element) => element.checkVisibility({ visibilityProperty: true });
+  for (const element of document.querySelectorAll(".header > *, .actions > *, .key-hints > *, .tags-card > *, .photo-facts > *, .banner > *")) {
+    if (!seen(element) || element.closest("[hidden]") || getComputedStyle(element).position === "fixed") continue;
+    const [box, frame] = [element.getBoundingClientRect(), element.parentElement.getBoundingClientRect()];
+    if (box.left < frame.left - 1 || box.right > frame.right + 1 || box.bottom > frame.bottom + 1)
+      found.push(`${element.id || element.className}: ${Math.round(box.right - frame.right)} ${Math.round(box.bottom - frame.bottom)}`);
+  }
+  for (const element of document.querySelectorAll(".actions button, .tab, .pill, .hint, .why, .cut span")) {
+    if (seen(element) && (element.scrollWidth > element.clientWidth + 1 || element.scrollHeight > element.clientHeight + 1) && getComputedStyle(element).display !== "inline")
+      found.push(`${element.id || element.className} is cut off`);
+  }
+  const page = document.documentElement;
+  if (page.scrollWidth > page.clientWidth) found.push("the page scrolls sideways");
+  return found;
+}
+"""
+FOCUS = """
+() => { const e = document.activeElement; const rings = [e, e.closest(".add-box"), e.querySelector(".selected")].filter(Boolean);
+  const ringed = rings.some((e) => { const s = getComputedStyle(e);
+    return (s.outlineStyle !== "none" && parseFloat(s.outlineWidth) >= 1) || s.boxShadow !== "none"; });
+  return [e.id || e.className || e.localName, ringed]; }
+"""
+INTERACTIVE = {"button", "link", "textbox", "searchbox", "combobox", "option", "tab", "checkbox", "image", "dialog", "listbox"}
+
+
+def nameless(page: Any) -> list[str]:
+    """Interactive elements that a screen reader could not name."""
+    session = page.page.context.new_cdp_session(page.page)
+    nodes = session.send("Accessibility.getFullAXTree")["nodes"]
+    session.detach()
+    return [
+        node["role"]["value"]
+        for node in nodes
+        if not node.get("ignored")
+        and node["role"]["value"] in INTERACTIVE
+        and not str(node.get("name", {}).get("value", "")).strip()
+    ]
+
+
+def low_contrasts(page: Any) -> list[list[Any]]:
+    return [found for found in page.page.evaluate(CONTRASTS) if found[1] < 4.5]
+
+
+@pytest.fixture
+def busy_page(serve: Factory, open_page: Factory) -> Callable[..., Any]:
+    """Open the page on a photo with tags above and below the line, neighbours with tags, and a selected row."""
+
+    def open_(**options: Any) -> Any:
+        server = serve()
+        for name in ("cats/ear.jpg", "cats/eyes.jpg"):
+            image_id = server.image_id(name)
+            tags = ["cat", "whiskers", "eyes of a very curious cat that looks up", "animal"]
+            server.rest("save", image_id=image_id, revision=0, kept=tags, dropped=[])
+        image_id = server.image_id("chelsea.png")
+        server.rest("propose", image_id=image_id, kept=["cat", "ginger"], dropped=[], revision=0)
+        first = server.image_id("astronaut.png")
+        server.rest("save", image_id=first, revision=0, kept=["person"], dropped=[])
+        page = open_page(server, **options)
+        page.see_photo("chelsea.png")
+        return page
+
+    return open_
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_can_be_read_in_light_and_dark(busy_page: Factory, scheme: str) -> None:
+    page = busy_page(color_scheme=scheme)
+    background = page.page.evaluate("() => getComputedStyle(document.querySelector('#annotator')).backgroundColor")
+    assert (max(int(part) for part in background[4:-1].split(",")) < 60) == (scheme == "dark")
+    assert len(page.page.evaluate(CONTRASTS)) > 30
+    assert low_contrasts(page) == []
+    page.type("whi")
+    expect(page.at("#completion-1")).to_be_visible()
+    assert low_contrasts(page) == []
+    page.press("Escape", "?")
+    expect(page.at("#keys")).to_be_visible()
+    assert low_contrasts(page) == []
+    page.press("Escape", "Control+b")
+    expect(page.at(".cell")).to_have_count(12)
+    assert low_contrasts(page) == []
+
+
+def test_everything_fits_at_every_size(busy_page: Factory) -> None:
+    page = busy_page()
+    for name, (width, height) in SIZES.items():
+        page.page.set_viewport_size({"width": width, "height": height})
+        page.settle()
+        assert page.page.evaluate(MISFITS) == [], name
+        # Room for the tags is what the page is for.
+        assert page.at("#tag-list").bounding_box()["height"] >= 140, name
+        expect(page.at("#row-proposed-1")).to_be_in_viewport()
+        expect(page.at("#action-save")).to_be_in_viewport(ratio=1)
+
+
+def test_everything_fits_a_phone(busy_page: Factory) -> None:
+    page = busy_page(**PHONE)
+    assert page.page.evaluate(MISFITS) == []
+    for selector in ("#photo-image", "#row-kept-1", "#action-save"):
+        expect(page.at(selector)).to_be_in_viewport()
+    # What a finger shall hit is as large as a finger's tip.
+    for selector in (".actions button", ".row .drop", ".row", "#open-browse", "#export", ".tab"):
+        for box in [element.bounding_box() for element in page.at(selector).all() if element.is_visible()]:
+            assert box["height"] >= 36, selector
+            assert box["width"] >= 36, selector
+    # The last neighbour can be scrolled to above the fixed bar.
+    page.at("#strip").scroll_into_view_if_needed()
+    strip, actions = page.at("#strip").bounding_box(), page.at("#actions").bounding_box()
+    assert strip["y"] + strip["height"] <= actions["y"]
+    page.at("#open-browse").tap()
+    expect(page.at(".cell")).to_have_count(12)
+    assert page.page.evaluate(MISFITS) == []
+
+
+def test_every_element_has_a_name_for_a_screen_reader(busy_page: Factory) -> None:
+    page = busy_page()
+    assert nameless(page) == []
+    expect(page.at("#row-kept-1")).to_have_accessible_name("cat, kept, place 1, Kept when the photo was opened")
+    expect(page.at("#row-proposed-1")).to_have_accessible_name(re.compile(r".+, proposal 1, score \d+ percent, \w+"))
+    page.type("whi")
+    expect(page.at("#add-input")).to_have_attribute("aria-activedescendant", "completion-1")
+    assert nameless(page) == []
+    page.press("Escape", "ArrowUp")
+    expect(page.at("#add-input")).to_have_attribute("aria-activedescendant", "row-kept-2")
+    page.press("?")
+    expect(page.at("#keys")).to_be_visible()
+    assert nameless(page) == []
+    page.press("Escape", "Control+b")
+    expect(page.at(".cell")).to_have_count(12)
+    assert nameless(page) == []
+
+
+def test_the_focus_is_always_seen(busy_page: Factory) -> None:
+    page = busy_page()
+    seen = set()
+    for _ in range(40):
+        page.press("Tab")
+        name, ringed = page.page.evaluate(FOCUS)
+        if name != "BODY":
+            assert ringed, name
+            seen.add(name)
+    assert {"open-browse", "export", "open-help", "add-input", "action-save", "tab-looks"} <= seen
+    page.press("Control+b")
+    expect(page.at(".cell")).to_have_count(12)
+    for _ in range(8):
+        page.press("Tab")
+        name, ringed = page.page.evaluate(FOCUS)
+        assert ringed, name

@@ -1,0 +1,204 @@
+"""What is installed is what is in the tree, and what the README says works."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from annotator import __version__
+from annotator.cli import build_parser
+
+ROOT = Path(__file__).parent.parent
+HOME_OF = {"annotator": "annotator", "models": "annotator/models", "trainer": "annotator/trainer",
+           "datasets": "annotator/datasets"}  # fmt: skip
+FILES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
+BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
+LITTER = shutil.ignore_patterns("__pycache__", "*.pyc")
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree, so that nothing is built inside of it."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in FILES:
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, folder / name)
+    for name in HOME_OF:
+        shutil.copytree(ROOT / name, folder / name, ignore=LITTER)
+    return folder
+
+
+def build(what: str, source: Path, target: Path) -> Path:
+    """Build with the installed setuptools: no network, no isolation."""
+    command = [sys.executable, "-c", BUILD, what, str(target)]
+    done = subprocess.run(command, cwd=source, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return target / done.stdout.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("build_wheel", source, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def sdist(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("build_sdist", source, tmp_path_factory.mktemp("sdist"))
+
+
+def names_in(wheel: Path) -> set[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def names_in_tree() -> set[str]:
+    """Every file of the four folders, as it should lie in the wheel."""
+    names = set()
+    for folder, home in HOME_OF.items():
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith("."):
+                names.add(f"{home}/{path.relative_to(ROOT / folder).as_posix()}")
+    return names
+
+
+def test_the_wheel_holds_every_file_of_the_tree_and_nothing_else(wheel: Path) -> None:
+    assert names_in(wheel) == names_in_tree()
+
+
+def test_nothing_but_annotator_is_installed_at_the_top(wheel: Path) -> None:
+    # A package `datasets` here would overwrite Hugging Face's on install, and delete it on uninstall.
+    with zipfile.ZipFile(wheel) as archive:
+        tops = {name.split("/")[0] for name in archive.namelist()}
+    assert tops == {"annotator", f"annotator-{__version__}.dist-info"}
+
+
+def test_the_wheel_names_its_version_license_command_and_extras(wheel: Path) -> None:
+    info = f"annotator-{__version__}.dist-info"
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = archive.read(f"{info}/METADATA").decode()
+        entry_points = archive.read(f"{info}/entry_points.txt").decode()
+    assert f"\nVersion: {__version__}\n" in metadata
+    assert "\nLicense-Expression: MIT\n" in metadata
+    for extra in ("cpu", "gpu", "dev"):
+        assert f"\nProvides-Extra: {extra}\n" in metadata
+    for package, extra in (("faiss-cpu", "cpu"), ("faiss-gpu", "gpu")):
+        (line,) = re.findall(rf"^Requires-Dist: {package}\b.*$", metadata, re.MULTILINE)
+        assert f'extra == "{extra}"' in line
+    assert "annotator = annotator.cli:main" in entry_points
+
+
+def test_the_wheel_built_from_the_source_archive_is_the_same(sdist: Path, wheel: Path, tmp_path: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (unpacked,) = tmp_path.iterdir()
+    assert (unpacked / "README.md").exists()
+    assert (unpacked / "LICENSE").exists()
+    assert names_in(build("build_wheel", unpacked, tmp_path)) == names_in(wheel)
+
+
+def test_the_unpacked_wheel_runs_without_the_source_tree(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    program = (
+        "import annotator.app, annotator.ui.page as page, annotator.models.cold_start as cold_start\n"
+        "import annotator.trainer.metrics\n"
+        "from annotator.datasets.vocabulary import everyday_words\n"
+        "from pathlib import Path\n"
+        "assert len(everyday_words()) > 500 and len(cold_start.load_table().words) > 100\n"
+        "assert 'X-Annotator-Token' in page.page_head()\n"
+        "for module in (annotator.app, page, cold_start, annotator.trainer.metrics):\n"
+        "    print(Path(module.__file__).resolve())\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(site)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    for line in done.stdout.splitlines():
+        assert Path(line).is_relative_to(site.resolve())
+    command = [sys.executable, "-m", "annotator.cli", "--version"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout == f"annotator {__version__}\n"
+
+
+def test_hugging_faces_name_stays_free_in_the_source_tree() -> None:
+    program = "import importlib.util; spec = importlib.util.find_spec('datasets'); print(spec and spec.origin)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    # A folder without __init__.py gives way to an installed package of that name, wherever that lies.
+    assert done.stdout.strip() in {"None", ""} or not Path(done.stdout.strip()).is_relative_to(ROOT / "datasets")
+    assert not (ROOT / "datasets" / "__init__.py").exists()
+
+
+def readme_blocks() -> Iterator[str]:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, re.DOTALL):
+        for line in block.replace("\\\n", " ").splitlines():
+            command = line.strip().removeprefix("$ ").split("  #")[0]
+            if command and not command.startswith("#"):
+                yield command
+
+
+def readme_mentions() -> Iterator[str]:
+    """Commands in running text and tables, such as `annotator suggest PHOTO... [--json]`."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for command in re.findall(r"`(annotator [^`]+)`", text):
+        plain = command.replace("...", "").replace("\\|", "|")
+        yield re.sub(r"(\w+)\|[\w|]+", r"\1", plain.replace("[", "").replace("]", ""))
+
+
+def without_shell(command: str) -> list[str]:
+    words = shlex.split(command)
+    words = words[: min([place for place, word in enumerate(words) if word in {"|", ">", "&&"}], default=len(words))]
+    return [word for word in words if not re.fullmatch(r"[A-Z_]+=\S+", word)]
+
+
+@pytest.mark.parametrize("command", sorted({*readme_blocks(), *readme_mentions()}))
+def test_a_command_of_the_readme_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = without_shell(command)
+    program = Path(words[0]).name
+    if program == "annotator":
+        if len(words) == 2 and not words[1].startswith("-"):  # the name alone, in running text
+            words.append("--help")
+        if any(option in words for option in ("--help", "--version")):
+            with pytest.raises(SystemExit) as caught:
+                build_parser().parse_args(words[1:])
+            assert caught.value.code == 0
+        else:
+            build_parser().parse_args(words[1:])
+    elif program == "make":
+        dry = subprocess.run(["make", "--dry-run", *words[1:]], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert dry.returncode == 0, dry.stderr
+    elif program.startswith("python") and words[1:2] != ["-m"]:
+        assert (ROOT / words[1]).is_file()
+    elif program.startswith("python"):
+        assert words[2] in {"annotator.cli", "pytest", "venv", "pip"}
+    else:
+        assert program in {"git", "cd", "pip", "apt-get", "sudo", "open"}, f"what is {program}?"
+
+
+def test_the_readme_tells_of_every_command() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (group,) = build_parser()._subparsers._group_actions  # type: ignore[union-attr]
+    missing = [name for name in group.choices if f"annotator {name}" not in text]  # type: ignore[union-attr]
+    assert missing == []
+
+
+def test_make_knows_run_test_setup_and_lint() -> None:
+    for target in ("run", "test", "setup", "lint"):
+        dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert dry.returncode == 0, dry.stderr
+    assert (
+        "annotator demo"
+        in subprocess.run(
+            ["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+    )
