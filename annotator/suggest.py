@@ -27,6 +27,8 @@ METADATA_TRUST = 0.6
 """Photos that share words share tags less surely than photos that look alike."""
 SECOND_TAGGER_TRUST = 0.5
 """What a word of the cold start is worth beside a trained tagger that does not know it."""
+TAUGHT_NEIGHBOUR_TRUST = 0.2
+"""What neighbours' word is worth for a tag that the trained tagger knows: it has seen thousands of such photos."""
 UNLIKE = 0.2
 """Cosine similarity at which two photos' looks say nothing of each other's tags."""
 DOUBT = 0.3
@@ -153,15 +155,23 @@ class Suggester:
         metadata = self._word_alikes(image_id, words, prefix)
         evidence += metadata_evidence(metadata)
         evidence += own_word_evidence(words, self._autocomplete.knows)
-        evidence = [self._discounted(item) for item in evidence]
+        # The words that a trained tagger was taught; the cold start was taught nothing.
+        taught = {tag_key(tag) for tag in taggers[0].allowed_words()} if len(taggers) > 1 else set()
+        evidence = [self._weighed(item, taught) for item in evidence]
         barred = {tag_key(tag) for tag in (*prefix, *dropped)}
         proposals = merge((item for item in evidence if tag_key(item.tag) not in barred), self._autocomplete.spelling)
         return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{taggers[0].name} {taggers[0].version}")
 
-    def _discounted(self, item: Evidence) -> Evidence:
-        if item.source not in ("looks", "decoder") or self._autocomplete.is_used(item.tag):
+    def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
+        """Return evidence with the rank it earns here; the score that is shown stays."""
+        share = 1.0
+        if item.source in ("looks", "decoder"):
+            if not self._autocomplete.is_used(item.tag):
+                share = 1 / (1 + self._autocomplete.num_lists / NOVELTY_HALVES_AFTER)
+        elif item.source in ("neighbours", "metadata") and tag_key(item.tag) in taught:
+            share = TAUGHT_NEIGHBOUR_TRUST
+        if share == 1.0:
             return item
-        share = 1 / (1 + self._autocomplete.num_lists / NOVELTY_HALVES_AFTER)
         return replace(item, rank_score=share * (item.score if item.rank_score is None else item.rank_score))
 
     def _look_alikes(self, image_id: int, vector: Vectors) -> list[Neighbour]:
@@ -192,15 +202,17 @@ def seen_evidence(
     known: set[str] = set()
     for place, tagger in enumerate(taggers):
         trust = 1.0 if place == 0 else SECOND_TAGGER_TRUST
+        rank_score = trust
         for item in tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=NUM_PROPOSALS)[0]:
+            # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
+            rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known:
-                evidence.append(_seen(item, trust))
+                evidence.append(_seen(item, rank_score))
         known.update(map(tag_key, tagger.allowed_words()))
     return evidence
 
 
-def _seen(item: RankedTag, trust: float) -> Evidence:
-    rank_score = trust * item.evidence.get("utility", item.score)
+def _seen(item: RankedTag, rank_score: float) -> Evidence:
     if "next" not in item.evidence:
         return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
     step = item.evidence["step"]
