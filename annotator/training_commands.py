@@ -68,7 +68,7 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of every stage (default: the tagger's)")
     parser.add_argument("--concept-loss", choices=("binary", "asymmetric"), default="binary",
                         help="default: %(default)s")  # fmt: skip
-    parser.add_argument("--concept-l2", type=float, default=0.04, metavar="X",
+    parser.add_argument("--concept-l2", type=float, default=0.06, metavar="X",
                         help="weight of the concept layer's squared weights (default: %(default)s)")  # fmt: skip
     parser.add_argument("--sequence-loss", choices=("paper", "list_wise"), default="paper",
                         help="default: %(default)s")  # fmt: skip

@@ -10,7 +10,6 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -188,7 +187,7 @@ def find(source: Path | str) -> Path:
     folder = Path(source)
     if word == STARTER or word.startswith(f"{STARTER}/"):
         name = word.removeprefix(STARTER).strip("/") or STARTER_TAGGER
-        folder = Path(str(resources.files("annotator.models"))) / "starter" / name
+        folder = Path(__file__).with_name("starter") / name
     if not (folder / SETTINGS_FILE).is_file():
         raise CheckpointError(f"There is no checkpoint {word}: {folder / SETTINGS_FILE} is missing.")
     return folder

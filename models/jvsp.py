@@ -42,7 +42,8 @@ class JvspConfig(TaggerConfig):
     phi: str = "gate"
     """gate or paper."""
     alpha: float = 0.0
-    """Weight of the diversity loss. The paper's 0.5 belongs to its softmax; with the gate it wrecks the training."""
+    """Weight of the diversity loss. The paper's 0.5 belongs to its softmax; [measured, spec] with the gate it
+    wrecks the training. Not chosen anew on captions."""
     beta: float = 0.01
     """Smallest activation that the diversity loss counts."""
     knowledge_guidance: bool = True

@@ -104,9 +104,9 @@ class KernelTagger(ScoringTagger):
     Args:
         vocabulary: The tags it knows.
         config: How the kernel is built.
-        arrays: mean (D,), scale (M,), keys (N, D), duals (N, V), prior (V,), calibration (5,), and the gains and
-            costs (V,) of lists of fixed and of free length.
-        threshold: For free lengths by score.
+        arrays: mean (D,), scale (M,), keys (N, D), duals (N, V), prior (V,), calibration (5,), and the gain and
+            cost (V,) of proposing each tag.
+        threshold: For free lengths.
     """
 
     name = "kernel_ridge"
@@ -151,7 +151,7 @@ class KernelTagger(ScoringTagger):
         prior = (labels.sum(axis=0) + 0.5) / (len(labels) + 1)
         calibration = calibrate(left_out, labels, prior)
         scores = calibrated(left_out, prior, calibration)
-        fixed, free = find_worth(scores, config, config.list_length), find_worth(scores, config, None)
+        worth = find_worth(scores, config)
         arrays: Arrays = {
             "mean": mean,
             "scale": scale,
@@ -159,10 +159,8 @@ class KernelTagger(ScoringTagger):
             "duals": duals,
             "prior": prior,
             "calibration": calibration,
-            "gain": fixed.gain,
-            "cost": fixed.cost,
-            "free_gain": free.gain,
-            "free_cost": free.cost,
+            "gain": worth.gain,
+            "cost": worth.cost,
         }
         return cls(vocabulary, config, arrays, best_threshold(scores, labels))
 
@@ -180,14 +178,10 @@ class KernelTagger(ScoringTagger):
 
     def utilities(self, scores: Matrix, *, free_length: bool = False) -> Matrix:
         """Return by what the tags are ranked, (B, V): the scores, or what a tag adds to the balanced F1."""
-        if self.config.decide == "score":
+        # Without a length to fill, the balanced F1 asks for lists of 20 and more (measured, EXPERIMENTS.md).
+        if self.config.decide == "score" or free_length:
             return scores
-        kind = "free_" if free_length else ""
-        return Worth(self._arrays[f"{kind}gain"], self._arrays[f"{kind}cost"]).of(scores)
-
-    def is_proposed(self, scores: Matrix, utilities: Matrix) -> npt.NDArray[np.bool_]:
-        """Return which tags belong in a list of free length: balanced, those that add anything."""
-        return super().is_proposed(scores, utilities) if self.config.decide == "score" else utilities > 0
+        return Worth(self._arrays["gain"], self._arrays["cost"]).of(scores)
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings as JSON values."""
@@ -280,19 +274,17 @@ def calibrated(values: Matrix, prior: Matrix, calibration: Matrix) -> Matrix:
     return sigmoid((_terms(values, prior) @ calibration).astype(np.float32))
 
 
-def find_worth(scores: Matrix, config: KernelConfig, k: int | None) -> Worth:
+def find_worth(scores: Matrix, config: KernelConfig) -> Worth:
     """Find what proposing each tag adds to the F1 of the means over tags.
 
     Args:
         scores: (N, V) probabilities of the training photos, each made without itself.
-        config: For the two smoothing counts.
-        k: Tags of each list; None proposes whatever adds something.
+        config: For the length of the lists and the two smoothing counts.
     """
     num_photos = scores.sum(axis=0) + config.more_photos  # N_j
     worth = Worth(1 / num_photos, np.zeros_like(num_photos))
     for round_ in range(NUM_ROUNDS):
-        values = worth.of(scores)
-        chosen = _best(values, k) if k is not None else (values > 0) & (round_ > 0) | _best(values, 1)
+        chosen = _best(worth.of(scores), config.list_length)
         num_proposed = chosen.sum(axis=0) + config.more_proposals  # M_j
         num_right = (scores * chosen).sum(axis=0)  # T_j
         precision = num_right / num_proposed

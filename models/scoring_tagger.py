@@ -56,10 +56,6 @@ class ScoringTagger(ABC):
         """Return by what the tags are ranked, (B, V); the scores themselves unless a subclass knows better."""
         return scores
 
-    def is_proposed(self, scores: Matrix, utilities: Matrix) -> npt.NDArray[np.bool_]:
-        """Return which tags belong in a list of free length, (B, V)."""
-        return scores >= self.threshold
-
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
         """Return the settings as JSON values, enough for `from_arrays`."""
@@ -95,13 +91,12 @@ class ScoringTagger(ABC):
             )
         scores = self.scores(features)
         utilities = self.utilities(scores, free_length=free_length)
-        proposed = self.is_proposed(scores, utilities)
         lists = []
         for row, order in enumerate(np.argsort(-utilities, axis=1, kind="stable").tolist()):
             barred = {self._ids.get(tag_key(tag)) for tag in (*prefixes[row], *dropped[row])}
             kept = [tag for tag in order if tag not in barred][: max(k, 0)]
             if free_length:
-                kept = [tag for tag in kept if proposed[row, tag]] or kept[:1]
+                kept = [tag for tag in kept if scores[row, tag] >= self.threshold] or kept[:1]
             lists.append([RankedTag(self.vocabulary.tags[tag], float(scores[row, tag])) for tag in kept])
         return lists
 

@@ -200,8 +200,8 @@ class JvspSteps:
         gates = np.concatenate([visual, tag], axis=1) @ self._inputs + state["hidden"] @ self._recurrent  # eq. 7
         gates += self.weights["cell.bias_ih"] + self.weights["cell.bias_hh"]
         hidden, cell = lstm(gates, state["cell"])  # eq. 8
-        logits: Array = (hidden + visual) @ self._transposed["output"] + self.weights["output.bias"]  # eq. 9
-        log_probs = log_softmax(logits)
+        logits = (hidden + visual) @ self._transposed["output"] + self.weights["output.bias"]  # eq. 9
+        log_probs = log_softmax(np.asarray(logits, np.float32))
         confidence = np.exp(log_probs.max(axis=1, keepdims=True))  # lambda_t
         return log_probs, {
             "image": image,

@@ -212,8 +212,11 @@ def open_project(
     monkeypatch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
     with ExitStack() as stack:
 
-        def make(photos: Path | None = None, folder: Path | None = None) -> OpenProject:
-            opened = OpenProject(Project.open_or_create(folder or tmp_path / "project", "test"))
+        def make(photos: Path | None = None, folder: Path | None = None, tagger: str = "cold_start") -> OpenProject:
+            project = Project.open_or_create(folder or tmp_path / "project", "test")
+            # Not the tagger that comes with the program: these tests are not about how well that was trained.
+            project.update_settings(tagger=tagger)
+            opened = OpenProject(project)
             stack.callback(opened.close)
             if photos is not None:
                 opened.ingest.run([photos])

@@ -87,8 +87,10 @@ def evaluate(
 
     Returns:
         JSON values: shares in [0, 1], counts, and under `*_at` and `ndcg_*` a value for each k and the mean.
-        `order_accuracy` is None if no photo has two right tags among the ten best; the prefix measures are None if
-        no photo has two tags the first of which the tagger knows.
+        `order_accuracy` is None if no photo has two right tags among the ten best; beside it,
+        `order_accuracy_by_frequency` is that of the same tags sorted by their counts in the vocabulary, None without
+        counts: what an order must beat to have been learnt from photos. The prefix measures are None if no photo has
+        two tags the first of which the tagger knows.
 
     Raises:
         DataError: No photo, or no photo with a tag.
@@ -118,6 +120,7 @@ def evaluate(
         **measure_sets(truth, vocabulary.matrix(proposed) > 0, config.never_predicted),
         **_measure_scores(truth, _scores(tagger, features, vocabulary)),
         **measure_lists(best, given),
+        "order_accuracy_by_frequency": _order_by_frequency(best, given, tagger.vocabulary),
         **measure_prefix(tagger, features, given),
         "mean_list_length": float(np.mean([len(tags) for tags in proposed])),
     }
@@ -219,11 +222,14 @@ def table(report: Mapping[str, Any]) -> str:
     ]
     for key in ("ndcg_graded", "ndcg_binary", "precision_at", "recall_at", "f1_at"):
         lines.append(f"{key:<24}{''.join(f'{100 * value:6.1f}' for value in report[key].values())}")
-    order = report["order_accuracy"]
+    order, by_frequency = (
+        "-" if report[key] is None else f"{100 * report[key]:.1f}"
+        for key in ("order_accuracy", "order_accuracy_by_frequency")
+    )
     lines += [
         "",
         f"first tag right         {100 * report['first_tag_accuracy']:8.1f}",
-        f"pairs in given order    {'-' if order is None else f'{100 * order:.1f}':>8}   (chance: 50)",
+        f"pairs in given order    {order:>8}   (chance: 50; the same tags sorted by frequency: {by_frequency})",
     ]
     if report["num_prefix_images"]:
         given, without = report[f"prefix_recall_at_{PREFIX_K}"], report[f"no_prefix_recall_at_{PREFIX_K}"]
@@ -232,6 +238,15 @@ def table(report: Mapping[str, Any]) -> str:
             f"once the person's first tag is given; without it {100 * without:.1f}"
         )
     return "\n".join(lines)
+
+
+def _order_by_frequency(
+    ranked: Sequence[Sequence[str]], given: Sequence[Sequence[str]], vocabulary: Vocabulary
+) -> float | None:
+    if not vocabulary.counts:
+        return None
+    counts = dict(zip(vocabulary.tags, vocabulary.counts, strict=True))
+    return metrics.order_accuracy([sorted(tags, key=lambda tag: -counts[tag]) for tags in ranked], given)
 
 
 def _row(*values: float) -> str:

@@ -134,7 +134,8 @@ def train(
             second = fit(tagger, everything, None, again, **options)
             report = FitReport(report.epochs + second.epochs, second.problem)
             tagger.ranking = calibrated
-    training = {"request": _to_json(request), "num_train": len(train_side), "num_validation": len(validation_side)}
+    num_train = len(train_side) + (len(validation_side) if request.on_all else 0)
+    training = {"request": _to_json(request), "num_train": num_train, "num_validation": len(validation_side)}
     about = About(backbone.name, backbone.version, request.order, training)
     version = checkpoint.save(tagger, folder, about, half=request.half) if is_writer else ""
     if is_writer:
@@ -143,7 +144,7 @@ def train(
         checkpoint.write_atomically(folder / REPORT_FILE, text.encode())
         (folder / "training_state.safetensors").unlink(missing_ok=True)
     return TrainingResult(
-        folder, version, len(train_side), len(validation_side), len(vocabulary), report, time.monotonic() - began
+        folder, version, num_train, len(validation_side), len(vocabulary), report, time.monotonic() - began
     )
 
 

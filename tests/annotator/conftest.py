@@ -4,6 +4,7 @@ Nothing here sleeps for a fixed time: every step waits for what a person would w
 """
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -14,6 +15,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerContext
+from multiprocessing.forkserver import ensure_running
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 
+from annotator.cli import main
 from annotator.datasets.demo_photos import copy_demo_photos
 
 LIMIT_SECONDS = 30
@@ -47,11 +52,10 @@ DERIVED = {
 class Server:
     """A running ``annotator serve``, and how to ask it beside the page."""
 
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes] | BaseProcess
     address: str
     photos: Path
     project: Path
-    log_path: Path
     client: httpx.Client
 
     @property
@@ -89,16 +93,18 @@ class Server:
 
     def kill(self) -> None:
         """End it as a power cut would."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.wait(timeout=LIMIT_SECONDS)
+        self.end(signal.SIGKILL)
 
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(timeout=2 * LIMIT_SECONDS)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.client.close()
+    def end(self, signal_number: signal.Signals = signal.SIGTERM) -> None:
+        if not is_running(self.process):
+            return
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal_number)
+        until(lambda: not is_running(self.process))
+
+
+def is_running(process: subprocess.Popen[bytes] | BaseProcess) -> bool:
+    return process.poll() is None if isinstance(process, subprocess.Popen) else process.is_alive()
 
 
 def until(ask: Callable[[], Any], is_right: Callable[[Any], Any] = bool) -> Any:
@@ -142,36 +148,79 @@ def read_project(
     return folder
 
 
+@pytest.fixture(scope="session")
+def forking(backbone_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ForkServerContext, Path]:
+    """Starts processes that have imported everything already, which takes seconds; with the log of them all."""
+    log_path = tmp_path_factory.mktemp("browser") / "servers.log"
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["annotator.cli", "annotator.app", "annotator.ui.page", "faiss", "onnxruntime"])
+    own = os.dup(1), os.dup(2)
+    with log_path.open("wb") as log:
+        try:
+            for descriptor in (1, 2):
+                os.dup2(log.fileno(), descriptor)
+            ensure_running()  # inherits where its output goes
+        finally:
+            for descriptor, kept in enumerate(own, 1):
+                os.dup2(kept, descriptor)
+                os.close(kept)
+    return context, log_path
+
+
 @pytest.fixture
 def serve(
-    twelve_photos: Path, read_project: Path, backbone_cache: Path, tmp_path: Path
+    twelve_photos: Path, read_project: Path, forking: tuple[ForkServerContext, Path], tmp_path: Path
 ) -> Iterator[Callable[..., Server]]:
-    """Serve a fresh copy of the twelve photos' project, or another folder; a port serves the same project again."""
-    servers: list[Server] = []
+    """Serve a fresh copy of the twelve photos' project, or another folder; a port serves the same project again.
 
-    def start(photos: Path | None = None, *options: str, project: Path | None = None, port: int = 0) -> Server:
+    ``as_command`` starts it as a person does; otherwise the command runs in a forked process, seconds sooner.
+    """
+    servers: list[Server] = []
+    context, log_path = forking
+    num_logged = log_path.stat().st_size
+
+    def start(
+        photos: Path | None = None,
+        *options: str,
+        project: Path | None = None,
+        port: int = 0,
+        as_command: bool = False,
+    ) -> Server:
         project = project or tmp_path / f"project {len(servers)}"
         if photos is None and not project.exists():
             shutil.copytree(read_project, project)
         photos = photos or twelve_photos
-        log_path = tmp_path / f"server {len(servers)}.log"
-        command = [sys.executable, "-m", "annotator.cli", "serve", photos, "--project", project, "--port", str(port)]
-        with log_path.open("w") as log:
-            process = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, stderr=log, text=True)
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, f"the server did not start: {log_path.read_text()}"
-        address = line.split()[-1]
-        server = Server(process, address, photos, project, log_path, httpx.Client(base_url=address, timeout=60))
+        arguments = ["serve", str(photos), "--project", str(project), "--port", str(port), *options]
+        process: subprocess.Popen[bytes] | BaseProcess
+        if as_command:
+            with log_path.open("ab") as log:
+                command = [sys.executable, "-m", "annotator.cli", *arguments]
+                process = subprocess.Popen(command, stdout=log, stderr=log)
+        else:
+            process = context.Process(target=main, args=(arguments,))
+            process.start()
+        address = until(lambda: address_of(process, project))
+        server = Server(process, address, photos, project, httpx.Client(base_url=address, timeout=60))
         servers.append(server)
         server.greet()
         return server
 
     yield start
     for server in servers:
-        server.stop()
-    logs = "".join(server.log_path.read_text() for server in servers)
-    assert "Traceback" not in logs, logs
+        server.client.close()
+        server.end()
+    log = log_path.read_bytes()[num_logged:].decode()
+    assert "Traceback" not in log, log
+
+
+def address_of(process: subprocess.Popen[bytes] | BaseProcess, project: Path) -> str | None:
+    """Where a server answers, as it notes in its project; None until it does."""
+    assert is_running(process), "the server ended at once"
+    try:
+        note = json.loads((project / "server.json").read_text())
+    except FileNotFoundError:
+        return None
+    return str(note["address"]) if note["pid"] == process.pid else None
 
 
 @pytest.fixture(scope="module")

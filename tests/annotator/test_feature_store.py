@@ -1,4 +1,3 @@
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -80,26 +79,21 @@ def test_no_images_have_no_features(tmp_path: Path) -> None:
     assert store.vectors([]).shape == (0, 3)
 
 
-def test_features_can_be_read_while_others_are_committed(tmp_path: Path) -> None:
+def test_features_can_be_read_at_every_moment_of_a_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = FeatureStore(tmp_path, "grid-1", 3)
-    failures: list[BaseException] = []
-    done = threading.Event()
+    open_map, seen = store._open_map, []
 
-    def read() -> None:
-        try:
-            while not done.is_set():
-                ids = store.image_ids()
-                np.testing.assert_array_equal(store.vectors(ids), rows_of(0, len(ids)))
-        except BaseException as error:
-            failures.append(error)
+    def read_meanwhile() -> np.ndarray:
+        seen.append(len(store.vectors(store.image_ids())))
+        opened = open_map()
+        seen.append(len(store.vectors(store.image_ids())))
+        return opened
 
-    reader = threading.Thread(target=read)
-    reader.start()
-    for number in range(150):
+    monkeypatch.setattr(store, "_open_map", read_meanwhile)
+    for number in range(3):
         store.commit([(number, store.append(rows_of(number, 1))[0])])
-    done.set()
-    reader.join()
-    assert failures == []
+    assert seen == [0, 0, 1, 1, 2, 2]
+    np.testing.assert_array_equal(store.vectors([0, 1, 2]), rows_of(0, 3))
 
 
 @settings(max_examples=25, deadline=None)

@@ -109,7 +109,7 @@ def test_the_second_save_of_one_photo_is_refused_kindly(
 def test_every_acknowledged_save_survives_a_kill_and_the_page_goes_on_without_a_reload(
     serve: Factory, open_page: Factory, until: Factory
 ) -> None:
-    server = serve()
+    server = serve(as_command=True)
     page = open_page(server, expected_errors=AWAY)
     page.go_to("garden/petals.jpg")
     page.type("before")
@@ -347,7 +347,7 @@ def test_an_empty_folder_says_so_kindly_and_fills_when_photos_arrive(
     refused = run_command("add", server.project, twelve_photos)
     assert refused.returncode == 1
     assert refused.stderr.count("\n") == 1
-    server.stop()
+    server.end()
     shutil.copy(twelve_photos / "coffee.png", photos)
     serve(photos, project=server.project, port=server.port)
     page.see_photo("coffee.png")

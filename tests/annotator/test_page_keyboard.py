@@ -12,7 +12,7 @@ Factory = Callable[..., Any]
 
 
 def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Factory, run_command: Factory) -> None:
-    server = serve()
+    server = serve(as_command=True)
     page = open_page(server)
     expected: dict[str, list[str]] = {}
 
@@ -277,7 +277,9 @@ def test_browse_finds_by_tag_name_and_state_and_returns(serve: Factory, open_pag
     page.see_photo("chelsea.png")
     page.press("Control+b")
     expect(page.at(".cell")).to_have_count(12)
-    page.press("ArrowDown", "ArrowRight", "ArrowRight", "Enter")
+    # It opens at the photo one comes from.
+    expect(page.at("#cell-1")).to_have_attribute("aria-selected", "true")
+    page.press("ArrowDown", "ArrowRight", "Enter")
     page.see_photo("china.jpg")
     expect(page.at("#add-input")).to_be_focused()
     page.press("Control+b", "Control+b")

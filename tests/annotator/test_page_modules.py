@@ -24,7 +24,8 @@ export default {
   match: (text, pattern) => check(pattern.test(text), text, String(pattern)),
 };
 """
-PAGE = """<script type="importmap">{"imports": {"node:test": "/node_test.mjs", "node:assert/strict": "/node_assert.mjs"}}
+PAGE = """<script type="importmap">
+{"imports": {"node:test": "/node_test.mjs", "node:assert/strict": "/node_assert.mjs"}}
 </script><script type="module" src="/tests/annotator/page_draft.test.mjs"></script>"""
 RUN = """
 async () => {
@@ -71,4 +72,4 @@ def test_a_failing_module_test_is_told(module_page: Page) -> None:
         "async () => { const { default: assert } = await import('node:assert/strict');"
         "globalThis.tests = [{ name: 'wrong', run: () => assert.deepEqual([1], [2]) }]; }"
     )
-    assert module_page.evaluate(RUN) == {"num": 1, "failures": {"wrong": '[1] | [2]'}}
+    assert module_page.evaluate(RUN) == {"num": 1, "failures": {"wrong": "[1] | [2]"}}

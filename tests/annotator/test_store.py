@@ -157,7 +157,7 @@ def test_a_search_takes_every_character_as_it_is(make_store: MakeStore, words: s
 
 def test_a_failure_inside_a_transaction_undoes_it_and_the_next_works(make_store: MakeStore) -> None:
     store = make_store(1)
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         write(store, "DELETE FROM images", None)  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="Not saved"):
         write(store, "DELETE FROM images", "INSERT INTO no_such_table VALUES (1)")

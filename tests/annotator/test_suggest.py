@@ -13,6 +13,7 @@ from annotator.correction_log import Effort
 from annotator.datasets.tags import tag_key
 from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
+from annotator.models.tagger import RankedTag
 from annotator.suggest import (
     Evidence,
     Neighbour,
@@ -153,6 +154,21 @@ def test_saved_tags_reach_photos_that_look_alike(
     assert "my Tibbles" not in [item["tag"] for item in opened.session.open("local", 2)["proposals"]]
 
 
+class Knows:
+    """A first tagger that knows some words and proposes none of them."""
+
+    name, version = "knows", "1"
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+
+    def allowed_words(self) -> list[str]:
+        return self._words
+
+    def decode(self, features: np.ndarray, *_: object, **__: object) -> list[list[RankedTag]]:
+        return [[] for _ in features]
+
+
 @pytest.mark.parametrize("name", ["cat.png", "coffee.png", "china.jpg", "astronaut.png"])
 def test_the_order_and_the_scores_of_the_tagger_pass_through(backbone: Backbone, demo_photos: Path, name: str) -> None:
     with Image.open(demo_photos / name) as photo:
@@ -160,6 +176,19 @@ def test_the_order_and_the_scores_of_the_tagger_pass_through(backbone: Backbone,
     tagger = ColdStartTagger(backbone)
     ranked = tagger.decode(features, [[]], k=suggest.NUM_PROPOSALS)[0]
     assert len(ranked) > 1
-    merged = merge(seen_evidence(tagger, features, (), ()))
+    merged = merge(seen_evidence([tagger], features, (), ()))
     assert [(item.tag, item.source) for item in merged] == [(item.tag, "looks") for item in ranked]
+    behind = merge(seen_evidence([Knows(["cat"]), tagger], features, (), ()))
+    assert [item.tag for item in behind] == [item.tag for item in ranked if item.tag != "cat"]
+    assert max(item.rank_score for item in behind) <= suggest.SECOND_TAGGER_TRUST
     assert [item.score for item in merged] == pytest.approx([item.score for item in ranked])
+
+
+def test_the_tagger_that_comes_with_the_program_speaks_first(
+    open_project: OpenProjectFactory, demo_photos: Path
+) -> None:
+    opened = open_project(demo_photos, tagger="")
+    cat = next(p for p in (opened.session.open("local", i) for i in range(1, 7)) if p["file_name"] == "cat.png")
+    assert cat["proposals"][0]["tag"] == "cat"
+    sources = {evidence["source"] for evidence in cat["proposals"][0]["evidence"]}
+    assert sources & {"decoder", "looks"}

@@ -70,6 +70,7 @@ def test_train_on_all_learns_from_every_photo_with_the_chosen_epochs(
     best = max(epoch["epoch"] for epoch in report["epochs"][:2] if epoch["is_best"])
     assert len(report["epochs"]) == 2 + best
     assert report["epochs"][-1]["validation_loss"] == report["epochs"][-1]["train_loss"]
+    assert checkpoint.read_info(tmp_path / "out").about.training["num_train"] == 20
 
 
 def test_settings_of_tagger_and_ranking_are_kept(data: Path, tmp_path: Path, backbone: Backbone) -> None:

@@ -95,7 +95,6 @@ def rows() -> list[Row]:
         Row("+ balanced for N+ instead", everything, kernel(everything, **most_tags)),
         Row("free length: logistic", (), linear(baselines.LogisticTagger), free_length=True),
         Row("free length: all views", everything, kernel(everything), free_length=True),
-        Row("free length: all views, balanced for F1", everything, kernel(everything, **most_f1), free_length=True),
     ]
 
 

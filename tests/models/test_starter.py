@@ -1,7 +1,6 @@
 """The checkpoints that come with the package."""
 
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ def test_starter_was_made_for_the_default_backbone(name: str, backbone: Backbone
 
 
 def test_all_starters_together_take_less_than_20_megabytes() -> None:
-    folder = Path(str(resources.files("annotator.models"))) / "starter"
+    folder = Path(checkpoint.__file__).with_name("starter")
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20_000_000
     assert (folder / "CARD.md").read_text(encoding="utf-8").startswith("# ")
 

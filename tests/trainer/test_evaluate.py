@@ -116,6 +116,19 @@ def test_without_photos_of_two_tags_there_is_no_prefix_measure() -> None:
     assert "pairs in given order" in table(report)
 
 
+def test_the_order_is_measured_beside_that_of_the_tags_frequency() -> None:
+    tagger = ScriptedTagger(TAGS)
+    given = [["man", "dog"], ["sky", "sea"]]
+    assert evaluate(tagger, FEATURES, given)["order_accuracy_by_frequency"] is None
+    # By their counts: dog, sky, sea, man. Of the two pairs only "sky" before "sea" is the person's.
+    tagger.vocabulary = Vocabulary(TAGS, [1, 9, 5, 3])
+    report = evaluate(tagger, FEATURES, given)
+    assert report["order_accuracy_by_frequency"] == 0.5
+    tagger.vocabulary = Vocabulary(TAGS, [9, 5, 3, 1])
+    assert evaluate(tagger, FEATURES, given)["order_accuracy_by_frequency"] == 1
+    assert "sorted by frequency: 50.0" in table(report)
+
+
 def test_batches_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(0)
     features = generator.random((9, 4), np.float32)

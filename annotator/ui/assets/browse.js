@@ -36,16 +36,17 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   const columns = () => Math.max(2, Math.floor(grid.clientWidth / CELL_WIDTH));
   const cellWidth = () => grid.clientWidth / columns();
 
-  function restart() {
+  /** Begin anew, at photo number `index` of what is wanted. */
+  function restart(index = 0) {
     generation += 1;
     pages = new Map();
     fetching = new Set();
     num_items = 0;
-    selected = 0;
+    selected = index;
     grid.scrollTop = 0;
     for (const cell of cells.values()) cell.remove();
     cells = new Map();
-    load(0);
+    load(Math.floor(index / PAGE));
   }
 
   async function load(page) {
@@ -57,8 +58,10 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
       if (mine !== generation) return;
       pages.set(page, answer.items);
       while (pages.size > MAX_PAGES) pages.delete(pages.keys().next().value);
+      const isFirst = num_items === 0;
       num_items = answer.total;
       total.textContent = count(answer.total, "photo");
+      if (isFirst) centre();
       draw();
     } catch (error) {
       if (mine === generation) total.textContent = error.message;
@@ -77,11 +80,22 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     return items?.[index % PAGE] ?? null;
   }
 
+  function stretch() {
+    space.style.height = `${Math.ceil(num_items / columns()) * CELL_HEIGHT}px`;
+  }
+
+  /** Scroll the selected photo, with which the view opens, to the middle. */
+  function centre() {
+    stretch();
+    selected = Math.max(0, Math.min(num_items - 1, selected));
+    grid.scrollTop = (Math.floor(selected / columns()) + 0.5) * CELL_HEIGHT - grid.clientHeight / 2;
+  }
+
   function draw() {
     const num_columns = columns();
     const width = cellWidth();
     const layout = `${num_columns}/${width}`; // a cell is placed once, and again when the window changes
-    space.style.height = `${Math.ceil(num_items / num_columns) * CELL_HEIGHT}px`;
+    stretch();
     const first = Math.max(0, Math.floor(grid.scrollTop / CELL_HEIGHT) - MARGIN_ROWS) * num_columns;
     const last = Math.min(num_items, (Math.ceil((grid.scrollTop + grid.clientHeight) / CELL_HEIGHT) + MARGIN_ROWS) * num_columns);
     for (const [index, cell] of cells) {
@@ -184,9 +198,10 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   return {
     isOpen: () => !root.hidden,
     hide,
-    show() {
+    /** Open at the photo with this place in the folder, unless a search or a filter is on. */
+    show(place = 0) {
       root.hidden = false;
-      restart();
+      restart(wanted.query || wanted.state !== "all" ? 0 : place);
       if (isTouch) return; // it would open the screen keyboard over the photos
       search.focus();
       search.select();

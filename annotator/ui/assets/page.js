@@ -131,6 +131,7 @@ export async function start({ element, server }) {
     at("rest").hidden = true;
     at("tagging").hidden = false;
     tagList.toTop();
+    at("tagging").scrollTop = 0; // on a phone everything scrolls in one
     photoView.show(photo);
     heatMap.hide();
     strip.show(photo.image_id, { fresh: freshStrip });
@@ -167,7 +168,7 @@ export async function start({ element, server }) {
 
   function openBrowse() {
     at("tagging").inert = true;
-    browse.show();
+    browse.show(tagging.photo ? tagging.photo.position - 1 : 0);
   }
 
   function closeBrowse() {

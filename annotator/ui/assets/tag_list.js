@@ -9,7 +9,7 @@ import { sourceIcon, sourceName } from "./sources.js";
 const DRAG_PIXELS = 5;
 const EDGE_PIXELS = 28;
 const EDGE_STEP_PIXELS = 7;
-const PROPOSALS_IN_SIGHT = 6;
+const PROPOSALS_IN_SIGHT = 4;
 
 /** handlers: take(tag), select(tag), drop(tag), point(tag or null), place(tag, { zone, index }), cut(count). */
 export function createTagList(root, handlers) {
