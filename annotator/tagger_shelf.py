@@ -6,7 +6,6 @@ and the cold start. Knows nothing of how proposals are shown.
 
 import threading
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 
 from annotator.errors import CheckpointError, ConfigError
@@ -66,7 +65,7 @@ class TaggerShelf:
 
     def choices(self) -> list[TaggerChoice]:
         """Return everything that can be chosen, the trained ones first."""
-        starter = Path(str(resources.files("annotator.models"))) / checkpoint.STARTER
+        starter = Path(checkpoint.__file__).with_name(checkpoint.STARTER)
         names = [f"{checkpoint.STARTER}/{folder.name}" for folder in _checkpoint_folders(starter)]
         names += [str(folder) for folder in _checkpoint_folders(self._checkpoints_path)]
         if self._chosen not in (*names, COLD_START):

@@ -184,14 +184,3 @@ def test_no_module_of_ours_imports_in_a_circle() -> None:
 
     for module in graph:
         visit(module, ())
-
-
-def test_tests_mirror_the_folders() -> None:
-    for folder in FOLDERS:
-        modules = {path.stem for path in sources(folder)}
-        for path in (ROOT / "tests" / folder).glob("test_*.py"):
-            subject = path.stem.removeprefix("test_")
-            known = any(
-                subject in (module, f"{module}s") or subject.startswith(f"{module}_") for module in modules | {"page"}
-            )
-            assert known, f"{path.name} tests no module of {folder}/"

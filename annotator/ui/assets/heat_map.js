@@ -34,17 +34,20 @@ export function createHeatMap(canvas, { call, place, say }) {
   }
 
   function draw(grid, box) {
-    const [rows, columns] = [grid.length, grid[0].length];
+    // A cold rim of one cell: the browser blends neighbouring cells, so the glow fades out instead of ending at an edge.
+    const [rows, columns] = [grid.length + 2, grid[0].length + 2];
+    const rimmed = [[], ...grid, []].map((row) => [0, ...(row.length ? row : grid[0].map(() => 0)), 0]);
+    const [wide, high] = [(box[2] - box[0]) / (columns - 2), (box[3] - box[1]) / (rows - 2)];
     canvas.width = columns;
     canvas.height = rows;
     const context = canvas.getContext("2d");
     const pixels = context.createImageData(columns, rows);
-    grid.flat().forEach((heat, index) => {
+    rimmed.flat().forEach((heat, index) => {
       const strength = Math.max(0, (heat - FAINTEST) / (1 - FAINTEST));
-      pixels.data.set([...COLOUR, Math.round(190 * strength)], index * 4);
+      pixels.data.set([...COLOUR, Math.round(200 * strength)], index * 4);
     });
     context.putImageData(pixels, 0, 0);
-    place(box);
+    place([box[0] - wide, box[1] - high, box[2] + wide, box[3] + high]);
     canvas.hidden = false;
   }
 
