@@ -16,7 +16,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -272,21 +272,19 @@ class TorchEngine:
 
     def run(self, crops: Crops) -> Features:
         """Return the features of a batch."""
-        out = self._run(crops)
-        return out[0] if isinstance(out, tuple) else out
+        return self._run(crops)[0]
 
     def run_map(self, crops: Crops) -> Features:
         """Return the last feature map of a batch."""
         return self._run(crops)[1]
 
-    def _run(self, crops: Crops) -> Any:
+    def _run(self, crops: Crops) -> tuple[Features, ...]:
         torch = self._torch
         with self._lock, torch.inference_mode(), torch.autocast("cuda"):
             batch = torch.from_numpy(crops.copy()).pin_memory().to("cuda", non_blocking=True)
             out = self._module(batch)
-            if isinstance(out, tuple):
-                return tuple(part.float().cpu().numpy() for part in out)
-            return out.float().cpu().numpy()
+            outputs = out if isinstance(out, tuple) else (out,)
+            return tuple(part.float().cpu().numpy() for part in outputs)
 
 
 def load_backbone(

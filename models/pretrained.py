@@ -7,7 +7,6 @@ of them. Knows nothing of ONNX, caches or photos.
 import hashlib
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path

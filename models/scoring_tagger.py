@@ -69,6 +69,14 @@ class ScoringTagger(ABC):
     def from_arrays(cls, vocabulary: Vocabulary, settings: Mapping[str, Any], arrays: Arrays) -> Self:
         """Return the tagger whose `settings` and `arrays` these are."""
 
+    def allowed_words(self) -> list[str]:
+        """Return every tag it can propose."""
+        return list(self.vocabulary.tags)
+
+    def channel_weights(self, tag: str, features: Features) -> Features | None:
+        """Return None: baselines draw no heat-maps."""
+        return None
+
     def decode(
         self,
         features: Features,

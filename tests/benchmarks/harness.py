@@ -1,4 +1,4 @@
-"""What the benchmarks share: a served project, its calls, its CPU time, and tables. Loopback only, ended by process id."""
+"""What the benchmarks share: a served project, its calls, its CPU time, and tables. Loopback only."""
 
 import json
 import os

@@ -40,7 +40,8 @@ FIRST_PROPOSALS = "#tagging[data-phase=tagging] #tag-list .row"
 
 WATCH_FRAMES = """
 () => { window.frames_ = []; let last = performance.now();
-  const tick = (now) => { window.frames_.push(now - last); last = now; window.watching_ && requestAnimationFrame(tick); };
+  const tick = (now) => { window.frames_.push(now - last); last = now;
+    if (window.watching_) requestAnimationFrame(tick); };
   window.watching_ = true; requestAnimationFrame(tick); }
 """
 ALL_THUMBNAILS_SHOWN = """
