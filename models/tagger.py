@@ -27,10 +27,15 @@ class RankedTag:
 class Tagger(Protocol):
     """Anything that ranks tags for images."""
 
-    name: str
-    """Registry name, such as ``cold_start``."""
-    version: str
-    """Changes whenever the same features could give another list."""
+    @property
+    def name(self) -> str:
+        """Registry name, such as ``cold_start``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Changes whenever the same features could give another list."""
+        ...
 
     def decode(
         self,
