@@ -215,9 +215,10 @@ def serve(
         ProjectError: The project cannot be opened.
     """
     listener = _listen(config)
-    # One request is a few small products; a pool of threads that spin while they wait costs more than it brings.
-    threadpool_limits(1, user_api="blas")
     opened = OpenProject(project, ingest_config)
+    # One request is a few small products; a pool of threads that spin while they wait costs more than it brings.
+    # After the project is open: only libraries that are loaded by now are limited.
+    threadpool_limits(1, user_api="blas")
     try:
         app = build_app(opened, config)
         host = f"[{config.host}]" if ":" in config.host else config.host

@@ -71,11 +71,18 @@ class CorrectionLog:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
+        # Which images may have an annotation, so that none is looked for in vain; this process alone writes.
+        self._annotated = {int(row[0]) for row in store.rows("SELECT image_id FROM annotations")}
+        # Which half-edited lists there may be, so that none is looked for in vain. Changed under the lock; an entry
+        # goes only after the commit that removed its row.
+        self._drafts = {(int(i), str(u)) for i, u in store.rows("SELECT image_id, user_name FROM drafts")}
         self._next_event_id: int | None = None
         """Unknown after a failure, which may or may not have used it."""
 
     def annotation(self, image_id: int) -> Annotation:
         """Return the current annotation of an image; revision 0 when it was never saved."""
+        if image_id not in self._annotated:
+            return Annotation(image_id)
         rows = self._store.rows(
             "SELECT revision, tags, dropped, is_saved, user_name, saved_at FROM annotations WHERE image_id = ?",
             [image_id],
@@ -178,12 +185,14 @@ class CorrectionLog:
         draft: Draft | None = None,
     ) -> Annotation:
         now = utc_now()
-        with self._event() as (cursor, event_id):
+        key = (image_id, user_name)
+        with self._event(None if draft else key) as (cursor, event_id):
             current = self.annotation(image_id)
             if current.revision != revision:
                 by = current.user_name or "nobody"
                 raise _stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
             new_revision = revision + 1
+            self._annotated.add(image_id)
             cursor.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -211,14 +220,20 @@ class CorrectionLog:
                 "INSERT OR REPLACE INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [image_id, new_revision, list(tags), list(dropped), is_saved, user_name, now, event_id],
             )
-            cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", [image_id, user_name])
+            if key in self._drafts:
+                cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
             if draft is not None:
+                self._drafts.add(key)
                 self._write_draft(cursor, image_id, user_name, draft)
         return Annotation(image_id, new_revision, tags, dropped, is_saved, user_name, now)
 
     @contextmanager
-    def _event(self) -> Iterator[tuple[Cursor, int]]:
-        """Yield a transaction's cursor and the id of the event to write; ids have no gaps, whatever fails."""
+    def _event(self, done_draft: tuple[int, str] | None = None) -> Iterator[tuple[Cursor, int]]:
+        """Yield a transaction's cursor and the id of the event to write; ids have no gaps, whatever fails.
+
+        Args:
+            done_draft: The draft that is gone once the event is committed.
+        """
         with self._lock:
             event_id = self._next_event_id
             self._next_event_id = None
@@ -227,6 +242,8 @@ class CorrectionLog:
             with self._store.transaction() as cursor:
                 yield cursor, event_id
             self._next_event_id = event_id + 1
+            if done_draft is not None:
+                self._drafts.discard(done_draft)
 
     def skip(self, image_id: int, user_name: str) -> None:
         """Note that the user put an image off; its annotation does not change."""
@@ -268,6 +285,8 @@ class CorrectionLog:
 
     def draft(self, image_id: int, user_name: str) -> Draft | None:
         """Return the user's half-edited list of an image, if there is one."""
+        if (image_id, user_name) not in self._drafts:
+            return None
         rows = self._store.rows(
             "SELECT revision, kept, dropped FROM drafts WHERE image_id = ? AND user_name = ?",
             [image_id, user_name],
@@ -276,7 +295,8 @@ class CorrectionLog:
 
     def save_draft(self, image_id: int, user_name: str, draft: Draft) -> None:
         """Keep a half-edited list; on disk when this returns."""
-        with self._store.transaction() as cursor:
+        with self._lock, self._store.transaction() as cursor:
+            self._drafts.add((image_id, user_name))
             self._write_draft(cursor, image_id, user_name, draft)
 
     @staticmethod
@@ -288,9 +308,12 @@ class CorrectionLog:
 
     def discard_draft(self, image_id: int, user_name: str) -> None:
         """Forget a half-edited list, if there is one."""
-        if self.draft(image_id, user_name):
-            with self._store.transaction() as cursor:
-                cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", [image_id, user_name])
+        key = (image_id, user_name)
+        with self._lock:
+            if key in self._drafts:
+                with self._store.transaction() as cursor:
+                    cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
+                self._drafts.discard(key)
 
     # Export
 

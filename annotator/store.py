@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,10 @@ Cursor = duckdb.DuckDBPyConnection
 
 _BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
 # After a fatal error, such as a checkpoint on a full disk, DuckDB answers nothing until its file is opened anew.
+
+
+ROWS_A_STATEMENT = 64
+"""Rows inserted by one statement."""
 
 
 def utc_now() -> datetime:
@@ -253,47 +257,16 @@ class Store:
         """Commit one step of ingest. A path that was known before is replaced."""
         now = utc_now()
         with self.transaction() as cursor:
-            for image_id, entry in batch.images:
-                cursor.execute(
-                    "INSERT INTO images VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    [
-                        image_id,
-                        entry.content_hash,
-                        entry.width,
-                        entry.height,
-                        entry.format,
-                        list(entry.keywords),
-                        list(entry.user_tags),
-                        list(entry.path_words),
-                        entry.caption,
-                        entry.taken_at,
-                        entry.camera,
-                        entry.latitude,
-                        entry.longitude,
-                        list(entry.notes),
-                        now,
-                    ],
-                )
+            _insert(cursor, "images", [_image_row(image_id, entry, now) for image_id, entry in batch.images])
             for root_id in {seen.root_id for seen in batch.paths}:
                 known = [seen.path for seen in batch.paths if seen.root_id == root_id]
                 cursor.execute(
                     "DELETE FROM paths WHERE root_id = ? AND path IN (SELECT unnest(?::VARCHAR[]))",
                     [root_id, known],
                 )
-            for seen in batch.paths:
-                cursor.execute(
-                    "INSERT INTO paths VALUES (?, ?, ?, ?, ?, ?)",
-                    [
-                        seen.root_id,
-                        seen.path,
-                        seen.image_id,
-                        seen.reason,
-                        seen.file_size,
-                        seen.modified_ns,
-                    ],
-                )
-            for image_id, row in batch.feature_rows:
-                cursor.execute("INSERT INTO features VALUES (?, ?, ?)", [batch.backbone, image_id, row])
+            rows = [(s.root_id, s.path, s.image_id, s.reason, s.file_size, s.modified_ns) for s in batch.paths]
+            _insert(cursor, "paths", rows)
+            _insert(cursor, "features", [(batch.backbone, image_id, row) for image_id, row in batch.feature_rows])
 
     def image_ids_by_hash(self) -> dict[str, int]:
         """Return every image's id by its content hash."""
@@ -364,6 +337,19 @@ class Store:
         """Return (image id, row in the feature file) for every image a backbone has seen."""
         rows = self.rows("SELECT image_id, feature_row FROM features WHERE backbone = ?", [backbone])
         return [(int(image_id), int(row)) for image_id, row in rows]
+
+
+def _image_row(image_id: int, entry: ImageEntry, added_at: datetime) -> Row:
+    values = (list(value) if isinstance(value, tuple) else value for value in astuple(entry))
+    return (image_id, *values, added_at)
+
+
+def _insert(cursor: Cursor, table: str, rows: Sequence[Row]) -> None:
+    """Insert rows by statements of many: a statement of its own for each would cost more than decoding the photo."""
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        part = rows[start : start + ROWS_A_STATEMENT]
+        places = ", ".join(["(" + ", ".join("?" * len(part[0])) + ")"] * len(part))
+        cursor.execute(f"INSERT INTO {table} VALUES {places}", [value for row in part for value in row])
 
 
 def _commit(cursor: Cursor) -> None:

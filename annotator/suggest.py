@@ -8,6 +8,7 @@ Knows nothing of stores or pages: it is given features, indexes and the tags in 
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
@@ -156,7 +157,7 @@ class Suggester:
         evidence += metadata_evidence(metadata)
         evidence += own_word_evidence(words, self._autocomplete.knows)
         # The words that a trained tagger was taught; the cold start was taught nothing.
-        taught = {tag_key(tag) for tag in taggers[0].allowed_words()} if len(taggers) > 1 else set()
+        taught = known_keys(taggers[0]) if len(taggers) > 1 else frozenset()
         evidence = [self._weighed(item, taught) for item in evidence]
         barred = {tag_key(tag) for tag in (*prefix, *dropped)}
         proposals = merge((item for item in evidence if tag_key(item.tag) not in barred), self._autocomplete.spelling)
@@ -208,8 +209,14 @@ def seen_evidence(
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known:
                 evidence.append(_seen(item, rank_score))
-        known.update(map(tag_key, tagger.allowed_words()))
+        known |= known_keys(tagger)
     return evidence
+
+
+@lru_cache(maxsize=16)
+def known_keys(tagger: Tagger) -> frozenset[str]:
+    """Return the keys of every tag that a tagger can propose."""
+    return frozenset(map(tag_key, tagger.allowed_words()))
 
 
 def _seen(item: RankedTag, rank_score: float) -> Evidence:

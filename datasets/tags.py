@@ -4,6 +4,7 @@ Knows nothing of where tags come from or are kept.
 """
 
 import unicodedata
+from functools import lru_cache
 
 from annotator.errors import TagError
 
@@ -37,6 +38,7 @@ def clean_tag(text: str) -> str:
     return tag
 
 
+@lru_cache(maxsize=65_536)
 def tag_key(tag: str) -> str:
     """Return the key under which spellings are the same tag: NFKC, case folded ("Dog" and "dog" are one)."""
     # Twice: folding case can give a form that is not normal, and normalising can give white space.

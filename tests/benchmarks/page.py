@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from harness import percentiles, report, served
+from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from annotator.project import Project
@@ -135,11 +136,9 @@ def make_rows(folder: Path, num: int) -> Path:
     project = Project.open_or_create(folder, "many")
     store = Store(project.database_path)
     root_id = store.root_id(folder / "gone")
-    thumbnail = folder / "one.jpg"
-    from PIL import Image
-
-    Image.new("RGB", (320, 213), (90, 120, 160)).save(thumbnail)
     for start in range(0, num, 5_000):
+        thumbnail = folder / f"{start}.jpg"  # one for some thousand: file systems limit the links to a file
+        Image.new("RGB", (320, 213), (90, 120, 160)).save(thumbnail)
         ids = range(start + 1, min(start + 5_000, num) + 1)
         images, paths = [], []
         for image_id in ids:
