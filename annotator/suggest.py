@@ -26,6 +26,8 @@ PATH_WORD_SCORE = 0.5
 """A folder or file name that is a known tag."""
 METADATA_TRUST = 0.6
 """Photos that share words share tags less surely than photos that look alike."""
+LEAST_SCORE = 0.02
+"""What a tagger holds less likely is not proposed: on photos unlike those it was taught on it has nothing to say."""
 SECOND_TAGGER_TRUST = 0.5
 """What a word of the cold start is worth beside a trained tagger that does not know it."""
 TAUGHT_NEIGHBOUR_TRUST = 0.2
@@ -207,7 +209,7 @@ def seen_evidence(
         for item in tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=NUM_PROPOSALS)[0]:
             # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
-            if tag_key(item.tag) not in known:
+            if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
                 evidence.append(_seen(item, rank_score))
         known |= known_keys(tagger)
     return evidence
