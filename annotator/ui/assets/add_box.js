@@ -34,10 +34,13 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange }) 
 
   function offer(candidates, text) {
     const key = prefixKey(text);
-    const exact = candidates.filter(({ tag }) => tagKey(tag) === tagKey(text));
-    completions = [...exact, ...candidates.filter((candidate) => !exact.includes(candidate))];
+    const isExact = ({ tag }) => tagKey(tag) === tagKey(text);
+    const exact = candidates.filter(isExact);
+    completions = [...exact, ...candidates.filter((candidate) => !isExact(candidate))];
     // Only what continues the typed text is taken by Enter unasked; other finds wait for the arrow keys.
     highlighted = completions.findIndex(({ tag }) => tagKey(tag).startsWith(key));
+    // A screen's keyboard has no Shift Enter: what was typed can be touched as well.
+    if (completions.length && !exact.length) completions.push({ tag: cleanTag(text), source: "typed" });
   }
 
   async function changed() {
@@ -49,7 +52,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange }) 
       show();
       return;
     }
-    offer(completions.filter(({ tag }) => tagKey(tag).startsWith(prefixKey(text))), text);
+    offer(completions.filter(({ tag, source }) => source !== "typed" && tagKey(tag).startsWith(prefixKey(text))), text);
     show();
     let found;
     try {
@@ -121,7 +124,7 @@ function completionRow(tag, source, index, highlighted, text) {
   const plain = at < 0 || tag.length !== tagKey(tag).length;
   const end = at + tagKey(text).length;
   const parts = plain ? [tag] : [tag.slice(0, at), make("b", {}, tag.slice(at, end)), tag.slice(end)];
-  const labels = { project: "used here", model: "model", words: "word" };
+  const labels = { project: "used here", model: "model", words: "word", typed: "as typed" };
   return make(
     "li",
     { id: `completion-${index + 1}`, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },

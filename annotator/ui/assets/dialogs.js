@@ -55,7 +55,7 @@ function outside(dialog, event) {
 }
 
 /** Two people saved one photo: resolves to "theirs", "mine", "merge", or null to go on editing. */
-export function askStale(dialogs, { message, theirs, user, saved_at, mine }) {
+export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine }) {
   const options = [
     ["theirs", "Keep theirs", "and go to the next photo"],
     ["mine", "Save mine", "in place of theirs"],
@@ -76,8 +76,8 @@ export function askStale(dialogs, { message, theirs, user, saved_at, mine }) {
     title: "This photo was saved meanwhile",
     wide: true,
     body: [
-      make("p", {}, message),
-      make("div", { class: "versions" }, list(`Saved by ${user || "somebody else"}`, time, theirs), list("Yours, not saved yet", "what is on this page", mine)),
+      make("p", {}, isMe ? "You saved it in another window since you opened it here. Nothing was overwritten." : message),
+      make("div", { class: "versions" }, list(isMe ? "Saved in another window" : `Saved by ${user || "somebody else"}`, time, theirs), list("Yours, not saved yet", "what is on this page", mine)),
       make(
         "div",
         { class: "choices" },

@@ -333,7 +333,9 @@ export class Tagging {
       return;
     }
     this.views.changed(this);
-    const choice = await this.views.askStale({ message, theirs: tags, user, saved_at, mine: this.draft.kept });
+    const choice = await this.views.askStale({
+      message, theirs: tags, user, isMe: user === this.state.user, saved_at, mine: this.draft.kept,
+    });
     if (choice === null) return;
     this.revision = revision;
     if (choice === "mine") {
