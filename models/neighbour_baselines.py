@@ -17,6 +17,7 @@
 Shapes: features (B, D) float32 against (N, D) kept ones -> scores (B, V) in [0, 1].
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Self
@@ -137,6 +138,7 @@ class NeighbourTagger(ScoringTagger):
             centred = np.asarray(centred @ self.projection, np.float32)
         return self._to_scores(self._all_votes(unit_rows(centred)))
 
+    @abstractmethod
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
         """Return (B, V) votes of any scale; roots of shares are what a sigmoid turns into probabilities best.
 
@@ -144,7 +146,6 @@ class NeighbourTagger(ScoringTagger):
             keys: (B, E) unit rows of the photos asked about.
             distances: (B, N) squared distances to the kept photos; infinite where one must not vote.
         """
-        raise NotImplementedError
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings as JSON values."""
