@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from annotator.datasets.tags import tag_key
 
 MAX_COMPLETIONS = 8
+LEAST_SCORE = 0.02
+"""Below it a score says less than how often a tag is used here."""
 
 
 @dataclass(frozen=True)
@@ -78,12 +80,12 @@ class Autocomplete:
     def complete(self, text: str, scores: Mapping[str, float], exclude: Collection[str] = ()) -> list[Completion]:
         """Return at most ``MAX_COMPLETIONS`` tags that the text could become, best first.
 
-        A tag that starts with the text goes before one where a later word does; within these, proposed tags
-        by score, then tags in use by frequency, then everyday words by how common they are.
+        A tag that starts with the text goes before one where a later word does; within these, likely tags by
+        score, then tags in use by frequency, then everyday words by how common they are.
 
         Args:
             text: What was typed so far; empty gives nothing.
-            scores: Tag -> score of the tags now proposed, by any spelling.
+            scores: Tag -> how likely it is for this photo, by any spelling.
             exclude: Tags already settled.
         """
         typed = tag_key(text)
@@ -105,17 +107,19 @@ class Autocomplete:
                 key=lambda key: (
                     key != typed,
                     not found[key],
-                    -by_key[key][1] if key in by_key else 0.0,
+                    -score if (score := by_key.get(key, ("", 0.0))[1]) >= LEAST_SCORE else 0.0,
                     -self._count.get(key, 0),
+                    -score,
                     self._word_rank.get(key, last),
                     key,
                 )
             )
             completions = []
             for key in keys[:MAX_COMPLETIONS]:
-                source = "model" if key in by_key else "project" if self._count.get(key) else "words"
-                spelling = self._spelling.get(key) or by_key[key][0]
-                completions.append(Completion(spelling, by_key[key][1] if key in by_key else None, source))
+                proposed, score = by_key.get(key, ("", None))
+                is_likely = score is not None and score >= LEAST_SCORE
+                source = "model" if is_likely else "project" if self._count.get(key) else "words"
+                completions.append(Completion(self._spelling.get(key) or proposed, score, source))
             return completions
 
 

@@ -223,8 +223,7 @@ class AnnotatingSession:
         self._check(image_id)
         if not text.strip():
             return {"completions": []}
-        suggestion = self._suggester.propose(image_id, _words(self._store.image(image_id)), list(kept))
-        scores = {proposal.tag: proposal.score for proposal in suggestion.proposals}
+        scores = self._suggester.scores(image_id, _words(self._store.image(image_id)), kept)
         return {"completions": [asdict(c) for c in self._autocomplete.complete(text, scores, kept)]}
 
     def heat_map(self, image_id: int, tag: str) -> Answer:

@@ -165,6 +165,23 @@ class Suggester:
         proposals = merge((item for item in evidence if tag_key(item.tag) not in barred), self._autocomplete.spelling)
         return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{taggers[0].name} {taggers[0].version}")
 
+    def scores(self, image_id: int, words: Words, prefix: Sequence[str] = ()) -> dict[str, float]:
+        """Return how likely each tag is that any source knows, far beyond those that are proposed.
+
+        Args:
+            image_id: The photo.
+            words: What the photo brings along.
+            prefix: Tags settled so far.
+        """
+        scores: dict[str, float] = {}
+        if image_id in self._features:
+            vector = self._features.vectors([image_id])
+            for tagger in self._taggers():
+                for item in tagger.decode(vector, [list(prefix)], k=len(known_keys(tagger)))[0]:
+                    scores.setdefault(item.tag, item.score)
+        proposals = self.propose(image_id, words, prefix).proposals
+        return scores | {proposal.tag: proposal.score for proposal in proposals}
+
     def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
         """Return evidence with the rank it earns here; the score that is shown stays."""
         share = 1.0

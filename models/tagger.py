@@ -37,6 +37,10 @@ class Tagger(Protocol):
         """Changes whenever the same features could give another list."""
         ...
 
+    def __hash__(self) -> int:
+        """Taggers are told apart by identity."""
+        ...
+
     def decode(
         self,
         features: Features,

@@ -88,3 +88,15 @@ def test_a_tag_no_photo_carries_any_more_is_forgotten_with_its_spelling() -> Non
 
 def test_the_words_may_be_any_iterable() -> None:
     assert tags(Autocomplete(word for word in WORDS).complete("d", {})) == ["dog"]
+
+
+def test_an_unlikely_word_ranks_by_use_before_score() -> None:
+    completions = Autocomplete(["skier", "sky", "skin"])
+    completions.count(["skin"], +1)
+    found = completions.complete("sk", {"sky": 0.012, "skier": 0.003, "ski": 0.5})
+    assert [(item.tag, item.source) for item in found] == [
+        ("ski", "model"),
+        ("skin", "project"),
+        ("sky", "words"),
+        ("skier", "words"),
+    ]
