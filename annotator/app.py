@@ -81,7 +81,7 @@ class OpenProject:
             self.store.feature_rows(label),
         )
         shelf = TaggerShelf(
-            self.backbone, self.project.checkpoints_path, self.project.settings.tagger or default_tagger()
+            self.backbone, self.project.checkpoints_path, self.project.settings.tagger or default_tagger(self.backbone)
         )
         autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
         self.looks = self._visual_index(label)

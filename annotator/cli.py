@@ -178,7 +178,8 @@ def _choose_backbone(project: Project, name: str | None) -> None:
 
     if name is not None and name != project.settings.backbone:
         find_architecture(name)
-        project.update_settings(backbone=name)
+        # A tagger belongs to the features it was taught on.
+        project.update_settings(backbone=name, tagger="")
 
 
 def _demo(parsed: argparse.Namespace) -> int:

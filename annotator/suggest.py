@@ -28,7 +28,7 @@ METADATA_TRUST = 0.6
 """Photos that share words share tags less surely than photos that look alike."""
 LEAST_SCORE = 0.02
 """What a tagger holds less likely is not proposed: on photos unlike those it was taught on it has nothing to say."""
-SECOND_TAGGER_TRUST = 0.5
+SECOND_TAGGER_TRUST = 0.75
 """What a word of the cold start is worth beside a trained tagger that does not know it."""
 TAUGHT_NEIGHBOUR_TRUST = 0.2
 """What neighbours' word is worth for a tag that the trained tagger knows: it has seen thousands of such photos."""

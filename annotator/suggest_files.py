@@ -37,7 +37,7 @@ def suggest_files(
         CheckpointError: The tagger's checkpoint is missing, damaged or of another backbone.
     """
     backbone = load_backbone()
-    shelf = TaggerShelf(backbone, Path(), tagger or default_tagger())
+    shelf = TaggerShelf(backbone, Path(), tagger or default_tagger(backbone))
     autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
     sidecars = SidecarFinder()
     for path in paths:

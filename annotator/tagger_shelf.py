@@ -103,11 +103,14 @@ class TaggerShelf:
         return f"{label}, {where}"
 
 
-def default_tagger() -> str:
-    """Return the name of the tagger a new project starts with: the starter where the package carries one."""
-    name = f"{checkpoint.STARTER}/{checkpoint.STARTER_TAGGER}"
+def default_tagger(backbone: Backbone) -> str:
+    """Return the name of the tagger that proposes unless another was chosen.
+
+    The starter where the package carries one that was taught on this backbone's features, else the cold start.
+    """
     try:
-        checkpoint.find(name)
+        name = f"{checkpoint.STARTER}/{checkpoint.STARTER_TAGGER}"
+        checkpoint.check_backbone(checkpoint.read_info(name), backbone)
     except CheckpointError:
         return COLD_START
     return name

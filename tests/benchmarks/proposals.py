@@ -56,7 +56,7 @@ def main() -> None:
     ids = sorted(truth)
     random.Random(parsed.seed).shuffle(ids)
     queries, pool = ids[: parsed.queries], ids[parsed.queries :]
-    taggers = TaggerShelf(backbone, project.checkpoints_path, parsed.tagger or default_tagger()).taggers
+    taggers = TaggerShelf(backbone, project.checkpoints_path, parsed.tagger or default_tagger(backbone)).taggers
     rows = []
     for num in parsed.tagged:
         tagged = {image_id: truth[image_id] for image_id in pool[:num]}
