@@ -74,3 +74,7 @@ class CheckpointError(AnnotatorError):
 
 class TrainingError(AnnotatorError):
     """A training cannot start or go on."""
+
+
+class WordVectorError(AnnotatorError):
+    """Word vectors are missing, damaged, of another size, or know none of the tags."""

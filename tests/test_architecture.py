@@ -15,8 +15,9 @@ MAY_IMPORT = {
     "annotator": {"annotator", "trainer", "models", "datasets"},
 }
 HOMES = {
-    "duckdb": {"annotator/store.py"},
+    "duckdb": {"annotator/store.py", "models/glove_package.py"},
     "faiss": {"annotator/faiss_library.py"},
+    "gensim": {"models/word_vector_files.py"},
     "gradio": {"annotator/app.py", "annotator/ui/*"},
     "onnxruntime": {"models/backbone.py"},
 }
@@ -146,7 +147,9 @@ def test_only_the_composition_root_and_the_commands_know_the_app() -> None:
 def test_the_trainer_never_opens_the_database() -> None:
     for folder in ("trainer", "models", "datasets"):
         for path in sources(folder):
-            assert not {"annotator.store", "duckdb"} & set(imported(path)), path.name
+            # DuckDB also reads the word list of a package, in memory; that is no project's database.
+            barred = {"annotator.store"} if path.name == "glove_package.py" else {"annotator.store", "duckdb"}
+            assert not barred & set(imported(path)), path.name
 
 
 def test_the_sister_folders_are_flat_and_no_packages() -> None:

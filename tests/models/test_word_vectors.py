@@ -1,0 +1,322 @@
+import gzip
+import os
+import pickle
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gensim.models import FastText, KeyedVectors
+from gensim.models.fasttext import save_facebook_model
+
+from annotator.errors import WordVectorError
+from annotator.models import glove_package
+from annotator.models.word_vector_files import Table, Vectors, cache_path, read_file, read_table, write_table
+from annotator.models.word_vectors import WordVectors, load_word_vectors
+
+WORDS = ["dog", "cat", "car", "light", "traffic", "skyscraper", "of", "cafe", "ice_cream", "t-shirt"]
+Writer = Callable[[Path, list[str], Vectors], None]
+
+
+@pytest.fixture
+def vectors() -> Vectors:
+    return np.random.default_rng(0).normal(size=(len(WORDS), 6)).astype(np.float32)
+
+
+@pytest.fixture
+def words(vectors: Vectors) -> WordVectors:
+    table = Table({word: row for row, word in enumerate(WORDS)}, WORDS, vectors)
+    return WordVectors("test", "1", table, only_latin=True)
+
+
+def write_text(path: Path, words: list[str], vectors: Vectors, header: bool = True) -> None:
+    rows = [f"{word} {' '.join(str(value) for value in row)}" for word, row in zip(words, vectors, strict=True)]
+    head = [f"{len(words)} {vectors.shape[1]}"] if header else []
+    text = "\n".join([*head, *rows]) + "\n"
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+
+
+def write_glove(path: Path, words: list[str], vectors: Vectors) -> None:
+    write_text(path, words, vectors, header=False)
+
+
+def write_binary(path: Path, words: list[str], vectors: Vectors) -> None:
+    content = f"{len(words)} {vectors.shape[1]}\n".encode()
+    for word, row in zip(words, vectors, strict=True):
+        content += word.encode() + b" " + row.tobytes() + b"\n"
+    path.write_bytes(content)
+
+
+def write_kv(path: Path, words: list[str], vectors: Vectors) -> None:
+    table = KeyedVectors(vectors.shape[1])
+    table.add_vectors(words, vectors)
+    table.save(str(path))
+
+
+# Looking up
+
+
+@pytest.mark.parametrize(
+    ("tag", "parts"),
+    [
+        ("Dog", ["dog"]), ("dogs", ["dog"]), ("traffic light", ["traffic", "light"]),
+        ("trafficlights", ["traffic", "light"]), ("sky scraper", ["skyscraper"]), ("Café", ["cafe"]),
+        ("cafe\u0301s", ["cafe"]), ("ice cream", ["ice_cream"]), ("ice creams", ["ice_cream"]),
+        ("T shirt", ["t-shirt"]), ("light of cats", ["light", "cat"]), ("unheard dog", ["dog"]), ("of", ["of"]),
+    ],
+)  # fmt: skip
+def test_a_tag_is_found_by_its_forms(words: WordVectors, vectors: Vectors, tag: str, parts: list[str]) -> None:
+    found = words.vector(tag)
+    assert found is not None
+    np.testing.assert_allclose(found, np.mean([vectors[WORDS.index(part)] for part in parts], axis=0), atol=1e-6)
+
+
+@pytest.mark.parametrize("tag", ["犬", "dog 犬", "собака", "xyzzy", "---", "🐕", "of unheard"])
+def test_what_is_not_known_has_no_vector(words: WordVectors, tag: str) -> None:
+    assert words.vector(tag) is None
+
+
+def test_vectors_of_another_language_know_its_script(vectors: Vectors) -> None:
+    table = Table({"собака": 0}, ["собака"], vectors[:1])
+    assert WordVectors("own", "1", table, only_latin=False).vector("Собака") is not None
+
+
+def test_the_matrix_has_zero_rows_for_unknown_tags(words: WordVectors, vectors: Vectors) -> None:
+    rows, known = words.matrix(["cat", "xyzzy", "car"])
+    assert rows.shape == (3, 6)
+    assert known.tolist() == [True, False, True]
+    np.testing.assert_array_equal(rows, [vectors[1], np.zeros(6), vectors[2]])
+
+
+def test_the_nearest_are_those_of_a_plain_loop(words: WordVectors, vectors: Vectors) -> None:
+    allowed = ["car", "xyzzy", "traffic light", "cat", "犬"]
+    query = vectors[0]
+    found = words.nearest(query, 2, allowed)
+    cosines = {}
+    for tag in ("car", "traffic light", "cat"):
+        other = words.vector(tag)
+        assert other is not None
+        cosines[tag] = sum(a * b for a, b in zip(query, other, strict=True)) / (
+            sum(a * a for a in query) ** 0.5 * sum(b * b for b in other) ** 0.5
+        )
+    expected = sorted(cosines.items(), key=lambda item: -item[1])[:2]
+    assert [tag for tag, _ in found] == [tag for tag, _ in expected]
+    assert [cosine for _, cosine in found] == pytest.approx([cosine for _, cosine in expected], abs=1e-5)
+
+
+def test_nothing_is_near_to_nothing(words: WordVectors) -> None:
+    assert words.nearest(np.zeros(6, np.float32), 3, ["dog"]) == []
+    assert words.nearest(np.ones(6, np.float32), 3, ["犬"]) == []
+
+
+def test_similarity_is_the_cosine(words: WordVectors) -> None:
+    assert words.similarity("dog", "Dogs") == pytest.approx(1)
+    assert words.similarity("dog", "xyzzy") is None
+    one, other = words.similarity("dog", "cat"), words.similarity("cat", "dog")
+    assert one is not None
+    assert one == pytest.approx(other)
+
+
+def test_sizes_and_overlap_are_checked_in_a_sentence(words: WordVectors) -> None:
+    with pytest.raises(WordVectorError, match="have 6 values a word; 50 are needed"):
+        words.check_size(50)
+    with pytest.raises(WordVectorError, match="6 values; a vector of the shape"):
+        words.nearest(np.ones(5, np.float32), 1, ["dog"])
+    with pytest.raises(WordVectorError, match="know none of the 2 tags"):
+        words.check_tags(["犬", "xyzzy"])
+    assert words.check_tags(["dog", "xyzzy"]) == ["xyzzy"]
+    note = words.describe_unknown(["dog", "犬", "xyzzy"])
+    assert note == "2 of 3 tags have no word vector in test, 1 of them in another script: 犬, xyzzy."
+    assert words.describe_unknown(["dog"]) == ""
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    ("writer", "name"),
+    [(write_text, "a.vec"), (write_text, "a.txt.gz"), (write_glove, "a.txt"), (write_binary, "a.bin"), (write_kv, "a")],
+)
+def test_every_kind_of_file_is_read(tmp_path: Path, vectors: Vectors, writer: Writer, name: str) -> None:
+    writer(tmp_path / name, [*WORDS[:-1], "犬"], vectors)
+    loaded = load_word_vectors(str(tmp_path / name))
+    assert (loaded.name, loaded.size) == ("a", 6)
+    for word, row in zip([*WORDS[:-1], "犬"], vectors, strict=True):
+        found = loaded.vector(word)
+        assert found is not None
+        np.testing.assert_allclose(found, row, rtol=1e-5)
+
+
+def test_a_fasttext_model_is_read(tmp_path: Path) -> None:
+    model = FastText([["dog", "cat", "car"]] * 5, vector_size=6, min_count=1, epochs=1, bucket=50, workers=1, seed=1)
+    save_facebook_model(model, str(tmp_path / "model.bin"))
+    words, rows = read_file(tmp_path / "model.bin")
+    assert rows.shape == (3, 6)
+    np.testing.assert_allclose(rows[words.index("dog")], model.wv["dog"], rtol=1e-5)
+
+
+def test_a_changed_file_is_another_version(tmp_path: Path, vectors: Vectors) -> None:
+    path = tmp_path / "own.txt"
+    write_glove(path, WORDS, vectors)
+    first = load_word_vectors(path)
+    write_glove(path, WORDS, vectors + 1)
+    second = load_word_vectors(path)
+    assert first.version != second.version
+    one, other = first.vector("dog"), second.vector("dog")
+    assert one is not None
+    assert other is not None
+    np.testing.assert_allclose(one + 1, other, rtol=1e-5)
+
+
+def break_nothing_left(path: Path, vectors: Vectors) -> None:
+    path.write_bytes(b"")
+
+
+def break_cut_binary(path: Path, vectors: Vectors) -> None:
+    write_binary(path, WORDS, vectors)
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def break_cut_text(path: Path, vectors: Vectors) -> None:
+    write_text(path, WORDS, vectors)
+    path.write_text("\n".join(path.read_text().splitlines()[:-2]))
+
+
+def break_short_row(path: Path, vectors: Vectors) -> None:
+    write_glove(path, WORDS, vectors)
+    path.write_text(path.read_text() + "lion 1.0 2.0\n")
+
+
+def break_greedy_header(path: Path, vectors: Vectors) -> None:
+    path.write_bytes(b"9000000000 300\n" + struct.pack("<4f", 1, 2, 3, 4))
+
+
+def break_not_finite(path: Path, vectors: Vectors) -> None:
+    write_binary(path, WORDS, np.where(np.arange(6) == 2, np.nan, vectors).astype(np.float32))
+
+
+def break_prose(path: Path, vectors: Vectors) -> None:
+    path.write_text("All happy families are alike.\nEvery unhappy one is not.\n")
+
+
+def break_zero_header(path: Path, vectors: Vectors) -> None:
+    path.write_text("0 0\n")
+
+
+def break_pickle(path: Path, vectors: Vectors) -> None:
+    write_kv(path, WORDS, vectors)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def break_other_pickle(path: Path, vectors: Vectors) -> None:
+    path.write_bytes(pickle.dumps({"dog": 1}))
+
+
+def break_cut_fasttext(path: Path, vectors: Vectors) -> None:
+    path.write_bytes(struct.pack("<i", 793_712_314) + b"\x0c\x00\x00\x00garbage")
+
+
+@pytest.mark.parametrize(
+    "break_file",
+    [
+        break_nothing_left, break_cut_binary, break_cut_text, break_short_row, break_greedy_header, break_not_finite,
+        break_prose, break_zero_header, break_pickle, break_other_pickle, break_cut_fasttext,
+    ],
+)  # fmt: skip
+def test_a_damaged_file_is_one_sentence(
+    tmp_path: Path, vectors: Vectors, break_file: Callable[[Path, Vectors], None]
+) -> None:
+    path = tmp_path / "broken"
+    break_file(path, vectors)
+    with pytest.raises(WordVectorError, match="broken") as caught:
+        load_word_vectors(str(path))
+    assert "\n" not in str(caught.value)
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, ("was-run",)
+
+
+def test_a_pickle_cannot_run_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.kv").write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(WordVectorError, match="mkdir"):
+        load_word_vectors(str(tmp_path / "evil.kv"))
+    assert not (tmp_path / "was-run").exists()
+
+
+def test_what_is_missing_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(WordVectorError, match="neither glove nor wordnet"):
+        load_word_vectors("glov")
+    with pytest.raises(WordVectorError, match="annotator wordnet build"):
+        load_word_vectors("wordnet")
+    monkeypatch.setattr(glove_package, "_MODULE", "no_such_package")
+    with pytest.raises(WordVectorError, match="pip install"):
+        load_word_vectors("glove")
+
+
+# The cache
+
+
+def test_a_table_that_is_there_already_stays(tmp_path: Path, vectors: Vectors) -> None:
+    write_table(tmp_path / "t", WORDS, vectors)
+    write_table(tmp_path / "t", WORDS, vectors + 1)
+    np.testing.assert_array_equal(read_table(tmp_path / "t").vectors, vectors)
+    assert [path.name for path in tmp_path.iterdir()] == ["t"]
+
+
+def test_a_damaged_cache_is_removed_and_made_anew(tmp_path: Path, vectors: Vectors) -> None:
+    write_glove(tmp_path / "own.txt", WORDS, vectors)
+    version = load_word_vectors(tmp_path / "own.txt").version
+    (folder,) = cache_path().glob(f"file-{version}-*")
+    (folder / "vectors.kv").write_bytes(b"\x80nonsense")
+    with pytest.raises(WordVectorError, match="try again"):
+        load_word_vectors(tmp_path / "own.txt")
+    assert load_word_vectors(tmp_path / "own.txt").version == version
+
+
+def test_two_processes_may_make_one_table_at_once(tmp_path: Path, vectors: Vectors) -> None:
+    write_glove(tmp_path / "own.txt", WORDS, vectors)
+    code = (
+        "import sys; from annotator.models.word_vectors import load_word_vectors; "
+        "print(load_word_vectors(sys.argv[1]).vector('dog')[0])"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command = [sys.executable, "-c", code, str(tmp_path / "own.txt")]
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0] for process in running]
+    assert [float(output) for output in outputs] == pytest.approx([float(vectors[0, 0])] * 2)
+    assert len(list((tmp_path / "cache" / "annotator" / "word_vectors").iterdir())) == 1
+
+
+# The vectors that come along
+
+
+@pytest.fixture(scope="module")
+def glove() -> WordVectors:
+    return load_word_vectors()
+
+
+def test_glove_comes_along(glove: WordVectors) -> None:
+    assert (glove.name, glove.size, glove.num_words) == ("glove", 50, 400_000)
+    assert glove.nearest(np.asarray(glove.vector("bike")), 2, ["bicycle", "ocean", "cake"])[0][0] == "bicycle"
+
+
+@pytest.mark.parametrize(
+    ("tag", "same"),
+    [
+        ("pottedplant", "potted plant"), ("traffic lights", "traffic lights"), ("sky scraper", "skyscraper"),
+        ("diningtable", "dining table"), ("trafficlight", "traffic light"), ("aeroplane", "airplane"),
+    ],
+)  # fmt: skip
+def test_labels_of_the_common_data_sets_are_found(glove: WordVectors, tag: str, same: str) -> None:
+    assert glove.similarity(tag, same) == pytest.approx(1, abs=1e-5)
+
+
+def test_other_scripts_have_no_english_vector(glove: WordVectors) -> None:
+    assert glove.vector("東京") is None
+    assert "another script" in glove.describe_unknown(["東京", "dog"])
