@@ -1,0 +1,130 @@
+"""New tags for a recurrent tagger that is trained already: a row for each in every layer that counts tags.
+
+A new row is a mixture of the rows of known tags, those whose words mean nearly the same; the biases start at how often
+the tag is used. No old row changes, so the tagger ranks the tags it knew as before (JVSP's later steps move a little:
+how sure a step is, eq. 2, is its largest probability over all tags). What reads concepts (S-CNN-RNN's first state)
+starts blind to the new ones.
+Knows nothing of optimisers or files.
+Shapes: V known tags, N new ones.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models import registry
+from annotator.models.trained_tagger import TrainedTagger
+
+Shares = npt.NDArray[np.float32]
+
+NUM_NEAREST = 5
+SHARPNESS = 8.0
+"""How much more the nearest of the known tags counts than the others, as an exponent of the cosine."""
+LEAST_PRIOR = 1e-3
+
+_CONCEPT_READER = "initial.weight"
+_TAG_LSTM = {"decoder.embedding.weight": (0, 1), "decoder.output.weight": (0, 1), "decoder.output.bias": (0, 1)}
+_TAG_AXES: dict[str, dict[str, tuple[int, int]]] = {
+    "jvsp": {
+        "semantic.weight": (0, 1),
+        "refined.weight": (0, 1),
+        "output.weight": (0, 1),
+        "output.bias": (0, 1),
+    },
+    "scnn_rnn": {_CONCEPT_READER: (1, 0), "side.2.weight": (0, 0), "side.2.bias": (0, 0), **_TAG_LSTM},
+    "ranked_lstm": {"output.weight": (0, 0), "output.bias": (0, 0)},
+    "ria": _TAG_LSTM,
+    "cnn_rnn": _TAG_LSTM,
+    "naive_rnn": _TAG_LSTM,
+}
+"""Tagger -> parameter -> (axis of the tags, rows after the tags' own: START or END)."""
+_CONCEPT = {"concept.weight": (0, 0), "concept.bias": (0, 0)}
+
+
+class TagVectors(Protocol):
+    """Word vectors, as `models/word_vectors.py` has them."""
+
+    def matrix(self, tags: Sequence[str]) -> tuple[Shares, npt.NDArray[np.bool_]]:
+        """Return (N, S) vectors and (N,) which of them are known."""
+        ...
+
+
+def nearest_shares(known: Sequence[str], new: Sequence[str], vectors: TagVectors | None) -> Shares:
+    """Return of which known tags a new one is mixed: (N, V), rows that sum to 1.
+
+    Args:
+        known: V tags.
+        new: N tags.
+        vectors: Says which words mean nearly the same. Without it, or for a word that it lacks, all known tags count
+            alike.
+    """
+    shares = np.full((len(new), len(known)), 1 / len(known), np.float32)
+    if vectors is None or not new:
+        return shares
+    old_rows, is_old_known = vectors.matrix(known)
+    new_rows, is_new_known = vectors.matrix(new)
+    old_rows = old_rows / np.maximum(np.linalg.norm(old_rows, axis=1, keepdims=True), 1e-9)
+    new_rows = new_rows / np.maximum(np.linalg.norm(new_rows, axis=1, keepdims=True), 1e-9)
+    likeness = np.where(is_old_known[None, :], new_rows @ old_rows.T, -1.0)  # (N, V)
+    for row in np.flatnonzero(is_new_known):
+        best = np.argsort(-likeness[row], kind="stable")[:NUM_NEAREST]
+        weights = np.clip(likeness[row, best], 0.0, 1.0) ** SHARPNESS
+        if weights.sum() > 0:
+            shares[row] = 0.0
+            shares[row, best] = weights / weights.sum()
+    return shares
+
+
+def grow(
+    tagger: TrainedTagger, tags: Sequence[str], counts: Sequence[int], shares: Shares, priors: Shares
+) -> TrainedTagger:
+    """Return a tagger that knows further tags.
+
+    Args:
+        tagger: Not changed.
+        tags: N new tags, none of which it knows.
+        counts: In how many lists each occurs, for the vocabulary.
+        shares: (N, V), see `nearest_shares`.
+        priors: (N,), the share of photos that carry each tag.
+
+    Raises:
+        DataError: A tag is known already, or no tag at all.
+    """
+    vocabulary = Vocabulary(
+        (*tagger.vocabulary.tags, *tags), (*tagger.vocabulary.counts, *counts) if tagger.vocabulary.counts else ()
+    )
+    grown = registry.create(tagger.name, vocabulary, tagger.feature_size, **tagger.settings())
+    mixing, chances = torch.from_numpy(shares), torch.from_numpy(np.clip(priors, LEAST_PRIOR, 0.5).astype(np.float32))
+    axes = {**_TAG_AXES[tagger.name], **_CONCEPT}
+    state = {}
+    for name, values in tagger.state_dict().items():
+        if name not in axes:
+            state[name] = values
+            continue
+        axis, num_special = axes[name]
+        state[name] = _add_rows(name, values, axis, num_special, mixing, chances)
+    grown.load_state_dict(state)
+    grown.ranking = tagger.ranking
+    grown.version = tagger.version
+    return grown.train(tagger.training)
+
+
+def _add_rows(name: str, values: Tensor, axis: int, num_special: int, mixing: Tensor, chances: Tensor) -> Tensor:
+    num_tags = values.shape[axis] - num_special
+    rows = values.movedim(axis, 0)
+    old, special = rows[:num_tags], rows[num_tags:]
+    if name == _CONCEPT_READER:
+        new = torch.zeros(len(mixing), old.shape[1])
+    elif name == "concept.bias":
+        new = torch.logit(chances)
+    elif name.endswith(".bias"):
+        # As likely to come next as a known tag of that frequency would be.
+        new = mixing @ old + torch.log(chances * num_tags).clamp(max=0.0)
+    else:
+        new = mixing @ old
+    return torch.cat([old, new, special]).movedim(0, axis).contiguous()

@@ -1,0 +1,368 @@
+"""Fine-tuning of a trained recurrent tagger on people's corrections.
+
+Of each correction it learns the final order (list-wise), the pairs that the person swapped (logistic), and that what
+they dropped is not there. What nobody was asked about is masked. To keep what the tagger knew, it learns one replayed
+example for each correction, is pulled towards the live weights (L2-SP) and ends with an average of the weights it
+passed through (EMA). Tags that it lacks get rows of their own. Each part is a setting.
+Papers: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning", 2018 (L2-SP, eq. 3); Buzzega et al.,
+    "Dark Experience for General Continual Learning", 2020 (eq. 4: the old model's outputs on replayed photos);
+    Burges et al., "Learning to Rank using Gradient Descent", 2005 (the pairs' loss, eq. 3).
+Knows nothing of files, databases or pages.
+"""
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from annotator.datasets.tags import tag_key
+from annotator.errors import ConfigError, TrainingError
+from annotator.models import checkpoint
+from annotator.models.growth import TagVectors, grow, nearest_shares
+from annotator.models.tagger import Features
+from annotator.models.trained_tagger import PADDING, Batch, Outputs, TrainedTagger, make_batch
+from annotator.trainer.corrections import Correction
+from annotator.trainer.losses import list_wise_loss
+
+CLIP_NORM = 5.0
+NO_LOGIT = -1e9
+REHEARSED_TAGS = 3
+"""Tags of a list that the live tagger itself made, for a photo that nobody has tagged."""
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """How a tagger learns from corrections; kept with its checkpoint."""
+
+    seed: int = 0
+    epochs: int = 10
+    """Passes over the fresh corrections."""
+    batch_size: int = 32
+    """Fresh corrections in a step; the replayed ones come beside them."""
+    learning_rate: float = 5e-4
+    list_discount: float = 0.3
+    """What the next place is worth against this one."""
+    replay_ratio: float = 1.0
+    """Replayed examples for each fresh correction; 0 replays none."""
+    rehearsal_weight: float = 1.0
+    """Weight of staying with the live tagger's outputs on photos that nobody has tagged; 0 does without."""
+    ema_decay: float = 0.98
+    """Of the average of the weights, a step; 0 takes the last weights."""
+    l2_sp: float = 0.01
+    """Weight of half the squared distance to the live weights."""
+    pair_weight: float = 0.3
+    """Weight of the pairs that a person swapped."""
+    negative_weight: float = 1.0
+    """Weight of a tag that was dropped, as absent."""
+    passed_weight: float = 0.5
+    """Weight, as absent, of a tag that was shown and not kept."""
+    unseen_weight: float = 0.1
+    """Weight, as absent, of a tag that the person was not shown; 0 masks it wholly."""
+    min_new_count: int = 2
+    """Corrections that must carry a tag before the tagger learns it."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("epochs", 1, 1000),
+            ("batch_size", 1, 4096),
+            ("learning_rate", 1e-8, 1.0),
+            ("list_discount", 0.0, 1.0),
+            ("replay_ratio", 0.0, 100.0),
+            ("rehearsal_weight", 0.0, 1000.0),
+            ("ema_decay", 0.0, 0.99999),
+            ("l2_sp", 0.0, 1000.0),
+            ("pair_weight", 0.0, 1000.0),
+            ("negative_weight", 0.0, 1000.0),
+            ("passed_weight", 0.0, 1000.0),
+            ("unseen_weight", 0.0, 1.0),
+            ("min_new_count", 1, 1_000_000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:  # also refuses NaN
+                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class FinetuneProgress:
+    """How far a fine-tuning is."""
+
+    step: int
+    num_steps: int
+    loss: float
+    """Mean of the last steps."""
+    seconds_left: float
+
+
+class TrainingCancelledError(TrainingError):
+    """Somebody asked the training to stop."""
+
+
+def finetune(
+    live_checkpoint: Path | str,
+    corrections: Sequence[Correction],
+    replay: Sequence[Correction],
+    settings: FinetuneSettings,
+    *,
+    rehearsal: Features | None = None,
+    word_vectors: TagVectors | None = None,
+    progress: Callable[[FinetuneProgress], None] | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainedTagger:
+    """Return a candidate: the live tagger, taught the corrections. The live checkpoint is only read.
+
+    Args:
+        live_checkpoint: Folder, or "starter/NAME".
+        corrections: The fresh ones, with features.
+        replay: Old ones that the live tagger has learnt from.
+        settings: How.
+        rehearsal: (M, D) features of photos that nobody has tagged; on them the candidate is to say what the live
+            tagger says.
+        word_vectors: Of which known tags a new tag's rows are mixed; see models/growth.py.
+        progress: Called after each step.
+        should_stop: Asked before each step.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be loaded or is no recurrent tagger.
+        TrainingError: There is nothing to learn from, or the loss was not finite.
+        TrainingCancelledError: `should_stop` said so.
+    """
+    live = checkpoint.load_module(live_checkpoint).eval()
+    torch.manual_seed(settings.seed)
+    fresh = [item for item in corrections if item.tags]
+    if not fresh:
+        raise TrainingError("No correction holds a tag, so there is nothing to learn from.")
+    for item in (*fresh, *replay):
+        if item.features.shape != (live.feature_size,) or not np.isfinite(item.features).all():
+            raise TrainingError(
+                f"The features of photo {item.image_id} are not {live.feature_size} finite numbers; "
+                "extract them again with `annotator add`."
+            )
+    live = _with_new_tags(live, [*fresh, *replay], settings, word_vectors).eval()
+    return _Run(live, fresh, [item for item in replay if item.tags], rehearsal, settings).go(progress, should_stop)
+
+
+def new_tags(known: Sequence[str], corrections: Sequence[Correction], min_count: int) -> dict[str, int]:
+    """Return the tags that a tagger lacks, as they are spelled most often, with their counts; the most frequent first.
+
+    Args:
+        known: The tagger's tags.
+        corrections: In how many of these a tag must occur.
+        min_count: So many.
+    """
+    spellings: dict[str, Counter[str]] = {}
+    barred = {tag_key(tag) for tag in known}
+    for item in corrections:
+        for tag in item.tags:
+            if tag_key(tag) not in barred:
+                spellings.setdefault(tag_key(tag), Counter())[tag] += 1
+    counts = {found.most_common(1)[0][0]: found.total() for found in spellings.values()}
+    return dict(sorted(((t, n) for t, n in counts.items() if n >= min_count), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _with_new_tags(
+    live: TrainedTagger, corrections: Sequence[Correction], settings: FinetuneSettings, vectors: TagVectors | None
+) -> TrainedTagger:
+    found = new_tags(live.vocabulary.tags, corrections, settings.min_new_count)
+    if not found:
+        return live
+    shares = nearest_shares(live.vocabulary.tags, list(found), vectors)
+    priors = np.array([count / len(corrections) for count in found.values()], np.float32)
+    return grow(live, list(found), list(found.values()), shares, priors)
+
+
+@dataclass(frozen=True)
+class _Lesson:
+    """One correction in the tagger's own numbers."""
+
+    features: Tensor
+    tags: list[int]
+    refused: list[int]
+    passed_over: list[int]
+    pairs: list[tuple[int, int, int]]
+    """(step at which the first stands, first, second)."""
+
+
+class _Run:
+    """One fine-tuning: what it needs, and its parts of the loss."""
+
+    def __init__(
+        self,
+        live: TrainedTagger,
+        fresh: Sequence[Correction],
+        replay: Sequence[Correction],
+        rehearsal: Features | None,
+        settings: FinetuneSettings,
+    ) -> None:
+        self.live, self.settings = live, settings
+        self.tagger = deepcopy(live).train()
+        self._ids = {tag_key(tag): number for number, tag in enumerate(live.vocabulary.tags)}
+        self.fresh = [lesson for lesson in map(self._lesson, fresh) if lesson.tags]
+        self.replay = [lesson for lesson in map(self._lesson, replay) if lesson.tags]
+        if not self.fresh:
+            raise TrainingError("No correction holds a tag that two photos share, so there is nothing to learn yet.")
+        is_rehearsed = rehearsal is not None and len(rehearsal) and settings.rehearsal_weight > 0
+        self.rehearsal = _rehearse(live, rehearsal) if is_rehearsed and rehearsal is not None else []
+        self.anchors = [parameter.detach().clone() for parameter in self.tagger.parameters()]
+        self.rng = np.random.default_rng(settings.seed)
+
+    def _encode(self, tags: Sequence[str]) -> list[int]:
+        return list(dict.fromkeys(self._ids[key] for key in map(tag_key, tags) if key in self._ids))
+
+    def _lesson(self, item: Correction) -> _Lesson:
+        tags = self._encode(item.tags)
+        pairs = []
+        for first, second in item.swapped:
+            ids = self._encode([first, second])
+            if len(ids) == 2:
+                pairs.append((tags.index(ids[0]), ids[0], ids[1]))
+        return _Lesson(
+            torch.from_numpy(item.features), tags, self._encode(item.refused), self._encode(item.passed_over), pairs
+        )
+
+    def go(self, progress: Callable[[FinetuneProgress], None] | None, should_stop: Callable[[], bool]) -> TrainedTagger:
+        """Run all steps and return the candidate."""
+        settings = self.settings
+        optimizer = torch.optim.Adam(self.tagger.parameters(), lr=settings.learning_rate)
+        average = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
+        num_steps = settings.epochs * math.ceil(len(self.fresh) / settings.batch_size)
+        began, losses = time.monotonic(), 0.0
+        for step, (lessons, rehearsal) in enumerate(self._steps(), start=1):
+            if should_stop():
+                raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
+            loss = self._loss(lessons, rehearsal)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
+            if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                raise TrainingError(
+                    f"The loss was not a finite number at step {step} of {num_steps}; the candidate was thrown away "
+                    "and the model in use did not change. Lower the learning rate."
+                )
+            optimizer.step()
+            self._average(average, step)
+            losses = loss.item() if step == 1 else 0.9 * losses + 0.1 * loss.item()
+            if progress:
+                left = (time.monotonic() - began) / step * (num_steps - step)
+                progress(FinetuneProgress(step, num_steps, losses, left))
+        if settings.ema_decay > 0:
+            self.tagger.load_state_dict(average, strict=False)
+        return self.tagger.eval()
+
+    @torch.no_grad()
+    def _average(self, average: dict[str, Tensor], step: int) -> None:
+        # Young averages forget faster, or they would stay at the live weights.
+        decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
+        for name, parameter in self.tagger.named_parameters():
+            average[name].lerp_(parameter, 1 - decay)
+
+    def _steps(self) -> Iterator[tuple[list[_Lesson], list[_Lesson]]]:
+        """Yield the lessons of each step, fresh ones with replayed ones, and what is rehearsed beside them."""
+        size = self.settings.batch_size
+        for _ in range(self.settings.epochs):
+            order = self.rng.permutation(len(self.fresh))
+            for start in range(0, len(order), size):
+                fresh = [self.fresh[at] for at in order[start : start + size]]
+                num = round(len(fresh) * self.settings.replay_ratio)
+                # Where there are fewer old corrections than that, photos nobody has tagged stand in for them.
+                num_old = min(num, len(self.replay))
+                old = [self.replay[at] for at in self.rng.choice(len(self.replay), num_old, replace=False)]
+                num_rehearsed = min(num - num_old, len(self.rehearsal))
+                chosen = self.rng.choice(len(self.rehearsal), num_rehearsed, replace=False)
+                yield [*fresh, *old], [self.rehearsal[at] for at in chosen]
+
+    def _loss(self, lessons: list[_Lesson], rehearsal: list[_Lesson]) -> Tensor:
+        settings = self.settings
+        lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))  # as make_batch sorts, so that rows agree
+        batch = self._batch(lessons)
+        outputs = self.tagger(batch, "joint")
+        seen = self._seen_logits(outputs.logits, lessons)
+        loss = list_wise_loss(seen, batch.targets, settings.list_discount)
+        if outputs.concept_logits is not None:
+            errors = F.binary_cross_entropy_with_logits(outputs.concept_logits, batch.labels, reduction="none")
+            loss = loss + (errors * batch.weights).sum() / len(lessons)
+        if outputs.penalty is not None:
+            loss = loss + outputs.penalty
+        loss = loss + self._pair_loss(outputs, lessons) + self._refusal_loss(outputs, batch, lessons)
+        if rehearsal:
+            loss = loss + settings.rehearsal_weight * self._rehearsal_loss(rehearsal)
+        if settings.l2_sp > 0:
+            moved = sum(
+                (now - then).square().sum() for now, then in zip(self.tagger.parameters(), self.anchors, strict=True)
+            )
+            loss = loss + settings.l2_sp / 2 * moved
+        return loss
+
+    def _batch(self, lessons: list[_Lesson]) -> Batch:
+        weights = torch.full((len(lessons), self.tagger.num_tags), self.settings.unseen_weight)
+        for row, lesson in enumerate(lessons):
+            weights[row, lesson.passed_over] = self.settings.passed_weight
+            weights[row, lesson.refused] = self.settings.negative_weight
+            weights[row, lesson.tags] = 1.0
+        features = torch.stack([lesson.features for lesson in lessons])
+        return make_batch(features, [lesson.tags for lesson in lessons], self.tagger.num_tags, weights=weights)
+
+    def _seen_logits(self, logits: Tensor, lessons: list[_Lesson]) -> Tensor:
+        """Let tags that were not shown count for less in the softmax: log-weights added to their logits."""
+        weight = self.settings.unseen_weight
+        offset = torch.full((len(lessons), logits.shape[2]), math.log(weight) if weight > 0 else NO_LOGIT)
+        offset[:, self.tagger.num_tags :] = 0.0  # END is always there to be chosen
+        for row, lesson in enumerate(lessons):
+            offset[row, [*lesson.tags, *lesson.refused, *lesson.passed_over]] = 0.0
+        return logits + offset[:, None]
+
+    def _pair_loss(self, outputs: Outputs, lessons: list[_Lesson]) -> Tensor:
+        """Burges et al., eq. 3: log(1 + exp(-(s_first - s_second))), at the step where the first was chosen."""
+        rows = [
+            (row, step, first, second) for row, lesson in enumerate(lessons) for step, first, second in lesson.pairs
+        ]
+        if not rows or self.settings.pair_weight == 0:
+            return outputs.logits.new_zeros(())
+        row, step, first, second = torch.tensor(rows).T
+        gap = outputs.logits[row, step, first] - outputs.logits[row, step, second]
+        return self.settings.pair_weight * F.softplus(-gap).sum() / len(lessons)
+
+    def _refusal_loss(self, outputs: Outputs, batch: Batch, lessons: list[_Lesson]) -> Tensor:
+        """-log(1 - p) of each dropped tag at every step of the list."""
+        pairs = [(row, tag) for row, lesson in enumerate(lessons) for tag in lesson.refused]
+        if not pairs or self.settings.negative_weight == 0:
+            return outputs.logits.new_zeros(())
+        row, tag = torch.tensor(pairs).T
+        chances = torch.softmax(outputs.logits, dim=2)[row, :, tag]  # (N, T)
+        is_real = batch.targets[row] != PADDING
+        errors = -torch.log1p(-chances.clamp(max=1 - 1e-6)) * is_real
+        return self.settings.negative_weight * errors.sum() / len(lessons)
+
+    def _rehearsal_loss(self, lessons: list[_Lesson]) -> Tensor:
+        """Stay with what the live tagger says: cross-entropy with its probabilities, at each step and each concept."""
+        lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))
+        batch = self._batch(lessons)
+        with torch.no_grad():
+            then = self.live(batch, "joint")
+        now = self.tagger(batch, "joint")
+        is_real = (batch.targets != PADDING)[:, :, None]
+        errors = -torch.softmax(then.logits, dim=2) * torch.log_softmax(now.logits, dim=2) * is_real
+        loss = errors.sum() / len(lessons)
+        if now.concept_logits is not None and then.concept_logits is not None:
+            chances = torch.sigmoid(then.concept_logits)
+            concept = F.binary_cross_entropy_with_logits(now.concept_logits, chances, reduction="sum")
+            loss = loss + concept / len(lessons)
+        return loss
+
+
+def _rehearse(live: TrainedTagger, features: Features) -> list[_Lesson]:
+    """Return the live tagger's own lists for photos that nobody has tagged."""
+    known = {tag: number for number, tag in enumerate(live.vocabulary.tags)}
+    lists = live.decode(features, [()] * len(features), k=REHEARSED_TAGS)
+    return [
+        _Lesson(torch.from_numpy(row), [known[item.tag] for item in ranked], [], [], [])
+        for row, ranked in zip(features, lists, strict=True)
+        if ranked
+    ]
