@@ -112,5 +112,6 @@ for _name, _target in {
     "two_pass_knn": "neighbour_baselines:TwoPassKnnTagger",
     "tagprop": "neighbour_baselines:TagPropTagger",
     "kernel_ridge": "kernel_tagger:KernelTagger",
+    "zero_shot": "zero_shot:ZeroShotTagger",
 }.items():
     register(_name, f"annotator.models.{_target}", is_baseline=True)
