@@ -26,7 +26,8 @@ from annotator.training_commands import add_train
 Command = Callable[[argparse.Namespace], int]
 
 TAGGER_HELP = (
-    "cold_start, starter, starter/NAME, or a folder that `annotator train` wrote (default: the project's, else starter)"
+    "cold_start, starter, a tagger of the starter such as zero_shot, or a folder that `annotator train` wrote "
+    "(default: the project's, else starter)"
 )
 
 
@@ -165,10 +166,12 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 def _tagger_name(name: str) -> str:
     """Return a tagger's name as settings keep it: checkpoints by their full path."""
-    from annotator.models.checkpoint import STARTER, STARTER_TAGGER
+    from annotator.models.checkpoint import STARTER, STARTER_TAGGER, starter_names
 
     if name == STARTER:
         return f"{STARTER}/{STARTER_TAGGER}"
+    if name in starter_names() and not Path(name).is_dir():
+        return f"{STARTER}/{name}"
     is_folder = name and name != "cold_start" and not name.startswith(f"{STARTER}/")
     return str(Path(name).expanduser().resolve()) if is_folder else name
 

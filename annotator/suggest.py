@@ -351,6 +351,8 @@ def _ies(count: int) -> str:
 
 
 def _seen_text(item: RankedTag) -> str:
+    if "of" in item.evidence:
+        return f"near in meaning to {item.evidence['of']}, which the model sees ({item.evidence['cosine']:.0%} alike)"
     names = [str(name) for name, _ in item.evidence.get("classes", [])[:2]]
     unlike = [name for name in names if name.casefold() != item.tag.casefold()]
     looks_like = f" (it looks like {' or '.join(unlike)})" if unlike else ""

@@ -19,6 +19,7 @@ _LABELS = {
     "scnn_rnn": "S-CNN-RNN",
     "jvsp": "JVSP",
     "ranked_lstm": "Ranked LSTM",
+    "zero_shot": "Zero-shot",
     "cold_start": "Cold start",
 }
 
@@ -65,8 +66,7 @@ class TaggerShelf:
 
     def choices(self) -> list[TaggerChoice]:
         """Return everything that can be chosen, the trained ones first."""
-        starter = Path(checkpoint.__file__).with_name(checkpoint.STARTER)
-        names = [f"{checkpoint.STARTER}/{folder.name}" for folder in _checkpoint_folders(starter)]
+        names = [f"{checkpoint.STARTER}/{name}" for name in checkpoint.starter_names()]
         names += [str(folder) for folder in _checkpoint_folders(self._checkpoints_path)]
         if self._chosen not in (*names, COLD_START):
             names.insert(0, self._chosen)

@@ -193,6 +193,11 @@ def find(source: Path | str) -> Path:
     return folder
 
 
+def starter_names() -> list[str]:
+    """Return the names of the taggers that come with the package."""
+    return sorted(path.parent.name for path in Path(__file__).with_name(STARTER).glob(f"*/{SETTINGS_FILE}"))
+
+
 def read_info(source: Path | str) -> CheckpointInfo:
     """Read what a checkpoint is, without its weights.
 

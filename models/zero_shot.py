@@ -1,4 +1,4 @@
-"""The zero-shot tagger: TaggerNet, the words nearest to its tags, and an object detector's labels, each with its origin.
+"""The zero-shot tagger: TaggerNet, the words nearest to its tags, an object detector's labels, and whose word each is.
 
 Paper: Ranjani, Gokul, Sridevi, Poonkodi, "Image Tagging" (zero-shot tagging with GloVe), no year given.
 Implements: eq. 3 (features -> tags) in ZeroShotTagger.scores, eq. 4 (Adam, 0.001) in _train, eq. 5-6 (the two words of
@@ -188,10 +188,13 @@ class ZeroShotTagger(ScoringTagger):
         allowed = config.words or tuple(everyday_words())
         near = nearest_words(vocabulary.tags, allowed, vectors, config.num_words, config.cosine_floor)
         known = {tag_key(tag): tag for tag in vocabulary.tags}
-        near = {tag: [(known.get(tag_key(word), word), cosine) for word, cosine in words] for tag, words in near.items()}
+        near = {
+            tag: [(known.get(tag_key(word), word), cosine) for word, cosine in words] for tag, words in near.items()
+        }
         added = list(dict.fromkeys(word for words in near.values() for word, _ in words if tag_key(word) not in known))
         trust = _count_trust(near, vocabulary, labels)
-        everything = Vocabulary([*vocabulary.tags, *added], [*vocabulary.counts, *[0] * len(added)])
+        counts = [*vocabulary.counts, *[0] * len(added)] if vocabulary.counts else []
+        everything = Vocabulary([*vocabulary.tags, *added], counts)
         return cls(everything, len(vocabulary), arrays, near, trust, threshold, config)
 
     def scores(self, features: Features) -> Matrix:
@@ -413,22 +416,18 @@ def _train(
     inputs, targets = torch.from_numpy((rooted - mean) * scale), torch.from_numpy(labels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        network = nn.Sequential(
-            nn.Linear(features.shape[1], config.hidden_size),
-            nn.ReLU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.hidden_size, labels.shape[1]),
-        )
+        first, last = nn.Linear(features.shape[1], config.hidden_size), nn.Linear(config.hidden_size, labels.shape[1])
+        network = nn.Sequential(first, nn.ReLU(), nn.Dropout(config.dropout), last)
         with torch.no_grad():
-            network[3].bias.copy_(torch.logit((targets.sum(dim=0) + 0.5) / (len(targets) + 1)))
+            last.bias.copy_(torch.logit((targets.sum(dim=0) + 0.5) / (len(targets) + 1)))
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         best, best_loss, best_epoch = _weights(network, mean, scale), np.inf, 1
         for epoch in range(1, (num_epochs or config.epochs) + 1):
             network.train()
-            for rows in torch.randperm(len(inputs), generator=generator).split(config.batch_size):
+            for rows in torch.split(torch.randperm(len(inputs), generator=generator), config.batch_size):
                 loss = binary_cross_entropy_with_logits(network(inputs[rows]), targets[rows], reduction="sum")
                 optimizer.zero_grad()
-                (loss / len(rows)).backward()
+                (loss / len(rows)).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
             now = _weights(network, mean, scale)
             value = -np.inf if held_out is None else _loss(_forward(now, held_out[0]), held_out[1])
