@@ -22,6 +22,9 @@ from starlette.exceptions import HTTPException
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator import __version__
+from annotator.access import CALLER
+from annotator.account_routes import build_account_router
+from annotator.accounts import Accounts
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.config import IngestConfig, ServerConfig
@@ -29,15 +32,16 @@ from annotator.correction_log import CorrectionLog
 from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import ConfigError, RetrievalError
 from annotator.feature_store import FeatureStore
+from annotator.gate import ProjectGate
 from annotator.heat_map import HeatMapper
 from annotator.ingest import Ingest
 from annotator.metadata_index import MetadataIndex
 from annotator.models.backbone import Backbone, load_backbone
-from annotator.operations import OPERATIONS, answer
+from annotator.operations import OPERATIONS, answer_caller
 from annotator.pictures import Pictures
 from annotator.project import Project, write_atomically
-from annotator.routes import LOCAL_USER, build_router, refuse_malformed
-from annotator.security import RequestGuard
+from annotator.routes import build_router, refuse_malformed
+from annotator.security import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.session import AnnotatingSession
 from annotator.store import Store
 from annotator.suggest import Suggester, Words
@@ -89,6 +93,8 @@ class OpenProject:
         tagged_words = MetadataIndex()
         carried = CarriedTags(self.features, tagged_looks, tagged_words, autocomplete)
         self.log = CorrectionLog(self.store)
+        self.accounts = Accounts(self.store)
+        self.gate = ProjectGate(self.accounts)
         carried.load(
             {i: Words(tuple(own), tuple(path)) for i, own, path in self.store.metadata_words()},
             dict(self.log.saved()),
@@ -118,6 +124,7 @@ class OpenProject:
             shelf,
             HeatMapper(self.backbone, self.features, self.pictures.read),
             lambda: self.ingest.progress,
+            self.gate.may_annotate,
         )
 
     def _visual_index(self, label: str) -> VisualIndex:
@@ -164,13 +171,15 @@ def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
 
     from annotator.ui.page import ASSETS_PATH, build_page, page_head
 
+    gate, tokens = opened.gate, Tokens()
     app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
     app.include_router(build_router(opened.session, opened.pictures, ASSETS_PATH))
+    app.include_router(build_account_router(opened.accounts, gate, tokens, ASSETS_PATH))
     app.add_exception_handler(RequestValidationError, refuse_malformed)
     app.add_exception_handler(HTTPException, refuse_malformed)
 
     def operation(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        return lambda payload: answer(opened.session, LOCAL_USER, name, payload)
+        return lambda payload: answer_caller(opened.session, CALLER.get(), name, payload)
 
     page = build_page(
         {name: operation(name) for name in OPERATIONS}, title=f"{opened.project.settings.name} - annotator"
@@ -190,7 +199,7 @@ def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
         head=page_head(),
     )
     hosts = [config.host, *config.allowed_hosts]
-    app.add_middleware(RequestGuard, hosts=hosts, max_body_bytes=config.max_body_bytes)
+    app.add_middleware(RequestGuard, hosts=hosts, max_body_bytes=config.max_body_bytes, gate=gate, tokens=tokens)
     return app
 
 
@@ -220,12 +229,13 @@ def serve(
     # After the project is open: only libraries that are loaded by now are limited.
     threadpool_limits(1, user_api="blas")
     try:
+        _check_exposure(config, opened.gate)
         app = build_app(opened, config)
         host = f"[{config.host}]" if ":" in config.host else config.host
         address = f"http://{host}:{listener.getsockname()[1]}"
         server = _Server(
             uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5),
-            on_started=lambda: _announce(project, address, on_ready),
+            on_started=lambda: _announce(project, address, opened.gate.local_secret, on_ready),
         )
         folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]
         worker = threading.Thread(target=_ingest, args=(opened, folders), name="ingest", daemon=True)
@@ -252,9 +262,18 @@ def _ingest(opened: OpenProject, photos: Sequence[Path]) -> None:
         logger.exception("The ingest stopped.")
 
 
-def _announce(project: Project, address: str, on_ready: Callable[[str], None]) -> None:
-    values = {"pid": os.getpid(), "address": address, "started": time.time()}
-    write_atomically(project.server_path, json.dumps(values).encode())
+def _check_exposure(config: ServerConfig, gate: ProjectGate) -> None:
+    """Refuse to open a project without accounts to other machines."""
+    if config.host not in LOOPBACK_HOSTS and not gate.has_login:
+        raise ConfigError(
+            f"Without accounts, anybody who reaches {config.host} could read and change this project. Make one first "
+            "(annotator users PROJECT add NAME --role admin), or serve on 127.0.0.1."
+        )
+
+
+def _announce(project: Project, address: str, secret: str, on_ready: Callable[[str], None]) -> None:
+    values = {"pid": os.getpid(), "address": address, "secret": secret, "started": time.time()}
+    write_atomically(project.server_path, json.dumps(values).encode(), mode=0o600)
     on_ready(address)
 
 

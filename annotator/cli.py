@@ -8,8 +8,6 @@ import json
 import logging
 import os
 import sys
-import urllib.error
-import urllib.request
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,7 +19,9 @@ from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
 from annotator.project import Project, default_folder, is_project
+from annotator.server_client import ServerClient
 from annotator.training_commands import add_train
+from annotator.user_commands import add_assign, add_users
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -119,6 +119,8 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
     add_train(commands)
     add_evaluate(commands)
+    add_users(commands)
+    add_assign(commands)
     return parser
 
 
@@ -301,11 +303,8 @@ def _export_lines(project: Project, format: str) -> Iterator[str]:
 
 def _export_from_server(project: Project, format: str) -> Iterator[str] | None:
     try:
-        address = json.loads(project.server_path.read_text())["address"]
-        # The server is on this machine or its network, whatever proxy the environment names.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        response = direct.open(f"{address}/api/export?format={format}", timeout=60)
-    except (OSError, ValueError, KeyError, urllib.error.URLError):
+        response = ServerClient(project).open(f"export?format={format}")
+    except AnnotatorError:
         return None
     return (line.decode() for line in response)
 

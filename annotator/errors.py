@@ -78,3 +78,19 @@ class TrainingError(AnnotatorError):
 
 class WordVectorError(AnnotatorError):
     """Word vectors are missing, damaged, of another size, or know none of the tags."""
+
+
+class AccountError(AnnotatorError):
+    """An account cannot be made or changed that way."""
+
+
+class LoginError(AnnotatorError):
+    """A login was refused."""
+
+
+class ForbiddenError(AnnotatorError):
+    """The caller's role does not allow that."""
+
+
+class LeaseError(AnnotatorError):
+    """Somebody else has this photo open."""

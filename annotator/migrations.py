@@ -87,6 +87,35 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             )""",
         ),
     ),
+    (
+        5,
+        "users, sessions, API tokens, assignments",
+        (
+            """CREATE TABLE users (
+                user_name VARCHAR PRIMARY KEY,
+                password_hash VARCHAR NOT NULL,
+                role INTEGER NOT NULL,
+                is_disabled BOOLEAN NOT NULL,
+                created_at TIMESTAMP NOT NULL
+            )""",
+            # Ids and tokens are kept as hashes: who reads the file cannot log in with it.
+            """CREATE TABLE sessions (
+                session_hash VARCHAR PRIMARY KEY,
+                user_name VARCHAR NOT NULL,
+                created_at TIMESTAMP NOT NULL,
+                used_at TIMESTAMP NOT NULL
+            )""",
+            """CREATE TABLE api_tokens (
+                token_hash VARCHAR PRIMARY KEY,
+                user_name VARCHAR NOT NULL,
+                role INTEGER NOT NULL,
+                created_at TIMESTAMP NOT NULL,
+                expires_at TIMESTAMP NOT NULL
+            )""",
+            # Photos that are one person's to do; the others are everybody's.
+            "CREATE TABLE assignments (image_id INTEGER PRIMARY KEY, user_name VARCHAR NOT NULL)",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]
@@ -95,7 +124,7 @@ NEWEST_VERSION = MIGRATIONS[-1][0]
 class _Cursor(Protocol):
     def execute(self, query: str, parameters: object = ..., /) -> object: ...
 
-    def fetchone(self) -> tuple[int] | None: ...
+    def fetchall(self) -> list[tuple[int]]: ...
 
 
 def migrate(cursor: _Cursor) -> list[int]:
@@ -108,17 +137,16 @@ def migrate(cursor: _Cursor) -> list[int]:
         ProjectError: The database was written by a newer version of the program.
     """
     cursor.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)")
-    cursor.execute("SELECT coalesce(max(version), 0) FROM migrations")
-    row = cursor.fetchone()
-    current = row[0] if row else 0
-    if current > NEWEST_VERSION:
+    cursor.execute("SELECT version FROM migrations")
+    known = {row[0] for row in cursor.fetchall()}
+    if max(known, default=0) > NEWEST_VERSION:
         raise ProjectError(
-            f"This project has schema {current}, newer than the {NEWEST_VERSION} this version of annotator "
+            f"This project has schema {max(known)}, newer than the {NEWEST_VERSION} this version of annotator "
             "knows. Update annotator to open it."
         )
     applied = []
     for version, name, statements in MIGRATIONS:
-        if version <= current:
+        if version in known:
             continue
         cursor.execute("BEGIN")
         for statement in statements:

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from annotator.access import Caller, Role
 from annotator.correction_log import Effort
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, ForbiddenError
 from annotator.session import AnnotatingSession, Answer, error_answer
 
 Text = Annotated[str, StringConstraints(max_length=20_000)]
@@ -71,6 +72,15 @@ class Choosing(Payload):
     """A tagger to choose."""
 
     tagger: Annotated[str, StringConstraints(max_length=4000)]
+
+
+class Assigning(Payload):
+    """Photos, named or found, and whose they are to be."""
+
+    users: Annotated[list[Annotated[str, StringConstraints(max_length=80)]], Field(max_length=1000)]
+    image_ids: Annotated[list[ImageId], Field(max_length=1_000_000)] = []
+    query: Annotated[str, StringConstraints(max_length=500)] = ""
+    state: Literal["all", "saved", "unsaved"] = "unsaved"
 
 
 class Completing(OneImage):
@@ -139,11 +149,48 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "set_tagger": (Choosing, lambda session, user, p: session.set_tagger(p.tagger)),
     "save": (Saving, lambda session, user, p: _save(session, user, p)),
     "undo": (Nothing, lambda session, user, p: session.undo(user)),
+    "hold": (OneImage, lambda session, user, p: session.hold(user, p.image_id)),
+    "leave": (OneImage, lambda session, user, p: session.leave(user, p.image_id)),
+    "assign": (Assigning, lambda session, user, p: session.assign(p.users, p.image_ids, p.query, p.state)),
+    "end_lease": (OneImage, lambda session, user, p: session.end_lease(p.image_id)),
     "history": (OneImage, lambda session, user, p: session.history(p.image_id)),
     "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state)),
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
 }
+
+LEAST_ROLE: dict[str, Role] = {
+    "state": Role.VIEWER,
+    "open": Role.VIEWER,
+    "step": Role.VIEWER,
+    "strip": Role.VIEWER,
+    "heat_map": Role.VIEWER,
+    "history": Role.VIEWER,
+    "browse": Role.VIEWER,
+    "unreadable": Role.VIEWER,
+    "skip": Role.ANNOTATOR,
+    "propose": Role.ANNOTATOR,
+    "complete": Role.ANNOTATOR,
+    "save": Role.ANNOTATOR,
+    "undo": Role.ANNOTATOR,
+    "hold": Role.ANNOTATOR,
+    "leave": Role.ANNOTATOR,
+    "assign": Role.ADMIN,
+    "end_lease": Role.ADMIN,
+    "set_tagger": Role.ADMIN,
+    "set_keys": Role.ADMIN,
+}
+"""Who may ask what. An operation that is not named here is for admins."""
+
+
+def answer_caller(session: AnnotatingSession, caller: Caller, name: str, payload: object) -> Answer:
+    """Answer one question of somebody, if their role allows it; else like `answer`."""
+    least = LEAST_ROLE.get(name, Role.ADMIN)
+    if caller.role < least:
+        return error_answer(
+            ForbiddenError(f"{name!r} needs the role {least.label}; {caller.user} is {caller.role.label}.")
+        )
+    return answer(session, caller.user, name, payload)
 
 
 def _save(session: AnnotatingSession, user: str, payload: Saving) -> Answer:

@@ -16,11 +16,17 @@ from annotator.errors import ConfigError, ProjectError
 SETTINGS_VERSION = 1
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that a crash leaves either the old content or the new, never a part."""
+def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a file so that a crash leaves either the old content or the new, never a part.
+
+    Args:
+        path: The file.
+        data: Its content.
+        mode: Who may read and write it, less what the process's umask takes away.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -4,7 +4,7 @@ So far one strategy: in the order of the folder, images that were put off last. 
 """
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class InOrderQueue:
@@ -77,25 +77,30 @@ class InOrderQueue:
         """Return the images at the places start .. stop - 1, as far as they exist."""
         return self._ids[max(0, start) : max(0, stop)]
 
-    def next_open(self, after: int | None) -> int | None:
+    def next_open(self, after: int | None, is_free: Callable[[int], bool] = lambda image_id: True) -> int | None:
         """Return the next image to ask about.
 
         Args:
             after: The image just left; the search wraps round. None starts at the beginning.
+            is_free: Tells of an image whether it may be given out.
 
         Returns:
             An open image after it, else an open one before it, else the one put off longest ago, else None.
         """
         with self._lock:
             start = after + 1 if after is not None else 0
-            found = self._state.find(self._OPEN, start)
-            if found < 0:
-                found = self._state.find(self._OPEN, 0, start)
-            if found >= 0 and found != after:
+            found = self._find_open(start, len(self._state), is_free)
+            if found is None:
+                found = self._find_open(0, start, is_free)
+            if found is not None and found != after:
                 return found
             for image_id in self._skipped:
-                if image_id != after:
+                if image_id != after and is_free(image_id):
                     return image_id
-            if after in self._skipped or found == after:
-                return after
-            return None
+            return after if after in self._skipped or found == after else None
+
+    def _find_open(self, start: int, stop: int, is_free: Callable[[int], bool]) -> int | None:
+        found = self._state.find(self._OPEN, start, stop)
+        while found >= 0 and not is_free(found):
+            found = self._state.find(self._OPEN, found + 1, stop)
+        return found if found >= 0 else None

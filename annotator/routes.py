@@ -14,10 +14,11 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from starlette.exceptions import HTTPException
 
 from annotator import operations
+from annotator.access import CALLER
 from annotator.errors import StoreError, UnknownImageError, UnreadableImageError
 from annotator.export import FORMATS, export_lines
 from annotator.pictures import Picture, Pictures
-from annotator.security import TOKEN_COOKIE
+from annotator.security import cookie_names
 from annotator.session import AnnotatingSession
 
 STATUS_OF_KIND = {
@@ -27,10 +28,12 @@ STATUS_OF_KIND = {
     "config": 422,
     "request": 400,
     "store": 507,
+    "forbidden": 403,
+    "account": 422,
+    "leased": 423,
 }
 IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's address holds its content hash, so it never changes."""
-LOCAL_USER = "local"
 
 
 def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Path) -> APIRouter:
@@ -41,7 +44,17 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
 
     @router.get("/api/session", summary="Get the cookies that the other calls need")
     def get_session(request: Request) -> dict[str, str]:
-        return {"user": LOCAL_USER, "project": session.project.settings.name, "token_cookie": TOKEN_COOKIE}
+        caller = CALLER.get()
+        return {
+            "user": caller.user,
+            "role": caller.role.label,
+            "project": session.project.settings.name,
+            "token_cookie": cookie_names(request.scope)[1],
+        }
+
+    @router.get("/api/health", summary="Tell that the server answers, to anybody")
+    def get_health() -> dict[str, str]:
+        return {"status": "ok"}
 
     @router.get("/api/export", summary="Download every saved photo's tags")
     def export(format: str = "jsonl") -> Response:
@@ -80,7 +93,7 @@ def _add_operation(
     router: APIRouter, session: AnnotatingSession, name: str, payload_model: type[operations.Payload]
 ) -> None:
     def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
-        result = operations.answer(session, LOCAL_USER, name, payload)
+        result = operations.answer_caller(session, CALLER.get(), name, payload)
         error = result.get("error")
         return JSONResponse(result, STATUS_OF_KIND[error["kind"]] if error else 200)
 

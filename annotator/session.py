@@ -10,14 +10,16 @@ from dataclasses import asdict
 from typing import Any
 
 from annotator import __version__
+from annotator.assignments import Assignments
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
 from annotator.datasets.tags import clean_tag, tag_key
-from annotator.errors import AnnotatorError, TagError, UnknownImageError
+from annotator.errors import AccountError, AnnotatorError, LeaseError, TagError, UnknownImageError
 from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress, NewImage
+from annotator.leases import Leases
 from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.store import ImageEntry, SeenPath, Store
@@ -47,6 +49,7 @@ class AnnotatingSession:
         shelf: The taggers to choose from.
         heat_mapper: Shows where a tag is seen.
         progress: Tells how far the ingest is.
+        may_annotate: Tells of a user whether they may change tags; who may not holds no photo.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class AnnotatingSession:
         shelf: TaggerShelf,
         heat_mapper: HeatMapper,
         progress: Callable[[], IngestProgress],
+        may_annotate: Callable[[str], bool] = lambda user: True,
     ) -> None:
         self.project = project
         self._store = store
@@ -74,6 +78,9 @@ class AnnotatingSession:
         self._shelf = shelf
         self._heat_mapper = heat_mapper
         self._progress = progress
+        self._may_annotate = may_annotate
+        self.leases = Leases()
+        self.assignments = Assignments(store)
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
         # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
         self._files = store.file_names()
@@ -96,6 +103,7 @@ class AnnotatingSession:
             "ingest": asdict(self._progress()),
             "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
             "user": user,
+            "may_annotate": self._may_annotate(user),
             "tagger": self._shelf.chosen,
             "taggers": [asdict(choice) for choice in self._shelf.choices()],
             "version": __version__,
@@ -151,12 +159,60 @@ class AnnotatingSession:
             if newest is not None and newest not in self._queue:
                 newest = None
             # An open one is the photo whose save was just taken back.
-            image_id = newest if newest and self._queue.is_open(newest) else self._queue.next_open(newest)
+            is_free = self._is_free_for(user)
+            is_current = newest is not None and self._queue.is_open(newest) and is_free(newest)
+            image_id = newest if is_current else self._queue.next_open(newest, is_free)
         return self._photo(user, image_id) if image_id is not None else self._all_done(user)
+
+    def hold(self, user: str, image_id: int) -> Answer:
+        """Keep a photo from being given to others for some more minutes.
+
+        Raises:
+            LeaseError: Somebody else has this photo open.
+        """
+        self._check(image_id)
+        self._hold(user, image_id)
+        return {}
+
+    def leave(self, user: str, image_id: int) -> Answer:
+        """Let others have a photo that the user had open."""
+        self._check(image_id)
+        self.leases.give_back(image_id, user)
+        return {}
+
+    def assign(self, users: Sequence[str], image_ids: Sequence[int], query: str, state: str) -> Answer:
+        """Share photos out between people; nobody gives them back to everybody.
+
+        Args:
+            users: Whose they are from now on; several share them evenly.
+            image_ids: The photos; empty takes those that match.
+            query: Text in their tags or paths.
+            state: ``all``, ``saved`` or ``unsaved``.
+
+        Raises:
+            AccountError: Somebody may not annotate.
+            UnknownImageError: The project has no such image.
+        """
+        for user in users:
+            if not self._may_annotate(user):
+                raise AccountError(f"There is no user {user[:80]!r} who may annotate.")
+        ids = list(image_ids) or self._store.find_images(" ".join(query.split()), state)
+        for image_id in ids:
+            self._check(image_id)
+        if not users:
+            return {"assigned": {}, "num_given_back": self.assignments.assign(ids, None)}
+        return {"assigned": self.assignments.share_out(ids, users), "num_given_back": 0}
+
+    def end_lease(self, image_id: int) -> Answer:
+        """Let others have a photo, whoever has it open."""
+        self._check(image_id)
+        self.leases.end(image_id)
+        return {}
 
     def step(self, user: str, image_id: int, by: int) -> Answer:
         """Return the photo before or after one in folder order, whatever its state; at an end, the same one."""
         self._check(image_id)
+        self.leases.give_back(image_id, user)
         position = min(max(self._queue.position(image_id) + by, 0), len(self._queue) - 1)
         return self._photo(user, self._queue.at(position))
 
@@ -164,6 +220,7 @@ class AnnotatingSession:
         """Put a photo off until no other is open, and return the next one."""
         self._check(image_id)
         if not self._queue.is_saved(image_id):
+            self._hold(user, image_id)
             self._log.skip(image_id, user)
             self._queue.skip(image_id)
         return self._next(user, image_id)
@@ -211,6 +268,7 @@ class AnnotatingSession:
     def propose(self, user: str, image_id: int, kept: Sequence[str], dropped: Sequence[str], revision: int) -> Answer:
         """Propose how the settled tags go on, and keep the half-edited list as a draft."""
         self._check(image_id)
+        self._hold(user, image_id)
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         if (kept, dropped) == self._standing_list(image_id):
             self._log.discard_draft(image_id, user)
@@ -251,8 +309,10 @@ class AnnotatingSession:
             StaleRevisionError: Somebody saved this photo meanwhile; nothing was overwritten.
             StoreError: The commit failed; nothing was written.
             TagError: A tag cannot be kept.
+            LeaseError: Somebody else has this photo open.
         """
         self._check(image_id)
+        self._hold(user, image_id)
         tags = self._clean(kept, "kept")
         refused = self._clean(dropped, "dropped")
         with self._lock:
@@ -309,8 +369,22 @@ class AnnotatingSession:
         annotation = self._log.annotation(image_id)
         return list(annotation.tags), list(annotation.dropped)
 
+    def _hold(self, user: str, image_id: int) -> None:
+        """Take or renew the user's lease of a photo.
+
+        Raises:
+            LeaseError: Somebody else has this photo open.
+        """
+        if not self.leases.take(image_id, user):
+            holder = self.leases.holder(image_id)
+            raise LeaseError(f"{holder} has this photo open. Nothing was changed; try again when they are done.")
+
+    def _is_free_for(self, user: str) -> Callable[[int], bool]:
+        return lambda image_id: self.leases.is_free(image_id, user) and self.assignments.is_open_to(image_id, user)
+
     def _next(self, user: str, image_id: int) -> Answer:
-        following = self._queue.next_open(image_id)
+        self.leases.give_back(image_id, user)
+        following = self._queue.next_open(image_id, self._is_free_for(user))
         return self._photo(user, following) if following is not None else self._all_done(user)
 
     def _all_done(self, user: str) -> Answer:
@@ -318,6 +392,8 @@ class AnnotatingSession:
 
     def _photo(self, user: str, image_id: int) -> Answer:
         self._check(image_id)
+        may_annotate = self._may_annotate(user)
+        is_held = may_annotate and not self.leases.take(image_id, user)
         entry = self._store.image(image_id)
         paths = self._store.image_paths(image_id)
         annotation = self._log.annotation(image_id)
@@ -347,6 +423,9 @@ class AnnotatingSession:
             "saved": list(annotation.tags) if annotation.is_saved else [],
             "dropped": dropped,
             "notes": list(entry.notes),
+            "read_only": not may_annotate,
+            "held_by": self.leases.holder(image_id) if is_held else None,
+            "assigned_to": self.assignments.of(image_id),
             **self._proposals(image_id, entry, kept, dropped),
         }
 
@@ -405,6 +484,9 @@ _ERROR_KINDS = {
     "TagError": "tag",
     "ConfigError": "config",
     "CheckpointError": "config",
+    "ForbiddenError": "forbidden",
+    "LeaseError": "leased",
+    "AccountError": "account",
     "StoreError": "store",
     "ProjectError": "store",
 }

@@ -271,7 +271,7 @@ def make_client(
                 TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=True)
             )
             client.get("/api/session")
-            client.headers["x-annotator-token"] = client.cookies["annotator_token"]
+            client.headers["x-annotator-token"] = client.cookies["annotator_token_7860"]
             return client
 
         yield make

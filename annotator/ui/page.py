@@ -33,7 +33,7 @@ def page_head() -> str:
     included. The style sheet is linked, not handed over as ``css=``: Gradio rewrites the selectors of that and breaks
     them. The preloads fetch the page's modules while Gradio is still starting.
     """
-    modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name != "token.js")
+    modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name not in {"token.js", "login.js"})
     token = (ASSETS_PATH / "token.js").read_text(encoding="utf-8")
     preloads = [f'<link rel="modulepreload" href="/ui/{name}">' for name in modules]
     style = '<link rel="stylesheet" href="/ui/page.css">'

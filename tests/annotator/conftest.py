@@ -72,7 +72,7 @@ class Server:
 
     def greet(self) -> None:
         self.client.get("/api/session")
-        self.client.headers["X-Annotator-Token"] = self.client.cookies["annotator_token"]
+        self.client.headers["X-Annotator-Token"] = self.client.cookies[f"annotator_token_{self.port}"]
 
     def saved(self) -> dict[str, list[str]]:
         """File name -> saved tags, as exported."""

@@ -37,7 +37,7 @@ class Served:
         answer, _ = self._ask("GET", "/api/session", None, {})
         pairs = [value.split(";")[0] for name, value in answer.getheaders() if name == "set-cookie"]
         cookies = dict(pair.split("=", 1) for pair in pairs)
-        self.headers = {"cookie": "; ".join(pairs), "x-annotator-token": cookies["annotator_token"]}
+        self.headers = {"cookie": "; ".join(pairs), "x-annotator-token": cookies[f"annotator_token_{self.port}"]}
 
     def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> tuple[Any, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)

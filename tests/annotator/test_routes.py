@@ -45,7 +45,7 @@ def reader(
         opened.ingest.run([folder / "photos"])
         with TestClient(build_app(opened), base_url="http://127.0.0.1:7860") as client:
             client.get("/api/session")
-            client.headers["x-annotator-token"] = client.cookies["annotator_token"]
+            client.headers["x-annotator-token"] = client.cookies["annotator_token_7860"]
             yield client
         opened.close()
 

@@ -1,5 +1,6 @@
 """Attacks on the real app, each also with its one protection taken away: then it must succeed."""
 
+import re
 from collections.abc import Callable, Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -15,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from annotator import app as app_module
 from annotator import security
+from annotator.access import Caller, Role
 from annotator.app import OpenProject
 from annotator.config import ServerConfig
 from annotator.models.backbone import Backbone
@@ -53,7 +55,7 @@ def client(served: TestClient) -> Iterator[TestClient]:
 
 
 def token_of(client: TestClient) -> dict[str, str]:
-    return {"x-annotator-token": client.cookies["annotator_token"]}
+    return {"x-annotator-token": client.cookies["annotator_token_7860"]}
 
 
 def own_call(client: TestClient, **options: Any) -> Any:
@@ -155,7 +157,7 @@ def pretend(headers: Headers, name: str, guard: RequestGuard, session_id: str) -
     right = {
         "origin": f"http://{host}",
         "sec-fetch-site": "same-origin",
-        "x-annotator-token": guard.token(session_id),
+        "x-annotator-token": guard._tokens.of(session_id),
         "host": "127.0.0.1:7860",
     }
     raw = [(key, value) for key, value in headers.raw if key != name.encode()]
@@ -179,15 +181,18 @@ def test_the_same_attack_succeeds_without_its_protection(
     attack, _, header = ATTACKS[name]
     refusal = RequestGuard._refusal
 
-    def blind(guard: RequestGuard, method: str, headers: Headers, session_id: str) -> tuple[int, str] | None:
+    def blind(
+        guard: RequestGuard, method: str, headers: Headers, session_id: str, is_program: bool = False
+    ) -> tuple[int, str] | None:
         seen = pretend(headers, header, guard, session_id)
         if header == "host":  # the origin is compared with it
             seen = pretend(seen, "origin", guard, session_id)
         if name.startswith("upload"):  # two protections at once
             seen = pretend(seen, "origin", guard, session_id)
-        return refusal(guard, method, seen, session_id)
+        return refusal(guard, method, seen, session_id, is_program)
 
     monkeypatch.setattr(RequestGuard, "_refusal", blind)
+    monkeypatch.setattr(security, "GRADIO_PATHS", re.compile(".*"))
     answer = attack(client)
     # Gradio reads text/plain as JSON: that is why it needs the guard.
     assert answer.status_code == 200
@@ -195,7 +200,7 @@ def test_the_same_attack_succeeds_without_its_protection(
 
 def test_without_the_session_cookie_no_token_is_right(client: TestClient) -> None:
     headers = token_of(client)
-    client.cookies.delete("annotator_session")
+    client.cookies.delete("annotator_session_7860")
     assert client.post("/api/state", json={}, headers=headers).status_code == 403
     assert client.post("/api/state", json={}, headers={"x-annotator-token": ""}).status_code == 403
 
@@ -247,7 +252,7 @@ def test_the_cookies_are_strict_and_only_the_token_is_readable(served: TestClien
     cookies = {}
     for header in answer.headers.get_list("set-cookie"):
         cookies.update(SimpleCookie(header))
-    session, token = cookies["annotator_session"], cookies["annotator_token"]
+    session, token = cookies["annotator_session_7860"], cookies["annotator_token_7860"]
     assert {session["samesite"], token["samesite"]} == {"Strict"}
     assert session["httponly"] is True
     assert token["httponly"] == ""
@@ -255,26 +260,29 @@ def test_the_cookies_are_strict_and_only_the_token_is_readable(served: TestClien
     assert {session["domain"], token["domain"]} == {""}
     assert len(session.value) >= 32
     assert token.value != session.value
-    assert set(cookies) == {"annotator_session", "annotator_token"}
+    assert set(cookies) == {"annotator_session_7860", "annotator_token_7860"}
     assert "set-cookie" not in served.get("/api/session").headers
     served.cookies.clear()
 
 
 def test_a_browser_with_a_token_of_an_earlier_run_gets_a_new_one(served: TestClient) -> None:
-    served.cookies.set("annotator_session", "kept")
-    served.cookies.set("annotator_token", "of an earlier run")
+    served.cookies.set("annotator_session_7860", "kept")
+    served.cookies.set("annotator_token_7860", "of an earlier run")
     header = served.get("/api/session").headers["set-cookie"]
-    assert header.startswith("annotator_token=")
-    token = SimpleCookie(header)["annotator_token"].value
-    headers = {"x-annotator-token": token, "cookie": "annotator_session=kept"}
+    assert header.startswith("annotator_token_7860=")
+    token = SimpleCookie(header)["annotator_token_7860"].value
+    headers = {"x-annotator-token": token, "cookie": "annotator_session_7860=kept"}
     assert served.post("/api/state", json={}, headers=headers).status_code == 200
     served.cookies.clear()
 
 
 @pytest.mark.parametrize("foreign", ['settings={"a": 1, "b": [2]}', "x=a b", "=;;", "a=\u00e9", 'q="unclosed', "[]=1"])
 def test_cookies_of_other_programs_on_this_host_do_not_lock_the_user_out(client: TestClient, foreign: str) -> None:
-    cookies = f"{foreign}; annotator_session={client.cookies['annotator_session']}; after=1"
-    headers = {"cookie": cookies.encode("latin-1"), "x-annotator-token": client.cookies["annotator_token"].encode()}
+    cookies = f"{foreign}; annotator_session_7860={client.cookies['annotator_session_7860']}; after=1"
+    headers = {
+        "cookie": cookies.encode("latin-1"),
+        "x-annotator-token": client.cookies["annotator_token_7860"].encode(),
+    }
     assert client.post("/api/state", json={}, headers=headers).status_code == 200
 
 
@@ -311,6 +319,16 @@ def test_no_other_origin_is_allowed_to_read(client: TestClient) -> None:
     assert "access-control-allow-origin" not in answer.headers
 
 
+class EverybodyMay:
+    has_login = False
+
+    def by_session(self, session_id: str) -> Caller | None:
+        return Caller("local", Role.ADMIN)
+
+    def by_bearer(self, secret: str) -> Caller | None:
+        return None
+
+
 async def _echo(websocket: WebSocket) -> None:
     await websocket.accept()
     await websocket.send_text("in")
@@ -321,7 +339,9 @@ def test_websockets_are_refused(client: TestClient, path: str) -> None:
     inner = Starlette(routes=[WebSocketRoute(path, _echo)])
     with TestClient(inner, base_url=HOME).websocket_connect(path) as open_socket:
         assert open_socket.receive_text() == "in"
-    guarded = TestClient(RequestGuard(inner, [], MAX_BODY), base_url=HOME)
+    guarded = TestClient(
+        RequestGuard(inner, [], MAX_BODY, gate=EverybodyMay(), tokens=security.Tokens()), base_url=HOME
+    )
     for refused in (guarded, client):
         with pytest.raises(WebSocketDisconnect) as caught, refused.websocket_connect(path):
             pass

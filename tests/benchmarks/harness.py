@@ -68,8 +68,8 @@ def served(photos_or_project: Path, *options: str) -> Iterator[Served]:
         seconds = time.perf_counter() - started
         address = line.split()[-1]
         with httpx.Client(base_url=address, timeout=60) as client:
-            client.get("/api/session")
-            client.headers["X-Annotator-Token"] = client.cookies["annotator_token"]
+            token_cookie = client.get("/api/session").json()["token_cookie"]
+            client.headers["X-Annotator-Token"] = client.cookies[token_cookie]
             components = client.get("/config").json()["components"]
             html_id = next(part["id"] for part in components if part["type"] == "html")
             yield Served(process, address, client, seconds, html_id)

@@ -3,9 +3,10 @@
 
 import { count, formatNumber, make } from "./elements.js";
 
+export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, help, chooseTagger }) {
+export function createHeader(root, { browse, unreadable, help, chooseTagger, logOut }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
@@ -15,25 +16,31 @@ export function createHeader(root, { browse, unreadable, help, chooseTagger }) {
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
   let offered = "";
   const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks()));
+  const userName = make("summary", { class: "pill", id: "account" });
+  const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   root.append(
     make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
+    account,
     make("button", { id: "open-help", class: "pill", type: "button", "aria-label": "Keys and help", title: "Keys and help", onclick: help }, "?"),
   );
   menu.addEventListener("click", (event) => event.target.closest("a") && menu.removeAttribute("open"));
-  document.addEventListener("pointerdown", (event) => !menu.contains(event.target) && menu.removeAttribute("open"));
+  const menus = [menu, account];
+  document.addEventListener("pointerdown", ({ target }) => menus.forEach((each) => each.contains(target) || each.removeAttribute("open")));
 
   return {
     closeMenu() {
-      const wasOpen = menu.open;
-      menu.open = false;
+      const wasOpen = menus.some(({ open }) => open);
+      for (const each of menus) each.open = false;
       return wasOpen;
     },
     render(state) {
       project.textContent = state.project;
       project.title = state.project;
       tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged`;
+      account.hidden = state.user === LOCAL_USER;
+      userName.textContent = state.user;
       const choices = state.taggers ?? [];
       if (JSON.stringify(choices) !== offered) {
         offered = JSON.stringify(choices);

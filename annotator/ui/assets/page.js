@@ -8,9 +8,10 @@ import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { describe, tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { count, make } from "./elements.js";
-import { createHeader, exportLinks } from "./header.js";
+import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
+import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createKeyboard } from "./keyboard.js";
 import { DEFAULT_KEYS } from "./keys.js";
 import { showKeys } from "./keys_dialog.js";
@@ -66,7 +67,7 @@ export async function start({ element, server }) {
   const ALWAYS = new Set(["previous", "next", "undo", "browse", "help"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger, logOut });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
   const heatMap = createHeatMap(photoView.heat, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
@@ -136,6 +137,7 @@ export async function start({ element, server }) {
     heatMap.hide();
     strip.show(photo.image_id, { fresh: freshStrip });
     document.title = `${photo.file_name} · ${tagging.state.project}`;
+    sayWhoHolds(photo, messages, () => tagging.openImage(null));
     if (!isTouch && !dialogs.isOpen() && !browse.isOpen()) addBox.focus();
   }
 
@@ -187,6 +189,7 @@ export async function start({ element, server }) {
   // Another tab may have saved meanwhile, or the server may have been started again with more photos.
   document.addEventListener("visibilitychange", () => document.hidden || tagging.refreshQuietly());
   poll();
+  keepLease(call, () => (tagging.state?.user === LOCAL_USER ? null : tagging.photo));
 
   async function begin() {
     try {
@@ -218,15 +221,6 @@ export async function start({ element, server }) {
         messages.trouble("poll", "The server does not answer. Trying again…");
       }
     }
-  }
-}
-
-/** Get the cookies of this server anew; false when it is away. */
-async function renewSession() {
-  try {
-    return (await fetch("/api/session")).ok;
-  } catch {
-    return false;
   }
 }
 

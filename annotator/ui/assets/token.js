@@ -2,7 +2,8 @@
 // Runs as a plain script before anything else. Knows nothing of the page.
 (() => {
   const plainFetch = window.fetch.bind(window);
-  const token = () => document.cookie.split("; ").find((part) => part.startsWith("annotator_token="))?.slice(16);
+  const name = `annotator_token${location.port && `_${location.port}`}=`;
+  const token = () => document.cookie.split("; ").find((part) => part.startsWith(name))?.slice(name.length);
   window.fetch = (resource, options = {}) => {
     const url = new URL(resource instanceof Request ? resource.url : resource, document.baseURI);
     const value = token();

@@ -1,0 +1,47 @@
+"""Who may call this server: whoever is at this machine as long as there are no accounts, then whoever logged in.
+
+Knows nothing of HTTP.
+"""
+
+import hmac
+import secrets
+
+from annotator.access import LOCAL_USER, Caller, Role
+from annotator.accounts import Accounts
+
+
+class ProjectGate:
+    """The gate of one project's server.
+
+    Args:
+        accounts: The project's.
+    """
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self.local_secret = secrets.token_urlsafe(32)
+        """Proves that a program may read the project folder's files; see server_client.py."""
+
+    @property
+    def has_login(self) -> bool:
+        """Whether people log in here: as soon as one account can."""
+        return self._accounts.is_needed()
+
+    def may_annotate(self, user: str) -> bool:
+        """Tell whether somebody may change tags."""
+        if user == LOCAL_USER:
+            return True
+        role = self._accounts.role(user)
+        return role is not None and role >= Role.ANNOTATOR
+
+    def by_session(self, session_id: str) -> Caller | None:
+        """Return who has a browser session."""
+        if not self.has_login:
+            return Caller(LOCAL_USER, Role.ADMIN)
+        return self._accounts.by_session(session_id)
+
+    def by_bearer(self, secret: str) -> Caller | None:
+        """Return whose secret a program sent."""
+        if hmac.compare_digest(secret.encode(), self.local_secret.encode()):
+            return Caller(LOCAL_USER, Role.ADMIN)
+        return self._accounts.by_bearer(secret)

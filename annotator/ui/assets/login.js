@@ -1,0 +1,35 @@
+// Logs in and goes back to where the person wanted to go. token.js adds the token to the call.
+
+const form = document.getElementById("login");
+const problem = document.getElementById("problem");
+const button = form.querySelector("button");
+
+/** Only a path of this server: "//elsewhere" and whole addresses would lead away. */
+function target() {
+  const next = new URLSearchParams(location.search).get("next") ?? "/";
+  const url = new URL(next, location.origin);
+  return url.origin === location.origin && next.startsWith("/") ? url.pathname : "/";
+}
+
+form.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  button.disabled = true;
+  problem.textContent = "";
+  try {
+    const answer = await fetch("/api/login", {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ name: form.elements.name.value, password: form.elements.password.value }),
+    });
+    if (answer.ok) {
+      location.replace(target());
+      return;
+    }
+    const { error } = await answer.json();
+    problem.textContent = error?.message ?? `The server answered ${answer.status}.`;
+    form.elements.password.select();
+  } catch {
+    problem.textContent = "The server does not answer.";
+  }
+  button.disabled = false;
+});

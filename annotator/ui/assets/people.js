@@ -1,0 +1,44 @@
+// What changes when several people work on a project: logging in again and out, and holding the photo one has open.
+// Knows nothing of tags.
+
+const RENEW_MS = 60_000;
+
+/** Get the cookies of this server anew; false when it is away. Who is logged out is asked to log in. */
+export async function renewSession() {
+  try {
+    const answer = await fetch("/api/session");
+    if (answer.status === 401) location.assign("/login"); // the list is kept in this browser meanwhile
+    return answer.ok;
+  } catch {
+    return false;
+  }
+}
+
+export async function logOut() {
+  await fetch("/api/logout", { method: "POST" });
+  location.assign("/login");
+}
+
+/** Say why a photo that was opened cannot be changed. */
+export function sayWhoHolds({ held_by, read_only }, messages, openNext) {
+  if (held_by) {
+    messages.trouble("held", `${held_by} has this photo open: nothing you change here can be saved until they are done.`, [
+      { label: "Next free photo", run: openNext },
+    ]);
+  } else if (read_only) messages.trouble("held", "You may look at this project, but not change it.");
+}
+
+/** Keep others from being given the photo that is open here, as long as somebody looks at it. */
+export function keepLease(call, getPhoto) {
+  setInterval(() => {
+    const photo = document.hidden ? null : getPhoto();
+    // Without an answer there is nothing to do: the next call that matters says so.
+    if (photo && !photo.read_only) call("hold", { image_id: photo.image_id }).catch(() => {});
+  }, RENEW_MS);
+  window.addEventListener("pagehide", () => {
+    const photo = getPhoto();
+    if (!photo || photo.read_only) return;
+    const body = JSON.stringify({ image_id: photo.image_id });
+    fetch("/api/leave", { method: "POST", keepalive: true, headers: { "content-type": "application/json" }, body });
+  });
+}

@@ -1,0 +1,361 @@
+"""Accounts over HTTP: logging in, what each role may do, leases between two people; each protection also taken away."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from annotator import app as app_module
+from annotator import operations, security
+from annotator.access import Caller, Role
+from annotator.app import OpenProject
+from annotator.gate import ProjectGate
+from annotator.models.backbone import Backbone
+from annotator.operations import LEAST_ROLE, OPERATIONS
+from annotator.project import Project
+from annotator.security import Tokens
+
+HOME = "http://127.0.0.1:7860"
+PASSWORD = "correct horse battery"
+PEOPLE = {"vera": "viewer", "anna": "annotator", "ben": "annotator", "rita": "reviewer", "root": "admin"}
+SESSION, TOKEN = "annotator_session_7860", "annotator_token_7860"
+
+
+@pytest.fixture(scope="module")
+def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenProject]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
+        project = Project.open_or_create(tmp_path_factory.mktemp("people") / "project", "people")
+        project.update_settings(tagger="cold_start")
+        opened = OpenProject(project)
+        opened.ingest.run([demo_photos])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def app(opened: OpenProject, build_app: Callable[..., FastAPI]) -> FastAPI:
+    return build_app(opened)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _people(opened: OpenProject) -> None:
+    for name, role in PEOPLE.items():
+        opened.accounts.add(name, role, PASSWORD)
+
+
+@pytest.fixture(autouse=True)
+def _no_leases(opened: OpenProject) -> None:
+    for image_id in opened.session.leases.all():
+        opened.session.leases.end(image_id)
+    opened.session.assignments.assign(range(1, 7), None)
+
+
+def stranger(app: FastAPI) -> TestClient:
+    client = TestClient(app, base_url=HOME, follow_redirects=False)
+    client.get("/login")
+    client.headers["x-annotator-token"] = client.cookies[TOKEN]
+    return client
+
+
+def person(app: FastAPI, name: str) -> TestClient:
+    client = stranger(app)
+    answer = client.post("/api/login", json={"name": name, "password": PASSWORD})
+    assert answer.status_code == 200, answer.text
+    client.headers["x-annotator-token"] = client.cookies[TOKEN]
+    return client
+
+
+def call(client: TestClient, operation: str, /, **payload: Any) -> Any:
+    return client.post(f"/api/{operation}", json=payload)
+
+
+def test_a_stranger_sees_the_login_page_and_nothing_else(app: FastAPI) -> None:
+    client = stranger(app)
+    sent_on = client.get("/", headers={"accept": "text/html"})
+    assert (sent_on.status_code, sent_on.headers["location"]) == (303, "/login")
+    for path in ("/", "/api/export", "/image/1", "/thumbnail/1", "/config", "/openapi.json", "/gradio_api/info",
+                 "/api/session", "/ui/page.js", "/nowhere"):  # fmt: skip
+        answer = client.get(path)
+        assert answer.status_code == 401, path
+        assert answer.json()["error"]["kind"] == "login"
+    for name in OPERATIONS:
+        assert call(client, name).status_code == 401, name
+    assert call(client, "users", do="list").status_code == 401
+    assert client.get("/api/health").json() == {"status": "ok"}
+    assert "Log in" in client.get("/login").text
+
+
+def test_without_the_login_the_stranger_would_see_everything(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ProjectGate, "by_session", lambda gate, session_id: Caller("local", Role.ADMIN))
+    client = stranger(app)
+    assert client.get("/api/export").status_code == 200
+    assert call(client, "users", do="list").status_code == 200
+
+
+def test_a_wrong_password_gives_no_session(app: FastAPI) -> None:
+    client = stranger(app)
+    answer = call(client, "login", name="anna", password="a wrong password")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (401, "The name or the password is wrong.")
+    assert "set-cookie" not in answer.headers
+    assert call(client, "state").status_code == 401
+
+
+def test_logging_in_needs_the_page_s_own_token(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A foreign page must not log somebody in as somebody else."""
+    client = stranger(app)
+    del client.headers["x-annotator-token"]
+    credentials = {"name": "anna", "password": PASSWORD}
+    assert call(client, "login", **credentials).status_code == 403
+    evil = {"x-annotator-token": client.cookies[TOKEN], "origin": "https://evil.example"}
+    assert client.post("/api/login", json=credentials, headers=evil).status_code == 403
+    monkeypatch.setattr(security.RequestGuard, "_refusal", lambda *args, **named: None)
+    assert client.post("/api/login", json=credentials, headers=evil).status_code == 200
+
+
+def test_logging_in_changes_the_session_so_that_a_slipped_in_one_is_worth_nothing(app: FastAPI) -> None:
+    client = stranger(app)
+    before = client.cookies[SESSION]
+    answer = call(client, "login", name="anna", password=PASSWORD)
+    assert client.cookies[SESSION] != before
+    cookies = answer.headers.get_list("set-cookie")
+    assert len(cookies) == 2
+    assert all("SameSite=Strict" in cookie for cookie in cookies)
+    assert [("HttpOnly" in cookie) for cookie in cookies if cookie.startswith(SESSION)] == [True]
+    assert not [cookie for cookie in cookies if "Secure" in cookie]
+    slipped_in = TestClient(app, base_url=HOME, cookies={SESSION: before})
+    assert slipped_in.get("/api/session").status_code == 401
+
+
+def test_with_a_fixed_session_the_slipped_in_one_would_work(
+    app: FastAPI, opened: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = stranger(app)
+    before = client.cookies[SESSION]
+    monkeypatch.setattr("annotator.accounts.secrets.token_urlsafe", lambda size: before)
+    call(client, "login", name="anna", password=PASSWORD)
+    assert TestClient(app, base_url=HOME, cookies={SESSION: before}).get("/api/session").status_code == 200
+    opened.accounts.log_out(before)
+
+
+def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
+    client = TestClient(app, base_url="https://127.0.0.1:7860")
+    cookies = client.get("/login").headers.get_list("set-cookie")
+    assert len(cookies) == 2
+    assert all("Secure" in cookie for cookie in cookies)
+
+
+def test_the_token_of_one_person_s_browser_is_worth_nothing_in_another_s(app: FastAPI) -> None:
+    anna, ben = person(app, "anna"), person(app, "ben")
+    anna.headers["x-annotator-token"] = ben.cookies[TOKEN]
+    assert call(anna, "state").status_code == 403
+
+
+def test_logging_out_ends_the_session_on_the_server(app: FastAPI) -> None:
+    client = person(app, "anna")
+    cookie = client.cookies[SESSION]
+    assert call(client, "state").json()["user"] == "anna"
+    assert call(client, "logout").status_code == 200
+    again = TestClient(app, base_url=HOME, cookies={SESSION: cookie})
+    assert again.get("/api/session").status_code == 401
+
+
+PAYLOADS: dict[str, dict[str, Any]] = {
+    "open": {"image_id": 1},
+    "step": {"image_id": 1, "by": 1},
+    "skip": {"image_id": 1},
+    "strip": {"image_id": 1},
+    "propose": {"image_id": 1, "kept": []},
+    "complete": {"image_id": 1, "text": "c", "kept": []},
+    "heat_map": {"image_id": 1, "tag": "cat"},
+    "history": {"image_id": 1},
+    "hold": {"image_id": 1},
+    "leave": {"image_id": 1},
+    "end_lease": {"image_id": 1},
+    "assign": {"users": [], "image_ids": [1]},
+    "save": {"image_id": 1, "revision": 99, "kept": ["cat"]},
+    "set_tagger": {"tagger": "cold_start"},
+    "set_keys": {"keys": {}},
+}
+
+
+def test_every_operation_says_who_may_ask_it() -> None:
+    assert set(LEAST_ROLE) == set(OPERATIONS)
+
+
+def is_allowed(client: TestClient, name: str) -> bool:
+    """Whether the role let it through; what the operation then said does not matter."""
+    return call(client, name, **PAYLOADS.get(name, {})).status_code not in (401, 403)
+
+
+@pytest.mark.parametrize("who", PEOPLE)
+def test_a_role_may_do_what_it_may_and_no_more(app: FastAPI, who: str) -> None:
+    client = person(app, who)
+    role = Role[PEOPLE[who].upper()]
+    expected = {name: role >= least for name, least in LEAST_ROLE.items()}
+    assert {name: is_allowed(client, name) for name in OPERATIONS} == expected
+    assert call(client, "users", do="list").status_code == (200 if role == Role.ADMIN else 403)
+
+
+def test_without_the_check_a_viewer_could_do_all(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "LEAST_ROLE", dict.fromkeys(OPERATIONS, Role.VIEWER))
+    client = person(app, "vera")
+    assert all(is_allowed(client, name) for name in OPERATIONS)
+
+
+def test_the_page_s_server_functions_check_roles_too(app: FastAPI) -> None:
+    client = person(app, "vera")
+    components = client.get("/config").json()["components"]
+    html_id = next(part["id"] for part in components if part["type"] == "html")
+
+    def by_gradio(name: str, data: dict[str, Any]) -> Any:
+        body = {"data": data, "session_hash": "x", "component_id": html_id, "fn_name": name}
+        return client.post("/gradio_api/component_server", json=body)
+
+    assert by_gradio("state", {}).json()["user"] == "vera"
+    refused = by_gradio("save", {"image_id": 1, "revision": 0, "kept": ["cat"]}).json()
+    assert refused["error"]["kind"] == "forbidden"
+
+
+@pytest.mark.parametrize(
+    "path", ["upload", "run/x", "call/x", "queue/join", "file=/etc/passwd", "proxy=http://x", "reset"]
+)
+def test_gradio_s_other_routes_are_switched_off(app: FastAPI, path: str) -> None:
+    client = person(app, "root")
+    for method in ("GET", "POST"):
+        answer = client.request(method, f"/gradio_api/{path}")
+        assert (answer.status_code, answer.json()["error"]["message"]) == (404, "This server does not offer that.")
+
+
+def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: OpenProject) -> None:
+    client, root = person(app, "ben"), person(app, "root")
+    assert call(client, "state").status_code == 200
+    assert call(root, "users", do="disable", name="ben").json()["disabled"] is True
+    assert call(client, "state").status_code == 401
+    opened.accounts.set_disabled("ben", False)
+
+
+def test_a_program_works_with_a_token_and_needs_no_cookie(app: FastAPI) -> None:
+    root = person(app, "root")
+    token = call(root, "users", do="token", name="anna", role="viewer").json()["token"]
+    program = TestClient(app, base_url=HOME, headers={"authorization": f"Bearer {token}"})
+    assert call(program, "state").json()["user"] == "anna"
+    assert call(program, "save", image_id=1, revision=0, kept=["cat"]).status_code == 403
+    call(root, "users", do="revoke_tokens", name="anna")
+    answer = call(program, "state")
+    assert answer.status_code in (401, 403)
+    wrong = TestClient(app, base_url=HOME, headers={"authorization": "Bearer annotator_made_up"})
+    assert wrong.get("/api/export").status_code == 401
+
+
+def test_a_person_s_session_does_not_stand_in_for_a_wrong_token(app: FastAPI) -> None:
+    client = person(app, "anna")
+    assert client.get("/api/export", headers={"authorization": "Bearer wrong"}).status_code == 401
+
+
+def test_commands_of_the_project_s_owner_use_the_server_s_secret(app: FastAPI, opened: OpenProject) -> None:
+    headers = {"authorization": f"Bearer {opened.gate.local_secret}"}
+    owner = TestClient(app, base_url=HOME, headers=headers)
+    assert call(owner, "users", do="list").status_code == 200
+    assert owner.get("/api/session", headers={"host": "evil.example"}).status_code == 421
+
+
+def test_two_people_are_not_given_the_same_photo(app: FastAPI) -> None:
+    anna, ben = person(app, "anna"), person(app, "ben")
+    first, second = call(anna, "open").json(), call(ben, "open").json()
+    assert first["image_id"] != second["image_id"]
+    looked_at = call(ben, "open", image_id=first["image_id"]).json()
+    assert looked_at["held_by"] == "anna"
+    refused = call(ben, "save", image_id=first["image_id"], revision=first["revision"], kept=["cat"])
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (423, "leased")
+    assert "anna has this photo open" in refused.json()["error"]["message"]
+    assert call(ben, "propose", image_id=first["image_id"], kept=["cat"]).status_code == 423
+    call(anna, "leave", image_id=first["image_id"])
+    assert call(ben, "open", image_id=first["image_id"]).json()["held_by"] is None
+
+
+def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI, opened: OpenProject) -> None:
+    anna, ben, root = person(app, "anna"), person(app, "ben"), person(app, "root")
+    photo = call(anna, "open", image_id=3).json()
+    call(root, "end_lease", image_id=3)
+    theirs = call(ben, "open", image_id=3).json()
+    assert theirs["held_by"] is None
+    assert call(ben, "save", image_id=3, revision=theirs["revision"], kept=["rocket"]).status_code == 200
+    late = call(anna, "save", image_id=3, revision=photo["revision"], kept=["fish"])
+    assert (late.status_code, late.json()["error"]["kind"]) == (409, "stale")
+    assert opened.log.annotation(3).tags == ("rocket",)
+
+
+def test_going_on_gives_a_photo_back(app: FastAPI, opened: OpenProject) -> None:
+    anna = person(app, "anna")
+    photo = call(anna, "open").json()
+    image_id = photo["image_id"]
+    following = call(anna, "save", image_id=image_id, revision=photo["revision"], kept=["a thing"]).json()["next"]
+    assert {i: lease.user for i, lease in opened.session.leases.all().items()} == {following["image_id"]: "anna"}
+    stepped = call(anna, "step", image_id=following["image_id"], by=-1).json()
+    assert list(opened.session.leases.all()) == [stepped["image_id"]]
+
+
+def test_a_viewer_holds_nothing(app: FastAPI, opened: OpenProject) -> None:
+    photo = call(person(app, "vera"), "open", image_id=2).json()
+    assert photo["read_only"] is True
+    assert opened.session.leases.all() == {}
+
+
+def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: OpenProject) -> None:
+    root, anna, ben = person(app, "root"), person(app, "anna"), person(app, "ben")
+    answer = call(root, "assign", users=["anna", "ben"], image_ids=[1, 2, 3, 4, 5, 6]).json()
+    assert answer["assigned"] == {"anna": 3, "ben": 3}
+    for client, own in ((anna, {1, 3, 5}), (ben, {2, 4, 6})):
+        answer = call(client, "open").json()
+        assert answer.get("image_id", min(own)) in own
+    assert call(root, "assign", users=["nobody"], image_ids=[1]).status_code == 422
+    assert call(root, "assign", users=["vera"], image_ids=[1]).status_code == 422
+    assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
+
+
+def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    import asyncio
+
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
+    tokens = Tokens()
+    sent: list[Any] = []
+
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def reads_body(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+
+    class Everybody:
+        has_login = False
+
+        def by_session(self, session_id: str) -> Caller | None:
+            return Caller("local", Role.ADMIN)
+
+        def by_bearer(self, secret: str) -> Caller | None:
+            return None
+
+    guard = security.RequestGuard(reads_body, [], 1000, Everybody(), tokens)
+    headers = [
+        (b"host", b"localhost"),
+        (b"cookie", b"annotator_session=a"),
+        (b"x-annotator-token", tokens.of("a").encode()),
+    ]
+    scope = {"type": "http", "method": "POST", "path": "/x", "headers": headers, "scheme": "http"}
+    asyncio.run(guard(scope, never, send))
+    assert sent[0]["status"] == 408
+
+
+def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(app: FastAPI) -> None:
+    policy = stranger(app).get("/login").headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert "object-src 'none'" in policy
+    assert "http" not in policy

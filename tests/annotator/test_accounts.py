@@ -1,0 +1,246 @@
+"""Accounts: roles, passwords, sessions, tokens, and what is kept of them."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+
+from annotator import accounts as accounts_module
+from annotator.access import Role
+from annotator.accounts import FREE_FAILURES, Accounts, LoginLimit
+from annotator.errors import AccountError, LoginError
+from annotator.store import Store, utc_now
+
+PASSWORD = "correct horse battery"
+FAST = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+MakeAccounts = Callable[..., Accounts]
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def store(make_store: Callable[..., Store]) -> Store:
+    return make_store()
+
+
+@pytest.fixture
+def accounts(store: Store) -> Accounts:
+    accounts = Accounts(store, FAST, LoginLimit(Clock()))
+    accounts.add("root", "admin", PASSWORD)
+    accounts.add("anna", "annotator", PASSWORD)
+    return accounts
+
+
+def log_in(accounts: Accounts, name: str = "anna", password: str = PASSWORD) -> str:
+    return accounts.log_in(name, password, "10.0.0.1")
+
+
+def test_a_right_password_opens_a_session_of_that_person(accounts: Accounts) -> None:
+    session_id = log_in(accounts)
+    caller = accounts.by_session(session_id)
+    assert caller is not None
+    assert (caller.user, caller.role) == ("anna", Role.ANNOTATOR)
+    assert log_in(accounts) != session_id
+    assert accounts.by_session("made up") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "password"), [("anna", "wrong password"), ("nobody", PASSWORD), ("anna", ""), ("Anna", PASSWORD)]
+)
+def test_a_wrong_name_or_password_is_refused_in_the_same_words(accounts: Accounts, name: str, password: str) -> None:
+    with pytest.raises(LoginError, match=r"^The name or the password is wrong\.$"):
+        log_in(accounts, name, password)
+
+
+def test_everything_survives_opening_the_project_again(accounts: Accounts, store: Store) -> None:
+    session_id, token = log_in(accounts), accounts.add_token("anna", "viewer", 1)
+    again = Accounts(store, FAST)
+    assert [user.name for user in again.users()] == ["anna", "root"]
+    assert again.by_session(session_id) == accounts.by_session(session_id) is not None
+    assert again.by_bearer(token) == accounts.by_bearer(token) is not None
+
+
+def test_the_database_holds_no_secret_that_opens_anything(accounts: Accounts, store: Store) -> None:
+    secrets = [PASSWORD, log_in(accounts), accounts.add_token("anna", "viewer", 1)]
+    kept = str([store.rows(f"SELECT * FROM {table}") for table in ("users", "sessions", "api_tokens")])
+    assert "argon2id" in kept
+    assert not [secret for secret in secrets if secret in kept]
+
+
+def test_sessions_end_by_logging_out_by_an_admin_and_with_the_account(accounts: Accounts, store: Store) -> None:
+    first, second = log_in(accounts), log_in(accounts)
+    accounts.log_out(first)
+    assert accounts.by_session(first) is None
+    assert accounts.by_session(second) is not None
+    assert accounts.end_sessions("anna") == 1
+    assert accounts.by_session(second) is None
+    third, token = log_in(accounts), accounts.add_token("anna", "annotator", 1)
+    accounts.set_disabled("anna", True)
+    assert accounts.by_session(third) is None
+    assert accounts.by_bearer(token) is None
+    with pytest.raises(LoginError):
+        log_in(accounts)
+    assert Accounts(store, FAST).by_session(third) is None
+
+
+def test_a_new_password_ends_the_sessions_of_the_old_one(accounts: Accounts) -> None:
+    session_id = log_in(accounts)
+    accounts.set_password("anna", "another long password")
+    assert accounts.by_session(session_id) is None
+    with pytest.raises(LoginError):
+        log_in(accounts)
+    assert log_in(accounts, password="another long password")
+
+
+@pytest.mark.parametrize(("after", "is_over"), [(timedelta(hours=11), False), (timedelta(hours=13), True)])
+def test_a_session_ends_when_it_is_not_used(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, after: timedelta, is_over: bool
+) -> None:
+    session_id = log_in(accounts)
+    later = utc_now() + after
+    monkeypatch.setattr(accounts_module, "utc_now", lambda: later)
+    assert (accounts.by_session(session_id) is None) == is_over
+
+
+def test_use_keeps_a_session_but_not_for_ever(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    session_id, start = log_in(accounts), utc_now()
+    for hours in range(10, 24 * 30, 10):
+        monkeypatch.setattr(accounts_module, "utc_now", lambda hours=hours: start + timedelta(hours=hours))
+        assert accounts.by_session(session_id) is not None
+    monkeypatch.setattr(accounts_module, "utc_now", lambda: start + timedelta(days=30, hours=1))
+    assert accounts.by_session(session_id) is None
+
+
+def test_a_token_may_do_no_more_than_its_scope_nor_its_user(accounts: Accounts) -> None:
+    narrow, wide = accounts.add_token("root", "viewer", 1), accounts.add_token("anna", "admin", 1)
+    first, second = accounts.by_bearer(narrow), accounts.by_bearer(wide)
+    assert first is not None
+    assert second is not None
+    assert (first.role, second.role) == (Role.VIEWER, Role.ANNOTATOR)
+    assert accounts.revoke_tokens("root") == 1
+    assert accounts.by_bearer(narrow) is None
+    assert accounts.by_bearer(wide) is not None
+
+
+def test_a_token_ends(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = accounts.add_token("anna", "viewer", 2)
+    later = utc_now() + timedelta(days=2)
+    monkeypatch.setattr(accounts_module, "utc_now", lambda: later)
+    assert accounts.by_bearer(token) is None
+
+
+def test_the_last_admin_stays(accounts: Accounts) -> None:
+    for change in (lambda: accounts.set_role("root", "viewer"), lambda: accounts.set_disabled("root", True)):
+        with pytest.raises(AccountError, match="only admin"):
+            change()
+    accounts.set_role("anna", "admin")
+    assert accounts.set_role("root", "viewer").role == Role.VIEWER
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "a b", "<b>", "x" * 65, "-rf", "../x", "local", "a\nb", "a'; DROP TABLE users"]
+)
+def test_a_name_that_is_none_is_refused(accounts: Accounts, name: str) -> None:
+    with pytest.raises(AccountError, match="cannot be a user name"):
+        accounts.add(name, "viewer", PASSWORD)
+
+
+def test_names_differ_by_more_than_case_and_may_be_of_any_script(accounts: Accounts) -> None:
+    with pytest.raises(AccountError, match="already a user"):
+        accounts.add("ANNA", "viewer", PASSWORD)
+    assert accounts.add("Łukasz", "viewer", PASSWORD).name == "Łukasz"
+
+
+@pytest.mark.parametrize("password", ["", "short", "x" * 1001])
+def test_a_password_too_short_or_long_is_refused(accounts: Accounts, password: str) -> None:
+    with pytest.raises(AccountError, match="10 to 1,000 characters"):
+        accounts.add("ben", "viewer", password)
+    with pytest.raises(AccountError, match="10 to 1,000 characters"):
+        accounts.set_password("anna", password)
+
+
+def test_unknown_users_and_roles_are_refused(accounts: Accounts) -> None:
+    for change in (
+        lambda: accounts.set_role("nobody", "viewer"),
+        lambda: accounts.set_password("nobody", PASSWORD),
+        lambda: accounts.add_token("nobody", "viewer", 1),
+        lambda: accounts.revoke_tokens("nobody"),
+        lambda: accounts.set_role("anna", "emperor"),
+        lambda: accounts.add_token("anna", "viewer", 0),
+    ):
+        with pytest.raises(AccountError):
+            change()
+
+
+def test_guessing_is_slowed_down_for_a_name_and_for_an_address() -> None:
+    clock = Clock()
+    limit = LoginLimit(clock)
+    anna, ben = ("name:anna", "address:1"), ("name:ben", "address:1")
+    for _ in range(FREE_FAILURES):
+        limit.check(anna)
+        limit.failed(anna)
+    for keys in (anna, ben, ("name:anna", "address:2")):
+        with pytest.raises(LoginError, match="Try again in 1 s"):
+            limit.check(keys)
+    limit.check(("name:ben", "address:2"))
+    waits = []
+    for _ in range(12):
+        wait = 0
+        while True:
+            try:
+                limit.check(anna)
+                break
+            except LoginError:
+                clock.now += 1
+                wait += 1
+        waits.append(wait)
+        limit.failed(anna)
+    assert waits[:4] == [1, 2, 4, 8]
+    assert max(waits) == 900
+
+
+def test_a_right_password_excuses_the_name_not_the_address() -> None:
+    limit = LoginLimit(Clock())
+    for _ in range(FREE_FAILURES):
+        limit.failed(("name:anna", "address:1"))
+    limit.succeeded(("name:anna", "address:1"))
+    limit.check(("name:anna", "address:2"))
+    with pytest.raises(LoginError):
+        limit.check(("name:ben", "address:1"))
+
+
+def test_a_wait_is_kept_even_for_the_right_password(accounts: Accounts) -> None:
+    for _ in range(FREE_FAILURES):
+        with pytest.raises(LoginError, match="is wrong"):
+            log_in(accounts, password="a wrong password")
+    with pytest.raises(LoginError, match="Too many"):
+        log_in(accounts)
+
+
+def test_a_full_disk_makes_no_half_account(
+    accounts: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from contextlib import contextmanager
+
+    from annotator.errors import StoreError
+
+    @contextmanager
+    def full():  # type: ignore[no-untyped-def]
+        raise StoreError("Not saved: the disk is full.")
+        yield
+
+    monkeypatch.setattr(store, "transaction", full)
+    with pytest.raises(StoreError):
+        accounts.add("ben", "viewer", PASSWORD)
+    with pytest.raises(StoreError):
+        accounts.set_role("anna", "admin")
+    monkeypatch.undo()
+    assert [(user.name, user.role.label) for user in accounts.users()] == [("anna", "annotator"), ("root", "admin")]
+    accounts.add("ben", "viewer", PASSWORD)
