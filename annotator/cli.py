@@ -15,6 +15,7 @@ from typing import Any
 
 from annotator import __version__
 from annotator.config import IngestConfig, ServerConfig
+from annotator.detector_command import add_detector
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
@@ -121,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_users(commands)
     add_assign(commands)
+    add_detector(commands)
     return parser
 
 

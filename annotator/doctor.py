@@ -9,7 +9,9 @@ from typing import Any
 
 from annotator import __version__
 from annotator.faiss_library import describe_faiss
+from annotator.models import detector_install
 from annotator.models.backbone import default_cache_path, list_backbones
+from annotator.models.detector import list_detectors
 
 PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "gradio", "fastapi", "duckdb", "numpy", "pillow")
 
@@ -48,6 +50,12 @@ def examine() -> dict[str, Any]:
             + f" ({info['feature_size']} values, weights from {info['source']})"
             for info in backbones
         },
-        "cache": {"backbones": str(default_cache_path())},
+        "detectors (optional)": {
+            info.name: "available" if info.is_available else f"not there. {info.advice}" for info in list_detectors()
+        },
+        "cache": {
+            "backbones": str(default_cache_path()),
+            "detectors": str(detector_install.default_cache_path()),
+        },
         "problems": problems,
     }

@@ -94,3 +94,7 @@ class ForbiddenError(AnnotatorError):
 
 class LeaseError(AnnotatorError):
     """Somebody else has this photo open."""
+
+
+class DetectorError(AnnotatorError):
+    """A detector is unknown, not installed, damaged, or could not be fetched."""

@@ -16,7 +16,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -226,25 +226,38 @@ class Backbone:
         return probabilities
 
 
+def open_session(onnx: bytes, num_threads: int | None = None) -> Any:
+    """Open an ONNX file for running on the CPU, with nothing reported to anybody.
+
+    Args:
+        onnx: The file.
+        num_threads: CPU threads; None leaves it to ONNX Runtime (one a physical core).
+
+    Returns:
+        An `onnxruntime.InferenceSession`.
+    """
+    # Since 1.31 the official wheels report their use to Microsoft unless told not to before they are imported.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime  # type: ignore[import-untyped]
+
+    onnxruntime.disable_telemetry_events()  # for when somebody imported it before us
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.inter_op_num_threads = 1
+    if num_threads is not None:
+        options.intra_op_num_threads = num_threads
+    # Spinning workers burn a core each while the server waits for its next photo.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxEngine:
     """ONNX Runtime on the CPU."""
 
     device = "cpu"
 
     def __init__(self, onnx: bytes, num_threads: int | None) -> None:
-        # Since 1.31 the official wheels report their use to Microsoft unless told not to before they are imported.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime  # type: ignore[import-untyped]
-
-        onnxruntime.disable_telemetry_events()  # for when somebody imported it before us
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.inter_op_num_threads = 1
-        if num_threads is not None:
-            options.intra_op_num_threads = num_threads
-        # Spinning workers burn a core each while the server waits for its next photo.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(onnx, num_threads)
 
     def run(self, crops: Crops) -> Features:
         """Return the features of a batch."""

@@ -8,6 +8,7 @@ import pytest
 from annotator import doctor
 from annotator.cli import main
 from annotator.doctor import examine
+from annotator.models import detector_install
 
 
 def test_the_report_names_versions_devices_index_and_weights_in_json_values() -> None:
@@ -57,3 +58,14 @@ def test_a_gpu_that_faiss_cannot_use_is_a_problem(monkeypatch: pytest.MonkeyPatc
     report = examine()
     assert any("annotator[gpu]" in problem for problem in report["problems"])
     assert report["device"]["gpu"] == "an NVIDIA GPU"
+
+
+def test_an_optional_detector_that_is_not_there_is_no_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    report = examine()
+    assert "annotator detector install" in report["detectors (optional)"]["nanodet"]
+    assert not any("detector" in problem for problem in report["problems"])
+    folder = tmp_path / "annotator" / "detectors" / f"nanodet-{detector_install.installed_version()}"
+    folder.mkdir(parents=True)
+    (folder / "about.json").write_text("{}")
+    assert examine()["detectors (optional)"]["nanodet"] == "available"
