@@ -192,7 +192,9 @@ def npm_registry() -> str:
     Raises:
         DetectorError: It is no http or https address.
     """
-    named = os.environ.get("NPM_CONFIG_REGISTRY") or os.environ.get("npm_config_registry") or _ask_npm()
+    # npm reads both spellings, and passes the second on to what it runs.
+    in_environment = [os.environ.get(name) for name in ("NPM_CONFIG_REGISTRY", "npm_config_registry")]
+    named = next(filter(None, in_environment), None) or _ask_npm()
     registry = named or DEFAULT_REGISTRY
     _check_address(registry)
     return registry.rstrip("/") + "/"

@@ -236,7 +236,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(package: dict[str, byte
     path = tmp_path / "models.tgz"
     path.write_bytes(pack(package))
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DetectorError, match="cannot be installed: (Not a directory|File exists)"):
+    with pytest.raises(DetectorError, match=r"cannot be installed: (Not a directory|File exists)"):
         install_nanodet(path, tmp_path / "file" / "cache")
 
 
