@@ -26,6 +26,7 @@ from annotator.access import CALLER
 from annotator.account_routes import build_account_router
 from annotator.accounts import Accounts
 from annotator.autocomplete import Autocomplete
+from annotator.backbone_choice import backbone_options
 from annotator.carried_tags import CarriedTags
 from annotator.config import IngestConfig, ServerConfig
 from annotator.correction_log import CorrectionLog
@@ -76,7 +77,8 @@ class OpenProject:
 
     def _connect(self) -> None:
         name = self.project.settings.backbone
-        self.backbone: Backbone = load_backbone(name, num_threads=1)
+        tuned = backbone_options(self.project)
+        self.backbone: Backbone = load_backbone(name, num_threads=1, **tuned)
         label = f"{name}-{self.backbone.version}"
         self.features = FeatureStore(
             self.project.features_path,
@@ -107,7 +109,7 @@ class OpenProject:
             self.project,
             self.store,
             self.features,
-            lambda: load_backbone(name, num_threads=self.ingest_config.num_network_threads),
+            lambda: load_backbone(name, num_threads=self.ingest_config.num_network_threads, **tuned),
             label,
             self.ingest_config,
             lambda images, paths: self.session.add_images(images, paths),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator import __version__
+from annotator.backbone_choice import choose_backbone, choose_tagger
 from annotator.config import IngestConfig, ServerConfig
 from annotator.detector_command import add_detector
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
@@ -160,9 +161,12 @@ def _serve(parsed: argparse.Namespace) -> int:
         _check_folder(photos)
         folder = parsed.project or default_folder(photos)
         project, folders = Project.open_or_create(folder, photos.name or "photos"), [photos]
-    _choose_backbone(project, parsed.backbone)
+    if parsed.backbone:
+        choose_backbone(project, parsed.backbone)
     if parsed.tagger:
-        project.update_settings(tagger=_tagger_name(parsed.tagger))
+        switched = choose_tagger(project, _tagger_name(parsed.tagger))
+        if switched:
+            print(switched, file=sys.stderr)
     config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
     _run_server(project, folders, config, _ingest_config(parsed), parsed.open)
     return 0
@@ -178,15 +182,6 @@ def _tagger_name(name: str) -> str:
         return f"{STARTER}/{name}"
     is_folder = name and name != "cold_start" and not name.startswith(f"{STARTER}/")
     return str(Path(name).expanduser().resolve()) if is_folder else name
-
-
-def _choose_backbone(project: Project, name: str | None) -> None:
-    from annotator.models.pretrained import find_architecture
-
-    if name is not None and name != project.settings.backbone:
-        find_architecture(name)
-        # A tagger belongs to the features it was taught on.
-        project.update_settings(backbone=name, tagger="")
 
 
 def _demo(parsed: argparse.Namespace) -> int:
@@ -231,7 +226,8 @@ def _add_photos(parsed: argparse.Namespace) -> int:
     for folder in folders:
         _check_folder(folder)
     project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
-    _choose_backbone(project, parsed.backbone)
+    if parsed.backbone:
+        choose_backbone(project, parsed.backbone)
     opened = OpenProject(project, _ingest_config(parsed))
     try:
         progress = opened.ingest.run(folders)

@@ -130,6 +130,8 @@ class ProjectSettings:
 
     name: str
     backbone: str = "efficientnet_lite0"
+    backbone_weights: str = ""
+    """File of a fine-tuned network in the project's folder `backbones`; empty takes the published weights."""
     tagger: str = ""
     """The chosen tagger (tagger_shelf.py); empty takes the one that comes with the program."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
@@ -139,4 +141,6 @@ class ProjectSettings:
             raise ConfigError("A project needs a name.")
         if not isinstance(self.backbone, str):
             raise ConfigError(f"backbone must be a name, got {self.backbone!r}.")
+        if not isinstance(self.backbone_weights, str) or "/" in self.backbone_weights:
+            raise ConfigError(f"backbone_weights must be the name of a file, got {self.backbone_weights!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

@@ -13,6 +13,7 @@ from annotator.errors import DataError
 
 if TYPE_CHECKING:
     from annotator.datasets.record import Record
+    from annotator.models.checkpoint import About
 
 
 def add_evaluate(commands: Any) -> argparse.ArgumentParser:
@@ -44,21 +45,33 @@ def add_evaluate(commands: Any) -> argparse.ArgumentParser:
 
 def _evaluate(parsed: argparse.Namespace) -> int:
     from annotator.models import checkpoint
-    from annotator.models.backbone import load_backbone
     from annotator.trainer.evaluate import EvaluationConfig, evaluate, table
     from annotator.trainer.feature_cache import features_of
 
     config = EvaluationConfig(parsed.k, parsed.free_length, parsed.never_predicted)
     about = checkpoint.read_info(parsed.checkpoint).about
     records = _records(parsed)
-    backbone = load_backbone(about.backbone, num_threads=parsed.threads)
+    backbone = checkpoint.load_backbone_of(parsed.checkpoint, num_threads=parsed.threads)
     tagger = checkpoint.load(parsed.checkpoint, backbone=backbone)
     extracted = features_of(records, backbone, parsed.cache, _show_progress)
-    report = evaluate(tagger, extracted.features, [record.tags for record in extracted.records], config)
+    given = [record.tags for record in extracted.records]
+    user_tags = _user_tags(about, tagger, extracted.records)
+    report = evaluate(tagger, extracted.features, given, config, user_tags=user_tags)
     report = {"checkpoint": parsed.checkpoint, "data": str(parsed.data), "split": parsed.split, "order": about.order,
               "num_unreadable": len(extracted.unreadable), **report}  # fmt: skip
     print(json.dumps(report, indent=1, ensure_ascii=False) if parsed.json else table(report))
     return 0
+
+
+def _user_tags(about: "About", tagger: object, records: "list[Record]") -> list[tuple[str, ...]]:
+    """Return each photo's side information, from the field that was trained with; empty for a tagger without any."""
+    from annotator.datasets.record import tags_in_field
+    from annotator.models.tagger import takes_user_tags
+
+    if not takes_user_tags(tagger):
+        return []
+    field = about.training.get("request", {}).get("user_tags_field") or "user_tags"
+    return [tags_in_field(record, field) for record in records]
 
 
 def _records(parsed: argparse.Namespace) -> "list[Record]":

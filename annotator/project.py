@@ -53,6 +53,7 @@ class Project:
         self.indexes_path = folder / "indexes"
         self.thumbnails_path = folder / "thumbnails"
         self.checkpoints_path = folder / "checkpoints"
+        self.backbones_path = folder / "backbones"
         self.server_path = folder / "server.json"
         self.settings = self._read_settings()
 

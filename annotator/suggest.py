@@ -9,12 +9,13 @@ Knows nothing of stores or pages: it is given features, indexes and the tags in 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import Any
 
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
 from annotator.feature_store import FeatureStore, Vectors
 from annotator.metadata_index import MetadataIndex
-from annotator.models.tagger import RankedTag, Tagger
+from annotator.models.tagger import RankedTag, Tagger, takes_user_tags
 from annotator.visual_index import VisualIndex
 
 NUM_NEIGHBOURS = 48
@@ -152,7 +153,7 @@ class Suggester:
         looks: list[Neighbour] = []
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            evidence += seen_evidence(taggers, vector, prefix, dropped)
+            evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords)
             looks = self._look_alikes(image_id, vector)
             evidence += neighbour_evidence(looks)
         metadata = self._word_alikes(image_id, words, prefix)
@@ -177,7 +178,7 @@ class Suggester:
         if image_id in self._features:
             vector = self._features.vectors([image_id])
             for tagger in self._taggers():
-                for item in tagger.decode(vector, [list(prefix)], k=len(known_keys(tagger)))[0]:
+                for item in _ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger))):
                     scores.setdefault(item.tag, item.score)
         proposals = self.propose(image_id, words, prefix).proposals
         return scores | {proposal.tag: proposal.score for proposal in proposals}
@@ -211,9 +212,15 @@ class Suggester:
 
 
 def seen_evidence(
-    taggers: Sequence[Tagger], features: Vectors, prefix: Sequence[str], dropped: Collection[str]
+    taggers: Sequence[Tagger],
+    features: Vectors,
+    prefix: Sequence[str],
+    dropped: Collection[str],
+    keywords: Sequence[str] = (),
 ) -> list[Evidence]:
     """Return what the taggers see in one photo, (1, D) features, after the settled prefix.
+
+    The photo's own keywords are side information to a tagger that was taught with such.
 
     The first tagger's word counts. The others add only words that it does not know, and rank behind: it was taught
     what people tag and in which order, they were not.
@@ -223,13 +230,25 @@ def seen_evidence(
     for place, tagger in enumerate(taggers):
         trust = 1.0 if place == 0 else SECOND_TAGGER_TRUST
         rank_score = trust
-        for item in tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=NUM_PROPOSALS)[0]:
+        for item in _ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS):
             # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
                 evidence.append(_seen(item, rank_score))
         known |= known_keys(tagger)
     return evidence
+
+
+def _ask(
+    tagger: Tagger,
+    features: Vectors,
+    prefix: Sequence[str],
+    dropped: Collection[str],
+    keywords: Sequence[str],
+    k: int,
+) -> list[RankedTag]:
+    own: dict[str, Any] = {"user_tags": [list(keywords)]} if takes_user_tags(tagger) else {}
+    return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
 
 
 @lru_cache(maxsize=16)

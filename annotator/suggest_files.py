@@ -15,8 +15,9 @@ from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import UnreadableImageError
 from annotator.models.backbone import load_backbone
+from annotator.models.checkpoint import load_backbone_of
 from annotator.suggest import Words, merge, own_word_evidence, seen_evidence
-from annotator.tagger_shelf import TaggerShelf, default_tagger
+from annotator.tagger_shelf import COLD_START, TaggerShelf, default_tagger
 
 
 def suggest_files(
@@ -34,9 +35,10 @@ def suggest_files(
 
     Raises:
         BackboneError: The backbone cannot be loaded.
-        CheckpointError: The tagger's checkpoint is missing, damaged or of another backbone.
+        CheckpointError: The tagger's checkpoint is missing or damaged.
     """
-    backbone = load_backbone()
+    is_checkpoint = tagger not in ("", COLD_START)
+    backbone = load_backbone_of(tagger) if is_checkpoint else load_backbone()
     shelf = TaggerShelf(backbone, Path(), tagger or default_tagger(backbone))
     autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
     sidecars = SidecarFinder()
@@ -49,6 +51,8 @@ def suggest_files(
         features = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))
         metadata = read_metadata(path, decoded, root=path.parent, sidecars=sidecars)
         words = Words((*metadata.keywords, *metadata.user_tags), metadata.path_words)
-        evidence = seen_evidence(shelf.taggers, features, (), ()) + own_word_evidence(words, autocomplete.knows)
+        evidence = seen_evidence(shelf.taggers, features, (), (), words.keywords) + own_word_evidence(
+            words, autocomplete.knows
+        )
         proposals = merge(evidence)[:num_tags]
         yield path, [{"tag": p.tag, "score": round(p.score, 4), "source": p.source} for p in proposals]

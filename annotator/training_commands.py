@@ -7,7 +7,9 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +20,12 @@ from annotator.models.backbone import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from annotator.models.backbone import Backbone
-    from annotator.trainer.fit import EpochReport
-    from annotator.trainer.training import TrainingRequest, TrainingResult
+    from annotator.trainer.families import TrainingRequest
+    from annotator.trainer.fit import BackboneSettings, EpochReport
+    from annotator.trainer.training import TrainingResult
+
+MAX_EXTRACTION_HOURS = 6
+"""How long the other processes wait while the first extracts features."""
 
 
 def add_train(commands: Any) -> argparse.ArgumentParser:
@@ -32,7 +38,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         epilog="example: annotator train --tagger scnn_rnn --data photos --out my_tagger --seed 1",
     )
     parser.set_defaults(command=_train)
-    names = [*registry.names(), *registry.baseline_names()]
+    names = registry.all_names()
     parser.add_argument("--tagger", required=True, choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the folder to write")
@@ -48,9 +54,16 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--on-all", action="store_true",
                         help="once the epochs are known, train again on all photos")  # fmt: skip
     parser.add_argument("--half", action="store_true", help="write the weights in 16 bits")
+    parser.add_argument("--user-tags", metavar="FIELD",
+                        help="side information: the field of the records with the uploader's tags (user_tags, or any "
+                        "other list of texts); scnn_rnn alone takes it")  # fmt: skip
+    parser.add_argument("--num-user-tags", type=int, default=1_000, metavar="N",
+                        help="know so many of them, the most frequent ones (default: %(default)s)")  # fmt: skip
     _add_fit_options(parser)
+    _add_backbone_options(parser)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                        help="a setting of the tagger, such as alpha=0.01; may be repeated")  # fmt: skip
+                        help="a setting of the tagger, such as alpha=0.01, or of a baseline, such as l2=0.1; may be "
+                        "repeated")  # fmt: skip
     parser.add_argument("--rank", action="append", default=[], metavar="NAME=VALUE",
                         help="a setting of the ranking, such as by=sequence; may be repeated")  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
@@ -78,12 +91,36 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
                         help="unmentioned: what look-alikes carry is not held absent")  # fmt: skip
 
 
+def _add_backbone_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training the backbone too")
+    group.add_argument("--train-backbone", action="store_true",
+                       help="train backbone and tagger together, from the photos, once the tagger's own stages are "
+                       "over; the checkpoint then brings its own backbone")  # fmt: skip
+    group.add_argument("--backbone-after", type=int, metavar="N",
+                       help="start after so many steps of the tagger alone, at the end of that epoch; the ranked "
+                       "LSTM's paper has 7500 (default: when the tagger's stages are over)")  # fmt: skip
+    group.add_argument("--backbone-learning-rate", type=float, default=1e-5, metavar="X", help="default: %(default)s")
+    group.add_argument("--backbone-weight-decay", type=float, default=1e-3, metavar="X", help="default: %(default)s")
+    group.add_argument("--backbone-epochs", type=int, default=10, metavar="N", help="at most (default: %(default)s)")
+    group.add_argument("--backbone-batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
+    group.add_argument("--backbone-norm", choices=("frozen", "batch"), default="frozen",
+                       help="frozen: batch normalisation keeps its statistics, scale and shift are learnt; batch: new "
+                       "statistics (default: %(default)s)")  # fmt: skip
+    group.add_argument("--crop-area", type=float, default=0.5, metavar="X",
+                       help="smallest share of a photo that a random crop keeps (default: %(default)s)")  # fmt: skip
+    group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto",
+                       help="of the backbone's passes; auto is float32 on a CPU, 16 bits on a GPU")  # fmt: skip
+    group.add_argument("--workers", type=int, default=2, metavar="N",
+                       help="processes that decode photos; 0 is none (default: %(default)s)")  # fmt: skip
+
+
 def _train(parsed: argparse.Namespace) -> int:
     request = _request(parsed)
     import torch
 
     from annotator.datasets.record import read_records
     from annotator.models.backbone import load_backbone
+    from annotator.models.checkpoint import load_backbone_of
     from annotator.trainer.feature_cache import features_of
     from annotator.trainer.training import train
 
@@ -91,11 +128,14 @@ def _train(parsed: argparse.Namespace) -> int:
         if parsed.threads < 1:
             raise ConfigError(f"--threads must be at least 1, got {parsed.threads}.")
         torch.set_num_threads(parsed.threads)
+    if not 0 <= parsed.workers <= 256:
+        raise ConfigError(f"--workers must lie between 0 and 256, got {parsed.workers}.")
     is_writer = _join_processes(parsed.device)
     records = read_records(parsed.data)
     backbone: Backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
     show = _Lines(is_writer)
-    extracted = features_of(records, backbone, parsed.cache, show.features)
+    with _first_process_first():
+        extracted = features_of(records, backbone, parsed.cache, show.features)
     result = train(
         request,
         extracted.records,
@@ -104,18 +144,22 @@ def _train(parsed: argparse.Namespace) -> int:
         parsed.out,
         device=parsed.device,
         progress=show.epoch,
+        num_workers=parsed.workers,
         is_writer=is_writer,
     )
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     if is_writer:
+        if result.report.is_backbone_tuned:
+            # Exports it, which checks it against torch: better now than when the page is waiting.
+            load_backbone_of(parsed.out, device="cpu", num_threads=parsed.threads)
         _print_result(result, len(extracted.unreadable), parsed.json)
     return 0 if result.report.problem is None else 1
 
 
 def _request(parsed: argparse.Namespace) -> "TrainingRequest":
+    from annotator.trainer.families import TrainingRequest
     from annotator.trainer.fit import FitSettings
-    from annotator.trainer.training import TrainingRequest
 
     fit = FitSettings(
         seed=parsed.seed,
@@ -128,6 +172,7 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         sequence_loss=parsed.sequence_loss,
         list_discount=parsed.list_discount,
         label_weights=parsed.label_weights,
+        backbone=_backbone_settings(parsed),
     )
     return TrainingRequest(
         tagger=parsed.tagger,
@@ -140,7 +185,34 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         fit=fit,
         settings=parse_settings(parsed.set),
         ranking=parse_settings(parsed.rank),
+        user_tags_field=parsed.user_tags,
+        num_user_tags=parsed.num_user_tags,
     )
+
+
+def _backbone_settings(parsed: argparse.Namespace) -> "BackboneSettings | None":
+    from annotator.trainer.fit import BackboneSettings
+
+    settings = BackboneSettings(
+        learning_rate=parsed.backbone_learning_rate,
+        weight_decay=parsed.backbone_weight_decay,
+        after=parsed.backbone_after,
+        epochs=parsed.backbone_epochs,
+        batch_size=parsed.backbone_batch_size,
+        norm=parsed.backbone_norm,
+        least_area=parsed.crop_area,
+        precision=parsed.precision,
+    )
+    if parsed.train_backbone:
+        if registry.family_of(parsed.tagger) != registry.RECURRENT:
+            raise ConfigError(
+                f"The tagger {parsed.tagger} is fitted to finished features, so it cannot train the backbone; choose "
+                f"one of: {', '.join(registry.names())}."
+            )
+        return settings
+    if settings != BackboneSettings():
+        raise ConfigError("The settings of the backbone's training need --train-backbone.")
+    return None
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
@@ -186,6 +258,19 @@ class _Lines:
             )
 
 
+@contextmanager
+def _first_process_first() -> Iterator[None]:
+    """Let the first process fill the feature cache; the others then read it."""
+    from torch import distributed
+
+    is_shared = distributed.is_available() and distributed.is_initialized()
+    if is_shared and distributed.get_rank() > 0:
+        distributed.barrier()
+    yield
+    if is_shared and distributed.get_rank() == 0:
+        distributed.barrier()
+
+
 def _join_processes(device: str) -> bool:
     """Join the other processes if torchrun started this one; return whether this one writes and prints."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
@@ -193,9 +278,10 @@ def _join_processes(device: str) -> bool:
     import torch
     from torch import distributed
 
-    distributed.init_process_group("nccl" if device == "cuda" else "gloo")
     if device == "cuda":
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "nccl" if device == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=timedelta(hours=MAX_EXTRACTION_HOURS))
     return distributed.get_rank() == 0
 
 
@@ -209,6 +295,7 @@ def _print_result(result: "TrainingResult", num_unreadable: int, as_json: bool) 
             "num_validation": result.num_validation,
             "num_tags": result.num_tags,
             "num_unreadable": num_unreadable,
+            "is_backbone_tuned": result.report.is_backbone_tuned,
             "seconds": round(result.seconds, 1),
             "problem": problem,
         }
@@ -218,5 +305,11 @@ def _print_result(result: "TrainingResult", num_unreadable: int, as_json: bool) 
             f"{result.folder}: version {result.version}, {result.num_tags:,} tags, learnt from "
             f"{result.num_train:,} photos, validated on {result.num_validation:,}, {result.seconds:.0f} s."
         )
+        if any(epoch.stage == "backbone" for epoch in result.report.epochs):
+            print(
+                "It brings its own backbone, whose features are computed anew where it is used."
+                if result.report.is_backbone_tuned
+                else "Training the backbone did not lower the validation loss, so the published one stays."
+            )
     if problem:
         print(f"annotator: {problem}", file=sys.stderr)

@@ -109,6 +109,23 @@ def check_records(records: list[Record], source: str, *, keep_untagged: bool = F
     return tagged
 
 
+def tags_in_field(record: Record, field: str) -> tuple[str, ...]:
+    """Return the tags in one of a record's fields, cleaned, without duplicates; none where it lacks the field.
+
+    Args:
+        record: Of any data set.
+        field: `user_tags`, or a key that the record keeps in `extra`, a list of texts.
+
+    Raises:
+        DataError: The field holds something else.
+    """
+    if field == "user_tags":
+        return record.user_tags
+    if field == "tags":
+        raise DataError("The tags to be learnt cannot be side information to themselves; name another field.")
+    return _parse_tags(record.extra.get(field) or [], field, f"The record of {record.image}")[0]
+
+
 def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
     """Return the record and how many duplicate tags it held."""
     try:

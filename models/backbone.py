@@ -24,7 +24,7 @@ from PIL import Image
 
 from annotator.errors import BackboneError, ConfigError
 from annotator.models import pretrained
-from annotator.models.pretrained import ARCHITECTURES, Architecture, find_architecture
+from annotator.models.pretrained import ARCHITECTURES, PREPROCESSING_REVISION, Architecture, find_architecture
 
 if TYPE_CHECKING:
     import torch
@@ -35,8 +35,6 @@ Crops = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
-PREPROCESSING_REVISION = 1
-"""Part of every backbone's version: raise it when the same photo gives other features."""
 CACHE_REVISION = 2
 """Raise it when the cache file's layout or the exported graph changes but the features do not."""
 MAX_DISAGREEMENT = 1e-4
@@ -113,9 +111,8 @@ class Backbone:
         self._engine = engine
         self._weight = weight
         self._bias = bias
-        self._filter = Image.Resampling[architecture.interpolation]
         self.name = architecture.name
-        self.version = f"{weights_sha256[:12]}-p{PREPROCESSING_REVISION}"
+        self.version = pretrained.version_of(weights_sha256)
         self.feature_size = architecture.feature_size
         self.image_size = architecture.image_size
         self.device = engine.device
@@ -133,22 +130,7 @@ class Backbone:
         Returns:
             (image_size, image_size, 3) uint8.
         """
-        if image.mode != "RGB":
-            image = image.convert("RGB")
-        size, short_side = self.image_size, self._architecture.short_side
-        width, height = image.size
-        if width <= height:
-            scaled_width, scaled_height = short_side, short_side * height // width
-        else:
-            scaled_width, scaled_height = short_side * width // height, short_side
-        left, top = round((scaled_width - size) / 2), round((scaled_height - size) / 2)
-        box = (
-            left * width / scaled_width,
-            top * height / scaled_height,
-            (left + size) * width / scaled_width,
-            (top + size) * height / scaled_height,
-        )
-        return np.asarray(image.resize((size, size), self._filter, box=box))
+        return pretrained.center_crop(self._architecture, image)
 
     def extract(self, batch: Crops) -> Features:
         """Run the network.
@@ -306,6 +288,7 @@ def load_backbone(
     device: str = "auto",
     num_threads: int | None = None,
     cache_path: Path | None = None,
+    weights_path: Path | None = None,
 ) -> Backbone:
     """Load a backbone; on the CPU from its cache, which the first call fills.
 
@@ -314,6 +297,7 @@ def load_backbone(
         device: "cpu", "cuda", or "auto": the GPU where torch sees one.
         num_threads: CPU threads of one `extract`; None leaves it to ONNX Runtime (one a physical core).
         cache_path: Folder for exported networks; None is `default_cache_path()`.
+        weights_path: Weights that were fine-tuned here (`checkpoint.save`); None takes the published ones.
 
     Raises:
         BackboneError: Unknown name, no weights, no GPU though "cuda" was asked for, or the export is wrong.
@@ -328,10 +312,10 @@ def load_backbone(
         import torch
 
         if torch.cuda.is_available():
-            return _load_on_gpu(architecture)
+            return _load_on_gpu(architecture, weights_path)
         if device == "cuda":
             raise BackboneError("The device is cuda, but torch sees no GPU. Choose the device cpu or auto.")
-    return _load_on_cpu(architecture, num_threads, cache_path or default_cache_path())
+    return _load_on_cpu(architecture, num_threads, cache_path or default_cache_path(), weights_path)
 
 
 def list_backbones() -> list[BackboneInfo]:
@@ -373,13 +357,21 @@ def _has_nvidia_driver() -> bool:
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
-def _load_on_gpu(architecture: Architecture) -> Backbone:
-    module, graph = _build(architecture)
+def _load_on_gpu(architecture: Architecture, weights_path: Path | None) -> Backbone:
+    module, graph = _build(architecture, weights_path)
     return Backbone(architecture, TorchEngine(module), graph.weight, graph.bias, graph.weights_sha256)
 
 
-def _load_on_cpu(architecture: Architecture, num_threads: int | None, cache_path: Path) -> Backbone:
-    path = cache_path / f"{architecture.name}-{PREPROCESSING_REVISION}-{CACHE_REVISION}.npz"
+def _load_on_cpu(
+    architecture: Architecture, num_threads: int | None, cache_path: Path, weights_path: Path | None
+) -> Backbone:
+    tuned = ""
+    if weights_path is not None:
+        # The name of the file holds the hash of its content, which is checked when it is exported.
+        tuned = f"-{weights_path.stem}"
+        if not weights_path.is_file():
+            raise BackboneError(f"The fine-tuned backbone {weights_path} is missing.")
+    path = cache_path / f"{architecture.name}{tuned}-{PREPROCESSING_REVISION}-{CACHE_REVISION}.npz"
     if path.exists():
         try:
             graph = _read_graph(path)
@@ -387,7 +379,7 @@ def _load_on_cpu(architecture: Architecture, num_threads: int | None, cache_path
         except Exception as error:  # onnxruntime has its own kinds for a graph that it cannot read
             logger.warning("The cached backbone %s is damaged (%s); it is exported again.", path, error)
     logger.info("Exporting the backbone %s to %s; this happens once.", architecture.name, path)
-    module, graph = _build(architecture)
+    module, graph = _build(architecture, weights_path)
     graph = Graph(_export(architecture, module), graph.weight, graph.bias, graph.weights_sha256)
     engine = OnnxEngine(graph.onnx, num_threads)
     _check_against_torch(architecture, module, engine)
@@ -401,10 +393,14 @@ def _assemble(architecture: Architecture, graph: Graph, engine: Engine) -> Backb
     return Backbone(architecture, engine, graph.weight, graph.bias, graph.weights_sha256)
 
 
-def _build(architecture: Architecture) -> tuple["torch.nn.Module", Graph]:
+def _build(architecture: Architecture, weights_path: Path | None) -> tuple["torch.nn.Module", Graph]:
     """Load weights into the torch module; the graph's ONNX part is still empty."""
-    path = pretrained.fetch_weights(architecture)
-    network = pretrained.build_network(architecture, pretrained.load_state(path))
+    if weights_path is not None:
+        path = weights_path
+        network = pretrained.build_tuned_network(architecture, pretrained.load_tuned(path))
+    else:
+        path = pretrained.fetch_weights(architecture)
+        network = pretrained.build_network(architecture, pretrained.load_state(path))
     module, weight, bias = pretrained.split_head(architecture, network)
     head = np.ascontiguousarray(weight.numpy().T)  # (D, 1000)
     return module, Graph(b"", head, bias.numpy(), pretrained.hash_file(path))

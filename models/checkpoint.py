@@ -1,7 +1,9 @@
 """Checkpoints: a tagger's weights, vocabulary and settings in a folder; checked when loaded, never unpickled.
 
-A folder holds `tagger.json` and the file of weights that it names, `weights-HASH.safetensors`. A new checkpoint in the
-same folder writes its weights first and replaces `tagger.json` last, so that a kill at any moment leaves a whole one.
+A folder holds `tagger.json` and the file of weights that it names, `weights-HASH.safetensors`. A tagger whose backbone
+was fine-tuned with it also has that one's weights there, `backbone-HASH.safetensors`; its features are another
+backbone version's than the published weights'. A new checkpoint in the same folder writes its weights first and
+replaces `tagger.json` last, so that a kill at any moment leaves a whole one.
 Knows nothing of training. Loading for inference imports no torch.
 """
 
@@ -23,9 +25,11 @@ from annotator.datasets.vocabulary import ORDERS, Vocabulary
 from annotator.errors import AnnotatorError, CheckpointError, DataError
 from annotator.models import registry
 from annotator.models.inference import InferenceTagger, Ranking
+from annotator.models.pretrained import version_of
 from annotator.models.scoring_tagger import ScoringTagger
 
 if TYPE_CHECKING:
+    from annotator.models.backbone import Backbone
     from annotator.models.trained_tagger import TrainedTagger
 
 FORMAT = "annotator tagger"
@@ -76,16 +80,28 @@ class CheckpointInfo:
     about: About
     weights_file: str
     weights_sha256: str
+    backbone_file: str = ""
+    """The fine-tuned backbone's weights; empty where the published ones were used."""
+    backbone_sha256: str = ""
 
 
-def save(tagger: "TrainedTagger | LoadedTagger", folder: Path, about: About, *, half: bool = False) -> str:
+def save(
+    tagger: "TrainedTagger | LoadedTagger",
+    folder: Path,
+    about: About,
+    *,
+    half: bool = False,
+    backbone: Arrays | None = None,
+) -> str:
     """Write a checkpoint, replacing the one that is there.
 
     Args:
         tagger: What to keep.
         folder: Made when missing.
         about: Where the tagger comes from.
-        half: Keep matrices in 16 bits; vectors stay in 32.
+        half: Keep the tagger's matrices in 16 bits; vectors and the backbone stay in 32.
+        backbone: Weights of the backbone that was fine-tuned with it, from `TrainableBackbone.arrays`; the version in
+            `about` is then replaced by theirs.
 
     Returns:
         The checkpoint's version.
@@ -96,12 +112,20 @@ def save(tagger: "TrainedTagger | LoadedTagger", folder: Path, about: About, *, 
     arrays, settings, ranking = _take_apart(tagger)
     packed = pack_tensors({name: _narrow(name, values, half) for name, values in arrays.items()})
     digest = hashlib.sha256(packed).hexdigest()
+    files = {f"weights-{digest[:12]}.safetensors": packed}
+    source: dict[str, Any] = {"name": about.backbone, "version": about.backbone_version}
+    if backbone is not None:
+        network = pack_tensors({name: _narrow(name, values, False) for name, values in backbone.items()})
+        sha256 = hashlib.sha256(network).hexdigest()
+        name = f"backbone-{sha256[:12]}.safetensors"
+        files[name] = network
+        source = {"name": about.backbone, "version": version_of(sha256), "weights": {"file": name, "sha256": sha256}}
     values: dict[str, Any] = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "name": tagger.name,
         "feature_size": tagger.feature_size,
-        "backbone": {"name": about.backbone, "version": about.backbone_version},
+        "backbone": source,
         "order": about.order,
         "settings": dict(settings),
         "ranking": dict(ranking),
@@ -112,11 +136,12 @@ def save(tagger: "TrainedTagger | LoadedTagger", folder: Path, about: About, *, 
     values["version"] = _version(values)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / values["weights"]["file"], packed)
+        for name, content in files.items():
+            write_atomically(folder / name, content)
         text = json.dumps(values, indent=1, ensure_ascii=False, allow_nan=False)
         write_atomically(folder / SETTINGS_FILE, text.encode())
-        for old in folder.glob("weights-*.safetensors"):
-            if old.name != values["weights"]["file"]:
+        for old in (*folder.glob("weights-*.safetensors"), *folder.glob("backbone-*.safetensors")):
+            if old.name not in files:
                 old.unlink()
     except OSError as error:
         raise CheckpointError(f"The checkpoint {folder} could not be written: {error}.") from error
@@ -177,6 +202,26 @@ def load_module(source: Path | str) -> "TrainedTagger":
     return module
 
 
+def load_backbone_of(source: Path | str, *, device: str = "auto", num_threads: int | None = None) -> "Backbone":
+    """Load the backbone whose features a tagger takes: the published one, or the one that was fine-tuned with it.
+
+    Args:
+        source: A folder that `save` wrote, or "starter".
+        device: "cpu", "cuda" or "auto".
+        num_threads: CPU threads of one `extract`.
+
+    Raises:
+        CheckpointError: There is no such checkpoint, or its description is damaged.
+        BackboneError: The backbone's weights are missing, damaged or another network's.
+    """
+    from annotator.models.backbone import load_backbone
+
+    folder = find(source)
+    info = read_info(folder)
+    weights_path = folder / info.backbone_file if info.backbone_file else None
+    return load_backbone(info.about.backbone, device=device, num_threads=num_threads, weights_path=weights_path)
+
+
 def find(source: Path | str) -> Path:
     """Return the folder of a checkpoint; "starter" is the one that comes with the package.
 
@@ -217,6 +262,7 @@ def read_info(source: Path | str) -> CheckpointInfo:
             "Train the tagger again, or use the program that wrote it."
         )
     try:
+        tuned = dict(values["backbone"].get("weights") or {"file": "", "sha256": ""})
         info = CheckpointInfo(
             name=_text(values["name"]),
             version=_text(values["version"]),
@@ -232,16 +278,19 @@ def read_info(source: Path | str) -> CheckpointInfo:
             ),
             weights_file=_text(values["weights"]["file"]),
             weights_sha256=_text(values["weights"]["sha256"]),
+            backbone_file=_text(tuned["file"]),
+            backbone_sha256=_text(tuned["sha256"]),
         )
-    except (KeyError, TypeError, ValueError, DataError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     if info.about.order not in ORDERS:
         raise CheckpointError(f"{path} is damaged: there is no label order {info.about.order!r}.")
     if info.version != _version(values):
         raise CheckpointError(f"{path} was changed after it was written: its version does not fit its contents.")
-    if Path(info.weights_file).name != info.weights_file:
-        raise CheckpointError(f"{path} is damaged: {info.weights_file!r} is not the name of a file beside it.")
-    if info.name not in registry.names() and registry.find_baseline(info.name) is None:
+    for file in (info.weights_file, info.backbone_file):
+        if Path(file).name != file:
+            raise CheckpointError(f"{path} is damaged: {file!r} is not the name of a file beside it.")
+    if info.name not in registry.all_names():
         raise CheckpointError(f"{path} holds the tagger {info.name!r}, which this program does not know.")
     return info
 
@@ -255,9 +304,14 @@ def check_backbone(info: CheckpointInfo, backbone: BackboneLike) -> None:
     wanted = (info.about.backbone, info.about.backbone_version, info.feature_size)
     found = (backbone.name, backbone.version, backbone.feature_size)
     if wanted != found:
+        advice = (
+            "It brings its own backbone: name its folder with --tagger, and the features are computed by that one."
+            if info.backbone_file
+            else "Choose that backbone, or train the tagger again."
+        )
         raise CheckpointError(
             f"The tagger {info.name} was trained on features of {wanted[0]} {wanted[1]} ({wanted[2]} values); these "
-            f"come from {found[0]} {found[1]} ({found[2]} values). Choose that backbone, or train the tagger again."
+            f"come from {found[0]} {found[1]} ({found[2]} values). {advice}"
         )
 
 

@@ -118,6 +118,11 @@ class InferenceTagger:
         self._ids = {tag_key(tag): index for index, tag in enumerate(vocabulary.tags)}
         self._user_tags = {tag_key(tag): index for index, tag in enumerate(settings.get("user_tags", ()))}
 
+    @property
+    def takes_user_tags(self) -> bool:
+        """Whether photos' own tags are side information to it."""
+        return bool(self._user_tags)
+
     def allowed_words(self) -> list[str]:
         """Return every tag it can propose, in the alphabet's order."""
         return sorted(self.vocabulary.tags, key=tag_key)
@@ -207,9 +212,9 @@ class InferenceTagger:
         if self._concept is None:
             return None
         logits = self._scale(features) @ self._concept + self.weights["concept.bias"]
-        if self._user_tags and user_tags:
+        if self._user_tags:
             carried = np.zeros((len(features), len(self._user_tags)), np.float32)
-            for row, tags in zip(carried, user_tags, strict=True):
+            for row, tags in zip(carried, user_tags or [()] * len(features), strict=True):
                 row[[self._user_tags[tag_key(tag)] for tag in tags if tag_key(tag) in self._user_tags]] = 1.0
             logits += linear(self.weights, "side.2", np.maximum(linear(self.weights, "side.0", carried), 0))
         return sigmoid(logits)

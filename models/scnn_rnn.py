@@ -39,6 +39,7 @@ class ScnnRnn(TrainedTagger):
 
     name = "scnn_rnn"
     Config = ScnnRnnConfig
+    takes_user_tags = True
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("parallel", "adam", 1e-3, epochs=10),
         Stage("joint", "rmsprop", 1e-4, epochs=30),

@@ -24,6 +24,11 @@ class RankedTag:
     """Why, in the tagger's own terms: concept probability, step, classes seen. JSON values only."""
 
 
+def takes_user_tags(tagger: object) -> bool:
+    """Tell whether a tagger's `decode` has a `user_tags`: the photos' own tags, as side information."""
+    return bool(getattr(tagger, "takes_user_tags", False))
+
+
 class Tagger(Protocol):
     """Anything that ranks tags for images."""
 

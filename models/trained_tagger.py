@@ -29,7 +29,7 @@ ROOT_OFFSET = 1e-6
 ConceptLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(B, V) logits, labels and weights -> a scalar."""
 SequenceLoss = Callable[[Tensor, Tensor], Tensor]
-"""(B, T, W) logits and (B, T) targets -> a scalar."""
+"""(B, T, W) logits and (B, T) targets -> (B,) each image's."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,8 @@ class Batch:
     """(B, V) float32: how much each label counts in the concept loss."""
     user_tags: Tensor | None = None
     """(B, U) float32: side information, which of the known user tags the image carries."""
+    importance: Tensor | None = None
+    """(B,) float32: how much each image's list counts; None counts every one once. `weights` holds it already."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
@@ -64,6 +66,7 @@ def make_batch(
     *,
     weights: Tensor | None = None,
     user_tags: Tensor | None = None,
+    importance: Tensor | None = None,
 ) -> Batch:
     """Pad lists of tag ids into a batch and sort it by length.
 
@@ -73,6 +76,7 @@ def make_batch(
         num_tags: V.
         weights: (B, V); None counts every label once.
         user_tags: (B, U), in the order of `features`.
+        importance: (B,) how much each photo counts in every loss; None counts each once.
     """
     order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
     rows = torch.tensor(order)
@@ -86,14 +90,16 @@ def make_batch(
         targets[row, : len(tags)] = tags
         targets[row, len(tags)] = num_tags
         labels[row, tags] = 1.0
+    weights = torch.ones_like(labels) if weights is None else weights[rows]
     return Batch(
         features=features[rows],
         lengths=torch.tensor([len(sequences[source]) for source in order]),
         inputs=inputs,
         targets=targets,
         labels=labels,
-        weights=torch.ones_like(labels) if weights is None else weights[rows],
+        weights=weights if importance is None else weights * importance[rows, None],
         user_tags=None if user_tags is None else user_tags[rows],
+        importance=None if importance is None else importance[rows],
     )
 
 
@@ -118,20 +124,20 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Ten
 
 
 def sequence_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-likelihood summed over an image's list, the mean over images."""
+    """Return the negative log-likelihood summed over each image's list, (B,)."""
     if logits.shape[2] <= int(targets.max()):
         targets = targets.masked_fill(targets == logits.shape[2], PADDING)  # a tagger without END
-    total = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=PADDING, reduction="sum")
-    return total / len(logits)
+    losses = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=PADDING, reduction="none")  # (B, T)
+    return losses.sum(dim=1)
 
 
 def mean_step_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-likelihood averaged over each image's own list, the mean over images.
+    """Return the negative log-likelihood averaged over each image's own list, (B,).
 
     Eq. 11 of jvsp.txt without its second term.
     """
     losses = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=PADDING, reduction="none")  # (B, T)
-    return (losses.sum(dim=1) / (targets != PADDING).sum(dim=1)).mean()
+    return losses.sum(dim=1) / (targets != PADDING).sum(dim=1)
 
 
 @dataclass(frozen=True)
@@ -184,6 +190,8 @@ class TrainedTagger(nn.Module):
     name: ClassVar[str]
     Config: ClassVar[type[TaggerConfig]] = TaggerConfig
     has_end: ClassVar[bool] = True
+    takes_user_tags: ClassVar[bool] = False
+    """Whether a photo's user tags are side information to it."""
     stages: ClassVar[tuple[Stage, ...]]
     sequence_loss: ClassVar[SequenceLoss] = staticmethod(sequence_cross_entropy)
     """The paper's."""
@@ -268,7 +276,8 @@ class TrainedTagger(nn.Module):
         sequence_loss: SequenceLoss | None = None,
     ) -> Tensor:
         """Return the loss of a pass: lists, concepts where there are any, and the tagger's own penalty."""
-        total = (sequence_loss or type(self).sequence_loss)(outputs.logits, batch.targets)
+        losses = (sequence_loss or type(self).sequence_loss)(outputs.logits, batch.targets)  # (B,)
+        total = (losses if batch.importance is None else losses * batch.importance).mean()
         if outputs.concept_logits is not None:
             total = total + concept_loss(outputs.concept_logits, batch.labels, batch.weights)
         if outputs.penalty is not None:

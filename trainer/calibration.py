@@ -4,6 +4,8 @@ Fitted by Newton's method on validation photos. Knows nothing of torch or files.
 Shapes: places (B, J, V), concepts (B, V), labels (B, V).
 """
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -16,7 +18,10 @@ RIDGE = 1e-2
 
 
 def calibrate(
-    tagger: InferenceTagger, features: npt.NDArray[np.float32], labels: npt.NDArray[np.float32]
+    tagger: InferenceTagger,
+    features: npt.NDArray[np.float32],
+    labels: npt.NDArray[np.float32],
+    user_tags: Sequence[Collection[str]] = (),
 ) -> tuple[float, float, float]:
     """Return (bias, weight of the sequence's logit, weight of the concept's) for `Ranking.calibration`.
 
@@ -24,11 +29,12 @@ def calibrate(
         tagger: Whose score it is.
         features: (N, D) of photos that it did not learn from.
         labels: (N, V), 0 or 1.
+        user_tags: Of each photo; empty where there is no such side information.
     """
     columns = [[], []]  # type: list[list[npt.NDArray[np.float64]]]
     for start in range(0, len(features), BATCH_SIZE):
         rows = features[start : start + BATCH_SIZE]
-        judgement = tagger.judge(rows, [()] * len(rows))
+        judgement = tagger.judge(rows, [()] * len(rows), user_tags=user_tags[start : start + BATCH_SIZE])
         columns[0].append(logit(sequence_chances(judgement)).astype(np.float64).ravel())
         if judgement.concepts is not None:
             columns[1].append(logit(judgement.concepts).astype(np.float64).ravel())

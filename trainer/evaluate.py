@@ -28,6 +28,9 @@ PREFIX_K = 5
 """Places that count when it is measured what a prefix brings."""
 BATCH_SIZE = 512
 
+UserTags = Sequence[Collection[str]]
+"""The photos' own tags, in the order of their features; empty where a tagger takes none."""
+
 
 class EvaluatedTagger(Protocol):
     """A tagger with a closed vocabulary."""
@@ -76,6 +79,8 @@ def evaluate(
     features: Features,
     given: Sequence[Sequence[str]],
     config: EvaluationConfig | None = None,
+    *,
+    user_tags: UserTags = (),
 ) -> dict[str, Any]:
     """Return every measure of a tagger.
 
@@ -84,6 +89,7 @@ def evaluate(
         features: (B, D) float32, of the tagger's backbone.
         given: The person's tags of each photo, in the person's order.
         config: None is k = 5.
+        user_tags: Of each photo, the side information of a tagger that takes any; empty is none.
 
     Returns:
         JSON values: shares in [0, 1], counts, and under `*_at` and `ndcg_*` a value for each k and the mean.
@@ -102,9 +108,9 @@ def evaluate(
         )
     unknown = sorted({tag for tags in given for tag in tags if tag not in tagger.vocabulary})
     vocabulary = Vocabulary([*tagger.vocabulary.tags, *unknown])
-    ranked = names(decode(tagger, features, k=max(config.k, MAX_K)))
+    ranked = names(decode(tagger, features, k=max(config.k, MAX_K), user_tags=user_tags))
     proposed = (
-        names(decode(tagger, features, k=MAX_FREE_LENGTH, free_length=True))
+        names(decode(tagger, features, k=MAX_FREE_LENGTH, free_length=True, user_tags=user_tags))
         if config.free_length
         else [tags[: config.k] for tags in ranked]
     )
@@ -118,10 +124,10 @@ def evaluate(
         "k": None if config.free_length else config.k,
         "never_predicted": config.never_predicted,
         **measure_sets(truth, vocabulary.matrix(proposed) > 0, config.never_predicted),
-        **_measure_scores(truth, _scores(tagger, features, vocabulary)),
+        **_measure_scores(truth, _scores(tagger, features, vocabulary, user_tags)),
         **measure_lists(best, given),
         "order_accuracy_by_frequency": _order_by_frequency(best, given, tagger.vocabulary),
-        **measure_prefix(tagger, features, given),
+        **measure_prefix(tagger, features, given, user_tags=user_tags),
         "mean_list_length": float(np.mean([len(tags) for tags in proposed])),
     }
 
@@ -159,7 +165,12 @@ def measure_lists(ranked: Sequence[Sequence[str]], given: Sequence[Sequence[str]
 
 
 def measure_prefix(
-    tagger: EvaluatedTagger, features: Features, given: Sequence[Sequence[str]], k: int = PREFIX_K
+    tagger: EvaluatedTagger,
+    features: Features,
+    given: Sequence[Sequence[str]],
+    k: int = PREFIX_K,
+    *,
+    user_tags: UserTags = (),
 ) -> dict[str, Any]:
     """Return what the person's first tag brings to the proposal of the others.
 
@@ -175,8 +186,9 @@ def measure_prefix(
     if not rows:
         return dict(zip(keys, (None, None, 0), strict=True))
     first, rest = [given[row][0] for row in rows], [given[row][1:] for row in rows]
-    after = names(decode(tagger, features[rows], k=k, prefixes=[[tag] for tag in first]))
-    before = names(decode(tagger, features[rows], k=k + 1))
+    own = [user_tags[row] for row in rows] if user_tags else ()
+    after = names(decode(tagger, features[rows], k=k, prefixes=[[tag] for tag in first], user_tags=own))
+    before = names(decode(tagger, features[rows], k=k + 1, user_tags=own))
     before = [[tag for tag in tags if tag != known][:k] for tags, known in zip(before, first, strict=True)]
     values = (metrics.recall_at(after, rest, k), metrics.recall_at(before, rest, k), len(rows))
     return dict(zip(keys, values, strict=True))
@@ -189,13 +201,16 @@ def decode(
     k: int,
     prefixes: Sequence[Sequence[str]] | None = None,
     free_length: bool = False,
+    user_tags: UserTags = (),
 ) -> list[list[RankedTag]]:
     """Decode any number of photos, a batch at a time; `prefixes` None means none."""
     lists = []
     for start in range(0, len(features), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
         settled = prefixes[part] if prefixes is not None else [()] * len(features[part])
-        lists += tagger.decode(features[part], settled, k=k, free_length=free_length)
+        # Only taggers that take side information have this argument.
+        own: dict[str, Any] = {"user_tags": user_tags[part]} if user_tags else {}
+        lists += tagger.decode(features[part], settled, k=k, free_length=free_length, **own)
     return lists
 
 
@@ -253,10 +268,12 @@ def _row(*values: float) -> str:
     return "".join(f"{100 * value:8.1f}" for value in values)
 
 
-def _scores(tagger: EvaluatedTagger, features: Features, vocabulary: Vocabulary) -> npt.NDArray[np.float32]:
+def _scores(
+    tagger: EvaluatedTagger, features: Features, vocabulary: Vocabulary, user_tags: UserTags
+) -> npt.NDArray[np.float32]:
     """Return (B, V): the score of every tag, 0 for tags the tagger did not list."""
     scores = np.zeros((len(features), len(vocabulary)), np.float32)
-    for row, tags in zip(scores, decode(tagger, features, k=len(tagger.vocabulary)), strict=True):
+    for row, tags in zip(scores, decode(tagger, features, k=len(tagger.vocabulary), user_tags=user_tags), strict=True):
         row[vocabulary.encode(ranked.tag for ranked in tags)] = [ranked.score for ranked in tags]
     return scores
 

@@ -1,9 +1,13 @@
-"""Training of the recurrent taggers: stages, early stopping, calibration; resumable, and safe against NaN.
+"""Training of the recurrent taggers: stages, the backbone, early stopping, calibration; resumable, safe against NaN.
 
 After every epoch the whole state (weights, best weights, optimiser, where it stands) is written at once, so a training
-that was killed goes on from its last epoch to the very weights it would have had: each epoch draws its order and its
-dropout from (seed, stage, epoch) alone. A loss or a gradient that is not finite ends the training with the best
-weights so far. Knows nothing of files of photos or of commands. Nothing is pickled.
+that was killed goes on from its last epoch to the very weights it would have had: each epoch draws its order, its
+crops and its dropout from (seed, stage, epoch) alone. A loss or a gradient that is not finite ends the training with
+the best weights so far.
+
+With a backbone there is one stage more. The tagger's own stages learn from the features of the published weights;
+after `BackboneSettings.after` steps (or when they have ended) tagger and backbone learn together from the photos, by
+the last stage's loss. Knows nothing of commands. Nothing is pickled.
 """
 
 import hashlib
@@ -11,41 +15,80 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_tensors
-from safetensors.torch import save as pack_tensors
 from torch import Tensor, nn
-from torch import distributed as dist
 
 from annotator.errors import ConfigError, TrainingError
-from annotator.models.checkpoint import write_atomically
-from annotator.models.trained_tagger import (
-    Batch,
-    ConceptLoss,
-    SequenceLoss,
-    Stage,
-    TrainedTagger,
-    binary_cross_entropy,
-    make_batch,
-)
-from annotator.trainer import losses
+from annotator.models.trainable_backbone import NORMS, PRECISIONS, TrainableBackbone
+from annotator.models.trained_tagger import Batch, Stage, TrainedTagger, make_batch
+from annotator.trainer import losses, processes
 from annotator.trainer.calibration import calibrate
+from annotator.trainer.objective import Objective
+from annotator.trainer.photo_batches import PhotoBatches
+from annotator.trainer.training_state import (
+    STATE_FILE,
+    TrainingState,
+    pack_optimizer,
+    read_state,
+    unpack_optimizer,
+    write_state,
+)
 
 logger = logging.getLogger(__name__)
 
-STATE_FILE = "training_state.safetensors"
 CLIP_NORM = 5.0
-"""Gradients are scaled down to this norm."""
+"""Gradients, the backbone's among them, are scaled down to this norm."""
 EVALUATION_BATCH = 512
+BACKBONE_STAGE = "backbone"
+"""Name of the stage that trains the backbone too."""
+
+
+@dataclass(frozen=True)
+class BackboneSettings:
+    """How the backbone is trained; kept with the checkpoint.
+
+    The learning rate, the weight decay and 7,500 steps before are section 5.1's of ranked-tags-lstm.txt.
+    """
+
+    learning_rate: float = 1e-5
+    """Of the backbone; the tagger keeps its own."""
+    weight_decay: float = 1e-3
+    """Of the backbone's weights (Adam with decoupled decay)."""
+    after: int | None = None
+    """Steps of the tagger alone before; the epoch in which they are reached is completed. 0 trains both from the start.
+    None lets the tagger's own stages come to their end first."""
+    epochs: int = 10
+    """At most."""
+    batch_size: int = 32
+    norm: str = "frozen"
+    """frozen: batch normalisation keeps its statistics; batch: it learns new ones."""
+    least_area: float = 0.5
+    """Smallest share of a photo that a random crop keeps; smaller ones cut off what the tags name."""
+    precision: str = "auto"
+    """Of the backbone's passes: auto, float32, bfloat16 or float16."""
+
+    def __post_init__(self) -> None:
+        losses.check_choice("norm", self.norm, NORMS)
+        losses.check_choice("precision", self.precision, PRECISIONS)
+        for name, low, high in (
+            ("learning_rate", 1e-9, 1.0),
+            ("weight_decay", 0.0, 1.0),
+            ("epochs", 1, 100_000),
+            ("batch_size", 1, 10_000),
+            ("least_area", 0.01, 1.0),
+        ):
+            if not low <= getattr(self, name) <= high:
+                raise ConfigError(f"The backbone's {name} must lie between {low:g} and {high:g}, "
+                                  f"got {getattr(self, name)!r}.")  # fmt: skip
+        if self.after is not None and self.after < 0:
+            raise ConfigError(f"The steps before the backbone is trained cannot be below 0, got {self.after}.")
 
 
 @dataclass(frozen=True)
@@ -58,7 +101,7 @@ class FitSettings:
     epochs: int | None = None
     """Most epochs of each stage; None is the tagger's own."""
     stage_epochs: tuple[int, ...] = ()
-    """Epochs of each stage, one by one, in place of the former."""
+    """Epochs of each stage, one by one, in place of the former and of `backbone.after`; 0 leaves a stage out."""
     patience: int = 3
     """Epochs without a lower validation loss after which a stage ends."""
     learning_rate: float | None = None
@@ -76,6 +119,8 @@ class FitSettings:
     unmentioned_floor: float = 0.5
     """Weight of an unmentioned tag that all look-alikes carry."""
     num_look_alikes: int = 20
+    backbone: BackboneSettings | None = None
+    """None leaves the backbone as it is."""
 
     def __post_init__(self) -> None:
         losses.check_choice("concept_loss", self.concept_loss, losses.CONCEPT_LOSSES)
@@ -91,8 +136,10 @@ class FitSettings:
         ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {getattr(self, name)!r}.")
-        if any(epochs < 1 for epochs in self.stage_epochs):
-            raise ConfigError(f"Every stage needs at least 1 epoch, got {list(self.stage_epochs)}.")
+        if any(epochs < 0 for epochs in self.stage_epochs) or (self.stage_epochs and not any(self.stage_epochs)):
+            raise ConfigError(
+                f"The stages need at least 1 epoch together, none below 0; got {list(self.stage_epochs)}."
+            )
         if self.epochs is not None and self.epochs < 1:
             raise ConfigError(f"epochs must be at least 1, got {self.epochs}.")
         if self.learning_rate is not None and not 0 < self.learning_rate <= 10:
@@ -109,6 +156,10 @@ class Examples:
     """Tag ids of each photo in the order that is taught; at least one each."""
     user_tags: npt.NDArray[np.float32] | None = None
     """(N, U) side information."""
+    importance: npt.NDArray[np.float32] | None = None
+    """(N,) how much each photo counts in the loss, 0 or more; None counts each once."""
+    images: Sequence[Path] = ()
+    """The N photos' files; only the training of a backbone needs them."""
 
     def __post_init__(self) -> None:
         if len(self.features) != len(self.sequences) or not self.sequences:
@@ -117,6 +168,14 @@ class Examples:
             raise TrainingError("A photo without any tag of the vocabulary cannot be learnt from; leave it out.")
         if not np.isfinite(self.features).all():
             raise TrainingError("Some features are not finite numbers; extract them again.")
+        for name in ("user_tags", "importance", "images"):
+            values = getattr(self, name)
+            if values is not None and len(values) not in (
+                {0, len(self.sequences)} if name == "images" else {len(self.sequences)}
+            ):
+                raise TrainingError(f"There are {len(self.sequences)} photos, but {len(values)} of their {name}.")
+        if self.importance is not None and not (self.importance >= 0).all():
+            raise TrainingError("How much a photo counts must be 0 or more.")
 
     def labels(self, num_tags: int) -> npt.NDArray[np.float32]:
         """Return (N, V), 0 or 1."""
@@ -147,6 +206,15 @@ class FitReport:
     epochs: list[EpochReport] = field(default_factory=list)
     problem: str | None = None
     """Why it ended early, if it did; the tagger then has its last good weights."""
+    was_stopped: bool = False
+    """`should_stop` said so; the same training can go on from its last whole epoch."""
+    is_backbone_tuned: bool = False
+    """The backbone was trained, and the best weights are not the ones it came with."""
+
+    def best_epochs(self, stages: Sequence[str]) -> tuple[int, ...]:
+        """Return at which epoch each of these stages was best; 0 for one that never was."""
+        best = {epoch.stage: epoch.epoch for epoch in self.epochs if epoch.is_best}
+        return tuple(best.get(stage, 0) for stage in stages)
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -162,9 +230,13 @@ def fit(
     validation: Examples | None,
     settings: FitSettings,
     *,
+    backbone: TrainableBackbone | None = None,
+    is_trained: bool = False,
     state_folder: Path | None = None,
     progress: Progress | None = None,
+    should_stop: Callable[[], bool] | None = None,
     device: str = "cpu",
+    num_workers: int = 0,
 ) -> FitReport:
     """Train a tagger through all its stages; it ends with its best weights and a calibrated score.
 
@@ -176,22 +248,38 @@ def fit(
         validation: What to stop by and to calibrate on; never learnt from. With None all epochs are run, the last
             weights are the best ones, and the calibration stays as it is.
         settings: How.
+        backbone: To be trained too, where `settings.backbone` says how; it ends with its best weights.
+        is_trained: The tagger has learnt before (`checkpoint.load_module`): its feature scale and its concept layer
+            are not set anew from the photos.
         state_folder: Where the state is kept from epoch to epoch. If one of this very training lies there, it goes on
             from it. None keeps none.
         progress: Called after each epoch.
+        should_stop: Asked after each step. True ends the training with its best weights so far and
+            `FitReport.was_stopped`; the state stays, so that the same call goes on from the last whole epoch.
         device: "cpu" or "cuda".
+        num_workers: Processes that decode photos while a backbone is trained; 0 decodes in this one.
 
     Raises:
         TrainingError: The loss was not finite before there were any good weights, or the state cannot be read.
     """
-    run = _Run(tagger, train, validation, settings, state_folder, progress, device)
+    if (backbone is None) != (settings.backbone is None):
+        raise TrainingError("A backbone and the settings of its training go together; only one of them was given.")
+    run = _Run(tagger, train, validation, settings, backbone, is_trained, state_folder, progress, should_stop, device,
+               num_workers)  # fmt: skip
     report = run.go()
+    if validation is not None:
+        features = run.validation_features()
+        tagger.to("cpu")
+        tagger.eval()
+        calibration = calibrate(
+            tagger.for_inference(), features, validation.labels(tagger.num_tags), _names(tagger, validation.user_tags)
+        )
+        tagger.ranking = replace(tagger.ranking, calibration=calibration)
     tagger.to("cpu")
     tagger.eval()
-    if validation is not None:
-        labels = validation.labels(tagger.num_tags)
-        calibration = calibrate(tagger.for_inference(), validation.features, labels)
-        tagger.ranking = replace(tagger.ranking, calibration=calibration)
+    if backbone is not None:
+        backbone.to("cpu")
+        backbone.eval()
     return report
 
 
@@ -204,135 +292,244 @@ class _Run:
         train: Examples,
         validation: Examples | None,
         settings: FitSettings,
+        backbone: TrainableBackbone | None,
+        is_trained: bool,
         state_folder: Path | None,
         progress: Progress | None,
+        should_stop: Callable[[], bool] | None,
         device: str,
+        num_workers: int,
     ) -> None:
         self.tagger, self.settings, self.device = tagger.to(device), settings, device
-        self.train, self.validation = train, validation
+        self.train, self.validation, self.backbone = train, validation, backbone
         self.state_path = state_folder / STATE_FILE if state_folder else None
-        self.progress = progress
+        self.progress, self.should_stop = progress, should_stop or (lambda: False)
         self.report = FitReport()
-        self.stages = [_settle(stage, settings, number) for number, stage in enumerate(tagger.stages)]
+        self.stages = _plan(tagger, settings)
         labels = torch.from_numpy(train.labels(tagger.num_tags))
         features = torch.from_numpy(train.features)
-        tagger.prepare(features.to(device), labels.to(device))
+        if not is_trained:
+            tagger.prepare(features.to(device), labels.to(device))
         self.weights = None
         if settings.label_weights == "unmentioned":
             share = losses.look_alike_share(features, labels, settings.num_look_alikes)
             self.weights = losses.label_weights(labels, share, settings.unmentioned_floor)
-        self.concept_loss: ConceptLoss = (
-            losses.asymmetric_loss if settings.concept_loss == "asymmetric" else binary_cross_entropy
+        self.objective = Objective(
+            tagger, settings.concept_loss, settings.sequence_loss, settings.list_discount, settings.concept_l2
         )
-        self.sequence_loss: SequenceLoss | None = (
-            partial(losses.list_wise_loss, discount=settings.list_discount)
-            if settings.sequence_loss == "list_wise"
-            else None
-        )
+        self.fingerprint = self._fingerprint(is_trained)
+        self.photos: dict[str, PhotoBatches] = {}
+        if backbone is not None and settings.backbone is not None:
+            for name, examples in (("train", train), ("validation", validation)):
+                if examples is not None:
+                    self.photos[name] = PhotoBatches(
+                        examples.images, backbone.architecture, settings.backbone.least_area, num_workers
+                    )
         self.num_steps = 0
         self.best: dict[str, Tensor] = {}
 
     def go(self) -> FitReport:
         """Run all stages that are not done yet."""
-        start = self._resume()
+        start, optimizer_state = self._resume()
         for number, stage in enumerate(self.stages):
             if number < start.stage:
                 continue
-            place = start if number == start.stage and start.epoch > 0 else _Place(number)
-            if place.epoch == 0:
+            is_start = number == start.stage and start.epoch > 0
+            place = start if is_start else _Place(number)
+            if not is_start:
                 torch.manual_seed(_seed(self.settings.seed, number, -1))
-            if not self._run_stage(stage, place, start.optimizer if place is start else {}):
+                self._enter(stage, place)
+            if not self._run_stage(stage, place, optimizer_state if is_start else {}):
                 break
-        self.tagger.load_state_dict(self.best)
+        if self.best:
+            self.objective.load_state_dict(self.best)
         return self.report
 
-    def _run_stage(self, stage: Stage, place: "_Place", optimizer_state: Mapping[str, Tensor]) -> bool:
+    def _enter(self, stage: Stage, place: "_Place") -> None:
+        """Let the backbone in; it must then do better than the weights it comes with."""
+        if stage.name != BACKBONE_STAGE:
+            return
+        self._attach_backbone()
+        self.best = _copy(self.objective)
+        if self.validation is not None:
+            place.best_loss = self._validate(stage, math.nan)
+
+    def _attach_backbone(self) -> None:
+        assert self.backbone is not None  # the plan has such a stage only with one
+        self.objective.backbone = self.backbone.to(self.device)
+
+    def _run_stage(self, stage: Stage, place: "_Place", optimizer_state: dict[str, Tensor]) -> bool:
         """Run one stage from a place in it; return whether the training goes on."""
-        optimizer = _make_optimizer(stage, self.tagger)
-        _load_optimizer(optimizer, optimizer_state)
-        for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate * place.rate_factor
-        while place.epoch < stage.epochs and place.num_worse < self.settings.patience:
+        optimizer = self._make_optimizer(stage)
+        unpack_optimizer(optimizer, optimizer_state)
+        self._set_rates(optimizer, place)
+        scaler = torch.amp.GradScaler(self.device, enabled=self._is_scaled())
+        if scaler.is_enabled() and place.scaler:
+            scaler.load_state_dict(place.scaler)
+        module = processes.distribute(self.objective)
+        while self._is_going_on(stage, place):
             began = time.monotonic()
             torch.manual_seed(_seed(self.settings.seed, place.stage, place.epoch))
-            train_loss = self._run_epoch(stage, optimizer, place)
+            train_loss = self._run_epoch(stage, module, optimizer, scaler, place)
+            if self.report.was_stopped:
+                return False
             validation_loss = math.nan if train_loss is None else self._validate(stage, train_loss)
             if train_loss is None or not math.isfinite(validation_loss):
                 self._stop(stage, place)
                 return False
-            place.epoch += 1
-            is_best = validation_loss < place.best_loss or self.validation is None
-            place.best_loss = min(place.best_loss, validation_loss)
-            place.num_worse = 0 if is_best else place.num_worse + 1
-            if is_best:
-                self.best = _copy(self.tagger)
-            elif stage.halve_on_plateau:
-                place.rate_factor /= 2
-                for group in optimizer.param_groups:
-                    group["lr"] = stage.learning_rate * place.rate_factor
-            done = EpochReport(stage.name, place.epoch, stage.epochs, train_loss, validation_loss, is_best,
+            self._judge(stage, place, optimizer, validation_loss)
+            place.scaler = scaler.state_dict()
+            done = EpochReport(stage.name, place.epoch, stage.epochs, train_loss, validation_loss, place.num_worse == 0,
                                time.monotonic() - began)  # fmt: skip
             self.report.epochs.append(done)
             self._save(place, optimizer)
             if self.progress:
                 self.progress(done)
-        self.tagger.load_state_dict(self.best)
+        if self.best:
+            self.objective.load_state_dict(self.best)
         return True
 
-    def _run_epoch(self, stage: Stage, optimizer: torch.optim.Optimizer, place: "_Place") -> float | None:
+    def _is_going_on(self, stage: Stage, place: "_Place") -> bool:
+        if place.epoch >= stage.epochs or place.num_worse >= self.settings.patience:
+            return False
+        backbone = self.settings.backbone
+        is_own_stage = backbone is not None and stage.name != BACKBONE_STAGE and not self.settings.stage_epochs
+        return not (is_own_stage and backbone and backbone.after is not None and self.num_steps >= backbone.after)
+
+    def _judge(self, stage: Stage, place: "_Place", optimizer: torch.optim.Optimizer, validation_loss: float) -> None:
+        """Count an epoch that is over; keep its weights if they are the best."""
+        place.epoch += 1
+        is_best = validation_loss < place.best_loss or self.validation is None
+        place.best_loss = min(place.best_loss, validation_loss)
+        place.num_worse = 0 if is_best else place.num_worse + 1
+        if is_best:
+            self.best = _copy(self.objective)
+            self.report.is_backbone_tuned |= stage.name == BACKBONE_STAGE
+        elif stage.halve_on_plateau:
+            place.rate_factor /= 2
+            self._set_rates(optimizer, place)
+
+    def _run_epoch(
+        self,
+        stage: Stage,
+        module: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scaler: torch.amp.GradScaler,
+        place: "_Place",
+    ) -> float | None:
         """Learn from every photo once; return the mean loss, or None if it was not finite."""
-        self.tagger.train()
+        module.train()
         order = torch.randperm(len(self.train.sequences))
+        number = processes.rank()[0]
+        seed = _seed(self.settings.seed, place.stage, place.epoch)
+        if number > 0:
+            torch.manual_seed(seed + number)  # the same order, but other dropout than the first process
         total, num = 0.0, 0
-        for batch in self._batches(self.train, self.weights, order, self.settings.batch_size):
-            loss = self._loss(batch, stage)
+        for batch, factor, size in self._batches("train", order, stage, seed):
+            loss = module(batch, self._loss_name(stage)) * factor
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            _share_gradients(self.tagger)
-            norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
+            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.unscale_(optimizer)
+            norm = nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM)
             self.num_steps += 1
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            wants_stop, value = processes.total(self.should_stop(), loss.item(), device=self.device)
+            if not math.isfinite(value) or not self._is_usable(norm, scaler):
                 return None
-            optimizer.step()
-            total += loss.item() * len(batch.features)
-            num += len(batch.features)
+            scaler.step(optimizer)
+            scaler.update()
+            total += value / processes.rank()[1] * size
+            num += size
+            if wants_stop:
+                self.report.was_stopped = True
+                return None
         return total / num
 
-    def _loss(self, batch: Batch, stage: Stage) -> Tensor:
-        loss = self.tagger.loss(batch, stage.name, concept_loss=self.concept_loss, sequence_loss=self.sequence_loss)
-        if self.settings.concept_l2 > 0 and self.tagger.concept is not None:
-            loss = loss + self.settings.concept_l2 / 2 * self.tagger.concept.weight.square().sum()
-        return loss
+    def _is_usable(self, norm: Tensor, scaler: torch.amp.GradScaler) -> bool:
+        """Tell whether a step can be made or, in 16 bits, left out: there too large a scale is found out so."""
+        return bool(torch.isfinite(norm)) or (scaler.is_enabled() and scaler.get_scale() > 1)
 
     @torch.no_grad()
     def _validate(self, stage: Stage, train_loss: float) -> float:
         if self.validation is None:
             return train_loss
-        self.tagger.eval()
-        total = 0.0
+        self.objective.eval()
+        total, num = 0.0, 0
         everything = torch.arange(len(self.validation.sequences))
-        for batch in self._batches(self.validation, None, everything, EVALUATION_BATCH, is_shared=False):
-            loss = self.tagger.loss(batch, stage.name, concept_loss=self.concept_loss, sequence_loss=self.sequence_loss)
-            total += loss.item() * len(batch.features)
-        return total / len(everything)
+        for batch, _, _ in self._batches("validation", everything, stage):
+            total += self.objective.plain(batch, self._loss_name(stage)).item() * len(batch.features)
+            num += len(batch.features)
+        total, num = processes.total(total, num, device=self.device)
+        return total / num
+
+    @torch.no_grad()
+    def validation_features(self) -> npt.NDArray[np.float32]:
+        """Return (N, D): what the backbone, as it is now, makes of the validation photos."""
+        assert self.validation is not None
+        if self.objective.backbone is None or self.settings.backbone is None:
+            return self.validation.features
+        self.objective.eval()
+        rows = torch.split(torch.arange(len(self.validation.sequences)), self.settings.backbone.batch_size)
+        crops = self.photos["validation"]([part.tolist() for part in rows])
+        return np.concatenate([self.objective.backbone(part.to(self.device)).cpu().numpy() for part in crops])
 
     def _batches(
-        self, examples: Examples, weights: Tensor | None, order: Tensor, size: int, *, is_shared: bool = True
-    ) -> Iterator[Batch]:
-        """Cut examples into batches; of each, a process gets its share."""
-        rank, num_processes = _rank() if is_shared else (0, 1)
-        features = torch.from_numpy(examples.features)
+        self, side: str, order: Tensor, stage: Stage, seed: int | None = None
+    ) -> Iterator[tuple[Batch, float, int]]:
+        """Cut examples into batches; give this process's share of each, what it counts, and the whole one's size."""
+        examples = self.train if side == "train" or self.validation is None else self.validation
+        is_training = side == "train"
+        trains_backbone = stage.name == BACKBONE_STAGE and self.settings.backbone is not None
+        size = self.settings.batch_size if is_training else EVALUATION_BATCH
+        if trains_backbone and self.settings.backbone is not None:
+            size = self.settings.backbone.batch_size
+        whole = torch.split(order, size)
+        shares = [processes.share(rows) for rows in whole]
+        inputs: Iterator[Tensor]
+        if trains_backbone:
+            lists = [rows.tolist() for rows, _ in shares]
+            inputs = self.photos[side](lists) if seed is None else self.photos[side](lists, seed)
+        else:
+            features = torch.from_numpy(examples.features)
+            inputs = (features[rows] for rows, _ in shares)
         user_tags = None if examples.user_tags is None else torch.from_numpy(examples.user_tags)
-        for rows in torch.split(order, size):
-            if len(rows) >= num_processes:
-                rows = rows[rank::num_processes]
-            yield make_batch(
-                features[rows],
+        importance = None if examples.importance is None else torch.from_numpy(examples.importance)
+        weights = self.weights if is_training else None
+        for values, (rows, factor), all_rows in zip(inputs, shares, whole, strict=True):
+            batch = make_batch(
+                values,
                 [examples.sequences[row] for row in rows.tolist()],
                 self.tagger.num_tags,
                 weights=None if weights is None else weights[rows],
                 user_tags=None if user_tags is None else user_tags[rows],
-            ).to(self.device)
+                importance=None if importance is None else importance[rows],
+            )
+            yield batch.to(self.device), factor, len(all_rows)
+
+    def _loss_name(self, stage: Stage) -> str:
+        return self.tagger.stages[-1].name if stage.name == BACKBONE_STAGE else stage.name
+
+    def _make_optimizer(self, stage: Stage) -> torch.optim.Optimizer:
+        own = [parameter for parameter in self.tagger.parameters() if parameter.requires_grad]
+        rate = stage.learning_rate
+        groups: list[dict[str, Any]] = [{"params": own, "rate": rate, "lr": rate, "weight_decay": 0.0}]
+        backbone = self.settings.backbone
+        if stage.name == BACKBONE_STAGE and self.backbone is not None and backbone is not None:
+            learnt = [parameter for parameter in self.backbone.parameters() if parameter.requires_grad]
+            rate = backbone.learning_rate
+            groups.append({"params": learnt, "rate": rate, "lr": rate, "weight_decay": backbone.weight_decay})
+            return torch.optim.AdamW(groups, betas=stage.betas)
+        if stage.optimizer == "rmsprop":
+            return torch.optim.RMSprop(groups)
+        return torch.optim.Adam(groups, betas=stage.betas)
+
+    def _set_rates(self, optimizer: torch.optim.Optimizer, place: "_Place") -> None:
+        for group in optimizer.param_groups:
+            group["lr"] = group["rate"] * place.rate_factor
+
+    def _is_scaled(self) -> bool:
+        """Tell whether gradients would underflow without a scale: in float16."""
+        backbone = self.objective.backbone
+        return backbone is not None and backbone.dtype(self.device) is torch.float16
 
     def _stop(self, stage: Stage, place: "_Place") -> None:
         where = f"step {self.num_steps:,} (stage {stage.name}, epoch {place.epoch + 1})"
@@ -347,7 +544,7 @@ class _Run:
         )
         logger.warning(self.report.problem)
 
-    def _fingerprint(self) -> str:
+    def _fingerprint(self, is_trained: bool) -> str:
         """Tell this training from any other."""
         digest = hashlib.sha256()
         about = {
@@ -355,58 +552,49 @@ class _Run:
             "settings": dict(self.tagger.settings()),
             "tags": self.tagger.vocabulary.tags,
             "fit": asdict(self.settings),
-            "processes": _rank()[1],
+            "processes": processes.rank()[1],
         }
         digest.update(json.dumps(about, sort_keys=True).encode())
         for examples in (self.train, self.validation or self.train):
-            digest.update(np.ascontiguousarray(examples.features).tobytes())
-            digest.update(json.dumps(examples.sequences).encode())
+            for values in (examples.features, examples.user_tags, examples.importance):
+                digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
+            digest.update(json.dumps([examples.sequences, [str(path) for path in examples.images]]).encode())
+        for module in (self.tagger if is_trained else None, self.backbone):
+            for name, value in [] if module is None else module.state_dict().items():
+                digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
         return digest.hexdigest()
 
     def _save(self, place: "_Place", optimizer: torch.optim.Optimizer) -> None:
-        if self.state_path is None or _rank()[0] != 0:
+        if self.state_path is None or processes.rank()[0] != 0:
             return
-        tensors = {f"now/{name}": value for name, value in _copy(self.tagger).items()}
-        tensors |= {f"best/{name}": value for name, value in self.best.items()}
-        for index, state in optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in state.items()}
         about = {
-            "fingerprint": self._fingerprint(),
-            "place": {name: value for name, value in vars(place).items() if name != "optimizer"},
+            "fingerprint": self.fingerprint,
+            "place": vars(place),
             "num_steps": self.num_steps,
+            "is_backbone_tuned": self.report.is_backbone_tuned,
             "epochs": [asdict(report) for report in self.report.epochs],
         }
-        packed = pack_tensors(
-            {name: value.contiguous() for name, value in tensors.items()}, {"about": json.dumps(about)}
-        )
-        self.state_path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.state_path, packed)
+        now = self.objective.state_dict()
+        write_state(self.state_path, TrainingState(now, self.best, pack_optimizer(optimizer), about))
 
-    def _resume(self) -> "_Place":
-        """Return where to go on; the beginning if there is no state of this training."""
-        if self.state_path is None or not self.state_path.exists():
-            return _Place(0)
-        try:
-            packed = self.state_path.read_bytes()
-            header = json.loads(packed[8 : 8 + int.from_bytes(packed[:8], "little")])
-            about = json.loads(header["__metadata__"]["about"])
-            tensors = parse_tensors(packed)
-        except (OSError, SafetensorError, KeyError, ValueError) as error:
-            raise TrainingError(
-                f"The state of the training in {self.state_path} is damaged ({error}). Delete it to start again."
-            ) from error
-        if about["fingerprint"] != self._fingerprint():
+    def _resume(self) -> tuple["_Place", dict[str, Tensor]]:
+        """Return where to go on and the optimiser's memory; the beginning if there is no state of this training."""
+        state = None if self.state_path is None else read_state(self.state_path)
+        if state is not None and state.about["fingerprint"] != self.fingerprint:
             logger.warning("%s is of another training; this one starts from the beginning.", self.state_path)
-            return _Place(0)
-        groups: dict[str, dict[str, Tensor]] = {"now": {}, "best": {}, "optimizer": {}}
-        for name, value in tensors.items():
-            group, _, rest = name.partition("/")
-            groups[group][rest] = value
-        self.tagger.load_state_dict(groups["now"])
-        self.best = groups["best"]
-        self.num_steps = about["num_steps"]
-        self.report.epochs = [EpochReport(**values) for values in about["epochs"]]
-        return _Place(**about["place"], optimizer=groups["optimizer"])
+            state = None
+        place = _Place(0) if state is None else _Place(**state.about["place"])
+        processes.check_agreement(place.stage, place.epoch, device=self.device)
+        if state is None:
+            return place, {}
+        if self.stages[place.stage].name == BACKBONE_STAGE:
+            self._attach_backbone()
+        self.objective.load_state_dict(dict(state.now))
+        self.best = dict(state.best)
+        self.num_steps = state.about["num_steps"]
+        self.report.is_backbone_tuned = state.about["is_backbone_tuned"]
+        self.report.epochs = [EpochReport(**values) for values in state.about["epochs"]]
+        return place, dict(state.optimizer)
 
 
 @dataclass
@@ -418,56 +606,41 @@ class _Place:
     best_loss: float = math.inf
     num_worse: int = 0
     rate_factor: float = 1.0
-    optimizer: dict[str, Tensor] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    """Of 16-bit gradients."""
 
 
-def _settle(stage: Stage, settings: FitSettings, number: int) -> Stage:
-    epochs = settings.stage_epochs[number] if number < len(settings.stage_epochs) else settings.epochs
-    return replace(
-        stage,
-        epochs=epochs or stage.epochs,
-        learning_rate=settings.learning_rate or stage.learning_rate,
-    )
+def stage_names(tagger: type[TrainedTagger], settings: FitSettings) -> list[str]:
+    """Return the names of the stages that a training with these settings has."""
+    return [stage.name for stage in tagger.stages] + [BACKBONE_STAGE] * (settings.backbone is not None)
 
 
-def _make_optimizer(stage: Stage, tagger: TrainedTagger) -> torch.optim.Optimizer:
-    parameters = [parameter for parameter in tagger.parameters() if parameter.requires_grad]
-    if stage.optimizer == "rmsprop":
-        return torch.optim.RMSprop(parameters, lr=stage.learning_rate)
-    return torch.optim.Adam(parameters, lr=stage.learning_rate, betas=stage.betas)
+def _plan(tagger: TrainedTagger, settings: FitSettings) -> list[Stage]:
+    """Return the tagger's stages as they are run here, and with a backbone the one that trains it."""
+    stages = list(tagger.stages)
+    if settings.backbone is not None:
+        stages.append(replace(stages[-1], name=BACKBONE_STAGE, epochs=settings.backbone.epochs))
+    planned = []
+    for number, stage in enumerate(stages):
+        epochs = stage.epochs if settings.epochs is None or stage.name == BACKBONE_STAGE else settings.epochs
+        if number < len(settings.stage_epochs):
+            epochs = settings.stage_epochs[number]
+        planned.append(replace(stage, epochs=epochs, learning_rate=settings.learning_rate or stage.learning_rate))
+    return planned
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in tensors.items():
-        index, _, key = name.partition("/")
-        state.setdefault(int(index), {})[key] = value
-    if state:
-        optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+def _copy(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu", copy=True) for name, value in module.state_dict().items()}
 
 
-def _copy(tagger: TrainedTagger) -> dict[str, Tensor]:
-    return {name: value.detach().to("cpu", copy=True) for name, value in tagger.state_dict().items()}
+def _names(tagger: TrainedTagger, user_tags: npt.NDArray[np.float32] | None) -> list[list[str]]:
+    """Return each photo's known user tags by name; nothing where there is no such side information."""
+    if user_tags is None:
+        return []
+    known = tagger.config.user_tags
+    return [[known[index] for index in np.flatnonzero(row)] for row in user_tags]
 
 
 def _seed(seed: int, stage: int, epoch: int) -> int:
     """Return a seed of its own for every epoch."""
     return int.from_bytes(hashlib.sha256(f"{seed} {stage} {epoch}".encode()).digest()[:7], "little")
-
-
-def _rank() -> tuple[int, int]:
-    """Return (this process's number, number of processes)."""
-    if dist.is_available() and dist.is_initialized():
-        return dist.get_rank(), dist.get_world_size()
-    return 0, 1
-
-
-def _share_gradients(tagger: TrainedTagger) -> None:
-    """Average the gradients over all processes."""
-    _, num_processes = _rank()
-    if num_processes > 1:
-        for parameter in tagger.parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            dist.all_reduce(parameter.grad)
-            parameter.grad /= num_processes

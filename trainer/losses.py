@@ -1,6 +1,6 @@
 """Losses beside the papers' own: asymmetric for concepts, list-wise for a person's order; and label weights.
 
-Knows nothing of taggers: logits and targets in, a scalar out.
+Knows nothing of taggers: logits and targets in; a scalar out for concepts, a value for each image for lists.
 Shapes: concept logits (B, V); sequence logits (B, T, W) with targets (B, T), -1 where a list is over.
 """
 
@@ -55,7 +55,7 @@ def list_wise_loss(logits: Tensor, targets: Tensor, discount: float) -> Tensor:
         discount: In [0, 1].
 
     Returns:
-        Summed over steps, the mean over images.
+        (B,), summed over steps.
     """
     batch, num_steps, width = logits.shape
     targets = targets.masked_fill(targets >= width, PADDING)
@@ -64,13 +64,13 @@ def list_wise_loss(logits: Tensor, targets: Tensor, discount: float) -> Tensor:
     log_probs = torch.log_softmax(logits, dim=2)
     following = torch.zeros(batch, width, dtype=logits.dtype, device=logits.device)
     mass = torch.zeros(batch, 1, dtype=logits.dtype, device=logits.device)
-    total = torch.zeros((), dtype=logits.dtype, device=logits.device)
+    total = torch.zeros(batch, dtype=logits.dtype, device=logits.device)
     for step in range(num_steps - 1, -1, -1):
         following = one_hot[:, step] + discount * following
         mass = is_real[:, step : step + 1] + discount * mass
         share = following / mass.clamp(min=1e-8)
-        total = total - (share * log_probs[:, step]).sum()
-    return total / batch
+        total = total - (share * log_probs[:, step]).sum(dim=1)
+    return total
 
 
 def label_weights(labels: Tensor, features_like: Tensor | None, floor: float) -> Tensor:

@@ -173,6 +173,64 @@ def test_each_loss_setting_changes_the_training(settings: dict[str, Any]) -> Non
     )
 
 
+COUNTED = np.repeat([1, 0], 48).astype(np.float32)
+
+
+def test_a_photo_that_counts_nothing_teaches_nothing() -> None:
+    half = Examples(TRAIN.features[:48], TRAIN.sequences[:48])
+    mute = Examples(TRAIN.features, TRAIN.sequences, importance=COUNTED)
+    tagger = make_tagger("ranked_lstm").eval()
+    one_batch = fit_module.make_batch(torch.from_numpy(half.features), half.sequences, len(TAGS))
+    alone = tagger.loss(one_batch)
+    both = tagger.loss(fit_module.make_batch(torch.from_numpy(mute.features), mute.sequences, len(TAGS),
+                                             importance=torch.from_numpy(COUNTED)))  # fmt: skip
+    assert both.item() == pytest.approx(alone.item() / 2, rel=1e-5)  # the mean is over all 96
+    plain, weighted = make_tagger(), make_tagger()
+    fit(plain, TRAIN, None, FitSettings(stage_epochs=(1, 0), batch_size=96))
+    fit(weighted, mute, None, FitSettings(stage_epochs=(1, 0), batch_size=96))
+    assert not torch.equal(plain.decoder.output.weight, weighted.decoder.output.weight)  # type: ignore[union-attr]
+
+
+def test_a_training_that_is_stopped_keeps_its_best_weights_and_goes_on_later(tmp_path: Path) -> None:
+    whole = make_tagger("ranked_lstm")
+    fit(whole, TRAIN, VALIDATION, SHORT)
+    tagger, asked = make_tagger("ranked_lstm"), []
+
+    def should_stop() -> bool:
+        asked.append(1)
+        return len(asked) == 9  # 6 steps an epoch: in the second
+
+    report = fit(tagger, TRAIN, VALIDATION, SHORT, state_folder=tmp_path, should_stop=should_stop)
+    assert (report.was_stopped, len(report.epochs), report.problem) == (True, 1, None)
+    first = make_tagger("ranked_lstm")
+    fit(first, TRAIN, VALIDATION, FitSettings(epochs=1, batch_size=16))
+    torch.testing.assert_close(tagger.state_dict(), first.state_dict(), rtol=0, atol=0)
+    later = make_tagger("ranked_lstm", seed=7)
+    assert not fit(later, TRAIN, VALIDATION, SHORT, state_folder=tmp_path).was_stopped
+    torch.testing.assert_close(later.state_dict(), whole.state_dict(), rtol=0, atol=0)
+
+
+def test_a_trained_tagger_is_taught_further_from_its_own_weights() -> None:
+    tagger: Any = make_tagger()
+    fit(tagger, TRAIN, VALIDATION, SHORT)
+    mean, bias = tagger.feature_mean.clone(), tagger.concept.bias.detach().clone()
+    few = Examples(VALIDATION.features[:8] + 1, VALIDATION.sequences[:8])
+    tiny = FitSettings(stage_epochs=(0, 1), batch_size=8, learning_rate=1e-6)
+    fit(tagger, few, None, tiny, is_trained=True)
+    torch.testing.assert_close(tagger.feature_mean, mean, rtol=0, atol=0)
+    torch.testing.assert_close(tagger.concept.bias, bias, rtol=0, atol=1e-4)
+
+
+def test_two_starting_points_are_two_trainings(tmp_path: Path) -> None:
+    first, second = make_tagger(seed=1), make_tagger(seed=2)
+    with pytest.raises(KilledError):
+        fit(first, TRAIN, VALIDATION, SHORT, state_folder=tmp_path, is_trained=True, progress=kill_after(2))
+    report = fit(second, TRAIN, VALIDATION, SHORT, state_folder=tmp_path, is_trained=True)
+    alone = make_tagger(seed=2)
+    expected = fit(alone, TRAIN, VALIDATION, SHORT, is_trained=True)
+    assert [epoch.train_loss for epoch in report.epochs] == [epoch.train_loss for epoch in expected.epochs]
+
+
 def test_the_score_is_calibrated_on_validation_photos() -> None:
     tagger = make_tagger()
     fit(tagger, TRAIN, VALIDATION, FitSettings(epochs=20, batch_size=16, learning_rate=0.01))
@@ -199,7 +257,8 @@ def test_examples_that_cannot_be_learnt_from_are_refused() -> None:
         ({"epochs": 0}, "epochs must be at least 1"),
         ({"learning_rate": -1.0}, "learning_rate must lie"),
         ({"concept_loss": "hinge"}, "concept_loss is 'hinge'"),
-        ({"stage_epochs": (1, 0)}, "Every stage needs"),
+        ({"stage_epochs": (1, -1)}, "none below 0"),
+        ({"stage_epochs": (0, 0)}, "need at least 1 epoch together"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings: dict[str, Any], message: str) -> None:

@@ -46,7 +46,7 @@ def test_list_wise_loss_agrees_with_plain_loops() -> None:
                 log_prob = float(torch.log_softmax(logits[image, step], 0)[tag])
                 total -= gain / sum(gains.values()) * log_prob
     found = losses.list_wise_loss(logits, torch.tensor(targets), discount)
-    assert found.item() == pytest.approx(total / 2, rel=1e-5)
+    assert found.mean().item() == pytest.approx(total / 2, rel=1e-5)
 
 
 def test_list_wise_loss_worked_by_hand() -> None:
@@ -64,7 +64,7 @@ def test_list_wise_loss_without_a_discount_is_the_papers(width: int) -> None:
 
 def test_list_wise_loss_is_lowest_at_the_persons_order() -> None:
     logits = torch.zeros(1, 3, 4, requires_grad=True)
-    losses.list_wise_loss(logits, torch.tensor([[2, 0, 3]]), 0.5).backward()  # type: ignore[no-untyped-call]
+    losses.list_wise_loss(logits, torch.tensor([[2, 0, 3]]), 0.5).sum().backward()  # type: ignore[no-untyped-call]
     assert logits.grad is not None
     assert logits.grad[0, 0].argsort().tolist()[:2] == [2, 0]
 

@@ -1,0 +1,40 @@
+"""How the baselines are trained: fitted at once, by their own `fit`. Knows nothing of files or commands."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from annotator.errors import ConfigError
+from annotator.models import registry
+from annotator.trainer.families import Trained, TrainingData, TrainingOptions, TrainingRequest
+from annotator.trainer.fit import FitReport
+
+
+def train_baseline(request: TrainingRequest, data: TrainingData, options: TrainingOptions) -> Trained:
+    """Fit a baseline; see `FamilyTrainer`. It needs no validation photos: each holds out what it calibrates on."""
+    kind: Any = registry.find_baseline(request.tagger)
+    config = _configure(request.tagger, kind.default_config, request.settings)
+    side = data.train + data.validation if request.on_all else data.train
+    given = [data.vocabulary.order_tags(record.tags, request.order) for record in side.records]
+    return Trained(kind.fit(data.vocabulary, side.features, given, config), FitReport())
+
+
+def _configure(name: str, default: Any, settings: Mapping[str, Any]) -> Any:
+    """Return a baseline's config with some settings changed.
+
+    Raises:
+        ConfigError: There is no such setting, or it has a value it cannot have.
+    """
+    known = {item.name: getattr(default, item.name) for item in fields(default)}
+    for setting, value in settings.items():
+        if setting not in known:
+            raise ConfigError(f"The baseline {name} has no setting {setting!r}. It has: {', '.join(known)}.")
+        wanted = known[setting]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = is_number if isinstance(wanted, float) else type(value) is type(wanted)
+        if not fits:
+            raise ConfigError(f"The setting {setting} of {name} is {value!r}; it must be like {wanted!r}.")
+    try:
+        return replace(default, **settings)
+    except ValueError as error:
+        raise ConfigError(f"The baseline {name} cannot be made: {error}") from error
