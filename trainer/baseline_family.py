@@ -1,6 +1,5 @@
 """How the baselines are trained: fitted at once, by their own `fit`. Knows nothing of files or commands."""
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,23 +12,26 @@ from annotator.trainer.fit import FitReport
 def train_baseline(request: TrainingRequest, data: TrainingData, options: TrainingOptions) -> Trained:
     """Fit a baseline; see `FamilyTrainer`. It needs no validation photos: each holds out what it calibrates on."""
     kind: Any = registry.find_baseline(request.tagger)
-    config = _configure(request.tagger, kind.default_config, request.settings)
+    config = _configure(request.tagger, kind.default_config, request)
     side = data.train + data.validation if request.on_all else data.train
     given = [data.vocabulary.order_tags(record.tags, request.order) for record in side.records]
     return Trained(kind.fit(data.vocabulary, side.features, given, config), FitReport())
 
 
-def _configure(name: str, default: Any, settings: Mapping[str, Any]) -> Any:
-    """Return a baseline's config with some settings changed.
+def _configure(name: str, default: Any, request: TrainingRequest) -> Any:
+    """Return a baseline's config with the request's settings; where it draws anything, by the request's seed.
 
     Raises:
         ConfigError: There is no such setting, or it has a value it cannot have.
     """
     known = {item.name: getattr(default, item.name) for item in fields(default)}
-    for setting, value in settings.items():
+    settings = {**({"seed": request.fit.seed} if "seed" in known else {}), **request.settings}
+    for setting, value in list(settings.items()):
         if setting not in known:
             raise ConfigError(f"The baseline {name} has no setting {setting!r}. It has: {', '.join(known)}.")
         wanted = known[setting]
+        if isinstance(wanted, tuple) and isinstance(value, list):
+            settings[setting] = value = tuple(value)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         fits = is_number if isinstance(wanted, float) else type(value) is type(wanted)
         if not fits:

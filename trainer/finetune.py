@@ -284,7 +284,7 @@ class _Run:
         batch = self._batch(lessons)
         outputs = self.tagger(batch, "joint")
         seen = self._seen_logits(outputs.logits, lessons)
-        loss = list_wise_loss(seen, batch.targets, settings.list_discount)
+        loss = list_wise_loss(seen, batch.targets, settings.list_discount).mean()
         if outputs.concept_logits is not None:
             errors = F.binary_cross_entropy_with_logits(outputs.concept_logits, batch.labels, reduction="none")
             loss = loss + (errors * batch.weights).sum() / len(lessons)
