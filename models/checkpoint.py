@@ -346,7 +346,7 @@ def _narrow(name: str, values: npt.NDArray[Any], half: bool) -> npt.NDArray[Any]
             if largest > LARGEST_HALF:
                 raise CheckpointError(f"The weights {name} reach {largest:.3g}, which 16 bits do not hold.")
             return np.ascontiguousarray(values.astype(np.float16))
-    return np.ascontiguousarray(values)
+    return np.ascontiguousarray(values).reshape(values.shape)  # a single number would become a row of one
 
 
 def _version(values: Mapping[str, Any]) -> str:

@@ -75,7 +75,7 @@ class TrainableBackbone(nn.Module):
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         weights[f"{self.architecture.head}.weight"] = self.head_weight
         weights[f"{self.architecture.head}.bias"] = self.head_bias
-        return {name: np.ascontiguousarray(value.detach().cpu().numpy()) for name, value in weights.items()}
+        return {name: np.array(value.detach().cpu().numpy(), order="C") for name, value in weights.items()}
 
 
 def load_trainable(
