@@ -24,6 +24,7 @@ from annotator.project import Project, default_folder, is_project
 from annotator.server_client import ServerClient
 from annotator.training_commands import add_train
 from annotator.user_commands import add_assign, add_users
+from annotator.wordnet_command import add_wordnet
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -124,6 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_users(commands)
     add_assign(commands)
     add_detector(commands)
+    add_wordnet(commands)
     return parser
 
 

@@ -8,12 +8,15 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from annotator import __version__
+from annotator.errors import WordVectorError
 from annotator.faiss_library import describe_faiss
-from annotator.models import detector_install
+from annotator.models import detector_install, glove_package
 from annotator.models.backbone import default_cache_path, list_backbones
 from annotator.models.detector import list_detectors
+from annotator.models.word_vector_files import cache_path, cached_tables
+from annotator.models.word_vectors import DEFAULT_VECTORS, WORDNET, find_wordnet_table
 
-PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "gradio", "fastapi", "duckdb", "numpy", "pillow")
+PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "gradio", "fastapi", "duckdb", "gensim", "numpy", "pillow")
 
 
 def examine() -> dict[str, Any]:
@@ -56,6 +59,22 @@ def examine() -> dict[str, Any]:
         "cache": {
             "backbones": str(default_cache_path()),
             "detectors": str(detector_install.default_cache_path()),
+            "word vectors": str(cache_path()),
         },
+        "word vectors": describe_word_vectors(problems),
         "problems": problems,
     }
+
+
+def describe_word_vectors(problems: list[str]) -> dict[str, str]:
+    """Return the state of the word vectors that have a name; a missing default is added to the problems."""
+    try:
+        glove_package.vectors_path()
+        is_cached = bool(cached_tables(DEFAULT_VECTORS))
+        glove = "available, 50 values" + ("" if is_cached else "; the first use converts it, which takes seconds")
+    except WordVectorError as error:
+        glove = f"missing. {error}"
+        problems.append(str(error))
+    folder = find_wordnet_table()
+    wordnet = f"available: {folder.name}" if folder else "not made yet. Make them with: annotator wordnet build"
+    return {DEFAULT_VECTORS: glove, WORDNET: wordnet}

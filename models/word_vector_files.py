@@ -76,6 +76,11 @@ def table_path(name: str, version: str) -> Path:
     return cache_path() / f"{name}-{version}-r{CACHE_REVISION}"
 
 
+def cached_tables(name: str) -> list[Path]:
+    """Return the folders of the cached tables of a name, of any version."""
+    return sorted(cache_path().glob(f"{name}-*-r{CACHE_REVISION}"))
+
+
 def write_table(folder: Path, words: Sequence[str], vectors: Vectors) -> None:
     """Write a table so that it is either whole or not there; one that is there already stays.
 

@@ -9,7 +9,7 @@ Shapes: a vector is (S,) float32, S = 50 for GloVe; matrices are (N, S).
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from annotator.datasets.word_forms import ALIASES, is_latin, singular, split_wor
 from annotator.errors import WordVectorError
 from annotator.models import glove_package
 from annotator.models.word_vector_files import (
+    TABLE_FILE,
     Table,
     Vectors,
+    cached_tables,
     hash_content,
     read_file,
     read_table,
@@ -218,7 +220,26 @@ def _load_glove(source: str) -> WordVectors:
 
 
 def _load_wordnet(source: str) -> WordVectors:
-    raise WordVectorError("There are no WordNet vectors yet. Make them with: annotator wordnet build")
+    folder = find_wordnet_table()
+    if folder is None:
+        raise WordVectorError("There are no WordNet vectors yet. Make them with: annotator wordnet build")
+    return WordVectors(source, folder.name.split("-")[1], read_table(folder), only_latin=True)
+
+
+def find_wordnet_table() -> Path | None:
+    """Return the folder of the WordNet vectors made last; None before `annotator wordnet build`."""
+    folders = [folder for folder in cached_tables(WORDNET) if (folder / TABLE_FILE).is_file()]
+    return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def known_forms(tags: Iterable[str]) -> set[str]:
+    """Return the entries under which tags may be looked up: "Traffic lights" -> traffic_lights, traffic_light, ..."""
+    forms: set[str] = set()
+    for tag in tags:
+        words = split_words(tag)
+        if words:
+            forms |= {"_".join(words), "_".join([*words[:-1], singular(words[-1])]), *words, *map(singular, words)}
+    return forms
 
 
 def _load_path(source: str) -> WordVectors:
