@@ -226,6 +226,8 @@ def serve(
         ProjectError: The project cannot be opened.
     """
     listener = _listen(config)
+    for left_over in project.folder.glob(".backup-*.tar"):
+        left_over.unlink(missing_ok=True)  # of a server that was killed while somebody fetched a backup
     opened = OpenProject(project, ingest_config)
     # One request is a few small products; a pool of threads that spin while they wait costs more than it brings.
     # After the project is open: only libraries that are loaded by now are limited.

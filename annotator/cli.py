@@ -17,6 +17,7 @@ from annotator import __version__
 from annotator.backbone_choice import choose_backbone, choose_tagger
 from annotator.config import IngestConfig, ServerConfig
 from annotator.detector_command import add_detector
+from annotator.durability_commands import add_durability
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
@@ -126,6 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_assign(commands)
     add_detector(commands)
     add_wordnet(commands)
+    add_durability(commands)
     return parser
 
 

@@ -98,3 +98,7 @@ class LeaseError(AnnotatorError):
 
 class DetectorError(AnnotatorError):
     """A detector is unknown, not installed, damaged, or could not be fetched."""
+
+
+class BackupError(AnnotatorError):
+    """A backup cannot be made, or cannot be restored."""

@@ -155,6 +155,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "end_lease": (OneImage, lambda session, user, p: session.end_lease(p.image_id)),
     "history": (OneImage, lambda session, user, p: session.history(p.image_id)),
     "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state)),
+    "check": (Nothing, lambda session, user, p: session.check()),
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
 }
@@ -177,6 +178,7 @@ LEAST_ROLE: dict[str, Role] = {
     "leave": Role.ANNOTATOR,
     "assign": Role.ADMIN,
     "end_lease": Role.ADMIN,
+    "check": Role.ADMIN,
     "set_tagger": Role.ADMIN,
     "set_keys": Role.ADMIN,
 }

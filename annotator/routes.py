@@ -11,11 +11,12 @@ from typing import Any
 from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from annotator import operations
-from annotator.access import CALLER
-from annotator.errors import StoreError, UnknownImageError, UnreadableImageError
+from annotator.access import CALLER, Role
+from annotator.errors import AnnotatorError, StoreError, UnknownImageError, UnreadableImageError
 from annotator.export import FORMATS, export_lines
 from annotator.pictures import Picture, Pictures
 from annotator.security import cookie_names
@@ -69,6 +70,17 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
         body = (line.encode() for line in chain([first], lines))
         name = f'attachment; filename="tags.{suffix}"'
         return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
+
+    @router.get("/api/backup", summary="Download a backup of the project; for admins")
+    def backup(features: bool = True) -> Response:
+        if CALLER.get().role < Role.ADMIN:
+            return _error(403, "forbidden", "Backups are for admins.")
+        try:
+            path = session.back_up(with_features=features)
+        except AnnotatorError as error:
+            return _error(507, "store", str(error))
+        name = "project.tar"
+        return FileResponse(path, media_type="application/x-tar", filename=name, background=BackgroundTask(path.unlink))
 
     @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
     def thumbnail(image_id: int) -> Response:

@@ -4,18 +4,23 @@ Everything the page and the REST routes may do, and all they may do. Answers are
 HTTP or SQL; one object serves every person working on a project.
 """
 
+import secrets
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from annotator import __version__
 from annotator.assignments import Assignments
 from annotator.autocomplete import Autocomplete
+from annotator.backup import back_up
 from annotator.carried_tags import CarriedTags
+from annotator.check import check
 from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
 from annotator.datasets.tags import clean_tag, tag_key
-from annotator.errors import AccountError, AnnotatorError, LeaseError, TagError, UnknownImageError
+from annotator.errors import AccountError, AnnotatorError, BackupError, LeaseError, TagError, UnknownImageError
 from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress, NewImage
@@ -79,6 +84,7 @@ class AnnotatingSession:
         self._heat_mapper = heat_mapper
         self._progress = progress
         self._may_annotate = may_annotate
+        self._backing_up = threading.Lock()
         self.leases = Leases()
         self.assignments = Assignments(store)
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
@@ -340,6 +346,29 @@ class AnnotatingSession:
         self._check(image_id)
         events = self._log.history(image_id)
         return {"events": [{**e, "created_at": f"{e['created_at'].isoformat()}Z"} for e in events]}
+
+    def check(self) -> Answer:
+        """Look whether the project holds together; changes nothing."""
+        return {"findings": [asdict(finding) for finding in check(self.project, self._store)]}
+
+    def back_up(self, *, with_features: bool) -> Path:
+        """Write a backup into the project's folder and return where; the caller takes it away.
+
+        Raises:
+            BackupError: It cannot be written, or one is being made.
+            StoreError: The database could not be copied.
+        """
+        if not self._backing_up.acquire(blocking=False):
+            raise BackupError("A backup is being made. Try again when it is done.")
+        try:
+            with tempfile.TemporaryDirectory(dir=self.project.folder, prefix=".backup-") as folder:
+                snapshot = Path(folder) / "project.duckdb"
+                self._store.copy_to(snapshot)
+                target = self.project.folder / f".backup-{secrets.token_hex(8)}.tar"
+                back_up(self.project, snapshot, target, with_features=with_features)
+        finally:
+            self._backing_up.release()
+        return target
 
     def export(self) -> Iterator[dict[str, Any]]:
         """Yield a record for every saved photo."""

@@ -207,6 +207,32 @@ class Store:
             self._recover()
             return self._cursor().execute("BEGIN")
 
+    def copy_to(self, path: Path) -> None:
+        """Write a copy of the database as of one moment, while others read and write.
+
+        Args:
+            path: The new file; must not exist.
+
+        Raises:
+            StoreError: It could not be written.
+        """
+        try:
+            with self._gate.shared():
+                cursor = self._connection.cursor()
+                try:
+                    source = cursor.execute("SELECT current_database()").fetchall()[0][0]
+                    text = str(path).replace("'", "''")
+                    cursor.execute(f"ATTACH '{text}' AS snapshot")
+                    try:
+                        cursor.execute(f'COPY FROM DATABASE "{source}" TO snapshot')
+                    finally:
+                        cursor.execute("DETACH snapshot")
+                finally:
+                    cursor.close()
+        except duckdb.Error as error:
+            path.unlink(missing_ok=True)
+            raise StoreError(f"The database could not be copied: {_first_line(error)}") from error
+
     # Roots and paths
 
     def root_id(self, root: Path) -> int:

@@ -1,0 +1,198 @@
+"""Does a project hold together? The log, what is derived from it, features, indexes and checkpoints, one by one.
+
+The log is the truth; what can be derived from it, or computed again from the photos, can be repaired. Knows nothing of
+servers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotator.errors import BackboneError
+from annotator.models.checkpoint import SETTINGS_FILE
+from annotator.models.pretrained import find_architecture
+from annotator.project import Project
+from annotator.store import Store
+
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    what: str
+    """A sentence."""
+    is_repairable: bool
+    """Whether `repair` puts it right; what it cannot put right needs a backup or the photos."""
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """An image's tags as its events say."""
+
+    revision: int
+    tags: list[str]
+    dropped: list[str]
+    is_saved: bool
+    user_name: str
+    saved_at: Any
+    event_id: int
+
+
+def check(project: Project, store: Store) -> list[Finding]:
+    """Look through a project; changes nothing.
+
+    Args:
+        project: The project.
+        store: Its open database.
+
+    Raises:
+        StoreError: The database cannot be read.
+    """
+    standing, findings = _fold(store)
+    findings += _check_annotations(store, standing)
+    findings += _check_references(store)
+    findings += _check_features(project, store)
+    findings += _check_checkpoints(project)
+    return findings
+
+
+def repair(project: Project, store: Store) -> list[Finding]:
+    """Put right what can be, in one transaction, and return what is left.
+
+    Annotations are written anew from the log; features that are not on disk are forgotten, so that the next
+    `annotator add` or `serve` computes them again; indexes are deleted, so that they are built again.
+
+    Raises:
+        StoreError: The commit failed; nothing was changed.
+    """
+    standing, _ = _fold(store)
+    lost = list(_lost_features(project, store))
+    with store.transaction() as cursor:
+        cursor.execute("DELETE FROM annotations")
+        for image_id, now in standing.items():
+            cursor.execute(
+                "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    image_id,
+                    now.revision,
+                    now.tags,
+                    now.dropped,
+                    now.is_saved,
+                    now.user_name,
+                    now.saved_at,
+                    now.event_id,
+                ],
+            )
+        cursor.execute("DELETE FROM drafts WHERE image_id NOT IN (SELECT image_id FROM images)")
+        for backbone, image_ids in lost:
+            cursor.execute(
+                "DELETE FROM features WHERE backbone = ? AND image_id IN (SELECT unnest(?::INTEGER[]))",
+                [backbone, image_ids],
+            )
+    for path in project.indexes_path.glob("*.faiss"):
+        path.unlink()
+    return check(project, store)
+
+
+def _fold(store: Store) -> tuple[dict[int, _Standing], list[Finding]]:
+    """Run through the log and return where each image stands, and what is wrong with the log itself."""
+    standing: dict[int, _Standing] = {}
+    findings = []
+    rows = store.rows(
+        "SELECT event_id, kind, image_id, user_name, created_at, revision, before_tags, after_tags, is_saved, dropped "
+        "FROM events ORDER BY event_id"
+    )
+    for place, row in enumerate(rows, start=1):
+        event_id, kind, image_id, user_name, created_at, revision, before, after, is_saved, dropped = row
+        if event_id != place:
+            findings.append(Finding(f"The log goes from event {place - 1:,} to event {event_id:,}.", False))
+            break
+        if kind == "skip":
+            continue
+        was = standing.get(image_id)
+        if revision != (was.revision if was else 0) + 1:
+            findings.append(Finding(f"Event {event_id:,} does not follow the one before on image {image_id:,}.", False))
+        elif list(before) != (was.tags if was else []):
+            findings.append(Finding(f"Event {event_id:,} starts from other tags than the one before left.", False))
+        standing[image_id] = _Standing(revision, after, dropped, is_saved, user_name, created_at, event_id)
+    return standing, findings
+
+
+def _check_annotations(store: Store, standing: dict[int, _Standing]) -> Iterator[Finding]:
+    rows = store.rows(
+        "SELECT image_id, revision, tags, dropped, is_saved, user_name, saved_at, event_id FROM annotations"
+    )
+    kept = {row[0]: _Standing(*row[1:]) for row in rows}
+    for image_id in sorted(kept.keys() | standing.keys()):
+        if kept.get(image_id) != standing.get(image_id):
+            yield Finding(f"The tags kept of image {image_id:,} are not those its events lead to.", True)
+
+
+def _check_references(store: Store) -> Iterator[Finding]:
+    for table, is_repairable in (("events", False), ("annotations", True), ("drafts", True)):
+        rows = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM images)")
+        if rows[0][0]:
+            yield Finding(f"{rows[0][0]:,} rows of {table} are of images that are not known.", is_repairable)
+    double = store.rows(
+        "SELECT count(*) FROM (SELECT backbone, image_id FROM features GROUP BY ALL HAVING count(*) > 1)"
+    )[0][0]
+    if double:
+        yield Finding(f"{double:,} images have two rows of features.", False)
+
+
+def _check_features(project: Project, store: Store) -> Iterator[Finding]:
+    for backbone, image_ids in _lost_features(project, store):
+        yield Finding(f"{len(image_ids):,} features of {backbone} are missing or are not numbers.", True)
+
+
+def _lost_features(project: Project, store: Store) -> Iterator[tuple[str, list[int]]]:
+    """Yield each backbone with the images whose features are not on disk or not finite."""
+    for (backbone,) in store.rows("SELECT DISTINCT backbone FROM features ORDER BY backbone"):
+        rows = store.feature_rows(backbone)
+        path = project.features_path / f"{backbone}.f32"
+        size = _feature_size(backbone)
+        if not path.is_file():
+            yield backbone, [image_id for image_id, _ in rows]
+        elif size is not None and (lost := _not_finite(path, size, rows)):
+            yield backbone, lost
+
+
+def _feature_size(label: str) -> int | None:
+    """Return D of the backbone that a label (name-version) names; None for one that this version does not know."""
+    try:
+        return find_architecture(label.rpartition("-")[0]).feature_size
+    except BackboneError:
+        return None
+
+
+def _not_finite(path: Path, size: int, rows: list[tuple[int, int]]) -> list[int]:
+    num_whole = path.stat().st_size // (size * 4)
+    values = np.memmap(path, "<f4", "r", shape=(num_whole, size)) if num_whole else np.empty((0, size), "<f4")
+    lost = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        lost += [image_id for image_id, row in part if row >= num_whole]
+        inside = [(image_id, row) for image_id, row in part if row < num_whole]
+        finite = np.isfinite(values[[row for _, row in inside]]).all(axis=1)
+        lost += [image_id for (image_id, _), is_finite in zip(inside, finite, strict=True) if not is_finite]
+    return lost
+
+
+def _check_checkpoints(project: Project) -> Iterator[Finding]:
+    for settings in sorted(project.checkpoints_path.rglob(SETTINGS_FILE)):
+        try:
+            weights = json.loads(settings.read_bytes())["weights"]
+            with open(settings.parent / weights["file"], "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield Finding(f"The checkpoint {settings.parent} cannot be read ({error}).", False)
+            continue
+        if digest != weights["sha256"]:
+            yield Finding(f"The weights of the checkpoint {settings.parent} have another hash than it names.", False)

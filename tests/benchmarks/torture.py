@@ -1,0 +1,173 @@
+"""Kill the server again and again while people save, and count what is left: every save that was answered, once.
+
+    python tests/benchmarks/torture.py --kills 200
+
+Clients save unique tags at random photos of a small project; the server is killed with SIGKILL at a random moment. Then
+the database is opened and compared with what the clients were told: a save that was answered is there exactly once and
+follows the one before; a save that was refused is not there; one whose answer was lost may be there, once.
+"""
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from annotator.check import check
+from annotator.datasets.demo_photos import copy_demo_photos
+from annotator.project import Project
+from annotator.store import Store
+
+
+@dataclass
+class Told:
+    """What one client was told."""
+
+    answered: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Tag -> (image id, revision)."""
+    refused: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+
+
+class Client(threading.Thread):
+    """Somebody who saves as fast as the server answers."""
+
+    def __init__(self, address: str, number: int, name: str, image_ids: list[int]) -> None:
+        super().__init__(daemon=True)
+        self._address, self._name, self._image_ids = address, name, image_ids
+        self._random = random.Random(name)
+        self.told = Told()
+        self.is_over = threading.Event()
+        self._num_saves = 0
+
+    def run(self) -> None:
+        with httpx.Client(base_url=self._address, timeout=30) as client:
+            try:
+                token_cookie = client.get("/api/session").json()["token_cookie"]
+                client.headers["x-annotator-token"] = client.cookies[token_cookie]
+                while not self.is_over.is_set():
+                    self._save(client)
+            except httpx.HTTPError:
+                return  # the server is dead
+
+    def _save(self, client: httpx.Client) -> None:
+        image_id = self._random.choice(self._image_ids)
+        photo = client.post("/api/open", json={"image_id": image_id}).json()
+        self._num_saves += 1
+        tag = f"{self._name} {self._num_saves}"
+        kept = [tag, *photo["kept"][:4]]
+        if self._random.random() < 0.2:
+            client.post("/api/propose", json={"image_id": image_id, "kept": kept, "revision": photo["revision"]})
+        try:
+            answer = client.post("/api/save", json={"image_id": image_id, "revision": photo["revision"], "kept": kept})
+        except httpx.HTTPError:
+            self.told.unknown.add(tag)
+            raise
+        if answer.status_code == 200:
+            self.told.answered[tag] = (image_id, answer.json()["revision"])
+        else:
+            self.told.refused.add(tag)
+
+
+def serve(project: Path) -> tuple[subprocess.Popen[str], str]:
+    command = [sys.executable, "-m", "annotator.cli", "serve", str(project), "--port", "0", "--tagger", "cold_start"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit(f"The server did not start (exit code {process.wait()}).")
+    return process, line.split()[-1]
+
+
+def wait_for_a_save(clients: list[Client]) -> None:
+    deadline = time.monotonic() + 60
+    while not any(client.told.answered for client in clients):
+        if time.monotonic() > deadline:
+            raise SystemExit("No save was answered within a minute: there is nothing to torture.")
+        time.sleep(0.01)
+
+
+def lost_or_wrong(store: Store, told: list[Told]) -> list[str]:
+    """Compare the log with what the clients were told; return every difference."""
+    found: dict[str, list[tuple[int, int]]] = {}
+    for image_id, revision, tags in store.rows("SELECT image_id, revision, after_tags FROM events WHERE kind = 'save'"):
+        found.setdefault(tags[0], []).append((image_id, revision))
+    problems = []
+    for client in told:
+        for tag, where in client.answered.items():
+            if found.get(tag) != [where]:
+                problems.append(f"answered as {where}, found {found.get(tag)}: {tag}")
+        problems += [f"refused, but there: {tag}" for tag in client.refused if tag in found]
+        problems += [f"there {len(found[tag])} times: {tag}" for tag in client.unknown if len(found.get(tag, [])) > 1]
+    known = {tag for client in told for tag in (*client.answered, *client.unknown)}
+    problems += [f"nobody saved it: {tag}" for tag in found if tag not in known]
+    return problems
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--longest", type=float, default=1.5, help="seconds from the first save to the kill")
+    parser.add_argument("--seed", type=int, default=0)
+    parsed = parser.parse_args()
+    generator = random.Random(parsed.seed)
+    folder = Path(tempfile.mkdtemp(prefix="annotator-torture-"))
+    copy_demo_photos(folder / "photos")
+    command = [sys.executable, "-m", "annotator.cli", "add", str(folder / "project"), str(folder / "photos")]
+    subprocess.run(command, check=True, capture_output=True)
+    project = Project.open(folder / "project")
+    told: list[Told] = []
+    seconds, problems, num_findings = [], [], 0
+    for kill in range(parsed.kills):
+        process, address = serve(project.folder)
+        clients = [Client(address, n, f"k{kill} c{n}", list(range(1, 9))) for n in range(parsed.clients)]
+        for client in clients:
+            client.start()
+        wait_for_a_save(clients)
+        time.sleep(generator.uniform(0, parsed.longest))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        for client in clients:
+            client.is_over.set()
+            client.join(timeout=60)
+        told += [client.told for client in clients]
+        began = time.perf_counter()
+        store = Store(project.database_path)
+        seconds.append(time.perf_counter() - began)
+        problems += lost_or_wrong(store, told)
+        num_findings += len(check(project, store))
+        store.close()
+        if sys.stderr.isatty():
+            print(f"\r{kill + 1} of {parsed.kills} kills", end="", file=sys.stderr)
+    result = {
+        "kills": parsed.kills,
+        "clients": parsed.clients,
+        "answered": sum(len(client.answered) for client in told),
+        "refused": sum(len(client.refused) for client in told),
+        "answer_lost": sum(len(client.unknown) for client in told),
+        "lost_or_wrong": len(problems),
+        "findings_of_check": num_findings,
+        "open_p50_s": round(statistics.median(seconds), 3),
+        "open_max_s": round(max(seconds), 3),
+    }
+    print(json.dumps(result, indent=1))
+    for problem in problems[:20]:
+        print(problem, file=sys.stderr)
+    shutil.rmtree(folder)
+    return 1 if problems or num_findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
