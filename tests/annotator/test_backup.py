@@ -213,9 +213,7 @@ def test_a_damaged_backup_is_refused_and_leaves_nothing(
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9])
 def test_a_cut_off_backup_is_refused(project: Project, store: Store, tmp_path: Path, share: float) -> None:
     path = make_backup(project, store, tmp_path / "b.tar")
-    path.write_bytes(
-        path.read_bytes()[:size] if size > 0 else path.read_bytes()[: path.stat().st_size // 2] if size else b""
-    )
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(BackupError, match="whole backup"):
         restore(path, tmp_path / "again")
 
