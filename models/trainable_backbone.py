@@ -39,7 +39,7 @@ class TrainableBackbone(nn.Module):
         # Inception's side branch takes no part in the features.
         for name, parameter in self.photo_module.named_parameters():
             parameter.requires_grad_("AuxLogits" not in name)
-        self.photo_module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.photo_module.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "TrainableBackbone":
         """Switch dropout on, and batch statistics if `norm` says so; nothing else differs from the page's network."""

@@ -428,7 +428,7 @@ class _Run:
         for batch, factor, size in self._batches("train", order, stage, seed):
             loss = module(batch, self._loss_name(stage)) * factor
             optimizer.zero_grad()
-            scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            scaler.scale(loss).backward()
             scaler.unscale_(optimizer)
             norm = nn.utils.clip_grad_norm_(self.objective.parameters(), CLIP_NORM)
             self.num_steps += 1
@@ -453,7 +453,7 @@ class _Run:
         if self.validation is None:
             return train_loss
         self.objective.eval()
-        total, num = 0.0, 0
+        total, num = 0.0, 0.0
         everything = torch.arange(len(self.validation.sequences))
         for batch, _, _ in self._batches("validation", everything, stage):
             total += self.objective.plain(batch, self._loss_name(stage)).item() * len(batch.features)

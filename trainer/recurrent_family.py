@@ -49,7 +49,7 @@ def train_recurrent(request: TrainingRequest, data: TrainingData, options: Train
             raise TrainingError("The training was stopped. Start it again to go on from its last whole epoch.")
         return Trained(tagger, report, backbone.arrays() if backbone and report.is_backbone_tuned else None)
 
-    first = run(*sides, request.fit, options.folder)
+    first = run(sides[0], sides[1], request.fit, options.folder)
     if not request.on_all or first.report.problem is not None:
         return first
     names = stage_names(registry.find(request.tagger), request.fit)
