@@ -188,6 +188,11 @@ class Backbone:
         """The classifier's weights, (D, 1000) float32."""
         return self._weight
 
+    @property
+    def class_bias(self) -> Features:
+        """The classifier's bias, (1000,) float32."""
+        return self._bias
+
     def classify(self, features: Features) -> Features:
         """Return ImageNet's class probabilities.
 

@@ -140,5 +140,6 @@ for _name, _target in {
     "tagprop": "neighbour_baselines:TagPropTagger",
     "kernel_ridge": "kernel_tagger:KernelTagger",
     "zero_shot": "zero_shot:ZeroShotTagger",
+    "open_vocabulary": "open_vocabulary:OpenVocabulary",
 }.items():
     register(_name, f"annotator.models.{_target}", family=BASELINE)

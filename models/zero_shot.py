@@ -62,7 +62,7 @@ class WordSpace(Protocol):
 class ZeroShotConfig:
     """How the tagger is trained, and how its lists are made."""
 
-    hidden_size: int = 512
+    hidden_size: int = 256
     """H."""
     dropout: float = 0.5
     """Share of the hidden values dropped in training."""

@@ -1,6 +1,6 @@
 """The contract of every baseline, on small random data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from annotator.models.checkpoint import About
 from annotator.models.kernel_tagger import KernelConfig, KernelTagger, View
 from annotator.models.neighbour_baselines import KnnTagger, NeighbourConfig, TagPropTagger, TwoPassKnnTagger
 from annotator.models.scoring_tagger import ScoringTagger, best_threshold, fit_sigmoid, sigmoid, unit_rows
+from annotator.models.zero_shot import ZeroShotConfig, ZeroShotTagger
 
 TAGS = ["man", "dog", "frisbee", "park", "tree", "bench", "bird"]
 SIZE = 12
@@ -32,6 +33,19 @@ def _embedded(vocabulary: Vocabulary, features: Any, given: Any) -> TwoPassKnnTa
     return TwoPassKnnTagger.fit(vocabulary, features, given, NeighbourConfig(3, embedding_size=5))
 
 
+class _Space:
+    """Random word vectors."""
+
+    def matrix(self, tags: Sequence[str]) -> tuple[Any, Any]:
+        rows = [np.random.default_rng(sum(tag.encode())).random(4).astype(np.float32) for tag in tags]
+        return np.array(rows).reshape(len(tags), 4), np.ones(len(tags), np.bool_)
+
+
+def _zero_shot(vocabulary: Vocabulary, features: Any, given: Any) -> ZeroShotTagger:
+    config = ZeroShotConfig(hidden_size=32, dropout=0.2, learning_rate=0.01, batch_size=16, words=tuple(TAGS))
+    return ZeroShotTagger.fit(vocabulary, features, given, config, vectors=_Space())
+
+
 KINDS: dict[str, Callable[[Vocabulary, Any, Any], ScoringTagger]] = {
     **{kind.name: kind.fit for kind in LINEAR_TAGGERS},
     "knn": KnnTagger.fit,
@@ -40,6 +54,7 @@ KINDS: dict[str, Callable[[Vocabulary, Any, Any], ScoringTagger]] = {
     "tagprop": TagPropTagger.fit,
     "kernel_ridge": KernelTagger.fit,
     "kernel_ridge, balanced": _kernel_balanced,
+    "zero_shot": _zero_shot,
 }
 
 

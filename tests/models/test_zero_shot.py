@@ -48,7 +48,7 @@ class Space:
         return rows.reshape(len(tags), 3), np.array([tag in SPACE for tag in tags])
 
 
-CONFIG = ZeroShotConfig(hidden_size=16, epochs=30, words=WORDS, batch_size=32, learning_rate=0.01)
+CONFIG = ZeroShotConfig(hidden_size=16, epochs=15, words=WORDS, batch_size=32, learning_rate=0.01)
 
 
 def make_data(num: int, seed: int = 0) -> tuple[Any, list[list[str]]]:
@@ -65,7 +65,7 @@ def make_data(num: int, seed: int = 0) -> tuple[Any, list[list[str]]]:
 
 @pytest.fixture(scope="module")
 def tagger() -> ZeroShotTagger:
-    return ZeroShotTagger.fit(Vocabulary(TAGS), *make_data(300), CONFIG, vectors=Space())
+    return ZeroShotTagger.fit(Vocabulary(TAGS), *make_data(240), CONFIG, vectors=Space())
 
 
 def with_settings(tagger: ZeroShotTagger, **changes: Any) -> ZeroShotTagger:

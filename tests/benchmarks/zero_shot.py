@@ -1,0 +1,202 @@
+"""Tags that nobody taught: half of the words held out of training, proposed all the same; and the retro-tag sweep.
+
+    python tests/benchmarks/zero_shot.py DATA [--seeds 0 1 2] [--tables unseen known sweep] [--threads N]
+
+DATA holds records.jsonl. For each seed a fifth of the photos and a random half of the tags are held out. Prints:
+- unseen: recall@10 of the unseen half. "only" counts among the unseen tags alone, "all" among all tags (generalised:
+  the seen ones scored by TaggerNet), "all tags" is the recall of everything in the latter lists; top-k is the share of
+  photos with a right tag among the first k, among the unseen tags. Means over seeds; in brackets the largest distance.
+  "frequency" sorts by how many training photos carry the unseen tags, which no zero-shot tagger is told.
+- known: top-k of TaggerNet and of the whole tagger in the paper's order and by score, no tag held out.
+- sweep: a tag on ten photos; of all other photos, those that the sweep puts first: precision@20 and recall@50, for
+  random words with 30 to 1,000 photos, the tag unknown to the open vocabulary.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from annotator.datasets.record import read_records
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models.backbone import load_backbone
+from annotator.models.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
+from annotator.models.word_vectors import load_word_vectors
+from annotator.models.zero_shot import ZeroShotConfig, ZeroShotTagger
+from annotator.trainer.feature_cache import features_of
+
+Scores = npt.NDArray[np.float32]
+Truth = npt.NDArray[np.bool_]
+K = 10
+TOP = (1, 3, 5, 10)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--threads", type=int, default=2)
+    parsed = parser.parse_args()
+    torch.set_num_threads(parsed.threads)
+    backbone = load_backbone(num_threads=parsed.threads)
+    extracted = features_of(read_records(parsed.data), backbone)
+    given = [record.tags for record in extracted.records]
+    for name in parsed.tables:
+        rows = [TABLES[name](extracted.features, given, backbone, seed) for seed in parsed.seeds]
+        print_table(name, rows)
+
+
+def print_table(name: str, runs: Sequence[dict[str, dict[str, float]]]) -> None:
+    """Print each row's mean over runs in percent, and in brackets the largest distance from it."""
+    columns = list(dict.fromkeys(column for row in runs[0].values() for column in row))
+    print(f"\n| {name} | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
+    for row in runs[0]:
+        cells = []
+        for column in columns:
+            values = [100 * run[row][column] for run in runs if column in run[row]]
+            mean = float(np.mean(values)) if values else 0.0
+            cells.append(f"{mean:.1f} ({max(abs(value - mean) for value in values):.1f})" if values else "-")
+        print(f"| {row} | {' | '.join(cells)} |", flush=True)
+
+
+def hold_out(num_photos: int, seed: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return (training photos, held-out photos)."""
+    photos = np.random.default_rng(seed).permutation(num_photos)
+    return photos[num_photos // 5 :], photos[: num_photos // 5]
+
+
+def unseen(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int) -> dict[str, dict[str, float]]:
+    """Measure one tag-disjoint split."""
+    train, test = hold_out(len(features), seed)
+    tags = sorted({tag for tags in given for tag in tags})
+    shuffled = np.random.default_rng(seed + 100).permutation(tags).tolist()
+    seen_tags, unseen_tags = sorted(shuffled[: len(tags) // 2]), sorted(shuffled[len(tags) // 2 :])
+    everything = Vocabulary([*seen_tags, *unseen_tags]).matrix(given) > 0
+    seen_truth, truth = everything[test, : len(seen_tags)], everything[test, len(seen_tags) :]
+    counts = everything[train, len(seen_tags) :].sum(axis=0).astype(np.float32)
+    vectors = load_word_vectors()
+    taught = [row for row in train if everything[row, : len(seen_tags)].any()]
+    vocabulary = Vocabulary(seen_tags)
+    lists = [[tag for tag in given[row] if tag in vocabulary] for row in taught]
+
+    config = ZeroShotConfig(words=tuple(unseen_tags), cosine_floor=0.0, seed=seed)
+    tagger = ZeroShotTagger.fit(vocabulary, features[taught], lists, config, vectors=vectors)
+    seen_scores = tagger.scores(features[test])[:, : len(seen_tags)]
+    rows = {
+        "chance": {"only": K / len(unseen_tags)},
+        "frequency": measure(np.broadcast_to(counts, truth.shape), truth),
+        "TaggerNet and two words a tag": measure_both(_column_scores(tagger, features[test], unseen_tags), seen_scores,
+                                                      truth, seen_truth),
+    }  # fmt: skip
+    for words in (5, 20):
+        near = ZeroShotTagger.fit(
+            vocabulary, features[taught], lists, replace(config, num_words=words), vectors=vectors
+        )
+        rows[f"the same, {words} words a tag"] = measure_both(
+            _column_scores(near, features[test], unseen_tags), seen_scores, truth, seen_truth
+        )
+    for kind in ("direction", "bilinear"):
+        for use_classes in (False, True):
+            settings = OpenVocabularyConfig(map=kind, use_classes=use_classes, words=tuple(unseen_tags), seed=seed)
+            opened = OpenVocabulary.fit(
+                vocabulary, features[taught], lists, settings, vectors=vectors, classifier=backbone
+            )
+            scores, _ = opened.score_words(features[test], unseen_tags, vectors)
+            name = f"{kind} map" + (" and ImageNet's classes" if use_classes else "")
+            rows[name] = measure_both(scores, seen_scores, truth, seen_truth)
+            if not use_classes:
+                others, _ = opened.score_words(features[train], unseen_tags, vectors)
+                logits, of_train = np.log(scores / (1 - scores)), np.log(others / (1 - others))
+                corrected = (logits - of_train.mean(axis=0)) / of_train.std(axis=0)
+                rows[f"{name}, each word's scores standardised"] = measure(corrected, truth)
+            elif kind == "bilinear":
+                opened.join = (0.0, 0.0, 1.0)
+                rows["ImageNet's classes alone"] = measure(
+                    opened.score_words(features[test], unseen_tags, vectors)[0], truth
+                )
+    return rows
+
+
+def _column_scores(tagger: ZeroShotTagger, features: Scores, tags: Sequence[str]) -> Scores:
+    """Return (B, N) scores of tags, 0 of those that the tagger lacks."""
+    scores = tagger.scores(features)
+    columns = [
+        scores[:, tagger.vocabulary.index(tag)] if tag in tagger.vocabulary else np.zeros(len(scores), np.float32)
+        for tag in tags
+    ]
+    return np.stack(columns, axis=1)
+
+
+def measure(scores: Scores, truth: Truth) -> dict[str, float]:
+    """Return recall@K and top-k accuracy among the given tags, over photos with a right one."""
+    rows = truth.any(axis=1)
+    found = _found(scores[rows], truth[rows])
+    recall = float((found[:, :K].sum(axis=1) / truth[rows].sum(axis=1)).mean())
+    return {"only": recall, **{f"top-{k}": float(found[:, :k].any(axis=1).mean()) for k in TOP}}
+
+
+def measure_both(scores: Scores, seen_scores: Scores, truth: Truth, seen_truth: Truth) -> dict[str, float]:
+    """Add the recall among all tags: of the unseen ones, and of everything."""
+    both, both_truth = np.concatenate([scores, seen_scores], axis=1), np.concatenate([truth, seen_truth], axis=1)
+    order = np.argsort(-both, axis=1, kind="stable")[:, :K]
+    found = np.take_along_axis(both_truth, order, axis=1)
+    found_unseen = (found & (order < truth.shape[1])).sum(axis=1)
+    some, any_unseen = both_truth.any(axis=1), truth.any(axis=1)
+    return {
+        **measure(scores, truth),
+        "all": float((found_unseen[any_unseen] / truth[any_unseen].sum(axis=1)).mean()),
+        "all tags": float((found.sum(axis=1)[some] / both_truth.sum(axis=1)[some]).mean()),
+    }
+
+
+def _found(scores: Scores, truth: Truth) -> Truth:
+    """Return whether each of the best tags is right, best first."""
+    order = np.argsort(-scores, axis=1, kind="stable")[:, : max(K, *TOP)]
+    found: Truth = np.take_along_axis(truth, order, axis=1)
+    return found
+
+
+def known(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int) -> dict[str, dict[str, float]]:
+    """Measure TaggerNet and the whole tagger on an ordinary split."""
+    train, test = hold_out(len(features), seed)
+    vocabulary = Vocabulary(sorted({tag for row in train for tag in given[row]}))
+    lists = [given[row] for row in train]
+    tagger = ZeroShotTagger.fit(vocabulary, features[train], lists, ZeroShotConfig(seed=seed),
+                                vectors=load_word_vectors())  # fmt: skip
+    truth = [set(given[row]) for row in test]
+    rows = {}
+    for name, changes in {
+        "TaggerNet alone": {"near_words": {}},
+        "with words, the paper's order": {"by": "paper"},
+        "with words, by score": {},
+    }.items():
+        proposed = _vary(tagger, changes).decode(features[test], [()] * len(test), k=max(TOP))
+        lists_ = [[ranked.tag for ranked in tags] for tags in proposed]
+        hits = [[tag in right for tag in tags] for tags, right in zip(lists_, truth, strict=True)]
+        recall = np.mean([sum(hit[:K]) / len(right) for hit, right in zip(hits, truth, strict=True)])
+        rows[name] = {**{f"top-{k}": float(np.mean([any(hit[:k]) for hit in hits])) for k in TOP},
+                      "recall@10": float(recall)}  # fmt: skip
+    return rows
+
+
+def _vary(tagger: ZeroShotTagger, changes: dict[str, Any]) -> ZeroShotTagger:
+    settings = dict(tagger.settings())
+    vocabulary = tagger.vocabulary
+    if "near_words" in changes:
+        settings["near_words"] = {}
+        vocabulary = Vocabulary(vocabulary.tags[: tagger.num_trained])
+    settings["config"] = {**settings["config"], **{key: value for key, value in changes.items() if key == "by"}}
+    return ZeroShotTagger.from_arrays(vocabulary, settings, tagger.arrays())
+
+
+TABLES: dict[str, Callable[..., dict[str, dict[str, float]]]] = {"unseen": unseen, "known": known}
+
+
+if __name__ == "__main__":
+    main()
