@@ -46,6 +46,7 @@ from annotator.security import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.session import AnnotatingSession
 from annotator.store import Store
 from annotator.suggest import Suggester, Words
+from annotator.tag_meanings import TagMeanings
 from annotator.tagger_shelf import TaggerShelf, default_tagger
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
@@ -90,6 +91,10 @@ class OpenProject:
             self.backbone, self.project.checkpoints_path, self.project.settings.tagger or default_tagger(self.backbone)
         )
         autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
+        self.meanings = TagMeanings(
+            self.project.settings.word_vectors,
+            lambda vectors: shelf.use_word_vectors(vectors, autocomplete.tags_in_use()),
+        )
         self.looks = self._visual_index(label)
         tagged_looks = VisualIndex(self.backbone.feature_size, VisualIndexSettings(), self.features.vectors, tag=label)
         tagged_words = MetadataIndex()
@@ -124,6 +129,7 @@ class OpenProject:
             suggester,
             autocomplete,
             shelf,
+            self.meanings,
             HeatMapper(self.backbone, self.features, self.pictures.read),
             lambda: self.ingest.progress,
             self.gate.may_annotate,
@@ -239,7 +245,7 @@ def serve(
         address = f"http://{host}:{listener.getsockname()[1]}"
         server = _Server(
             uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5),
-            on_started=lambda: _announce(project, address, opened.gate.local_secret, on_ready),
+            on_started=lambda: _started(opened, address, on_ready),
         )
         folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]
         worker = threading.Thread(target=_ingest, args=(opened, folders), name="ingest", daemon=True)
@@ -273,6 +279,12 @@ def _check_exposure(config: ServerConfig, gate: ProjectGate) -> None:
             f"Without accounts, anybody who reaches {config.host} could read and change this project. Make one first "
             "(annotator users PROJECT add NAME --role admin), or serve on 127.0.0.1."
         )
+
+
+def _started(opened: OpenProject, address: str, on_ready: Callable[[str], None]) -> None:
+    _announce(opened.project, address, opened.gate.local_secret, on_ready)
+    # Not before the page answers: it takes seconds, and only completions and new tags wait for it.
+    opened.meanings.start()
 
 
 def _announce(project: Project, address: str, secret: str, on_ready: Callable[[str], None]) -> None:

@@ -23,7 +23,7 @@ class Completion:
     score: float | None
     """The proposal's score, where the tag is proposed."""
     source: str
-    """``model``, ``project`` or ``words``."""
+    """``model``, ``project`` or ``words``; ``meaning`` for one that only means nearly the same (tag_meanings.py)."""
 
 
 class Autocomplete:
@@ -39,6 +39,7 @@ class Autocomplete:
         self._word_rank = {tag_key(word): rank for rank, word in enumerate(dict.fromkeys(words))}
         self._spelling: dict[str, str] = {}
         self._count: dict[str, int] = {}
+        self._in_use: tuple[str, ...] | None = ()
         self.num_lists = 0
         """How many images' tags are counted."""
         # Every start of a word inside a tag, so that "li" finds "traffic light": (start, tag's key), sorted.
@@ -62,7 +63,9 @@ class Autocomplete:
                             insort(self._starts, start)
                 if not self._count[key]:
                     self._spelling[key] = tag
-                self._count[key] = max(0, self._count[key] + change)
+                before, self._count[key] = self._count[key], max(0, self._count[key] + change)
+                if bool(before) != bool(self._count[key]):
+                    self._in_use = None
 
     def spelling(self, tag: str) -> str:
         """Return the spelling the project already uses for a tag, or the tag as it is."""
@@ -72,6 +75,14 @@ class Autocomplete:
     def is_used(self, tag: str) -> bool:
         """Tell whether an image of the project carries a tag."""
         return bool(self._count.get(tag_key(tag)))
+
+    def tags_in_use(self) -> tuple[str, ...]:
+        """Return the tags that images of the project carry, as they are spelled here, the most frequent first."""
+        with self._lock:
+            if self._in_use is None:
+                used = sorted((-count, key) for key, count in self._count.items() if count)
+                self._in_use = tuple(self._spelling[key] for _, key in used)
+            return self._in_use
 
     def knows(self, word: str) -> bool:
         """Tell whether a word is an everyday word or a tag in use."""

@@ -85,6 +85,9 @@ def build_parser() -> argparse.ArgumentParser:
                        help="a further host name the page may be asked under")  # fmt: skip
     serve.add_argument("--open", action="store_true", help="open the page in the browser")
     serve.add_argument("--tagger", metavar="NAME", help=TAGGER_HELP)
+    serve.add_argument("--word-vectors", metavar="NAME|PATH",
+                       help="what tells words near in meaning: glove, wordnet (see `annotator wordnet build`) or a "
+                       "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
     _add_ingest_options(serve)
 
     add = _add(commands, "add", _add_photos, "bring photos into a project without serving it",
@@ -171,6 +174,9 @@ def _serve(parsed: argparse.Namespace) -> int:
         switched = choose_tagger(project, _tagger_name(parsed.tagger))
         if switched:
             print(switched, file=sys.stderr)
+        project.update_settings(tagger=_tagger_name(parsed.tagger))
+    if parsed.word_vectors:
+        project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors))
     config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
     _run_server(project, folders, config, _ingest_config(parsed), parsed.open)
     return 0
@@ -186,6 +192,25 @@ def _tagger_name(name: str) -> str:
         return f"{STARTER}/{name}"
     is_folder = name and name != "cold_start" and not name.startswith(f"{STARTER}/")
     return str(Path(name).expanduser().resolve()) if is_folder else name
+
+
+def _check_word_vectors(source: str) -> str:
+    """Return word vectors as settings keep them, files by their full path, once it is seen that they can be loaded."""
+    from annotator.models.word_vectors import DEFAULT_VECTORS, WORDNET, load_word_vectors
+
+    if source not in (DEFAULT_VECTORS, WORDNET):
+        source = str(Path(source).expanduser().resolve())
+    load_word_vectors(source)
+    return source
+
+
+def _choose_backbone(project: Project, name: str | None) -> None:
+    from annotator.models.pretrained import find_architecture
+
+    if name is not None and name != project.settings.backbone:
+        find_architecture(name)
+        # A tagger belongs to the features it was taught on.
+        project.update_settings(backbone=name, tagger="")
 
 
 def _demo(parsed: argparse.Namespace) -> int:

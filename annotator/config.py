@@ -134,6 +134,8 @@ class ProjectSettings:
     """File of a fine-tuned network in the project's folder `backbones`; empty takes the published weights."""
     tagger: str = ""
     """The chosen tagger (tagger_shelf.py); empty takes the one that comes with the program."""
+    word_vectors: str = ""
+    """glove, wordnet or a file's path; empty takes wordnet where it was made, else glove."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
 
     def __post_init__(self) -> None:
@@ -143,4 +145,6 @@ class ProjectSettings:
             raise ConfigError(f"backbone must be a name, got {self.backbone!r}.")
         if not isinstance(self.backbone_weights, str) or "/" in self.backbone_weights:
             raise ConfigError(f"backbone_weights must be the name of a file, got {self.backbone_weights!r}.")
+        if not isinstance(self.word_vectors, str):
+            raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

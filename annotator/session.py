@@ -14,7 +14,7 @@ from typing import Any
 
 from annotator import __version__
 from annotator.assignments import Assignments
-from annotator.autocomplete import Autocomplete
+from annotator.autocomplete import MAX_COMPLETIONS, Autocomplete, Completion
 from annotator.backup import back_up
 from annotator.carried_tags import CarriedTags
 from annotator.check import check
@@ -29,6 +29,7 @@ from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.tag_meanings import TagMeanings
 from annotator.tagger_shelf import TaggerShelf
 from annotator.visual_index import VisualIndex
 
@@ -52,6 +53,7 @@ class AnnotatingSession:
         suggester: Joins all evidence.
         autocomplete: Completions and spellings.
         shelf: The taggers to choose from.
+        meanings: The project's word vectors.
         heat_mapper: Shows where a tag is seen.
         progress: Tells how far the ingest is.
         may_annotate: Tells of a user whether they may change tags; who may not holds no photo.
@@ -68,6 +70,7 @@ class AnnotatingSession:
         suggester: Suggester,
         autocomplete: Autocomplete,
         shelf: TaggerShelf,
+        meanings: TagMeanings,
         heat_mapper: HeatMapper,
         progress: Callable[[], IngestProgress],
         may_annotate: Callable[[str], bool] = lambda user: True,
@@ -81,6 +84,7 @@ class AnnotatingSession:
         self._suggester = suggester
         self._autocomplete = autocomplete
         self._shelf = shelf
+        self._meanings = meanings
         self._heat_mapper = heat_mapper
         self._progress = progress
         self._may_annotate = may_annotate
@@ -112,6 +116,7 @@ class AnnotatingSession:
             "may_annotate": self._may_annotate(user),
             "tagger": self._shelf.chosen,
             "taggers": [asdict(choice) for choice in self._shelf.choices()],
+            "word_vectors": self._meanings.describe(),
             "version": __version__,
         }
 
@@ -283,12 +288,21 @@ class AnnotatingSession:
         return self._proposals(image_id, self._store.image(image_id), kept, dropped)
 
     def complete(self, image_id: int, text: str, kept: Sequence[str]) -> Answer:
-        """Return completions of what is being typed, the model's before the project's before plain words."""
+        """Return completions of what is being typed: the model's, the project's, plain words, then by meaning."""
         self._check(image_id)
         if not text.strip():
             return {"completions": []}
         scores = self._suggester.scores(image_id, _words(self._store.image(image_id)), kept)
-        return {"completions": [asdict(c) for c in self._autocomplete.complete(text, scores, kept)]}
+        completions = self._autocomplete.complete(text, scores, kept)
+        if not self._autocomplete.is_used(text):
+            completions += self._near(text, [*kept, *(item.tag for item in completions)])
+        return {"completions": [asdict(item) for item in completions[:MAX_COMPLETIONS]]}
+
+    def _near(self, text: str, exclude: Sequence[str]) -> list[Completion]:
+        """Return the tags in use, or known to the tagger, that mean nearly what was typed."""
+        vocabularies = (self._autocomplete.tags_in_use(), tuple(self._shelf.taggers[0].allowed_words()))
+        tags = self._meanings.near(text, vocabularies, exclude)
+        return [Completion(self._autocomplete.spelling(tag), None, "meaning") for tag in tags]
 
     def heat_map(self, image_id: int, tag: str) -> Answer:
         """Return where a tag is seen in a photo: ``grid`` and ``box``, both null when nobody can tell.
@@ -393,6 +407,7 @@ class AnnotatingSession:
         """Let queue, indexes and completions follow what was just committed."""
         self._queue.mark(annotation.image_id, saved=annotation.is_saved)
         self._carried.set_saved(annotation.image_id, annotation.tags if annotation.is_saved else None)
+        self._shelf.add_tags(annotation.tags)
 
     def _standing_list(self, image_id: int) -> tuple[list[str], list[str]]:
         annotation = self._log.annotation(image_id)

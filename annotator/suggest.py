@@ -13,8 +13,10 @@ from typing import Any
 
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
+from annotator.datasets.word_forms import form_key
 from annotator.feature_store import FeatureStore, Vectors
 from annotator.metadata_index import MetadataIndex
+from annotator.models.inference import InferenceTagger
 from annotator.models.tagger import RankedTag, Tagger, takes_user_tags
 from annotator.visual_index import VisualIndex
 
@@ -160,10 +162,11 @@ class Suggester:
         evidence += metadata_evidence(metadata)
         evidence += own_word_evidence(words, self._autocomplete.knows)
         # The words that a trained tagger was taught; the cold start was taught nothing.
-        taught = known_keys(taggers[0]) if len(taggers) > 1 else frozenset()
+        taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
         evidence = [self._weighed(item, taught) for item in evidence]
-        barred = {tag_key(tag) for tag in (*prefix, *dropped)}
-        proposals = merge((item for item in evidence if tag_key(item.tag) not in barred), self._autocomplete.spelling)
+        is_used = self._autocomplete.is_used
+        evidence = without_settled(evidence, prefix, dropped, is_used)
+        proposals = merge(evidence, self._autocomplete.spelling, is_used)
         return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{taggers[0].name} {taggers[0].version}")
 
     def scores(self, image_id: int, words: Words, prefix: Sequence[str] = ()) -> dict[str, float]:
@@ -251,10 +254,17 @@ def _ask(
     return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def known_keys(tagger: Tagger) -> frozenset[str]:
     """Return the keys of every tag that a tagger can propose."""
     return frozenset(map(tag_key, tagger.allowed_words()))
+
+
+@lru_cache(maxsize=4)
+def taught_keys(tagger: Tagger) -> frozenset[str]:
+    """Return the keys of the tags that a tagger was taught: without those whose rows were made from others'."""
+    words = tagger.taught_words() if isinstance(tagger, InferenceTagger) else tagger.allowed_words()
+    return frozenset(map(tag_key, words))
 
 
 def _seen(item: RankedTag, rank_score: float) -> Evidence:
@@ -262,6 +272,9 @@ def _seen(item: RankedTag, rank_score: float) -> Evidence:
         return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
     step = item.evidence["step"]
     text = f"the model sees it with {item.score:.0%}"
+    if "made_of" in item.evidence:
+        text = f"a guess of {item.score:.0%}: the model never learnt it, but what is near in meaning"
+        return Evidence(item.tag, "decoder", item.score, f"{text} ({', '.join(item.evidence['made_of'])})", rank_score)
     if step == 1:
         text += f", and puts it next with {item.evidence['next']:.0%}"
     return Evidence(item.tag, "decoder", item.score, text, rank_score)
@@ -326,28 +339,54 @@ def _vote(
     ]
 
 
-def merge(evidence: Iterable[Evidence], spelling: Callable[[str], str] = lambda tag: tag) -> list[Proposal]:
+def without_settled(
+    evidence: Iterable[Evidence], prefix: Collection[str], dropped: Collection[str], is_used: Callable[[str], bool]
+) -> list[Evidence]:
+    """Return the evidence for tags that are still open.
+
+    Not open are the settled and the dropped ones, and other forms of settled ones ("cars" beside "car"), unless the
+    project uses that form too.
+    """
+    barred = {tag_key(tag) for tag in (*prefix, *dropped)}
+    forms = {form_key(tag) for tag in prefix}
+    return [
+        item
+        for item in evidence
+        if tag_key(item.tag) not in barred and (form_key(item.tag) not in forms or is_used(item.tag))
+    ]
+
+
+def merge(
+    evidence: Iterable[Evidence],
+    spelling: Callable[[str], str] = lambda tag: tag,
+    is_used: Callable[[str], bool] = lambda tag: False,
+) -> list[Proposal]:
     """Join all evidence into one ranked list.
 
     Sources are taken as independent witnesses: the joint score is 1 - prod(1 - score), so agreement raises a tag and
-    no number of weak voices passes one sure one. Tags that differ only in case or form of Unicode are one.
+    no number of weak voices passes one sure one. Tags that differ only in case or form of Unicode are one; so are those
+    that differ only in form (car and cars, traffic light and trafficlight), unless the project uses both. Of the forms,
+    the one that the project uses is shown, else the trained tagger's, else the one with the best evidence; of a
+    source's words for several forms, the strongest counts.
 
     Args:
         evidence: In any order.
         spelling: How a tag is written in this project.
+        is_used: Whether photos of this project carry a tag.
 
     Returns:
         Proposals, best first; ties go to the tag that came first.
     """
-    groups: dict[str, list[Evidence]] = {}
-    for item in evidence:
-        groups.setdefault(tag_key(item.tag), []).append(item)
     proposals = []
-    for items in groups.values():
-        items.sort(key=lambda item: -item.score)
+    for variants in _by_form(evidence, is_used):
+        name = min(variants, key=lambda items: (not is_used(items[0].tag), not _is_of_tagger(items)))[0].tag
+        items = sorted((item for items in variants for item in items), key=lambda item: -item.score)
+        if len(variants) > 1:
+            items = list({item.source: item for item in reversed(items)}.values())[::-1]
+            items.sort(key=lambda item: -item.score)
         proposals.append(
             Proposal(
-                tag=spelling(items[0].tag),
+                tag=spelling(name),
                 score=_joint(item.score for item in items),
                 source=items[0].source,
                 evidence=tuple(items),
@@ -356,6 +395,28 @@ def merge(evidence: Iterable[Evidence], spelling: Callable[[str], str] = lambda 
         )
     proposals.sort(key=lambda proposal: -proposal.rank_score)
     return proposals
+
+
+def _by_form(evidence: Iterable[Evidence], is_used: Callable[[str], bool]) -> list[list[list[Evidence]]]:
+    """Return what becomes one proposal each: a list of variants, each the evidence for one spelling, the best first."""
+    by_key: dict[str, list[Evidence]] = {}
+    for item in evidence:
+        by_key.setdefault(tag_key(item.tag), []).append(item)
+    forms: dict[str, list[list[Evidence]]] = {}
+    for items in by_key.values():
+        items.sort(key=lambda item: -item.score)
+        forms.setdefault(form_key(items[0].tag), []).append(items)
+    groups = []
+    for variants in forms.values():
+        if sum(is_used(items[0].tag) for items in variants) > 1:
+            groups += [[items] for items in variants]
+        else:
+            groups.append(sorted(variants, key=lambda items: -items[0].score))
+    return groups
+
+
+def _is_of_tagger(items: Iterable[Evidence]) -> bool:
+    return any(item.source == "decoder" for item in items)
 
 
 def _joint(scores: Iterable[float]) -> float:

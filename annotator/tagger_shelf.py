@@ -5,16 +5,23 @@ and the cold start. Knows nothing of how proposals are shown.
 """
 
 import threading
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from annotator.datasets.word_forms import form_key
 from annotator.errors import CheckpointError, ConfigError
 from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
+from annotator.models.inference import InferenceTagger
+from annotator.models.new_tags import extend
 from annotator.models.tagger import Tagger
+from annotator.models.word_vectors import WordVectors
 
 COLD_START = "cold_start"
+MAX_NEW_TAGS = 500
+"""Most tags of a project for which rows are made; each makes every proposal a little slower."""
 _LABELS = {
     "scnn_rnn": "S-CNN-RNN",
     "jvsp": "JVSP",
@@ -52,7 +59,10 @@ class TaggerShelf:
         self._lock = threading.Lock()
         self.cold_start = ColdStartTagger(backbone)
         self._chosen = chosen
-        self._taggers = self._load(chosen)
+        self._word_vectors: WordVectors | None = None
+        self._new_tags: tuple[str, ...] = ()
+        self._taggers = self._loaded = self._load(chosen)
+        self._known = _forms(self._loaded)
 
     @property
     def chosen(self) -> str:
@@ -83,8 +93,38 @@ class TaggerShelf:
             names = [choice.name for choice in self.choices()]
             if name not in names:
                 raise ConfigError(f"There is no tagger {name[:80]!r} here. Choose one of: {', '.join(names)}.")
-            self._taggers = self._load(name)
+            self._loaded = self._load(name)
+            self._known = _forms(self._loaded)
+            self._taggers = self._extended()
             self._chosen = name
+
+    def use_word_vectors(self, word_vectors: WordVectors, tags: Sequence[str]) -> None:
+        """Let the trained tagger propose a project's own tags, too, by rows made from words that it knows.
+
+        Args:
+            word_vectors: Tell which words are near.
+            tags: The tags in use, the most frequent first.
+        """
+        with self._lock:
+            self._word_vectors = word_vectors
+            self._new_tags = tuple(tags[:MAX_NEW_TAGS])
+            self._taggers = self._extended()
+
+    def add_tags(self, tags: Collection[str]) -> None:
+        """Note tags that were just saved; those that no tagger knows are proposed from now on."""
+        with self._lock:
+            new = [tag for tag in tags if tag not in self._new_tags and form_key(tag) not in self._known]
+            if self._word_vectors is not None and new and len(self._new_tags) < MAX_NEW_TAGS:
+                self._new_tags = (*self._new_tags, *new)
+                self._taggers = self._extended()
+
+    def _extended(self) -> tuple[Tagger, ...]:
+        """Return the loaded taggers, the first with rows for the new tags that neither it nor the others know."""
+        first, *others = self._loaded
+        if not others or self._word_vectors is None or not isinstance(first, InferenceTagger):
+            return self._loaded
+        new = [tag for tag in self._new_tags if form_key(tag) not in self._known]
+        return (extend(first, self._word_vectors, new), *others)
 
     def _load(self, name: str) -> tuple[Tagger, ...]:
         if name == COLD_START:
@@ -101,6 +141,10 @@ class TaggerShelf:
         label = _LABELS.get(info.name, info.name)
         where = "starter" if name.startswith(checkpoint.STARTER) else Path(name).name
         return f"{label}, {where}"
+
+
+def _forms(taggers: Sequence[Tagger]) -> frozenset[str]:
+    return frozenset(form_key(word) for tagger in taggers for word in tagger.allowed_words())
 
 
 def default_tagger(backbone: Backbone) -> str:

@@ -95,6 +95,7 @@ class InferenceTagger:
         weights: As the module's state has them, float32.
         settings: The module's config as JSON values.
         ranking: How lists are made.
+        made_of: For each tag it was never taught, the known tags its rows were made of (new_tags.py).
     """
 
     def __init__(
@@ -105,12 +106,14 @@ class InferenceTagger:
         weights: Weights,
         settings: Mapping[str, Any],
         ranking: Ranking,
+        made_of: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.name = name
         self.version = version
         self.vocabulary = vocabulary
         self.ranking = ranking
         self.settings = settings
+        self.made_of = dict(made_of or {})
         self.feature_size = len(weights["feature_mean"])
         self.steps = make_steps(name, weights, settings)
         self.weights = weights
@@ -127,6 +130,10 @@ class InferenceTagger:
         """Return every tag it can propose, in the alphabet's order."""
         return sorted(self.vocabulary.tags, key=tag_key)
 
+    def taught_words(self) -> list[str]:
+        """Return every tag it has learnt from photos."""
+        return [tag for tag in self.vocabulary.tags if tag not in self.made_of]
+
     def decode(
         self,
         features: Features,
@@ -141,7 +148,8 @@ class InferenceTagger:
 
         Tags of a prefix that the vocabulary lacks are passed over. Evidence: `concept` (probability, where there is a
         concept layer), `next` (chance to be the next tag), `step` (the likeliest place after the prefix, from 1),
-        `utility` (what the list is sorted by); of a path, `concept`, `next` and `step`.
+        `utility` (what the list is sorted by), `made_of` (of a tag that was never taught, see new_tags.py); of a path,
+        `concept`, `next` and `step`.
 
         Args:
             features: (B, D) float32.
@@ -279,14 +287,17 @@ class InferenceTagger:
             for tag in ids:
                 if judgement.barred[row, tag]:
                     continue
-                evidence = {
+                evidence: dict[str, Any] = {
                     "next": round(float(places[row, 0, tag]), 4),
                     "step": int(places[row, :, tag].argmax()) + 1,
                     "utility": round(min(float(utilities[row, tag]), 1.0), 6),
                 }
                 if judgement.concepts is not None:
                     evidence["concept"] = round(float(judgement.concepts[row, tag]), 4)
-                ranked.append(RankedTag(self.vocabulary.tags[tag], float(scores[row, tag]), evidence))
+                name = self.vocabulary.tags[tag]
+                if name in self.made_of:
+                    evidence["made_of"] = list(self.made_of[name])
+                ranked.append(RankedTag(name, float(scores[row, tag]), evidence))
             lists.append(ranked)
         return lists
 

@@ -23,6 +23,7 @@ from annotator.suggest import (
     neighbour_evidence,
     own_word_evidence,
     seen_evidence,
+    without_settled,
 )
 
 OpenProjectFactory = Callable[..., OpenProject]
@@ -192,3 +193,44 @@ def test_the_tagger_that_comes_with_the_program_speaks_first(
     assert cat["proposals"][0]["tag"] == "cat"
     sources = {evidence["source"] for evidence in cat["proposals"][0]["evidence"]}
     assert sources & {"decoder", "looks"}
+
+
+def said(tag: str, source: str = "looks", score: float = 0.5) -> Evidence:
+    return Evidence(tag, source, score, f"{source} says {tag}")
+
+
+@pytest.mark.parametrize(
+    ("used", "sources", "expected"),
+    [
+        ((), ("decoder", "neighbours"), ["car"]),
+        ((), ("neighbours", "decoder"), ["cars"]),
+        ((), ("looks", "neighbours"), ["cars"]),
+        (("cars",), ("decoder", "neighbours"), ["cars"]),
+        (("car",), ("neighbours", "decoder"), ["car"]),
+        (("car", "cars"), ("decoder", "neighbours"), ["cars", "car"]),
+    ],
+)
+def test_forms_of_one_tag_are_one_proposal_named_as_the_project_or_the_model_does(
+    used: tuple[str, ...], sources: tuple[str, str], expected: list[str]
+) -> None:
+    evidence = [said("car", sources[0], 0.4), said("cars", sources[1], 0.6)]
+    proposals = merge(evidence, is_used=used.__contains__)
+    assert [proposal.tag for proposal in proposals] == expected
+    if len(expected) == 1:
+        assert proposals[0].score == pytest.approx(1 - 0.6 * 0.4)
+        assert {item.tag for item in proposals[0].evidence} == {"car", "cars"}
+
+
+def test_one_source_that_names_two_forms_is_one_witness() -> None:
+    (proposal,) = merge([said("traffic light", score=0.6), said("trafficlight", score=0.5)])
+    assert (proposal.tag, proposal.score) == ("traffic light", pytest.approx(0.6))
+
+
+def test_words_that_only_look_like_forms_stay_apart() -> None:
+    assert len(merge([said("glass"), said("glasses"), said("bus"), said("bu")])) == 4
+
+
+def test_another_form_of_a_settled_tag_is_not_proposed_unless_the_project_uses_it() -> None:
+    evidence = [said("cars"), said("dog"), said("cats")]
+    left = without_settled(evidence, ["car", "cat"], ["Dog"], {"cats"}.__contains__)
+    assert [item.tag for item in left] == ["cats"]

@@ -124,7 +124,7 @@ function completionRow(tag, source, index, highlighted, text) {
   const plain = at < 0 || tag.length !== tagKey(tag).length;
   const end = at + tagKey(text).length;
   const parts = plain ? [tag] : [tag.slice(0, at), make("b", {}, tag.slice(at, end)), tag.slice(end)];
-  const labels = { project: "used here", model: "model", words: "word", typed: "as typed" };
+  const labels = { project: "used here", model: "model", words: "word", typed: "as typed", meaning: "near in meaning" };
   return make(
     "li",
     { id: `completion-${index + 1}`, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },

@@ -1,0 +1,120 @@
+"""Tags that a trained tagger was never taught: rows for them, made from those of the known tags nearest in meaning.
+
+A tagger has a row for each tag in its concept layer, its output layer and its embeddings. That of a new tag is the
+weighted mean of the rows of the NUM_NEAREST known tags whose word vectors are nearest,
+
+    weight_i = exp(cosine_i / SOFTNESS) / sum_j exp(cosine_j / SOFTNESS),
+
+none where the nearest is farther than LEAST_COSINE: such a tag waits for its training. As an input to the decoder's
+first state (S-CNN-RNN) a new tag has no column: what it stands for, its neighbours say already.
+Knows nothing of projects or of how word vectors are looked up.
+Shapes: V known tags and N new ones: rows (V, ...) -> (V + N, ...) float32.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models.inference import InferenceTagger
+from annotator.models.word_vectors import WordVectors
+
+NUM_NEAREST = 3
+SOFTNESS = 0.02
+LEAST_COSINE = 0.5
+"""Below it the nearest known tag says nothing of the new one."""
+MAX_NAMED = 3
+"""Known tags that are named to the person as what a new one was made of."""
+
+Rows = npt.NDArray[np.float32]
+
+_ROWS = frozenset({
+    "concept.weight", "concept.bias", "side.2.weight", "side.2.bias", "output.weight", "output.bias",
+    "decoder.output.weight", "decoder.output.bias", "decoder.embedding.weight", "semantic.weight", "refined.weight",
+})  # fmt: skip
+"""Arrays whose first axis is the tags, with or without START or END behind them."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a new tag's rows are made of."""
+
+    tag: str
+    places: npt.NDArray[np.intp]
+    """Of the known tags, nearest first."""
+    weights: Rows
+    """Of sum 1."""
+
+
+def find_recipe(word_vectors: WordVectors, known_tags: Sequence[str], new_tag: str) -> Recipe | None:
+    """Return of which known tags a new one is made; None if no word vector is near enough."""
+    vector = word_vectors.vector(new_tag)
+    if vector is None:
+        return None
+    nearest = word_vectors.nearest(vector, NUM_NEAREST, known_tags)
+    if not nearest or nearest[0][1] < LEAST_COSINE:
+        return None
+    place_of = {tag: place for place, tag in enumerate(known_tags)}
+    cosines = np.array([cosine for _, cosine in nearest], np.float32)
+    weights = np.exp((cosines - cosines.max()) / SOFTNESS)
+    places = np.array([place_of[tag] for tag, _ in nearest], np.intp)
+    return Recipe(new_tag, places, (weights / weights.sum()).astype(np.float32))
+
+
+def initial_rows(word_vectors: WordVectors, known_tags: Sequence[str], known_rows: Rows, new_tag: str) -> Rows | None:
+    """Return the row of a new tag before it has been trained.
+
+    Args:
+        word_vectors: Tell which tags are near.
+        known_tags: V tags.
+        known_rows: (V, ...), their rows of a weight matrix or bias.
+        new_tag: Any other tag.
+
+    Returns:
+        (...) float32, or None if no known tag is near enough.
+    """
+    recipe = find_recipe(word_vectors, known_tags, new_tag)
+    return None if recipe is None else _mix(known_rows, recipe)
+
+
+def extend(tagger: InferenceTagger, word_vectors: WordVectors, new_tags: Sequence[str]) -> InferenceTagger:
+    """Return a tagger that proposes new tags too; those that are known or near to nothing are passed over.
+
+    Args:
+        tagger: A trained one, not extended yet.
+        word_vectors: Tell which tags are near.
+        new_tags: Any tags.
+
+    Returns:
+        Another tagger over the same weights, or the same one if there is nothing to add.
+    """
+    known = tagger.vocabulary
+    found = (find_recipe(word_vectors, known.tags, tag) for tag in dict.fromkeys(new_tags) if tag not in known)
+    recipes = [recipe for recipe in found if recipe is not None]
+    if not recipes:
+        return tagger
+    vocabulary = Vocabulary(
+        [*known.tags, *(recipe.tag for recipe in recipes)],
+        [*known.counts, *(0 for _ in recipes)] if known.counts else (),
+    )
+    weights = {name: _extended(name, values, len(known), recipes) for name, values in tagger.weights.items()}
+    if tagger.name == "scnn_rnn":
+        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(recipes))))
+    made_of = {recipe.tag: [known.tags[place] for place in recipe.places[:MAX_NAMED]] for recipe in recipes}
+    version = f"{tagger.version}+{len(recipes)}"
+    return InferenceTagger(tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of)
+
+
+def _extended(name: str, values: Rows, num_known: int, recipes: Sequence[Recipe]) -> Rows:
+    if name not in _ROWS:
+        return values
+    new = np.stack([_mix(values[:num_known], recipe) for recipe in recipes])
+    # START or END stays the last row.
+    return np.concatenate([values[:num_known], new, values[num_known:]]).astype(np.float32, copy=False)
+
+
+def _mix(rows: Rows, recipe: Recipe) -> Rows:
+    mixed: Rows = np.tensordot(recipe.weights, rows[recipe.places], axes=1).astype(np.float32)
+    return mixed

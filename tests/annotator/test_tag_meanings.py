@@ -1,0 +1,119 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from annotator.app import OpenProject
+from annotator.cli import main
+from annotator.correction_log import Effort
+from annotator.models import word_vectors
+from annotator.models.tagger import Features
+from annotator.models.word_vector_files import Table
+from annotator.models.word_vectors import WordVectors
+from annotator.project import Project
+from annotator.tag_meanings import TagMeanings, choose_source
+
+ROWS = {"car": [1.0, 0, 0], "automobile": [0.95, 0.1, 0], "truck": [0.7, 0.6, 0], "zebroid": [0, 0, 1.0]}
+
+
+@pytest.fixture
+def vectors() -> WordVectors:
+    # The horse is nearly a zebroid; nothing else is near to it.
+    words = {**ROWS, "horse": [0, 0.05, 1.0], "cow": [0, 0.3, 0.8]}
+    matrix: Features = np.array(list(words.values()), np.float32)
+    table = Table({word: row for row, word in enumerate(words)}, list(words), matrix)
+    return WordVectors("tiny", "1", table, only_latin=True)
+
+
+@pytest.fixture
+def opened(
+    open_project: Callable[..., OpenProject],
+    demo_photos: Path,
+    vectors: WordVectors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> OpenProject:
+    opened = open_project(demo_photos, tagger="starter/jvsp")
+    monkeypatch.setattr("annotator.tag_meanings.load_word_vectors", lambda source: vectors)
+    opened.meanings.load()
+    return opened
+
+
+def completions(opened: OpenProject, text: str, *kept: str) -> list[tuple[str, str]]:
+    found = opened.session.complete(1, text, kept)["completions"]
+    return [(item["tag"], item["source"]) for item in found]
+
+
+def test_a_word_of_the_same_meaning_is_offered_after_the_literal_ones(opened: OpenProject) -> None:
+    found = completions(opened, "automobile")
+    sources = [source for _, source in found]
+    first = sources.index("meaning")
+    assert found[first] == ("car", "meaning")
+    assert set(sources[first:]) == {"meaning"}
+    assert ("car", "meaning") not in completions(opened, "automobile", "car")
+
+
+def test_a_tag_in_use_needs_no_other_of_its_meaning(opened: OpenProject) -> None:
+    session = opened.session
+    assert ("car", "meaning") in completions(opened, "automobile")
+    session.save("local", 1, session.open("local", 1)["revision"], ["automobile"], [], Effort())
+    assert all(source != "meaning" for _, source in completions(opened, "automobile"))
+
+
+def test_nothing_is_found_by_meaning_before_the_vectors_are_there(vectors: WordVectors) -> None:
+    meanings = TagMeanings("")
+    assert meanings.near("automobile", [("car",)]) == []
+    assert meanings.describe() == "not loaded yet"
+    meanings.vectors = vectors
+    assert meanings.near("automobile", [("car",), ("Car", "truck")]) == ["car", "truck"]
+    assert meanings.near("au", [("car",)]) == meanings.near("犬犬犬", [("car",)]) == []
+
+
+def test_vectors_that_cannot_be_loaded_leave_a_sentence(tmp_path: Path) -> None:
+    meanings = TagMeanings(str(tmp_path / "gone.vec"))
+    meanings.load()
+    assert meanings.vectors is None
+    assert "no such file" in meanings.describe()
+
+
+def test_a_tag_never_taught_is_proposed_as_soon_as_it_was_saved(opened: OpenProject) -> None:
+    session = opened.session
+    before = session._shelf.taggers[0].allowed_words()
+    assert "zebroid" not in before
+    session.save("local", 1, session.open("local", 1)["revision"], ["zebroid", "cars", "犬"], [], Effort())
+    tagger = session._shelf.taggers[0]
+    # "cars" is a form of a known tag, and of the other nothing is known.
+    assert set(tagger.allowed_words()) - set(before) == {"zebroid"}
+    assert tagger.version.endswith("+1")
+    session.set_tagger("starter/scnn_rnn")
+    assert "zebroid" in session._shelf.taggers[0].allowed_words()
+    assert "zebroid" in session._suggester.scores(2, _no_words())
+
+
+def _no_words() -> Any:
+    from annotator.suggest import Words
+
+    return Words()
+
+
+def test_the_setting_is_kept_only_if_the_vectors_can_be_loaded(
+    tmp_path: Path, demo_photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("annotator.cli._run_server", lambda *arguments: None)
+    (tmp_path / "own.txt").write_text("car 1 0\ndog 0 1\n")
+    command = ["serve", str(demo_photos), "--project", str(tmp_path / "p"), "--word-vectors"]
+    assert main([*command, str(tmp_path / "own.txt")]) == 0
+    assert Project(tmp_path / "p").settings.word_vectors == str(tmp_path / "own.txt")
+    (tmp_path / "bad.txt").write_text("car 1 0\ndog 0\n")
+    assert main([*command, str(tmp_path / "bad.txt")]) == 1
+    assert "bad.txt is damaged" in capsys.readouterr().err
+    assert Project(tmp_path / "p").settings.word_vectors == str(tmp_path / "own.txt")
+
+
+def test_wordnets_vectors_are_taken_where_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choose_source("glove") == "glove"
+    monkeypatch.setattr("annotator.tag_meanings.find_wordnet_table", lambda: None)
+    assert choose_source("") == word_vectors.DEFAULT_VECTORS
+    monkeypatch.setattr("annotator.tag_meanings.find_wordnet_table", lambda: Path("somewhere"))
+    assert choose_source("") == word_vectors.WORDNET

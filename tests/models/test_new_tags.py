@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from annotator.models import checkpoint
+from annotator.models.inference import InferenceTagger
+from annotator.models.new_tags import NUM_NEAREST, SOFTNESS, extend, find_recipe, initial_rows
+from annotator.models.word_vector_files import Table
+from annotator.models.word_vectors import WordVectors
+
+KNOWN = ["horse", "cow", "car", "man", "dog"]
+
+
+@pytest.fixture
+def vectors() -> WordVectors:
+    rows = {"zebroid": [1, 0, 0], "horse": [1, 0.1, 0], "cow": [0.8, 0.4, 0], "dog": [0.5, 0.6, 0], "car": [0, 0, 1],
+            "far": [-1, 0, -1]}  # fmt: skip
+    table = Table({word: at for at, word in enumerate(rows)}, list(rows), np.array(list(rows.values()), np.float32))
+    return WordVectors("tiny", "1", table, only_latin=True)
+
+
+def load(name: str) -> InferenceTagger:
+    tagger = checkpoint.load(f"starter/{name}")
+    assert isinstance(tagger, InferenceTagger)
+    return tagger
+
+
+def test_a_row_is_the_softly_weighted_mean_of_the_nearest(vectors: WordVectors) -> None:
+    rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
+    cosines = {tag: vectors.similarity("zebroid", tag) for tag in KNOWN if tag != "man"}
+    best = sorted(cosines, key=lambda tag: -(cosines[tag] or 0))[:NUM_NEAREST]
+    weights = [np.exp((cosines[tag] or 0) / SOFTNESS) for tag in best]
+    expected = sum(w * rows[KNOWN.index(tag)] for w, tag in zip(weights, best, strict=True)) / sum(weights)
+    np.testing.assert_allclose(initial_rows(vectors, KNOWN, rows, "zebroid"), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tag", ["far", "unheard", "犬"])
+def test_what_is_near_to_no_known_tag_has_no_row(vectors: WordVectors, tag: str) -> None:
+    assert find_recipe(vectors, KNOWN, tag) is None
+    assert initial_rows(vectors, KNOWN, np.ones((5, 4), np.float32), tag) is None
+
+
+@pytest.mark.parametrize("name", ["jvsp", "scnn_rnn"])
+def test_an_extended_tagger_ranks_the_new_tag_beside_its_kin_and_the_old_ones_as_before(
+    vectors: WordVectors, name: str
+) -> None:
+    tagger = load(name)
+    grown = extend(tagger, vectors, ["zebroid", "far", "horse", "zebroid"])
+    assert set(grown.allowed_words()) - set(tagger.allowed_words()) == {"zebroid"}
+    assert grown.taught_words() == list(tagger.vocabulary.tags)
+    assert grown.made_of["zebroid"][0] == "horse"
+    features = np.random.default_rng(0).gamma(1, 1, (4, tagger.feature_size)).astype(np.float32)
+    before, after = tagger.concepts(features), grown.concepts(features)
+    assert before is not None
+    assert after is not None
+    np.testing.assert_allclose(after[:, :-1], before, rtol=1e-5)
+    places = [tagger.vocabulary.tags.index(tag) for tag in grown.made_of["zebroid"]]
+    assert (after[:, -1] <= before[:, places].max(axis=1) + 1e-6).all()
+    assert (after[:, -1] >= before[:, places].min(axis=1) - 1e-6).all()
+    lists = grown.decode(features, [["zebroid"], ["man"], [], []], k=338)
+    assert all(item.tag != "zebroid" for item in lists[0])
+    (found,) = [item for item in lists[2] if item.tag == "zebroid"]
+    assert found.evidence["made_of"][0] == "horse"
+    assert all("made_of" not in item.evidence for item in lists[2] if item.tag != "zebroid")
+
+
+def test_without_anything_new_the_tagger_stays(vectors: WordVectors) -> None:
+    tagger = load("jvsp")
+    assert extend(tagger, vectors, ["horse", "far", "unheard"]) is tagger
