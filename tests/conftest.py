@@ -2,8 +2,11 @@
 
 import asyncio
 import gc
+import hashlib
+import importlib.metadata
 import io
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -25,6 +28,8 @@ from annotator.app import OpenProject
 from annotator.config import IngestConfig, ServerConfig
 from annotator.feature_store import FeatureStore
 from annotator.ingest import Ingest, NewImage
+from annotator.models import backbone as backbone_module
+from annotator.models import pretrained
 from annotator.models.backbone import Backbone, default_cache_path, load_backbone
 from annotator.project import Project
 from annotator.store import ImageEntry, IngestedBatch, SeenPath, Store
@@ -65,9 +70,22 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def backbone_cache(_own_folders: None) -> Path:
-    """One folder for the session, as an export takes seconds; commands in other processes find it, too."""
-    return default_cache_path()
+def backbone_cache(_own_folders: None, request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The session's own folder of exported backbones; commands in other processes find it, too.
+
+    An export takes many seconds, so pytest's cache keeps it for the next session, as long as the code that makes it
+    and the packages' versions are the same.
+    """
+    sources = [Path(module.__file__).read_bytes() for module in (backbone_module, pretrained)]
+    versions = [importlib.metadata.version(name) for name in ("torch", "timm", "onnx", "onnxscript", "onnxruntime")]
+    digest = hashlib.sha256(b"".join([*sources, *map(str.encode, versions)])).hexdigest()[:16]
+    kept, used = Path(request.config.cache.mkdir(f"backbones-{digest}")), default_cache_path()
+    shutil.copytree(kept, used, dirs_exist_ok=True)
+    yield used
+    for path in used.glob("*.npz"):
+        if not (kept / path.name).exists():
+            shutil.copy2(path, kept / f".{path.name}.{os.getpid()}")
+            os.replace(kept / f".{path.name}.{os.getpid()}", kept / path.name)
 
 
 @pytest.fixture(scope="session")
