@@ -31,13 +31,15 @@ from annotator.carried_tags import CarriedTags
 from annotator.config import IngestConfig, ServerConfig
 from annotator.correction_log import CorrectionLog
 from annotator.datasets.vocabulary import everyday_words
-from annotator.errors import ConfigError, RetrievalError
+from annotator.detections import DetectionBook, DetectionPass, wanted_detector
+from annotator.errors import ConfigError, DetectorError, RetrievalError
 from annotator.feature_store import FeatureStore
 from annotator.gate import ProjectGate
 from annotator.heat_map import HeatMapper
 from annotator.ingest import Ingest
 from annotator.metadata_index import MetadataIndex
 from annotator.models.backbone import Backbone, load_backbone
+from annotator.models.detector import NONE
 from annotator.operations import OPERATIONS, answer_caller
 from annotator.pictures import Pictures
 from annotator.project import Project, write_atomically
@@ -106,10 +108,19 @@ class OpenProject:
             {i: Words(tuple(own), tuple(path)) for i, own, path in self.store.metadata_words()},
             dict(self.log.saved()),
         )
-        suggester = Suggester(
-            lambda: shelf.taggers, self.features, tagged_looks, tagged_words, carried.tags_of, autocomplete
-        )
         self.pictures = Pictures(self.project, self.store)
+        detector = wanted_detector(self.project.settings.detector)
+        book = DetectionBook(self.store, is_read=detector != NONE)
+        self.detection_pass = DetectionPass(book, detector, self.pictures.read, self.ingest_config.num_detector_threads)
+        suggester = Suggester(
+            lambda: shelf.taggers,
+            self.features,
+            tagged_looks,
+            tagged_words,
+            carried.tags_of,
+            autocomplete,
+            detections=book.of,
+        )
         self.ingest = Ingest(
             self.project,
             self.store,
@@ -133,6 +144,8 @@ class OpenProject:
             HeatMapper(self.backbone, self.features, self.pictures.read),
             lambda: self.ingest.progress,
             self.gate.may_annotate,
+            detections=book.of,
+            detection_progress=lambda: self.detection_pass.progress,
         )
 
     def _visual_index(self, label: str) -> VisualIndex:
@@ -162,6 +175,7 @@ class OpenProject:
     def close(self) -> None:
         """Keep what was expensive to build, and let other processes open the project."""
         self.ingest.stop()
+        self.detection_pass.stop()
         try:
             if self.looks.kind != "exact":
                 self.project.indexes_path.mkdir(exist_ok=True)
@@ -257,6 +271,7 @@ def serve(
             server.run(sockets=[listener])
         finally:
             opened.ingest.stop()
+            opened.detection_pass.stop()
             worker.join(timeout=60)
             project.server_path.unlink(missing_ok=True)
     finally:
@@ -270,6 +285,13 @@ def _ingest(opened: OpenProject, photos: Sequence[Path]) -> None:
     except Exception:
         # The page shows the reason (IngestProgress.error); the server goes on with what there is.
         logger.exception("The ingest stopped.")
+    try:
+        # In the ingest's thread, whose priority is low, and only now: no photo waits for it.
+        opened.detection_pass.run()
+    except DetectorError as error:
+        logger.warning("%s", error)
+    except Exception:
+        logger.exception("The detector stopped.")
 
 
 def _check_exposure(config: ServerConfig, gate: ProjectGate) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 
 from annotator import __version__
 from annotator.backbone_choice import choose_backbone, choose_tagger
-from annotator.config import IngestConfig, ServerConfig
-from annotator.detector_command import add_detector
+from annotator.config import DETECTOR_CHOICES, IngestConfig, ServerConfig
+from annotator.detector_command import add_detector, choose_detector
 from annotator.durability_commands import add_durability
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
@@ -88,6 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--word-vectors", metavar="NAME|PATH",
                        help="what tells words near in meaning: glove, wordnet (see `annotator wordnet build`) or a "
                        "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
+    serve.add_argument("--detector", choices=DETECTOR_CHOICES,
+                       help="what finds things in photos (default: nanodet if it is there)")  # fmt: skip
     _add_ingest_options(serve)
 
     add = _add(commands, "add", _add_photos, "bring photos into a project without serving it",
@@ -177,6 +179,8 @@ def _serve(parsed: argparse.Namespace) -> int:
         project.update_settings(tagger=_tagger_name(parsed.tagger))
     if parsed.word_vectors:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors))
+    if parsed.detector:
+        choose_detector(project, parsed.detector)
     config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
     _run_server(project, folders, config, _ingest_config(parsed), parsed.open)
     return 0

@@ -32,6 +32,8 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
 }
 """Action -> keys. Digits take proposals and Shift+digit takes all down to one; these two are fixed."""
 
+DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
+
 _KEY = re.compile(r"(Ctrl\+)?(Alt\+)?(Shift\+)?(Meta\+)?([A-Za-z][A-Za-z0-9]+|\S)")
 _FIXED = {"Escape", "Tab", "Shift+Tab", "Backspace", "/"}
 
@@ -95,6 +97,8 @@ class IngestConfig:
     """Threads that read, hash and decode files."""
     num_network_threads: int = 2
     """Threads of the backbone on the CPU."""
+    num_detector_threads: int = 1
+    """Threads of the detector on the CPU: it runs behind the page, for minutes."""
     batch_size: int = 32
     """Images a backbone call. The first batches are smaller, so that the first photo is ready at once."""
     thumbnail_size: int = 320
@@ -103,6 +107,7 @@ class IngestConfig:
     def __post_init__(self) -> None:
         _check_range(self, "num_decode_threads", 1, 64)
         _check_range(self, "num_network_threads", 1, 64)
+        _check_range(self, "num_detector_threads", 1, 64)
         _check_range(self, "batch_size", 1, 512)
         _check_range(self, "thumbnail_size", 64, 1024)
 
@@ -136,6 +141,8 @@ class ProjectSettings:
     """The chosen tagger (tagger_shelf.py); empty takes the one that comes with the program."""
     word_vectors: str = ""
     """glove, wordnet or a file's path; empty takes wordnet where it was made, else glove."""
+    detector: str = ""
+    """``nanodet``, ``torchvision`` or ``none``; empty takes NanoDet where it is installed."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
 
     def __post_init__(self) -> None:
@@ -147,4 +154,6 @@ class ProjectSettings:
             raise ConfigError(f"backbone_weights must be the name of a file, got {self.backbone_weights!r}.")
         if not isinstance(self.word_vectors, str):
             raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
+        if self.detector not in ("", *DETECTOR_CHOICES):
+            raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

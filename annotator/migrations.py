@@ -88,6 +88,21 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        2,
+        "detections",
+        (
+            # One row a photo that a detector has looked at, also when it found nothing. Boxes: left, top, right,
+            # bottom in shares of the upright photo.
+            """CREATE TABLE detections (
+                image_id INTEGER PRIMARY KEY,
+                detector VARCHAR NOT NULL,
+                labels VARCHAR[] NOT NULL,
+                scores DOUBLE[] NOT NULL,
+                boxes DOUBLE[4][] NOT NULL
+            )""",
+        ),
+    ),
+    (
         5,
         "users, sessions, API tokens, assignments",
         (

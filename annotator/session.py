@@ -20,11 +20,14 @@ from annotator.carried_tags import CarriedTags
 from annotator.check import check
 from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
 from annotator.datasets.tags import clean_tag, tag_key
+from annotator.detections import DetectionProgress
 from annotator.errors import AccountError, AnnotatorError, BackupError, LeaseError, TagError, UnknownImageError
 from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress, NewImage
 from annotator.leases import Leases
+from annotator.models.detector import Detection
+from annotator.models.tag_order import boxes_for
 from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.store import ImageEntry, SeenPath, Store
@@ -57,6 +60,8 @@ class AnnotatingSession:
         heat_mapper: Shows where a tag is seen.
         progress: Tells how far the ingest is.
         may_annotate: Tells of a user whether they may change tags; who may not holds no photo.
+        detections: Image id -> what was found in the photo.
+        detection_progress: Tells how far the detector is.
     """
 
     def __init__(
@@ -74,6 +79,9 @@ class AnnotatingSession:
         heat_mapper: HeatMapper,
         progress: Callable[[], IngestProgress],
         may_annotate: Callable[[str], bool] = lambda user: True,
+        *,
+        detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
+        detection_progress: Callable[[], DetectionProgress] = DetectionProgress,
     ) -> None:
         self.project = project
         self._store = store
@@ -89,6 +97,8 @@ class AnnotatingSession:
         self._progress = progress
         self._may_annotate = may_annotate
         self._backing_up = threading.Lock()
+        self._detections = detections
+        self._detection_progress = detection_progress
         self.leases = Leases()
         self.assignments = Assignments(store)
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
@@ -111,6 +121,7 @@ class AnnotatingSession:
             "num_saved": self._queue.num_saved,
             "num_unreadable": self._store.unreadable(limit=0)[0],
             "ingest": asdict(self._progress()),
+            "detections": asdict(self._detection_progress()),
             "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
             "user": user,
             "may_annotate": self._may_annotate(user),
@@ -305,14 +316,19 @@ class AnnotatingSession:
         return [Completion(self._autocomplete.spelling(tag), None, "meaning") for tag in tags]
 
     def heat_map(self, image_id: int, tag: str) -> Answer:
-        """Return where a tag is seen in a photo: ``grid`` and ``box``, both null when nobody can tell.
+        """Return where a tag is seen in a photo: its ``found`` boxes, or else a glow, ``grid`` and ``box``.
+
+        ``grid`` and ``box`` are null when there are boxes, or when nobody can tell.
 
         Raises:
             UnreadableImageError: The photo is gone or damaged.
         """
         self._check(image_id)
-        found = self._heat_mapper.heat_map(self._shelf.taggers, image_id, tag)
-        return found or {"grid": None, "box": None}
+        boxes = boxes_for(tag, self._detections(image_id))
+        if boxes:
+            return {"grid": None, "box": None, "found": [asdict(item) for item in boxes]}
+        glow = self._heat_mapper.heat_map(self._shelf.taggers, image_id, tag)
+        return {"grid": None, "box": None, "found": [], **(glow or {})}
 
     def save(
         self,

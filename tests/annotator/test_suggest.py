@@ -13,11 +13,13 @@ from annotator.correction_log import Effort
 from annotator.datasets.tags import tag_key
 from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
+from annotator.models.detector import Detection
 from annotator.models.tagger import RankedTag
 from annotator.suggest import (
     Evidence,
     Neighbour,
     Words,
+    detector_evidence,
     merge,
     metadata_evidence,
     neighbour_evidence,
@@ -234,3 +236,22 @@ def test_another_form_of_a_settled_tag_is_not_proposed_unless_the_project_uses_i
     evidence = [said("cars"), said("dog"), said("cats")]
     left = without_settled(evidence, ["car", "cat"], ["Dog"], {"cats"}.__contains__)
     assert [item.tag for item in left] == ["cats"]
+
+
+def test_a_detection_is_proposed_under_the_plain_word_once() -> None:
+    boxes = [Detection("tv", 0.75, (0.0, 0.0, 0.5, 0.5)), Detection("tv", 0.5, (0.0, 0.0, 1.0, 1.0))]
+    (found,) = detector_evidence(boxes)
+    assert (found.tag, found.source) == ("television", "detector")
+    assert found.text == "the detector finds it with 75%, 2 times, the largest on 100% of the photo, in the middle"
+    assert found.rank_score is not None
+    assert 0 < found.rank_score < 1
+
+
+def test_a_class_that_a_settled_tag_names_is_not_proposed_again() -> None:
+    person = Detection("person", 0.75, (0.0, 0.0, 0.5, 0.5))
+    assert [item.tag for item in detector_evidence([person])] == ["person"]
+    assert detector_evidence([person], ["Man"]) == []
+
+
+def test_without_detections_there_is_no_such_evidence() -> None:
+    assert detector_evidence([]) == []

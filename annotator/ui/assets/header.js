@@ -48,12 +48,15 @@ export function createHeader(root, { browse, unreadable, help, chooseTagger, log
       }
       tagger.hidden = !choices.length;
       tagger.value = state.tagger;
-      const { ingest: run } = state;
+      // The detector runs once the reading is done.
+      const { ingest: reading, detections: finding } = state;
+      const run = reading.running || reading.error || !finding ? reading : finding;
       ingest.hidden = !run.running && !run.error;
       bar.hidden = !run.running;
       bar.max = Math.max(1, run.num_found);
       bar.value = run.num_done;
-      progress.textContent = run.error ? `Reading stopped: ${run.error}` : progressText(run);
+      const verb = run === reading ? "reading" : "finding things in";
+      progress.textContent = run.error ? (run === reading ? `Reading stopped: ${run.error}` : run.error) : progressText(run, verb);
       progress.title = progress.textContent;
       broken.hidden = !state.num_unreadable;
       broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
@@ -68,8 +71,8 @@ export function exportLinks(className = "") {
   );
 }
 
-function progressText({ num_done, num_found, photos_per_second, seconds_left }) {
-  const parts = [`reading ${formatNumber(num_done)} of ${formatNumber(num_found)}`];
+function progressText({ num_done, num_found, photos_per_second, seconds_left }, verb) {
+  const parts = [`${verb} ${formatNumber(num_done)} of ${formatNumber(num_found)}`];
   if (photos_per_second) parts.push(`${photos_per_second < 10 ? photos_per_second.toFixed(1) : Math.round(photos_per_second)}/s`);
   if (seconds_left !== null && seconds_left !== undefined && photos_per_second) parts.push(`${duration(seconds_left)} left`);
   return parts.join(" · ");

@@ -1,13 +1,15 @@
-// Where in the photo a tag is seen: a glow over it while a tag's row is pointed at, or, once switched on by a key, for
-// the selected tag. Knows nothing of the list, and draws only what the server computed.
+// Where in the photo a tag is seen: the boxes that a detector found, or else a glow over it, while a tag's row is pointed
+// at, or, once switched on by a key, for the selected tag. Knows nothing of the list, and draws only what the server
+// computed.
 
 import { newestOnly } from "./calls.js";
+import { make } from "./elements.js";
 
 const COLOUR = [255, 122, 0];
 const FAINTEST = 0.15; // of the strongest place: less is not drawn
 
-/** `canvas` lies over the photo (photo_view.js); say(text) tells a person what cannot be shown. */
-export function createHeatMap(canvas, { call, place, say }) {
+/** `canvas` and `boxes` lie over the photo (photo_view.js); say(text) tells a person what cannot be shown. */
+export function createHeatMap(canvas, boxes, { call, place, say }) {
   const ask = newestOnly((image_id, tag) => call("heat_map", { image_id, tag }));
   let isOn = false;
   let pointed = null;
@@ -26,9 +28,11 @@ export function createHeatMap(canvas, { call, place, say }) {
       return;
     }
     if (!answer || shown !== name) return;
+    boxes.replaceChildren(...(answer.found ?? []).map(foundBox));
     if (answer.grid) draw(answer.grid, answer.box);
     else {
       canvas.hidden = true;
+      if (answer.found?.length) return;
       if (isAsked) say(`No model can show where “${tag}” is.`);
     }
   }
@@ -54,6 +58,7 @@ export function createHeatMap(canvas, { call, place, say }) {
   function hide() {
     shown = "";
     canvas.hidden = true;
+    boxes.replaceChildren();
   }
 
   return {
@@ -77,4 +82,11 @@ export function createHeatMap(canvas, { call, place, say }) {
       return isOn ? "Shows where the selected tag is seen." : "The glow is off.";
     },
   };
+}
+
+function foundBox({ label, score, box: [left, top, right, bottom] }) {
+  const element = make("div", { class: "found-box" }, make("span", {}, `${label} ${Math.round(100 * score)}%`));
+  const edges = { left, top, width: right - left, height: bottom - top };
+  for (const [edge, share] of Object.entries(edges)) element.style[edge] = `${100 * share}%`;
+  return element;
 }

@@ -69,7 +69,7 @@ export async function start({ element, server }) {
 
   const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger, logOut });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
-  const heatMap = createHeatMap(photoView.heat, { call, place: photoView.placeHeat, say: messages.say });
+  const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
     take: (tag) => tagging.takeTag(tag),
     select: (tag) => tagging.selectTag(tag),
@@ -210,7 +210,7 @@ export async function start({ element, server }) {
       await pause(POLL_MS);
       // Photos can only appear by themselves while ingest runs, or where there is none yet.
       const { state } = tagging;
-      if (document.hidden || !state || !(state.ingest.running || state.num_images === 0)) continue;
+      if (document.hidden || !state || !(state.ingest.running || state.detections?.running || state.num_images === 0)) continue;
       try {
         await tagging.refreshState();
         messages.clear("poll");

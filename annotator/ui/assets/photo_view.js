@@ -10,7 +10,8 @@ export function createPhotoView(frame, facts) {
   const rough = make("img", { class: "rough", alt: "", draggable: "false" });
   const image = make("img", { class: "sharp", id: "photo-image", draggable: "false" });
   const heat = make("canvas", { class: "heat", id: "heat-map", "aria-hidden": "true", hidden: true });
-  const glass = make("div", { class: "glass" }, heat);
+  const boxes = make("div", { class: "found-boxes", id: "found-boxes", "aria-hidden": "true" });
+  const glass = make("div", { class: "glass" }, heat, boxes);
   const failure = make("p", { class: "photo-failure", hidden: true });
   frame.append(rough, image, glass, failure);
   const zoomLabel = make("button", { class: "quiet", id: "zoom", type: "button", title: "Zoom", onclick: () => toggle() });
@@ -41,12 +42,16 @@ export function createPhotoView(frame, facts) {
   /** Lay the heat-map over its part of the photo: left, top, right, bottom in shares of the photo's sides. */
   function placeHeat(box = heatBox) {
     heatBox = box;
+    lay(heat, box);
+    lay(boxes, [0, 0, 1, 1]);
+  }
+
+  function lay(element, [left, top, right, bottom]) {
     const [width, height] = [photo.width * fit(), photo.height * fit()];
-    const [left, top, right, bottom] = box;
-    heat.style.left = `${(frame.clientWidth - width) / 2 + left * width}px`;
-    heat.style.top = `${(frame.clientHeight - height) / 2 + top * height}px`;
-    heat.style.width = `${(right - left) * width}px`;
-    heat.style.height = `${(bottom - top) * height}px`;
+    element.style.left = `${(frame.clientWidth - width) / 2 + left * width}px`;
+    element.style.top = `${(frame.clientHeight - height) / 2 + top * height}px`;
+    element.style.width = `${(right - left) * width}px`;
+    element.style.height = `${(bottom - top) * height}px`;
   }
 
   function zoomTo(scale, clientX, clientY) {
@@ -127,6 +132,7 @@ export function createPhotoView(frame, facts) {
   return {
     toggle: () => toggle(),
     heat,
+    boxes,
     placeHeat,
     show(newPhoto) {
       photo = newPhoto;
