@@ -10,7 +10,8 @@ pairs of right tags in the person's order. "both boxed" are the pairs of which e
 
 With a tagger that was trained on the split of --tagger-seed, its lists are measured too, as they are (w = 0) and
 re-ordered by `TagOrder.reorder` with several weights, or by rank_score * exp(w * strength) ("everywhere"). Half of the
-validation photos (by hash) is shown apart from the other, to choose w on the one and report the other. --out writes the constants fitted on the first seed's training photos.
+validation photos (by hash) is shown apart from the other, to choose w on the one and report the other. --out writes the
+constants fitted on the first seed's training photos.
 """
 
 import argparse
