@@ -194,6 +194,7 @@ def load_module(source: Path | str) -> "TrainedTagger":
     try:
         module = registry.create(info.name, info.vocabulary, info.feature_size, **info.settings)
         state = {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
+        state.setdefault("precedence", module.precedence)  # of before there was one
         module.load_state_dict(state)
         module.ranking = Ranking(**{**info.ranking, "calibration": tuple(info.ranking["calibration"])})
     except (AnnotatorError, KeyError, ValueError, TypeError, RuntimeError) as error:

@@ -6,13 +6,10 @@ What the list is ranked by (`Ranking.by`):
 - "mixture", the default: P_j(tag) = chance to be the j-th tag after the prefix, over all continuations
   (`decoding.look_ahead`); place in the list by
       sum_j discount^(j-1) P_j / sum_tags P_1  +  concept_weight x concept_decay^n x concept probability
-  for n settled tags. The division takes END out: the person asks for further tags. Measured on captions (JVSP with a
-  concept layer, 2,200 held-back photos): without concepts NDCG .508, recall@9 .601; with them .531 and .685; after
-  one settled tag the concepts, which know nothing of it, help less (weight .4: recall@5 of the rest .538, .1: .547),
-  hence the decay. A discount of .3 instead of 0 moves recall@9 by +.005 and the first tag right by -.011; .15 lies
-  between. The `head` best are then put in order by  utility x (1 + P_1 / sum_j P_j), that is, tags that come first when
-  they come at all go up: of pairs of right tags among the ten best, .683 stood in the person's order before and .718
-  after (by frequency: .707), the first tag right rose from .399 to .408, and NDCG fell from .534 to .531.
+  for n settled tags, and this times (typical count / tag's count)^rarity. The division takes END out: the person asks
+  for further tags. After a settled tag the concepts, which know nothing of it, help less, hence the decay. Then the
+  `head` best are put in the person's order, and the `head` next ones: see list_order.py. What each part brings stands
+  in EXPERIMENTS.md.
 With free_length it is always the papers' decoding, to END.
 Score: how likely the tag is right, sigmoid of a line in the logits of the concept probability and of what the sequence
 says (`sequence_chances`); its coefficients are fitted on validation photos (`Ranking.calibration`).
@@ -29,6 +26,7 @@ from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import steps as twins
 from annotator.models.decoding import Array, Mask, Steps, bar, feed, look_ahead, search
+from annotator.models.list_order import order_heads, rarity_factors
 from annotator.models.steps import Weights, linear, sigmoid
 from annotator.models.tagger import Features, RankedTag
 
@@ -50,14 +48,18 @@ class Ranking:
     """Places looked ahead."""
     width: int = 4
     """Openings followed for each place."""
-    discount: float = 0.15
+    discount: float = 0.5
     """What a place is worth against the one before it."""
-    concept_weight: float = 0.4
+    concept_weight: float = 0.6
     """What the concept probability is worth against being the next tag, before anything is settled."""
     concept_decay: float = 0.25
     """By how much that falls with each settled tag."""
+    rarity: float = 0.1
+    """How much rarer tags are preferred."""
     head: int = 5
-    """How many of the best are put in the person's order, see above; 0 leaves them by utility."""
+    """How many of the best, and of the next best, are put in the person's order; 0 leaves them by utility."""
+    precedence: float = 0.8
+    """How much it counts that people name other likely tags first."""
     calibration: tuple[float, float, float] = (0.0, 0.5, 0.5)
     """Bias, weight of the sequence's logit and of the concept's."""
     beam_width: int = 1
@@ -210,9 +212,13 @@ class InferenceTagger:
             if judgement.concepts is not None:
                 weights = ranking.concept_weight * ranking.concept_decay**judgement.num_settled  # (B,)
                 values = values + weights[:, None] * judgement.concepts
-        utilities: Array = np.where(judgement.barred, -1.0, values).astype(np.float32)
         if ranking.by == "mixture":
-            _order_head(utilities, judgement.places, ranking.head)
+            values = values * rarity_factors(self.vocabulary.counts, ranking.rarity)
+        utilities: Array = np.where(judgement.barred, -1.0, values).astype(np.float32)
+        precedence = self.weights.get("precedence")
+        if ranking.by == "mixture" and precedence is not None and precedence.any():
+            chances = sequence_chances(judgement) if judgement.concepts is None else judgement.concepts
+            order_heads(utilities, chances, precedence, ranking.head, ranking.precedence)
         return utilities
 
     def concepts(self, features: Features, user_tags: Sequence[Collection[str]] = ()) -> Array | None:
@@ -326,17 +332,6 @@ class InferenceTagger:
                 ranked.append(RankedTag(self.vocabulary.tags[tag], probability, evidence))
             lists.append(ranked)
         return lists
-
-
-def _order_head(utilities: Array, places: Array, head: int) -> None:
-    """Deal the best utilities of each image out anew among the same tags, in place."""
-    best = np.argsort(-utilities, axis=1, kind="stable")[:, :head]  # (B, head)
-    values = np.take_along_axis(utilities, best, axis=1)
-    first = np.take_along_axis(places[:, 0], best, axis=1)
-    anywhere = np.take_along_axis(places.sum(axis=1), best, axis=1)
-    keys = values * (1 + first / np.maximum(anywhere, FLOOR))
-    order = np.argsort(-keys, axis=1, kind="stable")
-    np.put_along_axis(utilities, np.take_along_axis(best, order, axis=1), values, axis=1)
 
 
 def sequence_chances(judgement: Judgement) -> Array:

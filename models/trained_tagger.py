@@ -207,6 +207,9 @@ class TrainedTagger(nn.Module):
         self.feature_scale: Tensor
         self.register_buffer("feature_mean", torch.zeros(feature_size))
         self.register_buffer("feature_scale", torch.ones(feature_size))
+        self.precedence: Tensor
+        """(V,): how early people name each tag; 0 where no order is known. See trainer/precedence.py."""
+        self.register_buffer("precedence", torch.zeros(len(vocabulary)))
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.concept = nn.Linear(feature_size, self.num_tags) if config.concept_layer else None
 
@@ -233,6 +236,10 @@ class TrainedTagger(nn.Module):
             with torch.no_grad():
                 self.concept.bias.copy_(torch.logit(prior))
                 self.concept.weight.zero_()
+
+    def set_precedence(self, precedence: npt.NDArray[np.float32]) -> None:
+        """Take over how early people name each tag, (V,); a list is put in order by it."""
+        self.precedence.copy_(torch.from_numpy(precedence))
 
     def scale(self, features: Tensor) -> Tensor:
         """Return features of mean 0 and deviation 1."""

@@ -21,6 +21,7 @@ from annotator.models.tagger import Features
 from annotator.models.trainable_backbone import TrainableBackbone, load_trainable
 from annotator.trainer.families import ON_ALL_FOLDER, Side, Trained, TrainingData, TrainingOptions, TrainingRequest
 from annotator.trainer.fit import Examples, FitReport, FitSettings, fit, stage_names
+from annotator.trainer.precedence import fit_precedence
 
 
 def train_recurrent(request: TrainingRequest, data: TrainingData, options: TrainingOptions) -> Trained:
@@ -32,6 +33,8 @@ def train_recurrent(request: TrainingRequest, data: TrainingData, options: Train
         torch.manual_seed(request.fit.seed)
         tagger = registry.create(request.tagger, data.vocabulary, data.train.features.shape[1], **settings)
         tagger.ranking = Ranking(**request.ranking)
+        if request.order == "given":
+            tagger.set_precedence(fit_precedence(train.sequences, len(data.vocabulary)))
         backbone = _backbone(fit_settings, data)
         report = fit(
             tagger,

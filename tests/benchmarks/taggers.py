@@ -1,30 +1,43 @@
-"""Every tagger on one data set: trained and measured by the very commands that a user has, for several seeds.
+"""Every tagger on one data set: trained and measured as a user would, for several seeds.
 
-    python tests/benchmarks/taggers.py DATA --out RUNS [--rows captions corel5k ablations NAME ...] [--seeds 0 1 2]
-        [--threads N] [--again] [--only-print] [--columns sets|order]
+    python tests/benchmarks/taggers.py DATA --out RUNS [--rows TABLE [NAME ...]] [--seeds 0 1 2] [--threads N]
+        [--again] [--only-print]
 
-DATA holds records.jsonl. Each row is a line of `annotator train`'s options (`ROWS`), so that a run can be repeated by
-hand; `annotator evaluate --split validation` measures it twice, with 5 tags a photo and with a list that the tagger
-ends. Goes on where it was stopped: what lies in RUNS is not trained again; `--again` measures it again, with the
-ranking that its options name. Prints Markdown tables: means over the seeds and, in brackets, the largest distance from
-it; in percent but N+.
+DATA holds records.jsonl. TABLE is one of `ROWS`, its names are those rows only. A row is a line of `annotator train`'s
+options, so that a run can be repeated by hand; measured is what `annotator evaluate --split validation` measures, with
+5 tags a photo and with lists that the tagger ends. Goes on where it was stopped: what lies in RUNS is not trained
+again; `--again` measures it again, with the present defaults of the ranking and what the options name. Prints Markdown
+tables: means over the seeds and, in brackets, the largest distance from it; in percent but N+ and tags a photo.
 """
 
 import argparse
+import io
 import json
-import os
-import subprocess
+import re
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from annotator.models import registry
+from annotator.cli import main as annotator
+from annotator.datasets.record import Record, read_records
+from annotator.datasets.splits import load_split
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models import checkpoint, registry
+from annotator.models.backbone import load_backbone
+from annotator.models.inference import InferenceTagger, Ranking
+from annotator.models.tagger import Features
+from annotator.trainer.evaluate import MAX_FREE_LENGTH, decode, evaluate, measure_sets, names
+from annotator.trainer.feature_cache import features_of
+from annotator.trainer.training import SPLIT_FILE
+from annotator.training_commands import parse_settings
 
-RECURRENT = "--concept-l2 0.06 --epochs 8"
-SCNN_RNN = f"--tagger scnn_rnn {RECURRENT} --rank concept_weight=0.6"
+RECURRENT = "--epochs 8"
+SCNN_RNN = f"--tagger scnn_rnn {RECURRENT}"
 JVSP = f"--tagger jvsp {RECURRENT}"
 BASELINES = {name: f"--tagger {name}" for name in registry.baseline_names()}
 ROWS: dict[str, dict[str, str]] = {
@@ -98,11 +111,23 @@ FREE: dict[str, Callable[[Report], float | None]] = {
 }  # fmt: skip
 
 
+RANKING = re.compile("|".join(f"{field}=" for field in Ranking.__dataclass_fields__))
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The data set."""
+
+    records: list[Record]
+    features: Features
+    row_of: dict[Path, int]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rows", nargs="+", default=["captions"], help=f"{', '.join(ROWS)}, or names in the first")
+    parser.add_argument("--rows", nargs="+", default=["captions"], help=f"one of {', '.join(ROWS)}, then names")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--again", action="store_true", help="measure again what is trained")
@@ -110,9 +135,11 @@ def main() -> None:
     parsed = parser.parse_args()
     chosen = choose(parsed.rows)
     if not parsed.only_print:
+        found = features_of(read_records(parsed.data), load_backbone(num_threads=parsed.threads))
+        photos = Photos(found.records, found.features, {record.image: row for row, record in enumerate(found.records)})
         for seed in parsed.seeds:
             for name, options in chosen.items():
-                run(name, options, seed, parsed)
+                run(name, options, seed, parsed, photos)
     for title, key, columns in (("5 tags", "k5", SETS), ("ranking", "k5", ORDER), ("free length", "free", FREE)):
         print(f"\n| {title} | {' | '.join(columns)} | seeds |\n|---|{'---|' * len(columns)}---|")
         for name in chosen:
@@ -126,40 +153,58 @@ def main() -> None:
 
 
 def choose(names: Sequence[str]) -> dict[str, str]:
-    """Return the rows that are named: whole tables, or `TABLE/ROW`, or rows of the table named before."""
-    chosen: dict[str, str] = {}
-    table = next((name for name in names if name in ROWS), "captions")
-    for name in names:
-        chosen |= ROWS[name] if name in ROWS and len(names) == 1 else {}
-        if name not in ROWS:
-            chosen[name] = ROWS[table][name]
-    return chosen
+    """Return a table's rows: all of them, or those that are named after it."""
+    table = ROWS[names[0]]
+    return {name: table[name] for name in names[1:]} or table
 
 
-def run(name: str, options: str, seed: int, parsed: argparse.Namespace) -> None:
+def run(name: str, options: str, seed: int, parsed: argparse.Namespace, photos: Photos) -> None:
     """Train and measure one row with one seed, unless that is done."""
     path = result_path(parsed.out, name, seed)
-    checkpoint = path.with_suffix("")
+    folder = result_path(parsed.out, trained_as(options) or name, seed).with_suffix("")
     if path.is_file() and not parsed.again:
         return
-    common = ["--data", str(parsed.data), "--threads", str(parsed.threads)]
-    seconds = read(path)["seconds"] if path.is_file() else None
-    if not (checkpoint / "tagger.json").is_file():
-        done = annotator("train", *options.split(), "--seed", str(seed), "--out", str(checkpoint), "--json", *common)
-        seconds = json.loads(done)["seconds"]
-    measure = ("evaluate", str(checkpoint), "--split", "validation", "--json", *common)
-    reports = {"k5": json.loads(annotator(*measure)), "free": json.loads(annotator(*measure, "--free-length"))}
-    text = json.dumps({"row": name, "options": options, "seed": seed, "seconds": seconds, **reports})
+    seconds = None
+    if not (folder / "tagger.json").is_file():
+        seconds = train(options, seed, folder, parsed)
+    tagger = checkpoint.load(folder)
+    if isinstance(tagger, InferenceTagger):
+        named = parse_settings([value for value in options.split() if RANKING.match(value)])
+        tagger.ranking = replace(Ranking(**named), calibration=tagger.ranking.calibration)
+    validation = load_split(photos.records, folder / SPLIT_FILE)[1]
+    features = photos.features[[photos.row_of[record.image] for record in validation]]
+    given = [record.tags for record in validation]
+    reports = {"k5": evaluate(tagger, features, given), "free": measure_free_length(tagger, features, given)}
+    text = json.dumps({"row": name, "options": options, "seed": seed, **reports})
     path.write_text(text, encoding="utf-8")
     print(f"{name}, seed {seed}: {seconds} s", file=sys.stderr, flush=True)
 
 
-def annotator(*arguments: str) -> str:
-    """Run a command of the program and return what it printed."""
-    threads = arguments[arguments.index("--threads") + 1]
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
-    command = [sys.executable, "-m", "annotator.cli", *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout
+def trained_as(options: str) -> str | None:
+    """Return the captions row whose training this is too, since only the ranking differs."""
+    plain = re.sub(r" --rank \S+", "", options)
+    return next((name for name, others in ROWS["captions"].items() if others == plain), None)
+
+
+def train(options: str, seed: int, folder: Path, parsed: argparse.Namespace) -> float:
+    """Run `annotator train` and return how many seconds it says it took."""
+    printed = io.StringIO()
+    common = f"--seed {seed} --threads {parsed.threads} --json".split()
+    with redirect_stdout(printed):
+        code = annotator(["train", *options.split(), *common, "--data", str(parsed.data), "--out", str(folder)])
+    if code != 0:
+        raise SystemExit(code)
+    seconds: float = json.loads(printed.getvalue())["seconds"]
+    return seconds
+
+
+def measure_free_length(tagger: Any, features: Features, given: Sequence[Sequence[str]]) -> Report:
+    """Return the set measures of lists that the tagger ends itself."""
+    lists = names(decode(tagger, features, k=MAX_FREE_LENGTH, free_length=True))
+    unknown = sorted({tag for tags in given for tag in tags if tag not in tagger.vocabulary})
+    vocabulary = Vocabulary([*tagger.vocabulary.tags, *unknown])
+    sets = measure_sets(vocabulary.matrix(given) > 0, vocabulary.matrix(lists) > 0)
+    return {**sets, "mean_list_length": float(np.mean([len(tags) for tags in lists]))}
 
 
 def result_path(folder: Path, name: str, seed: int) -> Path:

@@ -11,7 +11,7 @@ import torch
 from annotator.errors import ConfigError
 from annotator.models import checkpoint, registry
 from annotator.models.checkpoint import About
-from annotator.models.inference import Ranking, _order_head
+from annotator.models.inference import Ranking
 from annotator.models.trained_tagger import TrainedTagger
 
 NAMES = registry.names()
@@ -167,18 +167,10 @@ def test_unknown_taggers_and_settings_are_refused() -> None:
         registry.create("jvsp", ["dog"], 4, dropout=1.5)
 
 
-def test_head_deals_the_best_utilities_out_by_who_comes_first() -> None:
-    # Tag 0 comes anywhere, tag 1 first or not at all, tag 2 is outside the head.
-    utilities = np.array([[0.6, 0.5, 0.4]], np.float32)
-    places = np.array([[[0.2, 0.3, 0.3], [0.6, 0.0, 0.0]]], np.float32)
-    _order_head(utilities, places, 2)  # 0.6 x 1.25 < 0.5 x 2
-    np.testing.assert_allclose(utilities, [[0.5, 0.6, 0.4]])
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_utilities_agree_with_plain_loops(name: str, make_tagger: Callable[..., Any], features: Any) -> None:
     tagger = make_tagger(name, concept_layer=True).for_inference()
-    tagger.ranking = ranking = Ranking(depth=3, discount=0.5, concept_weight=0.3, concept_decay=0.2, head=0)
+    tagger.ranking = ranking = Ranking(depth=3, discount=0.5, concept_weight=0.3, concept_decay=0.2, rarity=0, head=0)
     prefixes = [[], ["dog"], ["dog", "park"], [], [], []]
     judgement = tagger.judge(features, prefixes)
     found = tagger.utilities(judgement)
