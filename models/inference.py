@@ -54,7 +54,7 @@ class Ranking:
     """What the concept probability is worth against being the next tag, before anything is settled."""
     concept_decay: float = 0.25
     """By how much that falls with each settled tag."""
-    rarity: float = 0.1
+    rarity: float = 0.15
     """How much rarer tags are preferred."""
     head: int = 5
     """How many of the best, and of the next best, are put in the person's order; 0 leaves them by utility."""

@@ -11,9 +11,10 @@ from annotator.models.decoding import Array
 
 REACH = 2
 """Of how many heads the tags are put in order and may stand before others."""
-SHARPNESS = 0.7
+SHARPNESS = 0.5
 """Power of a tag's probability when it is asked whether something stands before another tag. Probabilities of captions
-are low, since a caption leaves out most of what is seen. 1 puts fewer pairs in the person's order."""
+are low, since a caption leaves out most of what is seen. With 0.7 NDCG gains .003 to .005, and .010 to .014 fewer pairs
+stand in the person's order."""
 
 
 def rarity_factors(counts: Sequence[int], power: float) -> Array:

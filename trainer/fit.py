@@ -551,6 +551,7 @@ class _Run:
             "name": self.tagger.name,
             "settings": dict(self.tagger.settings()),
             "tags": self.tagger.vocabulary.tags,
+            "tensors": sorted(self.tagger.state_dict()),
             "fit": asdict(self.settings),
             "processes": processes.rank()[1],
         }
