@@ -43,7 +43,7 @@ _TAG_AXES: dict[str, dict[str, tuple[int, int]]] = {
     "naive_rnn": _TAG_LSTM,
 }
 """Tagger -> parameter -> (axis of the tags, rows after the tags' own: START or END)."""
-_CONCEPT = {"concept.weight": (0, 0), "concept.bias": (0, 0)}
+_COMMON = {"concept.weight": (0, 0), "concept.bias": (0, 0), "precedence": (0, 0)}
 
 
 class TagVectors(Protocol):
@@ -100,7 +100,7 @@ def grow(
     )
     grown = registry.create(tagger.name, vocabulary, tagger.feature_size, **tagger.settings())
     mixing, chances = torch.from_numpy(shares), torch.from_numpy(np.clip(priors, LEAST_PRIOR, 0.5).astype(np.float32))
-    axes = {**_TAG_AXES[tagger.name], **_CONCEPT}
+    axes = {**_TAG_AXES[tagger.name], **_COMMON}
     state = {}
     for name, values in tagger.state_dict().items():
         if name not in axes:

@@ -9,6 +9,7 @@ import numpy as np
 
 from annotator.models.decoding import Array
 
+LEAST_COUNT = 10
 REACH = 2
 """Of how many heads the tags are put in order and may stand before others."""
 SHARPNESS = 0.5
@@ -24,10 +25,11 @@ def rarity_factors(counts: Sequence[int], power: float) -> Array:
     (C-F1, N+) gains by it, since common tags otherwise fill the lists.
 
     Args:
-        counts: How many training photos carry each tag; 0 counts as 1. Empty gives no factors but 1.
+        counts: How many training photos carry each tag; fewer than LEAST_COUNT count as so many, since little is known
+            of such tags. Empty gives no factors but 1.
         power: 0 for none.
     """
-    numbers = np.maximum(np.asarray(counts, np.float32), 1)
+    numbers = np.maximum(np.asarray(counts, np.float32), LEAST_COUNT)
     if not len(numbers):
         return np.ones(1, np.float32)
     typical = (numbers**2).sum() / numbers.sum()
