@@ -39,11 +39,12 @@ from annotator.training_commands import parse_settings
 RECURRENT = "--epochs 8"
 SCNN_RNN = f"--tagger scnn_rnn {RECURRENT}"
 JVSP = f"--tagger jvsp {RECURRENT}"
+RANKED_LSTM = "--tagger ranked_lstm --epochs 8 --learning-rate 1e-3 --set concept_layer=true"
 BASELINES = {name: f"--tagger {name}" for name in registry.baseline_names()}
 ROWS: dict[str, dict[str, str]] = {
     "captions": {
         **BASELINES,
-        "ranked_lstm": "--tagger ranked_lstm --epochs 8 --learning-rate 1e-3 --set concept_layer=true",
+        "ranked_lstm": RANKED_LSTM,
         "ria": f"--tagger ria {RECURRENT}",
         "cnn_rnn": f"--tagger cnn_rnn {RECURRENT}",
         "naive_rnn": f"--tagger naive_rnn {RECURRENT}",
@@ -52,7 +53,7 @@ ROWS: dict[str, dict[str, str]] = {
     },
     "corel5k": {
         **BASELINES,
-        "ranked_lstm": "--tagger ranked_lstm --epochs 8 --learning-rate 1e-3 --set concept_layer=true --order rare_first",
+        "ranked_lstm": f"{RANKED_LSTM} --order rare_first",
         "ria": f"--tagger ria {RECURRENT} --order rare_first",
         "cnn_rnn": f"--tagger cnn_rnn {RECURRENT} --order rare_first",
         "naive_rnn": f"--tagger naive_rnn {RECURRENT} --order rare_first",
