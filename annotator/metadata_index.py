@@ -102,7 +102,7 @@ class MetadataIndex:
         """Return an image's words in alphabetical order; none for an image that is not there."""
         with self._lock.shared():
             slot = self._slot_of.get(image_id)
-            return () if slot is None else self._spell(self._word_ids_in(slot))
+            return () if slot is None else self._spell(self._word_ids_in(slot).tolist())
 
     def search(self, words: Collection[str], k: int, *, exclude: Collection[int] = ()) -> list[MetadataNeighbour]:
         """Find the k images whose words are most like these.
@@ -122,14 +122,15 @@ class MetadataIndex:
             raise ValueError(f"At least one neighbour must be asked for, got k = {k}.")
         query = set(words)
         with self._lock.shared():
-            known = np.array(sorted(self._word_ids[word] for word in query if word in self._word_ids), np.int32)
+            asked = {self._word_ids[word] for word in query if word in self._word_ids}
+            known = np.array(sorted(asked), np.int32)
             counts = self._count(known)
             counts[[self._slot_of[image] for image in exclude if image in self._slot_of]] = 0
             return [
                 MetadataNeighbour(
                     int(self._images.values[slot]),
                     float(similarity),
-                    self._spell(np.intersect1d(self._word_ids_in(slot), known)),
+                    self._spell(asked.intersection(self._word_ids_in(slot).tolist())),
                 )
                 for slot, similarity in self._best(counts, len(query), k)
             ]
@@ -168,7 +169,7 @@ class MetadataIndex:
         word_ids: Ids32 = self._forward.values[start:end]
         return word_ids
 
-    def _spell(self, word_ids: Ids32) -> tuple[str, ...]:
+    def _spell(self, word_ids: Iterable[int]) -> tuple[str, ...]:
         return tuple(sorted(self._words[word_id] for word_id in word_ids))
 
     def _enter(self, sets: dict[int, Collection[str]]) -> None:

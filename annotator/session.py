@@ -8,6 +8,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,8 @@ class AnnotatingSession:
         self._detection_progress = detection_progress
         self.leases = Leases()
         self.assignments = Assignments(store)
+        # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
+        self._drafts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
         # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
         self._files = store.file_names()
@@ -294,9 +297,13 @@ class AnnotatingSession:
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         if (kept, dropped) == self._standing_list(image_id):
             self._log.discard_draft(image_id, user)
-        else:
-            self._log.save_draft(image_id, user, Draft(revision, tuple(kept), tuple(dropped)))
-        return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+            return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+        draft = Draft(revision, tuple(kept), tuple(dropped))
+        written = self._drafts.submit(self._log.save_draft, image_id, user, draft)
+        try:
+            return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+        finally:
+            written.result()  # on disk before the answer, like everything
 
     def complete(self, image_id: int, text: str, kept: Sequence[str]) -> Answer:
         """Return completions of what is being typed: the model's, the project's, plain words, then by meaning."""

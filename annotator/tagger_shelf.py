@@ -7,6 +7,7 @@ and the cold start. Knows nothing of how proposals are shown.
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from annotator.datasets.word_forms import form_key
@@ -135,16 +136,23 @@ class TaggerShelf:
         if name == COLD_START:
             return _LABELS[COLD_START]
         try:
-            info = checkpoint.read_info(name)
-        except CheckpointError:
+            changed = (checkpoint.find(name) / checkpoint.SETTINGS_FILE).stat().st_mtime_ns
+            tagger = _tagger_name(name, changed)
+        except (CheckpointError, OSError):
             return f"{Path(name).name} (damaged)"
-        label = _LABELS.get(info.name, info.name)
+        label = _LABELS.get(tagger, tagger)
         where = "starter" if name.startswith(checkpoint.STARTER) else Path(name).name
         return f"{label}, {where}"
 
 
 def _forms(taggers: Sequence[Tagger]) -> frozenset[str]:
     return frozenset(form_key(word) for tagger in taggers for word in tagger.allowed_words())
+
+
+@lru_cache(maxsize=256)
+def _tagger_name(checkpoint_name: str, changed: int) -> str:
+    """Return which tagger a checkpoint holds; read again only once its file has changed."""
+    return checkpoint.read_info(checkpoint_name).name
 
 
 def default_tagger(backbone: Backbone) -> str:

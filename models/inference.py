@@ -27,6 +27,7 @@ from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import steps as twins
 from annotator.models.decoding import Array, Mask, Steps, bar, feed, look_ahead, search
 from annotator.models.list_order import order_heads, rarity_factors
+from annotator.models.prefix_states import PrefixStates
 from annotator.models.steps import Weights, linear, sigmoid
 from annotator.models.tagger import Features, RankedTag
 
@@ -119,6 +120,7 @@ class InferenceTagger:
         self.feature_size = len(weights["feature_mean"])
         self.steps = make_steps(name, weights, settings)
         self.weights = weights
+        self._states = PrefixStates(self.steps)
         self._concept = np.ascontiguousarray(weights["concept.weight"].T) if "concept.weight" in weights else None
         self._ids = {tag_key(tag): index for index, tag in enumerate(vocabulary.tags)}
         self._user_tags = {tag_key(tag): index for index, tag in enumerate(settings.get("user_tags", ()))}
@@ -276,8 +278,13 @@ class InferenceTagger:
         self, features: Features, concepts: Array | None, prefixes: list[list[int]], dropped: list[list[int]]
     ) -> Judgement:
         barred = bar(len(self.vocabulary), prefixes, dropped)
-        state = self.steps.start(self._scale(features), concepts)
-        log_probs, state = feed(self.steps, state, prefixes)
+        if len(features) == 1:
+            photo = (features.tobytes(), None if concepts is None else concepts.tobytes())
+            log_probs, state = self._states.feed(
+                photo, lambda: self.steps.start(self._scale(features), concepts), prefixes[0]
+            )
+        else:
+            log_probs, state = feed(self.steps, self.steps.start(self._scale(features), concepts), prefixes)
         depth, width = self.ranking.depth, self.ranking.width
         places = look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width)
         num_settled = np.array([len(prefix) for prefix in prefixes], np.float32)
