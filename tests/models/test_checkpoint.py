@@ -191,3 +191,17 @@ def test_a_baseline_is_kept_too(tmp_path: Path) -> None:
     assert (loaded.name, loaded.version) == ("logistic", tagger.version)
     with pytest.raises(CheckpointError, match="not trained by steps"):
         checkpoint.load_module(tmp_path)
+
+
+def test_a_checkpoint_of_before_precedence_still_works(
+    make_tagger: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = make_tagger("ria")
+    weights = {name: values for name, values in tagger.weights().items() if name != "precedence"}
+    monkeypatch.setattr(type(tagger), "weights", lambda self: weights)
+    checkpoint.save(tagger, tmp_path, ABOUT)
+    monkeypatch.undo()
+    features = np.random.default_rng(0).random((2, tagger.feature_size)).astype(np.float32)
+    expected = tagger.decode(features, [[], []])
+    assert checkpoint.load(tmp_path).decode(features, [[], []]) == expected
+    assert checkpoint.load_module(tmp_path).decode(features, [[], []]) == expected

@@ -168,6 +168,18 @@ def test_unknown_taggers_and_settings_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_one_photo_after_its_edits_is_judged_as_among_others(
+    name: str, make_tagger: Callable[..., Any], features: Any
+) -> None:
+    tagger = make_tagger(name, concept_layer=True).for_inference()
+    for prefix in ([], ["dog"], ["dog", "park"], ["dog"], ["park"]):
+        together = tagger.judge(features, [prefix] * len(features))
+        for row in (0, 1):
+            alone = tagger.judge(features[row : row + 1], [prefix])
+            np.testing.assert_allclose(alone.places[0], together.places[row], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_utilities_agree_with_plain_loops(name: str, make_tagger: Callable[..., Any], features: Any) -> None:
     tagger = make_tagger(name, concept_layer=True).for_inference()
     tagger.ranking = ranking = Ranking(depth=3, discount=0.5, concept_weight=0.3, concept_decay=0.2, rarity=0, head=0)

@@ -1,5 +1,6 @@
 """Families of taggers, and how the baselines take their settings."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from annotator.trainer.families import (
     find_trainer,
     register_family,
 )
+from annotator.trainer.fit import FitSettings
 
 
 class ColourGrid:
@@ -72,3 +74,14 @@ def test_a_wrong_setting_of_a_baseline_is_one_sentence(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         train_baseline(tagger, data, **settings)
+
+
+@pytest.mark.parametrize(("order", "is_learnt"), [("given", True), ("rare_first", False)])
+def test_what_people_name_first_is_learnt_from_their_own_order(
+    order: Any, is_learnt: bool, data: TrainingData, tmp_path: Path
+) -> None:
+    data = replace(data, vocabulary=Vocabulary(["cat", "dog"], [20, 10]))
+    request = TrainingRequest("ranked_lstm", order=order, fit=FitSettings(epochs=1))
+    tagger = find_trainer("recurrent")(request, data, TrainingOptions(tmp_path)).tagger
+    cat, dog = tagger.for_inference().weights["precedence"]
+    assert dog > cat if is_learnt else dog == cat == 0
