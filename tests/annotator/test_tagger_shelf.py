@@ -24,7 +24,12 @@ def test_the_starter_proposes_by_default_where_it_was_taught_on_the_features(bac
 
 def test_the_starters_and_the_cold_start_are_offered(backbone: Backbone, tmp_path: Path) -> None:
     shelf = TaggerShelf(backbone, tmp_path, COLD_START)
-    assert [choice.name for choice in shelf.choices()] == ["starter/jvsp", "starter/scnn_rnn", COLD_START]
+    assert [choice.name for choice in shelf.choices()] == [
+        "starter/jvsp",
+        "starter/ranked_lstm",
+        "starter/scnn_rnn",
+        COLD_START,
+    ]
     shelf.choose("starter/scnn_rnn")
     assert [tagger.name for tagger in shelf.taggers] == ["scnn_rnn", "cold_start"]
 

@@ -13,7 +13,7 @@ from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.decoding import feed
 
-STARTERS = ["starter", "starter/jvsp", "starter/scnn_rnn"]
+STARTERS = ["starter", "starter/jvsp", "starter/scnn_rnn", "starter/ranked_lstm"]
 
 
 @pytest.mark.parametrize("name", STARTERS)
