@@ -51,4 +51,5 @@ def test_numpy_and_torch_give_the_same_on_the_starters_weights(name: str) -> Non
     for length in range(len(prefix) + 1):
         state = running.steps.start(running._scale(features), running.concepts(features))
         found, _ = feed(running.steps, state, [prefix[:length]] * 4)
-        np.testing.assert_allclose(found, expected[:, length], atol=1e-3)
+        num = expected.shape[2]  # the ranked LSTM has no END
+        np.testing.assert_allclose(found[:, :num], expected[:, length], atol=1e-3)
