@@ -120,6 +120,7 @@ class OpenProject:
             carried.tags_of,
             autocomplete,
             detections=book.of,
+            opened=shelf.open_vocabulary,
         )
         self.ingest = Ingest(
             self.project,

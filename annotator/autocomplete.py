@@ -72,6 +72,10 @@ class Autocomplete:
         key = tag_key(tag)
         return self._spelling.get(key, tag) if self._count.get(key) else tag
 
+    def num_photos(self, tag: str) -> int:
+        """Return how many images of the project carry a tag."""
+        return self._count.get(tag_key(tag), 0)
+
     def is_used(self, tag: str) -> bool:
         """Tell whether an image of the project carries a tag."""
         return bool(self._count.get(tag_key(tag)))

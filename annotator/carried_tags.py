@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from annotator.autocomplete import Autocomplete
+from annotator.datasets.tags import tag_key
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.suggest import Words
@@ -51,6 +52,14 @@ class CarriedTags:
     def saved_tags(self, image_id: int) -> tuple[str, ...]:
         """Return the saved tags of a photo, most important first; none when it is not saved."""
         return self._saved.get(image_id, ())
+
+    def saved_with(self, tag: str) -> tuple[list[int], list[int]]:
+        """Return (saved photos that carry a tag, all other saved photos), ascending."""
+        key = tag_key(tag)
+        with self._lock:
+            saved = sorted(self._saved.items())
+        carriers = [image_id for image_id, tags in saved if key in map(tag_key, tags)]
+        return carriers, sorted({image_id for image_id, _ in saved}.difference(carriers))
 
     def load(self, words: dict[int, Words], saved: dict[int, tuple[str, ...]]) -> None:
         """Fill from the store, at once."""

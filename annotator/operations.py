@@ -68,6 +68,13 @@ class OneTag(OneImage):
     tag: Text
 
 
+class Sweeping(Payload):
+    """A tag to look through the saved photos for."""
+
+    tag: Text
+    limit: Annotated[int, Field(ge=1, le=200)] = 200
+
+
 class Choosing(Payload):
     """A tagger to choose."""
 
@@ -153,6 +160,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "leave": (OneImage, lambda session, user, p: session.leave(user, p.image_id)),
     "assign": (Assigning, lambda session, user, p: session.assign(p.users, p.image_ids, p.query, p.state)),
     "end_lease": (OneImage, lambda session, user, p: session.end_lease(p.image_id)),
+    "retro_tag": (Sweeping, lambda session, user, p: session.retro_tag(p.tag, p.limit)),
     "history": (OneImage, lambda session, user, p: session.history(p.image_id)),
     "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state)),
     "check": (Nothing, lambda session, user, p: session.check()),
@@ -174,6 +182,7 @@ LEAST_ROLE: dict[str, Role] = {
     "complete": Role.ANNOTATOR,
     "save": Role.ANNOTATOR,
     "undo": Role.ANNOTATOR,
+    "retro_tag": Role.ANNOTATOR,
     "hold": Role.ANNOTATOR,
     "leave": Role.ANNOTATOR,
     "assign": Role.ADMIN,

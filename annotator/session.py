@@ -7,7 +7,7 @@ HTTP or SQL; one object serves every person working on a project.
 import secrets
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -31,6 +31,7 @@ from annotator.models.detector import Detection
 from annotator.models.tag_order import boxes_for
 from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
+from annotator.retro_tag import sweep
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import Neighbour, Proposal, Suggester, Words
 from annotator.tag_meanings import TagMeanings
@@ -40,6 +41,8 @@ from annotator.visual_index import VisualIndex
 MAX_TAGS = 200
 """Most tags of one photo."""
 NUM_SHOWN_NEIGHBOURS = 12
+NUM_FOR_SWEEP = 10
+"""Photos on which a tag is offered for a look through those that were saved before it."""
 
 Answer = dict[str, Any]
 
@@ -359,11 +362,45 @@ class AnnotatingSession:
         tags = self._clean(kept, "kept")
         refused = self._clean(dropped, "dropped")
         with self._lock:
+            before = {tag_key(tag) for tag in self._carried.saved_tags(image_id)}
             annotation = self._log.save(
                 image_id, revision=revision, tags=tags, dropped=refused, user_name=user, effort=effort
             )
             self._took(annotation)
-        return {"revision": annotation.revision, "next": self._next(user, image_id)}
+        now_common = [tag for tag in tags if self._is_now_common(tag, before)]
+        return {"revision": annotation.revision, "now_common": now_common, "next": self._next(user, image_id)}
+
+    def retro_tag(self, tag: str, limit: int) -> Answer:
+        """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
+
+        Photos whose person refused the tag are left out. `num_likely` is how many score like those that carry it.
+
+        Raises:
+            TagError: That is no tag.
+            WordVectorError: The word vectors of the open vocabulary are damaged.
+        """
+        tag = self._autocomplete.spelling(clean_tag(tag))
+        carriers, others = (
+            [image_id for image_id in ids if image_id in self._features] for ids in self._carried.saved_with(tag)
+        )
+        found = sweep(
+            tag, self._features.vectors(carriers), self._features.vectors(others), self._shelf.open_vocabulary
+        )
+        items: list[Answer] = []
+        num_refused = 0
+        for place, candidate in enumerate(found.order[: max(limit, found.num_likely)].tolist()):
+            image_id = others[candidate]
+            annotation = self._log.annotation(image_id)
+            if tag_key(tag) in map(tag_key, annotation.dropped):
+                num_refused += place < found.num_likely
+            elif len(items) < limit:
+                items.append(self._swept(image_id, annotation))
+        return {
+            "tag": tag,
+            "num_examples": len(carriers),
+            "num_likely": found.num_likely - num_refused,
+            "items": items,
+        }
 
     def undo(self, user: str) -> Answer:
         """Take back the user's last save, and return its photo with the list as it was just before.
@@ -431,6 +468,20 @@ class AnnotatingSession:
         self._queue.mark(annotation.image_id, saved=annotation.is_saved)
         self._carried.set_saved(annotation.image_id, annotation.tags if annotation.is_saved else None)
         self._shelf.add_tags(annotation.tags)
+
+    def _is_now_common(self, tag: str, before: Collection[str]) -> bool:
+        """Tell whether this save brought a tag to the number of photos from which a sweep is worth while."""
+        return self._autocomplete.num_photos(tag) == NUM_FOR_SWEEP and tag_key(tag) not in before
+
+    def _swept(self, image_id: int, annotation: Annotation) -> Answer:
+        return {
+            "image_id": image_id,
+            "image_url": f"/image/{image_id}?v={self._files[image_id][0][:16]}",
+            "file_name": self._files[image_id][1],
+            "kept": list(annotation.tags),
+            "dropped": list(annotation.dropped),
+            "revision": annotation.revision,
+        }
 
     def _standing_list(self, image_id: int) -> tuple[list[str], list[str]]:
         annotation = self._log.annotation(image_id)

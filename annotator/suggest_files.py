@@ -16,7 +16,7 @@ from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import UnreadableImageError
 from annotator.models.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
-from annotator.suggest import Words, merge, own_word_evidence, seen_evidence
+from annotator.suggest import Words, merge, open_evidence, own_word_evidence, seen_evidence
 from annotator.tagger_shelf import COLD_START, TaggerShelf, default_tagger
 
 
@@ -51,7 +51,8 @@ def suggest_files(
         features = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))
         metadata = read_metadata(path, decoded, root=path.parent, sidecars=sidecars)
         words = Words((*metadata.keywords, *metadata.user_tags), metadata.path_words)
-        evidence = seen_evidence(shelf.taggers, features, (), (), words.keywords) + own_word_evidence(
+        evidence = open_evidence(shelf.open_vocabulary, shelf.taggers, features)
+        evidence += seen_evidence(shelf.taggers, features, (), (), words.keywords) + own_word_evidence(
             words, autocomplete.knows
         )
         proposals = merge(evidence)[:num_tags]

@@ -17,6 +17,7 @@ from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
 from annotator.models.inference import InferenceTagger
 from annotator.models.new_tags import extend
+from annotator.models.open_vocabulary import OpenVocabulary
 from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
 
@@ -28,6 +29,7 @@ _LABELS = {
     "jvsp": "JVSP",
     "ranked_lstm": "Ranked LSTM",
     "zero_shot": "Zero-shot",
+    "open_vocabulary": "Open vocabulary",
     "cold_start": "Cold start",
 }
 
@@ -64,6 +66,8 @@ class TaggerShelf:
         self._new_tags: tuple[str, ...] = ()
         self._taggers = self._loaded = self._load(chosen)
         self._known = _forms(self._loaded)
+        self.open_vocabulary = load_open_vocabulary(backbone)
+        """Scores words that no tagger knows; None where the package has none for this backbone."""
 
     @property
     def chosen(self) -> str:
@@ -153,6 +157,17 @@ def _forms(taggers: Sequence[Tagger]) -> frozenset[str]:
 def _tagger_name(checkpoint_name: str, changed: int) -> str:
     """Return which tagger a checkpoint holds; read again only once its file has changed."""
     return checkpoint.read_info(checkpoint_name).name
+
+
+def load_open_vocabulary(backbone: Backbone) -> OpenVocabulary | None:
+    """Return the open vocabulary that comes with the package, if it was taught on this backbone's features."""
+    name = f"{checkpoint.STARTER}/{OpenVocabulary.name}"
+    try:
+        checkpoint.check_backbone(checkpoint.read_info(name), backbone)
+    except CheckpointError:
+        return None
+    found = checkpoint.load(name, backbone=backbone)
+    return found if isinstance(found, OpenVocabulary) else None
 
 
 def default_tagger(backbone: Backbone) -> str:

@@ -296,8 +296,9 @@ def _near_classes(arrays: Arrays, words: Matrix) -> Matrix | None:
     """Return how much each class says of each word, (1000, N); None where classes do not speak."""
     if "class_vectors" not in arrays:
         return None
-    near: Matrix = np.exp(SHARPNESS * (arrays["class_vectors"] @ words.T - 1)).astype(np.float32)
-    return near * np.any(arrays["class_vectors"], axis=1, keepdims=True)
+    has_vector = np.any(arrays["class_vectors"], axis=1, keepdims=True)
+    near: Matrix = (np.exp(SHARPNESS * (arrays["class_vectors"] @ words.T - 1)) * has_vector).astype(np.float32)
+    return near
 
 
 def _witnesses(

@@ -171,6 +171,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "propose": {"image_id": 1, "kept": []},
     "complete": {"image_id": 1, "text": "c", "kept": []},
     "heat_map": {"image_id": 1, "tag": "cat"},
+    "retro_tag": {"tag": "cat"},
     "history": {"image_id": 1},
     "hold": {"image_id": 1},
     "leave": {"image_id": 1},

@@ -57,7 +57,7 @@ def test_a_photo_tells_all_the_page_shows(session: AnnotatingSession) -> None:
     assert {item["image_id"] for item in photo["neighbours"]["looks"]} == {1, 3, 4}
     for proposal in photo["proposals"]:
         assert 0 <= proposal["score"] <= 1
-        assert proposal["source"] in {"looks", "neighbours", "metadata", "keywords", "folder"}
+        assert proposal["source"] in {"looks", "words", "neighbours", "metadata", "keywords", "folder"}
         assert proposal["why"].endswith(".")
 
 

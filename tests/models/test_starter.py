@@ -13,7 +13,8 @@ from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.decoding import feed
 
-STARTERS = ["starter", "starter/jvsp", "starter/scnn_rnn", "starter/ranked_lstm"]
+RECURRENT = ["starter/jvsp", "starter/scnn_rnn", "starter/ranked_lstm"]
+STARTERS = ["starter", *RECURRENT, "starter/zero_shot", "starter/open_vocabulary"]
 
 
 @pytest.mark.parametrize("name", STARTERS)
@@ -23,9 +24,11 @@ def test_starter_was_made_for_the_default_backbone(name: str, backbone: Backbone
     assert checkpoint.read_info(name).about.order == "given"
 
 
-def test_all_starters_together_take_less_than_20_megabytes() -> None:
+def test_the_recurrent_starters_take_less_than_20_megabytes_and_all_together_less_than_25() -> None:
     folder = Path(checkpoint.__file__).with_name("starter")
-    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20_000_000
+    size = {path: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    assert sum(num for path, num in size.items() if f"starter/{path.parent.name}" in RECURRENT) < 20_000_000
+    assert sum(size.values()) < 25_000_000
     assert (folder / "CARD.md").read_text(encoding="utf-8").startswith("# ")
 
 
@@ -34,10 +37,10 @@ def test_starter_sees_the_cat(name: str, backbone: Backbone, make_photo: Callabl
     features = backbone.extract(backbone.preprocess(make_photo("chelsea.png"))[None])
     ranked = checkpoint.load(name).decode(features, [()], k=5)[0]
     assert ranked[0].tag == "cat"
-    assert ranked[0].score > 0.5
+    assert ranked[0].score > (0.1 if name.endswith("open_vocabulary") else 0.5)
 
 
-@pytest.mark.parametrize("name", STARTERS[1:])
+@pytest.mark.parametrize("name", RECURRENT)
 def test_numpy_and_torch_give_the_same_on_the_starters_weights(name: str) -> None:
     module = checkpoint.load_module(name).eval()
     running: Any = checkpoint.load(name)

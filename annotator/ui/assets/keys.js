@@ -20,6 +20,7 @@ export const ACTIONS = {
   neighbours: "Switch neighbours: looks or metadata",
   zoom: "Zoom in and out",
   heat_map: "Show where the selected tag is seen",
+  sweep: "Look for saved photos that need the selected tag too",
   browse: "Browse all photos",
   help: "Show and change keys",
 };
@@ -44,6 +45,7 @@ export const DEFAULT_KEYS = {
   zoom: ["Ctrl+Space"],
   neighbours: ["F2"],
   heat_map: ["F4"],
+  sweep: ["F8"],
 };
 
 const MODIFIERS = new Set(["Control", "Shift", "Alt", "Meta", "AltGraph", "CapsLock", "NumLock", "Fn", "Dead"]);

@@ -22,6 +22,7 @@ import { createPhotoView } from "./photo_view.js";
 import { createProposing } from "./proposing.js";
 import { sourceName } from "./sources.js";
 import { createStrip } from "./strip.js";
+import { createSweep } from "./sweep.js";
 import { createTagList } from "./tag_list.js";
 import { Tagging } from "./tagging.js";
 
@@ -62,6 +63,7 @@ export async function start({ element, server }) {
     undo: () => tagging.undo(),
     browse: () => (browse.isOpen() ? browse.hide() : openBrowse()),
     heat_map: () => messages.say(heatMap.toggle(tagging.photo.image_id, tagAt(tagging.draft, tagging.draft.selected))),
+    sweep: lookForSelected,
     help: openKeys,
   };
   const ALWAYS = new Set(["previous", "next", "undo", "browse", "help"]);
@@ -96,6 +98,8 @@ export async function start({ element, server }) {
   const hints = createHints(at("actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
 
+  const sweep = createSweep(at("offer"), dialogs, { call, say: messages.say, done: () => tagging.refreshQuietly() });
+
   const tagging = new Tagging({
     call,
     createProposing,
@@ -104,13 +108,27 @@ export async function start({ element, server }) {
     views: {
       changed: render,
       opened,
-      saved: (photo) => strip.mark(photo.image_id, "saved"),
+      saved: (photo, nowCommon) => {
+        strip.mark(photo.image_id, "saved");
+        if (nowCommon.length) sweep.propose(nowCommon[0]).catch(told);
+      },
       say: messages.say,
       trouble: (name, sentence, buttons) => messages.trouble(name, sentence, buttons),
       clear: (name) => messages.clear(name),
       askStale: (versions) => askStale(dialogs, versions),
     },
   });
+
+  function lookForSelected() {
+    const tag = tagAt(tagging.draft, tagging.draft.selected);
+    if (tag === null) messages.say("Select the tag to look for first.");
+    else sweep.lookFor(tag).catch(told);
+  }
+
+  function told(error) {
+    if (error.kind === undefined) throw error;
+    messages.say(error.message);
+  }
 
   async function chooseTagger(name) {
     await tagging.chooseTagger(name);

@@ -297,7 +297,7 @@ export class Tagging {
         image_id: photo.image_id, revision, kept: draft.kept, dropped: draft.dropped,
         shown: this.shown, tagger: photo.tagger, ...effort,
       });
-      this.#saved(photo, draft);
+      this.#saved(photo, draft, answer.now_common);
       this.show(answer.next);
     } catch (error) {
       this.phase = from;
@@ -309,7 +309,7 @@ export class Tagging {
     }
   }
 
-  #saved(photo, draft) {
+  #saved(photo, draft, nowCommon = []) {
     this.localDrafts.forget(this.state.project, photo);
     this.isAway = false;
     // An undone photo has a revision but no saved tags; it counts anew.
@@ -318,7 +318,7 @@ export class Tagging {
     if (photo.wasStale) this.refreshQuietly();
     else if (!countedBefore && this.state) this.state.num_saved += 1;
     this.views.clear();
-    this.views.saved(photo);
+    this.views.saved(photo, nowCommon);
     this.views.say(draft.kept.length ? `Saved ${draft.kept.join(", ")}.` : "Saved without tags.");
   }
 

@@ -1,0 +1,102 @@
+// The retro-tag sweep: offers to look through saved photos that may need a tag too, and shows them one at a time for
+// a yes or a no by one key. A yes saves that photo with the tag, as any save; a no changes nothing.
+// Knows nothing of how the photos were found.
+
+import { count, make } from "./elements.js";
+
+const YES = new Set(["y", "Y", "Enter"]);
+const NO = new Set(["n", "N", "Delete"]);
+
+/** Place, under the new tag, what a person had: their own order stays. */
+export function withTag({ image_id, revision, kept, dropped }, tag) {
+  return { image_id, revision, kept: [...kept, tag], dropped, actions: [["sweep", tag]], num_keys: 1 };
+}
+
+export function createSweep(offer, dialogs, { call, say, done }) {
+  function hide() {
+    offer.hidden = true;
+    offer.replaceChildren();
+  }
+
+  /** Say that a tag has come to enough photos, if others may need it. */
+  async function propose(tag) {
+    const answer = await call("retro_tag", { tag });
+    if (!answer.num_likely) return;
+    offer.replaceChildren(
+      make("span", {}, make("b", {}, answer.tag), `: ${count(answer.num_likely, "saved photo")} may need it`),
+      make("button", { type: "button", id: "sweep-open", onclick: () => (hide(), look(answer, answer.num_likely)) }, "Look through"),
+      make("button", { type: "button", class: "quiet", "aria-label": "Not now", onclick: hide }, "×"),
+    );
+    offer.hidden = false;
+  }
+
+  /** Look through the saved photos for any tag, likely or not, the likeliest first. */
+  async function lookFor(tag) {
+    const answer = await call("retro_tag", { tag });
+    if (answer.items.length) await look(answer, answer.items.length);
+    else say(`No other saved photo could need “${answer.tag}”.`);
+  }
+
+  async function look({ tag, items }, num) {
+    const photos = items.slice(0, num);
+    let at = 0;
+    let numAdded = 0;
+    let isBusy = false;
+    const image = make("img", { class: "sweep-photo", alt: "" });
+    const facts = make("p", { class: "soft sweep-facts" });
+    const note = make("p", { class: "sweep-note", role: "status" });
+    const show = () => {
+      if (at >= photos.length) return dialogs.close();
+      const { image_url, file_name, kept } = photos[at];
+      image.src = image_url;
+      image.alt = file_name;
+      facts.textContent = `${at + 1} of ${photos.length} · ${file_name} · ${kept.join(", ") || "no tags"}`;
+      if (at + 1 < photos.length) new Image().src = photos[at + 1].image_url;
+      return undefined;
+    };
+    const decide = async (isYes) => {
+      if (isBusy || at >= photos.length) return;
+      isBusy = true;
+      const photo = photos[at];
+      note.textContent = "";
+      try {
+        if (isYes) {
+          await call("save", withTag(photo, tag));
+          numAdded += 1;
+        }
+        at += 1;
+        show();
+      } catch (error) {
+        if (error.kind === undefined) throw error;
+        // Somebody else has changed or holds it: theirs stands, and the next one comes.
+        note.textContent = `${photo.file_name}: ${error.message}`;
+        if (error.kind !== "unreachable") {
+          at += 1;
+          show();
+        }
+      } finally {
+        isBusy = false;
+      }
+    };
+    const choice = (id, key, label, isYes) =>
+      make("button", { type: "button", id, onclick: () => decide(isYes) }, make("kbd", {}, key), ` ${label}`);
+    show();
+    await dialogs.open({
+      id: "sweep",
+      title: `Does “${tag}” belong to this photo?`,
+      wide: true,
+      body: [image, facts, make("div", { class: "sweep-choices" }, choice("sweep-yes", "Y", "Yes, add it", true), choice("sweep-no", "N", "No", false)), note],
+      onkey(event) {
+        const isYes = YES.has(event.key);
+        if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || !(isYes || NO.has(event.key))) return;
+        if (event.key === "Enter" && event.target.closest("button")) return;
+        event.preventDefault();
+        decide(isYes);
+      },
+    });
+    say(numAdded ? `“${tag}” was added to ${count(numAdded, "photo")}.` : `“${tag}” was added to no photo.`);
+    done();
+  }
+
+  return { propose, lookFor };
+}
