@@ -37,6 +37,8 @@ LEAST_SCORE = 0.02
 """What a tagger holds less likely is not proposed: on photos unlike those it was taught on it has nothing to say."""
 SECOND_TAGGER_TRUST = 0.75
 """What a word of the cold start is worth beside a trained tagger that does not know it."""
+WELL_TAUGHT = 30
+"""Photos from which a tagger must have learnt a tag before look-alikes speak softly of it."""
 TAUGHT_NEIGHBOUR_TRUST = 0.2
 """What neighbours' word is worth for a tag that the trained tagger knows: it has seen thousands of such photos."""
 UNLIKE = 0.2
@@ -151,7 +153,12 @@ class Suggester:
         self._detections = detections
 
     def propose(
-        self, image_id: int, words: Words, prefix: Sequence[str] = (), dropped: Collection[str] = ()
+        self,
+        image_id: int,
+        words: Words,
+        prefix: Sequence[str] = (),
+        dropped: Collection[str] = (),
+        taggers: Sequence[Tagger] | None = None,
     ) -> Suggestion:
         """Continue a photo's settled tags; called again after every edit.
 
@@ -160,8 +167,9 @@ class Suggester:
             words: What the photo brings along.
             prefix: Tags settled so far, most important first.
             dropped: Tags refused.
+            taggers: To ask these; None asks the ones that propose now.
         """
-        taggers = self._taggers()
+        taggers = taggers or self._taggers()
         evidence: list[Evidence] = []
         looks: list[Neighbour] = []
         if image_id in self._features:
@@ -185,21 +193,25 @@ class Suggester:
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, detections)]
         return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{taggers[0].name} {taggers[0].version}")
 
-    def scores(self, image_id: int, words: Words, prefix: Sequence[str] = ()) -> dict[str, float]:
+    def scores(
+        self, image_id: int, words: Words, prefix: Sequence[str] = (), taggers: Sequence[Tagger] | None = None
+    ) -> dict[str, float]:
         """Return how likely each tag is that any source knows, far beyond those that are proposed.
 
         Args:
             image_id: The photo.
             words: What the photo brings along.
             prefix: Tags settled so far.
+            taggers: To ask these; None asks the ones that propose now.
         """
+        taggers = taggers or self._taggers()
         scores: dict[str, float] = {}
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            for tagger in self._taggers():
+            for tagger in taggers:
                 for item in _ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger))):
                     scores.setdefault(item.tag, item.score)
-        proposals = self.propose(image_id, words, prefix).proposals
+        proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
         return scores | {proposal.tag: proposal.score for proposal in proposals}
 
     def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
@@ -278,9 +290,15 @@ def known_keys(tagger: Tagger) -> frozenset[str]:
 
 @lru_cache(maxsize=4)
 def taught_keys(tagger: Tagger) -> frozenset[str]:
-    """Return the keys of the tags that a tagger was taught: without those whose rows were made from others'."""
-    words = tagger.taught_words() if isinstance(tagger, InferenceTagger) else tagger.allowed_words()
-    return frozenset(map(tag_key, words))
+    """Return the keys of the tags that a tagger learnt from many photos.
+
+    Without those whose rows were made from others', and those that it met in few photos: look-alikes know them better.
+    """
+    if not isinstance(tagger, InferenceTagger):
+        return known_keys(tagger)
+    counts = tagger.vocabulary.counts or [WELL_TAUGHT] * len(tagger.vocabulary)
+    well = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= WELL_TAUGHT}
+    return frozenset(tag_key(tag) for tag in tagger.taught_words() if tag in well)
 
 
 def _seen(item: RankedTag, rank_score: float) -> Evidence:

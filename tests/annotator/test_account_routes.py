@@ -179,6 +179,8 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "save": {"image_id": 1, "revision": 99, "kept": ["cat"]},
     "set_tagger": {"tagger": "cold_start"},
     "set_keys": {"keys": {}},
+    "training_run": {"run_id": 1},
+    "promote_model": {"model_id": 99},
 }
 
 

@@ -75,7 +75,8 @@ def main() -> None:
     parsed = parser.parse_args()
     torch.set_num_threads(parsed.threads)
     backbone = load_backbone(num_threads=parsed.threads)
-    new, old = (features_of(read_records(folder), backbone) for folder in (parsed.new, parsed.old))
+    new = features_of(read_records(parsed.new, keep_untagged=True), backbone)
+    old = features_of(read_records(parsed.old), backbone)
     validation = _validation(parsed.checkpoint, old.records)
     old_side = (old.features[validation], [old.records[row].tags for row in validation])
     changes = {name: json.loads(value) for name, value in (pair.split("=") for pair in parsed.set)}

@@ -1,0 +1,136 @@
+"""The commands of the loop: teach the model the corrections, list the models, promote one, go back.
+
+Thin: they ask the server that has the project open, or else open the project themselves, and print.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from annotator.errors import AnnotatorError, ProjectError
+from annotator.project import Project
+from annotator.server_client import ServerClient
+
+Answer = dict[str, Any]
+Ask = Callable[[str, Answer], Answer]
+"""(operation, payload) -> answer."""
+
+POLL_SECONDS = 0.5
+ENDED_WELL = ("promoted", "refused", "waiting")
+
+
+def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add `annotator finetune` and `annotator models` to the parser of commands."""
+    summary = "teach the project's model the corrections, and let it go live if it saves people actions"
+    finetune: argparse.ArgumentParser = commands.add_parser(
+        "finetune",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ". Served or not; fit for cron: never two at once. Exit code 0 "
+        "when the candidate was judged, whatever the verdict.",
+        epilog="example: annotator finetune PROJECT --json",
+    )
+    finetune.set_defaults(command=_finetune)
+    finetune.add_argument("project", type=Path, metavar="PROJECT")
+    finetune.add_argument("--json", action="store_true", help="print the whole training as JSON")
+    summary = "list the project's models, let one propose, or go back to one"
+    models: argparse.ArgumentParser = commands.add_parser(
+        "models",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="example: annotator models PROJECT rollback",
+    )
+    models.set_defaults(command=_models)
+    models.add_argument("project", type=Path, metavar="PROJECT")
+    models.add_argument("action", choices=("list", "promote", "rollback"), nargs="?", default="list",
+                        help="default: %(default)s")  # fmt: skip
+    models.add_argument("model_id", type=int, nargs="?", metavar="ID",
+                        help="a model's number; rollback without it goes to the model before")  # fmt: skip
+    models.add_argument("--json", action="store_true", help="print JSON")
+    return [finetune, models]
+
+
+@contextmanager
+def project_operations(project: Project) -> Iterator[Ask]:
+    """Yield what answers a project's operations: its server where there is one, else the project itself.
+
+    Raises:
+        ProjectError: Neither can be reached.
+    """
+    from annotator.app import OpenProject
+    from annotator.operations import answer
+
+    try:
+        opened = OpenProject(project)
+    except ProjectError as in_use:
+        try:
+            client = ServerClient(project)
+        except AnnotatorError:
+            raise in_use from None
+        yield client.call
+        return
+
+    def ask(name: str, payload: Answer) -> Answer:
+        found = answer(opened.session, "local", name, payload)
+        if "error" in found:
+            raise AnnotatorError(found["error"]["message"])
+        return found
+
+    try:
+        yield ask
+    finally:
+        opened.close()
+
+
+def _finetune(parsed: argparse.Namespace) -> int:
+    with project_operations(Project.open(parsed.project)) as ask:
+        run_id = ask("train_now", {})["run_id"]
+        shown = ""
+        while True:
+            state = ask("models", {})
+            if state["run_id"] != run_id:
+                break
+            line = _progress_line(state["progress"])
+            if line != shown and not parsed.json:
+                print(line, file=sys.stderr, flush=True)
+                shown = line
+            time.sleep(POLL_SECONDS)
+        run = ask("training_run", {"run_id": run_id})
+    print(json.dumps(run, ensure_ascii=False) if parsed.json else run["sentence"])
+    return 0 if run["state"] in ENDED_WELL else 1
+
+
+def _progress_line(progress: Answer) -> str:
+    phase = progress["phase"]
+    if phase == "learning":
+        return f"learning: {progress['share']:.0%}, loss {progress['loss']:.2f}, {progress['seconds_left']:.0f} s left"
+    return f"{phase}: {progress['share']:.0%}" if progress["share"] else phase
+
+
+def _models(parsed: argparse.Namespace) -> int:
+    if parsed.action == "promote" and parsed.model_id is None:
+        raise AnnotatorError("Name the model to promote: annotator models PROJECT promote ID.")
+    with project_operations(Project.open(parsed.project)) as ask:
+        if parsed.action == "promote":
+            ask("promote_model", {"model_id": parsed.model_id})
+        elif parsed.action == "rollback":
+            ask("roll_back", {"model_id": parsed.model_id})
+        state = ask("models", {})
+    if parsed.json:
+        print(json.dumps(state, ensure_ascii=False, indent=1))
+        return 0
+    for model in state["models"]:
+        print(_model_line(model))
+    return 0
+
+
+def _model_line(model: Answer) -> str:
+    live = "*" if model["is_live"] else " "
+    parent = f"from {model['parent_id']}" if model["parent_id"] else ""
+    actions = f"{model['actions_per_photo']:.2f} actions/photo" if model["actions_per_photo"] is not None else ""
+    learnt = f"{model['num_fresh']} corrections" if model["num_fresh"] is not None else ""
+    return f"{live}{model['model_id']:>4}  {model['label']:<28} {parent:<8} {learnt:<18} {actions}".rstrip()
