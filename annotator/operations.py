@@ -156,6 +156,9 @@ class LoopChanges(Payload):
     train_after: int | None = None
     train_every_minutes: float | None = None
     promotes: bool | None = None
+    gold_share: float | None = None
+    newest_share: float | None = None
+    least_photos: int | None = None
     gold_margin: float | None = None
 
 
