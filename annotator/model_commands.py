@@ -1,4 +1,4 @@
-"""The commands of the loop: teach the model the corrections, list the models, promote one, go back.
+"""The commands of the loop: teach the model the corrections, list, promote, go back; and change tags everywhere.
 
 Thin: they ask the server that has the project open, or else open the project themselves, and print.
 """
@@ -51,7 +51,21 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
     models.add_argument("model_id", type=int, nargs="?", metavar="ID",
                         help="a model's number; rollback without it goes to the model before")  # fmt: skip
     models.add_argument("--json", action="store_true", help="print JSON")
-    return [finetune, models]
+    summary = "rename a tag, merge it into another, or let it mean another from now on"
+    tags: argparse.ArgumentParser = commands.add_parser(
+        "tags",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ". Every photo that carries it gets a further event; the "
+        "history stays. Served or not.",
+        epilog='example: annotator tags PROJECT merge "fire truck" "fire engine"',
+    )
+    tags.set_defaults(command=_tags)
+    tags.add_argument("project", type=Path, metavar="PROJECT")
+    tags.add_argument("kind", choices=("list", "rename", "merge", "alias"), help="list shows all changes so far")
+    tags.add_argument("old", nargs="?", metavar="OLD")
+    tags.add_argument("new", nargs="?", metavar="NEW")
+    tags.add_argument("--json", action="store_true", help="print JSON")
+    return [finetune, models, tags]
 
 
 @contextmanager
@@ -125,6 +139,24 @@ def _models(parsed: argparse.Namespace) -> int:
         return 0
     for model in state["models"]:
         print(_model_line(model))
+    return 0
+
+
+def _tags(parsed: argparse.Namespace) -> int:
+    if parsed.kind != "list" and (parsed.old is None or parsed.new is None):
+        raise AnnotatorError(f"Name both tags: annotator tags PROJECT {parsed.kind} OLD NEW.")
+    with project_operations(Project.open(parsed.project)) as ask:
+        if parsed.kind == "list":
+            found = ask("tag_changes", {})
+        else:
+            found = ask("change_tag", {"kind": parsed.kind, "old": parsed.old, "new": parsed.new})
+    if parsed.json:
+        print(json.dumps(found, ensure_ascii=False))
+    elif parsed.kind == "list":
+        for change in found["changes"]:
+            print(f"{change['changed_at'][:19]}  {change['kind']:<7} {change['old_tag']} -> {change['new_tag']}")
+    else:
+        print(f"{parsed.old} -> {parsed.new}: {found['num_photos']:,} photos.")
     return 0
 
 

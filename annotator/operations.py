@@ -162,6 +162,14 @@ class LoopChanges(Payload):
     gold_margin: float | None = None
 
 
+class ChangingTag(Payload):
+    """A tag to rename, merge or alias."""
+
+    kind: Literal["rename", "merge", "alias"]
+    old: Text
+    new: Text
+
+
 Handler = Callable[[AnnotatingSession, str, Any], Answer]
 
 OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
@@ -188,6 +196,8 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "check": (Nothing, lambda session, user, p: session.check()),
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
+    "change_tag": (ChangingTag, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user)),
+    "tag_changes": (Nothing, lambda session, user, p: session.tag_changes()),
     "models": (Nothing, lambda session, user, p: session.models.state()),
     "training_run": (OneRun, lambda session, user, p: session.models.run(p.run_id)),
     "train_now": (Nothing, lambda session, user, p: {"run_id": session.models.train(user)}),
@@ -207,6 +217,7 @@ LEAST_ROLE: dict[str, Role] = {
     "browse": Role.VIEWER,
     "unreadable": Role.VIEWER,
     "models": Role.VIEWER,
+    "tag_changes": Role.VIEWER,
     "training_run": Role.VIEWER,
     "skip": Role.ANNOTATOR,
     "propose": Role.ANNOTATOR,
@@ -220,6 +231,7 @@ LEAST_ROLE: dict[str, Role] = {
     "check": Role.ADMIN,
     "set_tagger": Role.ADMIN,
     "set_keys": Role.ADMIN,
+    "change_tag": Role.ADMIN,
     "train_now": Role.ADMIN,
     "cancel_training": Role.ADMIN,
     "promote_model": Role.ADMIN,

@@ -35,6 +35,7 @@ from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.tag_changes import TagChanges
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_pins import TaggerPins
 from annotator.tagger_shelf import TaggerShelf
@@ -109,6 +110,8 @@ class AnnotatingSession:
         self._pins = TaggerPins()
         self.leases = Leases()
         self.assignments = Assignments(store)
+        self._tag_changes = TagChanges(store, log)
+        autocomplete.set_aliases(self._tag_changes.aliases())
         # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
         self._drafts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
@@ -387,6 +390,25 @@ class AnnotatingSession:
             self._took(annotation)
         photo = self._photo(user, annotation.image_id)
         return {**photo, "undone": f"Took back the save of {photo['file_name']} ({len(draft.kept)} tags)."}
+
+    def change_tag(self, kind: str, old: str, new: str, user: str) -> Answer:
+        """Rename a tag, merge it into another, or let it mean another from now on; nothing in the log is edited.
+
+        Raises:
+            TagError: A tag cannot be kept, or the kind does not fit the tags in use.
+            StoreError: A commit failed; photos before it are done, and the change can be repeated.
+        """
+        with self._lock:
+            num_photos = self._tag_changes.apply(kind, old, new, user, self._took)
+            self._autocomplete.set_aliases(self._tag_changes.aliases())
+        return {"num_photos": num_photos}
+
+    def tag_changes(self) -> Answer:
+        """Return every change of a tag, oldest first."""
+        changes = [
+            {**asdict(change), "changed_at": f"{change.changed_at.isoformat()}Z"} for change in self._tag_changes.all()
+        ]
+        return {"changes": changes}
 
     def history(self, image_id: int) -> Answer:
         """Return every event of a photo, oldest first."""

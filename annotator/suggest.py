@@ -186,6 +186,7 @@ class Suggester:
         taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
         evidence = [self._weighed(item, taught) for item in evidence]
         is_used = self._autocomplete.is_used
+        evidence = [replace(item, tag=self._autocomplete.renamed(item.tag)) for item in evidence]
         evidence = without_settled(evidence, prefix, dropped, is_used)
         proposals = merge(evidence, self._autocomplete.spelling, is_used)
         if detections:
