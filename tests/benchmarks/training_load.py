@@ -5,7 +5,7 @@
 PROJECT has saved corrections that its model has not learnt from; a copy of it is served by the real server over
 loopback, and the training is a real one. Proposals and saves are asked for one after the other, as one person works:
 first at rest, then for as long as the training goes on. Prints p50 and p95 and the ratio of the p95s; aim: at most 2.
-machine counts in both: the load before is printed too.
+What else runs on the machine counts in both: the load before is printed too.
 """
 
 import argparse
