@@ -195,6 +195,13 @@ class ModelLog:
         """Return the newest standing correction's number in the log, 0 without any."""
         return int(self._store.rows("SELECT coalesce(max(event_id), 0) FROM annotations WHERE is_saved")[0][0])
 
+    def newest_taught_event_id(self) -> int:
+        """Return the newest correction that a training which came to an end could know of, 0 without any."""
+        rows = self._store.rows(
+            "SELECT coalesce(max(newest_event_id), 0) FROM training_runs WHERE state <> 'interrupted'"
+        )
+        return int(rows[0][0])
+
     def num_corrections_since(self, event_id: int) -> int:
         """Return how many photos were corrected after an event."""
         rows = self._store.rows("SELECT count(*) FROM annotations WHERE is_saved AND event_id > ?", [event_id])

@@ -97,14 +97,14 @@ class ModelLoop:
     def state(self) -> Answer:
         """Return everything the page shows of models: training, new corrections, models, changes, settings."""
         training = self._training
-        runs = self.log.runs(20)
+        runs = self.log.runs()
         live = self._live()
         last = next((run for run in runs if run.state != "running"), None)
         return {
             "is_training": training is not None,
             "run_id": training.run_id if training else None,
             "progress": _shown(training) if training else None,
-            "num_new": self._num_new(runs),
+            "num_new": self._num_new(),
             "can_learn": self._base_problem(live) is None,
             "why_not": self._base_problem(live) or "",
             "last": _run_answer(last) if last else None,
@@ -211,6 +211,7 @@ class ModelLoop:
     def keep_watch(self) -> None:
         """Start trainings by themselves, as the settings say, until the loop is closed. For a thread of its own."""
         began = time.monotonic()  # not the clock on the wall, which may jump
+        self._saved.set()  # there may be enough corrections from before
         while not self._is_closed:
             settings = self._project.settings.loop
             every = settings.train_every_minutes * 60 or math.inf
@@ -219,7 +220,7 @@ class ModelLoop:
             self._saved.clear()
             if self._is_closed:
                 return
-            num_new = self._num_new(self.log.runs(20))
+            num_new = self._num_new()
             is_due = time.monotonic() - began >= every
             if is_due:
                 began = time.monotonic()
@@ -230,10 +231,9 @@ class ModelLoop:
                 except AnnotatorError as error:
                     logger.warning("No training was started: %s", error)
 
-    def _num_new(self, runs: list[Run]) -> int:
+    def _num_new(self) -> int:
         """How many photos were corrected since the newest training that came to an end."""
-        seen = max((run.newest_event_id for run in runs if run.state != "interrupted"), default=0)
-        return self.log.num_corrections_since(seen)
+        return self.log.num_corrections_since(self.log.newest_taught_event_id())
 
     # Promoting and going back
 
