@@ -38,6 +38,7 @@ from annotator.gate import ProjectGate
 from annotator.heat_map import HeatMapper
 from annotator.ingest import Ingest
 from annotator.metadata_index import MetadataIndex
+from annotator.model_loop import ModelLoop
 from annotator.models.backbone import Backbone, load_backbone
 from annotator.models.detector import NONE
 from annotator.operations import OPERATIONS, answer_caller
@@ -131,6 +132,7 @@ class OpenProject:
             self.ingest_config,
             lambda images, paths: self.session.add_images(images, paths),
         )
+        self.models = ModelLoop(self.project, self.store, shelf, self.backbone, self.features.path)
         self.session = AnnotatingSession(
             self.project,
             self.store,
@@ -144,6 +146,7 @@ class OpenProject:
             self.meanings,
             HeatMapper(self.backbone, self.features, self.pictures.read),
             lambda: self.ingest.progress,
+            self.models,
             self.gate.may_annotate,
             detections=book.of,
             detection_progress=lambda: self.detection_pass.progress,
@@ -177,6 +180,7 @@ class OpenProject:
         """Keep what was expensive to build, and let other processes open the project."""
         self.ingest.stop()
         self.detection_pass.stop()
+        self.models.close()
         try:
             if self.looks.kind != "exact":
                 self.project.indexes_path.mkdir(exist_ok=True)
@@ -265,6 +269,7 @@ def serve(
         folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]
         worker = threading.Thread(target=_ingest, args=(opened, folders), name="ingest", daemon=True)
         worker.start()
+        threading.Thread(target=opened.models.keep_watch, name="loop", daemon=True).start()
         # Uvicorn ends in good order on these signals and then raises them again; by then they have done their work.
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signal_number, lambda number, frame: None)

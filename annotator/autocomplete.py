@@ -38,6 +38,7 @@ class Autocomplete:
         self._lock = threading.Lock()
         self._word_rank = {tag_key(word): rank for rank, word in enumerate(dict.fromkeys(words))}
         self._spelling: dict[str, str] = {}
+        self._aliases: dict[str, str] = {}
         self._count: dict[str, int] = {}
         self._in_use: tuple[str, ...] | None = ()
         self.num_lists = 0
@@ -67,8 +68,21 @@ class Autocomplete:
                 if bool(before) != bool(self._count[key]):
                     self._in_use = None
 
+    def set_aliases(self, aliases: Mapping[str, str]) -> None:
+        """Take over what old tags are called now.
+
+        Args:
+            aliases: The old tag's key -> the tag that it became.
+        """
+        self._aliases = dict(aliases)
+
+    def renamed(self, tag: str) -> str:
+        """Return what a tag became, or the tag as it is."""
+        return self._aliases.get(tag_key(tag), tag)
+
     def spelling(self, tag: str) -> str:
-        """Return the spelling the project already uses for a tag, or the tag as it is."""
+        """Return what the project calls a tag: what it became, in the spelling in use; or the tag as it is."""
+        tag = self.renamed(tag)
         key = tag_key(tag)
         return self._spelling.get(key, tag) if self._count.get(key) else tag
 
@@ -106,7 +120,9 @@ class Autocomplete:
         typed = tag_key(text)
         if not typed:
             return []
-        by_key = {tag_key(tag): (tag, score) for tag, score in scores.items()}
+        by_key: dict[str, tuple[str, float]] = {}
+        for tag, chance in scores.items():
+            by_key.setdefault(tag_key(self.renamed(tag)), (self.spelling(tag), chance))
         barred = {tag_key(tag) for tag in exclude}
         with self._lock:
             found = {key: key.startswith(typed) for key in by_key if any(s.startswith(typed) for s, _ in _starts(key))}
@@ -116,6 +132,7 @@ class Autocomplete:
                 found[key] = key.startswith(typed)
                 at += 1
             # A tag that no photo carries any more was a slip of the fingers.
+            barred |= self._aliases.keys()
             keys = [key for key in found if key not in barred and (key in by_key or self.knows(key))]
             last = len(self._word_rank)
             keys.sort(

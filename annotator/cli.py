@@ -21,6 +21,7 @@ from annotator.durability_commands import add_durability
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
+from annotator.model_commands import add_model_commands
 from annotator.project import Project, default_folder, is_project
 from annotator.server_client import ServerClient
 from annotator.training_commands import add_train
@@ -128,6 +129,7 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
     add_train(commands)
     add_evaluate(commands)
+    add_model_commands(commands)
     add_users(commands)
     add_assign(commands)
     add_detector(commands)

@@ -131,6 +131,46 @@ class ServerConfig:
 
 
 @dataclass(frozen=True)
+class LoopSettings:
+    """When the model learns from corrections, and when what it learnt goes live."""
+
+    train_after: int = 50
+    """New corrections after which a training starts by itself; 0: never."""
+    train_every_minutes: float = 0.0
+    """Minutes after which one starts by itself if there is any new correction; 0: never."""
+    promotes: bool = True
+    """A candidate that passes the gate goes live by itself."""
+    gold_share: float = 0.15
+    """Share of the photos that no model is ever trained on."""
+    newest_share: float = 0.2
+    """Share of the new corrections that are held back from one training to judge it."""
+    least_photos: int = 10
+    """Held-back corrections without which no candidate goes live."""
+    most_photos: int = 200
+    """Held-back corrections, the newest, that judge at most: more take time and add little."""
+    confidence: float = 0.9
+    """Of the interval that has to lie above 0."""
+    gold_margin: float = 0.1
+    """Actions a photo that a candidate may lose on gold."""
+    num_threads: int = 1
+    """CPU threads of the training process."""
+    niceness: int = 10
+    """How far it steps back behind the page, as `nice` counts."""
+
+    def __post_init__(self) -> None:
+        _check_range(self, "train_after", 0, 1_000_000)
+        _check_range(self, "train_every_minutes", 0, 1_000_000)
+        _check_range(self, "gold_share", 0, 0.9)
+        _check_range(self, "newest_share", 0, 0.9)
+        _check_range(self, "least_photos", 1, 100_000)
+        _check_range(self, "most_photos", 1, 100_000)
+        _check_range(self, "confidence", 0.5, 0.999)
+        _check_range(self, "gold_margin", 0, 100)
+        _check_range(self, "num_threads", 1, 64)
+        _check_range(self, "niceness", 0, 19)
+
+
+@dataclass(frozen=True)
 class ProjectSettings:
     """What a project remembers beside its database."""
 
@@ -145,8 +185,11 @@ class ProjectSettings:
     detector: str = ""
     """``nanodet``, ``torchvision`` or ``none``; empty takes NanoDet where it is installed."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
+    loop: LoopSettings = field(default_factory=LoopSettings)
 
     def __post_init__(self) -> None:
+        if isinstance(self.loop, Mapping):  # as JSON has it
+            object.__setattr__(self, "loop", LoopSettings(**self.loop))
         if not isinstance(self.name, str) or not self.name.strip():
             raise ConfigError("A project needs a name.")
         if not isinstance(self.backbone, str):

@@ -123,6 +123,28 @@ class CorrectionLog:
         """
         return self._append("save", image_id, revision, tuple(tags), tuple(dropped), True, user_name, effort)
 
+    def rewrite(
+        self, annotation: Annotation, tags: Sequence[str], dropped: Sequence[str], user_name: str
+    ) -> Annotation:
+        """Append what a change of tags makes of a standing annotation: not a correction, so it is never undone alone.
+
+        What was shown, and by which tagger, is carried over from the correction, for those who learn from it.
+
+        Raises:
+            StaleRevisionError: The image was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        rows = self._store.rows(
+            "SELECT tagger, CAST(shown AS VARCHAR) FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
+            [annotation.image_id, annotation.revision],
+        )
+        tagger, shown = rows[0] if rows else ("", None)
+        effort = Effort(tagger=tagger or "", shown=json.loads(shown) if shown else ())
+        return self._append(
+            "rename", annotation.image_id, annotation.revision, tuple(tags), tuple(dropped), annotation.is_saved,
+            user_name, effort, keeps_draft=True,
+        )  # fmt: skip
+
     def undo(self, user_name: str) -> tuple[Annotation, Draft]:
         """Take back the user's newest save that still stands, by another event.
 
@@ -144,7 +166,8 @@ class CorrectionLog:
         event_id, image_id, revision, before, after, dropped = rows[0]
         current = self.annotation(image_id)
         later = self._store.rows(
-            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? AND kind = 'save' AND NOT EXISTS "
+            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? AND kind IN ('save', 'rename') "
+            "AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
             [image_id, event_id],
         )
@@ -183,10 +206,11 @@ class CorrectionLog:
         effort: Effort,
         undoes: int | None = None,
         draft: Draft | None = None,
+        keeps_draft: bool = False,
     ) -> Annotation:
         now = utc_now()
         key = (image_id, user_name)
-        with self._event(None if draft else key) as (cursor, event_id):
+        with self._event(None if draft or keeps_draft else key) as (cursor, event_id):
             current = self.annotation(image_id)
             if current.revision != revision:
                 by = current.user_name or "nobody"
@@ -220,7 +244,7 @@ class CorrectionLog:
                 "INSERT OR REPLACE INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [image_id, new_revision, list(tags), list(dropped), is_saved, user_name, now, event_id],
             )
-            if key in self._drafts:
+            if key in self._drafts and not keeps_draft:
                 cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
             if draft is not None:
                 self._drafts.add(key)

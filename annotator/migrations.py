@@ -103,6 +103,51 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        4,
+        "models, training runs, changes of the live model, changes of tags",
+        (
+            """CREATE TABLE models (
+                model_id INTEGER PRIMARY KEY,
+                name VARCHAR NOT NULL UNIQUE,
+                tagger VARCHAR NOT NULL,
+                parent_id INTEGER,
+                run_id INTEGER,
+                created_at TIMESTAMP NOT NULL
+            )""",
+            """CREATE TABLE training_runs (
+                run_id INTEGER PRIMARY KEY,
+                cause VARCHAR NOT NULL,
+                user_name VARCHAR NOT NULL,
+                started_at TIMESTAMP NOT NULL,
+                ended_at TIMESTAMP,
+                state VARCHAR NOT NULL,
+                sentence VARCHAR NOT NULL,
+                base_id INTEGER NOT NULL,
+                newest_event_id BIGINT NOT NULL,
+                num_corrections INTEGER NOT NULL,
+                settings JSON NOT NULL,
+                report JSON
+            )""",
+            # Append-only: which model went live when, by whom and why.
+            """CREATE TABLE model_changes (
+                change_id INTEGER PRIMARY KEY,
+                model_id INTEGER NOT NULL,
+                changed_at TIMESTAMP NOT NULL,
+                user_name VARCHAR NOT NULL,
+                reason VARCHAR NOT NULL
+            )""",
+            # Append-only: tags renamed, merged, or given another spelling; the newest word on a tag counts.
+            """CREATE TABLE tag_changes (
+                change_id INTEGER PRIMARY KEY,
+                kind VARCHAR NOT NULL,
+                old_tag VARCHAR NOT NULL,
+                new_tag VARCHAR NOT NULL,
+                changed_at TIMESTAMP NOT NULL,
+                user_name VARCHAR NOT NULL
+            )""",
+        ),
+    ),
+    (
         5,
         "users, sessions, API tokens, assignments",
         (

@@ -139,6 +139,44 @@ class Keys(Payload):
     ]
 
 
+class OneRun(Payload):
+    """A training."""
+
+    run_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class OneModel(Payload):
+    """A model to let propose."""
+
+    model_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class Going(Payload):
+    """A model to go back to; null is the one before."""
+
+    model_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
+class LoopChanges(Payload):
+    """Settings of the loop to change; null leaves one as it is."""
+
+    train_after: int | None = None
+    train_every_minutes: float | None = None
+    promotes: bool | None = None
+    gold_share: float | None = None
+    newest_share: float | None = None
+    least_photos: int | None = None
+    gold_margin: float | None = None
+
+
+class ChangingTag(Payload):
+    """A tag to rename, merge or alias."""
+
+    kind: Literal["rename", "merge", "alias"]
+    old: Text
+    new: Text
+
+
 Handler = Callable[[AnnotatingSession, str, Any], Answer]
 
 OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
@@ -151,9 +189,9 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
         Settled,
         lambda session, user, p: session.propose(user, p.image_id, p.kept, p.dropped, p.revision),
     ),
-    "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept)),
-    "heat_map": (OneTag, lambda session, user, p: session.heat_map(p.image_id, p.tag)),
-    "set_tagger": (Choosing, lambda session, user, p: session.set_tagger(p.tagger)),
+    "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept, user)),
+    "heat_map": (OneTag, lambda session, user, p: session.heat_map(p.image_id, p.tag, user)),
+    "set_tagger": (Choosing, lambda session, user, p: session.set_tagger(p.tagger, user)),
     "save": (Saving, lambda session, user, p: _save(session, user, p)),
     "undo": (Nothing, lambda session, user, p: session.undo(user)),
     "hold": (OneImage, lambda session, user, p: session.hold(user, p.image_id)),
@@ -166,6 +204,15 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "check": (Nothing, lambda session, user, p: session.check()),
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
+    "change_tag": (ChangingTag, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user)),
+    "tag_changes": (Nothing, lambda session, user, p: session.tag_changes()),
+    "models": (Nothing, lambda session, user, p: session.models.state()),
+    "training_run": (OneRun, lambda session, user, p: session.models.run(p.run_id)),
+    "train_now": (Nothing, lambda session, user, p: {"run_id": session.models.train(user)}),
+    "cancel_training": (Nothing, lambda session, user, p: session.models.cancel()),
+    "promote_model": (OneModel, lambda session, user, p: session.models.promote(p.model_id, user)),
+    "roll_back": (Going, lambda session, user, p: session.models.roll_back(user, p.model_id)),
+    "set_loop": (LoopChanges, lambda session, user, p: session.models.set(p.model_dump(exclude_none=True))),
 }
 
 LEAST_ROLE: dict[str, Role] = {
@@ -177,6 +224,9 @@ LEAST_ROLE: dict[str, Role] = {
     "history": Role.VIEWER,
     "browse": Role.VIEWER,
     "unreadable": Role.VIEWER,
+    "models": Role.VIEWER,
+    "tag_changes": Role.VIEWER,
+    "training_run": Role.VIEWER,
     "skip": Role.ANNOTATOR,
     "propose": Role.ANNOTATOR,
     "complete": Role.ANNOTATOR,
@@ -190,6 +240,12 @@ LEAST_ROLE: dict[str, Role] = {
     "check": Role.ADMIN,
     "set_tagger": Role.ADMIN,
     "set_keys": Role.ADMIN,
+    "change_tag": Role.ADMIN,
+    "train_now": Role.ADMIN,
+    "cancel_training": Role.ADMIN,
+    "promote_model": Role.ADMIN,
+    "roll_back": Role.ADMIN,
+    "set_loop": Role.ADMIN,
 }
 """Who may ask what. An operation that is not named here is for admins."""
 

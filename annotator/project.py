@@ -54,6 +54,7 @@ class Project:
         self.thumbnails_path = folder / "thumbnails"
         self.checkpoints_path = folder / "checkpoints"
         self.backbones_path = folder / "backbones"
+        self.training_path = folder / "training"
         self.server_path = folder / "server.json"
         self.settings = self._read_settings()
 

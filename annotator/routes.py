@@ -27,6 +27,7 @@ STATUS_OF_KIND = {
     "unknown_image": 404,
     "tag": 422,
     "config": 422,
+    "training": 409,
     "request": 400,
     "store": 507,
     "forbidden": 403,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator import __version__
+from annotator.access import LOCAL_USER
 from annotator.assignments import Assignments
 from annotator.autocomplete import MAX_COMPLETIONS, Autocomplete, Completion
 from annotator.backup import back_up
@@ -27,6 +28,7 @@ from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress, NewImage
 from annotator.leases import Leases
+from annotator.model_loop import ModelLoop
 from annotator.models.detector import Detection
 from annotator.models.tag_order import boxes_for
 from annotator.project import Project
@@ -34,7 +36,9 @@ from annotator.query_strategies import InOrderQueue
 from annotator.retro_tag import sweep
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.tag_changes import TagChanges
 from annotator.tag_meanings import TagMeanings
+from annotator.tagger_pins import TaggerPins
 from annotator.tagger_shelf import TaggerShelf
 from annotator.visual_index import VisualIndex
 
@@ -63,6 +67,7 @@ class AnnotatingSession:
         meanings: The project's word vectors.
         heat_mapper: Shows where a tag is seen.
         progress: Tells how far the ingest is.
+        models: Lets the model learn from corrections.
         may_annotate: Tells of a user whether they may change tags; who may not holds no photo.
         detections: Image id -> what was found in the photo.
         detection_progress: Tells how far the detector is.
@@ -82,6 +87,7 @@ class AnnotatingSession:
         meanings: TagMeanings,
         heat_mapper: HeatMapper,
         progress: Callable[[], IngestProgress],
+        models: ModelLoop,
         may_annotate: Callable[[str], bool] = lambda user: True,
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
@@ -99,12 +105,16 @@ class AnnotatingSession:
         self._meanings = meanings
         self._heat_mapper = heat_mapper
         self._progress = progress
+        self.models = models
         self._may_annotate = may_annotate
         self._backing_up = threading.Lock()
         self._detections = detections
         self._detection_progress = detection_progress
+        self._pins = TaggerPins()
         self.leases = Leases()
         self.assignments = Assignments(store)
+        self._tag_changes = TagChanges(store, log)
+        autocomplete.set_aliases(self._tag_changes.aliases())
         # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
         self._drafts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
@@ -167,16 +177,16 @@ class AnnotatingSession:
         settings = self.project.update_settings(keys={action: tuple(names) for action, names in keys.items()})
         return {"keys": {action: list(names) for action, names in settings.keys.items()}}
 
-    def set_tagger(self, name: str) -> Answer:
-        """Let another tagger propose from now on, for good.
+    def set_tagger(self, name: str, user: str = LOCAL_USER) -> Answer:
+        """Let another tagger propose from now on, for good; for this user also on the photo in hand.
 
         Raises:
             ConfigError: It is not among the choices.
             CheckpointError: Its checkpoint is damaged or of another backbone.
         """
-        self._shelf.choose(name)
-        self.project.update_settings(tagger=name)
-        return {"tagger": name}
+        self.models.choose(name, user)
+        self._pins.let_go(user)
+        return {"tagger": self._shelf.chosen}
 
     # Going from photo to photo
 
@@ -300,20 +310,21 @@ class AnnotatingSession:
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         if (kept, dropped) == self._standing_list(image_id):
             self._log.discard_draft(image_id, user)
-            return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped)
         draft = Draft(revision, tuple(kept), tuple(dropped))
         written = self._drafts.submit(self._log.save_draft, image_id, user, draft)
         try:
-            return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped)
         finally:
             written.result()  # on disk before the answer, like everything
 
-    def complete(self, image_id: int, text: str, kept: Sequence[str]) -> Answer:
+    def complete(self, image_id: int, text: str, kept: Sequence[str], user: str = LOCAL_USER) -> Answer:
         """Return completions of what is being typed: the model's, the project's, plain words, then by meaning."""
         self._check(image_id)
         if not text.strip():
             return {"completions": []}
-        scores = self._suggester.scores(image_id, _words(self._store.image(image_id)), kept)
+        taggers = self._pins.taggers(user, image_id)
+        scores = self._suggester.scores(image_id, _words(self._store.image(image_id)), kept, taggers)
         completions = self._autocomplete.complete(text, scores, kept)
         if not self._autocomplete.is_used(text):
             completions += self._near(text, [*kept, *(item.tag for item in completions)])
@@ -325,7 +336,7 @@ class AnnotatingSession:
         tags = self._meanings.near(text, vocabularies, exclude)
         return [Completion(self._autocomplete.spelling(tag), None, "meaning") for tag in tags]
 
-    def heat_map(self, image_id: int, tag: str) -> Answer:
+    def heat_map(self, image_id: int, tag: str, user: str = LOCAL_USER) -> Answer:
         """Return where a tag is seen in a photo: its ``found`` boxes, or else a glow, ``grid`` and ``box``.
 
         ``grid`` and ``box`` are null when there are boxes, or when nobody can tell.
@@ -337,7 +348,7 @@ class AnnotatingSession:
         boxes = boxes_for(tag, self._detections(image_id))
         if boxes:
             return {"grid": None, "box": None, "found": [asdict(item) for item in boxes]}
-        glow = self._heat_mapper.heat_map(self._shelf.taggers, image_id, tag)
+        glow = self._heat_mapper.heat_map(self._pins.taggers(user, image_id) or self._shelf.taggers, image_id, tag)
         return {"grid": None, "box": None, "found": [], **(glow or {})}
 
     def save(
@@ -367,6 +378,8 @@ class AnnotatingSession:
                 image_id, revision=revision, tags=tags, dropped=refused, user_name=user, effort=effort
             )
             self._took(annotation)
+        self._pins.let_go(user, image_id)
+        self.models.note_save()
         now_common = [tag for tag in tags if self._is_now_common(tag, before)]
         return {"revision": annotation.revision, "now_common": now_common, "next": self._next(user, image_id)}
 
@@ -414,6 +427,25 @@ class AnnotatingSession:
             self._took(annotation)
         photo = self._photo(user, annotation.image_id)
         return {**photo, "undone": f"Took back the save of {photo['file_name']} ({len(draft.kept)} tags)."}
+
+    def change_tag(self, kind: str, old: str, new: str, user: str) -> Answer:
+        """Rename a tag, merge it into another, or let it mean another from now on; nothing in the log is edited.
+
+        Raises:
+            TagError: A tag cannot be kept, or the kind does not fit the tags in use.
+            StoreError: A commit failed; photos before it are done, and the change can be repeated.
+        """
+        with self._lock:
+            num_photos = self._tag_changes.apply(kind, old, new, user, self._took)
+            self._autocomplete.set_aliases(self._tag_changes.aliases())
+        return {"num_photos": num_photos}
+
+    def tag_changes(self) -> Answer:
+        """Return every change of a tag, oldest first."""
+        changes = [
+            {**asdict(change), "changed_at": f"{change.changed_at.isoformat()}Z"} for change in self._tag_changes.all()
+        ]
+        return {"changes": changes}
 
     def history(self, image_id: int) -> Answer:
         """Return every event of a photo, oldest first."""
@@ -514,6 +546,7 @@ class AnnotatingSession:
         is_held = may_annotate and not self.leases.take(image_id, user)
         entry = self._store.image(image_id)
         paths = self._store.image_paths(image_id)
+        self._pins.pin(user, image_id, self._shelf.taggers)
         annotation = self._log.annotation(image_id)
         draft = self._log.draft(image_id, user)
         kept = list(draft.kept if draft else annotation.tags)
@@ -544,11 +577,14 @@ class AnnotatingSession:
             "read_only": not may_annotate,
             "held_by": self.leases.holder(image_id) if is_held else None,
             "assigned_to": self.assignments.of(image_id),
-            **self._proposals(image_id, entry, kept, dropped),
+            **self._proposals(user, image_id, entry, kept, dropped),
         }
 
-    def _proposals(self, image_id: int, entry: ImageEntry, kept: Sequence[str], dropped: Sequence[str]) -> Answer:
-        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped)
+    def _proposals(
+        self, user: str, image_id: int, entry: ImageEntry, kept: Sequence[str], dropped: Sequence[str]
+    ) -> Answer:
+        taggers = self._pins.taggers(user, image_id)
+        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped, taggers)
         looks = suggestion.looks[:NUM_SHOWN_NEIGHBOURS]
         if len(looks) < NUM_SHOWN_NEIGHBOURS and image_id in self._features:
             looks += self._untagged_look_alikes(image_id, {item.image_id for item in looks})
@@ -602,6 +638,7 @@ _ERROR_KINDS = {
     "TagError": "tag",
     "ConfigError": "config",
     "CheckpointError": "config",
+    "TrainingError": "training",
     "ForbiddenError": "forbidden",
     "LeaseError": "leased",
     "AccountError": "account",

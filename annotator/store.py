@@ -177,6 +177,22 @@ class Store:
         except duckdb.Error as error:
             raise StoreError(_sentence_for_read(self.path, error)) from error
 
+    def write_parquet(self, query: str, parameters: Sequence[object], path: Path) -> None:
+        """Write the rows of a reading query, as of the last commit, into a Parquet file; whole, or not at all.
+
+        Raises:
+            StoreError: The database could not be read, or the file not be written.
+        """
+        temporary = path.with_name(f".{path.name}.part")
+        target = str(temporary).replace("'", "''")
+        try:
+            self.rows(f"COPY ({query}) TO '{target}' (FORMAT parquet)", parameters)
+            temporary.replace(path)
+        except (StoreError, OSError) as error:
+            raise StoreError(f"The snapshot {path} could not be written: {error}") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
     @contextmanager
     def transaction(self) -> Iterator[Cursor]:
         """Yield a cursor whose writes are on disk when the block ends, or undone when it raises.
@@ -363,6 +379,21 @@ class Store:
         """Return (image id, row in the feature file) for every image a backbone has seen."""
         rows = self.rows("SELECT image_id, feature_row FROM features WHERE backbone = ?", [backbone])
         return [(int(image_id), int(row)) for image_id, row in rows]
+
+
+def read_parquet(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet file that `Store.write_parquet` wrote; needs no project.
+
+    Raises:
+        StoreError: The file is missing or damaged.
+    """
+    try:
+        with duckdb.connect(config={"threads": 1}) as connection:
+            found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            names = [column[0] for column in found.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+    except duckdb.Error as error:
+        raise StoreError(f"The snapshot {path} could not be read: {_first_line(error)}") from error
 
 
 def _image_row(image_id: int, entry: ImageEntry, added_at: datetime) -> Row:

@@ -48,6 +48,8 @@ NUM_OPEN = 5
 """Most words of the open vocabulary in one list."""
 MAX_OPEN_SCORES = 200
 """The same among completions."""
+WELL_TAUGHT = 30
+"""Photos from which a tagger must have learnt a tag before look-alikes speak softly of it."""
 TAUGHT_NEIGHBOUR_TRUST = 0.2
 """What neighbours' word is worth for a tag that the trained tagger knows: it has seen thousands of such photos."""
 UNLIKE = 0.2
@@ -165,7 +167,12 @@ class Suggester:
         self._detections = detections
 
     def propose(
-        self, image_id: int, words: Words, prefix: Sequence[str] = (), dropped: Collection[str] = ()
+        self,
+        image_id: int,
+        words: Words,
+        prefix: Sequence[str] = (),
+        dropped: Collection[str] = (),
+        taggers: Sequence[Tagger] | None = None,
     ) -> Suggestion:
         """Continue a photo's settled tags; called again after every edit.
 
@@ -174,8 +181,9 @@ class Suggester:
             words: What the photo brings along.
             prefix: Tags settled so far, most important first.
             dropped: Tags refused.
+            taggers: To ask these; None asks the ones that propose now.
         """
-        taggers = self._taggers()
+        taggers = taggers or self._taggers()
         evidence: list[Evidence] = []
         looks: list[Neighbour] = []
         if image_id in self._features:
@@ -193,6 +201,7 @@ class Suggester:
         taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
         evidence = [self._weighed(item, taught) for item in evidence]
         is_used = self._autocomplete.is_used
+        evidence = [replace(item, tag=self._autocomplete.renamed(item.tag)) for item in evidence]
         evidence = without_settled(evidence, prefix, dropped, is_used)
         proposals = merge(evidence, self._autocomplete.spelling, is_used)
         if detections:
@@ -200,23 +209,27 @@ class Suggester:
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, detections)]
         return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{taggers[0].name} {taggers[0].version}")
 
-    def scores(self, image_id: int, words: Words, prefix: Sequence[str] = ()) -> dict[str, float]:
+    def scores(
+        self, image_id: int, words: Words, prefix: Sequence[str] = (), taggers: Sequence[Tagger] | None = None
+    ) -> dict[str, float]:
         """Return how likely each tag is that any source knows, far beyond those that are proposed.
 
         Args:
             image_id: The photo.
             words: What the photo brings along.
             prefix: Tags settled so far.
+            taggers: To ask these; None asks the ones that propose now.
         """
+        taggers = taggers or self._taggers()
         scores: dict[str, float] = {}
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            for tagger in self._taggers():
+            for tagger in taggers:
                 for item in _ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger))):
                     scores.setdefault(item.tag, item.score)
-            for word in open_evidence(self._opened, self._taggers(), vector, num=MAX_OPEN_SCORES, least=0.0):
+            for word in open_evidence(self._opened, taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
                 scores.setdefault(word.tag, word.score)
-        proposals = self.propose(image_id, words, prefix).proposals
+        proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
         return scores | {proposal.tag: proposal.score for proposal in proposals}
 
     def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
@@ -337,9 +350,15 @@ def known_keys(tagger: Tagger) -> frozenset[str]:
 
 @lru_cache(maxsize=4)
 def taught_keys(tagger: Tagger) -> frozenset[str]:
-    """Return the keys of the tags that a tagger was taught: without those whose rows were made from others'."""
-    words = tagger.taught_words() if isinstance(tagger, InferenceTagger) else tagger.allowed_words()
-    return frozenset(map(tag_key, words))
+    """Return the keys of the tags that a tagger learnt from many photos.
+
+    Without those whose rows were made from others', and those that it met in few photos: look-alikes know them better.
+    """
+    if not isinstance(tagger, InferenceTagger):
+        return known_keys(tagger)
+    counts = tagger.vocabulary.counts or [WELL_TAUGHT] * len(tagger.vocabulary)
+    well = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= WELL_TAUGHT}
+    return frozenset(tag_key(tag) for tag in tagger.taught_words() if tag in well)
 
 
 def _seen(item: RankedTag, rank_score: float) -> Evidence:

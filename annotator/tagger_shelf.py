@@ -22,6 +22,8 @@ from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
 
 COLD_START = "cold_start"
+PROJECT_PREFIX = "checkpoints/"
+"""Before the name of a checkpoint in the project's own folder: a copied project finds it again."""
 MAX_NEW_TAGS = 500
 """Most tags of a project for which rows are made; each makes every proposal a little slower."""
 _LABELS = {
@@ -39,7 +41,7 @@ class TaggerChoice:
     """A tagger that can be chosen."""
 
     name: str
-    """What the settings keep: ``cold_start``, ``starter/NAME``, or a checkpoint's folder."""
+    """What the settings keep: ``cold_start``, ``starter/NAME``, ``checkpoints/NAME`` in the project, or a folder."""
     label: str
     """What a person reads."""
 
@@ -61,10 +63,10 @@ class TaggerShelf:
         self._checkpoints_path = checkpoints_path
         self._lock = threading.Lock()
         self.cold_start = ColdStartTagger(backbone)
-        self._chosen = chosen
+        self._chosen = self._own_name(chosen)
         self._word_vectors: WordVectors | None = None
         self._new_tags: tuple[str, ...] = ()
-        self._taggers = self._loaded = self._load(chosen)
+        self._taggers = self._loaded = self._load(self._chosen)
         self._known = _forms(self._loaded)
         self.open_vocabulary = load_open_vocabulary(backbone)
         """Scores words that no tagger knows; None where the package has none for this backbone."""
@@ -82,10 +84,10 @@ class TaggerShelf:
     def choices(self) -> list[TaggerChoice]:
         """Return everything that can be chosen, the trained ones first."""
         names = [f"{checkpoint.STARTER}/{name}" for name in checkpoint.starter_names()]
-        names += [str(folder) for folder in _checkpoint_folders(self._checkpoints_path)]
+        names += [PROJECT_PREFIX + folder.name for folder in _checkpoint_folders(self._checkpoints_path)]
         if self._chosen not in (*names, COLD_START):
             names.insert(0, self._chosen)
-        return [TaggerChoice(name, self._label(name)) for name in (*names, COLD_START)]
+        return [TaggerChoice(name, self.label_of(name)) for name in (*names, COLD_START)]
 
     def choose(self, name: str) -> None:
         """Let another tagger propose from now on.
@@ -95,6 +97,7 @@ class TaggerShelf:
             CheckpointError: Its checkpoint is damaged or of another backbone.
         """
         with self._lock:
+            name = self._own_name(name)
             names = [choice.name for choice in self.choices()]
             if name not in names:
                 raise ConfigError(f"There is no tagger {name[:80]!r} here. Choose one of: {', '.join(names)}.")
@@ -134,14 +137,38 @@ class TaggerShelf:
     def _load(self, name: str) -> tuple[Tagger, ...]:
         if name == COLD_START:
             return (self.cold_start,)
-        return (checkpoint.load(name, backbone=self._backbone), self.cold_start)
+        return (checkpoint.load(self.source_of(name), backbone=self._backbone), self.cold_start)
 
-    def _label(self, name: str) -> str:
+    def source_of(self, name: str) -> str | Path:
+        """Return where the checkpoint of a name lies: a folder, or ``starter/NAME``."""
+        is_own = name.startswith(PROJECT_PREFIX)
+        return self._checkpoints_path / name.removeprefix(PROJECT_PREFIX) if is_own else name
+
+    def version_of(self, name: str) -> str:
+        """Return a tagger's registry name and version, as suggestions name it."""
+        if name == self._chosen:
+            return f"{self._loaded[0].name} {self._loaded[0].version}"
+        if name == COLD_START:
+            return f"{self.cold_start.name} {self.cold_start.version}"
+        try:
+            info = checkpoint.read_info(self.source_of(name))
+        except CheckpointError:
+            return "damaged"
+        return f"{info.name} {info.version}"
+
+    def _own_name(self, name: str) -> str:
+        """Return how a checkpoint in the project's folder is named, however it was given."""
+        path = Path(name)
+        is_own = path.is_absolute() and path.parent == self._checkpoints_path
+        return PROJECT_PREFIX + path.name if is_own else name
+
+    def label_of(self, name: str) -> str:
+        """Return what a person reads of a tagger."""
         if name == COLD_START:
             return _LABELS[COLD_START]
         try:
-            changed = (checkpoint.find(name) / checkpoint.SETTINGS_FILE).stat().st_mtime_ns
-            tagger = _tagger_name(name, changed)
+            changed = (checkpoint.find(self.source_of(name)) / checkpoint.SETTINGS_FILE).stat().st_mtime_ns
+            tagger = _tagger_name(str(self.source_of(name)), changed)
         except (CheckpointError, OSError):
             return f"{Path(name).name} (damaged)"
         label = _LABELS.get(tagger, tagger)

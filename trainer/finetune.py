@@ -64,7 +64,7 @@ class FinetuneSettings:
     """Weight of a tag that was dropped, as absent."""
     passed_weight: float = 0.5
     """Weight, as absent, of a tag that was shown and not kept."""
-    unseen_weight: float = 0.1
+    unseen_weight: float = 0.5
     """Weight, as absent, of a tag that the person was not shown; 0 masks it wholly."""
     min_new_count: int = 2
     """Corrections that must carry a tag before the tagger learns it."""

@@ -180,6 +180,9 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "save": {"image_id": 1, "revision": 99, "kept": ["cat"]},
     "set_tagger": {"tagger": "cold_start"},
     "set_keys": {"keys": {}},
+    "training_run": {"run_id": 1},
+    "change_tag": {"kind": "rename", "old": "a", "new": "b"},
+    "promote_model": {"model_id": 99},
 }
 
 

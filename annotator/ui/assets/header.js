@@ -6,7 +6,7 @@ import { count, formatNumber, make } from "./elements.js";
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, help, chooseTagger, logOut }) {
+export function createHeader(root, { browse, unreadable, help, chooseTagger, logOut, model }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
@@ -19,7 +19,7 @@ export function createHeader(root, { browse, unreadable, help, chooseTagger, log
   const userName = make("summary", { class: "pill", id: "account" });
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger,
+    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger, model,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     account,

@@ -25,6 +25,7 @@ import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
 import { createTagList } from "./tag_list.js";
 import { Tagging } from "./tagging.js";
+import { createTraining } from "./training.js";
 
 const POLL_MS = 1000;
 const RETRY_MS = 2000;
@@ -69,7 +70,8 @@ export async function start({ element, server }) {
   const ALWAYS = new Set(["previous", "next", "undo", "browse", "help"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger, logOut });
+  const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger, logOut, model: training.button });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
   const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {

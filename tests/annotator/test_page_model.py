@@ -1,0 +1,64 @@
+"""A person corrects photos, lets the model learn, reads the verdict, sees the new model live, and goes back."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from playwright.sync_api import expect
+
+SERVER = "starter/jvsp"
+TAUGHT = ["lighthouse", "harbour"]
+
+
+def correct_all(page: Any, num: int) -> None:
+    for number in range(num):
+        for tag in TAUGHT:
+            page.type(tag)
+            page.press("Enter")
+        page.see_kept(*TAUGHT)
+        page.press("Enter")
+        page.see_tagged(number + 1)
+
+
+def test_a_person_teaches_the_model_sees_it_live_and_goes_back(
+    serve: Callable[..., Any], open_page: Callable[..., Any]
+) -> None:
+    server = serve(None, "--tagger", SERVER)
+    server.wait_until_read()
+    # A dozen photos cannot judge by the usual rule; what is tested here is the way, not the model.
+    folder = server.project
+    page = open_page(server)
+    expect(page.at("#open-model")).to_have_text("Model")
+    page.at("#open-model").focus()
+    page.press("Enter")
+    expect(page.at("#training-state")).to_contain_text("0 new corrections")
+    page.at("#train-now").click()
+    expect(page.at("#training-problem")).to_contain_text("no correction yet")
+    page.press("Escape")
+    expect(page.at("#open-model")).to_be_focused()
+
+    correct_all(page, 11)
+    loop = server.rest("set_loop", gold_margin=50.0, least_photos=2, newest_share=0.4)
+    assert loop["least_photos"] == 2
+    page.at("#open-model").click()
+    expect(page.at("#training-state")).to_contain_text("11 new corrections")
+    expect(page.at(".model.is-live")).to_contain_text("JVSP, starter")
+    page.at("#train-now").focus()
+    page.press("Enter")
+    expect(page.at("#cancel-training")).to_be_visible()
+    expect(page.at("#training-state")).to_contain_text(re.compile("Starting|Learning|Judging"))
+    page.at("#cancel-training").wait_for(state="hidden", timeout=300_000)
+    expect(page.at("#verdict")).to_contain_text(re.compile(r"Promoted: .* actions a photo instead of "))
+    expect(page.at(".model.is-live")).to_contain_text("JVSP, run-0001")
+    expect(page.at(".model.is-live")).to_contain_text("2 new tags")
+    page.press("Escape")
+
+    page.at("#open-model").click()
+    page.at(".model button", has_text="Roll back to this").click()
+    expect(page.at(".model.is-live")).to_contain_text("JVSP, starter")
+    expect(page.at(".model", has_text="run-0001").locator("button")).to_have_text("Let it propose")
+    page.at(".model", has_text="run-0001").locator("button").click()
+    expect(page.at(".model.is-live")).to_contain_text("run-0001")
+    page.press("Escape")
+    assert len(server.saved()) == 11
+    assert (folder / "checkpoints" / "run-0001" / "tagger.json").exists()
