@@ -27,6 +27,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "neighbours": ("F2",),
     "zoom": ("Ctrl+Space",),
     "heat_map": ("F4",),
+    "why": ("F8",),
     "browse": ("Ctrl+B",),
     "help": ("?",),
 }

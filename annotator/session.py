@@ -20,6 +20,7 @@ from annotator.backup import back_up
 from annotator.carried_tags import CarriedTags
 from annotator.check import check
 from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
+from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.detections import DetectionProgress
 from annotator.errors import AccountError, AnnotatorError, BackupError, LeaseError, TagError, UnknownImageError
@@ -32,7 +33,7 @@ from annotator.models.tag_order import boxes_for
 from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.store import ImageEntry, SeenPath, Store
-from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_shelf import TaggerShelf
 from annotator.visual_index import VisualIndex
@@ -145,9 +146,7 @@ class AnnotatingSession:
         if images:
             self._looks.add([image.image_id for image in images], [image.vector for image in images])
         for image in images:
-            self._carried.add_image(
-                image.image_id, Words((*image.entry.keywords, *image.entry.user_tags), image.entry.path_words)
-            )
+            self._carried.add_image(image.image_id, _words(image.entry))
         self._queue.add(image.image_id for image in images)
 
     def unreadable(self, offset: int, limit: int) -> Answer:
@@ -290,18 +289,26 @@ class AnnotatingSession:
 
     # The list of one photo
 
-    def propose(self, user: str, image_id: int, kept: Sequence[str], dropped: Sequence[str], revision: int) -> Answer:
-        """Propose how the settled tags go on, and keep the half-edited list as a draft."""
+    def propose(
+        self,
+        user: str,
+        image_id: int,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        revision: int,
+        without: Without = NOTHING_OFF,
+    ) -> Answer:
+        """Propose how the settled tags go on, without what is switched off, and keep the list as a draft."""
         self._check(image_id)
         self._hold(user, image_id)
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         if (kept, dropped) == self._standing_list(image_id):
             self._log.discard_draft(image_id, user)
-            return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+            return self._proposals(image_id, self._store.image(image_id), kept, dropped, without)
         draft = Draft(revision, tuple(kept), tuple(dropped))
         written = self._drafts.submit(self._log.save_draft, image_id, user, draft)
         try:
-            return self._proposals(image_id, self._store.image(image_id), kept, dropped)
+            return self._proposals(image_id, self._store.image(image_id), kept, dropped, without)
         finally:
             written.result()  # on disk before the answer, like everything
 
@@ -496,8 +503,15 @@ class AnnotatingSession:
             **self._proposals(image_id, entry, kept, dropped),
         }
 
-    def _proposals(self, image_id: int, entry: ImageEntry, kept: Sequence[str], dropped: Sequence[str]) -> Answer:
-        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped)
+    def _proposals(
+        self,
+        image_id: int,
+        entry: ImageEntry,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        without: Without = NOTHING_OFF,
+    ) -> Answer:
+        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped, without)
         looks = suggestion.looks[:NUM_SHOWN_NEIGHBOURS]
         if len(looks) < NUM_SHOWN_NEIGHBOURS and image_id in self._features:
             looks += self._untagged_look_alikes(image_id, {item.image_id for item in looks})
@@ -506,8 +520,12 @@ class AnnotatingSession:
         return {
             "proposals": [_proposal(proposal) for proposal in suggestion.proposals],
             "neighbours": {
-                "looks": [self._neighbour(item) for item in looks],
-                "metadata": [self._neighbour(item) for item in metadata],
+                "looks": [self._neighbour(item, without) for item in looks],
+                "metadata": [self._neighbour(item, without) for item in metadata],
+                "model": None
+                if suggestion.model is None
+                else [self._neighbour(item, without) for item in suggestion.model],
+                "note": suggestion.note,
             },
             "tagger": suggestion.tagger,
         }
@@ -521,13 +539,15 @@ class AnnotatingSession:
             if other >= 0 and other != image_id and int(other) not in known
         ]
 
-    def _neighbour(self, item: Neighbour) -> Answer:
+    def _neighbour(self, item: Neighbour, without: Without) -> Answer:
         return {
             "image_id": item.image_id,
             "thumbnail_url": self._thumbnail_url(item.image_id),
             "similarity": round(min(max(item.similarity, 0.0), 1.0), 4),
             "tags": list(item.tags),
             "shared": list(item.shared),
+            "by": item.by,
+            "off": item.image_id in without.neighbours,
             "file_name": self._files[item.image_id][1],
         }
 
@@ -560,7 +580,8 @@ _ERROR_KINDS = {
 
 
 def _words(entry: ImageEntry) -> Words:
-    return Words(tuple(dict.fromkeys((*entry.keywords, *entry.user_tags))), entry.path_words)
+    own = tuple(dict.fromkeys((*entry.keywords, *entry.user_tags)))
+    return Words(own, entry.path_words, caption_words(entry.caption))
 
 
 def _place(entry: ImageEntry) -> str | None:
@@ -576,6 +597,12 @@ def _proposal(proposal: Proposal) -> Answer:
         "source": proposal.source,
         "why": proposal.why,
         "evidence": [
-            {"source": item.source, "score": round(item.score, 4), "text": item.text} for item in proposal.evidence
+            {
+                "source": item.source,
+                "score": round(item.score, 4),
+                "weight": round(item.score if item.rank_score is None else item.rank_score, 4),
+                "text": item.text,
+            }
+            for item in proposal.evidence
         ],
     }

@@ -19,6 +19,7 @@ export const ACTIONS = {
   redo: "Redo",
   neighbours: "Switch neighbours: looks or metadata",
   zoom: "Zoom in and out",
+  why: "Show why the selected tag has its rank, source by source",
   heat_map: "Show where the selected tag is seen",
   browse: "Browse all photos",
   help: "Show and change keys",
@@ -44,6 +45,7 @@ export const DEFAULT_KEYS = {
   zoom: ["Ctrl+Space"],
   neighbours: ["F2"],
   heat_map: ["F4"],
+  why: ["F8"],
 };
 
 const MODIFIERS = new Set(["Control", "Shift", "Alt", "Meta", "AltGraph", "CapsLock", "NumLock", "Fn", "Dead"]);
