@@ -235,8 +235,8 @@ def _note(found: Sequence[_Found], own: Sequence[str], tagger: ContextTagger) ->
     if by_words == len(found):
         return ""
     if not own:
-        lacks = "no caption" if name == "caption" else "no keywords"
-        return f"This photo has {lacks}: the model's neighbours are tagged photos that look like it."
+        lacks = "no caption, or it is" if name == "caption" else "no keywords, or they are"
+        return f"This photo has {lacks} left out: the model's neighbours are tagged photos that look like it."
     if by_words:
         others = "photo has" if by_words == 1 else "photos have"
         return f"Only {by_words} tagged {others} something in common with its {name}; the others look like it."

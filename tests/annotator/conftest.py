@@ -391,7 +391,7 @@ def write_vectors() -> Callable[[Path], Path]:
     def write(path: Path) -> Path:
         axes = np.eye(3)
         lines = [f"{word} {' '.join(map(str, axes[row]))}" for row, word in enumerate(TRAINED_WORDS)]
-        lines += [f"{word} {' '.join(map(str, axes[row] * 0.98 + 0.01))}" for row, word in enumerate(OTHER_WORDS)]
+        lines += [f"{word} {' '.join(map(str, axes[row] * 0.95))}" for row, word in enumerate(OTHER_WORDS)]
         path.write_text(f"{len(lines)} 3\n" + "\n".join(lines) + "\n")
         return path
 

@@ -6,7 +6,7 @@ import { tagKey } from "./draft.js";
 import { make } from "./elements.js";
 import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 
-const TABS = { model: "Model's", looks: "Look alike", metadata: "Same metadata" };
+const TABS = { model: "Model", looks: "Look alike", metadata: "Same words" };
 const EMPTY = {
   model: "The model has no neighbours for this photo.",
   looks: "No similar photo yet. As you save, look-alikes gather here.",
