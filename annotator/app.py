@@ -30,6 +30,7 @@ from annotator.backbone_choice import backbone_options
 from annotator.carried_tags import CarriedTags
 from annotator.config import IngestConfig, ServerConfig
 from annotator.correction_log import CorrectionLog
+from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.vocabulary import everyday_words
 from annotator.detections import DetectionBook, DetectionPass, wanted_detector
 from annotator.errors import ConfigError, DetectorError, RetrievalError
@@ -44,6 +45,7 @@ from annotator.models.detector import NONE
 from annotator.operations import OPERATIONS, answer_caller
 from annotator.pictures import Pictures
 from annotator.project import Project, write_atomically
+from annotator.project_context import ProjectContext
 from annotator.routes import build_router, refuse_malformed
 from annotator.security import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.session import AnnotatingSession
@@ -106,7 +108,10 @@ class OpenProject:
         self.accounts = Accounts(self.store)
         self.gate = ProjectGate(self.accounts)
         carried.load(
-            {i: Words(tuple(own), tuple(path)) for i, own, path in self.store.metadata_words()},
+            {
+                i: Words(tuple(own), tuple(path), caption_words(caption))
+                for i, own, path, caption in self.store.metadata_words()
+            },
             dict(self.log.saved()),
         )
         self.pictures = Pictures(self.project, self.store)
@@ -120,6 +125,7 @@ class OpenProject:
             tagged_words,
             carried.tags_of,
             autocomplete,
+            ProjectContext(self.features, tagged_looks, carried).gather,
             detections=book.of,
             opened=shelf.open_vocabulary,
         )

@@ -5,7 +5,8 @@ loaded once and then told of each change.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
@@ -13,6 +14,18 @@ from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.suggest import Words
 from annotator.visual_index import VisualIndex
+
+
+class Follower(Protocol):
+    """Keeps its own account of the photos that carry tags."""
+
+    def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
+        """Take photos in that carry tags, with what they bring along."""
+        ...
+
+    def remove(self, image_id: int) -> None:
+        """Forget a photo that carries none any more."""
+        ...
 
 
 class CarriedTags:
@@ -41,6 +54,18 @@ class CarriedTags:
         self._own: dict[int, Words] = {}
         self._saved: dict[int, tuple[str, ...]] = {}
         self._lock = threading.Lock()
+        self._followers: list[Follower] = []
+
+    def follow(self, follower: "Follower") -> None:
+        """Tell somebody of every photo that carries tags, and from now on of each change."""
+        with self._lock:
+            carriers = [i for i in self._own.keys() | self._saved.keys() if self.tags_of(i)]
+            follower.set_many((i, self.words_of(i)) for i in sorted(carriers))
+            self._followers.append(follower)
+
+    def words_of(self, image_id: int) -> Words:
+        """Return what a photo brings along, whether it carries tags or not."""
+        return self._own.get(image_id, Words())
 
     def tags_of(self, image_id: int) -> Sequence[str]:
         """Return the tags a photo carries."""
@@ -64,7 +89,7 @@ class CarriedTags:
     def load(self, words: dict[int, Words], saved: dict[int, tuple[str, ...]]) -> None:
         """Fill from the store, at once."""
         with self._lock:
-            self._own.update({i: w for i, w in words.items() if w.keywords or w.path_words})
+            self._own.update({i: w for i, w in words.items() if w != Words()})
             self._saved.update(saved)
             carriers = sorted(i for i in self._own.keys() | self._saved.keys() if self.tags_of(i))
             with_features = [i for i in carriers if i in self._features]
@@ -77,7 +102,7 @@ class CarriedTags:
     def add_image(self, image_id: int, words: Words) -> None:
         """Take a new photo's own words in."""
         with self._lock:
-            if words.keywords or words.path_words:
+            if words != Words():
                 self._own[image_id] = words
             if self.tags_of(image_id):
                 self._index(image_id)
@@ -95,11 +120,15 @@ class CarriedTags:
             else:
                 self._looks.remove([image_id])
                 self._word_index.remove(image_id)
+                for follower in self._followers:
+                    follower.remove(image_id)
 
     def _index(self, image_id: int) -> None:
         if image_id in self._features:
             self._looks.add([image_id], self._features.vectors([image_id]))
         self._word_index.set(image_id, self._keys(image_id))
+        for follower in self._followers:
+            follower.set_many([(image_id, self.words_of(image_id))])
 
     def _keys(self, image_id: int) -> set[str]:
         return self._own.get(image_id, Words()).keys(self._saved.get(image_id, ()))

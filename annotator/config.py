@@ -28,6 +28,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "zoom": ("Ctrl+Space",),
     "heat_map": ("F4",),
     "sweep": ("F8",),
+    "why": ("F9",),
     "browse": ("Ctrl+B",),
     "help": ("?",),
 }

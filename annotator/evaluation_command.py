@@ -13,7 +13,10 @@ from annotator.errors import DataError
 
 if TYPE_CHECKING:
     from annotator.datasets.record import Record
-    from annotator.models.checkpoint import About
+    from annotator.models.backbone import Backbone
+    from annotator.models.checkpoint import About, LoadedTagger
+    from annotator.models.context import Context
+    from annotator.trainer.feature_cache import ExtractedFeatures
 
 
 def add_evaluate(commands: Any) -> argparse.ArgumentParser:
@@ -35,6 +38,9 @@ def add_evaluate(commands: Any) -> argparse.ArgumentParser:
     length.add_argument("--free-length", action="store_true", help="let the tagger end each list itself")
     parser.add_argument("--split", choices=("all", "validation"), default="all",
                         help="validation: the photos that the training held back (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--pool", type=Path, metavar="FOLDER",
+                        help="take neighbours from these photos (default: the photos it was trained on, which --data "
+                             "must hold then); only for taggers with a context")  # fmt: skip
     parser.add_argument("--never-predicted", choices=("zero", "skip"), default="zero",
                         help="what a tag never predicted has as its precision (default: %(default)s)")  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the backbone (default: all)")
@@ -50,13 +56,14 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
     config = EvaluationConfig(parsed.k, parsed.free_length, parsed.never_predicted)
     about = checkpoint.read_info(parsed.checkpoint).about
-    records = _records(parsed)
+    records = _records(parsed, _target(about))
     backbone = checkpoint.load_backbone_of(parsed.checkpoint, num_threads=parsed.threads)
     tagger = checkpoint.load(parsed.checkpoint, backbone=backbone)
     extracted = features_of(records, backbone, parsed.cache, _show_progress)
     given = [record.tags for record in extracted.records]
     user_tags = _user_tags(about, tagger, extracted.records)
-    report = evaluate(tagger, extracted.features, given, config, user_tags=user_tags)
+    context = _context(parsed, tagger, extracted, backbone)
+    report = evaluate(tagger, extracted.features, given, config, user_tags=user_tags, context=context)
     report = {"checkpoint": parsed.checkpoint, "data": str(parsed.data), "split": parsed.split, "order": about.order,
               "num_unreadable": len(extracted.unreadable), **report}  # fmt: skip
     print(json.dumps(report, indent=1, ensure_ascii=False) if parsed.json else table(report))
@@ -74,7 +81,52 @@ def _user_tags(about: "About", tagger: object, records: "list[Record]") -> list[
     return [tags_in_field(record, field) for record in records]
 
 
-def _records(parsed: argparse.Namespace) -> "list[Record]":
+def _target(about: "About") -> str:
+    """Return the field of the records that a checkpoint was taught."""
+    return str(about.training.get("request", {}).get("target", "tags"))
+
+
+def _context(
+    parsed: argparse.Namespace, tagger: "LoadedTagger", extracted: "ExtractedFeatures", backbone: "Backbone"
+) -> "Context | None":
+    """Return the metadata and neighbours of the photos to measure on, for a tagger that hears of them.
+
+    Raises:
+        DataError: The photos it was trained on are not among the data, and no others are named.
+    """
+    from annotator.datasets.record import read_records
+    from annotator.datasets.splits import load_split
+    from annotator.models.checkpoint import find
+    from annotator.models.neighbour_networks import NeighbourNetwork
+    from annotator.trainer.feature_cache import features_of
+    from annotator.trainer.neighbourhoods import find_context, photos_of
+    from annotator.trainer.training import SPLIT_FILE
+
+    if not isinstance(tagger, NeighbourNetwork):
+        if parsed.pool is not None:
+            raise DataError(f"The tagger {tagger.name} takes no neighbours; leave --pool out.")
+        return None
+    if parsed.pool is not None:
+        pool_records = read_records(parsed.pool, keep_untagged=True)
+    else:
+        try:
+            everything = read_records(parsed.data, keep_untagged=True)
+            pool_records = load_split(everything, find(parsed.checkpoint) / SPLIT_FILE)[0]
+        except DataError as error:
+            raise DataError(
+                f"{parsed.data} does not hold the photos that {parsed.checkpoint} was trained on ({error}). Name the "
+                "folder to take neighbours from with --pool."
+            ) from error
+    pool = features_of(pool_records, backbone, parsed.cache, _show_progress)
+    return find_context(
+        photos_of(extracted.records, extracted.features, tagger.metadata),
+        photos_of(pool.records, pool.features, tagger.metadata),
+        tagger.num_candidates,
+        tagger.neighbourhood,
+    )
+
+
+def _records(parsed: argparse.Namespace, target: str) -> "list[Record]":
     """Return the photos to measure on.
 
     Raises:
@@ -83,9 +135,10 @@ def _records(parsed: argparse.Namespace) -> "list[Record]":
     from annotator.datasets.record import read_records
     from annotator.datasets.splits import load_split
     from annotator.models.checkpoint import find
+    from annotator.trainer.neighbourhoods import with_target
     from annotator.trainer.training import SPLIT_FILE
 
-    records = read_records(parsed.data)
+    records = with_target(read_records(parsed.data, keep_untagged=target != "tags"), target)
     if parsed.split == "all":
         return records
     path = find(parsed.checkpoint) / SPLIT_FILE

@@ -13,6 +13,7 @@ from annotator.access import Caller, Role
 from annotator.correction_log import Effort
 from annotator.errors import AnnotatorError, ForbiddenError
 from annotator.session import AnnotatingSession, Answer, error_answer
+from annotator.suggest import Without
 
 Text = Annotated[str, StringConstraints(max_length=20_000)]
 Tags = Annotated[list[Text], Field(max_length=1000)]
@@ -60,6 +61,13 @@ class Settled(OneImage):
     kept: Tags
     dropped: Tags = []
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)] = 0
+
+
+class Proposing(Settled):
+    """The list as it stands, and what must not speak this time."""
+
+    without_neighbours: Annotated[list[ImageId], Field(max_length=1000)] = []
+    without_sources: Annotated[list[Annotated[str, StringConstraints(max_length=40)]], Field(max_length=40)] = []
 
 
 class OneTag(OneImage):
@@ -186,8 +194,15 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "skip": (OneImage, lambda session, user, p: session.skip(user, p.image_id)),
     "strip": (Strip, lambda session, user, p: session.strip(p.image_id, p.num_before, p.num_after)),
     "propose": (
-        Settled,
-        lambda session, user, p: session.propose(user, p.image_id, p.kept, p.dropped, p.revision),
+        Proposing,
+        lambda session, user, p: session.propose(
+            user,
+            p.image_id,
+            p.kept,
+            p.dropped,
+            p.revision,
+            Without(frozenset(p.without_neighbours), frozenset(p.without_sources)),
+        ),
     ),
     "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept, user)),
     "heat_map": (OneTag, lambda session, user, p: session.heat_map(p.image_id, p.tag, user)),

@@ -21,6 +21,7 @@ from annotator.backup import back_up
 from annotator.carried_tags import CarriedTags
 from annotator.check import check
 from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
+from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.detections import DetectionProgress
 from annotator.errors import AccountError, AnnotatorError, BackupError, LeaseError, TagError, UnknownImageError
@@ -35,7 +36,7 @@ from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.retro_tag import sweep
 from annotator.store import ImageEntry, SeenPath, Store
-from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words
 from annotator.tag_changes import TagChanges
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_pins import TaggerPins
@@ -158,9 +159,7 @@ class AnnotatingSession:
         if images:
             self._looks.add([image.image_id for image in images], [image.vector for image in images])
         for image in images:
-            self._carried.add_image(
-                image.image_id, Words((*image.entry.keywords, *image.entry.user_tags), image.entry.path_words)
-            )
+            self._carried.add_image(image.image_id, _words(image.entry))
         self._queue.add(image.image_id for image in images)
 
     def unreadable(self, offset: int, limit: int) -> Answer:
@@ -303,18 +302,26 @@ class AnnotatingSession:
 
     # The list of one photo
 
-    def propose(self, user: str, image_id: int, kept: Sequence[str], dropped: Sequence[str], revision: int) -> Answer:
-        """Propose how the settled tags go on, and keep the half-edited list as a draft."""
+    def propose(
+        self,
+        user: str,
+        image_id: int,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        revision: int,
+        without: Without = NOTHING_OFF,
+    ) -> Answer:
+        """Propose how the settled tags go on, without what is switched off, and keep the list as a draft."""
         self._check(image_id)
         self._hold(user, image_id)
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         if (kept, dropped) == self._standing_list(image_id):
             self._log.discard_draft(image_id, user)
-            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped)
+            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped, without)
         draft = Draft(revision, tuple(kept), tuple(dropped))
         written = self._drafts.submit(self._log.save_draft, image_id, user, draft)
         try:
-            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped)
+            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped, without)
         finally:
             written.result()  # on disk before the answer, like everything
 
@@ -581,10 +588,16 @@ class AnnotatingSession:
         }
 
     def _proposals(
-        self, user: str, image_id: int, entry: ImageEntry, kept: Sequence[str], dropped: Sequence[str]
+        self,
+        user: str,
+        image_id: int,
+        entry: ImageEntry,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        without: Without = NOTHING_OFF,
     ) -> Answer:
         taggers = self._pins.taggers(user, image_id)
-        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped, taggers)
+        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped, without, taggers)
         looks = suggestion.looks[:NUM_SHOWN_NEIGHBOURS]
         if len(looks) < NUM_SHOWN_NEIGHBOURS and image_id in self._features:
             looks += self._untagged_look_alikes(image_id, {item.image_id for item in looks})
@@ -593,8 +606,12 @@ class AnnotatingSession:
         return {
             "proposals": [_proposal(proposal) for proposal in suggestion.proposals],
             "neighbours": {
-                "looks": [self._neighbour(item) for item in looks],
-                "metadata": [self._neighbour(item) for item in metadata],
+                "looks": [self._neighbour(item, without) for item in looks],
+                "metadata": [self._neighbour(item, without) for item in metadata],
+                "model": None
+                if suggestion.model is None
+                else [self._neighbour(item, without) for item in suggestion.model],
+                "note": suggestion.note,
             },
             "tagger": suggestion.tagger,
         }
@@ -608,13 +625,15 @@ class AnnotatingSession:
             if other >= 0 and other != image_id and int(other) not in known
         ]
 
-    def _neighbour(self, item: Neighbour) -> Answer:
+    def _neighbour(self, item: Neighbour, without: Without) -> Answer:
         return {
             "image_id": item.image_id,
             "thumbnail_url": self._thumbnail_url(item.image_id),
             "similarity": round(min(max(item.similarity, 0.0), 1.0), 4),
             "tags": list(item.tags),
             "shared": list(item.shared),
+            "by": item.by,
+            "off": item.image_id in without.neighbours,
             "file_name": self._files[item.image_id][1],
         }
 
@@ -648,7 +667,8 @@ _ERROR_KINDS = {
 
 
 def _words(entry: ImageEntry) -> Words:
-    return Words(tuple(dict.fromkeys((*entry.keywords, *entry.user_tags))), entry.path_words)
+    own = tuple(dict.fromkeys((*entry.keywords, *entry.user_tags)))
+    return Words(own, entry.path_words, caption_words(entry.caption))
 
 
 def _place(entry: ImageEntry) -> str | None:
@@ -664,6 +684,12 @@ def _proposal(proposal: Proposal) -> Answer:
         "source": proposal.source,
         "why": proposal.why,
         "evidence": [
-            {"source": item.source, "score": round(item.score, 4), "text": item.text} for item in proposal.evidence
+            {
+                "source": item.source,
+                "score": round(item.score, 4),
+                "weight": round(item.score if item.rank_score is None else item.rank_score, 4),
+                "text": item.text,
+            }
+            for item in proposal.evidence
         ],
     }

@@ -368,11 +368,11 @@ class Store:
         )
         return [int(row[0]) for row in rows]
 
-    def metadata_words(self) -> list[tuple[int, list[str], list[str]]]:
-        """Return (image id, keywords and user tags, path words) of every image."""
+    def metadata_words(self) -> list[tuple[int, list[str], list[str], str | None]]:
+        """Return (image id, keywords and user tags, path words, caption) of every image."""
         return [
-            (int(row[0]), list(row[1]), list(row[2]))
-            for row in self.rows("SELECT image_id, keywords || user_tags, path_words FROM images")
+            (int(row[0]), list(row[1]), list(row[2]), row[3])
+            for row in self.rows("SELECT image_id, keywords || user_tags, path_words, caption FROM images")
         ]
 
     def feature_rows(self, backbone: str) -> list[tuple[int, int]]:

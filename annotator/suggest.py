@@ -1,8 +1,9 @@
 """All evidence for one photo merged into one ranked list of proposals, each with its score, source and reasons.
 
-Sources: what the trained tagger expects after the settled tags (``decoder``), what ImageNet's classes say
-(``looks``), tags of photos that look alike (``neighbours``), tags of photos that share words (``metadata``), things
-found with their boxes (``detector``), words near in meaning to what is seen (``words``), the photo's own keywords
+Sources: what the trained tagger expects after the settled tags (``decoder``) or sees in the photo, its metadata and its
+neighbours (``context``), what ImageNet's classes say (``looks``), tags of photos that look alike (``neighbours``), tags
+of photos that share words (``metadata``), things found with their boxes (``detector``), words near in meaning to what
+is seen (``words``), the photo's own keywords
 (``keywords``) and folder and file names (``folder``).
 Knows nothing of stores or pages: it is given features, indexes and the tags in use.
 """
@@ -10,7 +11,7 @@ Knows nothing of stores or pages: it is given features, indexes and the tags in 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from annotator.datasets.word_forms import form_key
 from annotator.feature_store import FeatureStore, Vectors
 from annotator.metadata_index import MetadataIndex
 from annotator.models.coco_classes import classes_of, plain_word
+from annotator.models.context import Context, ContextTagger
 from annotator.models.detector import Detection
 from annotator.models.inference import InferenceTagger
 from annotator.models.open_vocabulary import OpenVocabulary
@@ -106,6 +108,8 @@ class Neighbour:
     tags: tuple[str, ...]
     shared: tuple[str, ...] = ()
     """Words both photos have, for metadata neighbours."""
+    by: str = ""
+    """How a neighbour of the model was found: metadata or looks."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,34 @@ class Suggestion:
     looks: list[Neighbour] = field(default_factory=list)
     metadata: list[Neighbour] = field(default_factory=list)
     tagger: str = ""
+    model: list[Neighbour] | None = None
+    """The neighbours of a tagger that hears of any, those switched off too; None of another tagger."""
+    note: str = ""
+    """Why the model's neighbours are not those that the photo's metadata should give."""
+
+
+@dataclass(frozen=True)
+class Without:
+    """What a person switched off for one photo."""
+
+    neighbours: frozenset[int] = frozenset()
+    """Photos that must not speak."""
+    sources: frozenset[str] = frozenset()
+    """Sources of evidence that must not speak. The fields ``keywords``, ``folder`` and ``caption`` are then not used
+    to find neighbours either."""
+
+
+NOTHING_OFF = Without()
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a tagger with a context is told of a photo, and shows."""
+
+    context: Context
+    """Of this one photo, without what is switched off."""
+    neighbours: list[Neighbour]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -125,10 +157,23 @@ class Words:
     keywords: tuple[str, ...] = ()
     """Embedded keywords and sidecar tags, as they are spelled."""
     path_words: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
+    """Words of its caption, as keys, without stop words; only taggers that were trained on captions hear them."""
+
+    def without(self, sources: Collection[str]) -> "Words":
+        """Return it with fields left out: keywords, folder, caption."""
+        return Words(
+            () if "keywords" in sources else self.keywords,
+            () if "folder" in sources else self.path_words,
+            () if "caption" in sources else self.caption,
+        )
 
     def keys(self, settled: Collection[str] = ()) -> set[str]:
         """Return the set under which the metadata index knows this photo."""
         return {tag_key(word) for word in (*self.keywords, *self.path_words, *settled)}
+
+
+Gather = Callable[[ContextTagger, int, Vectors, Words, Collection[int]], Gathered]
 
 
 class Suggester:
@@ -141,6 +186,8 @@ class Suggester:
         tagged_words: Metadata index of the photos that carry tags.
         tags_of: The tags a photo carries: saved ones, or its own keywords.
         autocomplete: Which words are known, and how they are spelled here.
+        gather: Gathers what a tagger with a context is told: (tagger, image id, features, words, switched-off
+            neighbours) -> `Gathered`. None: such taggers are told nothing.
         detections: Image id -> what was found in the photo, stored before anybody asks.
         opened: Scores words that no tagger knows.
     """
@@ -153,12 +200,14 @@ class Suggester:
         tagged_words: MetadataIndex,
         tags_of: Callable[[int], Sequence[str]],
         autocomplete: Autocomplete,
+        gather: Gather | None = None,
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         opened: OpenVocabulary | None = None,
     ) -> None:
         self._opened = opened
         self._taggers = taggers
+        self._gather = gather
         self._features = features
         self._looks = tagged_looks
         self._words = tagged_words
@@ -172,6 +221,7 @@ class Suggester:
         words: Words,
         prefix: Sequence[str] = (),
         dropped: Collection[str] = (),
+        without: Without = NOTHING_OFF,
         taggers: Sequence[Tagger] | None = None,
     ) -> Suggestion:
         """Continue a photo's settled tags; called again after every edit.
@@ -181,25 +231,31 @@ class Suggester:
             words: What the photo brings along.
             prefix: Tags settled so far, most important first.
             dropped: Tags refused.
+            without: What does not speak this time. Neighbours that are switched off are found and shown all the same.
             taggers: To ask these; None asks the ones that propose now.
         """
-        taggers = taggers or self._taggers()
+        asked = taggers or self._taggers()
+        taggers = [tagger for tagger in asked if source_of(tagger) not in without.sources]
+        words = words.without(without.sources)
         evidence: list[Evidence] = []
         looks: list[Neighbour] = []
+        gathered: Gathered | None = None
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords)
-            evidence += open_evidence(self._opened, taggers, vector)
+            gathered = self._gathered(asked, image_id, vector, words, without)
+            context = gathered.context if gathered else None
+            evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords, context)
+            evidence += open_evidence(self._opened, asked, vector)
             looks = self._look_alikes(image_id, vector)
-            evidence += neighbour_evidence(looks)
-        detections = self._detections(image_id)
+            evidence += neighbour_evidence([item for item in looks if item.image_id not in without.neighbours])
+        detections = () if "detector" in without.sources else self._detections(image_id)
         evidence += detector_evidence(detections, prefix)
         metadata = self._word_alikes(image_id, words, prefix)
-        evidence += metadata_evidence(metadata)
+        evidence += metadata_evidence([item for item in metadata if item.image_id not in without.neighbours])
         evidence += own_word_evidence(words, self._autocomplete.knows)
         # The words that a trained tagger was taught; the cold start was taught nothing.
         taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
-        evidence = [self._weighed(item, taught) for item in evidence]
+        evidence = [self._weighed(item, taught) for item in evidence if item.source not in without.sources]
         is_used = self._autocomplete.is_used
         evidence = [replace(item, tag=self._autocomplete.renamed(item.tag)) for item in evidence]
         evidence = without_settled(evidence, prefix, dropped, is_used)
@@ -207,7 +263,14 @@ class Suggester:
         if detections:
             entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, detections)]
-        return Suggestion(proposals[:NUM_PROPOSALS], looks, metadata, f"{taggers[0].name} {taggers[0].version}")
+        return Suggestion(
+            proposals[:NUM_PROPOSALS],
+            looks,
+            metadata,
+            f"{asked[0].name} {asked[0].version}",
+            gathered.neighbours if gathered else None,
+            gathered.note if gathered else "",
+        )
 
     def scores(
         self, image_id: int, words: Words, prefix: Sequence[str] = (), taggers: Sequence[Tagger] | None = None
@@ -224,18 +287,28 @@ class Suggester:
         scores: dict[str, float] = {}
         if image_id in self._features:
             vector = self._features.vectors([image_id])
+            gathered = self._gathered(taggers, image_id, vector, words, NOTHING_OFF)
+            told = gathered.context if gathered else None
             for tagger in taggers:
-                for item in _ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger))):
+                for item in _ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger)), told):
                     scores.setdefault(item.tag, item.score)
             for word in open_evidence(self._opened, taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
                 scores.setdefault(word.tag, word.score)
         proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
         return scores | {proposal.tag: proposal.score for proposal in proposals}
 
+    def _gathered(
+        self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Without
+    ) -> Gathered | None:
+        """Return what the first tagger is told, if it hears of a context."""
+        if self._gather is None or not taggers or not hears_context(taggers[0]):
+            return None
+        return self._gather(cast("ContextTagger", taggers[0]), image_id, vector, words, without.neighbours)
+
     def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
         """Return evidence with the rank it earns here; the score that is shown stays."""
         share = 1.0
-        if item.source in ("looks", "decoder", "words"):
+        if item.source in ("looks", "decoder", "context", "words"):
             if not self._autocomplete.is_used(item.tag):
                 share = 1 / (1 + self._autocomplete.num_lists / NOVELTY_HALVES_AFTER)
         elif item.source in ("neighbours", "metadata") and tag_key(item.tag) in taught:
@@ -266,24 +339,27 @@ def seen_evidence(
     prefix: Sequence[str],
     dropped: Collection[str],
     keywords: Sequence[str] = (),
+    context: Context | None = None,
 ) -> list[Evidence]:
     """Return what the taggers see in one photo, (1, D) features, after the settled prefix.
 
     The photo's own keywords are side information to a tagger that was taught with such.
 
     The first tagger's word counts. The others add only words that it does not know, and rank behind: it was taught
-    what people tag and in which order, they were not.
+    what people tag and in which order, they were not. A tagger that hears of a context is told it.
     """
     evidence: list[Evidence] = []
     known: set[str] = set()
     for place, tagger in enumerate(taggers):
         trust = 1.0 if place == 0 else SECOND_TAGGER_TRUST
         rank_score = trust
-        for item in _ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS):
+        is_told = context is not None and hears_context(tagger)
+        share_of = context_shares(cast("ContextTagger", tagger), features, context) if is_told else (lambda tag: "")
+        for item in _ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context):
             # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
-                evidence.append(_seen(item, rank_score))
+                evidence.append(_seen(item, rank_score, source_of(tagger), share_of(item.tag)))
         known |= known_keys(tagger)
     return evidence
 
@@ -337,8 +413,11 @@ def _ask(
     dropped: Collection[str],
     keywords: Sequence[str],
     k: int,
+    context: Context | None = None,
 ) -> list[RankedTag]:
     own: dict[str, Any] = {"user_tags": [list(keywords)]} if takes_user_tags(tagger) else {}
+    if context is not None and hears_context(tagger):
+        own["context"] = context
     return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
 
 
@@ -361,7 +440,37 @@ def taught_keys(tagger: Tagger) -> frozenset[str]:
     return frozenset(tag_key(tag) for tag in tagger.taught_words() if tag in well)
 
 
-def _seen(item: RankedTag, rank_score: float) -> Evidence:
+def hears_context(tagger: Tagger) -> bool:
+    """Tell whether a tagger is a `ContextTagger`."""
+    return hasattr(tagger, "num_candidates")
+
+
+def source_of(tagger: Tagger) -> str:
+    """Return the name of the source that a tagger's evidence is."""
+    if hears_context(tagger):
+        return "context"
+    return "decoder" if hasattr(tagger, "ranking") else "looks"
+
+
+def context_shares(tagger: ContextTagger, features: Vectors, context: Context | None) -> Callable[[str], str]:
+    """Return what tells of a tag how likely the tagger would hold it without neighbours and without metadata."""
+    ablations = {}
+    if context is not None and context.neighbours.size:
+        ablations["neighbours"] = context.without_neighbours()
+    if context is not None and context.words[0]:
+        ablations["metadata"] = context.without_words()
+    scores = {
+        name: {
+            item.tag: item.score for item in tagger.decode(features, [()], k=len(known_keys(tagger)), context=told)[0]
+        }
+        for name, told in ablations.items()
+    }
+    return lambda tag: "".join(f"; {values[tag]:.0%} without its {name}" for name, values in scores.items())
+
+
+def _seen(item: RankedTag, rank_score: float, source: str, share: str) -> Evidence:
+    if source == "context":
+        return Evidence(item.tag, source, item.score, f"the model sees it with {item.score:.0%}{share}", rank_score)
     if "next" not in item.evidence:
         return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
     step = item.evidence["step"]

@@ -11,11 +11,13 @@ import numpy as np
 
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.image_folder import decode_image, read_image_file
+from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import UnreadableImageError
 from annotator.models.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
+from annotator.project_context import lone_context
 from annotator.suggest import Words, merge, open_evidence, own_word_evidence, seen_evidence
 from annotator.tagger_shelf import COLD_START, TaggerShelf, default_tagger
 
@@ -50,10 +52,11 @@ def suggest_files(
             continue
         features = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))
         metadata = read_metadata(path, decoded, root=path.parent, sidecars=sidecars)
-        words = Words((*metadata.keywords, *metadata.user_tags), metadata.path_words)
+        own = (*metadata.keywords, *metadata.user_tags)
+        words = Words(own, metadata.path_words, caption_words(metadata.caption))
+        context = lone_context(shelf.taggers[0], features, words)
         evidence = open_evidence(shelf.open_vocabulary, shelf.taggers, features)
-        evidence += seen_evidence(shelf.taggers, features, (), (), words.keywords) + own_word_evidence(
-            words, autocomplete.knows
-        )
+        evidence += seen_evidence(shelf.taggers, features, (), (), words.keywords, context)
+        evidence += own_word_evidence(words, autocomplete.knows)
         proposals = merge(evidence)[:num_tags]
         yield path, [{"tag": p.tag, "score": round(p.score, 4), "source": p.source} for p in proposals]

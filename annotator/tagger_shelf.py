@@ -32,6 +32,15 @@ _LABELS = {
     "ranked_lstm": "Ranked LSTM",
     "zero_shot": "Zero-shot",
     "open_vocabulary": "Open vocabulary",
+    "visual_only": "Visual only",
+    "ltn": "LTN",
+    "rtn": "RTN",
+    "ltn_vecs": "LTN+Vecs",
+    "ltn_all_vecs": "LTN+AllVecs",
+    "ltwin": "LTwin",
+    "ltwin_rnn": "LTwin+RNN",
+    "ltwin_2rnn": "LTwin+2RNN",
+    "lzip": "LZip",
     "cold_start": "Cold start",
 }
 

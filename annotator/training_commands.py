@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotator.datasets.metadata_words import FIELDS
 from annotator.datasets.vocabulary import ORDERS
 from annotator.errors import ConfigError
 from annotator.models import registry
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
 
 MAX_EXTRACTION_HOURS = 6
 """How long the other processes wait while the first extracts features."""
+
+
+BATCH_SIZE = 128
+CONTEXT_BATCH_SIZE = 64
+"""metadata-neighbours.txt, section 3.4."""
 
 
 def add_train(commands: Any) -> argparse.ArgumentParser:
@@ -44,6 +50,11 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the folder to write")
     parser.add_argument("--order", choices=ORDERS, default="given",
                         help="in which order a photo's tags are taught (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--target", default="tags", metavar="FIELD",
+                        help="the records' field to learn (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--metadata", choices=FIELDS,
+                        help="the records' field that neighbours are found by (default: user_tags); only for "
+                             f"{', '.join(registry.context_names())}")  # fmt: skip
     parser.add_argument("--backbone", default=DEFAULT_BACKBONE, metavar="NAME",
                         help="makes the features (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (default: %(default)s)")
@@ -77,7 +88,8 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="most epochs of each stage (default: the tagger's)")
     parser.add_argument("--patience", type=int, default=3, metavar="N",
                         help="epochs without a lower validation loss (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="default: %(default)s")
+    parser.add_argument("--batch-size", type=int, metavar="N",
+                        help=f"default: {BATCH_SIZE}, for taggers with a context {CONTEXT_BATCH_SIZE}")  # fmt: skip
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of every stage (default: the tagger's)")
     parser.add_argument("--concept-loss", choices=("binary", "asymmetric"), default="binary",
                         help="default: %(default)s")  # fmt: skip
@@ -122,6 +134,7 @@ def _train(parsed: argparse.Namespace) -> int:
     from annotator.models.backbone import load_backbone
     from annotator.models.checkpoint import load_backbone_of
     from annotator.trainer.feature_cache import features_of
+    from annotator.trainer.neighbourhoods import with_target
     from annotator.trainer.training import train
 
     if parsed.threads is not None:
@@ -131,7 +144,7 @@ def _train(parsed: argparse.Namespace) -> int:
     if not 0 <= parsed.workers <= 256:
         raise ConfigError(f"--workers must lie between 0 and 256, got {parsed.workers}.")
     is_writer = _join_processes(parsed.device)
-    records = read_records(parsed.data)
+    records = with_target(read_records(parsed.data, keep_untagged=parsed.target != "tags"), parsed.target)
     backbone: Backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
     show = _Lines(is_writer)
     with _first_process_first():
@@ -163,7 +176,7 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
 
     fit = FitSettings(
         seed=parsed.seed,
-        batch_size=parsed.batch_size,
+        batch_size=_batch_size(parsed),
         epochs=parsed.epochs,
         patience=parsed.patience,
         learning_rate=parsed.learning_rate,
@@ -174,8 +187,14 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         label_weights=parsed.label_weights,
         backbone=_backbone_settings(parsed),
     )
+    settings = parse_settings(parsed.set)
+    if parsed.metadata:
+        if parsed.tagger not in registry.context_names():
+            raise ConfigError(f"The tagger {parsed.tagger} hears of no metadata; leave --metadata out.")
+        settings["metadata"] = parsed.metadata
     return TrainingRequest(
         tagger=parsed.tagger,
+        target=parsed.target,
         order=parsed.order,
         min_count=parsed.min_count,
         validation_share=parsed.validation_share,
@@ -183,11 +202,17 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         on_all=parsed.on_all,
         half=parsed.half,
         fit=fit,
-        settings=parse_settings(parsed.set),
+        settings=settings,
         ranking=parse_settings(parsed.rank),
         user_tags_field=parsed.user_tags,
         num_user_tags=parsed.num_user_tags,
     )
+
+
+def _batch_size(parsed: argparse.Namespace) -> int:
+    if parsed.batch_size is not None:
+        return int(parsed.batch_size)
+    return CONTEXT_BATCH_SIZE if parsed.tagger in registry.context_names() else BATCH_SIZE
 
 
 def _backbone_settings(parsed: argparse.Namespace) -> "BackboneSettings | None":

@@ -165,7 +165,7 @@ def load(source: Path | str, *, backbone: BackboneLike | None = None) -> LoadedT
         check_backbone(info, backbone)
     arrays = _read_weights(folder, info)
     try:
-        kind = registry.find_baseline(info.name)
+        kind = registry.find_scoring(info.name)
         if kind is not None:
             return kind.from_arrays(info.vocabulary, info.settings, dict(arrays))
         ranking = Ranking(**{**info.ranking, "calibration": tuple(info.ranking["calibration"])})
@@ -188,7 +188,7 @@ def load_module(source: Path | str) -> "TrainedTagger":
 
     folder = find(source)
     info = read_info(folder)
-    if info.name not in registry.names():
+    if info.name not in (*registry.names(), *registry.context_names()):
         raise CheckpointError(f"The checkpoint {folder} holds the tagger {info.name}, which is not trained by steps.")
     arrays = _read_weights(folder, info)
     try:

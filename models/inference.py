@@ -28,13 +28,11 @@ from annotator.models import steps as twins
 from annotator.models.decoding import Array, Mask, Steps, bar, feed, look_ahead, search
 from annotator.models.list_order import order_heads, rarity_factors
 from annotator.models.prefix_states import PrefixStates
-from annotator.models.steps import Weights, linear, sigmoid
+from annotator.models.steps import Weights, linear, root_slope, scale_features, sigmoid
 from annotator.models.tagger import Features, RankedTag
 
 MAX_ROWS = 256
 """Images that are ranked at once."""
-ROOT_OFFSET = np.float32(1e-6)
-"""As in trained_tagger.py."""
 FLOOR = 1e-6
 """Probabilities are kept this far from 0 and 1 before their logit is taken."""
 
@@ -250,14 +248,11 @@ class InferenceTagger:
             return None
         weights: Features = self._concept[:, ids[0]] * self.weights["feature_scale"]
         if self.settings["root_features"]:
-            weights = weights * 0.5 / np.sqrt(np.abs(features[0]) + ROOT_OFFSET)
+            weights = weights * root_slope(features[0])
         return weights
 
     def _scale(self, features: Features) -> Features:
-        if self.settings["root_features"]:
-            features = np.sign(features) * np.sqrt(np.abs(features) + ROOT_OFFSET)
-        scaled: Features = (features - self.weights["feature_mean"]) * self.weights["feature_scale"]
-        return scaled
+        return scale_features(self.weights, features, is_rooted=bool(self.settings["root_features"]))
 
     def _check(
         self, features: Features, prefixes: Sequence[Sequence[str]], dropped: Sequence[Collection[str]]

@@ -18,20 +18,24 @@ if TYPE_CHECKING:
 
 RECURRENT = "recurrent"
 """Trained step by step; the class is a `TrainedTagger`."""
+CONTEXT = "context"
+"""Trained step by step too, but ranks a set, and hears of a photo's metadata and neighbours; a `TrainedTagger`."""
 BASELINE = "baseline"
 """Fitted at once; the class is a `ScoringTagger`."""
 
 _TARGETS: dict[str, str] = {}
 _FAMILIES: dict[str, str] = {}
+_TWINS: dict[str, str] = {}
 
 
-def register(name: str, target: str, *, family: str = RECURRENT) -> None:
+def register(name: str, target: str, *, family: str = RECURRENT, twin: str = "") -> None:
     """Make a tagger known.
 
     Args:
         name: How users call it.
         target: "module:Class".
         family: Which says how it is trained.
+        twin: Of a tagger with a context: "module:Class", the `ScoringTagger` that runs its weights without torch.
 
     Raises:
         ValueError: The name is taken.
@@ -40,6 +44,8 @@ def register(name: str, target: str, *, family: str = RECURRENT) -> None:
         raise ValueError(f"The tagger {name!r} is registered twice.")
     _TARGETS[name] = target
     _FAMILIES[name] = family
+    if twin:
+        _TWINS[name] = twin
 
 
 def all_names() -> list[str]:
@@ -50,6 +56,11 @@ def all_names() -> list[str]:
 def names() -> list[str]:
     """Return the names of the recurrent taggers."""
     return [name for name, family in _FAMILIES.items() if family == RECURRENT]
+
+
+def context_names() -> list[str]:
+    """Return the names of the taggers with a context."""
+    return [name for name, family in _FAMILIES.items() if family == CONTEXT]
 
 
 def baseline_names() -> list[str]:
@@ -70,26 +81,33 @@ def family_of(name: str) -> str:
 
 def find_baseline(name: str) -> "type[ScoringTagger] | None":
     """Return a baseline's class, or None if no baseline has that name."""
-    if _FAMILIES.get(name) != BASELINE:
+    return find_scoring(name) if _FAMILIES.get(name) == BASELINE else None
+
+
+def find_scoring(name: str) -> "type[ScoringTagger] | None":
+    """Return the class that scores each tag by itself, of a baseline or a tagger with a context; else None."""
+    family = _FAMILIES.get(name)
+    if family not in (BASELINE, CONTEXT):
         return None
-    found: type[ScoringTagger] = _load(name)
+    found: type[ScoringTagger] = _import(_TARGETS[name] if family == BASELINE else _TWINS[name])
     return found
 
 
 def find(name: str) -> "type[TrainedTagger]":
-    """Return a tagger's class.
+    """Return the class that is trained, of a recurrent tagger or one with a context.
 
     Raises:
         ConfigError: There is no such tagger.
     """
-    if _FAMILIES.get(name) != RECURRENT:
-        raise ConfigError(f"There is no trained tagger {name!r}. Choose one of: {', '.join(names())}.")
-    found: type[TrainedTagger] = _load(name)
+    if _FAMILIES.get(name) not in (RECURRENT, CONTEXT):
+        known = [*names(), *context_names()]
+        raise ConfigError(f"There is no trained tagger {name!r}. Choose one of: {', '.join(known)}.")
+    found: type[TrainedTagger] = _import(_TARGETS[name])
     return found
 
 
-def _load(name: str) -> Any:
-    module, _, attribute = _TARGETS[name].partition(":")
+def _import(target: str) -> Any:
+    module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)
 
 
@@ -97,7 +115,7 @@ def create(name: str, vocabulary: Vocabulary | Sequence[str], feature_size: int,
     """Build an untrained tagger.
 
     Args:
-        name: One of `names`.
+        name: One of `names` or `context_names`.
         vocabulary: Its tags.
         feature_size: D of the backbone's features.
         **settings: Fields of the tagger's config.
@@ -105,9 +123,22 @@ def create(name: str, vocabulary: Vocabulary | Sequence[str], feature_size: int,
     Raises:
         ConfigError: There is no such tagger, no such setting, or a setting has a value it cannot have.
     """
-    kind = find(name)
+    config = configure(name, **settings)
     if not isinstance(vocabulary, Vocabulary):
         vocabulary = Vocabulary(vocabulary)
+    try:
+        return find(name)(vocabulary, feature_size, config)
+    except ValueError as error:
+        raise ConfigError(f"The tagger {name} cannot be made: {error}") from error
+
+
+def configure(name: str, **settings: Any) -> Any:
+    """Return a tagger's config.
+
+    Raises:
+        ConfigError: There is no such tagger, no such setting, or a setting has a value it cannot have.
+    """
+    kind = find(name)
     known = kind.Config.__dataclass_fields__
     for setting in settings:
         if setting not in known:
@@ -116,10 +147,9 @@ def create(name: str, vocabulary: Vocabulary | Sequence[str], feature_size: int,
         key: tuple(value) if isinstance(value, list) else value for key, value in settings.items()
     }
     try:
-        config = kind.Config(**values)
-    except ValueError as error:
+        return kind.Config(**values)
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"The tagger {name} cannot be made: {error}") from error
-    return kind(vocabulary, feature_size, config)
 
 
 register("scnn_rnn", "annotator.models.scnn_rnn:ScnnRnn")
@@ -128,6 +158,23 @@ register("ranked_lstm", "annotator.models.ranked_lstm:RankedLstm")
 register("ria", "annotator.models.sequence_baselines:Ria")
 register("cnn_rnn", "annotator.models.sequence_baselines:CnnRnn")
 register("naive_rnn", "annotator.models.sequence_baselines:NaiveRnn")
+for _name, _class in {
+    "visual_only": "VisualOnly",
+    "ltn": "Ltn",
+    "rtn": "Rtn",
+    "ltn_vecs": "LtnVecs",
+    "ltn_all_vecs": "LtnAllVecs",
+    "ltwin": "Ltwin",
+    "ltwin_rnn": "LtwinRnn",
+    "ltwin_2rnn": "Ltwin2Rnn",
+    "lzip": "LZip",
+}.items():
+    register(
+        _name,
+        f"annotator.models.metadata_neighbours:{_class}",
+        family=CONTEXT,
+        twin=f"annotator.models.neighbour_networks:{_class}Network",
+    )
 for _name, _target in {
     "logistic": "baselines:LogisticTagger",
     "asymmetric": "baselines:AsymmetricTagger",

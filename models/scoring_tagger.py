@@ -91,13 +91,28 @@ class ScoringTagger(ABC):
         Raises:
             ValueError: The batch sizes or the feature size do not fit.
         """
-        dropped = dropped or [()] * len(features)
         self._check(features)
-        if not len(features) == len(prefixes) == len(dropped):
+        return self.rank(self.scores(features), prefixes, dropped, k, free_length=free_length)
+
+    def rank(
+        self,
+        scores: Matrix,
+        prefixes: Sequence[Sequence[str]],
+        dropped: Sequence[Collection[str]] = (),
+        k: int = 20,
+        *,
+        free_length: bool = False,
+    ) -> list[list[RankedTag]]:
+        """List the best tags of (B, V) scores; see `decode`.
+
+        Raises:
+            ValueError: The batch sizes do not fit.
+        """
+        dropped = dropped or [()] * len(scores)
+        if not len(scores) == len(prefixes) == len(dropped):
             raise ValueError(
-                f"There are {len(features)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets."
+                f"There are {len(scores)} features, {len(prefixes)} prefixes and {len(dropped)} dropped sets."
             )
-        scores = self.scores(features)
         utilities = self.utilities(scores, free_length=free_length)
         lists = []
         for row, order in enumerate(np.argsort(-utilities, axis=1, kind="stable").tolist()):

@@ -14,6 +14,23 @@ from annotator.models.decoding import Array, Ids, State
 
 Weights = Mapping[str, Array]
 
+ROOT_OFFSET = np.float32(1e-6)
+"""As in trained_tagger.py."""
+
+
+def scale_features(weights: Weights, features: Array, *, is_rooted: bool) -> Array:
+    """Return features of mean 0 and deviation 1, (..., D); the twin of `TrainedTagger.scale`."""
+    if is_rooted:
+        features = np.sign(features) * np.sqrt(np.abs(features) + ROOT_OFFSET)
+    scaled: Array = (features - weights["feature_mean"]) * weights["feature_scale"]
+    return scaled
+
+
+def root_slope(features: Array) -> Array:
+    """Return the derivative of the root that `scale_features` takes."""
+    slope: Array = np.asarray(0.5 / np.sqrt(np.abs(features) + ROOT_OFFSET), np.float32)
+    return slope
+
 
 def sigmoid(values: Array) -> Array:
     """Return 1 / (1 + exp(-x)) without overflow."""

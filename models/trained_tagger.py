@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from annotator.datasets.vocabulary import Vocabulary
+from annotator.models.context import Context
+from annotator.models.context_tensors import ContextBatch, ContextTensors
 from annotator.models.decoding import Steps
 from annotator.models.inference import InferenceTagger, Ranking, make_steps
 from annotator.models.tagger import Features, RankedTag
@@ -52,6 +54,8 @@ class Batch:
     """(B, U) float32: side information, which of the known user tags the image carries."""
     importance: Tensor | None = None
     """(B,) float32: how much each image's list counts; None counts every one once. `weights` holds it already."""
+    context: ContextBatch | None = None
+    """For the taggers that hear of metadata and neighbours."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
@@ -67,6 +71,7 @@ def make_batch(
     weights: Tensor | None = None,
     user_tags: Tensor | None = None,
     importance: Tensor | None = None,
+    context: ContextBatch | None = None,
 ) -> Batch:
     """Pad lists of tag ids into a batch and sort it by length.
 
@@ -77,6 +82,7 @@ def make_batch(
         weights: (B, V); None counts every label once.
         user_tags: (B, U), in the order of `features`.
         importance: (B,) how much each photo counts in every loss; None counts each once.
+        context: Of the same images, in the order of `features`.
     """
     order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
     rows = torch.tensor(order)
@@ -100,6 +106,7 @@ def make_batch(
         weights=weights if importance is None else weights * importance[rows, None],
         user_tags=None if user_tags is None else user_tags[rows],
         importance=None if importance is None else importance[rows],
+        context=None if context is None else context.take(rows),
     )
 
 
@@ -108,7 +115,7 @@ class Outputs:
     """What one pass with the true previous tags gives."""
 
     logits: Tensor
-    """(B, T, V + 1), or (B, T, V) without END."""
+    """(B, T, V + 1), or (B, T, V) without END; (B, V) of a tagger that is not recurrent."""
     concept_logits: Tensor | None = None
     """(B, V)."""
     penalty: Tensor | None = None
@@ -179,7 +186,7 @@ class Stage:
 
 
 class TrainedTagger(nn.Module):
-    """A recurrent tagger under training.
+    """A tagger under training: a recurrent one or, with `is_recurrent` False, one that scores each tag by itself.
 
     Args:
         vocabulary: The tags it knows.
@@ -190,6 +197,8 @@ class TrainedTagger(nn.Module):
     name: ClassVar[str]
     Config: ClassVar[type[TaggerConfig]] = TaggerConfig
     has_end: ClassVar[bool] = True
+    is_recurrent: ClassVar[bool] = True
+    """It makes lists step by step, by a `Ranking`; else it scores each tag by itself."""
     takes_user_tags: ClassVar[bool] = False
     """Whether a photo's user tags are side information to it."""
     stages: ClassVar[tuple[Stage, ...]]
@@ -240,6 +249,13 @@ class TrainedTagger(nn.Module):
     def set_precedence(self, precedence: npt.NDArray[np.float32]) -> None:
         """Take over how early people name each tag, (V,); a list is put in order by it."""
         self.precedence.copy_(torch.from_numpy(precedence))
+
+    def encode_context(self, context: Context) -> ContextTensors:
+        """Return a context as this tagger is fed it. Only taggers with a context can."""
+        raise NotImplementedError(f"{self.name} hears nothing of metadata and neighbours.")
+
+    def prepare_context(self, context: ContextTensors) -> None:
+        """Take from the training photos' context what is not learnt."""
 
     def scale(self, features: Tensor) -> Tensor:
         """Return features of mean 0 and deviation 1."""

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import ConfigError, DataError
+from annotator.models.context import Context
 from annotator.models.tagger import Features, RankedTag
 from annotator.trainer import metrics
 from annotator.trainer.metrics import MAX_K, NeverPredicted
@@ -81,6 +82,7 @@ def evaluate(
     config: EvaluationConfig | None = None,
     *,
     user_tags: UserTags = (),
+    context: Context | None = None,
 ) -> dict[str, Any]:
     """Return every measure of a tagger.
 
@@ -90,6 +92,7 @@ def evaluate(
         given: The person's tags of each photo, in the person's order.
         config: None is k = 5.
         user_tags: Of each photo, the side information of a tagger that takes any; empty is none.
+        context: Metadata and neighbours of the same photos, for a tagger that hears of them.
 
     Returns:
         JSON values: shares in [0, 1], counts, and under `*_at` and `ndcg_*` a value for each k and the mean.
@@ -108,9 +111,9 @@ def evaluate(
         )
     unknown = sorted({tag for tags in given for tag in tags if tag not in tagger.vocabulary})
     vocabulary = Vocabulary([*tagger.vocabulary.tags, *unknown])
-    ranked = names(decode(tagger, features, k=max(config.k, MAX_K), user_tags=user_tags))
+    ranked = names(decode(tagger, features, k=max(config.k, MAX_K), user_tags=user_tags, context=context))
     proposed = (
-        names(decode(tagger, features, k=MAX_FREE_LENGTH, free_length=True, user_tags=user_tags))
+        names(decode(tagger, features, k=MAX_FREE_LENGTH, free_length=True, user_tags=user_tags, context=context))
         if config.free_length
         else [tags[: config.k] for tags in ranked]
     )
@@ -124,10 +127,10 @@ def evaluate(
         "k": None if config.free_length else config.k,
         "never_predicted": config.never_predicted,
         **measure_sets(truth, vocabulary.matrix(proposed) > 0, config.never_predicted),
-        **_measure_scores(truth, _scores(tagger, features, vocabulary, user_tags)),
+        **_measure_scores(truth, _scores(tagger, features, vocabulary, user_tags, context)),
         **measure_lists(best, given),
         "order_accuracy_by_frequency": _order_by_frequency(best, given, tagger.vocabulary),
-        **measure_prefix(tagger, features, given, user_tags=user_tags),
+        **measure_prefix(tagger, features, given, user_tags=user_tags, context=context),
         "mean_list_length": float(np.mean([len(tags) for tags in proposed])),
     }
 
@@ -171,6 +174,7 @@ def measure_prefix(
     k: int = PREFIX_K,
     *,
     user_tags: UserTags = (),
+    context: Context | None = None,
 ) -> dict[str, Any]:
     """Return what the person's first tag brings to the proposal of the others.
 
@@ -187,8 +191,11 @@ def measure_prefix(
         return dict(zip(keys, (None, None, 0), strict=True))
     first, rest = [given[row][0] for row in rows], [given[row][1:] for row in rows]
     own = [user_tags[row] for row in rows] if user_tags else ()
-    after = names(decode(tagger, features[rows], k=k, prefixes=[[tag] for tag in first], user_tags=own))
-    before = names(decode(tagger, features[rows], k=k + 1, user_tags=own))
+    context = None if context is None else context.take(rows)
+    after = names(
+        decode(tagger, features[rows], k=k, prefixes=[[tag] for tag in first], user_tags=own, context=context)
+    )
+    before = names(decode(tagger, features[rows], k=k + 1, user_tags=own, context=context))
     before = [[tag for tag in tags if tag != known][:k] for tags, known in zip(before, first, strict=True)]
     values = (metrics.recall_at(after, rest, k), metrics.recall_at(before, rest, k), len(rows))
     return dict(zip(keys, values, strict=True))
@@ -202,14 +209,17 @@ def decode(
     prefixes: Sequence[Sequence[str]] | None = None,
     free_length: bool = False,
     user_tags: UserTags = (),
+    context: Context | None = None,
 ) -> list[list[RankedTag]]:
     """Decode any number of photos, a batch at a time; `prefixes` None means none."""
     lists = []
     for start in range(0, len(features), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
         settled = prefixes[part] if prefixes is not None else [()] * len(features[part])
-        # Only taggers that take side information have this argument.
+        # Only taggers that take side information, or a context, have these arguments.
         own: dict[str, Any] = {"user_tags": user_tags[part]} if user_tags else {}
+        if context is not None:
+            own["context"] = context.take(part)
         lists += tagger.decode(features[part], settled, k=k, free_length=free_length, **own)
     return lists
 
@@ -269,11 +279,13 @@ def _row(*values: float) -> str:
 
 
 def _scores(
-    tagger: EvaluatedTagger, features: Features, vocabulary: Vocabulary, user_tags: UserTags
+    tagger: EvaluatedTagger, features: Features, vocabulary: Vocabulary, user_tags: UserTags, context: Context | None
 ) -> npt.NDArray[np.float32]:
     """Return (B, V): the score of every tag, 0 for tags the tagger did not list."""
     scores = np.zeros((len(features), len(vocabulary)), np.float32)
-    for row, tags in zip(scores, decode(tagger, features, k=len(tagger.vocabulary), user_tags=user_tags), strict=True):
+    for row, tags in zip(
+        scores, decode(tagger, features, k=len(tagger.vocabulary), user_tags=user_tags, context=context), strict=True
+    ):
         row[vocabulary.encode(ranked.tag for ranked in tags)] = [ranked.score for ranked in tags]
     return scores
 

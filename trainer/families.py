@@ -31,6 +31,8 @@ class TrainingRequest:
 
     tagger: str
     """Registry name."""
+    target: str = "tags"
+    """Which field of the records holds the tags that were learnt; the records that are given have it as their tags."""
     order: Order = "given"
     """In which order a photo's tags are taught."""
     min_count: int = 1
@@ -163,4 +165,5 @@ def find_trainer(name: str) -> FamilyTrainer:
 
 
 register_family("recurrent", "annotator.trainer.recurrent_family:train_recurrent")
+register_family("context", "annotator.trainer.context_family:train_context")
 register_family("baseline", "annotator.trainer.baseline_family:train_baseline")

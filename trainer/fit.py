@@ -26,6 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from annotator.errors import ConfigError, TrainingError
+from annotator.models.context import Context
 from annotator.models.trainable_backbone import NORMS, PRECISIONS, TrainableBackbone
 from annotator.models.trained_tagger import Batch, Stage, TrainedTagger, make_batch
 from annotator.trainer import losses, processes
@@ -160,6 +161,8 @@ class Examples:
     """(N,) how much each photo counts in the loss, 0 or more; None counts each once."""
     images: Sequence[Path] = ()
     """The N photos' files; only the training of a backbone needs them."""
+    context: Context | None = None
+    """Metadata and neighbours of the same photos, for the taggers that hear of them."""
 
     def __post_init__(self) -> None:
         if len(self.features) != len(self.sequences) or not self.sequences:
@@ -267,7 +270,7 @@ def fit(
     run = _Run(tagger, train, validation, settings, backbone, is_trained, state_folder, progress, should_stop, device,
                num_workers)  # fmt: skip
     report = run.go()
-    if validation is not None:
+    if validation is not None and tagger.is_recurrent:
         features = run.validation_features()
         tagger.to("cpu")
         tagger.eval()
@@ -310,6 +313,13 @@ class _Run:
         features = torch.from_numpy(train.features)
         if not is_trained:
             tagger.prepare(features.to(device), labels.to(device))
+        self.contexts = {
+            side: tagger.encode_context(examples.context)
+            for side, examples in (("train", train), ("validation", validation))
+            if examples is not None and examples.context is not None
+        }
+        if not is_trained and "train" in self.contexts:
+            tagger.prepare_context(self.contexts["train"])
         self.weights = None
         if settings.label_weights == "unmentioned":
             share = losses.look_alike_share(features, labels, settings.num_look_alikes)
@@ -494,6 +504,7 @@ class _Run:
         user_tags = None if examples.user_tags is None else torch.from_numpy(examples.user_tags)
         importance = None if examples.importance is None else torch.from_numpy(examples.importance)
         weights = self.weights if is_training else None
+        context = self.contexts.get(side)
         for values, (rows, factor), all_rows in zip(inputs, shares, whole, strict=True):
             batch = make_batch(
                 values,
@@ -502,6 +513,7 @@ class _Run:
                 weights=None if weights is None else weights[rows],
                 user_tags=None if user_tags is None else user_tags[rows],
                 importance=None if importance is None else importance[rows],
+                context=None if context is None else context.draw(rows, is_random=is_training),
             )
             yield batch.to(self.device), factor, len(all_rows)
 
@@ -560,6 +572,9 @@ class _Run:
             for values in (examples.features, examples.user_tags, examples.importance):
                 digest.update(b"none" if values is None else np.ascontiguousarray(values).tobytes())
             digest.update(json.dumps([examples.sequences, [str(path) for path in examples.images]]).encode())
+            if examples.context is not None:
+                digest.update(examples.context.neighbours.tobytes())
+                digest.update(json.dumps([sorted(words) for words in examples.context.words]).encode())
         for module in (self.tagger if is_trained else None, self.backbone):
             for name, value in [] if module is None else module.state_dict().items():
                 digest.update(name.encode() + value.detach().cpu().numpy().tobytes())

@@ -22,12 +22,17 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 
 from annotator.cli import main
 from annotator.datasets.demo_photos import copy_demo_photos
+from annotator.models import checkpoint, registry
+from annotator.models.backbone import Backbone
+from annotator.models.checkpoint import About
+from annotator.models.word_vectors import load_word_vectors
 
 LIMIT_SECONDS = 30
 CHROMIUM_OPTIONS = [
@@ -372,3 +377,48 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., TaggingPage]]:
 def note(tagging: TaggingPage, message: Any) -> None:
     if message.type in {"error", "warning"}:
         tagging.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+
+CONTEXT_TAGS = ["cat", "coffee", "rocket", "building", "flower", "person"]
+TRAINED_WORDS = ("kitty", "espresso", "space")
+OTHER_WORDS = ("tomcat", "latte", "nasa")
+
+
+@pytest.fixture(scope="session")
+def write_vectors() -> Callable[[Path], Path]:
+    """Write word vectors in which each of `OTHER_WORDS` lies near one of `TRAINED_WORDS`."""
+
+    def write(path: Path) -> Path:
+        axes = np.eye(3)
+        lines = [f"{word} {' '.join(map(str, axes[row]))}" for row, word in enumerate(TRAINED_WORDS)]
+        lines += [f"{word} {' '.join(map(str, axes[row] * 0.95))}" for row, word in enumerate(OTHER_WORDS)]
+        path.write_text(f"{len(lines)} 3\n" + "\n".join(lines) + "\n")
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_context_checkpoint(backbone: Backbone, write_vectors: Callable[[Path], Path]) -> Callable[..., Path]:
+    """Write a small tagger with a context: its weights are random, and large enough that neighbours matter."""
+    import torch
+
+    def write(folder: Path, name: str = "ltwin", encoding: str = "w2v") -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = write_vectors(folder.parent / f"{folder.name} vectors.txt")
+        vectors = load_word_vectors(str(path))
+        learnt = {
+            "w2v": {"input_version": vectors.version, "input_size": vectors.size},
+            "id": {"known_words": TRAINED_WORDS},
+        }[encoding]
+        sizes = {"m": 2, "M": 3, "hidden_size": 16}
+        kinds = {"neighbourhood": encoding, "input": encoding, "vectors": str(path)}
+        torch.manual_seed(1)
+        tagger = registry.create(name, CONTEXT_TAGS, backbone.feature_size, **kinds, **sizes, **learnt)
+        with torch.no_grad():
+            for parameter in tagger.parameters():
+                parameter *= 1.5
+        checkpoint.save(tagger, folder, About(backbone.name, backbone.version, "given"))
+        return folder
+
+    return write

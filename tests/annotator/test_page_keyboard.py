@@ -357,7 +357,7 @@ def test_zoom_glow_and_neighbours_have_keys(serve: Factory, open_page: Factory) 
     expect(page.at("#heat-map")).to_be_hidden()
     page.press("F2")
     expect(page.at("#tab-metadata")).to_have_attribute("aria-selected", "true")
-    page.see_status("Same metadata")
+    page.see_status("Same words")
     page.press("F2")
     expect(page.at("#tab-looks")).to_have_attribute("aria-selected", "true")
 

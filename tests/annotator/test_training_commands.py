@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from annotator.errors import AnnotatorError, ConfigError, DataError
+from annotator.evaluation_command import add_evaluate
 from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
+from annotator.models.neighbour_networks import NeighbourNetwork
 from annotator.training_commands import add_train, parse_settings
 
 
@@ -152,3 +154,105 @@ def test_two_processes_learn_the_same_weights(data: Path, tmp_path: Path, backbo
         tagger: Any = checkpoint.load(tmp_path / name)
         places.append(tagger.judge(features, [()] * 3).places)
     np.testing.assert_allclose(places[0], places[1], atol=2e-3)
+
+
+@pytest.fixture
+def described(write_photos: Callable[..., list[Path]], tmp_path: Path) -> Path:
+    """24 photos whose captions and uploader's tags tell what is on them."""
+    photos = write_photos(tmp_path / "data", range(24))
+    objects = [["cat"], ["car", "dog"], ["boat"], ["dog"]]
+    captions = ["A cat on a mat.", "The dog by the car!", "A boat at sea", "Some dog"]
+    lines = [
+        json.dumps(
+            {
+                "image": path.name, "tags": ["thing"] if row % 5 else [], "objects": objects[row % 4],
+                "caption": captions[row % 4], "user_tags": ["Canon", *objects[row % 4]] if row % 3 else [],
+            }
+        )
+        for row, path in enumerate(photos)
+    ]  # fmt: skip
+    (tmp_path / "data" / "records.jsonl").write_text("\n".join(lines))
+    return tmp_path / "data"
+
+
+def evaluated(arguments: Sequence[Any], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    add_evaluate(parser.add_subparsers())
+    parsed = parser.parse_args(["evaluate", *map(str, arguments), "--threads", "1", "--json"])
+    capsys.readouterr()
+    assert parsed.command(parsed) == 0
+    report: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return report
+
+
+def test_a_tagger_with_a_context_is_trained_and_measured_by_the_same_commands(
+    described: Path, tmp_path: Path, backbone: Backbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(["--tagger", "ltwin", "--data", described, "--out", out, "--target", "objects", "--metadata", "caption",
+                "--epochs", 2, "--set", "neighbourhood=w2v", "--set", "m=2", "--set", "M=3", "--threads", 1,
+                "--set", "hidden_size=8"]) == 0  # fmt: skip
+    loaded = checkpoint.load(out, backbone=backbone)
+    assert isinstance(loaded, NeighbourNetwork)
+    assert (loaded.metadata, loaded.num_candidates) == ("caption", 3)
+    assert loaded.neighbourhood is not None
+    assert sorted(loaded.settings()["known_words"]) == ["boat", "car", "cat", "dog", "mat", "sea"]
+    assert sorted(loaded.vocabulary.tags) == ["boat", "car", "cat", "dog"]
+    recurrent = tmp_path / "jvsp"
+    run(["--tagger", "jvsp", "--data", described, "--out", recurrent, "--target", "objects", "--epochs", 1,
+         "--set", "size=16", "--threads", 1])  # fmt: skip
+    report = evaluated([out, "--data", described, "--split", "validation"], capsys)
+    assert report.keys() == evaluated([recurrent, "--data", described, "--split", "validation"], capsys).keys()
+    assert (report["num_images"], report["num_tags"] <= 4) == (5, True)
+    assert evaluated([out, "--data", described], capsys)["num_images"] == 24  # the untagged ones too
+    request = checkpoint.read_info(out).about.training["request"]
+    assert (request["target"], request["settings"]["metadata"]) == ("objects", "caption")
+
+
+def test_neighbours_come_from_the_training_photos_or_those_that_are_named(
+    described: Path, tmp_path: Path, write_photos: Callable[..., list[Path]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run(["--tagger", "ltn", "--data", described, "--out", out, "--target", "objects", "--epochs", 1,
+         "--set", "hidden_size=8", "--threads", 1, "--on-all"])  # fmt: skip
+    photos = write_photos(tmp_path / "other", range(3))
+    lines = [json.dumps({"image": path.name, "objects": ["dog"]}) for path in photos]
+    (tmp_path / "other" / "records.jsonl").write_text("\n".join(lines).replace('"objects"', '"tags": ["a"], "objects"'))
+    with pytest.raises(DataError, match=r"does not hold the photos that .* was trained on .*--pool"):
+        evaluated([out, "--data", tmp_path / "other"], capsys)
+    assert evaluated([out, "--data", tmp_path / "other", "--pool", described], capsys)["num_images"] == 3
+    with pytest.raises(DataError, match="takes no neighbours; leave --pool out"):
+        evaluated(["starter", "--data", described, "--pool", described], capsys)
+
+
+def test_metadata_are_only_for_taggers_that_hear_of_them(described: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="jvsp hears of no metadata"):
+        run(["--tagger", "jvsp", "--data", described, "--out", tmp_path / "out", "--metadata", "caption"])
+    with pytest.raises(ConfigError, match="m must not be above M"):
+        run(["--tagger", "ltn", "--data", described, "--out", tmp_path / "out", "--set", "m=30"])
+    with pytest.raises(DataError, match='No photo has a list "animals"'):
+        run(["--tagger", "ltn", "--data", described, "--out", tmp_path / "out", "--target", "animals"])
+
+
+def test_a_killed_training_with_a_context_goes_on_to_the_same_weights(
+    described: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--tagger", "ltwin", "--data", described, "--target", "objects", "--set", "hidden_size=8",
+               "--epochs", 3, "--patience", 9, "--threads", 1]  # fmt: skip
+    run([*options, "--out", tmp_path / "whole"])
+    from annotator.trainer import fit
+
+    kept = fit._Run._save
+
+    def save_then_die(self: Any, place: Any, optimizer: Any) -> None:
+        kept(self, place, optimizer)
+        if place.epoch == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(fit._Run, "_save", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        run([*options, "--out", tmp_path / "killed"])
+    monkeypatch.undo()
+    run([*options, "--out", tmp_path / "killed"])
+    versions = [checkpoint.read_info(tmp_path / name).weights_sha256 for name in ("whole", "killed")]
+    assert versions[0] == versions[1]

@@ -25,6 +25,10 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.metadata_index import MetadataIndex
+from annotator.models.context import VectorSums
+from annotator.models.word_vectors import load_word_vectors
+from annotator.project_context import SimilarMeaning, field_words
+from annotator.suggest import Words
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 K = 24
@@ -255,6 +259,30 @@ def measure_metadata(options: argparse.Namespace) -> list[Row]:
     ]
 
 
+def measure_meanings(options: argparse.Namespace) -> list[Row]:
+    """Time cosine neighbours among sums of ten GloVe vectors, words drawn by Zipf's law from the 50,000 commonest."""
+    rng = np.random.default_rng(options.seed)
+    vectors = load_word_vectors()
+    words = vectors._table.words[:50_000]
+    chances = 1 / np.arange(1, len(words) + 1)
+    drawn = rng.choice(len(words), size=(options.num, 10), p=chances / chances.sum())
+    index = SimilarMeaning("user_tags", VectorSums(vectors))
+    before = private_megabytes()
+    start = time.perf_counter()
+    for first in range(0, options.num, CHUNK):
+        rows = drawn[first : first + CHUNK].tolist()
+        index.set_many((first + place, Words(tuple(words[n] for n in row))) for place, row in enumerate(rows))
+    loaded = time.perf_counter() - start
+    memory = private_megabytes() - before
+    images = rng.choice(options.num, options.num_queries, replace=False).tolist()
+    sets = {image: field_words(Words(tuple(words[n] for n in drawn[image])), "user_tags") for image in images}
+    searched = milliseconds([lambda i=i: index.search(sets[i], K, i) for i in images])  # type: ignore[misc]
+    return [
+        {"what": f"word vectors: load {options.num:,} sets", "seconds": round(loaded, 1), "memory_mb": round(memory)},
+        {"what": "word vectors: search", **searched},
+    ]
+
+
 def table(rows: list[Row]) -> str:
     names = [
         "what",
@@ -285,12 +313,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--curve", action="store_true", help="measure probes against candidates too")
     parser.add_argument("--folder", type=Path, help="where the temporary files go (default: the system's)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only-meanings", action="store_true", help="measure only sums of word vectors")
     parser.add_argument("--json", action="store_true", help="print JSON in place of a table")
     options = parser.parse_args(arguments)
     # First, so that its memory is not taken from what the other has let go.
-    metadata_rows = measure_metadata(options)
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        rows = measure_visual(options, Path(folder)) + metadata_rows
+    if options.only_meanings:
+        rows = measure_meanings(options)
+    else:
+        metadata_rows = measure_metadata(options) + measure_meanings(options)
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            rows = measure_visual(options, Path(folder)) + metadata_rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     if options.json:
         json.dump({"k": K, "num": options.num, "rows": rows}, sys.stdout, indent=1)

@@ -19,6 +19,7 @@ export const ACTIONS = {
   redo: "Redo",
   neighbours: "Switch neighbours: looks or metadata",
   zoom: "Zoom in and out",
+  why: "Show why the selected tag has its rank, source by source",
   heat_map: "Show where the selected tag is seen",
   sweep: "Look for saved photos that need the selected tag too",
   browse: "Browse all photos",
@@ -46,6 +47,7 @@ export const DEFAULT_KEYS = {
   neighbours: ["F2"],
   heat_map: ["F4"],
   sweep: ["F8"],
+  why: ["F9"],
 };
 
 const MODIFIERS = new Set(["Control", "Shift", "Alt", "Meta", "AltGraph", "CapsLock", "NumLock", "Fn", "Dead"]);

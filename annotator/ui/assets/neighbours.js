@@ -1,30 +1,45 @@
-// The neighbours panel: photos that look alike or share words, with their tags to take. Knows nothing of the list
-// but which tags it holds, and nothing of the server.
+// The neighbours panel: photos that look alike, share words, or are the model's own neighbours, with their tags to take
+// and a switch each that leaves the photo out; and switches for what each photo's sources say. Knows nothing of the
+// list but which tags it holds, and nothing of the server.
 
 import { tagKey } from "./draft.js";
 import { make } from "./elements.js";
+import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 
-const TABS = { looks: "Look alike", metadata: "Same metadata" };
+const TABS = { model: "Model", looks: "Look alike", metadata: "Same words" };
 const EMPTY = {
+  model: "The model has no neighbours for this photo.",
   looks: "No similar photo yet. As you save, look-alikes gather here.",
   metadata: "No photo shares words with this one.",
 };
 
-export function createNeighbours(root, { take }) {
+/** handlers: take(tag), switchNeighbour(image_id, name), switchSource(name). */
+export function createNeighbours(root, { take, switchNeighbour, switchSource }) {
   let tab = "looks";
-  let shown = { neighbours: { looks: [], metadata: [] }, kept: [] };
+  let hadModel = false;
+  let shown = { neighbours: { looks: [], metadata: [], model: null, note: "" }, kept: [], off: "", without: { neighbours: new Map(), sources: new Set() } };
   const tabs = Object.entries(TABS).map(([name, label]) =>
     make("button", { class: "tab", type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "neighbour-list", onclick: () => choose(name) }, label),
   );
+  const sources = make("div", { class: "chips source-chips", id: "sources", role: "group", "aria-label": "Sources that speak for this photo" });
+  const note = make("p", { class: "neighbour-note", id: "neighbour-note", hidden: true });
   const list = make("div", { class: "neighbour-list", id: "neighbour-list", role: "tabpanel" });
-  root.append(make("div", { class: "tabs", role: "tablist", "aria-label": "Neighbours by" }, ...tabs), list);
+  root.append(make("div", { class: "tabs", role: "tablist", "aria-label": "Neighbours by" }, ...tabs), sources, note, list);
 
   function draw() {
+    const { neighbours, without } = shown;
+    const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : {};
+    tabs[0].hidden = !neighbours.model;
+    if (tab === "model" && !neighbours.model) tab = "looks";
     for (const button of tabs) button.setAttribute("aria-selected", String(button.id === `tab-${tab}`));
-    const items = shown.neighbours[tab] ?? [];
+    sources.replaceChildren(...sourceNames(neighbours).map((name) => sourceChip(name, without.sources.has(name), switchSource)));
+    note.textContent = tab === "model" ? neighbours.note : "";
+    note.hidden = !note.textContent;
+    const items = neighbours[tab] ?? [];
     const kept = new Set(shown.kept.map(tagKey));
-    const rows = items.map((item) => neighbourRow(item, tab, kept, take));
+    const rows = items.map((item) => neighbourRow(item, kept, without.neighbours.has(item.image_id), { take, switchNeighbour }));
     list.replaceChildren(...(rows.length ? rows : [make("p", { class: "empty-note" }, EMPTY[tab])]));
+    refocus(root, focused);
   }
 
   function choose(name) {
@@ -34,36 +49,70 @@ export function createNeighbours(root, { take }) {
   }
 
   return {
-    render(neighbours, kept) {
-      if (shown.neighbours === neighbours && shown.kept === kept) return;
-      shown = { neighbours, kept };
+    /** `without`: { neighbours: Map of image id to name, sources: Set }. */
+    render(neighbours, kept, without) {
+      const off = JSON.stringify([[...without.neighbours.keys()], [...without.sources]]);
+      if (shown.neighbours === neighbours && shown.kept === kept && shown.off === off) return;
+      // A tagger that has neighbours of its own shows them first, until another tab is chosen.
+      if (neighbours.model && !hadModel) tab = "model";
+      hadModel = Boolean(neighbours.model);
+      shown = { neighbours, kept, off, without };
       draw();
     },
-    /** The other tab; returns its name for a person. */
+    /** The next tab; returns its name for a person. */
     switchTab() {
-      choose(tab === "looks" ? "metadata" : "looks");
+      const names = Object.keys(TABS).filter((name) => name !== "model" || shown.neighbours.model);
+      choose(names[(names.indexOf(tab) + 1) % names.length]);
       return TABS[tab];
     },
   };
 }
 
-function neighbourRow(item, tab, kept, take) {
+function sourceNames(neighbours) {
+  // Only a model hears of captions.
+  const hidden = new Set(neighbours.model ? ["decoder"] : ["context", "caption"]);
+  return Object.keys(SWITCHABLE).filter((name) => !hidden.has(name));
+}
+
+function sourceChip(name, isOff, switchSource) {
+  const title = `${sourceName(name)}: ${isOff ? "left out for this photo; press to let it speak again" : "press to leave it out for this photo"}`;
+  return make(
+    "button",
+    { type: "button", class: "chip", "aria-pressed": String(!isOff), dataset: { switchSource: name }, title, onclick: () => switchSource(name) },
+    sourceIcon(name),
+    SWITCHABLE[name],
+  );
+}
+
+function neighbourRow(item, kept, isOff, { take, switchNeighbour }) {
   const tags = item.tags.map((tag) => {
     const isShared = kept.has(tagKey(tag));
     const title = isShared ? `${tag}: kept here too` : `Take ${tag}`;
     return make("button", { class: isShared ? "take shared" : "take", type: "button", title, dataset: { tag }, onclick: () => take(tag) }, tag);
   });
-  const alike = tab === "looks" ? `${item.similarity.toFixed(2).replace(/^0/u, "")} alike` : "";
+  const alike = item.by ? `distance ${(1 - item.similarity).toFixed(2)}${item.by === "looks" ? " by looks" : ""}` : item.shared?.length ? "" : `${item.similarity.toFixed(2).replace(/^0/u, "")} alike`;
   const words = item.shared?.length ? `shares: ${item.shared.join(", ")}` : "";
+  // A photo without tags speaks only to a model that looks at it.
+  const speaks = item.tags.length > 0 || Boolean(item.by);
+  const label = isOff ? "Let speak" : "Leave out";
   return make(
     "div",
-    { class: "neighbour", dataset: { imageId: item.image_id } },
+    { class: isOff ? "neighbour off" : "neighbour", dataset: { imageId: item.image_id } },
     make("img", { src: item.thumbnail_url, alt: item.file_name, title: item.file_name, loading: "lazy", width: 86, height: 62 }),
     make(
       "div",
       {},
       make("div", { class: "neighbour-tags" }, ...(tags.length ? tags : [make("span", { class: "soft" }, "not tagged")])),
       make("div", { class: "soft" }, [words, alike].filter(Boolean).join(" · ")),
+      speaks ? make("button", { type: "button", class: "switch", "aria-pressed": String(isOff), "aria-label": `${label}: ${item.file_name}`, dataset: { switchNeighbour: item.image_id }, onclick: () => switchNeighbour(item.image_id, item.file_name) }, label) : "",
     ),
   );
+}
+
+/** The pressed switch was replaced: its successor gets the focus. */
+function refocus(root, { switchSource, switchNeighbour }) {
+  const again = switchSource
+    ? root.querySelector(`[data-switch-source="${switchSource}"]`)
+    : switchNeighbour && root.querySelector(`[data-switch-neighbour="${switchNeighbour}"]`);
+  if (again) again.focus();
 }

@@ -5,7 +5,7 @@ import { createAddBox } from "./add_box.js";
 import { createBrowse } from "./browse.js";
 import { createCalls } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
-import { describe, tagAt, tagKey } from "./draft.js";
+import { tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { count, make } from "./elements.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
@@ -20,12 +20,12 @@ import { createMessages } from "./messages.js";
 import { createNeighbours } from "./neighbours.js";
 import { createPhotoView } from "./photo_view.js";
 import { createProposing } from "./proposing.js";
-import { sourceName } from "./sources.js";
 import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
 import { createTagList } from "./tag_list.js";
 import { Tagging } from "./tagging.js";
 import { createTraining } from "./training.js";
+import { createWhy } from "./why.js";
 
 const POLL_MS = 1000;
 const RETRY_MS = 2000;
@@ -58,6 +58,7 @@ export async function start({ element, server }) {
     redo: () => tagging.redo(),
     zoom: () => photoView.toggle(),
     neighbours: () => messages.say(neighbours.switchTab()),
+    why: () => why.toggle(),
     skip: () => tagging.skip(),
     previous: () => tagging.step(-1),
     next: () => tagging.step(1),
@@ -95,7 +96,12 @@ export async function start({ element, server }) {
       onChange: () => at("add-input").setAttribute("aria-activedescendant", addBox?.activeRow() ?? selectedRowId()),
     },
   );
-  const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour });
+  const switches = {
+    switchSource: (name) => tagging.switchSource(name),
+    switchNeighbour: (id, name) => tagging.switchNeighbour(id, name),
+  };
+  const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour, ...switches });
+  const why = createWhy(at("why"), { ...switches, restore: () => tagging.restoreEvidence() });
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
   const hints = createHints(at("actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
@@ -169,8 +175,8 @@ export async function start({ element, server }) {
     if (phase === "done") showRest(at("rest"), at("tagging"), state);
     if (!draft) return;
     tagList.render(draft);
-    neighbours.render(tagging.neighbours, draft.kept);
-    renderWhy(at("why"), draft);
+    neighbours.render(tagging.neighbours, draft.kept, tagging.without);
+    why.render(draft, tagAt(draft, draft.selected), tagging.without);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
   }
@@ -267,15 +273,6 @@ function followTheme(root) {
   };
   new MutationObserver(follow).observe(document.body, { attributes: true, attributeFilter: ["class"] });
   follow();
-}
-
-function renderWhy(why, draft) {
-  const tag = tagAt(draft, draft.selected);
-  if (tag === null) return why.replaceChildren("Type a tag, or select one to see why it is proposed.");
-  const { why: reason, source, evidence } = describe(draft, tag);
-  why.replaceChildren(make("b", {}, tag), `: ${reason || `${sourceName(source).toLowerCase()}.`}`);
-  why.title = (evidence ?? []).map(({ text }) => text).join("\n");
-  return undefined;
 }
 
 function showRest(rest, tagging, state) {

@@ -5,6 +5,7 @@ import { newestOnly } from "./calls.js";
 import * as list from "./draft.js";
 
 const RETRY_MS = 3000;
+const nothingOff = () => ({ neighbours: new Map(), sources: new Set() });
 
 /**
  * call(name, payload), proposing, localDrafts and effort are the parts beside it; `views` are callbacks:
@@ -20,6 +21,7 @@ export class Tagging {
     this.photo = null;
     this.draft = null;
     this.neighbours = null;
+    this.without = nothingOff(); // what must not speak for this photo
     this.shown = []; // the proposals with which the photo opened
     this.revision = 0;
     this.lastImageId = null;
@@ -95,6 +97,7 @@ export class Tagging {
     this.revision = here?.revision ?? answer.revision;
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
+    this.without = nothingOff();
     this.shown = answer.proposals.map(({ tag, score, source }) => ({ tag, score, source }));
     this.phase = "tagging";
     this.views.opened(answer, freshStrip);
@@ -233,6 +236,32 @@ export class Tagging {
     this.views.changed(this);
   }
 
+  // ---- Why this rank: leaving evidence out
+
+  switchSource(name) {
+    const sources = new Set(this.without.sources);
+    if (!sources.delete(name)) sources.add(name);
+    this.#leaveOut({ ...this.without, sources }, "switch_source", name);
+  }
+
+  switchNeighbour(image_id, name) {
+    const neighbours = new Map(this.without.neighbours);
+    if (!neighbours.delete(Number(image_id))) neighbours.set(Number(image_id), name);
+    this.#leaveOut({ ...this.without, neighbours }, "switch_neighbour", Number(image_id));
+  }
+
+  restoreEvidence() {
+    this.#leaveOut(nothingOff(), "switch_all_back");
+  }
+
+  #leaveOut(without, ...action) {
+    if (this.phase !== "tagging" || this.photo.read_only) return;
+    this.without = without;
+    this.effort.record(...action);
+    this.#tell();
+    this.views.changed(this);
+  }
+
   #placeOf(tag) {
     const index = list.indexOfTag([...this.draft.kept, ...this.draft.proposals.map((proposal) => proposal.tag)], tag);
     return index < 0 ? null : list.placeAt(this.draft, index);
@@ -240,7 +269,11 @@ export class Tagging {
 
   #request() {
     const { kept, dropped } = this.draft;
-    return { image_id: this.photo.image_id, kept, dropped, revision: this.revision };
+    const { neighbours, sources } = this.without;
+    return {
+      image_id: this.photo.image_id, kept, dropped, revision: this.revision,
+      without_neighbours: [...neighbours.keys()], without_sources: [...sources],
+    };
   }
 
   #tell() {

@@ -1,0 +1,246 @@
+"""What a tagger with a context is told of a project's photo: its metadata, and its neighbours among the tagged photos.
+
+The pool of neighbours is the project's photos that carry tags; a photo is never its own neighbour, and of its
+neighbours only looks and metadata are told, never their tags. Where the metadata find too few, look-alikes are the
+further neighbours, and `Gathered.note` says so. One index for each field and kind of distance, made when it is first
+asked for and then kept in step with every save. Knows nothing of how a tagger uses them.
+"""
+
+import threading
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.carried_tags import CarriedTags
+from annotator.datasets.tags import tag_key
+from annotator.feature_store import FeatureStore, Vectors
+from annotator.metadata_index import MetadataIndex
+from annotator.models.context import Context, ContextTagger, Pool, VectorSums
+from annotator.models.tagger import Tagger
+from annotator.suggest import Gathered, Neighbour, Words, hears_context
+from annotator.visual_index import VisualIndex, VisualIndexSettings
+
+FIELD_NAMES = {"user_tags": "keywords", "caption": "caption"}
+"""A tagger's metadata field -> the source of a project's photo that it is."""
+LEAST_SIMILARITY = 1e-6
+"""Below it two photos share nothing."""
+
+
+def field_words(words: Words, field: str) -> tuple[str, ...]:
+    """Return a photo's metadata words of one field, as keys, each once."""
+    own = words.caption if field == "caption" else words.keywords
+    return tuple(dict.fromkeys(map(tag_key, own)))
+
+
+class FieldIndex(Protocol):
+    """Photos by the words of one field; told of every photo that begins or ceases to carry tags."""
+
+    def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
+        """Take photos in, in place of what was known of them."""
+        ...
+
+    def remove(self, image_id: int) -> None:
+        """Forget a photo."""
+        ...
+
+    def search(self, words: Sequence[str], k: int, image_id: int) -> list[tuple[int, float]]:
+        """Return at most k other photos that have something in common, most similar first."""
+        ...
+
+
+class SharedWords:
+    """By the Jaccard index of the word sets.
+
+    Args:
+        field: Of the metadata.
+    """
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._index = MetadataIndex()
+
+    def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
+        """Take photos in."""
+        self._index.set_many((image_id, field_words(words, self._field)) for image_id, words in photos)
+
+    def remove(self, image_id: int) -> None:
+        """Forget a photo."""
+        self._index.remove(image_id)
+
+    def search(self, words: Sequence[str], k: int, image_id: int) -> list[tuple[int, float]]:
+        """Return the k most similar."""
+        return [(item.image_id, item.similarity) for item in self._index.search(words, k, exclude=[image_id])]
+
+
+class SimilarMeaning:
+    """By the cosine of the summed word vectors.
+
+    Args:
+        field: Of the metadata.
+        sums: Of the vectors.
+    """
+
+    def __init__(self, field: str, sums: VectorSums) -> None:
+        self._field = field
+        self._sums = sums
+        self._codes: dict[int, Vectors] = {}  # kept after a removal: searches under way may ask for them
+        self._index = VisualIndex(sums.size, VisualIndexSettings(), self._vectors_of, tag=sums.vectors.version)
+
+    def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
+        """Take photos in; one whose words have no vectors is left out."""
+        ids, own = [], []
+        for image_id, words in photos:
+            ids.append(image_id)
+            own.append(field_words(words, self._field))
+        codes = self._sums.encode(own)
+        known = [row for row in range(len(ids)) if codes[row].any()]
+        for row in known:
+            self._codes[ids[row]] = codes[row]
+        self._index.remove([image_id for row, image_id in enumerate(ids) if not codes[row].any()])
+        if known:
+            self._index.add([ids[row] for row in known], codes[known])
+
+    def remove(self, image_id: int) -> None:
+        """Forget a photo."""
+        self._index.remove([image_id])
+
+    def search(self, words: Sequence[str], k: int, image_id: int) -> list[tuple[int, float]]:
+        """Return the k most similar."""
+        code = self._sums.encode([words])
+        if not code.any():
+            return []
+        ids, similarities = self._index.search(code, k + 1)
+        found = zip(ids[0].tolist(), similarities[0].tolist(), strict=True)
+        return [(other, value) for other, value in found if other not in (-1, image_id) and value > LEAST_SIMILARITY][
+            :k
+        ]
+
+    def _vectors_of(self, image_ids: npt.NDArray[np.int64]) -> Vectors:
+        return np.stack([self._codes[image_id] for image_id in image_ids.tolist()])
+
+
+def lone_context(tagger: Tagger, vector: Vectors, words: Words) -> Context | None:
+    """Return what a tagger is told of a photo outside any project: its own metadata, no neighbours.
+
+    Args:
+        tagger: None is returned for one that hears of no context.
+        vector: (1, D).
+        words: What the photo brings along.
+    """
+    if not hears_context(tagger):
+        return None
+    own = field_words(words, cast("ContextTagger", tagger).metadata)
+    nobody = Pool(np.zeros((0, vector.shape[1]), np.float32), [])
+    return Context([own], nobody, np.zeros((1, 0), np.int64))
+
+
+@dataclass(frozen=True)
+class _Found:
+    image_id: int
+    similarity: float
+    by: str
+
+
+class ProjectContext:
+    """Gathers the context of a project's photos; any method may be called from any thread.
+
+    Args:
+        features: The project's features.
+        tagged_looks: Visual index of the photos that carry tags.
+        carried: Which photos carry tags.
+    """
+
+    def __init__(self, features: FeatureStore, tagged_looks: VisualIndex, carried: CarriedTags) -> None:
+        self._features = features
+        self._looks = tagged_looks
+        self._carried = carried
+        self._indexes: dict[tuple[str, str], FieldIndex] = {}
+        self._lock = threading.Lock()
+
+    def gather(
+        self,
+        tagger: ContextTagger,
+        image_id: int,
+        vector: Vectors,
+        words: Words,
+        without_neighbours: Collection[int] = (),
+    ) -> Gathered:
+        """Return what a tagger is told of a photo, and the neighbours for a person to see.
+
+        Args:
+            tagger: Who asks.
+            image_id: The photo.
+            vector: (1, D), its features.
+            words: What it brings along.
+            without_neighbours: Photos that somebody switched off; they are found, shown, and not told.
+        """
+        own = field_words(words, tagger.metadata)
+        found = self._nearest(tagger, image_id, vector, own)
+        told = [item.image_id for item in found if item.image_id not in without_neighbours]
+        pool = Pool(
+            self._features.vectors(told) if told else np.zeros((0, vector.shape[1]), np.float32),
+            [field_words(self._carried.words_of(other), tagger.metadata) for other in told],
+        )
+        return Gathered(
+            Context([own], pool, np.arange(len(told), dtype=np.int64)[None]),
+            [self._neighbour(item, own, tagger.metadata) for item in found],
+            _note(found, own, tagger),
+        )
+
+    def _nearest(self, tagger: ContextTagger, image_id: int, vector: Vectors, own: Sequence[str]) -> list[_Found]:
+        num = tagger.num_candidates
+        if not num:
+            return []
+        alike = self._index_of(tagger).search(own, num, image_id) if own else []
+        found = [_Found(other, value, "metadata") for other, value in alike if other in self._features]
+        if len(found) < num:
+            known = {image_id, *(item.image_id for item in found)}
+            ids, similarities = self._looks.search(vector, num + len(known))
+            further = zip(ids[0].tolist(), similarities[0].tolist(), strict=True)
+            found += [_Found(other, value, "looks") for other, value in further if other >= 0 and other not in known]
+        return found[:num]
+
+    def _index_of(self, tagger: ContextTagger) -> FieldIndex:
+        sums = tagger.neighbourhood
+        key = (tagger.metadata, "" if sums is None else sums.vectors.version)
+        with self._lock:
+            if key not in self._indexes:
+                index = SharedWords(tagger.metadata) if sums is None else SimilarMeaning(tagger.metadata, sums)
+                self._carried.follow(index)
+                self._indexes[key] = index
+            return self._indexes[key]
+
+    def _neighbour(self, item: _Found, own: Sequence[str], field: str) -> Neighbour:
+        its = set(field_words(self._carried.words_of(item.image_id), field))
+        return Neighbour(
+            item.image_id,
+            item.similarity,
+            tuple(self._carried.tags_of(item.image_id)),
+            tuple(word for word in own if word in its),
+            item.by,
+        )
+
+
+def _note(found: Sequence[_Found], own: Sequence[str], tagger: ContextTagger) -> str:
+    """Return in a sentence why the neighbours are not those that the metadata should give; empty if they are."""
+    if not tagger.num_candidates:
+        return "This model looks at the photo alone."
+    name = FIELD_NAMES[tagger.metadata]
+    by_words = sum(item.by == "metadata" for item in found)
+    if not found:
+        return "No other photo is tagged yet, so the model looks at this one alone."
+    if by_words == len(found):
+        return ""
+    if not own:
+        lacks = "no caption, or it is" if name == "caption" else "no keywords, or they are"
+        return f"This photo has {lacks} left out: the model's neighbours are tagged photos that look like it."
+    if by_words:
+        others = "photo has" if by_words == 1 else "photos have"
+        return f"Only {by_words} tagged {others} something in common with its {name}; the others look like it."
+    sums = tagger.neighbourhood
+    if sums is not None and not sums.encode([own]).any():
+        return f"Nothing is known of what its {name} mean: the model's neighbours are photos that look like it."
+    return f"No tagged photo has anything in common with its {name}: the model's neighbours look like it."

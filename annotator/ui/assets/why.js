@@ -1,0 +1,67 @@
+// "Why this rank?": the selected tag's reasons in a sentence, and opened, each source with what it counts for and a
+// switch that leaves it out. What is left out stays in sight as chips. Knows nothing of the list or the server.
+
+import { describe, tagKey } from "./draft.js";
+import { make } from "./elements.js";
+import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
+
+/** handlers: switchSource(name), switchNeighbour(image_id), restore() for everything that is left out. */
+export function createWhy(root, { switchSource, switchNeighbour, restore }) {
+  const text = make("p", { class: "why-text", id: "why-text" });
+  const open = make("button", { class: "why-open", id: "why-open", type: "button", "aria-expanded": "false", "aria-controls": "why-sources", onclick: toggle }, "Why this rank?");
+  const list = make("ul", { class: "why-sources", id: "why-sources", hidden: true });
+  const chips = make("div", { class: "chips", id: "left-out", hidden: true, role: "group", "aria-label": "Left out" });
+  root.append(chips, text, open, list);
+
+  function toggle() {
+    list.hidden = !list.hidden;
+    open.setAttribute("aria-expanded", String(!list.hidden));
+    root.classList.toggle("open", !list.hidden);
+  }
+
+  function line({ source, text: reason, weight, score }) {
+    const counts = weight ?? score;
+    return make(
+      "li",
+      { dataset: { source } },
+      make("span", { class: "source" }, sourceIcon(source)),
+      make("span", { class: "why-reason" }, reason),
+      make("span", { class: "why-weight", title: `${sourceName(source)}: counts for ${counts.toFixed(2)} here, is right with ${Math.round(score * 100)}%` }, counts.toFixed(2)),
+      make("button", { type: "button", class: "switch", dataset: { switchSource: source }, title: `Leave out for this photo: ${sourceName(source)}`, onclick: () => switchSource(source) }, "Leave out"),
+    );
+  }
+
+  function chip(label, name, dataset, onclick) {
+    return make("button", { type: "button", class: "chip", "aria-pressed": "true", dataset, title: `Left out for this photo: ${name}. Press to let it speak again.`, onclick }, label, make("span", { "aria-hidden": "true" }, " ×"));
+  }
+
+  return {
+    toggle,
+    /** Show the reasons of a draft's tag (null: none is selected) and what `without` { neighbours, sources } leaves out. */
+    render(draft, tag, without) {
+      const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
+      const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
+      if (tag === null) text.replaceChildren("Type a tag, or select one to see why it is proposed.");
+      else text.replaceChildren(make("b", {}, tag), `: ${why || `${sourceName(source).toLowerCase()}.`}`);
+      const place = tag === null ? -1 : draft.proposals.findIndex((proposal) => tagKey(proposal.tag) === tagKey(tag));
+      open.hidden = tag === null || !evidence?.length;
+      open.textContent = place < 0 ? "Why this tag?" : `Why rank ${place + 1}?`;
+      list.replaceChildren(...(evidence ?? []).map(line));
+      const left = [
+        ...[...without.sources].map((name) => chip(SWITCHABLE[name] ?? name, sourceName(name), { switchSource: name }, () => switchSource(name))),
+        ...[...without.neighbours].map(([id, name]) => chip(name, `the photo ${name}`, { switchNeighbour: id }, () => switchNeighbour(id, name))),
+      ];
+      chips.replaceChildren(...(left.length ? ["Left out: ", ...left, left.length > 1 ? make("button", { type: "button", class: "chip all", id: "restore", onclick: restore }, "All back") : ""] : []));
+      chips.hidden = !left.length;
+      if (focused && !root.contains(document.activeElement)) refocus(root, focused);
+    },
+  };
+}
+
+/** The pressed button was replaced: its successor gets the focus, so that a keyboard can switch back at once. */
+function refocus(root, { switchSource, switchNeighbour }) {
+  const again = [...root.querySelectorAll("button")].find(
+    (button) => (switchSource && button.dataset.switchSource === switchSource) || (switchNeighbour && button.dataset.switchNeighbour === switchNeighbour),
+  );
+  (again ?? root.querySelector(".why-open:not([hidden])"))?.focus();
+}
