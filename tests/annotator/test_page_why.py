@@ -72,7 +72,7 @@ def test_why_this_rank_names_each_source_and_lets_one_leave_it_out(page_of_tagge
     place = [name for name, _ in before].index(tag) + 1
     expect(page.at("#why-open")).to_have_text(f"Why rank {place}?")
     expect(page.at("#why-sources")).to_be_hidden()
-    page.press("F8")
+    page.press("F9")
     line = page.at('#why-sources [data-source="context"]')
     expect(line).to_contain_text("% without its neighbours")
     line.locator(".switch").click()
@@ -83,7 +83,7 @@ def test_why_this_rank_names_each_source_and_lets_one_leave_it_out(page_of_tagge
     page.at("#left-out .chip").first.click()
     page.settle()
     assert ranking(page) == before
-    page.press("F8")
+    page.press("F9")
     expect(page.at("#why-sources")).to_be_hidden()
 
 
