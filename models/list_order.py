@@ -26,14 +26,14 @@ def rarity_factors(counts: Sequence[int], power: float) -> Array:
 
     Args:
         counts: How many training photos carry each tag; fewer than LEAST_COUNT count as so many, since little is known
-            of such tags. Empty gives no factors but 1.
+            of such tags. A tag that no photo carried, and everything if it is empty, has factor 1.
         power: 0 for none.
     """
     numbers = np.maximum(np.asarray(counts, np.float32), LEAST_COUNT)
     if not len(numbers):
         return np.ones(1, np.float32)
     typical = (numbers**2).sum() / numbers.sum()
-    factors: Array = ((typical / numbers) ** power).astype(np.float32)
+    factors: Array = np.where(np.asarray(counts) > 0, (typical / numbers) ** power, 1).astype(np.float32)
     return factors
 
 

@@ -33,6 +33,7 @@ Rows = npt.NDArray[np.float32]
 _ROWS = frozenset({
     "concept.weight", "concept.bias", "side.2.weight", "side.2.bias", "output.weight", "output.bias",
     "decoder.output.weight", "decoder.output.bias", "decoder.embedding.weight", "semantic.weight", "refined.weight",
+    "precedence",
 })  # fmt: skip
 """Arrays whose first axis is the tags, with or without START or END behind them."""
 

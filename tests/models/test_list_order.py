@@ -61,4 +61,5 @@ def test_rare_tags_gain_and_a_typical_one_stays() -> None:
     np.testing.assert_allclose(factors, [math.sqrt(68 / 80), math.sqrt(68 / 20)], rtol=1e-6)
     np.testing.assert_allclose(rarity_factors([80, 20], 0.0), [1, 1])
     np.testing.assert_allclose(rarity_factors((), 0.5), [1])
-    assert rarity_factors([80, 10, 0], 0.5)[1] == rarity_factors([80, 10, 0], 0.5)[2]
+    assert rarity_factors([80, 10, 1], 0.5)[1] == rarity_factors([80, 10, 1], 0.5)[2]
+    assert rarity_factors([80, 10, 0], 0.5)[2] == 1
