@@ -22,6 +22,7 @@ from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
 from annotator.project import Project, default_folder, is_project
+from annotator.report_command import add_report
 from annotator.server_client import ServerClient
 from annotator.training_commands import add_train
 from annotator.user_commands import add_assign, add_users
@@ -132,6 +133,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_evaluate(commands)
     add_users(commands)
     add_assign(commands)
+    add_report(commands)
     add_detector(commands)
     add_wordnet(commands)
     add_durability(commands)

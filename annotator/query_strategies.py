@@ -75,7 +75,8 @@ def binary_entropy(probabilities: Matrix) -> Matrix:
 def mean_entropy(pool: Pool) -> Matrix:
     """Return (N,) the mean binary entropy of the chosen tagger's tags."""
     _check_taggers(pool, 1)
-    return binary_entropy(pool.probabilities[0]).mean(axis=1)
+    means: Matrix = binary_entropy(pool.probabilities[0]).mean(axis=1)
+    return means
 
 
 def disagreement(pool: Pool) -> Matrix:
@@ -87,13 +88,14 @@ def disagreement(pool: Pool) -> Matrix:
     _check_taggers(pool, 2)
     stacked = np.stack(list(pool.probabilities))  # (taggers, N, V)
     gain = binary_entropy(stacked.mean(axis=0)) - binary_entropy(stacked).mean(axis=0)
-    return gain.mean(axis=1)
+    means: Matrix = gain.mean(axis=1)
+    return means
 
 
 def information_per_second(pool: Pool) -> Matrix:
     """Return (N,) the photo's entropy over the predicted seconds for its expected number of tags, the sum of p."""
     _check_taggers(pool, 1)
-    entropy = binary_entropy(pool.probabilities[0]).sum(axis=1)
+    entropy: Matrix = binary_entropy(pool.probabilities[0]).sum(axis=1)
     return entropy / pool.work_time.of(pool.probabilities[0].sum(axis=1))
 
 

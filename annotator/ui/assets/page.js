@@ -7,6 +7,7 @@ import { createCalls } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { describe, tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
+import { showEffort } from "./effort_dialog.js";
 import { count, make } from "./elements.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
@@ -67,7 +68,7 @@ export async function start({ element, server }) {
   const ALWAYS = new Set(["previous", "next", "undo", "browse", "help"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger, logOut });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, effort: openEffort, chooseTagger, logOut });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
   const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
@@ -112,6 +113,24 @@ export async function start({ element, server }) {
     },
   });
 
+  async function chooseStrategy(strategy) {
+    const { queue } = await call("set_strategy", { strategy });
+    tagging.refreshQuietly();
+    return queue;
+  }
+
+  async function openEffort() {
+    try {
+      await tagging.refreshState(); // the order may be ready by now
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      messages.say(error.message);
+      return;
+    }
+    await showEffort(dialogs, { call, queue: tagging.state.queue, chooseStrategy });
+    if (!isTouch) addBox.focus();
+  }
+
   async function chooseTagger(name) {
     await tagging.chooseTagger(name);
     if (!isTouch) addBox.focus();
@@ -150,7 +169,7 @@ export async function start({ element, server }) {
     if (!draft) return;
     tagList.render(draft);
     neighbours.render(tagging.neighbours, draft.kept);
-    renderWhy(at("why"), draft);
+    renderWhy(at("why"), draft, tagging.photo.probe);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
   }
@@ -249,8 +268,9 @@ function followTheme(root) {
   follow();
 }
 
-function renderWhy(why, draft) {
+function renderWhy(why, draft, probe) {
   const tag = tagAt(draft, draft.selected);
+  if (tag === null && probe === "hidden") return why.replaceChildren("Proposals are hidden on this photo until you save it, to measure how far they sway you: tag what you see.");
   if (tag === null) return why.replaceChildren("Type a tag, or select one to see why it is proposed.");
   const { why: reason, source, evidence } = describe(draft, tag);
   why.replaceChildren(make("b", {}, tag), `: ${reason || `${sourceName(source).toLowerCase()}.`}`);
