@@ -187,6 +187,7 @@ class OpenProject:
         self.ingest.stop()
         self.detection_pass.stop()
         self.models.close()
+        self.session.queue_order.stop()
         try:
             if self.looks.kind != "exact":
                 self.project.indexes_path.mkdir(exist_ok=True)
@@ -319,6 +320,7 @@ def _started(opened: OpenProject, address: str, on_ready: Callable[[str], None])
     _announce(opened.project, address, opened.gate.local_secret, on_ready)
     # Not before the page answers: it takes seconds, and only completions and new tags wait for it.
     opened.meanings.start()
+    opened.session.queue_order.start()
 
 
 def _announce(project: Project, address: str, secret: str, on_ready: Callable[[str], None]) -> None:

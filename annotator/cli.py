@@ -15,7 +15,7 @@ from typing import Any
 
 from annotator import __version__
 from annotator.backbone_choice import choose_backbone, choose_tagger
-from annotator.config import DETECTOR_CHOICES, IngestConfig, ServerConfig
+from annotator.config import DETECTOR_CHOICES, STRATEGIES, IngestConfig, ServerConfig
 from annotator.detector_command import add_detector, choose_detector
 from annotator.durability_commands import add_durability
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
@@ -23,6 +23,7 @@ from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
 from annotator.model_commands import add_model_commands
 from annotator.project import Project, default_folder, is_project
+from annotator.report_command import add_report
 from annotator.server_client import ServerClient
 from annotator.training_commands import add_train
 from annotator.user_commands import add_assign, add_users
@@ -86,6 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
                        help="a further host name the page may be asked under")  # fmt: skip
     serve.add_argument("--open", action="store_true", help="open the page in the browser")
     serve.add_argument("--tagger", metavar="NAME", help=TAGGER_HELP)
+    serve.add_argument("--strategy", choices=tuple(STRATEGIES),
+                       help="which photo comes next (default: the project's own, at first in_order)")  # fmt: skip
     serve.add_argument("--word-vectors", metavar="NAME|PATH",
                        help="what tells words near in meaning: glove, wordnet (see `annotator wordnet build`) or a "
                        "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
@@ -132,6 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_model_commands(commands)
     add_users(commands)
     add_assign(commands)
+    add_report(commands)
     add_detector(commands)
     add_wordnet(commands)
     add_durability(commands)
@@ -179,6 +183,8 @@ def _serve(parsed: argparse.Namespace) -> int:
         if switched:
             print(switched, file=sys.stderr)
         project.update_settings(tagger=_tagger_name(parsed.tagger))
+    if parsed.strategy:
+        project.update_settings(strategy=parsed.strategy)
     if parsed.word_vectors:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors))
     if parsed.detector:

@@ -36,6 +36,17 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
 
 DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
 
+STRATEGIES: dict[str, str] = {
+    "in_order": "in the order of the folder",
+    "random": "at random",
+    "entropy": "least certain first",
+    "entropy_k_centre": "least certain, and unlike each other",
+    "disagreement": "where taggers disagree",
+    "information_per_second": "most to learn a second of work",
+    "largest_cluster": "most typical first",
+}
+"""Query strategy -> what a person reads; query_strategies.py says what each does."""
+
 _KEY = re.compile(r"(Ctrl\+)?(Alt\+)?(Shift\+)?(Meta\+)?([A-Za-z][A-Za-z0-9]+|\S)")
 _FIXED = {"Escape", "Tab", "Shift+Tab", "Backspace", "/"}
 
@@ -185,6 +196,12 @@ class ProjectSettings:
     """glove, wordnet or a file's path; empty takes wordnet where it was made, else glove."""
     detector: str = ""
     """``nanodet``, ``torchvision`` or ``none``; empty takes NanoDet where it is installed."""
+    strategy: str = "in_order"
+    """Which photo comes next; see query_strategies.py."""
+    random_share: float = 0.2
+    """Share of the photos that make the random sample, which every strategy mixes in; see random_sample.py."""
+    probe_share: float = 0.0
+    """Share of the random sample on which proposals are hidden or shuffled."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
     loop: LoopSettings = field(default_factory=LoopSettings)
 
@@ -201,4 +218,10 @@ class ProjectSettings:
             raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
         if self.detector not in ("", *DETECTOR_CHOICES):
             raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
+        if self.strategy not in STRATEGIES:
+            raise ConfigError(
+                f"There is no strategy {str(self.strategy)[:80]!r}. Choose one of: {', '.join(STRATEGIES)}."
+            )
+        _check_range(self, "random_share", 0, 1)
+        _check_range(self, "probe_share", 0, 1)
         object.__setattr__(self, "keys", check_keys(self.keys))

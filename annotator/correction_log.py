@@ -49,6 +49,19 @@ class Effort:
 
 
 @dataclass(frozen=True)
+class Selection:
+    """Why a photo came up, and what was done to its proposals; kept with its save."""
+
+    strategy: str
+    is_random: bool
+    """It belongs to the random sample (random_sample.py)."""
+    probe: str | None = None
+    """hidden or shuffled: what was done to the proposals."""
+    proposals: Sequence[str] | None = None
+    """With a probe: the proposals as the model ranks them, best first."""
+
+
+@dataclass(frozen=True)
 class Draft:
     """A half-edited list."""
 
@@ -106,6 +119,7 @@ class CorrectionLog:
         dropped: Sequence[str],
         user_name: str,
         effort: Effort,
+        selection: Selection | None = None,
     ) -> Annotation:
         """Append a correction and make it current; on disk when this returns.
 
@@ -116,12 +130,15 @@ class CorrectionLog:
             dropped: Proposals refused.
             user_name: Who.
             effort: What it cost.
+            selection: Why the photo came up, if that is known.
 
         Raises:
             StaleRevisionError: Somebody saved this image meanwhile; nothing was written.
             StoreError: The commit failed; nothing was written.
         """
-        return self._append("save", image_id, revision, tuple(tags), tuple(dropped), True, user_name, effort)
+        return self._append(
+            "save", image_id, revision, tuple(tags), tuple(dropped), True, user_name, effort, selection=selection
+        )
 
     def rewrite(
         self, annotation: Annotation, tags: Sequence[str], dropped: Sequence[str], user_name: str
@@ -207,6 +224,7 @@ class CorrectionLog:
         undoes: int | None = None,
         draft: Draft | None = None,
         keeps_draft: bool = False,
+        selection: Selection | None = None,
     ) -> Annotation:
         now = utc_now()
         key = (image_id, user_name)
@@ -244,6 +262,8 @@ class CorrectionLog:
                 "INSERT OR REPLACE INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [image_id, new_revision, list(tags), list(dropped), is_saved, user_name, now, event_id],
             )
+            if selection is not None:
+                cursor.execute("INSERT INTO selections VALUES (?, ?, ?, ?, ?)", [event_id, *_values(selection)])
             if key in self._drafts and not keeps_draft:
                 cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
             if draft is not None:
@@ -290,6 +310,15 @@ class CorrectionLog:
         """Return the image of the user's last event."""
         rows = self._store.rows("SELECT arg_max(image_id, event_id) FROM events WHERE user_name = ?", [user_name])
         return int(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def work_times(self, limit: int = 1000) -> list[tuple[int, float]]:
+        """Return (number of tags, seconds) of the newest first saves, which a person began from nothing."""
+        rows = self._store.rows(
+            "SELECT len(after_tags), seconds FROM events WHERE kind = 'save' AND revision = 1 AND seconds > 0 "
+            "ORDER BY event_id DESC LIMIT ?",
+            [limit],
+        )
+        return [(int(num_tags), float(seconds)) for num_tags, seconds in rows]
 
     def history(self, image_id: int) -> list[dict[str, Any]]:
         """Return every event of an image, oldest first."""
@@ -362,6 +391,11 @@ class CorrectionLog:
                 "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
                 "revision": int(revision),
             }
+
+
+def _values(selection: Selection) -> list[object]:
+    proposals = None if selection.proposals is None else list(selection.proposals)
+    return [selection.strategy, selection.is_random, selection.probe, proposals]
 
 
 def _stale(current: Annotation, message: str) -> StaleRevisionError:

@@ -103,6 +103,20 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        3,
+        "why a photo came up, and anchoring probes",
+        (
+            # One row a save. A probe's `proposals` are what the model would have shown, in its order.
+            """CREATE TABLE selections (
+                event_id BIGINT PRIMARY KEY,
+                strategy VARCHAR NOT NULL,
+                is_random BOOLEAN NOT NULL,
+                probe VARCHAR,
+                proposals VARCHAR[]
+            )""",
+        ),
+    ),
+    (
         4,
         "models, training runs, changes of the live model, changes of tags",
         (

@@ -89,6 +89,17 @@ class Choosing(Payload):
     tagger: Annotated[str, StringConstraints(max_length=4000)]
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Queueing(Payload):
+    """Which photo comes next; null leaves a share as it is."""
+
+    strategy: Annotated[str, StringConstraints(max_length=100)]
+    random_share: Share | None = None
+    probe_share: Share | None = None
+
+
 class Assigning(Payload):
     """Photos, named or found, and whose they are to be."""
 
@@ -207,6 +218,11 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept, user)),
     "heat_map": (OneTag, lambda session, user, p: session.heat_map(p.image_id, p.tag, user)),
     "set_tagger": (Choosing, lambda session, user, p: session.set_tagger(p.tagger, user)),
+    "set_strategy": (
+        Queueing,
+        lambda session, user, p: session.set_strategy(p.strategy, p.random_share, p.probe_share),
+    ),
+    "effort_report": (Nothing, lambda session, user, p: session.effort_report()),
     "save": (Saving, lambda session, user, p: _save(session, user, p)),
     "undo": (Nothing, lambda session, user, p: session.undo(user)),
     "hold": (OneImage, lambda session, user, p: session.hold(user, p.image_id)),
@@ -242,6 +258,7 @@ LEAST_ROLE: dict[str, Role] = {
     "models": Role.VIEWER,
     "tag_changes": Role.VIEWER,
     "training_run": Role.VIEWER,
+    "effort_report": Role.VIEWER,
     "skip": Role.ANNOTATOR,
     "propose": Role.ANNOTATOR,
     "complete": Role.ANNOTATOR,
@@ -254,6 +271,7 @@ LEAST_ROLE: dict[str, Role] = {
     "end_lease": Role.ADMIN,
     "check": Role.ADMIN,
     "set_tagger": Role.ADMIN,
+    "set_strategy": Role.ADMIN,
     "set_keys": Role.ADMIN,
     "change_tag": Role.ADMIN,
     "train_now": Role.ADMIN,

@@ -20,10 +20,11 @@ from annotator.autocomplete import MAX_COMPLETIONS, Autocomplete, Completion
 from annotator.backup import back_up
 from annotator.carried_tags import CarriedTags
 from annotator.check import check
-from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort
+from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort, Selection
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.detections import DetectionProgress
+from annotator.effort_report import effort_report
 from annotator.errors import AccountError, AnnotatorError, BackupError, LeaseError, TagError, UnknownImageError
 from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
@@ -32,8 +33,10 @@ from annotator.leases import Leases
 from annotator.model_loop import ModelLoop
 from annotator.models.detector import Detection
 from annotator.models.tag_order import boxes_for
+from annotator.photo_queue import PhotoQueue
 from annotator.project import Project
-from annotator.query_strategies import InOrderQueue
+from annotator.queue_order import QueueOrder
+from annotator.random_sample import Probe, is_in_sample, probe_of, shuffle_key
 from annotator.retro_tag import sweep
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words
@@ -121,12 +124,15 @@ class AnnotatingSession:
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
         # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
         self._files = store.file_names()
-        self._queue = InOrderQueue()
+        self._queue = PhotoQueue()
         self._queue.add(self._files)
         for image_id, _ in log.saved():
             self._queue.mark(image_id, saved=True)
         for image_id in log.skipped():
             self._queue.skip(image_id)
+        self.queue_order = QueueOrder(
+            project, self._queue, features, shelf, lambda image_id: self._files[image_id][0], log.work_times
+        )
 
     # What the project is
 
@@ -145,6 +151,7 @@ class AnnotatingSession:
             "tagger": self._shelf.chosen,
             "taggers": [asdict(choice) for choice in self._shelf.choices()],
             "word_vectors": self._meanings.describe(),
+            "queue": self.queue_order.describe(),
             "version": __version__,
         }
 
@@ -161,6 +168,7 @@ class AnnotatingSession:
         for image in images:
             self._carried.add_image(image.image_id, _words(image.entry))
         self._queue.add(image.image_id for image in images)
+        self.queue_order.added(len(images))
 
     def unreadable(self, offset: int, limit: int) -> Answer:
         """Return a page of the files that could not be read, with reasons."""
@@ -185,7 +193,25 @@ class AnnotatingSession:
         """
         self.models.choose(name, user)
         self._pins.let_go(user)
+        self.queue_order.request()
         return {"tagger": self._shelf.chosen}
+
+    def set_strategy(self, strategy: str, random_share: float | None, probe_share: float | None) -> Answer:
+        """Choose which photo comes next, for good; a share that is None stays as it is.
+
+        Raises:
+            ConfigError: There is no such strategy, or a share is not in [0, 1].
+        """
+        shares = {"random_share": random_share, "probe_share": probe_share}
+        self.project.update_settings(
+            strategy=strategy, **{name: share for name, share in shares.items() if share is not None}
+        )
+        self.queue_order.request()
+        return {"queue": self.queue_order.describe()}
+
+    def effort_report(self) -> Answer:
+        """Return what tagging has cost so far and what the proposals were worth; see effort_report.py."""
+        return effort_report(self._store.rows)
 
     # Going from photo to photo
 
@@ -379,10 +405,17 @@ class AnnotatingSession:
         self._hold(user, image_id)
         tags = self._clean(kept, "kept")
         refused = self._clean(dropped, "dropped")
+        selection = self._selection(image_id)
         with self._lock:
             before = {tag_key(tag) for tag in self._carried.saved_tags(image_id)}
             annotation = self._log.save(
-                image_id, revision=revision, tags=tags, dropped=refused, user_name=user, effort=effort
+                image_id,
+                revision=revision,
+                tags=tags,
+                dropped=refused,
+                user_name=user,
+                effort=effort,
+                selection=selection,
             )
             self._took(annotation)
         self._pins.let_go(user, image_id)
@@ -507,6 +540,24 @@ class AnnotatingSession:
         self._queue.mark(annotation.image_id, saved=annotation.is_saved)
         self._carried.set_saved(annotation.image_id, annotation.tags if annotation.is_saved else None)
         self._shelf.add_tags(annotation.tags)
+        self.queue_order.saved()
+
+    def _is_random(self, image_id: int) -> bool:
+        return is_in_sample(self._files[image_id][0], self.project.settings.random_share)
+
+    def _probe(self, image_id: int) -> Probe | None:
+        """Return what is done to a photo's proposals until its first save."""
+        settings = self.project.settings
+        probe = probe_of(self._files[image_id][0], settings.random_share, settings.probe_share)
+        return probe if probe and self._log.annotation(image_id).revision == 0 else None
+
+    def _selection(self, image_id: int) -> Selection:
+        """Return why a photo came up, with what a probe kept from sight."""
+        strategy, is_random, probe = self.project.settings.strategy, self._is_random(image_id), self._probe(image_id)
+        if probe is None:
+            return Selection(strategy, is_random)
+        suggestion = self._suggester.propose(image_id, _words(self._store.image(image_id)), [], [])
+        return Selection(strategy, is_random, probe, [proposal.tag for proposal in suggestion.proposals])
 
     def _is_now_common(self, tag: str, before: Collection[str]) -> bool:
         """Tell whether this save brought a tag to the number of photos from which a sweep is worth while."""
@@ -584,6 +635,8 @@ class AnnotatingSession:
             "read_only": not may_annotate,
             "held_by": self.leases.holder(image_id) if is_held else None,
             "assigned_to": self.assignments.of(image_id),
+            "is_random_sample": self._is_random(image_id),
+            "probe": self._probe(image_id),
             **self._proposals(user, image_id, entry, kept, dropped),
         }
 
@@ -603,14 +656,20 @@ class AnnotatingSession:
             looks += self._untagged_look_alikes(image_id, {item.image_id for item in looks})
         looks = looks[:NUM_SHOWN_NEIGHBOURS]
         metadata = suggestion.metadata[:NUM_SHOWN_NEIGHBOURS]
+        model = suggestion.model
+        proposals = list(suggestion.proposals)
+        probe = self._probe(image_id)
+        if probe == "shuffled":
+            proposals.sort(key=lambda proposal: shuffle_key(entry.content_hash, proposal.tag))
+        elif probe == "hidden":
+            # Neighbours' tags are proposals, too.
+            proposals, looks, metadata, model = [], [], [], None if model is None else []
         return {
-            "proposals": [_proposal(proposal) for proposal in suggestion.proposals],
+            "proposals": [_proposal(proposal) for proposal in proposals],
             "neighbours": {
                 "looks": [self._neighbour(item, without) for item in looks],
                 "metadata": [self._neighbour(item, without) for item in metadata],
-                "model": None
-                if suggestion.model is None
-                else [self._neighbour(item, without) for item in suggestion.model],
+                "model": None if model is None else [self._neighbour(item, without) for item in model],
                 "note": suggestion.note,
             },
             "tagger": suggestion.tagger,

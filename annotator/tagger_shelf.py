@@ -4,6 +4,7 @@ The starter's taggers that come with the package, checkpoints in the project's f
 and the cold start. Knows nothing of how proposals are shown.
 """
 
+import logging
 import threading
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from annotator.models.new_tags import extend
 from annotator.models.open_vocabulary import OpenVocabulary
 from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
+
+logger = logging.getLogger(__name__)
 
 COLD_START = "cold_start"
 PROJECT_PREFIX = "checkpoints/"
@@ -114,6 +117,23 @@ class TaggerShelf:
             self._known = _forms(self._loaded)
             self._taggers = self._extended()
             self._chosen = name
+
+    def others(self, num: int) -> list[Tagger]:
+        """Load up to this many other trained taggers of the same backbone; damaged ones are passed over.
+
+        Args:
+            num: At most; each is loaded from its checkpoint.
+        """
+        loaded: list[Tagger] = []
+        for choice in self.choices():
+            if len(loaded) == num:
+                break
+            if choice.name not in (self._chosen, COLD_START):
+                try:
+                    loaded.append(checkpoint.load(choice.name, backbone=self._backbone))
+                except CheckpointError as error:
+                    logger.info("Not asked for its opinion: %s", error)
+        return loaded
 
     def use_word_vectors(self, word_vectors: WordVectors, tags: Sequence[str]) -> None:
         """Let the trained tagger propose a project's own tags, too, by rows made from words that it knows.

@@ -6,7 +6,7 @@ import { count, formatNumber, make } from "./elements.js";
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, help, chooseTagger, logOut, model }) {
+export function createHeader(root, { browse, unreadable, help, effort, chooseTagger, logOut, model }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
@@ -15,7 +15,7 @@ export function createHeader(root, { browse, unreadable, help, chooseTagger, log
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
   let offered = "";
-  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks()));
+  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…")));
   const userName = make("summary", { class: "pill", id: "account" });
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   root.append(
@@ -25,7 +25,7 @@ export function createHeader(root, { browse, unreadable, help, chooseTagger, log
     account,
     make("button", { id: "open-help", class: "pill", type: "button", "aria-label": "Keys and help", title: "Keys and help", onclick: help }, "?"),
   );
-  menu.addEventListener("click", (event) => event.target.closest("a") && menu.removeAttribute("open"));
+  menu.addEventListener("click", (event) => event.target.closest("a, button") && menu.removeAttribute("open"));
   const menus = [menu, account];
   document.addEventListener("pointerdown", ({ target }) => menus.forEach((each) => each.contains(target) || each.removeAttribute("open")));
 

@@ -7,6 +7,7 @@ import { createCalls } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
+import { showEffort } from "./effort_dialog.js";
 import { count, make } from "./elements.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
@@ -72,7 +73,7 @@ export async function start({ element, server }) {
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, chooseTagger, logOut, model: training.button });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, effort: openEffort, chooseTagger, logOut, model: training.button });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
   const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
@@ -138,6 +139,24 @@ export async function start({ element, server }) {
     messages.say(error.message);
   }
 
+  async function chooseStrategy(strategy) {
+    const { queue } = await call("set_strategy", { strategy });
+    tagging.refreshQuietly();
+    return queue;
+  }
+
+  async function openEffort() {
+    try {
+      await tagging.refreshState(); // the order may be ready by now
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      messages.say(error.message);
+      return;
+    }
+    await showEffort(dialogs, { call, queue: tagging.state.queue, chooseStrategy });
+    if (!isTouch) addBox.focus();
+  }
+
   async function chooseTagger(name) {
     await tagging.chooseTagger(name);
     if (!isTouch) addBox.focus();
@@ -176,7 +195,7 @@ export async function start({ element, server }) {
     if (!draft) return;
     tagList.render(draft);
     neighbours.render(tagging.neighbours, draft.kept, tagging.without);
-    why.render(draft, tagAt(draft, draft.selected), tagging.without);
+    why.render(draft, tagAt(draft, draft.selected), tagging.without, tagging.photo.probe);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
   }

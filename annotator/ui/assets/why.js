@@ -5,6 +5,8 @@ import { describe, tagKey } from "./draft.js";
 import { make } from "./elements.js";
 import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 
+const HIDDEN = "Proposals are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
+
 /** handlers: switchSource(name), switchNeighbour(image_id), restore() for everything that is left out. */
 export function createWhy(root, { switchSource, switchNeighbour, restore }) {
   const text = make("p", { class: "why-text", id: "why-text" });
@@ -37,11 +39,14 @@ export function createWhy(root, { switchSource, switchNeighbour, restore }) {
 
   return {
     toggle,
-    /** Show the reasons of a draft's tag (null: none is selected) and what `without` { neighbours, sources } leaves out. */
-    render(draft, tag, without) {
+    /**
+     * Show the reasons of a draft's tag (null: none is selected) and what `without` { neighbours, sources } leaves out;
+     * on a photo with the anchoring probe "hidden", why nothing is proposed.
+     */
+    render(draft, tag, without, probe) {
       const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
       const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
-      if (tag === null) text.replaceChildren("Type a tag, or select one to see why it is proposed.");
+      if (tag === null) text.replaceChildren(probe === "hidden" ? HIDDEN : "Type a tag, or select one to see why it is proposed.");
       else text.replaceChildren(make("b", {}, tag), `: ${why || `${sourceName(source).toLowerCase()}.`}`);
       const place = tag === null ? -1 : draft.proposals.findIndex((proposal) => tagKey(proposal.tag) === tagKey(tag));
       open.hidden = tag === null || !evidence?.length;

@@ -1,0 +1,193 @@
+// The dashboard: which photo comes next, what tagging has cost so far, and what the proposals were worth, as small
+// plots and tables that can be downloaded as CSV. Knows nothing of the current photo.
+
+import { count, formatNumber, make } from "./elements.js";
+
+const SVG = "http://www.w3.org/2000/svg";
+const POLL_MS = 2000;
+const WIDTH = 340;
+const HEIGHT = 150;
+const LEFT = 40;
+const BOTTOM = 34;
+const TOP = 8;
+
+const TABLES = {
+  by_model: "By model",
+  by_strategy: "By strategy",
+  acceptance_by_rank: "Acceptance by rank",
+  tags_added: "Tags most often added",
+  tags_dropped: "Proposals most often dropped",
+  repeats: "Photos saved again",
+  probes: "Agreement with the first nine proposals, random sample",
+  over_time: "Over time",
+};
+
+/** chooseStrategy(name) -> the queue as operation state tells of it, or throws. */
+export function showEffort(dialogs, { call, queue, chooseStrategy }) {
+  const note = make("p", { class: "soft", role: "status" }, queueNote(queue));
+  const choice = make("select", { id: "strategy", class: "pill", onchange: choose }, ...queue.strategies.map(({ name, label }) => make("option", { value: name }, label)));
+  choice.value = queue.strategy;
+  const figures = make("div", { id: "effort-figures" }, make("p", { class: "soft" }, "Loading…"));
+
+  async function choose() {
+    try {
+      queue = await chooseStrategy(choice.value);
+      follow();
+    } catch (error) {
+      note.textContent = error.message;
+      choice.value = queue.strategy;
+    }
+  }
+
+  /** Say how far the order is, until it is ready or the dialog is closed. */
+  async function follow() {
+    note.textContent = queueNote(queue);
+    if (queue.is_ready) return;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+    if (!note.isConnected) return;
+    try {
+      queue = (await call("state")).queue;
+    } catch (error) {
+      note.textContent = error.message;
+      return;
+    }
+    await follow();
+  }
+
+  async function load() {
+    try {
+      figures.replaceChildren(...draw(await call("effort_report")));
+    } catch (error) {
+      figures.replaceChildren(make("p", {}, error.message));
+    }
+  }
+
+  load();
+  return dialogs.open({
+    id: "effort",
+    title: "Queue and effort",
+    wide: true,
+    body: [make("label", { class: "strategy" }, "Next photo: ", choice), note, figures],
+  });
+}
+
+function queueNote({ note, random_share, probe_share }) {
+  const parts = [note, `Random sample: ${percent(random_share)} of all photos`];
+  const probes = probe_share ? `, with proposals hidden or shuffled on ${percent(probe_share)} of it.` : ".";
+  return parts.filter(Boolean).join(" ") + probes;
+}
+
+function draw(report) {
+  const { queue, order } = report;
+  const tables = { ...report, by_strategy: queue.by_strategy };
+  const names = Object.keys(TABLES).filter((name) => tables[name].length);
+  const summary = `${formatNumber(queue.num_saved)} of ${formatNumber(queue.num_images)} photos saved, ${formatNumber(queue.num_put_off)} put off. `;
+  const cost = report.num_photos ? `${number(report.mean_actions)} actions (keys and clicks) and ${number(report.median_seconds)} s (median) a photo, over ${count(report.num_photos, "photo")}. ` : "No effort is logged yet. ";
+  const moved = order.num_photos ? `${percent(order.share_in_another_order)} of photos with two kept proposals or more were put in another order.` : "";
+  return [
+    make("p", {}, summary, cost, moved),
+    make(
+      "div",
+      { class: "plots" },
+      ...(report.over_time.length
+        ? [
+            overTime(report.over_time, "actions_per_photo", "actions a photo"),
+            overTime(report.over_time, "seconds_per_photo", "seconds a photo (median)"),
+          ]
+        : []),
+      ...(report.acceptance_by_rank.length ? [byRank(report.acceptance_by_rank)] : []),
+    ),
+    ...names.map((name) => section(name, tables[name])),
+  ];
+}
+
+function section(name, rows) {
+  const columns = Object.keys(rows[0]);
+  const file = new Blob([toCsv(columns, rows)], { type: "text/csv" });
+  return make(
+    "details",
+    { class: "effort-table", open: rows.length <= 9 },
+    make("summary", {}, TABLES[name]),
+    make("div", { class: "scroll" },
+      make("table", {},
+        make("thead", {}, make("tr", {}, ...columns.map((column) => make("th", {}, column.replaceAll("_", " "))))),
+        make("tbody", {}, ...rows.map((row) => make("tr", {}, ...columns.map((column) => make("td", {}, shown(row[column])))))),
+      ),
+    ),
+    make("a", { href: URL.createObjectURL(file), download: `${name}.csv` }, "CSV"),
+  );
+}
+
+/** RFC 4180; a text that a spreadsheet would run as a formula gets an apostrophe. */
+export function toCsv(columns, rows) {
+  const cell = (value) => {
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value ?? "");
+    return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  return [columns, ...rows.map((row) => columns.map((column) => row[column]))].map((line) => `${line.map(cell).join(",")}\r\n`).join("");
+}
+
+function overTime(points, measure, label) {
+  const models = [...new Set(points.map(({ model }) => model))];
+  const last = Math.max(...points.map(({ last_photo }) => last_photo));
+  const top = Math.max(1, ...points.map((point) => point[measure] ?? 0));
+  const { svg, x, y } = frame(`${label} by photos saved, a line for each model: ${models.join(", ")}`, "photos saved", label, [0, last], [0, top]);
+  models.forEach((model, index) => {
+    const own = points.filter((point) => point.model === model && point[measure] !== null);
+    const places = own.map((point) => [x((point.first_photo + point.last_photo) / 2), y(point[measure])]);
+    const line = shape("polyline", { points: places.map((place) => place.join(",")).join(" "), class: `series s${index % 4}` });
+    line.append(title(model));
+    svg.append(line, ...places.map(([cx, cy]) => shape("circle", { cx, cy, r: 2, class: `point s${index % 4}` })));
+  });
+  return svg;
+}
+
+function byRank(rows) {
+  const { svg, x, y } = frame("share of proposals kept, by rank", "rank of the proposal", "share kept", [0, rows.length + 1], [0, 1]);
+  const wide = (x(1) - x(0)) * 0.8;
+  for (const { rank, share_kept } of rows) {
+    const bar = shape("rect", { x: x(rank) - wide / 2, y: y(share_kept), width: wide, height: y(0) - y(share_kept), class: "bar" });
+    bar.append(title(`rank ${rank}: ${percent(share_kept)}`));
+    svg.append(bar);
+  }
+  return svg;
+}
+
+/** Axes with units, and where a value lies. */
+function frame(label, xLabel, yLabel, [left, right], [low, high]) {
+  const x = (value) => LEFT + ((value - left) / (right - left || 1)) * (WIDTH - LEFT - 8);
+  const y = (value) => HEIGHT - BOTTOM - ((value - low) / (high - low || 1)) * (HEIGHT - BOTTOM - TOP);
+  const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "plot", role: "img", "aria-label": label });
+  svg.append(
+    shape("path", { d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - 8}`, class: "axis" }),
+    text(LEFT - 4, y(high) + 8, number(high), "end"),
+    text(LEFT - 4, y(low), number(low), "end"),
+    text(x(left), HEIGHT - BOTTOM + 13, number(left), "middle"),
+    text(x(right), HEIGHT - BOTTOM + 13, number(right), "end"),
+    text((LEFT + WIDTH) / 2, HEIGHT - 4, xLabel, "middle"),
+    text(0, 0, yLabel, "middle", `translate(10 ${(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)`),
+  );
+  return { svg, x, y };
+}
+
+function shape(name, attributes) {
+  const element = document.createElementNS(SVG, name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+}
+
+function text(x, y, content, anchor, transform = "") {
+  const element = shape("text", { x, y, "text-anchor": anchor, ...(transform && { transform }) });
+  element.textContent = content;
+  return element;
+}
+
+function title(content) {
+  const element = shape("title", {});
+  element.textContent = content;
+  return element;
+}
+
+const percent = (share) => `${Math.round(100 * share)}%`;
+const number = (value) => (Number.isInteger(value) ? formatNumber(value) : value.toFixed(value < 10 ? 2 : 1));
+const shown = (value) => (value === null ? "–" : typeof value === "number" ? number(value) : typeof value === "boolean" ? (value ? "yes" : "no") : value);
