@@ -11,6 +11,7 @@ from annotator.errors import ConfigError
 
 DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "save": ("Enter",),
+    "accept": ("Ctrl+Enter",),
     "up": ("ArrowUp",),
     "down": ("ArrowDown",),
     "move_up": ("Alt+ArrowUp",),
@@ -30,7 +31,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "browse": ("Ctrl+B",),
     "help": ("?",),
 }
-"""Action -> keys. Digits take proposals and Shift+digit takes all down to one; these two are fixed."""
+"""Action -> keys. Digits take proposals, with Shift all down to one, with Alt one and save; these are fixed."""
 
 DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
 
@@ -144,6 +145,8 @@ class ProjectSettings:
     detector: str = ""
     """``nanodet``, ``torchvision`` or ``none``; empty takes NanoDet where it is installed."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
+    show_expected: bool = True
+    """Draw a line below the proposals that are more likely right than wrong, which one key accepts."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -156,4 +159,6 @@ class ProjectSettings:
             raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
         if self.detector not in ("", *DETECTOR_CHOICES):
             raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
+        if not isinstance(self.show_expected, bool):
+            raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

@@ -50,7 +50,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
     config = EvaluationConfig(parsed.k, parsed.free_length, parsed.never_predicted)
     about = checkpoint.read_info(parsed.checkpoint).about
-    records = _records(parsed)
+    records = records_of(parsed.data, parsed.split, parsed.checkpoint)
     backbone = checkpoint.load_backbone_of(parsed.checkpoint, num_threads=parsed.threads)
     tagger = checkpoint.load(parsed.checkpoint, backbone=backbone)
     extracted = features_of(records, backbone, parsed.cache, _show_progress)
@@ -74,8 +74,13 @@ def _user_tags(about: "About", tagger: object, records: "list[Record]") -> list[
     return [tags_in_field(record, field) for record in records]
 
 
-def _records(parsed: argparse.Namespace) -> "list[Record]":
+def records_of(folder: Path, split: str, tagger: str) -> "list[Record]":
     """Return the photos to measure on.
+
+    Args:
+        folder: Holds records.jsonl and its photos.
+        split: all, or validation for those that the tagger's training held back.
+        tagger: A checkpoint's folder, or a starter.
 
     Raises:
         DataError: The checkpoint keeps no split, or one of another data set.
@@ -85,13 +90,13 @@ def _records(parsed: argparse.Namespace) -> "list[Record]":
     from annotator.models.checkpoint import find
     from annotator.trainer.training import SPLIT_FILE
 
-    records = read_records(parsed.data)
-    if parsed.split == "all":
+    records = read_records(folder)
+    if split == "all":
         return records
-    path = find(parsed.checkpoint) / SPLIT_FILE
+    path = find(tagger) / SPLIT_FILE
     if not path.is_file():
         raise DataError(
-            f"The checkpoint {parsed.checkpoint} keeps no split ({path} is missing), so it is unknown which photos it "
+            f"The checkpoint {tagger} keeps no split ({path} is missing), so it is unknown which photos it "
             "was not trained on. Measure on photos it cannot have seen, with --split all."
         )
     return load_split(records, path)[1]

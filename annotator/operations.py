@@ -132,6 +132,12 @@ class Keys(Payload):
     ]
 
 
+class ShowExpected(Payload):
+    """Whether the expected line is drawn."""
+
+    shown: bool
+
+
 Handler = Callable[[AnnotatingSession, str, Any], Answer]
 
 OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
@@ -157,6 +163,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state)),
     "check": (Nothing, lambda session, user, p: session.check()),
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
+    "set_show_expected": (ShowExpected, lambda session, user, p: session.set_show_expected(p.shown)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
 }
 

@@ -32,7 +32,7 @@ from annotator.models.tag_order import boxes_for
 from annotator.project import Project
 from annotator.query_strategies import InOrderQueue
 from annotator.store import ImageEntry, SeenPath, Store
-from annotator.suggest import Neighbour, Proposal, Suggester, Words
+from annotator.suggest import Neighbour, Proposal, Suggester, Words, num_expected
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_shelf import TaggerShelf
 from annotator.visual_index import VisualIndex
@@ -126,6 +126,7 @@ class AnnotatingSession:
             "ingest": asdict(self._progress()),
             "detections": asdict(self._detection_progress()),
             "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
+            "show_expected": self.project.settings.show_expected,
             "user": user,
             "may_annotate": self._may_annotate(user),
             "tagger": self._shelf.chosen,
@@ -163,6 +164,10 @@ class AnnotatingSession:
         """
         settings = self.project.update_settings(keys={action: tuple(names) for action, names in keys.items()})
         return {"keys": {action: list(names) for action, names in settings.keys.items()}}
+
+    def set_show_expected(self, shown: bool) -> Answer:
+        """Draw the line below what is more likely right than wrong from now on, or do not."""
+        return {"show_expected": self.project.update_settings(show_expected=shown).show_expected}
 
     def set_tagger(self, name: str) -> Answer:
         """Let another tagger propose from now on, for good.
@@ -505,6 +510,7 @@ class AnnotatingSession:
         metadata = suggestion.metadata[:NUM_SHOWN_NEIGHBOURS]
         return {
             "proposals": [_proposal(proposal) for proposal in suggestion.proposals],
+            "num_expected": num_expected(suggestion.proposals) if self.project.settings.show_expected else 0,
             "neighbours": {
                 "looks": [self._neighbour(item) for item in looks],
                 "metadata": [self._neighbour(item) for item in metadata],
