@@ -38,10 +38,12 @@ from annotator.feature_store import FeatureStore
 from annotator.gate import ProjectGate
 from annotator.heat_map import HeatMapper
 from annotator.ingest import Ingest
+from annotator.lexicon import Lexicon
 from annotator.metadata_index import MetadataIndex
 from annotator.model_loop import ModelLoop
 from annotator.models.backbone import Backbone, load_backbone
 from annotator.models.detector import NONE
+from annotator.models.word_vectors import WordVectors
 from annotator.operations import OPERATIONS, answer_caller
 from annotator.pictures import Pictures
 from annotator.project import Project, write_atomically
@@ -96,10 +98,12 @@ class OpenProject:
             self.backbone, self.project.checkpoints_path, self.project.settings.tagger or default_tagger(self.backbone)
         )
         autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
-        self.meanings = TagMeanings(
-            self.project.settings.word_vectors,
-            lambda vectors: shelf.use_word_vectors(vectors, autocomplete.tags_in_use()),
-        )
+
+        def use_word_vectors(vectors: WordVectors) -> None:
+            shelf.use_word_vectors(vectors, autocomplete.tags_in_use())
+            autocomplete.use_lexicon(Lexicon(vectors))
+
+        self.meanings = TagMeanings(self.project.settings.word_vectors, use_word_vectors)
         self.looks = self._visual_index(label)
         tagged_looks = VisualIndex(self.backbone.feature_size, VisualIndexSettings(), self.features.vectors, tag=label)
         tagged_words = MetadataIndex()

@@ -9,10 +9,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from annotator.datasets.tags import tag_key
+from annotator.lexicon import Lexicon
+from annotator.models.word_vector_files import Vectors
 
-MAX_COMPLETIONS = 8
+MAX_COMPLETIONS = 9
+"""As many as there are digits to take them by."""
 LEAST_SCORE = 0.02
 """Below it a score says less than how often a tag is used here."""
+FAINT_SCORE = 0.002
+"""Below it a score says less than what the project's tags are about."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Autocomplete:
     def __init__(self, words: Iterable[str]) -> None:
         words = list(words)
         self._lock = threading.Lock()
+        self._lexicon: Lexicon | None = None
+        self._subject: Vectors | None = None
         self._word_rank = {tag_key(word): rank for rank, word in enumerate(dict.fromkeys(words))}
         self._spelling: dict[str, str] = {}
         self._aliases: dict[str, str] = {}
@@ -55,6 +62,7 @@ class Autocomplete:
         """Note that an image gained (+1) or lost (-1) these tags."""
         with self._lock:
             self.num_lists += change
+            self._subject = None
             for tag in tags:
                 key = tag_key(tag)
                 if key not in self._count:
@@ -106,11 +114,17 @@ class Autocomplete:
         """Tell whether a word is an everyday word or a tag in use."""
         return tag_key(word) in self._word_rank or self.is_used(word)
 
+    def use_lexicon(self, lexicon: Lexicon) -> None:
+        """Complete any word from now on, the nearest to the project's tags first."""
+        with self._lock:
+            self._lexicon, self._subject = lexicon, None
+
     def complete(self, text: str, scores: Mapping[str, float], exclude: Collection[str] = ()) -> list[Completion]:
         """Return at most ``MAX_COMPLETIONS`` tags that the text could become, best first.
 
         A tag that starts with the text goes before one where a later word does; within these, likely tags by
-        score, then tags in use by frequency, then everyday words by how common they are.
+        score, then tags in use by frequency, then words by how near they are to the project's tags (once there are
+        any, and a lexicon), then everyday words by how common they are. Of several words the last is completed too.
 
         Args:
             text: What was typed so far; empty gives nothing.
@@ -134,6 +148,9 @@ class Autocomplete:
             # A tag that no photo carries any more was a slip of the fingers.
             barred |= self._aliases.keys()
             keys = [key for key in found if key not in barred and (key in by_key or self.knows(key))]
+            near = {key: place for place, key in enumerate(self._near_words(typed)) if key not in barred}
+            keys += [key for key in near if key not in found]
+            found |= dict.fromkeys(near, True)
             last = len(self._word_rank)
             keys.sort(
                 key=lambda key: (
@@ -141,6 +158,8 @@ class Autocomplete:
                     not found[key],
                     -score if (score := by_key.get(key, ("", 0.0))[1]) >= LEAST_SCORE else 0.0,
                     -self._count.get(key, 0),
+                    -score if score >= FAINT_SCORE else 0.0,
+                    near.get(key, MAX_COMPLETIONS),
                     -score,
                     self._word_rank.get(key, last),
                     key,
@@ -151,8 +170,17 @@ class Autocomplete:
                 proposed, score = by_key.get(key, ("", None))
                 is_likely = score is not None and score >= LEAST_SCORE
                 source = "model" if is_likely else "project" if self._count.get(key) else "words"
-                completions.append(Completion(self._spelling.get(key) or proposed, score, source))
+                completions.append(Completion(self._spelling.get(key) or proposed or key, score, source))
             return completions
+
+    def _near_words(self, typed: str) -> list[str]:
+        """Return what was typed with its last word completed, the nearest to the project's tags first."""
+        if self._lexicon is None or not self.num_lists:
+            return []
+        if self._subject is None:
+            self._subject = self._lexicon.subject(self._count)
+        before, space, last = typed.rpartition(" ")
+        return [f"{before}{space}{word}" for word in self._lexicon.complete(last, self._subject, MAX_COMPLETIONS)]
 
 
 def _starts(key: str) -> list[tuple[str, str]]:

@@ -25,6 +25,7 @@ from annotator.model_commands import add_model_commands
 from annotator.project import Project, default_folder, is_project
 from annotator.report_command import add_report
 from annotator.server_client import ServerClient
+from annotator.simulation_command import add_simulate
 from annotator.training_commands import add_train
 from annotator.user_commands import add_assign, add_users
 from annotator.wordnet_command import add_wordnet
@@ -139,6 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_detector(commands)
     add_wordnet(commands)
     add_durability(commands)
+    add_simulate(commands)
     return parser
 
 

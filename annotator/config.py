@@ -11,6 +11,7 @@ from annotator.errors import ConfigError
 
 DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "save": ("Enter",),
+    "accept": ("Ctrl+Enter",),
     "up": ("ArrowUp",),
     "down": ("ArrowDown",),
     "move_up": ("Alt+ArrowUp",),
@@ -32,7 +33,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "browse": ("Ctrl+B",),
     "help": ("?",),
 }
-"""Action -> keys. Digits take proposals and Shift+digit takes all down to one; these two are fixed."""
+"""Action -> keys. Digits take proposals, with Shift all down to one, with Alt one and save; these are fixed."""
 
 DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
 
@@ -204,6 +205,8 @@ class ProjectSettings:
     """Share of the random sample on which proposals are hidden or shuffled."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
     loop: LoopSettings = field(default_factory=LoopSettings)
+    show_expected: bool = True
+    """Draw a line below the proposals that are more likely right than wrong, which one key accepts."""
 
     def __post_init__(self) -> None:
         if isinstance(self.loop, Mapping):  # as JSON has it
@@ -224,4 +227,6 @@ class ProjectSettings:
             )
         _check_range(self, "random_share", 0, 1)
         _check_range(self, "probe_share", 0, 1)
+        if not isinstance(self.show_expected, bool):
+            raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

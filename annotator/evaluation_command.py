@@ -56,7 +56,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
     config = EvaluationConfig(parsed.k, parsed.free_length, parsed.never_predicted)
     about = checkpoint.read_info(parsed.checkpoint).about
-    records = _records(parsed, _target(about))
+    records = records_of(parsed.data, parsed.split, parsed.checkpoint, _target(about))
     backbone = checkpoint.load_backbone_of(parsed.checkpoint, num_threads=parsed.threads)
     tagger = checkpoint.load(parsed.checkpoint, backbone=backbone)
     extracted = features_of(records, backbone, parsed.cache, _show_progress)
@@ -126,8 +126,14 @@ def _context(
     )
 
 
-def _records(parsed: argparse.Namespace, target: str) -> "list[Record]":
+def records_of(folder: Path, split: str, tagger: str, target: str = "tags") -> "list[Record]":
     """Return the photos to measure on.
+
+    Args:
+        folder: Holds records.jsonl and its photos.
+        split: all, or validation for those that the tagger's training held back.
+        tagger: A checkpoint's folder, or a starter.
+        target: The field that the tagger was taught.
 
     Raises:
         DataError: The checkpoint keeps no split, or one of another data set.
@@ -138,13 +144,13 @@ def _records(parsed: argparse.Namespace, target: str) -> "list[Record]":
     from annotator.trainer.neighbourhoods import with_target
     from annotator.trainer.training import SPLIT_FILE
 
-    records = with_target(read_records(parsed.data, keep_untagged=target != "tags"), target)
-    if parsed.split == "all":
+    records = with_target(read_records(folder, keep_untagged=target != "tags"), target)
+    if split == "all":
         return records
-    path = find(parsed.checkpoint) / SPLIT_FILE
+    path = find(tagger) / SPLIT_FILE
     if not path.is_file():
         raise DataError(
-            f"The checkpoint {parsed.checkpoint} keeps no split ({path} is missing), so it is unknown which photos it "
+            f"The checkpoint {tagger} keeps no split ({path} is missing), so it is unknown which photos it "
             "was not trained on. Measure on photos it cannot have seen, with --split all."
         )
     return load_split(records, path)[1]

@@ -196,6 +196,12 @@ class ChangingTag(Payload):
     new: Text
 
 
+class ShowExpected(Payload):
+    """Whether the expected line is drawn."""
+
+    shown: bool
+
+
 Handler = Callable[[AnnotatingSession, str, Any], Answer]
 
 OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
@@ -234,6 +240,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state)),
     "check": (Nothing, lambda session, user, p: session.check()),
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
+    "set_show_expected": (ShowExpected, lambda session, user, p: session.set_show_expected(p.shown)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
     "change_tag": (ChangingTag, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user)),
     "tag_changes": (Nothing, lambda session, user, p: session.tag_changes()),
@@ -272,6 +279,7 @@ LEAST_ROLE: dict[str, Role] = {
     "check": Role.ADMIN,
     "set_tagger": Role.ADMIN,
     "set_strategy": Role.ADMIN,
+    "set_show_expected": Role.ADMIN,
     "set_keys": Role.ADMIN,
     "change_tag": Role.ADMIN,
     "train_now": Role.ADMIN,

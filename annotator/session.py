@@ -39,7 +39,7 @@ from annotator.queue_order import QueueOrder
 from annotator.random_sample import Probe, is_in_sample, probe_of, shuffle_key
 from annotator.retro_tag import sweep
 from annotator.store import ImageEntry, SeenPath, Store
-from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words
+from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words, num_expected
 from annotator.tag_changes import TagChanges
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_pins import TaggerPins
@@ -146,6 +146,7 @@ class AnnotatingSession:
             "ingest": asdict(self._progress()),
             "detections": asdict(self._detection_progress()),
             "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
+            "show_expected": self.project.settings.show_expected,
             "user": user,
             "may_annotate": self._may_annotate(user),
             "tagger": self._shelf.chosen,
@@ -183,6 +184,10 @@ class AnnotatingSession:
         """
         settings = self.project.update_settings(keys={action: tuple(names) for action, names in keys.items()})
         return {"keys": {action: list(names) for action, names in settings.keys.items()}}
+
+    def set_show_expected(self, shown: bool) -> Answer:
+        """Draw the line below what is more likely right than wrong from now on, or do not."""
+        return {"show_expected": self.project.update_settings(show_expected=shown).show_expected}
 
     def set_tagger(self, name: str, user: str = LOCAL_USER) -> Answer:
         """Let another tagger propose from now on, for good; for this user also on the photo in hand.
@@ -666,6 +671,7 @@ class AnnotatingSession:
             proposals, looks, metadata, model = [], [], [], None if model is None else []
         return {
             "proposals": [_proposal(proposal) for proposal in proposals],
+            "num_expected": num_expected(proposals) if self.project.settings.show_expected and not probe else 0,
             "neighbours": {
                 "looks": [self._neighbour(item, without) for item in looks],
                 "metadata": [self._neighbour(item, without) for item in metadata],

@@ -66,6 +66,10 @@ NOVELTY_HALVES_AFTER = 100
 photos without "wildlife" does not want it at the top of the next. Only the rank falls, the score shown stays."""
 
 
+LIKELIER_THAN_NOT = 0.5
+"""Score from which a proposal is expected to be right, see `num_expected`."""
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One source's word for one tag."""
@@ -644,6 +648,14 @@ def _by_form(evidence: Iterable[Evidence], is_used: Callable[[str], bool]) -> li
 
 def _is_of_tagger(items: Iterable[Evidence]) -> bool:
     return any(item.source == "decoder" for item in items)
+
+
+def num_expected(proposals: Sequence[Proposal]) -> int:
+    """Return how many of the first proposals are more likely right than wrong: those above the expected line.
+
+    Taken as independent, these are the likeliest of all lists that can be had by cutting this one.
+    """
+    return next((n for n, proposal in enumerate(proposals) if proposal.score < LIKELIER_THAN_NOT), len(proposals))
 
 
 def _joint(scores: Iterable[float]) -> float:

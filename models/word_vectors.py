@@ -77,6 +77,10 @@ class WordVectors:
                 rows[place], known[place] = vector, True
         return rows, known
 
+    def common_words(self, num: int) -> tuple[list[str], Vectors]:
+        """Return the first words, for GloVe the most frequent ones, and their vectors, (N, S) with N <= num."""
+        return list(self._table.words[:num]), np.array(self._table.vectors[:num], np.float32)
+
     def nearest(self, vector: Vectors, k: int, allowed: Sequence[str]) -> list[tuple[str, float]]:
         """Return the k allowed tags nearest to a vector, with their cosines, best first.
 

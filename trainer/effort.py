@@ -10,6 +10,7 @@ An action is one key press, whatever is held down with it, or one click or drag.
 - take_down_to: a key takes every proposal from the first to one of the first `num_key_rows`.
 - type: characters, then a key for the completion: Enter for the first that continues the text, a digit for one of the
   first `num_completion_digits`, or arrow keys and Enter; a tag that is not offered is typed out.
+  With `can_complete_words` a key puts the first completion and a space into the box, and typing goes on.
 - drop: a click removes a tag that was taken along. move: a drag brings a kept tag to its place.
 - save: a key saves what is kept. take_save, type_save: the key that takes the last tag saves as well. accept: a key
   takes every proposal above the expected line, and saves.
@@ -58,6 +59,8 @@ class ActionCosts:
     """A key takes the list down to a proposal."""
     num_completion_digits: int = 0
     """Completions that a digit takes while there is text in the box."""
+    can_complete_words: bool = False
+    """A key puts the first completion into the box, to be typed on."""
     can_accept: bool = False
     """A key takes what stands above the expected line, and saves."""
     can_take_and_save: bool = False
@@ -174,19 +177,23 @@ def keys_to_type(tag: str, complete: Complete, kept: Sequence[str], costs: Actio
     """
     key = tag_key(tag)
     fewest = len(tag) + 1
+    keys = list(range(len(tag) + 1))  # keys[n]: the fewest that bring the first n characters into the box
     for num_typed in range(1, len(tag)):
-        if num_typed + 1 >= fewest:
-            break
+        keys[num_typed] = min(keys[num_typed], keys[num_typed - 1] + 1)
+        if keys[num_typed] + 1 >= fewest:
+            continue
         text = tag_key(tag[:num_typed])
         completions = [tag_key(other) for other in complete(tag[:num_typed], list(kept))]
-        if key not in completions:
-            continue
-        row = completions.index(key)
-        # Enter takes the first that continues the text; the others wait for a digit or for the arrow keys.
+        # Enter and Tab take the first that continues the text; the others wait for a digit or for the arrow keys.
         first = next((place for place, other in enumerate(completions) if other.startswith(text)), -1)
-        num_to_take = 1 if row < costs.num_completion_digits else 1 + abs(row - first)
-        fewest = min(fewest, num_typed + num_to_take)
-    return fewest
+        if key in completions:
+            row = completions.index(key)
+            has_digit = row < costs.num_completion_digits and tag[:num_typed].split(" ")[-1].isalpha()
+            fewest = min(fewest, keys[num_typed] + (1 if has_digit else 1 + abs(row - first)))
+        if costs.can_complete_words and first >= 0 and key.startswith(f"{completions[first]} "):
+            after = len(completions[first]) + 1
+            keys[after] = min(keys[after], keys[num_typed] + 1)
+    return min(fewest, keys[-2] + 2)
 
 
 def _best_down_to(have: list[int], proposed: list[int], missing: list[int], costs: ActionCosts) -> int:

@@ -156,6 +156,27 @@ test("new proposals never show a tag twice or a kept one", () => {
   assert.deepEqual(proposed(draft), ["sky"]);
 });
 
+test("the expected line stands below the first proposals that are expected", () => {
+  const draft = list.openDraft({ proposals: proposals("water", "tree", "river"), num_expected: 2 });
+  assert.equal(list.numExpected(draft), 2);
+  assert.equal(list.numExpected(open()), 0);
+  assert.equal(list.numExpected(list.openDraft({ proposals: proposals("water"), num_expected: 1 })), 1);
+  // Until the server has answered, the line stays between the same rows.
+  assert.equal(list.numExpected(list.take(draft, 0)), 1);
+  assert.equal(list.numExpected(list.take(draft, 2)), 2);
+  assert.equal(list.numExpected(list.drop(draft, { zone: "proposed", index: 0 })), 1);
+  assert.equal(list.numExpected(list.withProposals(draft, proposals("tree", "river"), 0)), 0);
+});
+
+test("what a person gave back below the cut line is not expected, nor anything after it", () => {
+  const kept = list.take(list.openDraft({ proposals: proposals("water", "tree"), num_expected: 2 }), 0);
+  const given = list.setCut(kept, 0);
+  assert.deepEqual(proposed(given), ["water", "tree"]);
+  assert.equal(list.numExpected(given), 0);
+  assert.equal(list.numExpected(list.withProposals(given, proposals("water", "tree"), 2)), 0);
+  assert.equal(list.numExpected(list.place(kept, { zone: "kept", index: 0 }, { zone: "proposed", index: 0 })), 0);
+});
+
 test("each edit can be undone and redone, with what was proposed then", () => {
   const start = open(["dog"]);
   const edits = [(d) => list.take(d, 0), (d) => list.add(d, "cat"), (d) => list.drop(d, { zone: "kept", index: 0 }), (d) => list.moveCut(d, -1)];
@@ -228,9 +249,14 @@ test("key presses are named as the contract writes them", () => {
   assert.equal(keyName(press("Shift", { shiftKey: true }), false), "");
 });
 
-test("digits take one, and with Shift all down to it", () => {
-  assert.deepEqual(digitOf(press("3", { code: "Digit3" })), { number: 3, downTo: false });
-  assert.deepEqual(digitOf(press("#", { code: "Digit3", shiftKey: true })), { number: 3, downTo: true });
+test("digits take one, with Shift all down to it, and with Alt one and save", () => {
+  assert.deepEqual(digitOf(press("3", { code: "Digit3" })), { number: 3, downTo: false, saves: false });
+  assert.deepEqual(digitOf(press("#", { code: "Digit3", shiftKey: true })), { number: 3, downTo: true, saves: false });
+  // On a Mac, Alt changes the character.
+  assert.deepEqual(digitOf(press("£", { code: "Digit3", altKey: true })), { number: 3, downTo: false, saves: true });
+  assert.equal(digitOf(press("#", { code: "Digit3", altKey: true, shiftKey: true })), null);
+  // The digits beside it write characters by their codes.
+  assert.equal(digitOf(press("3", { code: "Numpad3", altKey: true })), null);
   assert.equal(digitOf(press("3", { code: "Digit3", ctrlKey: true })), null);
   assert.equal(digitOf(press("0", { code: "Digit0" })), null);
 });

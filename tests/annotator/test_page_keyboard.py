@@ -150,10 +150,10 @@ def test_letters_go_to_the_add_box_from_anywhere_and_no_command_fires_while_typi
     page.type("b")
     expect(page.at("#add-input")).to_be_focused()
     expect(page.at("#add-input")).to_have_value("b")
-    # With text in the box these are text, or nothing: digits, question mark, arrows, space, Delete.
-    page.type("2 ?x ")
+    # With text in the box these are text, or nothing: question mark, arrows, space, Delete, digits after a space.
+    page.type("x ?2 ")
     page.press("ArrowLeft", "Delete", "Home", "Delete", "ArrowRight", "Shift+ArrowRight", "Control+ArrowRight")
-    expect(page.at("#add-input")).to_have_value("2 ?x")
+    expect(page.at("#add-input")).to_have_value("x ?2")
     page.press("End", "Control+z", "Control+y")
     assert page.kept() == kept
     assert page.at("dialog").count() == 0
@@ -162,9 +162,9 @@ def test_letters_go_to_the_add_box_from_anywhere_and_no_command_fires_while_typi
     page.see_photo("astronaut.png")
     # A slash says that a digit is text.
     page.press("/")
-    page.type("4 wheels")
-    page.press("Shift+Enter")
-    page.see_kept(*kept, "4 wheels")
+    page.type("4wheels2")
+    page.press("Backspace", "Shift+Enter")
+    page.see_kept(*kept, "4wheels")
     # From a focused button, too.
     page.at("#open-browse").focus()
     page.type("su")
@@ -176,7 +176,7 @@ def test_letters_go_to_the_add_box_from_anywhere_and_no_command_fires_while_typi
     page.press("1", "Delete", "z", "Control+z", "ArrowRight", "Control+ArrowRight")
     page.press("Escape")
     expect(page.at("dialog")).to_have_count(0)
-    page.see_kept(*kept, "4 wheels")
+    page.see_kept(*kept, "4wheels")
     page.see_photo("astronaut.png")
     assert page.at("#add-input").input_value() == ""
     page.see_tagged(0)
@@ -242,6 +242,103 @@ def test_fast_fingers_lose_nothing(serve: Factory, open_page: Factory) -> None:
     page.press("Shift+Enter", "Alt+ArrowUp", "Enter", "Enter")
     page.see_photo("chelsea.png")
     assert server.saved() == {"astronaut.png": [proposed[0], "two", "one"]}
+
+
+def test_digits_take_completions_and_alt_saves_with_the_last_tag(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+
+    def completions(text: str) -> list[str]:
+        page.type(text)
+        expect(page.at("#completion-3")).to_be_visible()
+        page.settle()
+        return [str(row.get_attribute("data-tag")) for row in page.at("#completions li").all()]
+
+    # Tab puts the first completion into the box, to be typed on.
+    word = completions("s")[0]
+    page.press("Tab")
+    expect(page.at("#add-input")).to_have_value(f"{word} ")
+    page.press("Escape")
+    second = completions("s")[1]
+    expect(page.at("#completion-2 .number")).to_have_text("2")
+    page.press("2")
+    page.see_kept(second)
+    expect(page.at("#add-input")).to_have_value("")
+    third = page.proposed()[2]
+    page.press("Alt+Digit3")
+    page.see_photo("chelsea.png")
+    # The second completion, and saved with it; then the first that continues the text.
+    other = completions("c")[1]
+    page.press("Alt+Digit2")
+    page.see_photo("china.jpg")
+    completions("b")
+    first = page.at('#completions [aria-selected="true"]').get_attribute("data-tag")
+    page.press("Control+Enter")
+    page.see_photo("coffee.png")
+    assert server.saved() == {"astronaut.png": [second, third], "chelsea.png": [other], "china.jpg": [first]}
+    assert [action[0] for action in server.history("astronaut.png")[-1]["actions"]] == ["type", "take"]
+    # A digit that means no proposal saves nothing.
+    page.press("Alt+Digit9", "Control+z")
+    page.settle()
+    page.see_tagged(len(server.saved()))
+
+
+def test_what_is_expected_stands_above_a_dashed_line_and_one_key_accepts_it(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    photos = [server.rest("open", image_id=item["image_id"]) for item in server.rest("browse")["items"]]
+    expecting = next(photo for photo in photos if photo["num_expected"])
+    doubting = next(photo for photo in photos if not photo["num_expected"])
+    page = open_page(server)
+    page.go_to(doubting["file_name"])
+    expect(page.at("#expected-line")).to_have_count(0)
+    page.press("Control+Enter")
+    page.see_status("No proposal is above a dashed line")
+    assert server.saved() == {}
+    page.reload()
+    page.go_to(expecting["file_name"])
+    wanted = [proposal["tag"] for proposal in expecting["proposals"][: expecting["num_expected"]]]
+    rows = page.at(".proposed-zone > *").evaluate_all("rows => rows.map((row) => row.dataset.tag ?? row.id)")
+    assert rows[: len(wanted) + 1] == [*wanted, "expected-line"]
+    assert page.kept() == []  # nothing is kept unasked
+    page.press("Control+Enter")
+    page.see_status("Saved")
+    assert server.saved() == {expecting["file_name"]: wanted}
+    # The same by mouse, after the save was taken back.
+    page.press("Control+z")
+    page.see_photo(expecting["file_name"])
+    page.press(*["Shift+ArrowUp"] * len(wanted))
+    expect(page.at("#expected-line")).to_have_count(0)  # what was given back is not expected
+    page.press(*["Control+z"] * len(wanted))
+    page.see_kept(*wanted)
+
+
+def test_the_dashed_line_can_be_switched_off_for_good(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    items = server.rest("browse")["items"]
+    expecting = next(
+        photo for item in items if (photo := server.rest("open", image_id=item["image_id"]))["num_expected"]
+    )
+    page = open_page(server)
+    page.go_to(expecting["file_name"])
+    page.at("#expected-line button").hover()
+    page.press("?")
+    expect(page.at("#show-expected")).to_be_checked()
+    page.at("#show-expected").focus()
+    page.press("Space")
+    expect(page.at("#keys .key-note")).to_contain_text("No dashed line")
+    page.press("Escape")
+    expect(page.at("#expected-line")).to_have_count(0)
+    page.reload()
+    page.go_to(expecting["file_name"])
+    expect(page.at("#expected-line")).to_have_count(0)
+    assert server.rest("state")["show_expected"] is False
+    assert server.rest("open", image_id=expecting["image_id"])["num_expected"] == 0
+    server.rest("set_show_expected", shown=True)
+    page.reload()
+    page.go_to(expecting["file_name"])
+    page.at("#expected-line button").click()
+    page.see_status("Saved")
+    assert list(server.saved()) == [expecting["file_name"]]
 
 
 def test_browse_finds_by_tag_name_and_state_and_returns(serve: Factory, open_page: Factory) -> None:

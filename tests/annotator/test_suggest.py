@@ -60,6 +60,16 @@ def test_a_tag_is_spelled_as_the_project_spells_it() -> None:
     assert merge([Evidence("paris", "looks", 0.5, "seen")], {"paris": "Paris"}.__getitem__)[0].tag == "Paris"
 
 
+def test_the_expected_line_stands_where_a_proposal_is_likelier_wrong_than_right() -> None:
+    def expected(*scores: float) -> int:
+        return suggest.num_expected([suggest.Proposal(str(n), s, "looks", (), 0.0) for n, s in enumerate(scores)])
+
+    assert expected(0.9, 0.5, 0.4, 0.8) == 2  # by rank, so what stands below a doubtful one is not expected
+    assert expected(0.4, 0.9) == 0
+    assert expected(0.9, 0.8) == 2
+    assert expected() == 0
+
+
 evidence = st.builds(
     Evidence,
     tag=st.sampled_from(["cat", "Cat", "CAT", "\uff43\uff41\uff54", "dog", "é", "e\u0301"]),

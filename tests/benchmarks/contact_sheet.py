@@ -1,6 +1,6 @@
-"""Draw contact sheets: photos with the cold-start tagger's proposals, to be looked at.
+"""Draw contact sheets: photos with a tagger's proposals, to be looked at.
 
-    python tests/benchmarks/contact_sheet.py PHOTOS --num 60 --seed 0 --out sheet.png
+    python tests/benchmarks/contact_sheet.py PHOTOS --num 60 --seed 0 --tagger starter --out sheet.png
 
 With a records.jsonl in the folder (one {"image", "tags"} a line) the photos are drawn from it and the person's own
 tags stand below; without, all pictures below the folder are drawn from. `--measure N` prints, on N records, how often
@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from annotator.datasets.tags import tag_key
 from annotator.models.backbone import Backbone, load_backbone
-from annotator.models.cold_start import ColdStartTagger
-from annotator.models.tagger import RankedTag
+from annotator.models.tagger import RankedTag, Tagger
+from annotator.tagger_shelf import COLD_START, TaggerShelf
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 CELL = (430, 230)
@@ -39,9 +39,8 @@ def find_photos(folder: Path) -> list[tuple[Path, list[str]]]:
     return [(path, []) for path in sorted(folder.rglob("*")) if path.suffix.lower() in SUFFIXES]
 
 
-def propose(backbone: Backbone, paths: Sequence[Path], k: int) -> list[list[RankedTag]]:
-    """Return each photo's ranked proposals."""
-    tagger = ColdStartTagger(backbone)
+def propose(backbone: Backbone, tagger: Tagger, paths: Sequence[Path], k: int) -> list[list[RankedTag]]:
+    """Return each photo's ranked proposals by one tagger alone."""
     ranked: list[list[RankedTag]] = []
     for start in range(0, len(paths), 64):
         crops = []
@@ -100,6 +99,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("sheet.png"))
     parser.add_argument("--measure", type=int, metavar="N", help="draw nothing; measure on N records")
+    parser.add_argument(
+        "--tagger", default=COLD_START, help="cold_start, starter, or a checkpoint's folder (cold_start)"
+    )
     parser.add_argument("--backbone", default="efficientnet_lite0")
     parser.add_argument("--json", action="store_true", help="print the proposals, or the measures, as JSON")
     options = parser.parse_args(arguments)
@@ -108,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"{options.folder} holds no photos.")
     num = min(options.measure or options.num, len(photos))
     chosen = random.Random(options.seed).sample(photos, num)
-    ranked = propose(load_backbone(options.backbone), [path for path, _ in chosen], 10)
+    backbone = load_backbone(options.backbone)
+    tagger = TaggerShelf(backbone, Path(), options.tagger).taggers[0]
+    ranked = propose(backbone, tagger, [path for path, _ in chosen], 10)
     if options.measure:
         measures = measure([tags for _, tags in chosen], ranked)
         lines = [f"{name:>20}  {value:.3f}" for name, value in measures.items()]

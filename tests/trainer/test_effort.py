@@ -156,3 +156,16 @@ def test_the_actions_lead_to_exactly_the_target(costs: ActionCosts, data: st.Dat
     assert actions == actions_needed(target, propose, completing(*order), costs)
     # Never dearer than typing everything out.
     assert total(actions) <= sum(len(tag) + 1 for tag in target) + 1
+
+
+def test_a_word_put_into_the_box_is_typed_on() -> None:
+    def complete(text: str, kept: list[str]) -> list[str]:
+        return [tag for tag in ("baked", "baked potato", "bar") if tag.startswith(text)]
+
+    # "b", the key for the first completion, "p", Enter; without that key 6 characters and "p" and Enter.
+    words = ActionCosts(num_key_rows=3, can_complete_words=True)
+    assert keys_to_type("baked pie", complete, [], words) == 1 + 1 + 3 + 1
+    assert keys_to_type("baked pie", complete, [], ActionCosts(num_key_rows=3)) == 10
+    # Digits take what continues a word, not what follows a space.
+    digits = ActionCosts(num_key_rows=3, num_completion_digits=9)
+    assert keys_to_type("baked potato", complete, [], digits) == 2

@@ -3,12 +3,14 @@
 
 import { cleanTag, tagKey } from "./draft.js";
 import { make } from "./elements.js";
+import { digitOf } from "./keys.js";
 
 /**
  * complete(text) -> [{ tag, score, source }] or null when overtaken; fallback(text) -> the same, from what is on the
- * page; onAdd(tag, numKeys) -> whether it was taken; onChange() after the text changed.
+ * page; onAdd(tag, numKeys, saves) -> whether it was taken, and the list saved after it; onChange() after the text changed; isAccept(name) ->
+ * whether that key also saves.
  */
-export function createAddBox(elements, { complete, fallback, onAdd, onChange }) {
+export function createAddBox(elements, { complete, fallback, onAdd, onChange, isAccept }) {
   const { input, ghost, literal, hint, list } = elements;
   let completions = [];
   let highlighted = -1; // -1: the typed text itself
@@ -74,9 +76,16 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange }) 
     show();
   }
 
-  function add(tag) {
+  function add(tag, saves = false) {
     // Refused while a photo is being saved: the text stays for the next press.
-    if (onAdd(tag, numKeys)) clear();
+    if (onAdd(tag, numKeys, saves)) clear();
+  }
+
+  /** The completion that a digit means: only right after letters, so that "route 66" can be typed. */
+  function numbered(event) {
+    const digit = isLiteral || !/(^|\s)\p{L}+$/u.test(input.value) ? null : digitOf(event);
+    const completion = digit && !digit.downTo ? completions[digit.number - 1] : null;
+    return completion && completion.source !== "typed" ? { tag: completion.tag, saves: digit.saves } : null;
   }
 
   input.addEventListener("input", changed);
@@ -104,9 +113,20 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange }) 
         return true;
       }
       if (!input.value.trim()) return false;
-      if (["Enter", "Tab", "Ctrl+Enter", "Shift+Enter"].includes(name)) {
-        const exact = name.startsWith("Ctrl") || name.startsWith("Shift");
-        if (!event.repeat) add((!exact && completions[highlighted]?.tag) || cleanTag(input.value));
+      const choice = numbered(event);
+      if (choice) {
+        if (!event.repeat) add(choice.tag, choice.saves);
+        return true;
+      }
+      if (name === "Tab") {
+        // The completion goes into the box, to be typed on: "bak" becomes "baked ", before "potato".
+        input.value = `${completions[highlighted]?.tag ?? input.value.trimEnd()} `;
+        changed();
+        return true;
+      }
+      if (["Enter", "Shift+Enter"].includes(name) || isAccept(name)) {
+        const tag = (name !== "Shift+Enter" && completions[highlighted]?.tag) || cleanTag(input.value);
+        if (!event.repeat) add(tag, isAccept(name));
         return true;
       }
       if (name === "ArrowDown" || name === "ArrowUp") {
@@ -125,9 +145,11 @@ function completionRow(tag, source, index, highlighted, text) {
   const end = at + tagKey(text).length;
   const parts = plain ? [tag] : [tag.slice(0, at), make("b", {}, tag.slice(at, end)), tag.slice(end)];
   const labels = { project: "used here", model: "model", words: "word", typed: "as typed", meaning: "near in meaning" };
+  const number = source !== "typed" && index < 9 ? String(index + 1) : "";
   return make(
     "li",
     { id: `completion-${index + 1}`, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },
+    make("span", { class: "number", "aria-hidden": "true" }, number),
     make("span", { class: "tag" }, ...parts),
     make("span", { class: "soft" }, labels[source] ?? ""),
   );

@@ -20,7 +20,7 @@ export function indexOfTag(tags, tag) {
 }
 
 /** The draft with which a photo opens. The first proposal is selected, so one key takes or refuses it. */
-export function openDraft({ kept = [], dropped = [], proposals = [] }) {
+export function openDraft({ kept = [], dropped = [], proposals = [], num_expected = 0 }) {
   const draft = {
     kept: [...kept], // above the cut line, most important first
     dropped: [...dropped], // refused: never proposed again for this photo
@@ -32,15 +32,19 @@ export function openDraft({ kept = [], dropped = [], proposals = [] }) {
     past: [],
     future: [],
   };
-  return withProposals(draft, proposals);
+  return withProposals(draft, proposals, num_expected);
 }
 
-/** Replace the list of proposals by the server's newest. The person's own rows stay as they are. */
-export function withProposals(draft, proposals) {
+/**
+ * Replace the list of proposals by the server's newest, the first `num_expected` of which are expected to be right. The
+ * person's own rows stay as they are.
+ */
+export function withProposals(draft, offered, num_expected = 0) {
+  const proposals = offered.map((proposal, index) => ({ ...proposal, isExpected: index < num_expected }));
   const known = new Map(draft.known);
   for (const proposal of proposals) known.set(tagKey(proposal.tag), proposal);
   const selectedTag = tagAt(draft, draft.selected);
-  const released = draft.released.map((tag) => known.get(tagKey(tag)) ?? typed(tag));
+  const released = draft.released.map((tag) => ({ ...(known.get(tagKey(tag)) ?? typed(tag)), isExpected: false }));
   const next = { ...draft, known, proposals: proposable(draft, [...released, ...proposals]) };
   return { ...next, selected: reselect(next, draft.selected, selectedTag) };
 }
@@ -58,6 +62,12 @@ export function take(draft, index, { follow = true } = {}) {
 /** Take every proposal from the first down to `index`. */
 export function takeDownTo(draft, index) {
   return takeRange(draft, 0, Math.min(index + 1, draft.proposals.length), true);
+}
+
+/** How many of the first proposals stand above the expected line. */
+export function numExpected(draft) {
+  const first = draft.proposals.findIndex(({ isExpected }) => !isExpected);
+  return first < 0 ? draft.proposals.length : first;
 }
 
 /** Add a typed tag as the last kept one. A tag that is kept already is only selected. */
@@ -98,7 +108,7 @@ export function place(draft, from, to) {
   let released = without(draft.released, [tag]);
   if (to.zone === "kept") kept.splice(to.index, 0, tag);
   else {
-    proposals.splice(to.index, 0, describe(draft, tag));
+    proposals.splice(to.index, 0, { ...describe(draft, tag), isExpected: false });
     released = [tag, ...released];
   }
   const zone = to.zone === "kept" ? kept : proposals;
@@ -130,7 +140,7 @@ export function setCut(draft, count) {
   const given = draft.kept.slice(target);
   const next = edit(draft, {
     kept: draft.kept.slice(0, target),
-    proposals: [...given.map((tag) => describe(draft, tag)), ...draft.proposals],
+    proposals: [...given.map((tag) => ({ ...describe(draft, tag), isExpected: false })), ...draft.proposals],
     released: [...given, ...draft.released],
   });
   return { ...next, selected: followed(draft, next) };
@@ -167,7 +177,7 @@ export function redo(draft) {
 /** Replace the kept tags in one undoable edit (the choice made when a save was stale). */
 export function replaceKept(draft, kept) {
   const next = edit(draft, { kept: [...kept], dropped: without(draft.dropped, kept), released: [] });
-  return withProposals(next, next.proposals);
+  return withProposals(next, next.proposals, 0);
 }
 
 /** Theirs first, then those of mine that they lack. */

@@ -1,7 +1,7 @@
 // The buttons under the list and the keys that are always in sight. Knows nothing of the draft.
 
 import { keycaps, make } from "./elements.js";
-import { keyPieces } from "./keys.js";
+import { isMac, keyPieces } from "./keys.js";
 
 const BUTTONS = [
   ["previous", "‹", "Photo before"],
@@ -37,6 +37,7 @@ export function createHints(actions, hints, run) {
       const first = [
         make("span", { class: "hint" }, ...keycaps(["1"]), "–", ...keycaps(["9"]), " take"),
         make("span", { class: "hint" }, ...keycaps(["⇧", "1"]), "–", ...keycaps(["9"]), " down to"),
+        make("span", { class: "hint" }, ...keycaps([isMac() ? "⌥" : "Alt", "1"]), "–", ...keycaps(["9"]), " take, save"),
       ];
       const rest = HINTS.map(([names, text]) => make("span", { class: "hint" }, ...keycaps(shared(names.map((name) => keys[name]?.[0]))), ` ${text}`));
       hints.replaceChildren(...first, ...rest);

@@ -4,6 +4,7 @@
 /** Every action that can be re-mapped: name -> what it does, in the order in which help shows them. */
 export const ACTIONS = {
   save: "Save and go to the next photo",
+  accept: "Take all above the dashed line and save; with text: take the completion and save",
   take_selected: "Take the selected proposal",
   drop: "Drop the selected tag, or refuse the selected proposal",
   up: "Select the row above",
@@ -28,6 +29,7 @@ export const ACTIONS = {
 
 export const DEFAULT_KEYS = {
   save: ["Enter"],
+  accept: ["Ctrl+Enter"],
   up: ["ArrowUp"],
   down: ["ArrowDown"],
   move_up: ["Alt+ArrowUp"],
@@ -57,7 +59,7 @@ const SYMBOLS = {
 };
 // Keys that edit text or belong to the browser: never commands, whatever a person records.
 const RESERVED = new Set([
-  "Escape", "Tab", "Shift+Tab", "Backspace", "/", "Shift+Enter", "Ctrl+Enter",
+  "Escape", "Tab", "Shift+Tab", "Backspace", "/", "Shift+Enter",
   "Ctrl+A", "Ctrl+C", "Ctrl+V", "Ctrl+X", "Ctrl+W", "Ctrl+T", "Ctrl+N", "Ctrl+R", "Ctrl+L", "F5", "F11", "F12",
 ]);
 
@@ -88,14 +90,16 @@ export function actionOf(name, keys) {
 }
 
 /**
- * The digit a press stands for: { number, downTo }, or null. On keyboards whose digit row needs Shift (French,
- * Czech), Shift gives the digit itself, so there it takes one proposal.
+ * The digit a press stands for: { number, downTo, saves }, or null. On keyboards whose digit row needs Shift
+ * (French, Czech), Shift gives the digit itself, so there it takes one proposal. With Alt the key's place counts, since
+ * on a Mac Alt changes the character.
  */
 export function digitOf(event) {
-  if (event.ctrlKey || event.altKey || event.metaKey) return null;
-  if (/^[1-9]$/u.test(event.key)) return { number: Number(event.key), downTo: false };
+  if (event.ctrlKey || event.metaKey) return null;
   const row = /^Digit([1-9])$/u.exec(event.code ?? "")?.[1];
-  return row && event.shiftKey ? { number: Number(row), downTo: true } : null;
+  if (event.altKey) return row && !event.shiftKey ? { number: Number(row), downTo: false, saves: true } : null;
+  if (/^[1-9]$/u.test(event.key)) return { number: Number(event.key), downTo: false, saves: false };
+  return row && event.shiftKey ? { number: Number(row), downTo: true, saves: false } : null;
 }
 
 /** True when the press would type or edit text, so that it belongs to a box that holds text. */
@@ -119,7 +123,7 @@ export function keyPieces(name, mac = isMac()) {
 export function refusal(keys, action, name) {
   const written = keyPieces(name).join(" ");
   if (/^(Shift\+)?\p{L}$/u.test(name)) return `${written} alone is a letter: letters are for typing tags.`;
-  if (/^(Shift\+)?[0-9]$/u.test(name) || /^[!"§$%&@#^*()]$/u.test(name)) {
+  if (/^(Alt\+)?(Shift\+)?[0-9]$/u.test(name) || /^[!"§$%&@#^*()]$/u.test(name)) {
     return `${written} belongs to the digits, which take proposals.`;
   }
   if (RESERVED.has(name)) return `${written} edits text or belongs to the browser; choose another key.`;

@@ -6,16 +6,21 @@ import { ACTIONS, DEFAULT_KEYS, keyName, keyPieces, refusal } from "./keys.js";
 
 const FIXED = [
   [["a–z"], "Any letter: type a tag, wherever you are"],
-  [["1–9"], "Take that proposal"],
+  [["1–9"], "Take that proposal; after letters: that completion"],
   [["Shift", "1–9"], "Take everything down to that proposal"],
-  [["/"], "Type a tag that begins with a digit"],
+  [["Alt", "1–9"], "Take that proposal or completion, and save"],
+  [["/"], "Type a tag with digits in it"],
   [["Enter"], "With text: take the completion"],
+  [["Tab"], "With text: put the completion into the box and type on"],
   [["Shift", "Enter"], "With text: exactly what was typed"],
   [["Esc"], "Clear the box, or close"],
 ];
 
-/** store(keys) -> the accepted keys, or throws; onChange(keys) when they were. */
-export function showKeys(dialogs, { keys: initial, store, onChange }) {
+/**
+ * store(keys) -> the accepted keys, or throws; onChange(keys) when they were; setShowExpected(shown) draws the expected
+ * line from now on, or does not, or throws.
+ */
+export function showKeys(dialogs, { keys: initial, store, onChange, showExpected, setShowExpected }) {
   let keys = initial;
   let recording = null;
   const note = make("p", { class: "key-note", role: "status", "aria-live": "polite" }, HINT);
@@ -69,6 +74,18 @@ export function showKeys(dialogs, { keys: initial, store, onChange }) {
     table.querySelector(`[data-action="${action}"] button`)?.focus();
   }
 
+  const box = make("input", { type: "checkbox", id: "show-expected" });
+  box.checked = showExpected;
+  box.addEventListener("change", async () => {
+    try {
+      await setShowExpected(box.checked);
+      note.textContent = box.checked ? "The dashed line is drawn." : "No dashed line is drawn: you decide alone.";
+    } catch (error) {
+      box.checked = !box.checked;
+      note.textContent = error.message;
+    }
+  });
+
   draw();
   return dialogs.open({
     id: "keys",
@@ -77,6 +94,7 @@ export function showKeys(dialogs, { keys: initial, store, onChange }) {
     body: [
       note,
       table,
+      make("label", { class: "setting" }, box, " Draw a dashed line below the proposals that are more likely right than wrong"),
       make("div", { class: "dialog-buttons" }, make("button", { type: "button", id: "reset-keys", onclick: () => change(DEFAULT_KEYS, "All keys are as they came.") }, "Reset all keys")),
     ],
     onkey,

@@ -48,6 +48,7 @@ export async function start({ element, server }) {
 
   const commands = {
     save: () => tagging.save(),
+    accept: () => tagging.accept(),
     up: () => tagging.moveSelection(-1),
     down: () => tagging.moveSelection(1),
     move_up: () => tagging.moveSelected(-1),
@@ -83,17 +84,19 @@ export async function start({ element, server }) {
     point: (tag) => tagging.photo && heatMap.point(tagging.photo.image_id, tag),
     place: (tag, to) => tagging.placeTag(tag, to),
     cut: (num_kept) => tagging.setCut(num_kept),
+    accept: () => run("accept"),
   });
   const addBox = createAddBox(
     { input: at("add-input"), ghost: at("add-ghost"), literal: at("add-literal"), hint: at("add-hint"), list: at("completions") },
     {
       complete: async (text) => (tagging.photo ? ((await tagging.complete(text))?.completions ?? null) : null),
-      fallback: (text) => (tagging.draft?.proposals ?? []).filter(({ tag }) => tagKey(tag).startsWith(tagKey(text))).slice(0, 8),
-      onAdd: (tag, numKeys) => {
+      fallback: (text) => (tagging.draft?.proposals ?? []).filter(({ tag }) => tagKey(tag).startsWith(tagKey(text))).slice(0, 9),
+      onAdd: (tag, numKeys, saves) => {
         const isOpen = tagging.phase === "tagging";
-        if (isOpen) tagging.addTyped(tag, numKeys);
+        if (isOpen) tagging.addTyped(tag, numKeys, { saves });
         return isOpen;
       },
+      isAccept: (name) => keys.accept.includes(name),
       onChange: () => at("add-input").setAttribute("aria-activedescendant", addBox?.activeRow() ?? selectedRowId()),
     },
   );
@@ -193,7 +196,7 @@ export async function start({ element, server }) {
     hints.busy(phase === "busy");
     if (phase === "done") showRest(at("rest"), at("tagging"), state);
     if (!draft) return;
-    tagList.render(draft);
+    tagList.render(draft, keys.accept);
     neighbours.render(tagging.neighbours, draft.kept, tagging.without);
     why.render(draft, tagAt(draft, draft.selected), tagging.without, tagging.photo.probe);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
@@ -205,6 +208,8 @@ export async function start({ element, server }) {
       keys,
       store: async (wanted) => (await call("set_keys", { keys: wanted })).keys,
       onChange: setKeys,
+      showExpected: tagging.state.show_expected,
+      setShowExpected: (shown) => tagging.setShowExpected(shown),
     });
   }
 
@@ -225,7 +230,7 @@ export async function start({ element, server }) {
 
   createKeyboard({
     getKeys: () => keys, run, addBox, tagList, browse, dialogs, header, messages, effort,
-    takeNumber: ({ number, downTo }) => tagging.phase === "tagging" && (downTo ? tagging.takeDownTo(number) : tagging.takeNumber(number)),
+    takeNumber: ({ number, downTo, saves }) => tagging.phase === "tagging" && (downTo ? tagging.takeDownTo(number) : tagging.takeNumber(number, { saves })),
   });
   countEffort(root, effort);
   keepFocus(root);

@@ -2,8 +2,9 @@
 // It reports what a person means by a tag's name, and never changes the list itself.
 // Knows nothing of the server, of keys, or of how an edit is made.
 
-import { describe, tagKey } from "./draft.js";
-import { make } from "./elements.js";
+import { describe, numExpected, tagKey } from "./draft.js";
+import { keycaps, make } from "./elements.js";
+import { keyPieces } from "./keys.js";
 import { sourceIcon, sourceName } from "./sources.js";
 
 const DRAG_PIXELS = 5;
@@ -11,7 +12,9 @@ const EDGE_PIXELS = 28;
 const EDGE_STEP_PIXELS = 7;
 const PROPOSALS_IN_SIGHT = 4;
 
-/** handlers: take(tag), select(tag), drop(tag), point(tag or null), place(tag, { zone, index }), cut(count). */
+/**
+ * handlers: take(tag), select(tag), drop(tag), point(tag or null), place(tag, { zone, index }), cut(count),
+ * accept(). */
 export function createTagList(root, handlers) {
   const kept = make("div", { class: "zone kept-zone", role: "group", "aria-label": "Kept: will be saved" });
   const proposed = make("div", { class: "zone proposed-zone", role: "group", "aria-label": "Proposed" });
@@ -22,6 +25,13 @@ export function createTagList(root, handlers) {
   );
   const marker = make("div", { class: "drop-marker", hidden: true });
   root.append(kept, cut, proposed, marker);
+  const acceptKeys = make("span", {});
+  // Only drawn where something is expected; nothing above it is kept before a person says so.
+  const expected = make(
+    "div",
+    { class: "expected-line", id: "expected-line" },
+    make("button", { type: "button", class: "quiet", tabindex: "-1", onclick: () => handlers.accept() }, "expected above: take and save ", acceptKeys),
+  );
   let draft = null;
   let press = null;
   let selectedRow = "";
@@ -30,9 +40,12 @@ export function createTagList(root, handlers) {
     const rows = new Map([...root.querySelectorAll(".row")].map((row) => [row.dataset.zone + tagKey(row.dataset.tag), row]));
     const rowOf = (zone, index, tag) => fill(rows.get(zone + tagKey(tag)) ?? newRow(zone), draft, zone, index, tag);
     arrange(kept, draft.kept.map((tag, index) => rowOf("kept", index, tag)), "Nothing kept yet: take a proposal, or type a tag");
+    const proposedRows = draft.proposals.map(({ tag }, index) => rowOf("proposed", index, tag));
+    const num_expected = numExpected(draft);
+    proposedRows.forEach((row, index) => row.classList.toggle("expected", index < num_expected));
     arrange(
       proposed,
-      draft.proposals.map(({ tag }, index) => rowOf("proposed", index, tag)),
+      num_expected ? [...proposedRows.slice(0, num_expected), expected, ...proposedRows.slice(num_expected)] : proposedRows,
       draft.kept.length ? "No further proposals" : "No proposals for this photo: type a tag",
     );
     cut.setAttribute("aria-valuenow", String(draft.kept.length));
@@ -144,8 +157,9 @@ export function createTagList(root, handlers) {
 
   return {
     /** Show a draft. While a row is held down the list stands still, so a click means the row it began on. */
-    render(newDraft) {
+    render(newDraft, keys) {
       draft = newDraft;
+      acceptKeys.replaceChildren(...(keys?.length ? keycaps(keyPieces(keys[0])) : []));
       if (!press) draw();
     },
     toTop() {

@@ -120,12 +120,28 @@ export class Tagging {
     }
   }
 
+  /** Draw the expected line from now on, or do not. */
+  async setShowExpected(shown) {
+    await this.call("set_show_expected", { shown });
+    await this.refreshState();
+    if (this.draft) this.#tell();
+  }
+
   // ---- Editing
 
-  takeNumber(number) {
+  takeNumber(number, { saves = false } = {}) {
     const proposal = this.draft.proposals[number - 1];
-    if (proposal) this.edit(list.take(this.draft, number - 1), "take", proposal.tag, number);
-    else this.views.say(`There is no proposal ${number}.`);
+    if (!proposal) return this.views.say(`There is no proposal ${number}.`);
+    this.edit(list.take(this.draft, number - 1), "take", proposal.tag, number);
+    return saves ? this.save() : undefined;
+  }
+
+  /** Take what stands above the expected line, and save. Where there is none, nothing is saved unasked. */
+  accept() {
+    const number = list.numExpected(this.draft);
+    if (!number) return this.views.say("No proposal is above a dashed line here: take some, then save.");
+    this.takeDownTo(number);
+    return this.save();
   }
 
   takeDownTo(number) {
@@ -148,9 +164,11 @@ export class Tagging {
     this.edit(list.add(this.draft, tag), action, tag, ...(number ? [number] : []));
   }
 
-  addTyped(text, numKeys) {
+  addTyped(text, numKeys, { saves = false } = {}) {
     const tag = list.cleanTag(text);
-    if (tag && !this.#isKept(tag)) this.edit(list.add(this.draft, tag), "type", tag, numKeys);
+    if (!tag || this.#isKept(tag)) return undefined;
+    this.edit(list.add(this.draft, tag), "type", tag, numKeys);
+    return saves ? this.save() : undefined;
   }
 
   #isKept(tag) {
@@ -287,7 +305,7 @@ export class Tagging {
     this.localDrafts.forget(this.state.project, this.photo);
     this.#back();
     if (this.phase !== "tagging") return;
-    this.draft = list.withProposals(this.draft, answer.proposals);
+    this.draft = list.withProposals(this.draft, answer.proposals, answer.num_expected);
     this.neighbours = answer.neighbours ?? this.neighbours;
     this.views.changed(this);
   }

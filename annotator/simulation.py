@@ -1,0 +1,255 @@
+"""A simulated annotator works through the real session, towards each record's own tags; every key and click counts.
+
+It asks what the page asks (`operations.answer`), of a real project in a temporary folder, and does what
+trainer/effort.py says is cheapest. Arms differ in what the person is shown; each has a project of its own, and all go
+through the same photos in the same order, so that they are paired by photo.
+Knows nothing of command lines or plots.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from annotator.app import OpenProject
+from annotator.autocomplete import Autocomplete
+from annotator.datasets.record import Record
+from annotator.datasets.vocabulary import everyday_words
+from annotator.errors import AnnotatorError
+from annotator.ingest import NewImage
+from annotator.models.tagger import Features
+from annotator.operations import answer
+from annotator.project import Project
+from annotator.store import ImageEntry, IngestedBatch, SeenPath
+from annotator.trainer.effort import (
+    SAVING,
+    Action,
+    ActionCosts,
+    Complete,
+    Offer,
+    actions_needed,
+    apply,
+    next_actions,
+    total,
+    without_repeats,
+)
+
+USER = "simulated"
+PAGE = ActionCosts(
+    num_key_rows=9, num_completion_digits=9, can_complete_words=True, can_accept=True, can_take_and_save=True
+)
+"""What one key of the page reaches."""
+
+Answer = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+"""(arm, photos done, photos in all)."""
+
+
+@dataclass(frozen=True)
+class PhotoEffort:
+    """What one photo cost."""
+
+    image: str
+    num_tags: int
+    num_actions: int
+    num_held: int
+    """Modifier keys held down beside the actions."""
+    by_kind: dict[str, int]
+    """Keys and clicks by kind of action."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to work."""
+
+    name: str
+    sees: str = "all"
+    """all: what the page proposes after each edit; first: only the list with which the photo opens; nothing: the add
+    box alone, which completes by how often a tag was used."""
+    costs: ActionCosts = field(default=PAGE)
+
+
+TYPING = Arm("typing", "nothing", ActionCosts(can_take_down_to=False))
+STATIC = Arm("static", "first")
+PREFIX = Arm("prefix")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms have in common."""
+
+    records: Sequence[Record]
+    """N photos in the order in which they are asked about."""
+    features: Features
+    """(N, D) float32 of the same photos."""
+    tagger: str
+    """As for `annotator serve`; empty takes the one that comes along."""
+    has_word_vectors: bool = True
+    """New words are completed by meaning, as in a served project; False: as where none are installed."""
+    num_given: int = 0
+    """Photos at the beginning that are tagged already: their tags are saved, and not counted."""
+
+
+def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, all_of_them: None) -> list[PhotoEffort]:
+    """Let a simulated person tag every photo, and return what each cost, without those given.
+
+    Raises:
+        CheckpointError: The tagger cannot be used.
+    """
+    if arm.sees == "nothing":
+        return _type_everything(arm, setting)
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project.open_or_create(Path(folder) / "project", "simulation")
+        project.update_settings(tagger=setting.tagger)
+        opened = OpenProject(project)
+        try:
+            if setting.has_word_vectors:
+                opened.meanings.load()
+            add_photos(opened, setting.records, setting.features)
+            person = SimulatedAnnotator(opened, arm)
+            efforts = []
+            photo = person.ask("open")
+            for number, record in enumerate(setting.records):
+                if number < setting.num_given:
+                    photo = person.save(photo, without_repeats(record.tags), [], [])
+                    continue
+                effort, photo = person.annotate(photo, record)
+                efforts.append(effort)
+                progress(arm.name, number + 1, len(setting.records))
+            return efforts
+        finally:
+            opened.close()
+
+
+def add_photos(opened: OpenProject, records: Sequence[Record], features: Features) -> None:
+    """Bring photos whose features are known into a project, as ingest does, but without reading them.
+
+    Args:
+        opened: An empty project.
+        records: N photos; only their names count.
+        features: (N, D) float32.
+    """
+    root_id = opened.store.root_id(records[0].image.parent)
+    entries = [ImageEntry(f"{number:064x}", 0, 0, "JPEG") for number in range(1, len(records) + 1)]
+    images = list(enumerate(entries, start=1))
+    paths = [
+        SeenPath(root_id, record.image.name, 0, 0, image_id=number) for number, record in enumerate(records, start=1)
+    ]
+    label = f"{opened.project.settings.backbone}-{opened.backbone.version}"
+    rows = [(image_id, row) for (image_id, _), row in zip(images, opened.features.append(features), strict=True)]
+    opened.store.add_batch(IngestedBatch(images, paths, label, rows))
+    opened.features.commit(rows)
+    new = [NewImage(image_id, entry, vector) for (image_id, entry), vector in zip(images, features, strict=True)]
+    opened.session.add_images(new, paths)
+
+
+class SimulatedAnnotator:
+    """A person at the page, who knows what they want and wastes no key.
+
+    Args:
+        opened: The project.
+        arm: What they are shown, and which keys they have.
+    """
+
+    def __init__(self, opened: OpenProject, arm: Arm) -> None:
+        self._session = opened.session
+        self._arm = arm
+
+    def ask(self, name: str, **payload: Any) -> Answer:
+        """Ask as the page asks.
+
+        Raises:
+            AnnotatorError: The session refused.
+        """
+        said = answer(self._session, USER, name, payload)
+        if "error" in said:
+            raise AnnotatorError(said["error"]["message"])
+        return said
+
+    def annotate(self, photo: Answer, record: Record) -> tuple[PhotoEffort, Answer]:
+        """Bring a photo's list to the record's tags and save it; return what it cost, and what comes next.
+
+        Args:
+            photo: As `open` or `save` answered.
+            record: Of the same photo.
+        """
+        target = without_repeats(record.tags)
+        image_id = photo["image_id"]
+        kept: list[str] = []
+        dropped: list[str] = []
+        actions: list[Action] = []
+        offer = _offer(photo)
+        while not actions or actions[-1].kind not in SAVING:
+            for action in next_actions(target, kept, offer, self._completing(image_id), self._arm.costs):
+                kept, dropped = apply(action, target, kept, dropped)
+                actions.append(action)
+            if actions[-1].kind not in SAVING:
+                offer = self._offer_after(image_id, kept, dropped, offer)
+        following = self.save(photo, kept, dropped, actions)
+        return photo_effort(record, actions), following
+
+    def save(self, photo: Answer, kept: Sequence[str], dropped: Sequence[str], actions: Sequence[Action]) -> Answer:
+        """Save a list; return what comes next."""
+        shown = [{name: proposal[name] for name in ("tag", "score", "source")} for proposal in photo["proposals"]]
+        num_clicks = sum(action.kind in ("drop", "move") for action in actions)
+        said = self.ask(
+            "save",
+            image_id=photo["image_id"],
+            revision=photo["revision"],
+            kept=list(kept),
+            dropped=list(dropped),
+            shown=shown,
+            tagger=photo["tagger"],
+            num_keys=total(actions) - num_clicks,
+            num_clicks=num_clicks,
+            actions=[[action.kind, *action.tags] for action in actions],
+        )
+        following: Answer = said["next"]
+        return following
+
+    def _offer_after(self, image_id: int, kept: list[str], dropped: list[str], before: Offer) -> Offer:
+        if self._arm.sees == "first":
+            settled = {*kept, *dropped}
+            return Offer([tag for tag in before.tags if tag not in settled])
+        return _offer(self.ask("propose", image_id=image_id, kept=kept, dropped=dropped))
+
+    def _completing(self, image_id: int) -> Complete:
+        def complete(text: str, kept: list[str]) -> list[str]:
+            said = self.ask("complete", image_id=image_id, text=text, kept=kept)
+            return [completion["tag"] for completion in said["completions"]]
+
+        return complete
+
+
+def photo_effort(record: Record, actions: Sequence[Action]) -> PhotoEffort:
+    """Sum what was done to one photo."""
+    by_kind: Counter[str] = Counter()
+    for action in actions:
+        by_kind[action.kind] += action.num_actions
+    num_held = sum(action.num_held for action in actions)
+    return PhotoEffort(record.image.name, len(without_repeats(record.tags)), total(actions), num_held, dict(by_kind))
+
+
+def _offer(said: Answer) -> Offer:
+    return Offer([proposal["tag"] for proposal in said["proposals"]], said.get("num_expected", 0))
+
+
+def _type_everything(arm: Arm, setting: Setting) -> list[PhotoEffort]:
+    """Return what each photo costs somebody who has the add box alone."""
+    words = Autocomplete(everyday_words())
+    efforts = []
+    for number, record in enumerate(setting.records):
+        if number >= setting.num_given:
+            complete = lambda text, kept: [found.tag for found in words.complete(text, {}, kept)]  # noqa: E731
+            efforts.append(
+                photo_effort(record, actions_needed(record.tags, lambda kept, dropped: Offer([]), complete, arm.costs))
+            )
+        words.count(without_repeats(record.tags), +1)
+    return efforts
+
+
+def without_keys(arm: Arm, **changes: Any) -> Arm:
+    """Return an arm whose person lacks some keys."""
+    return replace(arm, costs=replace(arm.costs, **changes))

@@ -1,0 +1,148 @@
+"""What a simulation found, as numbers, a table and a plot.
+
+Intervals are of the bootstrap over photos: 95% of the means of as many photos drawn with replacement; of differences,
+over the same photos in both arms. Knows nothing of sessions.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.simulation import PhotoEffort
+
+NUM_RESAMPLES = 2_000
+NUM_STRETCHES = 8
+"""Parts into which a run is cut, to see whether work gets lighter as it goes on."""
+
+Report = dict[str, Any]
+
+
+def report(efforts: dict[str, list[PhotoEffort]], num_given: int, seed: int) -> Report:
+    """Return everything there is to say of some arms over the same photos.
+
+    Args:
+        efforts: Arm -> N photos' efforts, the same photos in every arm.
+        num_given: Photos that were tagged before the first one counted.
+        seed: Of the bootstrap.
+    """
+    counts = {arm: np.array([effort.num_actions for effort in photos]) for arm, photos in efforts.items()}
+    lengths = np.array([effort.num_tags for effort in next(iter(efforts.values()))])
+    return {
+        "num_photos": len(lengths),
+        "tags_per_photo": _rounded(lengths.mean()),
+        "actions_per_photo": {arm: _rounded(values.mean()) for arm, values in counts.items()},
+        "arms": {arm: _arm(photos, counts[arm], num_given, seed) for arm, photos in efforts.items()},
+        "saved_against": _differences(counts, seed),
+    }
+
+
+def mean_interval(values: npt.NDArray[np.int64], seed: int) -> tuple[float, float]:
+    """Return the ends of the 95% interval of a mean."""
+    rows = np.random.default_rng(seed).integers(0, len(values), (NUM_RESAMPLES, len(values)))
+    low, high = np.percentile(values[rows].mean(axis=1), [2.5, 97.5])
+    return _rounded(low), _rounded(high)
+
+
+def table(found: Report) -> str:
+    """Return the arms as a Markdown table."""
+    kinds = sorted({kind for arm in found["arms"].values() for kind in arm["by_kind"]})
+    head = ["arm", "actions a photo", "95%", "held keys", *kinds]
+    rows = [
+        [name, f"{arm['mean']:.2f}", f"{arm['low']:.2f}-{arm['high']:.2f}", f"{arm['held']:.2f}",
+         *(f"{arm['by_kind'].get(kind, 0):.2f}" for kind in kinds)]
+        for name, arm in found["arms"].items()
+    ]  # fmt: skip
+    lines = [f"{found['num_photos']:,} photos, {found['tags_per_photo']:.2f} tags a photo", ""]
+    lines += ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
+    lines += ["", "| arm | corrections before | actions a photo | 95% |", "|---|---|---|---|"]
+    for name, arm in found["arms"].items():
+        for part in arm["stretches"]:
+            interval = f"{part['low']:.2f}-{part['high']:.2f}"
+            lines.append(f"| {name} | {part['first']:,}-{part['last']:,} | {part['mean']:.2f} | {interval} |")
+    return "\n".join(lines)
+
+
+def plot(found: Report, path: Path) -> None:
+    """Draw actions a photo against corrections made, and against actions spent."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2, sharey=True)
+    for name, arm in found["arms"].items():
+        parts = arm["stretches"]
+        means = [part["mean"] for part in parts]
+        bounds = [[part[end] for part in parts] for end in ("low", "high")]
+        for axes, places in (
+            (left, [(part["first"] + part["last"]) / 2 for part in parts]),
+            (right, [part["actions_spent"] for part in parts]),
+        ):
+            axes.plot(places, means, marker="o", markersize=3, label=f"{name} ({arm['mean']:.2f})")
+            axes.fill_between(places, *bounds, alpha=0.15)
+    left.set_xlabel("corrections made (photos)")
+    right.set_xlabel("actions spent so far (keys and clicks)")
+    left.set_ylabel("actions a photo (keys and clicks)")
+    left.set_ylim(bottom=0)
+    left.legend(fontsize=8)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.suptitle(
+        f"Effort over {found['num_photos']:,} photos with {found['tags_per_photo']:.2f} tags each; 95% bands"
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _arm(photos: Sequence[PhotoEffort], counts: npt.NDArray[np.int64], num_given: int, seed: int) -> Report:
+    by_kind: Counter[str] = Counter()
+    for effort in photos:
+        by_kind.update(effort.by_kind)
+    low, high = mean_interval(counts, seed)
+    return {
+        "mean": _rounded(counts.mean()),
+        "low": low,
+        "high": high,
+        "held": _rounded(np.mean([effort.num_held for effort in photos])),
+        "by_kind": {kind: _rounded(number / len(photos)) for kind, number in by_kind.items()},
+        "stretches": _stretches(counts, num_given, seed),
+    }
+
+
+def _stretches(counts: npt.NDArray[np.int64], num_given: int, seed: int) -> list[Report]:
+    parts = []
+    spent = 0
+    for rows in np.array_split(np.arange(len(counts)), min(NUM_STRETCHES, len(counts))):
+        low, high = mean_interval(counts[rows], seed)
+        spent += int(counts[rows].sum())
+        parts.append(
+            {
+                "first": num_given + int(rows[0]),
+                "last": num_given + int(rows[-1]),
+                "actions_spent": spent,
+                "mean": _rounded(counts[rows].mean()),
+                "low": low,
+                "high": high,
+            }
+        )
+    return parts
+
+
+def _differences(counts: dict[str, npt.NDArray[np.int64]], seed: int) -> dict[str, dict[str, Report]]:
+    """Return, for each arm and each one before it, the actions a photo that it saves."""
+    names = list(counts)
+    found: dict[str, dict[str, Report]] = {}
+    for at, name in enumerate(names[1:], start=1):
+        found[name] = {}
+        for other in names[:at]:
+            saved = counts[other] - counts[name]
+            low, high = mean_interval(saved, seed)
+            found[name][other] = {"mean": _rounded(saved.mean()), "low": low, "high": high}
+    return found
+
+
+def _rounded(value: Any) -> float:
+    return round(float(value), 4)
