@@ -6,7 +6,7 @@ import { count, formatNumber, make } from "./elements.js";
 const SVG = "http://www.w3.org/2000/svg";
 const POLL_MS = 2000;
 const WIDTH = 340;
-const HEIGHT = 150;
+const HEIGHT = 165;
 const LEFT = 40;
 const BOTTOM = 34;
 const TOP = 8;
@@ -92,7 +92,7 @@ function draw(report) {
       ...(report.over_time.length
         ? [
             overTime(report.over_time, "actions_per_photo", "actions a photo"),
-            overTime(report.over_time, "seconds_per_photo", "seconds a photo (median)"),
+            overTime(report.over_time, "seconds_per_photo", "median seconds a photo"),
           ]
         : []),
       ...(report.acceptance_by_rank.length ? [byRank(report.acceptance_by_rank)] : []),
