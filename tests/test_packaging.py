@@ -9,6 +9,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from itertools import dropwhile
 from pathlib import Path
 
 import pytest
@@ -158,7 +159,7 @@ def readme_mentions() -> Iterator[str]:
 def without_shell(command: str) -> list[str]:
     words = shlex.split(command)
     words = words[: min([place for place, word in enumerate(words) if word in {"|", ">", "&&"}], default=len(words))]
-    return [word for word in words if not re.fullmatch(r"[A-Z_]+=\S+", word)]
+    return list(dropwhile(lambda word: re.fullmatch(r"[A-Z_]+=\S+", word), words))
 
 
 @pytest.mark.parametrize("command", sorted({*readme_blocks(), *readme_mentions()}))
@@ -181,6 +182,9 @@ def test_a_command_of_the_readme_exists(command: str, capsys: pytest.CaptureFixt
         assert (ROOT / words[1]).is_file()
     elif program.startswith("python"):
         assert words[2] in {"annotator.cli", "pytest", "venv", "pip"}
+    elif program == "torchrun":
+        assert words[words.index("-m") + 1] == "annotator.cli"
+        build_parser().parse_args(words[words.index("-m") + 2 :])
     else:
         assert program in {"git", "cd", "pip", "apt-get", "sudo", "open"}, f"what is {program}?"
 
