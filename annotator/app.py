@@ -191,6 +191,7 @@ class OpenProject:
         self.ingest.stop()
         self.detection_pass.stop()
         self.models.close()
+        self.meanings.stop()
         self.session.queue_order.stop()
         try:
             if self.looks.kind != "exact":

@@ -36,12 +36,18 @@ class TagMeanings:
         self.vectors: WordVectors | None = None
         self.problem = ""
         """Why there are none, as a sentence."""
+        self._thread: threading.Thread | None = None
 
     def start(self) -> threading.Thread:
         """Load the vectors in the background."""
-        thread = threading.Thread(target=self.load, name="word vectors", daemon=True)
-        thread.start()
-        return thread
+        self._thread = threading.Thread(target=self.load, name="word vectors", daemon=True)
+        self._thread.start()
+        return self._thread
+
+    def stop(self) -> None:
+        """Wait until nothing is loaded any more: a process that ends in the middle of it is aborted."""
+        if self._thread is not None:
+            self._thread.join()
 
     def load(self) -> None:
         """Load the vectors now; a failure is kept as the problem."""

@@ -180,6 +180,8 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "save": {"image_id": 1, "revision": 99, "kept": ["cat"]},
     "set_tagger": {"tagger": "cold_start"},
     "set_keys": {"keys": {}},
+    "set_strategy": {"strategy": "in_order"},
+    "set_show_expected": {"shown": True},
     "training_run": {"run_id": 1},
     "change_tag": {"kind": "rename", "old": "a", "new": "b"},
     "promote_model": {"model_id": 99},

@@ -278,7 +278,7 @@ def test_keywords_and_sidecars_are_kept(make_ingesting: Make, write_photos: Writ
     entry = ingesting.store.image(1)
     assert entry.user_tags == ("sea", "sand")
     assert "beach" in entry.path_words
-    assert ingesting.store.metadata_words() == [(1, ["sea", "sand"], list(entry.path_words))]
+    assert ingesting.store.metadata_words() == [(1, ["sea", "sand"], list(entry.path_words), None)]
 
 
 def test_commits_are_told_as_they_happen_small_ones_first(

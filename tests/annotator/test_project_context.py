@@ -280,7 +280,7 @@ def test_ordinary_evidence_leaves_out_what_is_switched_off(
     shown = session.propose("local", 1, [], [], 0, _without(neighbours=[2]))["neighbours"]["looks"]
     assert (shown[0]["image_id"], shown[0]["off"]) == (2, True)
     looks_off = session.propose("local", 1, [], [], 0, _without(sources=["looks"]))
-    assert {p["source"] for p in looks_off["proposals"]} <= {"neighbours", "metadata", "keywords", "folder"}
+    assert {p["source"] for p in looks_off["proposals"]} <= {"neighbours", "metadata", "keywords", "folder", "words"}
 
 
 def test_a_context_tagger_suggests_for_photos_outside_a_project(

@@ -26,8 +26,10 @@ def test_the_starters_and_the_cold_start_are_offered(backbone: Backbone, tmp_pat
     shelf = TaggerShelf(backbone, tmp_path, COLD_START)
     assert [choice.name for choice in shelf.choices()] == [
         "starter/jvsp",
+        "starter/open_vocabulary",
         "starter/ranked_lstm",
         "starter/scnn_rnn",
+        "starter/zero_shot",
         COLD_START,
     ]
     shelf.choose("starter/scnn_rnn")
