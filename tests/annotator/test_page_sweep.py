@@ -45,6 +45,6 @@ def test_a_tag_on_its_tenth_photo_is_offered_and_each_key_decides_one_photo(serv
     page.press("y")
     page.see_status("“wildlife” was added to 1 photo.")
     assert server.saved()[names[-1]] == ["lake", "wildlife"]
-    assert server.history(names[-1])[-1]["tags_after"] == ["lake", "wildlife"]
+    assert server.history(names[-1])[-1]["after_tags"] == ["lake", "wildlife"]
     page.press("F8")
     page.see_status("No other saved photo could need “wildlife”.")
