@@ -239,7 +239,7 @@ def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo, member: Member, fo
 
 def _check_opens(folder: Path, manifest: Manifest) -> None:
     try:
-        store = Store(folder / DATABASE)
+        store = Store(folder / DATABASE, keeps_copy=False)  # the backup is the copy
     except ProjectError as error:
         raise BackupError(f"The backup's database does not open: {error}") from error
     try:

@@ -201,6 +201,24 @@ class _Cursor(Protocol):
     def fetchall(self) -> list[tuple[int]]: ...
 
 
+def pending(cursor: _Cursor) -> tuple[int, list[int]]:
+    """Return the schema a database has (0 for a new one) and the versions it lacks.
+
+    Raises:
+        ProjectError: The database was written by a newer version of the program.
+    """
+    cursor.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)")
+    cursor.execute("SELECT version FROM migrations")
+    known = {row[0] for row in cursor.fetchall()}
+    newest_known = max(known, default=0)
+    if newest_known > NEWEST_VERSION:
+        raise ProjectError(
+            f"This project has schema {newest_known}, newer than the {NEWEST_VERSION} this version of annotator "
+            "knows. Update annotator to open it."
+        )
+    return newest_known, [version for version, _, _ in MIGRATIONS if version not in known]
+
+
 def migrate(cursor: _Cursor) -> list[int]:
     """Bring a database to the newest schema; return the versions applied now.
 
@@ -210,22 +228,13 @@ def migrate(cursor: _Cursor) -> list[int]:
     Raises:
         ProjectError: The database was written by a newer version of the program.
     """
-    cursor.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)")
-    cursor.execute("SELECT version FROM migrations")
-    known = {row[0] for row in cursor.fetchall()}
-    if max(known, default=0) > NEWEST_VERSION:
-        raise ProjectError(
-            f"This project has schema {max(known)}, newer than the {NEWEST_VERSION} this version of annotator "
-            "knows. Update annotator to open it."
-        )
-    applied = []
+    _, wanted = pending(cursor)
     for version, name, statements in MIGRATIONS:
-        if version in known:
+        if version not in wanted:
             continue
         cursor.execute("BEGIN")
         for statement in statements:
             cursor.execute(statement)
         cursor.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [version, name])
         cursor.execute("COMMIT")
-        applied.append(version)
-    return applied
+    return wanted

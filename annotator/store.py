@@ -18,7 +18,8 @@ from typing import Any
 import duckdb
 
 from annotator.errors import ProjectError, StoreError, UnknownImageError
-from annotator.migrations import migrate
+from annotator.migrations import NEWEST_VERSION, migrate, pending
+from annotator.schema_copy import forget_older, keep_copy
 from annotator.shared_lock import SharedLock
 
 logger = logging.getLogger(__name__)
@@ -88,14 +89,16 @@ class Store:
     Reads may run in any thread, each on its own cursor. Writes take turns.
 
     Args:
-        path: The DuckDB file; made when missing.
+        path: The DuckDB file; made when missing. One with an older schema is brought to the newest.
+        keeps_copy: Whether it is copied before its schema is changed (`schema_copy`).
 
     Raises:
         ProjectError: The file is damaged, newer than this program, or open in another process.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keeps_copy: bool = True) -> None:
         self.path = path
+        self._keeps_copy = keeps_copy
         self._local = threading.local()
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
         self._generation = 0
@@ -117,7 +120,7 @@ class Store:
             # One thread: nearly all queries touch a few rows, and a pool that wakes up for each costs more than it
             # brings.
             connection = duckdb.connect(str(self.path), config={"threads": 1})
-            self.migrated = migrate(connection)
+            self.migrated = _bring_up_to_date(connection, self.path) if self._keeps_copy else migrate(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
@@ -381,6 +384,28 @@ class Store:
         return [(int(image_id), int(row)) for image_id, row in rows]
 
 
+def _bring_up_to_date(connection: Cursor, path: Path) -> list[int]:
+    """Migrate an open database, keeping a copy of one that has anything in it; return the versions applied."""
+    version, wanted = pending(connection)
+    if not version or not wanted:
+        return migrate(connection)
+    connection.execute("CHECKPOINT")  # what a killed process left in the log beside the file belongs in the copy
+    kept = keep_copy(path, version)
+    try:
+        applied = migrate(connection)
+    except duckdb.Error as error:
+        raise ProjectError(
+            f"The schema of {path} could not be brought from {version} to {NEWEST_VERSION} ({_first_line(error)}). "
+            f"As it was before, it is kept in {kept}."
+        ) from error
+    forget_older(path, kept)
+    logger.warning(
+        "The schema of %s was brought from %d to %d. As it was before, it is kept in %s.",
+        path, version, NEWEST_VERSION, kept,
+    )  # fmt: skip
+    return applied
+
+
 def read_parquet(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a Parquet file that `Store.write_parquet` wrote; needs no project.
 
@@ -436,6 +461,8 @@ def _sentence_for_write(error: Exception) -> str:
     text = _first_line(error)
     if "No space left" in text:
         return "Not saved: the disk is full. Free some space and save again; nothing was lost."
+    if "File too large" in text:
+        return "Not saved: a file has reached the size that this process may write. Nothing was lost."
     if "ead-only" in text or "Permission denied" in text:
         return "Not saved: the project's folder cannot be written. Nothing was lost."
     return f"Not saved: {text}"
@@ -443,8 +470,16 @@ def _sentence_for_write(error: Exception) -> str:
 
 def _sentence_for_read(path: Path, error: Exception) -> str:
     if _is_damage(error):
-        return f"The database {path} is damaged ({_first_line(error)}). Restore it from a copy."
+        return f"The database {path} is damaged ({_first_line(error)}). {_way_back(path)}"
     return f"The project's database could not be read: {_first_line(error)}"
+
+
+def _way_back(path: Path) -> str:
+    """Say how to get a damaged project back."""
+    return (
+        f"Restore a backup into a new folder (annotator restore FILE {path.parent}-restored); nothing in "
+        f"{path.parent} is overwritten."
+    )
 
 
 def _is_damage(error: Exception) -> bool:

@@ -129,9 +129,11 @@ def main() -> int:
     subprocess.run(command, check=True, capture_output=True)
     project = Project.open(folder / "project")
     told: list[Told] = []
-    seconds, problems, num_findings = [], [], 0
+    seconds, start_seconds, problems, num_findings = [], [], [], 0
     for kill in range(parsed.kills):
+        began = time.perf_counter()
         process, address = serve(project.folder)
+        start_seconds.append(time.perf_counter() - began)
         clients = [Client(address, n, f"k{kill} c{n}", list(range(1, 9))) for n in range(parsed.clients)]
         for client in clients:
             client.start()
@@ -161,6 +163,8 @@ def main() -> int:
         "findings_of_check": num_findings,
         "open_p50_s": round(statistics.median(seconds), 3),
         "open_max_s": round(max(seconds), 3),
+        "serve_p50_s": round(statistics.median(start_seconds), 3),
+        "serve_max_s": round(max(start_seconds), 3),
     }
     print(json.dumps(result, indent=1))
     for problem in problems[:20]:
