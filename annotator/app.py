@@ -158,6 +158,7 @@ class OpenProject:
             lambda: self.ingest.progress,
             self.models,
             self.gate.may_annotate,
+            may_review=self.gate.may_review,
             detections=book.of,
             detection_progress=lambda: self.detection_pass.progress,
         )

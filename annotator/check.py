@@ -58,6 +58,7 @@ def check(project: Project, store: Store) -> list[Finding]:
     standing, findings = _fold(store)
     findings += _check_annotations(store, standing)
     findings += _check_references(store)
+    findings += _check_answers(store)
     findings += _check_features(project, store)
     findings += _check_checkpoints(project)
     return findings
@@ -136,7 +137,8 @@ def _check_annotations(store: Store, standing: dict[int, _Standing]) -> Iterator
 
 
 def _check_references(store: Store) -> Iterator[Finding]:
-    for table, is_repairable in (("events", False), ("annotations", True), ("drafts", True)):
+    tables = {"events": False, "annotations": True, "drafts": True, "asked": False, "answers": False, "reviews": False}
+    for table, is_repairable in tables.items():
         rows = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM images)")
         if rows[0][0]:
             yield Finding(f"{rows[0][0]:,} rows of {table} are of images that are not known.", is_repairable)
@@ -145,6 +147,20 @@ def _check_references(store: Store) -> Iterator[Finding]:
     )[0][0]
     if double:
         yield Finding(f"{double:,} images have two rows of features.", False)
+
+
+def _check_answers(store: Store) -> Iterator[Finding]:
+    """Look whether people's answers follow one another, and belong to photos that are asked."""
+    rows = store.rows(
+        "SELECT image_id, user_name FROM answers GROUP BY image_id, user_name "
+        "HAVING count(*) <> max(revision) - min(revision) + 1 ORDER BY image_id, user_name"
+    )
+    for image_id, user_name in rows:
+        yield Finding(f"The answers of {user_name} on image {image_id:,} have a gap or a repeat.", False)
+    for table in ("answers", "reviews"):
+        count = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM asked)")[0][0]
+        if count:
+            yield Finding(f"{count:,} rows of {table} are of images that are not asked of anybody.", False)
 
 
 def _check_features(project: Project, store: Store) -> Iterator[Finding]:

@@ -203,6 +203,10 @@ class ProjectSettings:
     """Share of the photos that make the random sample, which every strategy mixes in; see random_sample.py."""
     probe_share: float = 0.0
     """Share of the random sample on which proposals are hidden or shuffled."""
+    asked_people: int = 0
+    """Of how many people photos that are added from now on are asked; see answers.py. 0: saved by one, as usual."""
+    asked_share: float = 1.0
+    """Share of the added photos of which that is true."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
     loop: LoopSettings = field(default_factory=LoopSettings)
     show_expected: bool = True
@@ -227,6 +231,8 @@ class ProjectSettings:
             )
         _check_range(self, "random_share", 0, 1)
         _check_range(self, "probe_share", 0, 1)
+        _check_range(self, "asked_people", 0, 20)
+        _check_range(self, "asked_share", 0, 1)
         if not isinstance(self.show_expected, bool):
             raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

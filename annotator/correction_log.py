@@ -6,7 +6,7 @@ Knows nothing of proposals or pages, and speaks SQL only through the store.
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -162,6 +162,48 @@ class CorrectionLog:
             user_name, effort, keeps_draft=True,
         )  # fmt: skip
 
+    def record(
+        self,
+        kind: str,
+        annotation: Annotation,
+        tags: Sequence[str],
+        dropped: Sequence[str],
+        is_saved: bool,
+        user_name: str,
+        effort: Effort | None = None,
+        also: Callable[[Cursor, int], None] | None = None,
+    ) -> Annotation:
+        """Append what was decided about a standing annotation: ``accept``, ``reopen`` or ``restore``.
+
+        Args:
+            kind: What was decided.
+            annotation: The annotation on which it was.
+            tags: The whole ranked list from now on.
+            dropped: Proposals refused.
+            is_saved: Whether the list stands; otherwise the photo is open again.
+            user_name: Who.
+            effort: What it cost.
+            also: Written in the same transaction; gets its cursor and the event's id.
+
+        Raises:
+            StaleRevisionError: The image was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        return self._append(
+            kind, annotation.image_id, annotation.revision, tuple(tags), tuple(dropped), is_saved, user_name,
+            effort or Effort(), keeps_draft=kind == "reopen", also=also,
+        )  # fmt: skip
+
+    def newest_save(self, user_name: str) -> datetime | None:
+        """Return when the user made the newest save that still stands."""
+        rows = self._store.rows(
+            "SELECT max(created_at) FROM events e WHERE kind = 'save' AND user_name = ? AND NOT EXISTS "
+            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
+            [user_name],
+        )
+        newest: datetime | None = rows[0][0]
+        return newest
+
     def undo(self, user_name: str) -> tuple[Annotation, Draft]:
         """Take back the user's newest save that still stands, by another event.
 
@@ -183,7 +225,8 @@ class CorrectionLog:
         event_id, image_id, revision, before, after, dropped = rows[0]
         current = self.annotation(image_id)
         later = self._store.rows(
-            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? AND kind IN ('save', 'rename') "
+            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
+            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore') "
             "AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
             [image_id, event_id],
@@ -225,6 +268,7 @@ class CorrectionLog:
         draft: Draft | None = None,
         keeps_draft: bool = False,
         selection: Selection | None = None,
+        also: Callable[[Cursor, int], None] | None = None,
     ) -> Annotation:
         now = utc_now()
         key = (image_id, user_name)
@@ -264,6 +308,8 @@ class CorrectionLog:
             )
             if selection is not None:
                 cursor.execute("INSERT INTO selections VALUES (?, ?, ?, ?, ?)", [event_id, *_values(selection)])
+            if also is not None:
+                also(cursor, event_id)
             if key in self._drafts and not keeps_draft:
                 cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
             if draft is not None:
@@ -358,6 +404,27 @@ class CorrectionLog:
             "INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?, ?, ?)",
             [image_id, user_name, draft.revision, list(draft.kept), list(draft.dropped), utc_now()],
         )
+
+    @contextmanager
+    def writing_draft(self, image_id: int, user_name: str, *, keeps_draft: bool) -> Iterator[Cursor]:
+        """Yield a transaction's cursor for what a half-edited list became; the list is forgotten unless it is kept."""
+        key = (image_id, user_name)
+        with self._lock:
+            with self._store.transaction() as cursor:
+                yield cursor
+                if not keeps_draft:
+                    cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
+            if not keeps_draft:
+                self._drafts.discard(key)
+
+    def has_draft(self, image_id: int, user_name: str) -> bool:
+        """Tell whether the user has a half-edited list of an image."""
+        return (image_id, user_name) in self._drafts
+
+    def drafts_of(self, user_name: str) -> list[int]:
+        """Return the images of which the user has a half-edited list."""
+        with self._lock:
+            return [image_id for image_id, user in self._drafts if user == user_name]
 
     def discard_draft(self, image_id: int, user_name: str) -> None:
         """Forget a half-edited list, if there is one."""

@@ -96,6 +96,10 @@ class LeaseError(AnnotatorError):
     """Somebody else has this photo open."""
 
 
+class ReviewError(AnnotatorError):
+    """A photo is not where that could be done with it: it waits for answers, is in review, or is accepted."""
+
+
 class DetectorError(AnnotatorError):
     """A detector is unknown, not installed, damaged, or could not be fetched."""
 

@@ -29,10 +29,17 @@ class ProjectGate:
 
     def may_annotate(self, user: str) -> bool:
         """Tell whether somebody may change tags."""
+        return self._has_role(user, Role.ANNOTATOR)
+
+    def may_review(self, user: str) -> bool:
+        """Tell whether somebody may accept other people's tags."""
+        return self._has_role(user, Role.REVIEWER)
+
+    def _has_role(self, user: str, least: Role) -> bool:
         if user == LOCAL_USER:
             return True
         role = self._accounts.role(user)
-        return role is not None and role >= Role.ANNOTATOR
+        return role is not None and role >= least
 
     def by_session(self, session_id: str) -> Caller | None:
         """Return who has a browser session."""

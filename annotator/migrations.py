@@ -190,6 +190,50 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             "CREATE TABLE assignments (image_id INTEGER PRIMARY KEY, user_name VARCHAR NOT NULL)",
         ),
     ),
+    (
+        6,
+        "photos asked of several people, their answers, reviews",
+        (
+            # Of how many people a photo is asked, and of whom (empty: anybody).
+            """CREATE TABLE asked (
+                image_id INTEGER PRIMARY KEY,
+                num_people INTEGER NOT NULL,
+                people VARCHAR[] NOT NULL,
+                asked_by VARCHAR NOT NULL,
+                asked_at TIMESTAMP NOT NULL
+            )""",
+            # Append-only: a person's answer under its own revision; is_given is false where it was taken back.
+            """CREATE TABLE answers (
+                answer_id BIGINT PRIMARY KEY,
+                image_id INTEGER NOT NULL,
+                user_name VARCHAR NOT NULL,
+                revision INTEGER NOT NULL,
+                created_at TIMESTAMP NOT NULL,
+                is_given BOOLEAN NOT NULL,
+                tags VARCHAR[] NOT NULL,
+                dropped VARCHAR[] NOT NULL,
+                tagger VARCHAR NOT NULL,
+                shown JSON NOT NULL,
+                actions JSON NOT NULL,
+                seconds DOUBLE NOT NULL,
+                num_keys INTEGER NOT NULL,
+                num_clicks INTEGER NOT NULL
+            )""",
+            # Append-only: accepted (`people`: whose answer was taken as it is, if one was) or sent_back to `people`.
+            # Answers after `answer_id` came later; the event is what the decision did to the standing list.
+            """CREATE TABLE reviews (
+                review_id BIGINT PRIMARY KEY,
+                image_id INTEGER NOT NULL,
+                user_name VARCHAR NOT NULL,
+                created_at TIMESTAMP NOT NULL,
+                verdict VARCHAR NOT NULL,
+                note VARCHAR NOT NULL,
+                people VARCHAR[] NOT NULL,
+                answer_id BIGINT NOT NULL,
+                event_id BIGINT
+            )""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from annotator.access import Caller, Role
+from annotator.answers import MOST_PEOPLE
 from annotator.correction_log import Effort
 from annotator.errors import AnnotatorError, ForbiddenError
 from annotator.session import AnnotatingSession, Answer, error_answer
@@ -109,6 +110,15 @@ class Assigning(Payload):
     state: Literal["all", "saved", "unsaved"] = "unsaved"
 
 
+class Asking(Assigning):
+    """Photos, named or found, and of how many people they are asked; users restricts who."""
+
+    people: Annotated[int, Field(ge=0, le=MOST_PEOPLE)]
+    users: Annotated[list[Annotated[str, StringConstraints(max_length=80)]], Field(max_length=1000)] = []
+    share: Share = 1.0
+    added_too: bool = False
+
+
 class Completing(OneImage):
     """What is being typed."""
 
@@ -146,7 +156,7 @@ class Browsing(Page):
     """A window on the photos that match."""
 
     query: Annotated[str, StringConstraints(max_length=500)] = ""
-    state: Literal["all", "saved", "unsaved"] = "all"
+    state: Literal["all", "saved", "unsaved", "new", "draft", "in_review", "accepted"] = "all"
 
 
 class Keys(Payload):
@@ -209,7 +219,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "open": (OpenImage, lambda session, user, p: session.open(user, p.image_id)),
     "step": (StepImage, lambda session, user, p: session.step(user, p.image_id, p.by)),
     "skip": (OneImage, lambda session, user, p: session.skip(user, p.image_id)),
-    "strip": (Strip, lambda session, user, p: session.strip(p.image_id, p.num_before, p.num_after)),
+    "strip": (Strip, lambda session, user, p: session.strip(p.image_id, p.num_before, p.num_after, user)),
     "propose": (
         Proposing,
         lambda session, user, p: session.propose(
@@ -234,10 +244,16 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "hold": (OneImage, lambda session, user, p: session.hold(user, p.image_id)),
     "leave": (OneImage, lambda session, user, p: session.leave(user, p.image_id)),
     "assign": (Assigning, lambda session, user, p: session.assign(p.users, p.image_ids, p.query, p.state)),
+    "ask": (
+        Asking,
+        lambda session, user, p: session.ask(
+            user, p.people, p.users, p.image_ids, p.query, p.state, p.share, p.added_too
+        ),
+    ),
     "end_lease": (OneImage, lambda session, user, p: session.end_lease(p.image_id)),
     "retro_tag": (Sweeping, lambda session, user, p: session.retro_tag(p.tag, p.limit)),
-    "history": (OneImage, lambda session, user, p: session.history(p.image_id)),
-    "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state)),
+    "history": (OneImage, lambda session, user, p: session.history(p.image_id, user)),
+    "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state, user)),
     "check": (Nothing, lambda session, user, p: session.check()),
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
     "set_show_expected": (ShowExpected, lambda session, user, p: session.set_show_expected(p.shown)),
@@ -274,6 +290,7 @@ LEAST_ROLE: dict[str, Role] = {
     "retro_tag": Role.ANNOTATOR,
     "hold": Role.ANNOTATOR,
     "leave": Role.ANNOTATOR,
+    "ask": Role.REVIEWER,
     "assign": Role.ADMIN,
     "end_lease": Role.ADMIN,
     "check": Role.ADMIN,

@@ -33,6 +33,7 @@ STATUS_OF_KIND = {
     "forbidden": 403,
     "account": 422,
     "leased": 423,
+    "review": 409,
 }
 IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's address holds its content hash, so it never changes."""

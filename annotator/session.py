@@ -15,6 +15,7 @@ from typing import Any
 
 from annotator import __version__
 from annotator.access import LOCAL_USER
+from annotator.answers import Answers, in_share
 from annotator.assignments import Assignments
 from annotator.autocomplete import MAX_COMPLETIONS, Autocomplete, Completion
 from annotator.backup import back_up
@@ -25,7 +26,15 @@ from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.detections import DetectionProgress
 from annotator.effort_report import effort_report
-from annotator.errors import AccountError, AnnotatorError, BackupError, LeaseError, TagError, UnknownImageError
+from annotator.errors import (
+    AccountError,
+    AnnotatorError,
+    BackupError,
+    LeaseError,
+    ReviewError,
+    TagError,
+    UnknownImageError,
+)
 from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress, NewImage
@@ -38,6 +47,7 @@ from annotator.project import Project
 from annotator.queue_order import QueueOrder
 from annotator.random_sample import Probe, is_in_sample, probe_of, shuffle_key
 from annotator.retro_tag import sweep
+from annotator.reviewing import Reviewing, State
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words, num_expected
 from annotator.tag_changes import TagChanges
@@ -73,6 +83,7 @@ class AnnotatingSession:
         progress: Tells how far the ingest is.
         models: Lets the model learn from corrections.
         may_annotate: Tells of a user whether they may change tags; who may not holds no photo.
+        may_review: Tells of a user whether they may accept lists, or send them back.
         detections: Image id -> what was found in the photo.
         detection_progress: Tells how far the detector is.
     """
@@ -94,6 +105,7 @@ class AnnotatingSession:
         models: ModelLoop,
         may_annotate: Callable[[str], bool] = lambda user: True,
         *,
+        may_review: Callable[[str], bool] = lambda user: True,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         detection_progress: Callable[[], DetectionProgress] = DetectionProgress,
     ) -> None:
@@ -117,6 +129,8 @@ class AnnotatingSession:
         self._pins = TaggerPins()
         self.leases = Leases()
         self.assignments = Assignments(store)
+        self._answers = Answers(store, log)
+        self._reviewing = Reviewing(self._answers, log, may_review)
         self._tag_changes = TagChanges(store, log)
         autocomplete.set_aliases(self._tag_changes.aliases())
         # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
@@ -149,6 +163,8 @@ class AnnotatingSession:
             "show_expected": self.project.settings.show_expected,
             "user": user,
             "may_annotate": self._may_annotate(user),
+            "may_review": self._reviewing.may_review(user),
+            "states": self._reviewing.counts(user, len(self._queue), self._queue.num_saved, self._queue.is_saved),
             "tagger": self._shelf.chosen,
             "taggers": [asdict(choice) for choice in self._shelf.choices()],
             "word_vectors": self._meanings.describe(),
@@ -168,6 +184,10 @@ class AnnotatingSession:
             self._looks.add([image.image_id for image in images], [image.vector for image in images])
         for image in images:
             self._carried.add_image(image.image_id, _words(image.entry))
+        settings = self.project.settings
+        if settings.asked_people:
+            new = [image.image_id for image in images]
+            self._answers.ask(self._in_share(new, settings.asked_share), settings.asked_people, [], LOCAL_USER)
         self._queue.add(image.image_id for image in images)
         self.queue_order.added(len(images))
 
@@ -223,13 +243,13 @@ class AnnotatingSession:
     def open(self, user: str, image_id: int | None) -> Answer:
         """Return a photo with its proposals; None opens the one to work on now."""
         if image_id is None:
-            newest = self._log.newest_image(user)
+            newest = self._answers.taken_back(user) or self._log.newest_image(user)
             if newest is not None and newest not in self._queue:
                 newest = None
             # An open one is the photo whose save was just taken back.
             is_free = self._is_free_for(user)
             is_current = newest is not None and self._queue.is_open(newest) and is_free(newest)
-            image_id = newest if is_current else self._queue.next_open(newest, is_free)
+            image_id = newest if is_current else self._following(user, newest)
         return self._photo(user, image_id) if image_id is not None else self._all_done(user)
 
     def hold(self, user: str, image_id: int) -> Answer:
@@ -271,6 +291,50 @@ class AnnotatingSession:
             return {"assigned": {}, "num_given_back": self.assignments.assign(ids, None)}
         return {"assigned": self.assignments.share_out(ids, users), "num_given_back": 0}
 
+    def ask(
+        self,
+        user: str,
+        num_people: int,
+        people: Sequence[str],
+        image_ids: Sequence[int],
+        query: str,
+        state: str,
+        share: float,
+        added_too: bool,
+    ) -> Answer:
+        """Ask photos of several people, each blind to the others.
+
+        Args:
+            user: Who asks.
+            num_people: How many answers each photo needs; 0 withdraws the question where nobody has answered.
+            people: Who may answer; empty: anybody who annotates.
+            image_ids: The photos; empty takes those that match.
+            query: Text in their tags or paths.
+            state: ``all``, ``saved`` or ``unsaved``.
+            share: Of these photos, in [0, 1]; which ones is drawn by their content.
+            added_too: Ask of photos that are added from now on, too, or of none of them if ``num_people`` is 0.
+
+        Raises:
+            AccountError: Somebody may not annotate.
+            UnknownImageError: The project has no such image.
+            ReviewError: The number cannot be asked for.
+            StoreError: A commit failed; photos before it are done.
+        """
+        for name in people:
+            if not self._may_annotate(name):
+                raise AccountError(f"There is no user {name[:80]!r} who may annotate.")
+        ids = list(image_ids) or self._store.find_images(" ".join(query.split()), state)
+        for image_id in ids:
+            self._check(image_id)
+        asked = self._in_share(ids, share)
+        with self._lock:
+            for annotation in self._answers.ask(asked, num_people, people, user):
+                self._took(annotation)
+            self.assignments.assign(asked, None)
+        if added_too:
+            self.project.update_settings(asked_people=num_people, asked_share=share)
+        return {"num_asked": len(asked), "states": self.state(user)["states"]}
+
     def end_lease(self, image_id: int) -> Answer:
         """Let others have a photo, whoever has it open."""
         self._check(image_id)
@@ -287,13 +351,13 @@ class AnnotatingSession:
     def skip(self, user: str, image_id: int) -> Answer:
         """Put a photo off until no other is open, and return the next one."""
         self._check(image_id)
-        if not self._queue.is_saved(image_id):
+        if not self._queue.is_saved(image_id) and not self._reviewing.lock(user, image_id):
             self._hold(user, image_id)
             self._log.skip(image_id, user)
             self._queue.skip(image_id)
         return self._next(user, image_id)
 
-    def strip(self, image_id: int, num_before: int, num_after: int) -> Answer:
+    def strip(self, image_id: int, num_before: int, num_after: int, user: str = LOCAL_USER) -> Answer:
         """Return the photos around one, in folder order."""
         self._check(image_id)
         position = self._queue.position(image_id)
@@ -303,29 +367,37 @@ class AnnotatingSession:
                 {
                     "image_id": other,
                     "thumbnail_url": self._thumbnail_url(other),
-                    "state": self._state_of(other),
+                    "state": self._state_of(user, other),
                     "current": other == image_id,
                 }
                 for other in ids
             ]
         }
 
-    def browse(self, offset: int, limit: int, query: str, state: str) -> Answer:
-        """Return one page of the photos whose tags or file names hold a text."""
+    def browse(self, offset: int, limit: int, query: str, state: str, user: str = LOCAL_USER) -> Answer:
+        """Return one page of the photos whose standing tags or file names hold a text.
+
+        ``state`` is ``all``, ``saved`` (a list stands), ``unsaved``, or one of the states of reviewing.py as this user
+        sees them.
+        """
         words = " ".join(query.split())
         if words or state != "all":
+            wanted = state if state in ("saved", "unsaved") else "all"
             # What ingest has committed this moment is not in the queue yet.
-            found = [image_id for image_id in self._store.find_images(words, state) if image_id in self._queue]
+            found = [image_id for image_id in self._store.find_images(words, wanted) if image_id in self._queue]
+            if wanted != state:
+                found = [image_id for image_id in found if self._state_of(user, image_id) == state]
             total, ids = len(found), found[offset : offset + limit]
         else:
             total, ids = len(self._queue), self._queue.window(offset, offset + limit)
+        own = self._answers.own_tags(ids, user)
         items = [
             {
                 "image_id": image_id,
                 "thumbnail_url": self._thumbnail_url(image_id),
                 "file_name": self._files[image_id][1],
-                "state": self._state_of(image_id),
-                "tags": list(self._carried.saved_tags(image_id)),
+                "state": self._state_of(user, image_id),
+                "tags": list(self._carried.saved_tags(image_id)) or own.get(image_id, []),
             }
             for image_id in ids
         ]
@@ -346,7 +418,7 @@ class AnnotatingSession:
         self._check(image_id)
         self._hold(user, image_id)
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
-        if (kept, dropped) == self._standing_list(image_id):
+        if (kept, dropped) == self._list_of(user, image_id):
             self._log.discard_draft(image_id, user)
             return self._proposals(user, image_id, self._store.image(image_id), kept, dropped, without)
         draft = Draft(revision, tuple(kept), tuple(dropped))
@@ -400,7 +472,10 @@ class AnnotatingSession:
     ) -> Answer:
         """Save the list above the cut line; it is on disk when this returns. Returns the next photo with it.
 
+        Of a photo that is asked of several people it is this person's answer, on a revision of its own.
+
         Raises:
+            ReviewError: The photo is in review, accepted, or not asked of this person; nothing was written.
             StaleRevisionError: Somebody saved this photo meanwhile; nothing was overwritten.
             StoreError: The commit failed; nothing was written.
             TagError: A tag cannot be kept.
@@ -410,8 +485,12 @@ class AnnotatingSession:
         self._hold(user, image_id)
         tags = self._clean(kept, "kept")
         refused = self._clean(dropped, "dropped")
+        if self._answers.standing(image_id) is not None:
+            return self._answer(user, image_id, revision, tags, refused, effort)
         selection = self._selection(image_id)
         with self._lock:
+            if self._answers.standing(image_id) is not None:
+                raise ReviewError("This photo was asked of several people meanwhile. Nothing was saved: open it anew.")
             before = {tag_key(tag) for tag in self._carried.saved_tags(image_id)}
             annotation = self._log.save(
                 image_id,
@@ -427,6 +506,20 @@ class AnnotatingSession:
         self.models.note_save()
         now_common = [tag for tag in tags if self._is_now_common(tag, before)]
         return {"revision": annotation.revision, "now_common": now_common, "next": self._next(user, image_id)}
+
+    def _answer(
+        self, user: str, image_id: int, revision: int, tags: list[str], dropped: list[str], effort: Effort
+    ) -> Answer:
+        with self._lock:
+            reason = self._reviewing.lock(user, image_id)
+            if reason or not self._reviewing.is_personal(user, image_id):
+                raise ReviewError(
+                    f"{reason or 'A reviewer decides on this photo by accepting a list.'} Nothing was saved."
+                )
+            given = self._answers.give(image_id, user, revision=revision, tags=tags, dropped=dropped, effort=effort)
+            self._queue.mark(image_id, saved=False)  # not put off any more, for those who are asked next
+        self._pins.let_go(user, image_id)
+        return {"revision": given.revision, "now_common": [], "next": self._next(user, image_id)}
 
     def retro_tag(self, tag: str, limit: int) -> Answer:
         """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
@@ -468,10 +561,21 @@ class AnnotatingSession:
             StaleRevisionError: Somebody else has saved that photo since.
         """
         with self._lock:
-            annotation, draft = self._log.undo(user)
-            self._took(annotation)
-        photo = self._photo(user, annotation.image_id)
-        return {**photo, "undone": f"Took back the save of {photo['file_name']} ({len(draft.kept)} tags)."}
+            answered, saved_at = self._answers.newest(user), self._log.newest_save(user)
+            if answered is not None and (saved_at is None or answered[1] > saved_at):
+                image_id, num_tags = answered[0], self._take_back(user, answered[0])
+            else:
+                annotation, draft = self._log.undo(user)
+                self._took(annotation)
+                image_id, num_tags = annotation.image_id, len(draft.kept)
+        photo = self._photo(user, image_id)
+        return {**photo, "undone": f"Took back the save of {photo['file_name']} ({num_tags} tags)."}
+
+    def _take_back(self, user: str, image_id: int) -> int:
+        """Withdraw a person's answer, keeping it as their half-edited list; return how many tags it has."""
+        was, now = self._answers.take_back(image_id, user)
+        self._log.save_draft(image_id, user, Draft(now.revision, was.tags, was.dropped))
+        return len(was.tags)
 
     def change_tag(self, kind: str, old: str, new: str, user: str) -> Answer:
         """Rename a tag, merge it into another, or let it mean another from now on; nothing in the log is edited.
@@ -492,10 +596,10 @@ class AnnotatingSession:
         ]
         return {"changes": changes}
 
-    def history(self, image_id: int) -> Answer:
-        """Return every event of a photo, oldest first."""
+    def history(self, image_id: int, user: str = LOCAL_USER) -> Answer:
+        """Return every event of a photo, oldest first; none by which this user would see another's answer too early."""
         self._check(image_id)
-        events = self._log.history(image_id)
+        events = self._reviewing.history(user, image_id)
         return {"events": [{**e, "created_at": f"{e['created_at'].isoformat()}Z"} for e in events]}
 
     def check(self) -> Answer:
@@ -554,7 +658,8 @@ class AnnotatingSession:
         """Return what is done to a photo's proposals until its first save."""
         settings = self.project.settings
         probe = probe_of(self._files[image_id][0], settings.random_share, settings.probe_share)
-        return probe if probe and self._log.annotation(image_id).revision == 0 else None
+        is_first = self._log.annotation(image_id).revision == 0 and self._answers.standing(image_id) is None
+        return probe if probe and is_first else None
 
     def _selection(self, image_id: int) -> Selection:
         """Return why a photo came up, with what a probe kept from sight."""
@@ -578,8 +683,8 @@ class AnnotatingSession:
             "revision": annotation.revision,
         }
 
-    def _standing_list(self, image_id: int) -> tuple[list[str], list[str]]:
-        annotation = self._log.annotation(image_id)
+    def _list_of(self, user: str, image_id: int) -> tuple[list[str], list[str]]:
+        annotation = self._reviewing.list_of(user, image_id)
         return list(annotation.tags), list(annotation.dropped)
 
     def _hold(self, user: str, image_id: int) -> None:
@@ -593,11 +698,26 @@ class AnnotatingSession:
             raise LeaseError(f"{holder} has this photo open. Nothing was changed; try again when they are done.")
 
     def _is_free_for(self, user: str) -> Callable[[int], bool]:
-        return lambda image_id: self.leases.is_free(image_id, user) and self.assignments.is_open_to(image_id, user)
+        return lambda image_id: (
+            self.leases.is_free(image_id, user)
+            and self.assignments.is_open_to(image_id, user)
+            and self._answers.is_open_to(image_id, user)
+        )
+
+    def _following(self, user: str, image_id: int | None) -> int | None:
+        """Return the photo to work on after one: what a reviewer sent back first, then the queue."""
+        is_free = self._is_free_for(user)
+        for other in self._answers.sent_back_to(user):
+            if other != image_id and self._queue.is_open(other) and is_free(other):
+                return other
+        return self._queue.next_open(image_id, is_free)
+
+    def _in_share(self, image_ids: Sequence[int], share: float) -> list[int]:
+        return [image_id for image_id in image_ids if in_share(self._files[image_id][0], share)]
 
     def _next(self, user: str, image_id: int) -> Answer:
         self.leases.give_back(image_id, user)
-        following = self._queue.next_open(image_id, self._is_free_for(user))
+        following = self._following(user, image_id)
         return self._photo(user, following) if following is not None else self._all_done(user)
 
     def _all_done(self, user: str) -> Answer:
@@ -605,13 +725,14 @@ class AnnotatingSession:
 
     def _photo(self, user: str, image_id: int) -> Answer:
         self._check(image_id)
-        may_annotate = self._may_annotate(user)
+        about = self._reviewing.about(user, image_id)
+        may_annotate = self._may_annotate(user) and not about["locked"]
         is_held = may_annotate and not self.leases.take(image_id, user)
         entry = self._store.image(image_id)
         paths = self._store.image_paths(image_id)
         self._pins.pin(user, image_id, self._shelf.taggers)
-        annotation = self._log.annotation(image_id)
-        draft = self._log.draft(image_id, user)
+        annotation = self._reviewing.list_of(user, image_id)
+        draft = None if about["locked"] else self._log.draft(image_id, user)
         kept = list(draft.kept if draft else annotation.tags)
         dropped = list(draft.dropped if draft else annotation.dropped)
         version = entry.content_hash[:16]
@@ -632,12 +753,13 @@ class AnnotatingSession:
             "keywords": list(dict.fromkeys((*entry.keywords, *entry.user_tags))),
             "position": self._queue.position(image_id) + 1,
             "revision": draft.revision if draft else annotation.revision,
-            "state": "draft" if draft else "saved" if annotation.is_saved else "new",
+            "state": self._state_of(user, image_id),
             "kept": kept,
             "saved": list(annotation.tags) if annotation.is_saved else [],
             "dropped": dropped,
             "notes": list(entry.notes),
             "read_only": not may_annotate,
+            **about,
             "held_by": self.leases.holder(image_id) if is_held else None,
             "assigned_to": self.assignments.of(image_id),
             "is_random_sample": self._is_random(image_id),
@@ -705,8 +827,13 @@ class AnnotatingSession:
     def _thumbnail_url(self, image_id: int) -> str:
         return f"/thumbnail/{image_id}?v={self._files[image_id][0][:16]}"
 
-    def _state_of(self, image_id: int) -> str:
-        return "saved" if self._queue.is_saved(image_id) else "new"
+    def _state_of(self, user: str, image_id: int) -> State:
+        return self._reviewing.state(
+            user,
+            image_id,
+            is_saved=self._queue.is_saved(image_id),
+            has_draft=self._log.has_draft(image_id, user),
+        )
 
 
 def error_answer(error: AnnotatorError) -> Answer:
@@ -725,6 +852,7 @@ _ERROR_KINDS = {
     "TrainingError": "training",
     "ForbiddenError": "forbidden",
     "LeaseError": "leased",
+    "ReviewError": "review",
     "AccountError": "account",
     "StoreError": "store",
     "ProjectError": "store",

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from annotator.access import ROLES, Role
-from annotator.errors import AccountError, AnnotatorError, ProjectError
+from annotator.access import LOCAL_USER, ROLES, Role
+from annotator.errors import AccountError, AnnotatorError, ProjectError, UnknownImageError
 from annotator.project import Project
 from annotator.server_client import ServerClient
 
@@ -118,11 +118,13 @@ def open_or_ask(project: Project) -> Iterator[tuple[Any, ServerClient | None]]:
 
 def add_assign(commands: Any) -> None:
     """Add `annotator assign` to the parser of commands."""
-    summary = "share photos out between people, or give them back to everybody"
+    summary = "share photos out between people, ask several people about each, or give them back to everybody"
     parser: argparse.ArgumentParser = commands.add_parser(
         "assign",
         help=summary,
-        description=summary[0].upper() + summary[1:] + ". Several people share the photos evenly, in turn.",
+        description=summary[0].upper() + summary[1:] + ". Several people share the photos evenly, in turn. With "
+        "--people each photo is asked of K of them (of anybody, if none is named), who do not see each other's "
+        "answers; a reviewer then decides. A list that is saved already counts as its person's answer.",
         epilog="example: annotator assign PROJECT anna ben --query beach",
     )
     parser.set_defaults(command=_assign)
@@ -131,6 +133,12 @@ def add_assign(commands: Any) -> None:
     parser.add_argument("--images", default="", metavar="IDS", help="image ids, such as 1-100,205")
     parser.add_argument("--query", default="", metavar="TEXT", help="photos whose tags or paths hold this text")
     parser.add_argument("--state", choices=("all", "saved", "unsaved"), default="unsaved", help="default: %(default)s")
+    parser.add_argument("--people", type=int, metavar="K",
+                        help="ask K people about each photo; 0 withdraws that where nobody has answered")  # fmt: skip
+    parser.add_argument("--share", type=float, metavar="X", default=1.0,
+                        help="with --people: of these photos, in [0, 1] (default: all)")  # fmt: skip
+    parser.add_argument("--added-too", action="store_true",
+                        help="with --people: also for photos that are added from now on")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the answer as JSON")
 
 
@@ -142,6 +150,11 @@ def _assign(parsed: argparse.Namespace) -> int:
         "query": parsed.query,
         "state": parsed.state,
     }
+    if parsed.people is not None:
+        asking = {"people": parsed.people, "share": parsed.share, "added_too": parsed.added_too}
+        return _ask_people(project, payload | asking, parsed.json)
+    if parsed.added_too or parsed.share != 1.0:
+        raise AnnotatorError("--share and --added-too go with --people.")
     with open_or_ask(project) as (store, server):
         answer = server.call("assign", payload) if server else _assign_in(store, payload)
     if parsed.json:
@@ -153,14 +166,53 @@ def _assign(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _assign_in(store: Any, payload: dict[str, Any]) -> dict[str, Any]:
-    from annotator.accounts import Accounts
-    from annotator.assignments import Assignments
+def _ask_people(project: Project, payload: dict[str, Any], as_json: bool) -> int:
+    if not 0 <= payload["share"] <= 1:
+        raise AnnotatorError(f"--share must lie between 0 and 1, got {payload['share']}.")
+    with open_or_ask(project) as (store, server):
+        answer = server.call("ask", payload) if server else _ask_in(project, store, payload)
+    if as_json:
+        print(json.dumps(answer, ensure_ascii=False))
+    elif payload["people"]:
+        print(f"{answer['num_asked']:,} photos are asked of {payload['people']:,} people each.")
+    else:
+        print(f"{answer['num_asked']:,} photos are asked of nobody any more, unless somebody has answered.")
+    return 0
 
-    accounts, assignments = Accounts(store), Assignments(store)
-    for name in payload["users"]:
+
+def _ask_in(project: Project, store: Any, payload: dict[str, Any]) -> dict[str, Any]:
+    from annotator.answers import Answers, in_share
+    from annotator.assignments import Assignments
+    from annotator.correction_log import CorrectionLog
+
+    _check_people(store, payload["users"])
+    contents = {image_id: content_hash for image_id, (content_hash, _) in store.file_names().items()}
+    ids = payload["image_ids"] or store.find_images(payload["query"], payload["state"])
+    for image_id in ids:
+        if image_id not in contents:
+            raise UnknownImageError(f"This project has no image {image_id}.")
+    asked = [image_id for image_id in ids if in_share(contents[image_id], payload["share"])]
+    Answers(store, CorrectionLog(store)).ask(asked, payload["people"], payload["users"], LOCAL_USER)
+    Assignments(store).assign(asked, None)
+    if payload["added_too"]:
+        project.update_settings(asked_people=payload["people"], asked_share=payload["share"])
+    return {"num_asked": len(asked)}
+
+
+def _check_people(store: Any, names: list[str]) -> None:
+    from annotator.accounts import Accounts
+
+    accounts = Accounts(store)
+    for name in names:
         if (accounts.role(name) or 0) < Role.ANNOTATOR:
             raise AccountError(f"There is no user {name[:80]!r} who may annotate.")
+
+
+def _assign_in(store: Any, payload: dict[str, Any]) -> dict[str, Any]:
+    from annotator.assignments import Assignments
+
+    _check_people(store, payload["users"])
+    assignments = Assignments(store)
     ids = payload["image_ids"] or store.find_images(payload["query"], payload["state"])
     if not payload["users"]:
         return {"assigned": {}, "num_given_back": assignments.assign(ids, None)}

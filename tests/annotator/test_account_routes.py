@@ -177,6 +177,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "leave": {"image_id": 1},
     "end_lease": {"image_id": 1},
     "assign": {"users": [], "image_ids": [1]},
+    "ask": {"people": 0, "image_ids": [1]},
     "save": {"image_id": 1, "revision": 99, "kept": ["cat"]},
     "set_tagger": {"tagger": "cold_start"},
     "set_keys": {"keys": {}},

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from annotator.answers import Answers
 from annotator.check import check, repair
 from annotator.correction_log import CorrectionLog, Effort
 from annotator.models.pretrained import find_architecture
@@ -33,6 +34,10 @@ def store(project: Project, make_store: Callable[..., Store]) -> Store:
     log.skip(2, "anna")
     log.save(3, revision=0, tags=["rocket"], dropped=[], user_name="ben", effort=Effort())
     log.undo("ben")
+    answers = Answers(store, log)
+    answers.ask([2], 2, [], "rita")
+    for revision, tags in enumerate((["sea"], ["sea", "sky"])):
+        answers.give(2, "anna", revision=revision, tags=tags, dropped=[], effort=Effort())
     return store
 
 
@@ -81,6 +86,12 @@ LOST = {
     "an event is missing": ("DELETE FROM events WHERE event_id = 1", "from event 0 to event 2"),
     "an event was changed": ("UPDATE events SET before_tags = ['fish'] WHERE event_id = 2", "other tags"),
     "a revision was changed": ("UPDATE events SET revision = 7 WHERE event_id = 2", "does not follow"),
+    "an answer is missing": (
+        "UPDATE answers SET revision = 3 WHERE answer_id = 2",
+        "answers of anna on image 2 have a gap",
+    ),
+    "an answer is there twice": ("UPDATE answers SET revision = 1", "answers of anna on image 2 have a gap"),
+    "a question is missing": ("DELETE FROM asked", "2 rows of answers are of images that are not asked"),
     "an image is missing": ("DELETE FROM images WHERE image_id = 2", "1 rows of events"),
 }
 
