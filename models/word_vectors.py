@@ -101,7 +101,9 @@ class WordVectors:
         if not length or not tags or k < 1:
             return []
         cosines = rows @ (vector / length)  # (N,)
-        best = np.argsort(-cosines, kind="stable")[:k]
+        least = np.partition(cosines, -k)[-k] if k < len(cosines) else -np.inf
+        candidates = np.flatnonzero(cosines >= least)  # few: sorting them all takes milliseconds
+        best = candidates[np.argsort(-cosines[candidates], kind="stable")[:k]]
         return [(tags[place], float(cosines[place])) for place in best.tolist()]
 
     def similarity(self, first: str, second: str) -> float | None:

@@ -107,6 +107,15 @@ def test_the_nearest_are_those_of_a_plain_loop(words: WordVectors, vectors: Vect
     assert [cosine for _, cosine in found] == pytest.approx([cosine for _, cosine in expected], abs=1e-5)
 
 
+def test_of_equally_near_tags_those_named_first_are_returned() -> None:
+    tags = [f"tag{number}" for number in range(60)]
+    rows = np.eye(3, dtype=np.float32)[np.arange(60) % 3]
+    words = WordVectors("test", "1", Table({tag: row for row, tag in enumerate(tags)}, tags, rows), only_latin=True)
+    for k in (1, 5, 20, 25, 60, 70):
+        found = [tag for tag, _ in words.nearest(np.array([1, 0.5, 0.25], np.float32), k, tags)]
+        assert found == sorted(tags, key=lambda tag: int(tag[3:]) % 3)[:k]
+
+
 def test_nothing_is_near_to_nothing(words: WordVectors) -> None:
     assert words.nearest(np.zeros(6, np.float32), 3, ["dog"]) == []
     assert words.nearest(np.ones(6, np.float32), 3, ["犬"]) == []
