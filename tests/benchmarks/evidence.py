@@ -1,0 +1,134 @@
+"""How long one proposal takes when every source speaks, in a large project. Run by hand, never by CI.
+
+    python tests/benchmarks/evidence.py DATA [--num 100000] [--queries 300] [--json]
+
+DATA holds records.jsonl. The project is made up from it: the features of its photos, then mixtures of pairs of them;
+every photo but those asked about carries some record's tags and caption words; all have ten stored detections.
+The taggers are the starter, the cold start and the open vocabulary, as in the page. Each photo is asked for four times,
+with 0 to 3 of its true tags settled. The last row is a decode from the prefix without any other evidence.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from harness import percentiles, report
+from search import fill
+from threadpoolctl import threadpool_limits
+
+from annotator.autocomplete import Autocomplete
+from annotator.carried_tags import CarriedTags
+from annotator.datasets.metadata_words import caption_words
+from annotator.datasets.record import read_records
+from annotator.datasets.vocabulary import everyday_words
+from annotator.detections import DetectionBook
+from annotator.feature_store import FeatureStore
+from annotator.metadata_index import MetadataIndex
+from annotator.models.backbone import load_backbone
+from annotator.models.detector import Detection
+from annotator.store import Store
+from annotator.suggest import Suggester, Words
+from annotator.tagger_shelf import TaggerShelf, default_tagger
+from annotator.trainer.feature_cache import features_of
+from annotator.visual_index import VisualIndex, VisualIndexSettings
+
+LABELS = ("person", "dog", "chair", "car", "bottle", "cup", "bicycle", "horse", "tv", "couch")
+"""Of the boxes that are made up: where they are does not change how long it takes."""
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--num", type=int, default=100_000)
+    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    parsed = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = run(Path(folder), parsed)
+    report(f"Proposals with all evidence among {parsed.num:,} photos", rows, as_json=parsed.json)
+
+
+def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
+    """Make the project up, ask, and return a row for each length of the prefix."""
+    rng = np.random.default_rng(parsed.seed)
+    backbone = load_backbone(num_threads=1)
+    extracted = features_of(read_records(parsed.data), backbone)
+    records = extracted.records
+    label = f"{backbone.name}-{backbone.version}"
+    features = FeatureStore(folder, label, backbone.feature_size)
+    table = np.zeros((parsed.num, backbone.feature_size), np.float32)
+    fill(_Rows(table), extracted.features, rng)
+    features.commit(enumerate(features.append(table)))
+    del table
+    queries = rng.choice(len(records), parsed.queries, replace=False).tolist()
+    of = [records[place % len(records)] for place in range(parsed.num)]
+    asked = set(queries)
+    words = {place: Words((), ("holiday",), caption_words(record.caption or "")) for place, record in enumerate(of)}
+    looks = VisualIndex(backbone.feature_size, VisualIndexSettings(), features.vectors, tag=label)
+    metadata = MetadataIndex()
+    shelf = TaggerShelf(backbone, folder, default_tagger(backbone))
+    autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
+    carried = CarriedTags(features, looks, metadata, autocomplete)
+    carried.load(words, {place: tuple(record.tags) for place, record in enumerate(of) if place not in asked})
+    store = Store(folder / "project.duckdb")
+    book = DetectionBook(store)
+    found = boxes(rng)
+    with store.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO detections SELECT range, 'made up', ?::VARCHAR[], ?::DOUBLE[], ?::DOUBLE[4][] FROM range(?)",
+            [[item.label for item in found], [item.score for item in found], [item.box for item in found], parsed.num],
+        )
+    suggester = Suggester(
+        lambda: shelf.taggers, features, looks, metadata, carried.tags_of, autocomplete,
+        detections=book.of, opened=shelf.open_vocabulary,
+    )  # fmt: skip
+    threadpool_limits(1, user_api="blas")  # as when a project is served
+    for place in queries[:20]:
+        suggester.propose(place, words[place])
+    rows = [
+        {"settled": settled, **timed(lambda place, settled=settled: suggester.propose(
+            place, words[place], of[place].tags[:settled]), queries)}
+        for settled in range(4)
+    ]  # fmt: skip
+    tagger = shelf.taggers[0]
+    rows.append({"settled": "1, decoder alone", **timed(
+        lambda place: tagger.decode(features.vectors([place]), [of[place].tags[:1]]), queries)})  # fmt: skip
+    store.close()
+    return rows
+
+
+class _Rows:
+    """What `fill` fills."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.shape = rows, rows.shape
+
+
+def boxes(rng: np.random.Generator) -> list[Detection]:
+    """Return ten detections anywhere."""
+    corners = rng.random((len(LABELS), 4))
+    return [
+        Detection(label, float(score), (min(a, c), min(b, d), max(a, c), max(b, d)))
+        for label, score, (a, b, c, d) in zip(LABELS, rng.uniform(0.3, 1, len(LABELS)), corners.tolist(), strict=True)
+    ]
+
+
+def timed(ask: Callable[[int], object], places: Sequence[int]) -> dict[str, Any]:
+    """Time each call by itself; its own CPU time tells how busy the machine was with other things."""
+    seconds, busy = [], []
+    for place in places:
+        start, busy_start = time.perf_counter(), time.thread_time()
+        ask(place)
+        seconds.append(time.perf_counter() - start)
+        busy.append(time.thread_time() - busy_start)
+    return {"num": len(seconds), **percentiles(seconds), "cpu_p95_ms": round(1000 * float(np.percentile(busy, 95)), 2)}
+
+
+if __name__ == "__main__":
+    main()
