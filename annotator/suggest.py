@@ -50,6 +50,9 @@ NUM_OPEN = 5
 """Most words of the open vocabulary in one list."""
 MAX_OPEN_SCORES = 200
 """The same among completions."""
+AT_HOME = 0.3
+"""Score of its surest tag from which a recurrent tagger is heard in full. What it holds to be next sums to 1 on any
+photo, also on one unlike all that it was taught on: there "dog" led the list of an orange. EXPERIMENTS.md."""
 WELL_TAUGHT = 30
 """Photos from which a tagger must have learnt a tag before look-alikes speak softly of it."""
 TAUGHT_NEIGHBOUR_TRUST = 0.2
@@ -355,17 +358,32 @@ def seen_evidence(
     evidence: list[Evidence] = []
     known: set[str] = set()
     for place, tagger in enumerate(taggers):
-        trust = 1.0 if place == 0 else SECOND_TAGGER_TRUST
-        rank_score = trust
         is_told = context is not None and hears_context(tagger)
         share_of = context_shares(cast("ContextTagger", tagger), features, context) if is_told else (lambda tag: "")
-        for item in _ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context):
+        ranked = _ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context)
+        trust = familiarity(tagger, ranked, prefix) if place == 0 else SECOND_TAGGER_TRUST
+        rank_score = trust
+        for item in ranked:
             # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
                 evidence.append(_seen(item, rank_score, source_of(tagger), share_of(item.tag)))
         known |= known_keys(tagger)
     return evidence
+
+
+def familiarity(tagger: Tagger, ranked: Sequence[RankedTag], prefix: Sequence[str]) -> float:
+    """Return what a recurrent tagger's word is worth on this photo, in [0, 1]; any other tagger's is worth 1.
+
+    Args:
+        tagger: Whose list it is.
+        ranked: What it proposes here.
+        prefix: The settled tags. One that it knows tells it where it is.
+    """
+    if source_of(tagger) != "decoder" or any(tag_key(tag) in known_keys(tagger) for tag in prefix):
+        return 1.0
+    surest = max((item.score for item in ranked), default=0.0)
+    return min(1.0, surest / AT_HOME) ** 2
 
 
 def open_evidence(

@@ -34,7 +34,8 @@ from annotator.models.backbone import Backbone
 from annotator.models.checkpoint import About
 from annotator.models.word_vectors import load_word_vectors
 
-LIMIT_SECONDS = 30
+LIMIT_SECONDS = 120
+"""What a person would give up after on a machine that does other work too; nothing waits longer than it must."""
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",

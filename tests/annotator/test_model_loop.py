@@ -19,7 +19,7 @@ from annotator.finetune_process import TRAINED_FILE, read_trained
 from annotator.models import checkpoint
 from annotator.models.checkpoint import About
 
-LIMIT_SECONDS = 60
+LIMIT_SECONDS = 180
 
 COPY_THE_LIVE_ONE = """
 import json, shutil, sys, pathlib
@@ -241,7 +241,7 @@ def test_enough_new_corrections_start_a_training_by_themselves(
         assert len(opened.models.log.runs()) == 1
     finally:
         opened.models.close()
-        watch.join(timeout=10)
+        watch.join(timeout=60)
     assert not watch.is_alive()
 
 
@@ -263,7 +263,7 @@ def test_a_clock_that_jumps_starts_nothing(
         assert opened.models.log.runs() == []
     finally:
         opened.models.close()
-        watch.join(timeout=10)
+        watch.join(timeout=60)
 
 
 def test_what_cannot_learn_says_so(opened: OpenProject) -> None:

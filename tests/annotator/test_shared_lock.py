@@ -13,7 +13,7 @@ def start(target: object) -> threading.Thread:
 
 
 def test_readers_hold_the_lock_side_by_side() -> None:
-    lock, meeting = SharedLock(), threading.Barrier(3, timeout=10)
+    lock, meeting = SharedLock(), threading.Barrier(3, timeout=60)
 
     def read() -> None:
         with lock.shared():

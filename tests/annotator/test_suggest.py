@@ -207,6 +207,36 @@ def test_the_tagger_that_comes_with_the_program_speaks_first(
     assert sources & {"decoder", "looks"}
 
 
+class Unsure:
+    """A recurrent tagger that puts one tag next with .9, however unlikely it is to be right."""
+
+    name, version = "unsure", "1"
+
+    def __init__(self, score: float) -> None:
+        self._score = score
+
+    def ranking(self) -> None:
+        """Recurrent taggers have one."""
+
+    def allowed_words(self) -> list[str]:
+        return ["dog", "man"]
+
+    def decode(self, features: np.ndarray, *_: object, **__: object) -> list[list[RankedTag]]:
+        return [[RankedTag("dog", self._score, {"next": 0.9, "step": 1, "utility": 0.9})] for _ in features]
+
+
+@pytest.mark.parametrize(
+    ("score", "prefix", "rank_score"),
+    [(0.8, [], 0.9), (0.3, [], 0.9), (0.15, [], 0.9 / 4), (0.15, ["sofa"], 0.9 / 4), (0.15, ["Man"], 0.9)],
+)
+def test_a_recurrent_tagger_speaks_softly_on_a_photo_unlike_its_own(
+    score: float, prefix: list[str], rank_score: float
+) -> None:
+    (found,) = seen_evidence([Unsure(score)], np.zeros((1, 4), np.float32), prefix, ())
+    assert (found.tag, found.source, found.score) == ("dog", "decoder", score)
+    assert found.rank_score == pytest.approx(rank_score)
+
+
 def said(tag: str, source: str = "looks", score: float = 0.5) -> Evidence:
     return Evidence(tag, source, score, f"{source} says {tag}")
 
