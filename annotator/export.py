@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ FORMATS = {
 
 COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision")
 _LIST_SEPARATOR = "; "
+_FORMULA = re.compile(r"(^|[;\t]\s*)(?=[=+\-@\t\r\n])")
+"""Where a spreadsheet may take what follows for a formula."""
 
 
 def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
@@ -22,8 +25,8 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
     Args:
         rows: From ``CorrectionLog.export_rows``.
         format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags stand
-            in one cell, most important first, separated by "; ", and cells that a spreadsheet would run as a
-            formula start with an apostrophe.
+            in one cell, most important first, separated by "; ". What a spreadsheet would run as a formula gets an
+            apostrophe before it: at a cell's start, and after a semicolon or tab, where some spreadsheets cut.
 
     Raises:
         KeyError: The format is unknown.
@@ -32,7 +35,7 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
         for row in rows:
             yield json.dumps(row, ensure_ascii=False) + "\n"
     elif format == "csv":
-        yield _csv_line(COLUMNS)
+        yield ",".join(COLUMNS) + "\r\n"
         for row in rows:
             yield _csv_line([_cell(row[column]) for column in COLUMNS])
     else:
@@ -41,7 +44,7 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
 
 def _cell(value: object) -> str:
     text = _LIST_SEPARATOR.join(value) if isinstance(value, list) else str(value)
-    return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
+    return _FORMULA.sub(r"\1'", text)
 
 
 def _csv_line(cells: Iterable[str]) -> str:

@@ -42,7 +42,7 @@ def test_csv_has_a_header_and_every_cell_comes_back() -> None:
     assert (cells["image"], cells["image_id"]) == ("a\nb.jpg", "1")
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
 @pytest.mark.parametrize("column", ["tags", "dropped", "image", "root", "user"])
 def test_no_csv_cell_can_run_as_a_formula(start: str, column: str) -> None:
     dangerous = f"{start}cmd|' /C calc'!A0"
@@ -52,6 +52,13 @@ def test_no_csv_cell_can_run_as_a_formula(start: str, column: str) -> None:
         for cell in values:
             assert cell[:1] not in {"=", "+", "-", "@", "\t", "\r"}
     assert f"'{start}cmd" in text
+
+
+def test_no_part_of_a_csv_cell_can_run_as_a_formula_where_semicolons_part_the_cells() -> None:
+    text = "".join(export_lines([row(tags=["cat", "=1+1"], image="a;=cmd.jpg")], "csv"))
+    for values in csv.reader(io.StringIO(text, newline=""), delimiter=";"):
+        for cell in values:
+            assert cell.strip()[:1] not in {"=", "+", "-", "@", "\t", "\r", "\n"}
 
 
 def test_nothing_saved_is_an_empty_file_or_a_header() -> None:

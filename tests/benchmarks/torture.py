@@ -50,6 +50,8 @@ class Client(threading.Thread):
         self.told = Told()
         self.is_over = threading.Event()
         self._num_saves = 0
+        self._newest: dict[int, int] = {}
+        """Image -> the revision that a refusal named. A draft keeps the one that it was begun on."""
 
     def run(self) -> None:
         with httpx.Client(base_url=self._address, timeout=30) as client:
@@ -67,10 +69,11 @@ class Client(threading.Thread):
         self._num_saves += 1
         tag = f"{self._name} {self._num_saves}"
         kept = [tag, *photo["kept"][:4]]
+        revision = max(photo["revision"], self._newest.get(image_id, 0))
         if self._random.random() < 0.2:
-            client.post("/api/propose", json={"image_id": image_id, "kept": kept, "revision": photo["revision"]})
+            client.post("/api/propose", json={"image_id": image_id, "kept": kept, "revision": revision})
         try:
-            answer = client.post("/api/save", json={"image_id": image_id, "revision": photo["revision"], "kept": kept})
+            answer = client.post("/api/save", json={"image_id": image_id, "revision": revision, "kept": kept})
         except httpx.HTTPError:
             self.told.unknown.add(tag)
             raise
@@ -78,6 +81,7 @@ class Client(threading.Thread):
             self.told.answered[tag] = (image_id, answer.json()["revision"])
         else:
             self.told.refused.add(tag)
+            self._newest[image_id] = answer.json()["error"].get("revision", 0)
 
 
 def serve(project: Path) -> tuple[subprocess.Popen[str], str]:
@@ -94,7 +98,8 @@ def wait_for_a_save(clients: list[Client]) -> None:
     deadline = time.monotonic() + 60
     while not any(client.told.answered for client in clients):
         if time.monotonic() > deadline:
-            raise SystemExit("No save was answered within a minute: there is nothing to torture.")
+            num_refused = sum(len(client.told.refused) for client in clients)
+            raise SystemExit(f"No save was answered within a minute, {num_refused} were refused.")
         time.sleep(0.01)
 
 
@@ -137,10 +142,12 @@ def main() -> int:
         clients = [Client(address, n, f"k{kill} c{n}", list(range(1, 9))) for n in range(parsed.clients)]
         for client in clients:
             client.start()
-        wait_for_a_save(clients)
-        time.sleep(generator.uniform(0, parsed.longest))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        try:
+            wait_for_a_save(clients)
+            time.sleep(generator.uniform(0, parsed.longest))
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
         for client in clients:
             client.is_over.set()
             client.join(timeout=60)
