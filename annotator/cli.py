@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator import __version__
+from annotator.agreement_command import add_agreement
 from annotator.backbone_choice import choose_backbone, choose_tagger
 from annotator.config import DETECTOR_CHOICES, STRATEGIES, IngestConfig, ServerConfig
 from annotator.detector_command import add_detector, choose_detector
@@ -137,6 +138,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_users(commands)
     add_assign(commands)
     add_report(commands)
+    add_agreement(commands)
     add_detector(commands)
     add_wordnet(commands)
     add_durability(commands)

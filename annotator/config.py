@@ -30,6 +30,8 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "heat_map": ("F4",),
     "sweep": ("F8",),
     "why": ("F9",),
+    "review": ("F6",),
+    "timeline": ("F7",),
     "browse": ("Ctrl+B",),
     "help": ("?",),
 }

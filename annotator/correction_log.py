@@ -204,6 +204,15 @@ class CorrectionLog:
         newest: datetime | None = rows[0][0]
         return newest
 
+    def newest_decision(self, user_name: str) -> datetime | None:
+        """Return when the user last accepted, restored or reopened a list: what `undo` does not take back."""
+        rows = self._store.rows(
+            "SELECT max(created_at) FROM events WHERE kind IN ('accept', 'restore', 'reopen') AND user_name = ?",
+            [user_name],
+        )
+        newest: datetime | None = rows[0][0]
+        return newest
+
     def undo(self, user_name: str) -> tuple[Annotation, Draft]:
         """Take back the user's newest save that still stands, by another event.
 
@@ -368,7 +377,7 @@ class CorrectionLog:
 
     def history(self, image_id: int) -> list[dict[str, Any]]:
         """Return every event of an image, oldest first."""
-        columns = ("event_id", "kind", "user_name", "created_at", "revision", "before_tags", "after_tags",
+        columns = ("event_id", "kind", "user_name", "created_at", "revision", "before_tags", "after_tags", "is_saved",
                    "edit_script", "dropped", "undoes", "tagger", "shown", "actions", "seconds", "num_keys",
                    "num_clicks")  # fmt: skip
         rows = self._store.rows(

@@ -91,6 +91,7 @@ class Choosing(Payload):
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, StringConstraints(max_length=80)]
 
 
 class Queueing(Payload):
@@ -143,6 +144,38 @@ class Saving(Settled):
     num_keys: Annotated[int, Field(ge=0, le=10**6)] = 0
     num_clicks: Annotated[int, Field(ge=0, le=10**6)] = 0
     actions: Annotated[list[list[Text | int | float | None]], Field(max_length=5000)] = []
+
+
+Revisions = Annotated[dict[Name, Annotated[int, Field(ge=1, le=2**31 - 2)]], Field(max_length=1000)]
+
+
+class Reviewing(Payload):
+    """A photo to review; null takes the next one in review after another."""
+
+    image_id: ImageId | None = None
+    after: ImageId | None = None
+
+
+class Accepting(Saving):
+    """A list to accept, what it cost, and the revisions of the answers that were looked at."""
+
+    seen: Revisions | None = None
+
+
+class SendingBack(OneImage):
+    """A photo that people are to answer again, and why; nobody named means everybody."""
+
+    people: Annotated[list[Name], Field(max_length=1000)] = []
+    note: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
+    revision: Annotated[int, Field(ge=0, le=2**31 - 2)] = 0
+    seen: Revisions | None = None
+
+
+class Restoring(OneImage):
+    """An entry of a photo's time line whose list is to be current again."""
+
+    entry_id: Annotated[str, StringConstraints(max_length=40)]
+    revision: Annotated[int, Field(ge=0, le=2**31 - 2)]
 
 
 class Page(Payload):
@@ -239,7 +272,10 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
         lambda session, user, p: session.set_strategy(p.strategy, p.random_share, p.probe_share),
     ),
     "effort_report": (Nothing, lambda session, user, p: session.effort_report()),
-    "save": (Saving, lambda session, user, p: _save(session, user, p)),
+    "save": (
+        Saving,
+        lambda session, user, p: session.save(user, p.image_id, p.revision, p.kept, p.dropped, _effort(p)),
+    ),
     "undo": (Nothing, lambda session, user, p: session.undo(user)),
     "hold": (OneImage, lambda session, user, p: session.hold(user, p.image_id)),
     "leave": (OneImage, lambda session, user, p: session.leave(user, p.image_id)),
@@ -252,6 +288,15 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     ),
     "end_lease": (OneImage, lambda session, user, p: session.end_lease(p.image_id)),
     "retro_tag": (Sweeping, lambda session, user, p: session.retro_tag(p.tag, p.limit)),
+    "review": (Reviewing, lambda session, user, p: session.review(user, p.image_id, p.after)),
+    "accept": (
+        Accepting,
+        lambda session, user, p: session.accept(user, p.image_id, p.revision, p.kept, p.dropped, _effort(p), p.seen),
+    ),
+    "send_back": (SendingBack, lambda session, user, p: session.send_back(user, p.image_id, p.people, p.note, p.seen)),
+    "agreement": (Nothing, lambda session, user, p: session.agreement()),
+    "timeline": (OneImage, lambda session, user, p: session.timeline(user, p.image_id)),
+    "restore": (Restoring, lambda session, user, p: session.restore(user, p.image_id, p.entry_id, p.revision)),
     "history": (OneImage, lambda session, user, p: session.history(p.image_id, user)),
     "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state, user)),
     "check": (Nothing, lambda session, user, p: session.check()),
@@ -290,7 +335,13 @@ LEAST_ROLE: dict[str, Role] = {
     "retro_tag": Role.ANNOTATOR,
     "hold": Role.ANNOTATOR,
     "leave": Role.ANNOTATOR,
+    "timeline": Role.VIEWER,
+    "restore": Role.ANNOTATOR,
     "ask": Role.REVIEWER,
+    "review": Role.REVIEWER,
+    "accept": Role.REVIEWER,
+    "send_back": Role.REVIEWER,
+    "agreement": Role.REVIEWER,
     "assign": Role.ADMIN,
     "end_lease": Role.ADMIN,
     "check": Role.ADMIN,
@@ -318,8 +369,8 @@ def answer_caller(session: AnnotatingSession, caller: Caller, name: str, payload
     return answer(session, caller.user, name, payload)
 
 
-def _save(session: AnnotatingSession, user: str, payload: Saving) -> Answer:
-    effort = Effort(
+def _effort(payload: Saving) -> Effort:
+    return Effort(
         tagger=payload.tagger,
         shown=[shown.model_dump() for shown in payload.shown],
         actions=payload.actions,
@@ -327,7 +378,6 @@ def _save(session: AnnotatingSession, user: str, payload: Saving) -> Answer:
         num_keys=payload.num_keys,
         num_clicks=payload.num_clicks,
     )
-    return session.save(user, payload.image_id, payload.revision, payload.kept, payload.dropped, effort)
 
 
 def answer(session: AnnotatingSession, user: str, name: str, payload: object) -> Answer:

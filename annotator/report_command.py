@@ -65,11 +65,12 @@ def report_text(report: dict[str, Any]) -> str:
     }
     for title, rows in tables.items():
         if rows:
-            lines += ["", f"{title}:", *_table(rows)]
+            lines += ["", f"{title}:", *table_lines(rows)]
     return "\n".join(lines)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> list[str]:
+def table_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return rows as the indented lines of a table, with the first row's names above."""
     cells = [[name.replace("_", " ") for name in rows[0]], *([_text(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -15,13 +15,14 @@ from typing import Any
 
 from annotator import __version__
 from annotator.access import LOCAL_USER
+from annotator.agreement_report import agreement_report
 from annotator.answers import Answers, in_share
 from annotator.assignments import Assignments
 from annotator.autocomplete import MAX_COMPLETIONS, Autocomplete, Completion
 from annotator.backup import back_up
 from annotator.carried_tags import CarriedTags
 from annotator.check import check
-from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort, Selection
+from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError, Selection
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.detections import DetectionProgress
@@ -47,6 +48,7 @@ from annotator.project import Project
 from annotator.queue_order import QueueOrder
 from annotator.random_sample import Probe, is_in_sample, probe_of, shuffle_key
 from annotator.retro_tag import sweep
+from annotator.review_desk import ReviewDesk
 from annotator.reviewing import Reviewing, State
 from annotator.store import ImageEntry, SeenPath, Store
 from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words, num_expected
@@ -54,6 +56,7 @@ from annotator.tag_changes import TagChanges
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_pins import TaggerPins
 from annotator.tagger_shelf import TaggerShelf
+from annotator.timeline import Timeline
 from annotator.visual_index import VisualIndex
 
 MAX_TAGS = 200
@@ -131,6 +134,8 @@ class AnnotatingSession:
         self.assignments = Assignments(store)
         self._answers = Answers(store, log)
         self._reviewing = Reviewing(self._answers, log, may_review)
+        self._desk = ReviewDesk(log, self._answers, self._reviewing, self._shown)
+        self._timeline = Timeline(log, self._answers, self._reviewing)
         self._tag_changes = TagChanges(store, log)
         autocomplete.set_aliases(self._tag_changes.aliases())
         # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
@@ -238,6 +243,10 @@ class AnnotatingSession:
         """Return what tagging has cost so far and what the proposals were worth; see effort_report.py."""
         return effort_report(self._store.rows)
 
+    def agreement(self) -> Answer:
+        """Return how far people agree with the accepted lists and with one another; see agreement_report.py."""
+        return agreement_report(self._store.rows)
+
     # Going from photo to photo
 
     def open(self, user: str, image_id: int | None) -> Answer:
@@ -257,8 +266,10 @@ class AnnotatingSession:
 
         Raises:
             LeaseError: Somebody else has this photo open.
+            ReviewError: This user cannot change it now.
         """
         self._check(image_id)
+        self._check_unlocked(user, image_id)
         self._hold(user, image_id)
         return {}
 
@@ -414,8 +425,14 @@ class AnnotatingSession:
         revision: int,
         without: Without = NOTHING_OFF,
     ) -> Answer:
-        """Propose how the settled tags go on, without what is switched off, and keep the list as a draft."""
+        """Propose how the settled tags go on, without what is switched off, and keep the list as a draft.
+
+        Raises:
+            LeaseError: Somebody else has this photo open.
+            ReviewError: This user cannot change it now.
+        """
         self._check(image_id)
+        self._check_unlocked(user, image_id)
         self._hold(user, image_id)
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         if (kept, dropped) == self._list_of(user, image_id):
@@ -521,6 +538,123 @@ class AnnotatingSession:
         self._pins.let_go(user, image_id)
         return {"revision": given.revision, "now_common": [], "next": self._next(user, image_id)}
 
+    # Reviewing, and what happened to a photo
+
+    def review(self, user: str, image_id: int | None, after: int | None) -> Answer:
+        """Return the answers to a photo side by side, with how far they agree; null takes the next one in review.
+
+        Raises:
+            ReviewError: The photo is not asked of anybody, or its answers may not be seen yet.
+        """
+        wanted = self._desk.following(after) if image_id is None else image_id
+        if wanted is None:
+            return {"done": True, "states": self.state(user)["states"]}
+        self._check(wanted)
+        return self._desk.look(user, wanted)
+
+    def accept(
+        self,
+        user: str,
+        image_id: int,
+        revision: int,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        effort: Effort,
+        seen: dict[str, int] | None,
+    ) -> Answer:
+        """Make a list the accepted one; it is on disk when this returns. Returns the next photo with it.
+
+        Args:
+            user: The reviewer.
+            image_id: The photo.
+            revision: Of the standing list on which the decision was made.
+            kept: The list, most important first.
+            dropped: Proposals refused.
+            effort: What it cost.
+            seen: The revision of each answer that was looked at; None when none was.
+
+        Raises:
+            ReviewError: Answers are still awaited.
+            StaleRevisionError: The list or an answer changed meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+            TagError: A tag cannot be kept.
+            LeaseError: Somebody else has this photo open.
+        """
+        self._check(image_id)
+        self._hold(user, image_id)
+        tags, refused = self._clean(kept, "kept"), self._clean(dropped, "dropped")
+        with self._lock:
+            given = self._answers.all(image_id) if self._answers.is_complete(image_id) else []
+            taken_from = next((one.user_name for one in given if list(one.tags) == tags), None)
+            standing = Annotation(image_id, revision)
+            annotation = self._answers.accept(standing, tags, refused, user, effort, seen, taken_from)
+            self._took(annotation)
+        self._pins.let_go(user, image_id)
+        self.models.note_save()
+        return {"revision": annotation.revision, "now_common": [], "next": self._next(user, image_id)}
+
+    def send_back(
+        self, user: str, image_id: int, people: Sequence[str], note: str, seen: dict[str, int] | None
+    ) -> Answer:
+        """Have people answer a photo again, with a note that they read when it comes back to them.
+
+        Args:
+            user: The reviewer.
+            image_id: The photo.
+            people: Whose answers; empty: everybody's.
+            note: What should be different.
+            seen: The revision of each answer that was looked at; None when none was.
+
+        Raises:
+            ReviewError: Answers are still awaited, or one of the people has given none.
+            StaleRevisionError: An answer changed meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        self._check(image_id)
+        with self._lock:
+            changed = self._answers.send_back(
+                self._log.annotation(image_id), people, " ".join(note.split()), user, seen
+            )
+            if changed is not None:
+                self._took(changed)
+            self._queue.mark(image_id, saved=False)
+        self.leases.give_back(image_id, user)
+        return {"states": self.state(user)["states"]}
+
+    def timeline(self, user: str, image_id: int) -> Answer:
+        """Return who did what to a photo when, as far as this user may see it; see timeline.py."""
+        self._check(image_id)
+        entries = self._timeline.entries(user, image_id, self._store.added_at(image_id))
+        return {"entries": entries, "revision": self._reviewing.list_of(user, image_id).revision}
+
+    def restore(self, user: str, image_id: int, entry_id: str, revision: int) -> Answer:
+        """Make the list of an entry of the time line the current one again, by one more entry; return the photo.
+
+        Args:
+            user: Who.
+            image_id: The photo.
+            entry_id: Of the time line.
+            revision: Of the list that this user saw.
+
+        Raises:
+            ReviewError: There is no such state, or this user cannot restore it.
+            StaleRevisionError: The list changed meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+            LeaseError: Somebody else has this photo open.
+        """
+        self._check(image_id)
+        self._check_unlocked(user, image_id)
+        self._hold(user, image_id)
+        with self._lock:
+            was = self._timeline.state_of(user, image_id, entry_id, self._store.added_at(image_id))
+            if self._reviewing.is_personal(user, image_id):
+                effort = Effort(actions=[["restore", entry_id]])
+                self._answers.give(image_id, user, revision=revision, tags=was.tags, dropped=was.dropped, effort=effort)
+            else:
+                now = Annotation(image_id, revision)
+                self._took(self._log.record("restore", now, was.tags, was.dropped, was.is_saved, user))
+        return self._photo(user, image_id)
+
     def retro_tag(self, tag: str, limit: int) -> Answer:
         """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
 
@@ -562,6 +696,10 @@ class AnnotatingSession:
         """
         with self._lock:
             answered, saved_at = self._answers.newest(user), self._log.newest_save(user)
+            decided_at = self._log.newest_decision(user)
+            others = [moment for moment in (saved_at, answered and answered[1]) if moment]
+            if decided_at and all(decided_at > moment for moment in others):
+                raise NothingToUndoError("Your last step was a decision: the time line of its photo takes that back.")
             if answered is not None and (saved_at is None or answered[1] > saved_at):
                 image_id, num_tags = answered[0], self._take_back(user, answered[0])
             else:
@@ -673,11 +811,14 @@ class AnnotatingSession:
         """Tell whether this save brought a tag to the number of photos from which a sweep is worth while."""
         return self._autocomplete.num_photos(tag) == NUM_FOR_SWEEP and tag_key(tag) not in before
 
+    def _shown(self, image_id: int) -> Answer:
+        content_hash, file_name = self._files[image_id]
+        return {"image_url": f"/image/{image_id}?v={content_hash[:16]}", "file_name": file_name}
+
     def _swept(self, image_id: int, annotation: Annotation) -> Answer:
         return {
             "image_id": image_id,
-            "image_url": f"/image/{image_id}?v={self._files[image_id][0][:16]}",
-            "file_name": self._files[image_id][1],
+            **self._shown(image_id),
             "kept": list(annotation.tags),
             "dropped": list(annotation.dropped),
             "revision": annotation.revision,
@@ -686,6 +827,11 @@ class AnnotatingSession:
     def _list_of(self, user: str, image_id: int) -> tuple[list[str], list[str]]:
         annotation = self._reviewing.list_of(user, image_id)
         return list(annotation.tags), list(annotation.dropped)
+
+    def _check_unlocked(self, user: str, image_id: int) -> None:
+        reason = self._reviewing.lock(user, image_id)
+        if reason:
+            raise ReviewError(f"{reason} Nothing was changed.")
 
     def _hold(self, user: str, image_id: int) -> None:
         """Take or renew the user's lease of a photo.

@@ -331,6 +331,18 @@ class Store:
         values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in rows[0]]
         return ImageEntry(*values)
 
+    def added_at(self, image_id: int) -> datetime:
+        """Return when an image came into the project, UTC without a zone.
+
+        Raises:
+            UnknownImageError: The project has no such image.
+        """
+        rows = self.rows("SELECT added_at FROM images WHERE image_id = ?", [image_id])
+        if not rows:
+            raise UnknownImageError(f"This project has no image {image_id}.")
+        added_at: datetime = rows[0][0]
+        return added_at
+
     def image_paths(self, image_id: int) -> list[tuple[Path, str]]:
         """Return the (root, relative path) pairs under which an image was seen."""
         rows = self.rows(

@@ -1,7 +1,7 @@
 // All photos in a windowed grid: only the rows in sight are in the DOM, over pages fetched as they are needed.
 // Search by tag or file name, filter by state, open with a click or Enter. Knows nothing of tagging.
 
-import { count, make } from "./elements.js";
+import { count, formatNumber, make } from "./elements.js";
 
 const PAGE = 200;
 const MAX_PAGES = 30; // pages kept; the rest is fetched again
@@ -9,7 +9,8 @@ const CELL_WIDTH = 172;
 const CELL_HEIGHT = 172;
 const MARGIN_ROWS = 2;
 const SETTLE_MS = 60; // while the scroll runs on, pages in passing are not fetched
-const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged" };
+const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
+const COUNTED = ["draft", "in_review", "accepted"]; // offered where there are any
 
 export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", autocomplete: "off", spellcheck: "false" });
@@ -144,7 +145,8 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
       make("div", { class: "cell-photo" }, make("img", { src: item.thumbnail_url, alt: "", draggable: "false", decoding: "async" })),
       make("div", { class: "cell-name" }, item.tags.length ? make("b", {}, item.tags.join(", ")) : item.file_name),
     );
-    cell.setAttribute("aria-label", `${item.file_name}, ${item.tags.length ? item.tags.join(", ") : "not tagged"}`);
+    const where = { draft: ", started", in_review: ", in review", accepted: ", accepted" }[item.state] ?? "";
+    cell.setAttribute("aria-label", `${item.file_name}${where}, ${item.tags.length ? item.tags.join(", ") : "not tagged"}`);
   }
 
   function setState(state) {
@@ -199,8 +201,14 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     isOpen: () => !root.hidden,
     hide,
     /** Open at the photo with this place in the folder, unless a search or a filter is on. */
-    show(place = 0) {
+    show(place = 0, counts = {}) {
       root.hidden = false;
+      for (const button of filters) {
+        const { state } = button.dataset;
+        if (!COUNTED.includes(state)) continue;
+        button.hidden = !counts[state] && wanted.state !== state;
+        button.textContent = `${STATES[state]} ${formatNumber(counts[state] ?? 0)}`;
+      }
       restart(wanted.query || wanted.state !== "all" ? 0 : place);
       if (isTouch) return; // it would open the screen keyboard over the photos
       search.focus();

@@ -6,7 +6,7 @@ import { count, formatNumber, make } from "./elements.js";
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, help, effort, chooseTagger, logOut, model }) {
+export function createHeader(root, { browse, unreadable, help, effort, review, timeline, chooseTagger, logOut, model }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
@@ -15,11 +15,12 @@ export function createHeader(root, { browse, unreadable, help, effort, chooseTag
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
   let offered = "";
-  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…")));
+  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…"), make("button", { id: "open-timeline", class: "quiet", type: "button", onclick: timeline }, "Time line of this photo…")));
   const userName = make("summary", { class: "pill", id: "account" });
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
+  const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger, model,
+    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger, model, reviewing,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     account,
@@ -41,6 +42,9 @@ export function createHeader(root, { browse, unreadable, help, effort, chooseTag
       tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged`;
       account.hidden = state.user === LOCAL_USER;
       userName.textContent = state.user;
+      const { in_review } = state.states;
+      reviewing.hidden = !(state.may_review && in_review);
+      reviewing.textContent = `Review ${formatNumber(in_review)}`;
       const choices = state.taggers ?? [];
       if (JSON.stringify(choices) !== offered) {
         offered = JSON.stringify(choices);

@@ -22,6 +22,8 @@ export const ACTIONS = {
   zoom: "Zoom in and out",
   why: "Show why the selected tag has its rank, source by source",
   heat_map: "Show where the selected tag is seen",
+  review: "Review: people's answers side by side (reviewers)",
+  timeline: "Time line: what happened to this photo, and earlier lists",
   sweep: "Look for saved photos that need the selected tag too",
   browse: "Browse all photos",
   help: "Show and change keys",
@@ -50,6 +52,8 @@ export const DEFAULT_KEYS = {
   heat_map: ["F4"],
   sweep: ["F8"],
   why: ["F9"],
+  review: ["F6"],
+  timeline: ["F7"],
 };
 
 const MODIFIERS = new Set(["Control", "Shift", "Alt", "Meta", "AltGraph", "CapsLock", "NumLock", "Fn", "Dead"]);

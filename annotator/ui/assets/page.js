@@ -21,10 +21,12 @@ import { createMessages } from "./messages.js";
 import { createNeighbours } from "./neighbours.js";
 import { createPhotoView } from "./photo_view.js";
 import { createProposing } from "./proposing.js";
+import { createReview } from "./review.js";
 import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
 import { createTagList } from "./tag_list.js";
 import { Tagging } from "./tagging.js";
+import { createTimeline } from "./timeline.js";
 import { createTraining } from "./training.js";
 import { createWhy } from "./why.js";
 
@@ -68,13 +70,15 @@ export async function start({ element, server }) {
     browse: () => (browse.isOpen() ? browse.hide() : openBrowse()),
     heat_map: () => messages.say(heatMap.toggle(tagging.photo.image_id, tagAt(tagging.draft, tagging.draft.selected))),
     sweep: lookForSelected,
+    review: openReview,
+    timeline: () => tagging.photo && timeline.open(tagging.photo).catch(told),
     help: openKeys,
   };
-  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help"]);
+  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "review"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, effort: openEffort, chooseTagger, logOut, model: training.button });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, effort: openEffort, review: openReview, timeline: () => run("timeline"), chooseTagger, logOut, model: training.button });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
   const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
@@ -112,6 +116,9 @@ export async function start({ element, server }) {
 
   const sweep = createSweep(at("offer"), dialogs, { call, say: messages.say, done: () => tagging.refreshQuietly() });
 
+  const review = createReview(dialogs, { call, say: messages.say, edit: editAnswer, done: () => tagging.refreshQuietly() });
+  const timeline = createTimeline(dialogs, { call, say: messages.say, show: (photo) => (tagging.show(photo, true), tagging.refreshQuietly()) });
+
   const tagging = new Tagging({
     call,
     createProposing,
@@ -122,6 +129,7 @@ export async function start({ element, server }) {
       opened,
       saved: (photo, nowCommon) => {
         strip.mark(photo.image_id, "saved");
+        if (photo.save_as === "accept" && photo.state !== "accepted") review.open().catch(told);
         if (nowCommon.length) sweep.propose(nowCommon[0]).catch(told);
       },
       say: messages.say,
@@ -135,6 +143,17 @@ export async function start({ element, server }) {
     const tag = tagAt(tagging.draft, tagging.draft.selected);
     if (tag === null) messages.say("Select the tag to look for first.");
     else sweep.lookFor(tag).catch(told);
+  }
+
+  function openReview() {
+    if (tagging.state?.may_review) review.open().catch(told);
+    else messages.say("Reviewing is for reviewers.");
+  }
+
+  /** Open a photo with an answer's list, whose save is then the accepted list. */
+  async function editAnswer({ image_id, revision }, { tags, dropped }) {
+    await call("propose", { image_id, kept: tags, dropped, revision });
+    await tagging.openImage(image_id);
   }
 
   function told(error) {
@@ -220,7 +239,7 @@ export async function start({ element, server }) {
 
   function openBrowse() {
     at("tagging").inert = true;
-    browse.show(tagging.photo ? tagging.photo.position - 1 : 0);
+    browse.show(tagging.photo ? tagging.photo.position - 1 : 0, tagging.state?.states);
   }
 
   function closeBrowse() {

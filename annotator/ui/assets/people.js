@@ -20,12 +20,15 @@ export async function logOut() {
 }
 
 /** Say why a photo that was opened cannot be changed. */
-export function sayWhoHolds({ held_by, read_only }, messages, openNext) {
+export function sayWhoHolds({ held_by, read_only, locked, sent_back, save_as, state }, messages, openNext) {
   if (held_by) {
     messages.trouble("held", `${held_by} has this photo open: nothing you change here can be saved until they are done.`, [
       { label: "Next free photo", run: openNext },
     ]);
-  } else if (read_only) messages.trouble("held", "You may look at this project, but not change it.");
+  } else if (sent_back) messages.trouble("held", `${sent_back.by} sent this back to you: “${sent_back.note}”`);
+  else if (locked) messages.trouble("held", locked, [{ label: "Next free photo", run: openNext }]);
+  else if (save_as === "accept" && state !== "accepted") messages.trouble("held", "In review: the list that you save here is accepted for all.");
+  else if (read_only) messages.trouble("held", "You may look at this project, but not change it.");
 }
 
 /** Keep others from being given the photo that is open here, as long as somebody looks at it. */

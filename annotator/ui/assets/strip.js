@@ -57,7 +57,7 @@ export function createStrip(root, { call, open, onError }) {
 }
 
 function thumbnail(item, isCurrent, open) {
-  const states = { saved: "tagged", draft: "started", new: "not tagged" };
+  const states = { saved: "tagged", draft: "started", new: "not tagged", in_review: "in review", accepted: "accepted" };
   return make(
     "button",
     {

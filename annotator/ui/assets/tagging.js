@@ -344,7 +344,7 @@ export class Tagging {
     const effort = this.effort.report();
     try {
       await this.proposing.discard();
-      const answer = await this.call("save", {
+      const answer = await this.call(photo.save_as, {
         image_id: photo.image_id, revision, kept: draft.kept, dropped: draft.dropped,
         shown: this.shown, tagger: photo.tagger, ...effort,
       });
@@ -366,7 +366,7 @@ export class Tagging {
     // An undone photo has a revision but no saved tags; it counts anew.
     const countedBefore = photo.state === "saved" || photo.saved.length > 0;
     // What somebody else did to it meanwhile, only the server knows.
-    if (photo.wasStale) this.refreshQuietly();
+    if (photo.wasStale || photo.asked_of) this.refreshQuietly();
     else if (!countedBefore && this.state) this.state.num_saved += 1;
     this.views.clear();
     this.views.saved(photo, nowCommon);
