@@ -139,6 +139,7 @@ def contents(store: Store) -> dict[str, list[Any]]:
 FITTING: dict[str, Any] = {
     "by": 1, "kept": [], "text": "c", "tag": "cat", "kind": "rename", "old": "a", "new": "b", "tagger": "cold_start",
     "keys": {}, "strategy": "in_order", "shown": True, "run_id": 1, "model_id": 99, "users": [],
+    "people": 1, "note": "why?", "entry_id": "event:0",
 }  # fmt: skip
 """A value for each field that some operation needs."""
 
@@ -159,7 +160,7 @@ def test_an_image_that_is_not_of_this_project_is_refused_by_every_operation(
     for image_id in (7, 2**31 - 1):  # the project has six
         answer = client.post(f"/api/{name}", json=needed(OPERATIONS[name][0]) | {"image_id": image_id})
         assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "unknown_image"), answer.text
-    for image_id in (0, -1, 2**31, "1", 1.0, True, [1], None if name != "open" else {}):
+    for image_id in (0, -1, 2**31, "1", 1.0, True, [1], None if name not in ("open", "review") else {}):
         answer = client.post(f"/api/{name}", json=needed(OPERATIONS[name][0]) | {"image_id": image_id})
         assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "request"), answer.text
     assert contents(opened.store) == before
