@@ -1,7 +1,7 @@
 """How far each person agrees with the accepted lists over time, and people with one another: read from the log.
 
-The first answer that a person gave to a photo counts, which was given blind; the gold is the list that a reviewer
-accepted. Knows nothing of pages or commands.
+The first answer that a person gave to a photo counts, which was given blind; photos whose answers are awaited do not.
+The gold is the list that a reviewer accepted. Knows nothing of pages or commands.
 """
 
 from collections import defaultdict
@@ -21,6 +21,16 @@ BLOCK = 20
 """Answers of a point of a person's course over time."""
 NUM_TAGS = 20
 """Longest list of tags."""
+
+
+_COMPLETE = """
+    SELECT image_id FROM asked JOIN (
+        SELECT image_id, count(*) AS num_given FROM (
+            SELECT image_id FROM answers GROUP BY image_id, user_name HAVING arg_max(is_given, revision)
+        ) GROUP BY image_id
+    ) USING (image_id) WHERE num_given >= num_people
+"""
+"""Photos with all their answers: of the others, who reads the report may still be asked."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ def agreement_report(rows: Rows) -> dict[str, Any]:
         _First(int(image_id), user, at, tuple(tags))
         for image_id, user, at, tags in rows(
             "SELECT image_id, user_name, arg_min(created_at, revision), arg_min(tags, revision) FROM answers "
-            "WHERE is_given GROUP BY image_id, user_name ORDER BY min(answer_id)",
+            f"WHERE is_given AND image_id IN ({_COMPLETE}) GROUP BY image_id, user_name ORDER BY min(answer_id)",
             [],
         )
     ]

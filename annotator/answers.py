@@ -79,7 +79,11 @@ class Answers:
         self._log = log
         self._lock = threading.RLock()
         self._asked: dict[int, _Asked] = {}
+        # By place, so that no call looks through all photos.
         self._by_standing: dict[Standing, set[int]] = {"waiting": set(), "in_review": set(), "accepted": set()}
+        self._sent_back: set[int] = set()
+        self._answered: dict[str, set[int]] = {}
+        """Photos on which a person's answer stands while others' are awaited."""
         self._load()
 
     def _load(self) -> None:
@@ -117,9 +121,15 @@ class Answers:
         asked.sent_back = {} if asked.is_accepted else {**asked.sent_back, **dict.fromkeys(people, note)}
 
     def _place(self, image_id: int) -> None:
-        for places in self._by_standing.values():
-            places.discard(image_id)
-        self._by_standing[self._asked[image_id].standing].add(image_id)
+        """Note anew where a photo stands."""
+        asked = self._asked[image_id]
+        standing = asked.standing
+        for name, places in self._by_standing.items():
+            _put(places, image_id, is_in=name == standing)
+        _put(self._sent_back, image_id, is_in=bool(asked.sent_back))
+        for user in asked.revisions:
+            is_waiting = standing == "waiting" and user in asked.given and user not in asked.sent_back
+            _put(self._answered.setdefault(user, set()), image_id, is_in=is_waiting)
 
     # Where photos stand
 
@@ -165,13 +175,12 @@ class Answers:
     def given_waiting(self, user: str) -> list[int]:
         """Return the photos on which this person's answer stands while others' are awaited."""
         with self._lock:
-            waiting = ((i, self._asked[i]) for i in self._by_standing["waiting"])
-            return [i for i, asked in waiting if user in asked.given and user not in asked.sent_back]
+            return list(self._answered.get(user, ()))
 
     def sent_back_to(self, user: str) -> list[int]:
         """Return the photos that a reviewer wants this person to answer again, ascending."""
         with self._lock:
-            return sorted(i for i in self._by_standing["waiting"] if user in self._asked[i].sent_back)
+            return sorted(i for i in self._sent_back if user in self._asked[i].sent_back)
 
     def note(self, image_id: int, user: str) -> Note | None:
         """Return why a photo was sent back to a person, until they answer it again."""
@@ -180,7 +189,9 @@ class Answers:
 
     # Asking
 
-    def ask(self, image_ids: Iterable[int], num_people: int, people: Sequence[str], asked_by: str) -> list[Annotation]:
+    def ask(
+        self, image_ids: Iterable[int], num_people: int, people: Sequence[str], asked_by: str, first: int = 0
+    ) -> list[Annotation]:
         """Ask photos of several people, or of another number of them.
 
         A saved list counts as its person's answer. Where more answers are wanted, the photo is open again, so that
@@ -191,6 +202,7 @@ class Answers:
             num_people: How many answers are wanted; 0 withdraws the question where nobody has answered.
             people: Who may answer; each photo is asked of ``num_people`` of them in turn. Empty: anybody.
             asked_by: Who asks.
+            first: How many photos were asked before these, where they are asked in parts.
 
         Returns:
             The annotations that changed.
@@ -208,7 +220,7 @@ class Answers:
             if num_people == 0:
                 self._withdraw([i for i in open_ids if i in self._asked and not self._asked[i].revisions])
                 return []
-            rows = [(i, num_people, _in_turn(people, place, num_people)) for place, i in enumerate(open_ids)]
+            rows = [(i, num_people, _in_turn(people, place, num_people)) for place, i in enumerate(open_ids, first)]
             saved = {i for i in open_ids if self._log.annotation(i).is_saved}
             self._write_asked([row for row in rows if row[0] not in saved], asked_by)
             changed = [self._ask_saved(row, asked_by) for row in rows if row[0] in saved]
@@ -222,8 +234,7 @@ class Answers:
 
     def _write_asked(self, rows: Sequence[tuple[int, int, list[str]]], asked_by: str) -> None:
         with self._store.transaction() as cursor:
-            for row in rows:
-                _insert_asked(cursor, row, asked_by)
+            _insert_asked(cursor, rows, asked_by)
         for row in rows:
             self._took_asked(row)
 
@@ -241,7 +252,7 @@ class Answers:
         num_given = 1 if is_new else len(self._asked[image_id].given)
 
         def write(cursor: Cursor, event_id: int | None) -> None:
-            _insert_asked(cursor, row, asked_by)
+            _insert_asked(cursor, [row], asked_by)
             if is_new:
                 _insert_answer(cursor, self._next("answers"), standing, Effort(), standing.saved_at or utc_now())
 
@@ -499,6 +510,13 @@ class Answers:
         return (str(rows[0][0]), rows[0][1]) if rows else None
 
 
+def _put(places: set[int], image_id: int, *, is_in: bool) -> None:
+    if is_in:
+        places.add(image_id)
+    else:
+        places.discard(image_id)
+
+
 def in_share(content_hash: str, share: float) -> bool:
     """Tell whether a photo belongs to a share of all photos, by its content: the same ones whenever it is drawn."""
     return hash_key("asked", content_hash) < share
@@ -510,8 +528,16 @@ def _in_turn(people: Sequence[str], place: int, num_people: int) -> list[str]:
     return [people[(start + step) % len(people)] for step in range(num_people)] if people else []
 
 
-def _insert_asked(cursor: Cursor, row: tuple[int, int, list[str]], asked_by: str) -> None:
-    cursor.execute("INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?)", [*row, asked_by, utc_now()])
+def _insert_asked(cursor: Cursor, rows: Sequence[tuple[int, int, list[str]]], asked_by: str) -> None:
+    """Write (image id, number of people, people), one statement for all that are asked of the same people."""
+    groups: dict[tuple[int, tuple[str, ...]], list[int]] = {}
+    for image_id, num_people, people in rows:
+        groups.setdefault((num_people, tuple(people)), []).append(image_id)
+    for (num_people, names), image_ids in groups.items():
+        cursor.execute(
+            "INSERT OR REPLACE INTO asked SELECT unnest(?::INTEGER[]), ?, ?::VARCHAR[], ?, ?",
+            [image_ids, num_people, list(names), asked_by, utc_now()],
+        )
 
 
 def _insert_answer(cursor: Cursor, answer_id: int, given: Annotation, effort: Effort, created_at: datetime) -> None:

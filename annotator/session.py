@@ -62,6 +62,8 @@ from annotator.visual_index import VisualIndex
 MAX_TAGS = 200
 """Most tags of one photo."""
 NUM_SHOWN_NEIGHBOURS = 12
+NUM_ASKED_AT_ONCE = 500
+"""Photos of which people are asked while others' saves wait."""
 NUM_FOR_SWEEP = 10
 """Photos on which a tag is offered for a look through those that were saved before it."""
 
@@ -338,10 +340,12 @@ class AnnotatingSession:
         for image_id in ids:
             self._check(image_id)
         asked = self._in_share(ids, share)
-        with self._lock:
-            for annotation in self._answers.ask(asked, num_people, people, user):
-                self._took(annotation)
-            self.assignments.assign(asked, None)
+        for first in range(0, len(asked), NUM_ASKED_AT_ONCE):
+            part = asked[first : first + NUM_ASKED_AT_ONCE]
+            with self._lock:
+                for annotation in self._answers.ask(part, num_people, people, user, first):
+                    self._took(annotation)
+                self.assignments.assign(part, None)
         if added_too:
             self.project.update_settings(asked_people=num_people, asked_share=share)
         return {"num_asked": len(asked), "states": self.state(user)["states"]}

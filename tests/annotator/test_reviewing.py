@@ -251,6 +251,7 @@ def test_of_an_asked_photo_a_person_restores_their_own_answers_alone(session: An
 
 
 def test_agreement_with_gold_is_told_by_person_and_over_time(session: AnnotatingSession, opened: OpenProject) -> None:
+    assert "cat" not in json.dumps(session.agreement())  # Ben is still asked
     save(session, "ben", 2, "dog")
     accept(session, "sea", "sky", "boat")
     accept(session, "cat", image_id=2)
