@@ -50,7 +50,7 @@ def load_coco(folder: Path, edition: str = "2014") -> DataSet:
             vocabulary = list(tidy(list(names.values()), str(path)))
             captions = _read_captions(folder / "annotations" / f"captions_{side}{edition}.json", how)
             records = _records(instances, names, captions, folder / f"{side}{edition}")
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{path} lacks {error}, so it is no file of MS-COCO's instances. {how}") from error
         sides[side] = existing(records, "MS-COCO", how, logger.warning)
     return DataSet(sides["train"], sides["val"], vocabulary)

@@ -53,6 +53,8 @@ def read_lines(path: Path, how: str, encoding: str = "utf-8") -> list[str]:
         text = path.read_text(encoding=encoding)
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} could not be read: {error}. {how}") from error
+    if "\0" in text:  # no file name may hold one
+        raise DataError(f"{path} is no text: it holds NUL characters. {how}")
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 

@@ -89,6 +89,8 @@ def load_split(records: Sequence[Record], path: Path) -> tuple[list[Record], lis
     try:
         sides = json.loads(path.read_text(encoding="utf-8"))
         train, validation = list(sides["train"]), list(sides["validation"])
+        if not all(isinstance(name, str) for name in (*train, *validation)):
+            raise TypeError("a photo's name is not a text")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is not a saved split: {error}.") from error
     by_name = dict(zip(image_names(records), records, strict=True))
