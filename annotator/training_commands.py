@@ -22,7 +22,8 @@ from annotator.models.backbone import DEFAULT_BACKBONE
 if TYPE_CHECKING:
     from annotator.models.backbone import Backbone
     from annotator.trainer.families import TrainingRequest
-    from annotator.trainer.fit import BackboneSettings, EpochReport
+    from annotator.trainer.fit import EpochReport
+    from annotator.trainer.fit_settings import BackboneSettings
     from annotator.trainer.training import TrainingResult
 
 MAX_EXTRACTION_HOURS = 6
@@ -172,7 +173,7 @@ def _train(parsed: argparse.Namespace) -> int:
 
 def _request(parsed: argparse.Namespace) -> "TrainingRequest":
     from annotator.trainer.families import TrainingRequest
-    from annotator.trainer.fit import FitSettings
+    from annotator.trainer.fit_settings import FitSettings
 
     fit = FitSettings(
         seed=parsed.seed,
@@ -216,7 +217,7 @@ def _batch_size(parsed: argparse.Namespace) -> int:
 
 
 def _backbone_settings(parsed: argparse.Namespace) -> "BackboneSettings | None":
-    from annotator.trainer.fit import BackboneSettings
+    from annotator.trainer.fit_settings import BackboneSettings
 
     settings = BackboneSettings(
         learning_rate=parsed.backbone_learning_rate,

@@ -14,8 +14,10 @@ from annotator.datasets.metadata_words import metadata_words
 from annotator.errors import TrainingError
 from annotator.models import registry
 from annotator.models.neighbour_networks import neighbourhood_vectors
+from annotator.trainer.examples import Examples
 from annotator.trainer.families import ON_ALL_FOLDER, Side, Trained, TrainingData, TrainingOptions, TrainingRequest
-from annotator.trainer.fit import Examples, FitReport, FitSettings, fit, stage_names
+from annotator.trainer.fit import FitReport, fit, stage_names
+from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.neighbourhoods import find_context, learn_settings, photos_of
 
 

@@ -19,7 +19,8 @@ from annotator.errors import ConfigError
 from annotator.models.checkpoint import BackboneLike
 from annotator.models.inference import Ranking
 from annotator.models.tagger import Features
-from annotator.trainer.fit import FitReport, FitSettings, Progress
+from annotator.trainer.fit import FitReport, Progress
+from annotator.trainer.fit_settings import FitSettings
 
 ON_ALL_FOLDER = "on_all"
 """In a checkpoint's folder while it is trained: the state of the second training, on all photos."""

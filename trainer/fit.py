@@ -25,12 +25,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from annotator.errors import ConfigError, TrainingError
-from annotator.models.context import Context
-from annotator.models.trainable_backbone import NORMS, PRECISIONS, TrainableBackbone
+from annotator.errors import TrainingError
+from annotator.models.trainable_backbone import TrainableBackbone
 from annotator.models.trained_tagger import Batch, Stage, TrainedTagger, make_batch
 from annotator.trainer import losses, processes
 from annotator.trainer.calibration import calibrate
+from annotator.trainer.examples import Examples
+from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.objective import Objective
 from annotator.trainer.photo_batches import PhotoBatches
 from annotator.trainer.training_state import (
@@ -49,143 +50,6 @@ CLIP_NORM = 5.0
 EVALUATION_BATCH = 512
 BACKBONE_STAGE = "backbone"
 """Name of the stage that trains the backbone too."""
-
-
-@dataclass(frozen=True)
-class BackboneSettings:
-    """How the backbone is trained; kept with the checkpoint.
-
-    The learning rate, the weight decay and 7,500 steps before are section 5.1's of ranked-tags-lstm.txt.
-    """
-
-    learning_rate: float = 1e-5
-    """Of the backbone; the tagger keeps its own."""
-    weight_decay: float = 1e-3
-    """Of the backbone's weights (Adam with decoupled decay)."""
-    after: int | None = None
-    """Steps of the tagger alone before; the epoch in which they are reached is completed. 0 trains both from the start.
-    None lets the tagger's own stages come to their end first."""
-    epochs: int = 10
-    """At most."""
-    batch_size: int = 32
-    norm: str = "frozen"
-    """frozen: batch normalisation keeps its statistics; batch: it learns new ones."""
-    least_area: float = 0.5
-    """Smallest share of a photo that a random crop keeps; smaller ones cut off what the tags name."""
-    precision: str = "auto"
-    """Of the backbone's passes: auto, float32, bfloat16 or float16."""
-
-    def __post_init__(self) -> None:
-        losses.check_choice("norm", self.norm, NORMS)
-        losses.check_choice("precision", self.precision, PRECISIONS)
-        for name, low, high in (
-            ("learning_rate", 1e-9, 1.0),
-            ("weight_decay", 0.0, 1.0),
-            ("epochs", 1, 100_000),
-            ("batch_size", 1, 10_000),
-            ("least_area", 0.01, 1.0),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"The backbone's {name} must lie between {low:g} and {high:g}, "
-                                  f"got {getattr(self, name)!r}.")  # fmt: skip
-        if self.after is not None and self.after < 0:
-            raise ConfigError(f"The steps before the backbone is trained cannot be below 0, got {self.after}.")
-
-
-@dataclass(frozen=True)
-class FitSettings:
-    """How a tagger is trained; kept with its checkpoint."""
-
-    seed: int = 0
-    """Of the first weights, the order of the photos and dropout."""
-    batch_size: int = 128
-    epochs: int | None = None
-    """Most epochs of each stage; None is the tagger's own."""
-    stage_epochs: tuple[int, ...] = ()
-    """Epochs of each stage, one by one, in place of the former and of `backbone.after`; 0 leaves a stage out."""
-    patience: int = 3
-    """Epochs without a lower validation loss after which a stage ends."""
-    learning_rate: float | None = None
-    """Of every stage; None is the tagger's own."""
-    concept_l2: float = 0.0
-    """Half the weight of the concept layer's squared weights in the loss."""
-    concept_loss: str = "binary"
-    """binary or asymmetric."""
-    sequence_loss: str = "paper"
-    """paper or list_wise."""
-    list_discount: float = 0.3
-    """What the next place is worth against this one, for the list-wise loss."""
-    label_weights: str = "equal"
-    """equal, or unmentioned: a tag that look-alikes carry is not held absent where it was not mentioned."""
-    unmentioned_floor: float = 0.5
-    """Weight of an unmentioned tag that all look-alikes carry."""
-    num_look_alikes: int = 20
-    backbone: BackboneSettings | None = None
-    """None leaves the backbone as it is."""
-
-    def __post_init__(self) -> None:
-        losses.check_choice("concept_loss", self.concept_loss, losses.CONCEPT_LOSSES)
-        losses.check_choice("sequence_loss", self.sequence_loss, losses.SEQUENCE_LOSSES)
-        losses.check_choice("label_weights", self.label_weights, losses.LABEL_WEIGHTS)
-        for name, low, high in (
-            ("batch_size", 1, 100_000),
-            ("patience", 1, 10_000),
-            ("concept_l2", 0.0, 1e6),
-            ("list_discount", 0.0, 1.0),
-            ("unmentioned_floor", 0.0, 1.0),
-            ("num_look_alikes", 1, 10_000),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {getattr(self, name)!r}.")
-        if any(epochs < 0 for epochs in self.stage_epochs) or (self.stage_epochs and not any(self.stage_epochs)):
-            raise ConfigError(
-                f"The stages need at least 1 epoch together, none below 0; got {list(self.stage_epochs)}."
-            )
-        if self.epochs is not None and self.epochs < 1:
-            raise ConfigError(f"epochs must be at least 1, got {self.epochs}.")
-        if self.learning_rate is not None and not 0 < self.learning_rate <= 10:
-            raise ConfigError(f"learning_rate must lie in (0, 10], got {self.learning_rate!r}.")
-
-
-@dataclass(frozen=True)
-class Examples:
-    """Photos as a tagger learns from them."""
-
-    features: npt.NDArray[np.float32]
-    """(N, D)."""
-    sequences: list[list[int]]
-    """Tag ids of each photo in the order that is taught; at least one each."""
-    user_tags: npt.NDArray[np.float32] | None = None
-    """(N, U) side information."""
-    importance: npt.NDArray[np.float32] | None = None
-    """(N,) how much each photo counts in the loss, 0 or more; None counts each once."""
-    images: Sequence[Path] = ()
-    """The N photos' files; only the training of a backbone needs them."""
-    context: Context | None = None
-    """Metadata and neighbours of the same photos, for the taggers that hear of them."""
-
-    def __post_init__(self) -> None:
-        if len(self.features) != len(self.sequences) or not self.sequences:
-            raise TrainingError(f"There are {len(self.features)} photos and {len(self.sequences)} lists to learn from.")
-        if not all(self.sequences):
-            raise TrainingError("A photo without any tag of the vocabulary cannot be learnt from; leave it out.")
-        if not np.isfinite(self.features).all():
-            raise TrainingError("Some features are not finite numbers; extract them again.")
-        for name in ("user_tags", "importance", "images"):
-            values = getattr(self, name)
-            if values is not None and len(values) not in (
-                {0, len(self.sequences)} if name == "images" else {len(self.sequences)}
-            ):
-                raise TrainingError(f"There are {len(self.sequences)} photos, but {len(values)} of their {name}.")
-        if self.importance is not None and not (self.importance >= 0).all():
-            raise TrainingError("How much a photo counts must be 0 or more.")
-
-    def labels(self, num_tags: int) -> npt.NDArray[np.float32]:
-        """Return (N, V), 0 or 1."""
-        rows = np.zeros((len(self.sequences), num_tags), np.float32)
-        for row, tags in zip(rows, self.sequences, strict=True):
-            row[tags] = 1.0
-        return rows
 
 
 @dataclass(frozen=True)

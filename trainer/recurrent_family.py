@@ -19,8 +19,10 @@ from annotator.models import registry
 from annotator.models.inference import Ranking
 from annotator.models.tagger import Features
 from annotator.models.trainable_backbone import TrainableBackbone, load_trainable
+from annotator.trainer.examples import Examples
 from annotator.trainer.families import ON_ALL_FOLDER, Side, Trained, TrainingData, TrainingOptions, TrainingRequest
-from annotator.trainer.fit import Examples, FitReport, FitSettings, fit, stage_names
+from annotator.trainer.fit import FitReport, fit, stage_names
+from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.precedence import fit_precedence
 
 

@@ -12,7 +12,7 @@ from annotator.models import checkpoint
 from annotator.suggest import seen_evidence
 from annotator.trainer.evaluate import evaluate
 from annotator.trainer.families import TrainingRequest
-from annotator.trainer.fit import FitSettings
+from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.training import train
 
 TAGS = ["cat", "dog", "car"]

@@ -35,7 +35,7 @@ from annotator.models.word_vectors import load_word_vectors
 from annotator.trainer import metrics
 from annotator.trainer.families import TrainingRequest
 from annotator.trainer.feature_cache import features_of
-from annotator.trainer.fit import FitSettings
+from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.neighbourhoods import Photos, find_context, photos_of, with_target
 from annotator.trainer.training import SPLIT_FILE, train
 

@@ -23,7 +23,7 @@ from annotator.models.inference import InferenceTagger
 from annotator.models.new_tags import extend
 from annotator.models.word_vectors import load_word_vectors
 from annotator.trainer.feature_cache import features_of
-from annotator.trainer.fit import FitSettings
+from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.training import TrainingRequest, train
 
 LEAST_COUNT = 20

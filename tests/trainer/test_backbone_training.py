@@ -15,7 +15,9 @@ from annotator.errors import ConfigError, TrainingError
 from annotator.models import registry
 from annotator.models.pretrained import Architecture
 from annotator.models.trainable_backbone import TrainableBackbone
-from annotator.trainer.fit import BackboneSettings, EpochReport, Examples, FitReport, FitSettings, fit
+from annotator.trainer.examples import Examples
+from annotator.trainer.fit import EpochReport, FitReport, fit
+from annotator.trainer.fit_settings import BackboneSettings, FitSettings
 from annotator.trainer.photo_batches import PhotoBatches, random_crop
 
 TINY = Architecture("tiny", 8, 16, 18, "BILINEAR", (0.5,) * 3, (0.5,) * 3, "classifier", "", map_size=4)

@@ -19,7 +19,7 @@ from annotator.trainer.families import (
     find_trainer,
     register_family,
 )
-from annotator.trainer.fit import FitSettings
+from annotator.trainer.fit_settings import FitSettings
 
 
 class ColourGrid:

@@ -13,6 +13,7 @@ from annotator.models import checkpoint, registry
 from annotator.models.trained_tagger import TrainedTagger
 from annotator.trainer import finetune as finetune_module
 from annotator.trainer.corrections import Correction
+from annotator.trainer.examples import Examples
 from annotator.trainer.finetune import (
     FinetuneProgress,
     FinetuneSettings,
@@ -20,7 +21,8 @@ from annotator.trainer.finetune import (
     finetune,
     new_tags,
 )
-from annotator.trainer.fit import Examples, FitSettings, fit
+from annotator.trainer.fit import fit
+from annotator.trainer.fit_settings import FitSettings
 
 TAGS = ["man", "dog", "frisbee", "park", "tree", "bench"]
 SIZES: dict[str, dict[str, Any]] = {

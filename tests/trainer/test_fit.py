@@ -12,7 +12,9 @@ from annotator.errors import ConfigError, TrainingError
 from annotator.models import registry
 from annotator.models.trained_tagger import TrainedTagger
 from annotator.trainer import fit as fit_module
-from annotator.trainer.fit import STATE_FILE, EpochReport, Examples, FitSettings, fit
+from annotator.trainer.examples import Examples
+from annotator.trainer.fit import STATE_FILE, EpochReport, fit
+from annotator.trainer.fit_settings import FitSettings
 
 TAGS = ["man", "dog", "frisbee", "park", "tree", "bench"]
 SIZES: dict[str, dict[str, Any]] = {

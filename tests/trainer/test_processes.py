@@ -20,7 +20,9 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import distributed
 from annotator.models import registry
-from annotator.trainer.fit import Examples, FitSettings, fit
+from annotator.trainer.examples import Examples
+from annotator.trainer.fit import fit
+from annotator.trainer.fit_settings import FitSettings
 
 out, is_shared = Path(sys.argv[1]), len(sys.argv) > 2
 torch.set_num_threads(1)
