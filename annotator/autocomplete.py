@@ -110,6 +110,10 @@ class Autocomplete:
                 self._in_use = tuple(self._spelling[key] for _, key in used)
             return self._in_use
 
+    def common_tags(self, least: int) -> tuple[str, ...]:
+        """Return the tags in use that at least so many images carry, the most frequent first."""
+        return tuple(tag for tag in self.tags_in_use() if self.num_photos(tag) >= least)
+
     def knows(self, word: str) -> bool:
         """Tell whether a word is an everyday word or a tag in use."""
         return tag_key(word) in self._word_rank or self.is_used(word)

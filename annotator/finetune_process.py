@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -47,6 +47,13 @@ class Job:
     niceness: int
     finetune: dict[str, Any]
     """Settings of trainer/finetune.py that differ from its defaults."""
+    word_vectors: str = ""
+    """As the project's setting; empty takes wordnet where it was made, else glove."""
+    is_detector_heard: bool = True
+    """Whether what a detector found speaks in the page."""
+    show_expected: bool = True
+    aliases: dict[str, str] = field(default_factory=dict)
+    """What renamed and merged tags are called now: the old tag's key -> the new tag."""
 
 
 class _Voice:
@@ -157,7 +164,7 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
     division = divide(snapshot.corrections, trained, gold_share=job.gold_share, newest_share=job.newest_share)
     if not division.fresh:
         raise TrainingError("There is no correction yet that the model has not learnt from. Tag some photos first.")
-    vectors, note = _word_vectors()
+    vectors, note = _word_vectors(job.word_vectors)
     candidate = finetune(
         job.live,
         division.fresh,
@@ -186,7 +193,7 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
         voice.progress(phase="judging", num_done=num_done, num_all=num_all)
 
     voice.say(phase="judging", num_done=0, num_all=0)
-    verdict = _judge(job, snapshot, division.gold, division.newest, target, judged)
+    verdict = _judge(job, snapshot, division, target, vectors, judged)
     return {
         "tagger": f"{candidate.name} {version}",
         "num_fresh": len(division.fresh),
@@ -197,23 +204,27 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
     }
 
 
-def _word_vectors() -> tuple[Any, str]:
+def _word_vectors(source: str) -> tuple[Any, str]:
     from annotator.errors import WordVectorError
     from annotator.models.word_vectors import load_word_vectors
+    from annotator.tag_meanings import choose_source
 
     try:
-        return load_word_vectors(), ""
+        return load_word_vectors(choose_source(source)), ""
     except WordVectorError as error:
         return None, f"New tags started from the mean of all tags: {error}"
 
 
-def _judge(job: Job, snapshot: Any, gold: Any, newest: Any, candidate_path: Path, progress: Any) -> dict[str, Any]:
+def _judge(
+    job: Job, snapshot: Any, division: Any, candidate_path: Path, word_vectors: Any, progress: Any
+) -> dict[str, Any]:
     from annotator.feature_store import FeatureStore
     from annotator.models import checkpoint
     from annotator.models.backbone import load_backbone
     from annotator.models.cold_start import ColdStartTagger
-    from annotator.replayed_page import ReplayedEvidence
+    from annotator.replayed_page import PAGE, PageSources, ReplayedEvidence
     from annotator.snapshot import read_feature_rows
+    from annotator.tagger_shelf import load_open_vocabulary
     from annotator.trainer.replay_gate import GateRule, judge
 
     tuned = Path(job.backbone_weights) if job.backbone_weights else None
@@ -222,8 +233,13 @@ def _judge(job: Job, snapshot: Any, gold: Any, newest: Any, candidate_path: Path
     features = FeatureStore(
         features_path.parent, features_path.stem, backbone.feature_size, read_feature_rows(Path(job.snapshot_path))
     )
-    evidence = ReplayedEvidence(snapshot, features, ColdStartTagger(backbone))
+    if not job.is_detector_heard:
+        snapshot = replace(snapshot, detections={})
+    opened = load_open_vocabulary(backbone)
+    sources = PageSources(ColdStartTagger(backbone), opened, word_vectors, job.aliases, job.show_expected)
+    evidence = ReplayedEvidence(snapshot, features, sources)
     rule = GateRule(least_photos=job.least_photos, confidence=job.confidence, gold_margin=job.gold_margin)
+    gold, newest = division.gold, division.newest
     # The newest of each, in the shares in which there are.
     num = len(gold) + len(newest)
     num_gold = round(len(gold) * min(1.0, job.most_photos / max(num, 1)))
@@ -234,6 +250,7 @@ def _judge(job: Job, snapshot: Any, gold: Any, newest: Any, candidate_path: Path
         gold[len(gold) - num_gold :],
         newest[len(newest) - num_newest :],
         rule,
+        costs=PAGE,
         progress=progress,
     )
     return verdict.to_json()

@@ -22,14 +22,18 @@ from typing import IO, Any
 
 from annotator.backbone_choice import backbone_options
 from annotator.config import LoopSettings
+from annotator.correction_log import CorrectionLog
+from annotator.detections import wanted_detector
 from annotator.errors import AnnotatorError, ConfigError, StoreError, TrainingError
 from annotator.finetune_process import CANDIDATE_FOLDER, JOB_FILE, Job
 from annotator.model_log import Model, ModelLog, Run
 from annotator.models import registry
 from annotator.models.backbone import Backbone
+from annotator.models.detector import NONE
 from annotator.project import Project, write_atomically
 from annotator.snapshot import write_snapshot
 from annotator.store import Store
+from annotator.tag_changes import TagChanges
 from annotator.tagger_shelf import PROJECT_PREFIX, TaggerShelf
 
 logger = logging.getLogger(__name__)
@@ -322,6 +326,10 @@ class ModelLoop:
             num_threads=settings.num_threads,
             niceness=settings.niceness,
             finetune=self._finetune,
+            word_vectors=self._project.settings.word_vectors,
+            is_detector_heard=wanted_detector(self._project.settings.detector) != NONE,
+            show_expected=self._project.settings.show_expected,
+            aliases=TagChanges(self._store, CorrectionLog(self._store)).aliases(),
         )
         write_atomically(folder / JOB_FILE, json.dumps(asdict(job), indent=1).encode())
         threads = dict.fromkeys(

@@ -1,22 +1,56 @@
 """What the page would show with a given model: all evidence rebuilt from a snapshot, for the replay gate.
 
-Neighbours, metadata and the photos' own words speak as they do in the page, so that a model is judged by what it adds
-to them. Only corrected photos count as neighbours. Knows nothing of processes or verdicts.
+Neighbours, metadata, detections, the open vocabulary, the photos' own words and everything that completes a word speak
+as they do in the page, so that a model is judged by what it adds to them. Only corrected photos count as neighbours.
+The photo in hand counts as not tagged yet: what its own correction taught the neighbours and the completions is left
+out while it is replayed. Knows nothing of processes or verdicts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
+from annotator.completions import completions_of
 from annotator.datasets.vocabulary import everyday_words
 from annotator.feature_store import FeatureStore
+from annotator.lexicon import Lexicon
 from annotator.metadata_index import MetadataIndex
 from annotator.models.cold_start import ColdStartTagger
+from annotator.models.open_vocabulary import OpenVocabulary
 from annotator.models.tagger import Tagger
+from annotator.models.word_vectors import WordVectors
+from annotator.project_context import ProjectContext
 from annotator.snapshot import Snapshot
-from annotator.suggest import Suggester, Words
-from annotator.trainer.effort import Offer
+from annotator.suggest import Suggester, Words, num_expected
+from annotator.tag_meanings import TagMeanings
+from annotator.tagger_shelf import MAX_NEW_TAGS, with_rows_for
+from annotator.trainer.effort import ActionCosts, Offer
 from annotator.visual_index import VisualIndex, VisualIndexSettings
+
+PAGE = ActionCosts(
+    num_key_rows=9, num_completion_digits=9, can_complete_words=True, can_accept=True, can_take_and_save=True
+)
+"""What one key of the page reaches."""
+LEAST_PHOTOS = 2
+"""Photos that carry a tag before the live model gets a row for it from its neighbours in meaning: a tag of the photo in
+hand alone must not be known."""
+
+
+@dataclass(frozen=True)
+class PageSources:
+    """What a page has beside its model and the project's corrections."""
+
+    cold_start: ColdStartTagger
+    """Speaks for words that a model lacks."""
+    opened: OpenVocabulary | None = None
+    """Scores words that no tagger knows."""
+    word_vectors: WordVectors | None = None
+    """Complete words by the project's subject and by meaning, and give the model rows for the project's own tags."""
+    aliases: Mapping[str, str] = field(default_factory=dict)
+    """What renamed and merged tags are called now: the old tag's key -> the new tag."""
+    show_expected: bool = True
+    """Whether the page draws the expected line."""
 
 
 class ReplayedEvidence:
@@ -25,51 +59,89 @@ class ReplayedEvidence:
     Args:
         snapshot: The corrections.
         features: Features by image id, of the corrected photos at least.
-        cold_start: Speaks for words that a model lacks, as in the page.
+        sources: Everything else.
     """
 
-    def __init__(self, snapshot: Snapshot, features: FeatureStore, cold_start: ColdStartTagger) -> None:
+    def __init__(self, snapshot: Snapshot, features: FeatureStore, sources: PageSources) -> None:
         self._features = features
-        self._words = snapshot.words
-        self._cold_start = cold_start
-        self._autocomplete = Autocomplete([*everyday_words(), *cold_start.allowed_words()])
+        self._sources = sources
+        self._detections = snapshot.detections
+        self.words = snapshot.words
+        self.show_expected = sources.show_expected
+        self.autocomplete = Autocomplete([*everyday_words(), *sources.cold_start.allowed_words()])
+        self.meanings = TagMeanings("")
+        if sources.word_vectors is not None:
+            self.meanings.vectors = sources.word_vectors
+            self.autocomplete.use_lexicon(Lexicon(sources.word_vectors))
         self._looks = VisualIndex(features.feature_size, VisualIndexSettings(), features.vectors, tag="replay")
         self._metadata = MetadataIndex()
-        self._carried = CarriedTags(features, self._looks, self._metadata, self._autocomplete)
-        self._carried.load(snapshot.words, {item.image_id: item.tags for item in snapshot.corrections})
+        self._carried = CarriedTags(features, self._looks, self._metadata, self.autocomplete)
+        self._tags = {item.image_id: item.tags for item in snapshot.corrections}
+        self._carried.load(snapshot.words, self._tags)
+        self.autocomplete.set_aliases(sources.aliases)
+        self._in_hand: int | None = None
 
     def page(self, tagger: Tagger) -> "ReplayedPage":
         """Return the page with one model."""
-        taggers = (tagger, self._cold_start)
+        tags = self.autocomplete.common_tags(LEAST_PHOTOS)[:MAX_NEW_TAGS]
+        taggers = with_rows_for(tags, (tagger, self._sources.cold_start), self._sources.word_vectors)
         suggester = Suggester(
-            lambda: taggers, self._features, self._looks, self._metadata, self._carried.tags_of, self._autocomplete
+            lambda: taggers,
+            self._features,
+            self._looks,
+            self._metadata,
+            self._carried.tags_of,
+            self.autocomplete,
+            ProjectContext(self._features, self._looks, self._carried).gather,
+            detections=lambda image_id: self._detections.get(image_id, ()),
+            opened=self._sources.opened,
         )
-        return ReplayedPage(suggester, self._autocomplete, self._words)
+        return ReplayedPage(self, suggester, taggers[0])
+
+    def take_in_hand(self, image_id: int) -> Words:
+        """Forget the correction of one photo until another is in hand, and return what the photo brings along."""
+        if image_id != self._in_hand:
+            if self._in_hand is not None:
+                self._carried.set_saved(self._in_hand, self._tags[self._in_hand])
+            self._carried.set_saved(image_id, None)
+            self._in_hand = image_id
+        return self.words[image_id]
 
 
 class ReplayedPage:
     """The page with one model; a `Proposer` of trainer/replay_gate.py.
 
     Args:
+        evidence: Shared with the pages of other models.
         suggester: Joins all evidence.
-        autocomplete: Completions.
-        words: What each photo brought along.
+        tagger: The model.
     """
 
-    def __init__(self, suggester: Suggester, autocomplete: Autocomplete, words: dict[int, Words]) -> None:
+    def __init__(self, evidence: ReplayedEvidence, suggester: Suggester, tagger: Tagger) -> None:
+        self._evidence = evidence
         self._suggester = suggester
-        self._autocomplete = autocomplete
-        self._words = words
+        self._tagger = tagger
         self._scored: tuple[tuple[int, tuple[str, ...]], dict[str, float]] | None = None
 
     def propose(self, image_id: int, kept: Sequence[str], dropped: Sequence[str]) -> Offer:
         """Return what the page shows after an edit."""
-        found = self._suggester.propose(image_id, self._words[image_id], kept, dropped)
-        return Offer([proposal.tag for proposal in found.proposals])
+        words = self._evidence.take_in_hand(image_id)
+        proposals = self._suggester.propose(image_id, words, kept, dropped).proposals
+        expected = num_expected(proposals) if self._evidence.show_expected else 0
+        return Offer([proposal.tag for proposal in proposals], expected)
 
     def complete(self, image_id: int, text: str, kept: Sequence[str]) -> list[str]:
         """Return completions of typed text, best first."""
+        words = self._evidence.take_in_hand(image_id)
         key = (image_id, tuple(kept))
         if self._scored is None or self._scored[0] != key:  # asked for each character of one word
-            self._scored = (key, self._suggester.scores(image_id, self._words[image_id], kept))
-        return [completion.tag for completion in self._autocomplete.complete(text, self._scored[1], kept)]
+            self._scored = (key, self._suggester.scores(image_id, words, kept))
+        found = completions_of(
+            text,
+            self._scored[1],
+            kept,
+            autocomplete=self._evidence.autocomplete,
+            meanings=self._evidence.meanings,
+            tagger=self._tagger,
+        )
+        return [completion.tag for completion in found]

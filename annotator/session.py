@@ -18,10 +18,11 @@ from annotator.access import LOCAL_USER
 from annotator.agreement_report import agreement_report
 from annotator.answers import Answers, in_share
 from annotator.assignments import Assignments
-from annotator.autocomplete import MAX_COMPLETIONS, Autocomplete, Completion
+from annotator.autocomplete import Autocomplete
 from annotator.backup import back_up
 from annotator.carried_tags import CarriedTags
 from annotator.check import check
+from annotator.completions import completions_of
 from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError, Selection
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
@@ -43,6 +44,7 @@ from annotator.leases import Leases
 from annotator.model_loop import ModelLoop
 from annotator.models.detector import Detection
 from annotator.models.tag_order import boxes_for
+from annotator.models.tagger import Tagger
 from annotator.photo_queue import PhotoQueue
 from annotator.project import Project
 from annotator.queue_order import QueueOrder
@@ -68,6 +70,8 @@ NUM_FOR_SWEEP = 10
 """Photos on which a tag is offered for a look through those that were saved before it."""
 
 Answer = dict[str, Any]
+TypedOn = tuple[int, tuple[str, ...], tuple[Tagger, ...]]
+"""(image id, kept tags, taggers)."""
 
 
 class AnnotatingSession:
@@ -132,6 +136,8 @@ class AnnotatingSession:
         self._detections = detections
         self._detection_progress = detection_progress
         self._pins = TaggerPins()
+        self._typing: dict[str, tuple[TypedOn, dict[str, float]]] = {}
+        """User -> what is settled where they type, and how likely each tag is there."""
         self.leases = Leases()
         self.assignments = Assignments(store)
         self._answers = Answers(store, log)
@@ -454,18 +460,26 @@ class AnnotatingSession:
         self._check(image_id)
         if not text.strip():
             return {"completions": []}
-        taggers = self._pins.taggers(user, image_id)
-        scores = self._suggester.scores(image_id, _words(self._store.image(image_id)), kept, taggers)
-        completions = self._autocomplete.complete(text, scores, kept)
-        if not self._autocomplete.is_used(text):
-            completions += self._near(text, [*kept, *(item.tag for item in completions)])
-        return {"completions": [asdict(item) for item in completions[:MAX_COMPLETIONS]]}
+        scores = self._scores(user, image_id, kept)
+        found = completions_of(
+            text,
+            scores,
+            kept,
+            autocomplete=self._autocomplete,
+            meanings=self._meanings,
+            tagger=self._shelf.taggers[0],
+        )
+        return {"completions": [asdict(item) for item in found]}
 
-    def _near(self, text: str, exclude: Sequence[str]) -> list[Completion]:
-        """Return the tags in use, or known to the tagger, that mean nearly what was typed."""
-        vocabularies = (self._autocomplete.tags_in_use(), tuple(self._shelf.taggers[0].allowed_words()))
-        tags = self._meanings.near(text, vocabularies, exclude)
-        return [Completion(self._autocomplete.spelling(tag), None, "meaning") for tag in tags]
+    def _scores(self, user: str, image_id: int, kept: Sequence[str]) -> dict[str, float]:
+        """Return how likely each tag is; asked for each character of a word, and computed once."""
+        taggers = self._pins.taggers(user, image_id) or tuple(self._shelf.taggers)
+        key = (image_id, tuple(kept), taggers)
+        known = self._typing.get(user)
+        if known is None or known[0] != key:
+            known = (key, self._suggester.scores(image_id, _words(self._store.image(image_id)), kept, taggers))
+            self._typing[user] = known
+        return known[1]
 
     def heat_map(self, image_id: int, tag: str, user: str = LOCAL_USER) -> Answer:
         """Return where a tag is seen in a photo: its ``found`` boxes, or else a glow, ``grid`` and ``box``.
@@ -790,6 +804,7 @@ class AnnotatingSession:
         """Let queue, indexes and completions follow what was just committed."""
         self._queue.mark(annotation.image_id, saved=annotation.is_saved)
         self._carried.set_saved(annotation.image_id, annotation.tags if annotation.is_saved else None)
+        self._typing.clear()
         self._shelf.add_tags(annotation.tags)
         self.queue_order.saved()
 

@@ -1,8 +1,9 @@
 """A simulated annotator works through the real session, towards each record's own tags; every key and click counts.
 
 It asks what the page asks (`operations.answer`), of a real project in a temporary folder, and does what
-trainer/effort.py says is cheapest. Arms differ in what the person is shown; each has a project of its own, and all go
-through the same photos in the same order, so that they are paired by photo.
+trainer/effort.py says is cheapest. Arms differ in what the person is shown, in whether the model learns meanwhile (by
+the trainings, the gate and the promotions that a served project has), and in which photo comes next; each has a project
+of its own, and all go through the same photos, so that they are paired by photo.
 Knows nothing of command lines or plots.
 """
 
@@ -15,13 +16,16 @@ from typing import Any
 
 from annotator.app import OpenProject
 from annotator.autocomplete import Autocomplete
+from annotator.config import LoopSettings
 from annotator.datasets.record import Record
 from annotator.datasets.vocabulary import everyday_words
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, ConfigError, TrainingError
 from annotator.ingest import NewImage
 from annotator.models.tagger import Features
 from annotator.operations import answer
 from annotator.project import Project
+from annotator.queue_order import REFRESH_SAVES
+from annotator.replayed_page import PAGE
 from annotator.store import ImageEntry, IngestedBatch, SeenPath
 from annotator.trainer.effort import (
     SAVING,
@@ -37,11 +41,6 @@ from annotator.trainer.effort import (
 )
 
 USER = "simulated"
-PAGE = ActionCosts(
-    num_key_rows=9, num_completion_digits=9, can_complete_words=True, can_accept=True, can_take_and_save=True
-)
-"""What one key of the page reaches."""
-
 Answer = dict[str, Any]
 Progress = Callable[[str, int, int], None]
 """(arm, photos done, photos in all)."""
@@ -69,11 +68,39 @@ class Arm:
     """all: what the page proposes after each edit; first: only the list with which the photo opens; nothing: the add
     box alone, which completes by how often a tag was used."""
     costs: ActionCosts = field(default=PAGE)
+    learns: bool = False
+    """The model is taught what the person corrected, `Setting.num_rounds` times."""
+    strategy: str = "in_order"
+    """Which photo comes next: in_order is the order of `Setting.records`; the others as config.STRATEGIES has them."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One training within an arm."""
+
+    num_corrections: int
+    """Photos saved before it."""
+    state: str
+    """promoted or refused."""
+    sentence: str
+    """The gate's verdict."""
+    saved: dict[str, float] | None
+    """Actions a photo that the candidate saved on held-back photos: mean, low, high; None where too few could judge."""
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """What came of one arm."""
+
+    efforts: list[PhotoEffort]
+    """In the order in which the photos were asked about, without those given."""
+    rounds: list[Round] = field(default_factory=list)
 
 
 TYPING = Arm("typing", "nothing", ActionCosts(can_take_down_to=False))
 STATIC = Arm("static", "first")
 PREFIX = Arm("prefix")
+LOOP = Arm("loop", learns=True)
 
 
 @dataclass(frozen=True)
@@ -90,37 +117,80 @@ class Setting:
     """New words are completed by meaning, as in a served project; False: as where none are installed."""
     num_given: int = 0
     """Photos at the beginning that are tagged already: their tags are saved, and not counted."""
+    num_rounds: int = 0
+    """Trainings of the arms that learn: after equal numbers of photos, the first one after those given, if any are."""
+    loop: LoopSettings = field(default_factory=lambda: LoopSettings(train_after=0))
+    """Of the trainings."""
+
+    @property
+    def trained_after(self) -> list[int]:
+        """The numbers of saved photos after which there is a training."""
+        begin, left = self.num_given, len(self.records) - self.num_given
+        num_parts = self.num_rounds + (not begin)
+        places = [begin + left * part // max(num_parts, 1) for part in range(num_parts)]
+        return [place for place in places if place]
 
 
-def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, all_of_them: None) -> list[PhotoEffort]:
+def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, all_of_them: None) -> ArmRun:
     """Let a simulated person tag every photo, and return what each cost, without those given.
 
     Raises:
         CheckpointError: The tagger cannot be used.
+        ConfigError: The strategy cannot be followed with these taggers.
+        TrainingError: The tagger cannot learn, or a training failed.
     """
     if arm.sees == "nothing":
-        return _type_everything(arm, setting)
+        return ArmRun(_type_everything(arm, setting))
     with tempfile.TemporaryDirectory() as folder:
         project = Project.open_or_create(Path(folder) / "project", "simulation")
-        project.update_settings(tagger=setting.tagger)
+        project.update_settings(tagger=setting.tagger, strategy=arm.strategy, loop=setting.loop)
         opened = OpenProject(project)
         try:
             if setting.has_word_vectors:
                 opened.meanings.load()
             add_photos(opened, setting.records, setting.features)
-            person = SimulatedAnnotator(opened, arm)
-            efforts = []
-            photo = person.ask("open")
-            for number, record in enumerate(setting.records):
-                if number < setting.num_given:
-                    photo = person.save(photo, without_repeats(record.tags), [], [])
-                    continue
-                effort, photo = person.annotate(photo, record)
-                efforts.append(effort)
-                progress(arm.name, number + 1, len(setting.records))
-            return efforts
+            return _tag_everything(opened, arm, setting, progress)
         finally:
             opened.close()
+
+
+def _tag_everything(opened: OpenProject, arm: Arm, setting: Setting, progress: Progress) -> ArmRun:
+    person = SimulatedAnnotator(opened, arm)
+    run = ArmRun([])
+    trained_after = setting.trained_after if arm.learns else []
+    for image_id, record in enumerate(setting.records[: setting.num_given], start=1):
+        person.save(person.ask("open", image_id=image_id), without_repeats(record.tags), [], [])
+    if setting.num_given in trained_after:
+        run.rounds.append(_train(opened, setting.num_given))
+    _order_queue(opened, arm)
+    photo = person.ask("open")
+    for num_saved in range(setting.num_given + 1, len(setting.records) + 1):
+        effort, photo = person.annotate(photo, setting.records[photo["image_id"] - 1])
+        run.efforts.append(effort)
+        progress(arm.name, num_saved, len(setting.records))
+        if num_saved in trained_after:
+            run.rounds.append(_train(opened, num_saved))
+        if num_saved % REFRESH_SAVES == 0:
+            _order_queue(opened, arm)
+    return run
+
+
+def _order_queue(opened: OpenProject, arm: Arm) -> None:
+    """Order the queue in this thread: a served project does it beside the requests."""
+    opened.session.queue_order.refresh()
+    said = opened.session.queue_order.describe()
+    if arm.strategy != "in_order" and not said["is_ready"]:
+        raise ConfigError(f"The arm {arm.name} cannot be followed. {said['note']}")
+
+
+def _train(opened: OpenProject, num_corrections: int) -> Round:
+    """Teach the model what was corrected; what the gate promotes proposes from the next photo on."""
+    run_id = opened.models.train(USER)
+    opened.models.wait()
+    run = opened.models.run(run_id)
+    if run["state"] not in ("promoted", "refused"):
+        raise TrainingError(run["sentence"])
+    return Round(num_corrections, run["state"], run["sentence"], run["report"]["verdict"].get("saved"))
 
 
 def add_photos(opened: OpenProject, records: Sequence[Record], features: Features) -> None:

@@ -7,13 +7,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotator.config import STRATEGIES
 from annotator.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from annotator.datasets.record import Record
     from annotator.simulation import Arm
 
-ARMS = ("typing", "static", "prefix")
+ARMS = ("typing", "static", "prefix", "loop")
+QUERY_STRATEGIES = tuple(name for name in STRATEGIES if name not in ("in_order", "random"))
+"""Each is an arm of its own."""
 KEYS: dict[str, dict[str, Any]] = {
     "down_to": {"can_take_down_to": False},
     "completion_digits": {"num_completion_digits": 0},
@@ -41,13 +44,18 @@ def add_simulate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--split", choices=("all", "validation"), default="all",
                         help="validation: the photos that its training held back (default: %(default)s)")  # fmt: skip
     parser.add_argument("--only", metavar="FIELD", help="records in which this field is true")
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM",
+    parser.add_argument("--arms", nargs="+", choices=(*ARMS, *QUERY_STRATEGIES), metavar="ARM",
                         help="typing: the add box alone; static: the first list of each photo; prefix: proposals "
-                        "that follow each edit (default: all)")  # fmt: skip
+                        "that follow each edit; loop: the same, and the model learns --rounds times; "
+                        f"{', '.join(QUERY_STRATEGIES)}: as loop (as prefix without --rounds), and photos come as "
+                        "the strategy asks for them (default: typing, static, prefix, with --rounds loop)")  # fmt: skip
+    parser.add_argument("--rounds", type=int, default=0, metavar="R",
+                        help="trainings in between, as in a served project (default: %(default)s)")  # fmt: skip
     parser.add_argument("--start", type=int, default=0, metavar="N",
                         help="photos tagged at the beginning, not counted (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--strategy", choices=("in_order", "random"), default="random",
-                        help="in which order photos are asked about (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--strategy", choices=tuple(STRATEGIES), default="random",
+                        help="in which order photos are asked about: in_order, random, or the name of a query "
+                        "strategy, which adds its arm to the others at random (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the order and of the intervals (default: %(default)s)")
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first photos of that order")
     parser.add_argument("--limit", type=int, metavar="N", help="most photos, those of --start included")
@@ -74,16 +82,15 @@ def _simulate(parsed: argparse.Namespace) -> int:
     if parsed.start >= len(extracted.records):
         raise ConfigError(f"--start {parsed.start} leaves no photo of {len(extracted.records):,} to be counted.")
     setting = simulation.Setting(
-        extracted.records, extracted.features, parsed.tagger, not parsed.no_word_vectors, parsed.start
+        extracted.records, extracted.features, parsed.tagger, not parsed.no_word_vectors, parsed.start, parsed.rounds
     )
+    arms = wanted_arms(parsed)
     with threadpool_limits(1, user_api="blas"):  # as when a project is served
-        efforts = {
-            name: simulation.run_arm(_arm(name, parsed.without), setting, _show_progress) for name in parsed.arms
-        }
+        runs = {arm.name: simulation.run_arm(arm, setting, _show_progress) for arm in arms}
     found = {"data": str(parsed.data), "tagger": parsed.tagger, "split": parsed.split, "start": parsed.start,
              "strategy": parsed.strategy, "seed": parsed.seed, "without": parsed.without,
-             "word_vectors": not parsed.no_word_vectors,
-             **simulation_report.report(efforts, parsed.start, parsed.seed)}  # fmt: skip
+             "word_vectors": not parsed.no_word_vectors, "num_rounds": parsed.rounds,
+             **simulation_report.report(runs, parsed.start, parsed.seed)}  # fmt: skip
     if parsed.plot:
         simulation_report.plot(found, parsed.plot)
     print(json.dumps(found, indent=1, ensure_ascii=False) if parsed.json else simulation_report.table(found))
@@ -108,7 +115,7 @@ def ordered_records(parsed: argparse.Namespace) -> "list[Record]":
     records = records_of(parsed.data, parsed.split, parsed.tagger)
     if parsed.only:
         records = [record for record in records if record.extra.get(parsed.only)]
-    if parsed.strategy == "random":
+    if parsed.strategy != "in_order":
         random.Random(parsed.seed).shuffle(records)
     records = records[parsed.skip :][: parsed.limit]
     if not records:
@@ -116,13 +123,29 @@ def ordered_records(parsed: argparse.Namespace) -> "list[Record]":
     return records
 
 
-def _arm(name: str, without: list[str]) -> "Arm":
+def wanted_arms(parsed: argparse.Namespace) -> "list[Arm]":
+    """Return the arms to run.
+
+    Raises:
+        ConfigError: An arm lacks what it needs.
+    """
     from annotator import simulation
 
-    arm: Arm = {"typing": simulation.TYPING, "static": simulation.STATIC, "prefix": simulation.PREFIX}[name]
-    for key in without:
-        arm = simulation.without_keys(arm, **KEYS[key])
-    return arm
+    if parsed.rounds < 0:
+        raise ConfigError(f"--rounds must be at least 0, got {parsed.rounds}.")
+    names = list(parsed.arms or (ARMS if parsed.rounds else ARMS[:-1]))
+    if parsed.strategy in QUERY_STRATEGIES:
+        names.append(parsed.strategy)
+    if "loop" in names and not parsed.rounds:
+        raise ConfigError("The arm loop needs --rounds: how often the model learns.")
+    known = {arm.name: arm for arm in (simulation.TYPING, simulation.STATIC, simulation.PREFIX, simulation.LOOP)}
+    arms = []
+    for name in dict.fromkeys(names):
+        arm = known.get(name) or simulation.Arm(name, learns=parsed.rounds > 0, strategy=name)
+        for key in parsed.without:
+            arm = simulation.without_keys(arm, **KEYS[key])
+        arms.append(arm)
+    return arms
 
 
 def _show_progress(arm: str, num_done: int, num_all: int) -> None:

@@ -5,14 +5,14 @@ over the same photos in both arms. Knows nothing of sessions.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from annotator.simulation import PhotoEffort
+from annotator.simulation import ArmRun
 
 NUM_RESAMPLES = 2_000
 NUM_STRETCHES = 8
@@ -21,22 +21,22 @@ NUM_STRETCHES = 8
 Report = dict[str, Any]
 
 
-def report(efforts: dict[str, list[PhotoEffort]], num_given: int, seed: int) -> Report:
+def report(runs: dict[str, ArmRun], num_given: int, seed: int) -> Report:
     """Return everything there is to say of some arms over the same photos.
 
     Args:
-        efforts: Arm -> N photos' efforts, the same photos in every arm.
+        runs: Arm -> N photos' efforts, the same photos in every arm, in the order in which they were asked about.
         num_given: Photos that were tagged before the first one counted.
         seed: Of the bootstrap.
     """
-    counts = {arm: np.array([effort.num_actions for effort in photos]) for arm, photos in efforts.items()}
-    lengths = np.array([effort.num_tags for effort in next(iter(efforts.values()))])
+    counts = {arm: np.array([effort.num_actions for effort in run.efforts]) for arm, run in runs.items()}
+    lengths = np.array([effort.num_tags for effort in next(iter(runs.values())).efforts])
     return {
         "num_photos": len(lengths),
         "tags_per_photo": _rounded(lengths.mean()),
         "actions_per_photo": {arm: _rounded(values.mean()) for arm, values in counts.items()},
-        "arms": {arm: _arm(photos, counts[arm], num_given, seed) for arm, photos in efforts.items()},
-        "saved_against": _differences(counts, seed),
+        "arms": {arm: _arm(run, counts[arm], num_given, seed) for arm, run in runs.items()},
+        "saved_against": _differences(runs, counts, num_given, seed),
     }
 
 
@@ -63,11 +63,20 @@ def table(found: Report) -> str:
         for part in arm["stretches"]:
             interval = f"{part['low']:.2f}-{part['high']:.2f}"
             lines.append(f"| {name} | {part['first']:,}-{part['last']:,} | {part['mean']:.2f} | {interval} |")
+    lines += ["", "| arm | against | actions saved a photo | 95% |", "|---|---|---|---|"]
+    for name, others in found["saved_against"].items():
+        for other, saved in others.items():
+            lines.append(f"| {name} | {other} | {saved['mean']:+.2f} | {saved['low']:+.2f} to {saved['high']:+.2f} |")
+    for name, arm in found["arms"].items():
+        lines += [f"\n{name}, after {done['num_corrections']:,}: {done['sentence']}" for done in arm["rounds"]]
     return "\n".join(lines)
 
 
 def plot(found: Report, path: Path) -> None:
-    """Draw actions a photo against corrections made, and against actions spent."""
+    """Draw actions a photo against corrections made, and against actions spent.
+
+    An upright line is a training: dashed where its candidate was promoted, dotted where it was refused.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -84,6 +93,9 @@ def plot(found: Report, path: Path) -> None:
         ):
             axes.plot(places, means, marker="o", markersize=3, label=f"{name} ({arm['mean']:.2f})")
             axes.fill_between(places, *bounds, alpha=0.15)
+        for done in arm["rounds"]:
+            style = "--" if done["state"] == "promoted" else ":"
+            left.axvline(done["num_corrections"], color="grey", linestyle=style, linewidth=0.8)
     left.set_xlabel("corrections made (photos)")
     right.set_xlabel("actions spent so far (keys and clicks)")
     left.set_ylabel("actions a photo (keys and clicks)")
@@ -97,7 +109,8 @@ def plot(found: Report, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _arm(photos: Sequence[PhotoEffort], counts: npt.NDArray[np.int64], num_given: int, seed: int) -> Report:
+def _arm(run: ArmRun, counts: npt.NDArray[np.int64], num_given: int, seed: int) -> Report:
+    photos = run.efforts
     by_kind: Counter[str] = Counter()
     for effort in photos:
         by_kind.update(effort.by_kind)
@@ -108,39 +121,42 @@ def _arm(photos: Sequence[PhotoEffort], counts: npt.NDArray[np.int64], num_given
         "high": high,
         "held": _rounded(np.mean([effort.num_held for effort in photos])),
         "by_kind": {kind: _rounded(number / len(photos)) for kind, number in by_kind.items()},
-        "stretches": _stretches(counts, num_given, seed),
+        "stretches": [
+            {**part, "actions_spent": int(counts[: part["last"] + 1 - num_given].sum())}
+            for part in _stretches(counts, num_given, seed)
+        ],
+        "rounds": [asdict(done) for done in run.rounds],
     }
 
 
-def _stretches(counts: npt.NDArray[np.int64], num_given: int, seed: int) -> list[Report]:
+def _stretches(values: npt.NDArray[np.int64], num_given: int, seed: int) -> list[Report]:
     parts = []
-    spent = 0
-    for rows in np.array_split(np.arange(len(counts)), min(NUM_STRETCHES, len(counts))):
-        low, high = mean_interval(counts[rows], seed)
-        spent += int(counts[rows].sum())
-        parts.append(
-            {
-                "first": num_given + int(rows[0]),
-                "last": num_given + int(rows[-1]),
-                "actions_spent": spent,
-                "mean": _rounded(counts[rows].mean()),
-                "low": low,
-                "high": high,
-            }
-        )
+    for rows in np.array_split(np.arange(len(values)), min(NUM_STRETCHES, len(values))):
+        low, high = mean_interval(values[rows], seed)
+        first, last = num_given + int(rows[0]), num_given + int(rows[-1])
+        parts.append({"first": first, "last": last, "mean": _rounded(values[rows].mean()), "low": low, "high": high})
     return parts
 
 
-def _differences(counts: dict[str, npt.NDArray[np.int64]], seed: int) -> dict[str, dict[str, Report]]:
-    """Return, for each arm and each one before it, the actions a photo that it saves."""
-    names = list(counts)
+def _differences(
+    runs: dict[str, ArmRun], counts: dict[str, npt.NDArray[np.int64]], num_given: int, seed: int
+) -> dict[str, dict[str, Report]]:
+    """Return, for each arm and each one before it, the actions a photo that it saves, paired by photo.
+
+    With ``stretches`` where both were asked about the photos in the same order.
+    """
+    orders = {name: [effort.image for effort in run.efforts] for name, run in runs.items()}
+    names = list(runs)
     found: dict[str, dict[str, Report]] = {}
     for at, name in enumerate(names[1:], start=1):
         found[name] = {}
         for other in names[:at]:
-            saved = counts[other] - counts[name]
+            place = {image: row for row, image in enumerate(orders[other])}
+            saved = counts[other][[place[image] for image in orders[name]]] - counts[name]
             low, high = mean_interval(saved, seed)
             found[name][other] = {"mean": _rounded(saved.mean()), "low": low, "high": high}
+            if orders[name] == orders[other]:
+                found[name][other]["stretches"] = _stretches(saved, num_given, seed)
     return found
 
 

@@ -5,13 +5,16 @@ Knows nothing of models.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import tag_key
 from annotator.errors import FeatureMismatchError
+from annotator.models.detector import Detection
 from annotator.models.tagger import Features
 from annotator.store import Store, read_parquet
 from annotator.suggest import Words
@@ -22,17 +25,23 @@ MOST_UNTAGGED = 2000
 
 _QUERY = """
 SELECT i.image_id, i.content_hash, f.feature_row, i.keywords || i.user_tags AS keywords, i.path_words,
+       i.caption,
        coalesce(a.is_saved, false) AS is_saved, coalesce(a.event_id, 0) AS event_id, coalesce(a.tags, []) AS tags,
        coalesce(a.dropped, []) AS dropped, coalesce(a.user_name, '') AS user_name, a.saved_at,
-       coalesce(e.tagger, '') AS tagger, coalesce(CAST(e.shown AS VARCHAR), '[]') AS shown
+       coalesce(e.tagger, '') AS tagger, coalesce(CAST(e.shown AS VARCHAR), '[]') AS shown,
+       coalesce(d.labels, []) AS labels, coalesce(d.scores, []) AS scores, coalesce(d.boxes, '[]') AS boxes
 FROM images i
 JOIN features f ON f.image_id = i.image_id AND f.backbone = ?
 LEFT JOIN annotations a ON a.image_id = i.image_id
 LEFT JOIN events e ON e.event_id = a.event_id
+LEFT JOIN ({detections}) d ON d.image_id = i.image_id
 WHERE coalesce(a.is_saved, false)
    OR i.image_id IN (SELECT image_id FROM images ORDER BY hash(image_id) LIMIT {limit})
 ORDER BY i.image_id
 """
+
+# As text before the join: an outer join of DuckDB 2.0 loses lists of arrays of a fixed length.
+_DETECTIONS = "SELECT image_id, labels, scores, CAST(to_json(boxes) AS VARCHAR) AS boxes FROM detections"
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,8 @@ class Snapshot:
     """(M, D) features of some photos that nobody has tagged."""
     words: dict[int, Words]
     """What each corrected photo brought along, by image id."""
+    detections: dict[int, tuple[Detection, ...]] = field(default_factory=dict)
+    """What was found in each corrected photo, by image id; nothing where no detector has looked."""
 
 
 def write_snapshot(store: Store, backbone: str, path: Path) -> None:
@@ -57,7 +68,7 @@ def write_snapshot(store: Store, backbone: str, path: Path) -> None:
     Raises:
         StoreError: The snapshot could not be written.
     """
-    store.write_parquet(_QUERY.format(limit=MOST_UNTAGGED), [backbone], path)
+    store.write_parquet(_QUERY.format(limit=MOST_UNTAGGED, detections=_DETECTIONS), [backbone], path)
 
 
 def read_snapshot(path: Path, features_path: Path, feature_size: int) -> Snapshot:
@@ -100,13 +111,25 @@ def read_snapshot(path: Path, features_path: Path, feature_size: int) -> Snapsho
         for row in saved
     ]
     untagged = [row["feature_row"] for row in rows if not row["is_saved"]]
-    words = {int(row["image_id"]): Words(tuple(row["keywords"]), tuple(row["path_words"])) for row in saved}
-    return Snapshot(corrections, np.array(vectors[untagged], np.float32), words)
+    words = {int(row["image_id"]): _words(row) for row in saved}
+    detections = {int(row["image_id"]): _detections(row) for row in saved if row["labels"]}
+    return Snapshot(corrections, np.array(vectors[untagged], np.float32), words, detections)
 
 
 def read_feature_rows(path: Path) -> list[tuple[int, int]]:
     """Return (image id, row in the feature file) of every photo of a snapshot."""
     return [(int(row["image_id"]), int(row["feature_row"])) for row in read_parquet(path)]
+
+
+def _words(row: dict[str, Any]) -> Words:
+    return Words(tuple(dict.fromkeys(row["keywords"])), tuple(row["path_words"]), caption_words(row["caption"]))
+
+
+def _detections(row: dict[str, Any]) -> tuple[Detection, ...]:
+    found = zip(row["labels"], row["scores"], json.loads(row["boxes"]), strict=True)
+    return tuple(
+        Detection(label, score, (left, top, right, bottom)) for label, score, (left, top, right, bottom) in found
+    )
 
 
 def _distinct(tags: list[str]) -> tuple[str, ...]:

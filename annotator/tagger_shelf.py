@@ -156,12 +156,7 @@ class TaggerShelf:
                 self._taggers = self._extended()
 
     def _extended(self) -> tuple[Tagger, ...]:
-        """Return the loaded taggers, the first with rows for the new tags that neither it nor the others know."""
-        first, *others = self._loaded
-        if not others or self._word_vectors is None or not isinstance(first, InferenceTagger):
-            return self._loaded
-        new = [tag for tag in self._new_tags if form_key(tag) not in self._known]
-        return (extend(first, self._word_vectors, new), *others)
+        return with_rows_for(self._new_tags, self._loaded, self._word_vectors)
 
     def _load(self, name: str) -> tuple[Tagger, ...]:
         if name == COLD_START:
@@ -203,6 +198,23 @@ class TaggerShelf:
         label = _LABELS.get(tagger, tagger)
         where = "starter" if name.startswith(checkpoint.STARTER) else Path(name).name
         return f"{label}, {where}"
+
+
+def with_rows_for(
+    tags: Sequence[str], taggers: tuple[Tagger, ...], word_vectors: WordVectors | None
+) -> tuple[Tagger, ...]:
+    """Return taggers, the first with rows for the tags that neither it nor the others know.
+
+    Args:
+        tags: A project's tags.
+        taggers: The trained one first.
+        word_vectors: Tell which words are near; None adds nothing.
+    """
+    first, *others = taggers
+    if not others or word_vectors is None or not isinstance(first, InferenceTagger):
+        return taggers
+    known = _forms(taggers)
+    return (extend(first, word_vectors, [tag for tag in tags if form_key(tag) not in known]), *others)
 
 
 def _forms(taggers: Sequence[Tagger]) -> frozenset[str]:

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,23 @@ from PIL import Image
 
 from annotator import simulation
 from annotator.cli import main
+from annotator.config import LoopSettings
 from annotator.datasets.record import Record
-from annotator.simulation import PAGE, PREFIX, STATIC, TYPING, PhotoEffort, Setting, run_arm, without_keys
+from annotator.errors import TrainingError
+from annotator.simulation import (
+    LOOP,
+    PAGE,
+    PREFIX,
+    STATIC,
+    TYPING,
+    Arm,
+    ArmRun,
+    PhotoEffort,
+    Round,
+    Setting,
+    run_arm,
+    without_keys,
+)
 from annotator.simulation_report import mean_interval, plot, report, table
 
 NUM_PHOTOS = 6
@@ -26,7 +42,7 @@ def setting(backbone_cache: Path) -> Setting:
 
 
 def test_typing_costs_characters_until_a_tag_is_known_and_fewer_after(setting: Setting) -> None:
-    efforts = run_arm(TYPING, setting)
+    efforts = run_arm(TYPING, setting).efforts
     assert [effort.num_tags for effort in efforts] == [2, 2, 1, 1, 2, 2]
     assert all(set(effort.by_kind) == {"type", "save"} for effort in efforts)
     # By now "d" is completed to dog, the tag used most: two keys and one to save.
@@ -35,7 +51,7 @@ def test_typing_costs_characters_until_a_tag_is_known_and_fewer_after(setting: S
 
 def test_a_person_in_a_session_never_needs_more_than_typing_out(setting: Setting) -> None:
     done: list[tuple[str, int, int]] = []
-    efforts = run_arm(PREFIX, setting, lambda *progress: done.append(progress))
+    efforts = run_arm(PREFIX, setting, lambda *progress: done.append(progress)).efforts
     assert done == [("prefix", number, NUM_PHOTOS) for number in range(1, NUM_PHOTOS + 1)]
     for effort, record in zip(efforts, setting.records, strict=True):
         assert 1 <= effort.num_actions <= sum(len(tag) + 1 for tag in record.tags) + 1
@@ -77,31 +93,73 @@ def test_the_static_arm_is_shown_one_list_a_photo(setting: Setting, monkeypatch:
 def test_photos_given_at_the_start_are_saved_and_not_counted(setting: Setting) -> None:
     given = replace(setting, num_given=4)
     for arm in (TYPING, PREFIX):
-        efforts = run_arm(arm, given)
+        efforts = run_arm(arm, given).efforts
         assert [effort.image for effort in efforts] == ["4.jpg", "5.jpg"]
     # With the tags of four photos known, typing costs no more than without.
-    assert run_arm(TYPING, given)[0].num_actions <= run_arm(TYPING, setting)[0].num_actions
+    assert run_arm(TYPING, given).efforts[0].num_actions <= run_arm(TYPING, setting).efforts[0].num_actions
 
 
 def test_a_person_without_some_keys_needs_no_fewer(setting: Setting) -> None:
     poor = without_keys(PREFIX, can_take_and_save=False, can_accept=False)
     assert poor.costs != PAGE
-    rich, less = run_arm(PREFIX, setting), run_arm(poor, setting)
+    rich, less = run_arm(PREFIX, setting).efforts, run_arm(poor, setting).efforts
     # The policy looks one step ahead, so this holds of these photos, not of every one.
     assert sum(effort.num_actions for effort in rich) < sum(effort.num_actions for effort in less)
     assert all("take_save" not in effort.by_kind for effort in less)
 
 
-def efforts_of(*counts: int) -> list[PhotoEffort]:
-    return [PhotoEffort(f"{n}.jpg", 2, count, 1, {"take": count - 1, "save": 1}) for n, count in enumerate(counts)]
+def test_the_model_learns_in_between_and_the_gate_has_its_say(setting: Setting) -> None:
+    rules = LoopSettings(train_after=0, least_photos=1, newest_share=0.5, niceness=0)
+    done = run_arm(LOOP, replace(setting, tagger="starter/scnn_rnn", num_rounds=1, loop=rules))
+    (training,) = done.rounds
+    assert training.num_corrections == NUM_PHOTOS // 2
+    assert training.state in ("promoted", "refused")
+    assert "held-back photos" in training.sentence
+    assert training.saved is not None
+    assert [effort.image for effort in done.efforts] == [record.image.name for record in setting.records]
+
+
+@pytest.mark.parametrize(
+    ("num_given", "num_rounds", "places"),
+    [(0, 0, []), (0, 2, [2, 4]), (4, 2, [4, 5]), (0, 9, [1, 1, 2, 3, 3, 4, 4, 5])],
+)
+def test_trainings_come_after_equal_numbers_of_photos(
+    setting: Setting, num_given: int, num_rounds: int, places: list[int]
+) -> None:
+    assert replace(setting, num_given=num_given, num_rounds=num_rounds).trained_after == places
+
+
+def test_what_cannot_learn_ends_the_arm(setting: Setting) -> None:
+    with pytest.raises(TrainingError, match="cannot learn"):
+        run_arm(LOOP, replace(setting, num_rounds=1))
+
+
+def test_a_strategy_asks_for_every_photo_once_in_its_own_order(setting: Setting) -> None:
+    clusters = run_arm(Arm("largest_cluster", strategy="largest_cluster"), setting)
+    names = [record.image.name for record in setting.records]
+    asked = [effort.image for effort in clusters.efforts]
+    assert sorted(asked) == names != asked
+    tags = {record.image.name: len(set(map(str.casefold, record.tags))) for record in setting.records}
+    assert all(effort.num_tags == tags[effort.image] for effort in clusters.efforts)
+    # Paired by photo: whatever the order, a photo is held against itself.
+    other = [PhotoEffort(effort.image, effort.num_tags, effort.num_actions + 1, 0, {}) for effort in clusters.efforts]
+    found = report({"worse": ArmRun(sorted(other, key=lambda effort: effort.image)), "it": clusters}, 0, 0)
+    assert found["saved_against"]["it"]["worse"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+
+
+def run_of(*counts: int, rounds: Sequence[Round] = ()) -> ArmRun:
+    efforts = [PhotoEffort(f"{n}.jpg", 2, count, 1, {"take": count - 1, "save": 1}) for n, count in enumerate(counts)]
+    return ArmRun(efforts, list(rounds))
 
 
 def test_the_report_gives_means_by_arm_and_paired_differences() -> None:
-    found = report({"a": efforts_of(4, 6, 8, 10), "b": efforts_of(3, 5, 7, 9)}, num_given=0, seed=0)
+    found = report({"a": run_of(4, 6, 8, 10), "b": run_of(3, 5, 7, 9)}, num_given=0, seed=0)
     assert found["actions_per_photo"] == {"a": 7.0, "b": 6.0}
     assert found["arms"]["a"]["by_kind"] == {"take": 6.0, "save": 1.0}
     # Each photo costs one less, so the difference is certain though the means are not.
-    assert found["saved_against"]["b"]["a"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
+    saved = found["saved_against"]["b"]["a"]
+    assert (saved["mean"], saved["low"], saved["high"]) == (1.0, 1.0, 1.0)
+    assert [(part["first"], part["mean"]) for part in saved["stretches"]] == [(0, 1), (1, 1), (2, 1), (3, 1)]
     stretches = found["arms"]["a"]["stretches"]
     assert [part["mean"] for part in stretches] == [4, 6, 8, 10]
     assert [part["actions_spent"] for part in stretches] == [4, 10, 18, 28]
@@ -117,7 +175,10 @@ def test_the_interval_of_a_mean_holds_about_what_the_normal_one_does() -> None:
 
 
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
-    plot(report({"a": efforts_of(4, 6, 8), "b": efforts_of(3, 5, 7)}, 0, 0), tmp_path / "plot.png")
+    rounds = [Round(1, "promoted", "Promoted: it is better.", None), Round(2, "refused", "Not promoted.", None)]
+    found = report({"a": run_of(4, 6, 8), "b": run_of(3, 5, 7, rounds=rounds)}, 0, 0)
+    assert "b, after 1: Promoted: it is better." in table(found)
+    plot(found, tmp_path / "plot.png")
     with Image.open(tmp_path / "plot.png") as image:
         assert image.format == "PNG"
         assert image.width > 800
@@ -157,6 +218,8 @@ def test_the_command_prints_actions_per_photo_by_arm(
         (["--split", "validation"], "--split validation needs the --tagger"),
         (["--split", "validation", "--tagger", "starter"], "keeps no split"),
         (["--only", "missing"], "No photo is left to tag"),
+        (["--arms", "loop"], "needs --rounds"),
+        (["--rounds", "-1"], "--rounds must be at least 0"),
         (["--limit", "0"], "--limit must be at least 1"),
         (["--start", "4", "--arms", "typing"], "leaves no photo"),
     ],

@@ -1,0 +1,80 @@
+"""The gate's page against the real one: what a person was shown before a save is what the replay of that save shows."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from annotator.app import OpenProject
+from annotator.correction_log import Effort
+from annotator.detections import DetectionBook
+from annotator.models import checkpoint
+from annotator.models.cold_start import ColdStartTagger
+from annotator.models.detector import Detection
+from annotator.replayed_page import PageSources, ReplayedEvidence
+from annotator.snapshot import read_snapshot, write_snapshot
+
+IN_HAND = 3
+SAVED = {1: ["cat", "whisker"], 2: ["whisker", "coffee"], 4: ["coffee", "cat"], 5: ["heron", "cat", "pet"]}
+
+
+@pytest.fixture
+def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenProject:
+    first = open_project(demo_photos, tagger="starter/scnn_rnn")
+    first.project.update_settings(detector="nanodet")
+    first.close()
+    opened = open_project(folder=first.project.folder, tagger="starter/scnn_rnn")
+    DetectionBook(opened.store).add("nanodet-1", [(IN_HAND, [Detection("zebra", 0.9, (0.1, 0.1, 0.8, 0.8))])])
+    for image_id, tags in SAVED.items():
+        opened.session.save("local", image_id, 0, tags, [], Effort())
+    opened.session.change_tag("rename", "pet", "animal companion", "local")
+    return opened
+
+
+def evidence_of(opened: OpenProject, folder: Path) -> ReplayedEvidence:
+    path = folder / "snapshot.parquet"
+    write_snapshot(opened.store, opened.features.path.stem, path)
+    snapshot = read_snapshot(path, opened.features.path, opened.features.feature_size)
+    sources = PageSources(
+        ColdStartTagger(opened.backbone),
+        opened.session._shelf.open_vocabulary,
+        opened.meanings.vectors,
+        opened.session._tag_changes.aliases(),
+    )
+    return ReplayedEvidence(snapshot, opened.features, sources)
+
+
+def test_the_replay_shows_what_the_page_showed(opened: OpenProject, tmp_path: Path) -> None:
+    opened.meanings.load()
+    session = opened.session
+    shown = {}
+    for kept in ([], ["heron"]):
+        said = session.open("local", IN_HAND) if not kept else session.propose("local", IN_HAND, kept, [], 0)
+        completed = {
+            text: [item["tag"] for item in session.complete(IN_HAND, text, kept)["completions"]]
+            for text in ("w", "ca", "automobile", "zebra")
+        }
+        shown[tuple(kept)] = ([proposal["tag"] for proposal in said["proposals"]], said["num_expected"], completed)
+    assert "zebra" in shown[()][0]
+    session.save("local", IN_HAND, 0, ["heron", "only here"], [], Effort())
+    evidence = evidence_of(opened, tmp_path)
+    page = evidence.page(checkpoint.load("starter/scnn_rnn", backbone=opened.backbone))
+    page.propose(1, (), ())  # another was in hand before
+    for kept_tags, (tags, num_expected, completed) in shown.items():
+        offer = page.propose(IN_HAND, kept_tags, ())
+        # The page also has a row for a tag of one photo (heron); nothing else may differ.
+        assert [tag for tag in offer.tags if tag != "heron"] == [tag for tag in tags if tag != "heron"][
+            : len(offer.tags)
+        ]
+        assert offer.num_expected == num_expected
+        for text, expected in completed.items():
+            assert page.complete(IN_HAND, text, kept_tags) == expected, text
+
+
+def test_a_photo_in_hand_does_not_know_its_own_tags(opened: OpenProject, tmp_path: Path) -> None:
+    opened.session.save("local", IN_HAND, 0, ["qzx"], [], Effort())
+    page = evidence_of(opened, tmp_path).page(checkpoint.load("starter/scnn_rnn", backbone=opened.backbone))
+    assert "qzx" not in page.complete(IN_HAND, "qz", ())
+    # Beside another photo it is a correction like all others.
+    assert "qzx" in page.complete(1, "qz", ())
+    assert "qzx" not in page.complete(IN_HAND, "qz", ())
