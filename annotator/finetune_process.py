@@ -151,10 +151,14 @@ class hold_lock:  # noqa: N801 - used as a context manager, like a function
 def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading.Event) -> dict[str, Any]:
     """Write the candidate below the folder and return what came of it."""
     # Imported here: torch takes seconds, and the lock and the priority come first.
+    import numpy as np
+
     from annotator.models import checkpoint
+    from annotator.models.backbone import load_backbone
     from annotator.snapshot import read_snapshot
     from annotator.trainer.corrections import divide
     from annotator.trainer.finetune import FinetuneSettings, TrainingCancelledError, finetune
+    from annotator.trainer.stand_ins import class_stand_ins
 
     voice.say(phase="reading")
     info = checkpoint.read_info(job.live)
@@ -165,13 +169,18 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
     if not division.fresh:
         raise TrainingError("There is no correction yet that the model has not learnt from. Tag some photos first.")
     vectors, note = _word_vectors(job.word_vectors)
+    tuned = Path(job.backbone_weights) if job.backbone_weights else None
+    backbone = load_backbone(job.backbone, num_threads=job.num_threads, weights_path=tuned)
+    num_base = info.about.training.get("num_base", len(info.vocabulary))
     candidate = finetune(
         job.live,
         division.fresh,
         division.replay,
         settings,
         rehearsal=snapshot.untagged,
+        stand_ins=class_stand_ins(backbone.class_weights, np.stack([item.features for item in snapshot.corrections])),
         word_vectors=vectors,
+        num_base=num_base,
         progress=lambda now: voice.progress(phase="learning", **asdict(now)),
         should_stop=cancelled.is_set,
     )
@@ -181,7 +190,8 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
         info.about.backbone_version,
         info.about.order,
         {"parent": info.version, "finetune": asdict(settings), "num_fresh": len(division.fresh),
-         "num_replayed": len(division.replay), "newest_event_id": max(learnt.values())},
+         "num_replayed": len(division.replay), "num_base": num_base,
+         "newest_event_id": max(learnt.values())},
     )  # fmt: skip
     target = folder / CANDIDATE_FOLDER
     version = checkpoint.save(candidate, target, about, half=True)
@@ -193,7 +203,7 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
         voice.progress(phase="judging", num_done=num_done, num_all=num_all)
 
     voice.say(phase="judging", num_done=0, num_all=0)
-    verdict = _judge(job, snapshot, division, target, vectors, judged)
+    verdict = _judge(job, snapshot, division, target, backbone, vectors, judged)
     return {
         "tagger": f"{candidate.name} {version}",
         "num_fresh": len(division.fresh),
@@ -216,19 +226,16 @@ def _word_vectors(source: str) -> tuple[Any, str]:
 
 
 def _judge(
-    job: Job, snapshot: Any, division: Any, candidate_path: Path, word_vectors: Any, progress: Any
+    job: Job, snapshot: Any, division: Any, candidate_path: Path, backbone: Any, word_vectors: Any, progress: Any
 ) -> dict[str, Any]:
     from annotator.feature_store import FeatureStore
     from annotator.models import checkpoint
-    from annotator.models.backbone import load_backbone
     from annotator.models.cold_start import ColdStartTagger
     from annotator.replayed_page import PAGE, PageSources, ReplayedEvidence
     from annotator.snapshot import read_feature_rows
     from annotator.tagger_shelf import load_open_vocabulary
     from annotator.trainer.replay_gate import GateRule, judge
 
-    tuned = Path(job.backbone_weights) if job.backbone_weights else None
-    backbone = load_backbone(job.backbone, num_threads=job.num_threads, weights_path=tuned)
     features_path = Path(job.features_path)
     features = FeatureStore(
         features_path.parent, features_path.stem, backbone.feature_size, read_feature_rows(Path(job.snapshot_path))

@@ -51,7 +51,7 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
     models.add_argument("model_id", type=int, nargs="?", metavar="ID",
                         help="a model's number; rollback without it goes to the model before")  # fmt: skip
     models.add_argument("--json", action="store_true", help="print JSON")
-    summary = "rename a tag, merge it into another, or let it mean another from now on"
+    summary = "rename a tag, merge it into another, split it, or let it mean another from now on"
     tags: argparse.ArgumentParser = commands.add_parser(
         "tags",
         help=summary,
@@ -61,9 +61,12 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
     )
     tags.set_defaults(command=_tags)
     tags.add_argument("project", type=Path, metavar="PROJECT")
-    tags.add_argument("kind", choices=("list", "rename", "merge", "alias"), help="list shows all changes so far")
+    tags.add_argument("kind", choices=("list", "rename", "merge", "split", "alias"),
+                      help="list shows all changes so far; split needs --where")  # fmt: skip
     tags.add_argument("old", nargs="?", metavar="OLD")
     tags.add_argument("new", nargs="?", metavar="NEW")
+    tags.add_argument("--where", default="", metavar="TEXT",
+                      help="split: photos with this text in their tags or path get NEW, others keep OLD")  # fmt: skip
     tags.add_argument("--json", action="store_true", help="print JSON")
     return [finetune, models, tags]
 
@@ -149,7 +152,8 @@ def _tags(parsed: argparse.Namespace) -> int:
         if parsed.kind == "list":
             found = ask("tag_changes", {})
         else:
-            found = ask("change_tag", {"kind": parsed.kind, "old": parsed.old, "new": parsed.new})
+            payload = {"kind": parsed.kind, "old": parsed.old, "new": parsed.new, "where": parsed.where}
+            found = ask("change_tag", payload)
     if parsed.json:
         print(json.dumps(found, ensure_ascii=False))
     elif parsed.kind == "list":

@@ -232,11 +232,12 @@ class LoopChanges(Payload):
 
 
 class ChangingTag(Payload):
-    """A tag to rename, merge or alias."""
+    """A tag to rename, merge, split or alias."""
 
-    kind: Literal["rename", "merge", "alias"]
+    kind: Literal["rename", "merge", "split", "alias"]
     old: Text
     new: Text
+    where: Text = ""
 
 
 class ShowExpected(Payload):
@@ -303,7 +304,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
     "set_show_expected": (ShowExpected, lambda session, user, p: session.set_show_expected(p.shown)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
-    "change_tag": (ChangingTag, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user)),
+    "change_tag": (ChangingTag, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user, p.where)),
     "tag_changes": (Nothing, lambda session, user, p: session.tag_changes()),
     "models": (Nothing, lambda session, user, p: session.models.state()),
     "training_run": (OneRun, lambda session, user, p: session.models.run(p.run_id)),

@@ -733,15 +733,26 @@ class AnnotatingSession:
         self._log.save_draft(image_id, user, Draft(now.revision, was.tags, was.dropped))
         return len(was.tags)
 
-    def change_tag(self, kind: str, old: str, new: str, user: str) -> Answer:
-        """Rename a tag, merge it into another, or let it mean another from now on; nothing in the log is edited.
+    def change_tag(self, kind: str, old: str, new: str, user: str, where: str = "") -> Answer:
+        """Rename a tag, merge it into another, split it, or let it mean another from now on; the log is not edited.
+
+        Args:
+            kind: One of tag_changes.KINDS.
+            old: The tag as it was.
+            new: The tag as it is to be.
+            user: Who.
+            where: Text in the tags or paths of the photos that a split concerns.
 
         Raises:
-            TagError: A tag cannot be kept, or the kind does not fit the tags in use.
+            TagError: A tag cannot be kept, the kind does not fit the tags in use, or a split concerns no photo.
             StoreError: A commit failed; photos before it are done, and the change can be repeated.
         """
+        words = " ".join(where.split())
+        if (kind == "split") != bool(words):
+            raise TagError("A split needs a text that tells which photos it concerns; the other changes take none.")
         with self._lock:
-            num_photos = self._tag_changes.apply(kind, old, new, user, self._took)
+            among = set(self._store.find_images(words, "saved")) if words else None
+            num_photos = self._tag_changes.apply(kind, old, new, user, self._took, among)
             self._autocomplete.set_aliases(self._tag_changes.aliases())
         return {"num_photos": num_photos}
 

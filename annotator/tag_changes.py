@@ -1,9 +1,9 @@
-"""Tags renamed, merged, or given another spelling: every photo that carries one gets a further event, none is edited.
+"""Tags renamed, merged, split or aliased: every photo that carries one gets a further event, none is edited.
 
 Knows nothing of pages or models, and speaks SQL only through the store.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import TagError
 from annotator.store import Store, utc_now
 
-KINDS = ("rename", "merge", "alias")
+KINDS = ("rename", "merge", "split", "alias")
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class TagChange:
 
     change_id: int
     kind: str
-    """rename (to a tag nobody uses), merge (into one that is used) or alias (only what comes from now on)."""
+    """rename (to a tag nobody uses), merge (into one that is used), split (on some photos it is another tag) or alias
+    (only what comes from now on)."""
     old_tag: str
     new_tag: str
     changed_at: datetime
@@ -53,11 +54,21 @@ class TagChanges:
         for change in self.all():
             old, new = tag_key(change.old_tag), tag_key(change.new_tag)
             aliases.pop(new, None)
+            if change.kind == "split":
+                continue  # the old tag goes on to mean what it means on the other photos
             aliases |= {key: change.new_tag for key, target in aliases.items() if tag_key(target) == old}
             aliases[old] = change.new_tag
         return aliases
 
-    def apply(self, kind: str, old: str, new: str, user: str, took: Callable[[Annotation], None]) -> int:
+    def apply(
+        self,
+        kind: str,
+        old: str,
+        new: str,
+        user: str,
+        took: Callable[[Annotation], None],
+        among: Collection[int] | None = None,
+    ) -> int:
         """Change a tag on every photo that carries or refused it; return how many photos that were.
 
         Interrupted, it can be repeated: photos that are done are not touched again.
@@ -68,6 +79,7 @@ class TagChanges:
             new: The tag as it is to be.
             user: Who.
             took: Told of each photo's new annotation, after its commit.
+            among: The photos that a split concerns.
 
         Raises:
             TagError: A tag cannot be kept, both are one, or the kind does not fit the tags in use.
@@ -77,6 +89,9 @@ class TagChanges:
         if tag_key(old) == tag_key(new) and kind != "rename":
             raise TagError(f"{old!r} and {new!r} are one tag already: only case or form differs.")
         carriers = list(self._carriers(old))
+        if kind == "split":
+            carriers = [item for item in carriers if among is None or item.image_id in among]
+            carriers = [item for item in carriers if tag_key(old) in map(tag_key, item.tags)]
         if kind == "rename" and tag_key(old) != tag_key(new) and any(True for _ in self._carriers(new)):
             raise TagError(
                 f"{new!r} is in use already. To make both one tag: annotator tags PROJECT merge {old!r} {new!r}."
@@ -85,7 +100,8 @@ class TagChanges:
             raise TagError(f"No photo carries {new!r}. To give {old!r} that name: annotator tags PROJECT rename.")
         if kind != "alias":
             if not carriers:
-                raise TagError(f"No photo carries {old!r}, so there is nothing to {kind}.")
+                which = "None of these photos" if kind == "split" else "No photo"
+                raise TagError(f"{which} carries {old!r}, so there is nothing to {kind}.")
             for annotation in carriers:
                 took(
                     self._log.rewrite(

@@ -7,6 +7,7 @@ replaces `tagger.json` last, so that a kill at any moment leaves a whole one.
 Knows nothing of training. Loading for inference imports no torch.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -318,6 +319,9 @@ def check_backbone(info: CheckpointInfo, backbone: BackboneLike) -> None:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it is either whole or not there."""
+    for left_over in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        if not _is_running(left_over.suffix[1:]):
+            left_over.unlink(missing_ok=True)  # of a process that was killed while it wrote
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -327,6 +331,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _is_running(process_id: str) -> bool:
+    if not process_id.isdigit():
+        return True  # not a file of ours
+    try:
+        os.kill(int(process_id), 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _take_apart(tagger: "TrainedTagger | LoadedTagger") -> tuple[Arrays, Mapping[str, Any], Mapping[str, Any]]:

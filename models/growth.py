@@ -114,6 +114,29 @@ def grow(
     return grown.train(tagger.training)
 
 
+def learning_rates(tagger: TrainedTagger, num_base: int, base_rate: float) -> dict[str, Tensor]:
+    """Return how fast each parameter learns: 1 on the rows of later tags, `base_rate` elsewhere.
+
+    Args:
+        tagger: One whose first tags it was taught, and whose later ones came by `grow`.
+        num_base: How many are the first.
+        base_rate: In [0, 1].
+
+    Returns:
+        Parameter's name -> a tensor that broadcasts to it.
+    """
+    axes = {**_TAG_AXES[tagger.name], **_COMMON}
+    rates = {}
+    for name, parameter in tagger.named_parameters():
+        rates[name] = torch.full((1,) * parameter.dim(), base_rate)
+        if name in axes:
+            axis, num_special = axes[name]
+            rows = torch.full((parameter.shape[axis],), base_rate)
+            rows[num_base : len(rows) - num_special] = 1.0
+            rates[name] = rows.reshape([-1 if at == axis else 1 for at in range(parameter.dim())])
+    return rates
+
+
 def _add_rows(name: str, values: Tensor, axis: int, num_special: int, mixing: Tensor, chances: Tensor) -> Tensor:
     num_tags = values.shape[axis] - num_special
     rows = values.movedim(axis, 0)

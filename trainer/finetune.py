@@ -3,7 +3,9 @@
 Of each correction it learns the final order (list-wise), the pairs that the person swapped (logistic), and that what
 they dropped is not there. What nobody was asked about is masked. To keep what the tagger knew, it learns one replayed
 example for each correction, is pulled towards the live weights (L2-SP) and ends with an average of the weights it
-passed through (EMA). Tags that it lacks get rows of their own. Each part is a setting.
+passed through (EMA). Tags that it lacks get rows of their own, which begin as a logistic regression on the features and
+learn at full speed, while everything else moves slowly; on photos that nobody has tagged, and on stand-ins for photos
+of other things, it is to say what the live tagger said. Each part is a setting.
 Papers: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning", 2018 (L2-SP, eq. 3); Buzzega et al.,
     "Dark Experience for General Continual Learning", 2020 (eq. 4: the old model's outputs on replayed photos);
     Burges et al., "Learning to Rank using Gradient Descent", 2005 (the pairs' loss, eq. 3).
@@ -26,7 +28,7 @@ from torch.nn import functional as F
 from annotator.datasets.tags import tag_key
 from annotator.errors import ConfigError, TrainingError
 from annotator.models import checkpoint
-from annotator.models.growth import TagVectors, grow, nearest_shares
+from annotator.models.growth import LEAST_PRIOR, TagVectors, grow, learning_rates, nearest_shares
 from annotator.models.tagger import Features
 from annotator.models.trained_tagger import PADDING, Batch, Outputs, TrainedTagger, make_batch
 from annotator.trainer.corrections import Correction
@@ -34,6 +36,10 @@ from annotator.trainer.losses import list_wise_loss
 
 CLIP_NORM = 5.0
 NO_LOGIT = -1e9
+HEAD_STEPS = 60
+"""Most iterations of a new tag's logistic regression."""
+MOST_REHEARSED = 256
+"""Photos, and stand-ins, for which the live tagger makes a list: each takes longer than a step learns from it."""
 REHEARSED_TAGS = 3
 """Tags of a list that the live tagger itself made, for a photo that nobody has tagged."""
 
@@ -68,6 +74,12 @@ class FinetuneSettings:
     """Weight, as absent, of a tag that the person was not shown; 0 masks it wholly."""
     min_new_count: int = 2
     """Corrections that must carry a tag before the tagger learns it."""
+    base_rate: float = 0.2
+    """Share of each step that the weights take which the tagger had before any correction; 0 freezes them."""
+    stand_in_weight: float = 1.0
+    """Weight of staying with the live tagger on stand-ins for other photos; 0 does without."""
+    head_l2: float = 0.3
+    """Weight of half the squared weights of the logistic regression with which a new tag begins."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -84,6 +96,9 @@ class FinetuneSettings:
             ("passed_weight", 0.0, 1000.0),
             ("unseen_weight", 0.0, 1.0),
             ("min_new_count", 1, 1_000_000),
+            ("base_rate", 0.0, 1.0),
+            ("stand_in_weight", 0.0, 1000.0),
+            ("head_l2", 1e-6, 1000.0),
         ):
             value = getattr(self, name)
             if not low <= value <= high:  # also refuses NaN
@@ -112,7 +127,9 @@ def finetune(
     settings: FinetuneSettings,
     *,
     rehearsal: Features | None = None,
+    stand_ins: Features | None = None,
     word_vectors: TagVectors | None = None,
+    num_base: int | None = None,
     progress: Callable[[FinetuneProgress], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainedTagger:
@@ -125,7 +142,10 @@ def finetune(
         settings: How.
         rehearsal: (M, D) features of photos that nobody has tagged; on them the candidate is to say what the live
             tagger says.
+        stand_ins: (M, D) features in place of photos of other things (stand_ins.py), on which it is to say the same,
+            and none of its later tags.
         word_vectors: Of which known tags a new tag's rows are mixed; see models/growth.py.
+        num_base: How many tags, the first, the tagger knew before any correction; None: all that it knows.
         progress: Called after each step.
         should_stop: Asked before each step.
 
@@ -145,8 +165,14 @@ def finetune(
                 f"The features of photo {item.image_id} are not {live.feature_size} finite numbers; "
                 "extract them again with `annotator add`."
             )
+    num_base = live.num_tags if num_base is None else num_base
+    before = live
     live = _with_new_tags(live, [*fresh, *replay], settings, word_vectors).eval()
-    return _Run(live, fresh, [item for item in replay if item.tags], rehearsal, settings).go(progress, should_stop)
+    fit_head(live, [*fresh, *replay], stand_ins if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
+    kept = _rehearse(before, rehearsal, settings.seed) if settings.rehearsal_weight > 0 else []
+    others = _rehearse(before, stand_ins, settings.seed) if settings.stand_in_weight > 0 else []
+    run = _Run(live, fresh, [item for item in replay if item.tags], kept, others, num_base, settings)
+    return run.go(progress, should_stop)
 
 
 def new_tags(known: Sequence[str], corrections: Sequence[Correction], min_count: int) -> dict[str, int]:
@@ -198,18 +224,20 @@ class _Run:
         live: TrainedTagger,
         fresh: Sequence[Correction],
         replay: Sequence[Correction],
-        rehearsal: Features | None,
+        rehearsal: "Sequence[_Lesson]",
+        stand_ins: "Sequence[_Lesson]",
+        num_base: int,
         settings: FinetuneSettings,
     ) -> None:
-        self.live, self.settings = live, settings
+        self.live, self.settings, self.num_base = live, settings, num_base
         self.tagger = deepcopy(live).train()
         self._ids = {tag_key(tag): number for number, tag in enumerate(live.vocabulary.tags)}
         self.fresh = [lesson for lesson in map(self._lesson, fresh) if lesson.tags]
         self.replay = [lesson for lesson in map(self._lesson, replay) if lesson.tags]
         if not self.fresh:
             raise TrainingError("No correction holds a tag that two photos share, so there is nothing to learn yet.")
-        is_rehearsed = rehearsal is not None and len(rehearsal) and settings.rehearsal_weight > 0
-        self.rehearsal = _rehearse(live, rehearsal) if is_rehearsed and rehearsal is not None else []
+        self.rehearsal, self.stand_ins = rehearsal, stand_ins
+        self.rates = learning_rates(self.tagger, num_base, settings.base_rate)
         self.anchors = [parameter.detach().clone() for parameter in self.tagger.parameters()]
         self.rng = np.random.default_rng(settings.seed)
 
@@ -234,10 +262,10 @@ class _Run:
         average = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
         num_steps = settings.epochs * math.ceil(len(self.fresh) / settings.batch_size)
         began, losses = time.monotonic(), 0.0
-        for step, (lessons, rehearsal) in enumerate(self._steps(), start=1):
+        for step, (lessons, rehearsal, stand_ins) in enumerate(self._steps(), start=1):
             if should_stop():
                 raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
-            loss = self._loss(lessons, rehearsal)
+            loss = self._loss(lessons, rehearsal, stand_ins)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
@@ -246,7 +274,7 @@ class _Run:
                     f"The loss was not a finite number at step {step} of {num_steps}; the candidate was thrown away "
                     "and the model in use did not change. Lower the learning rate."
                 )
-            optimizer.step()
+            self._step(optimizer)
             self._average(average, step)
             losses = loss.item() if step == 1 else 0.9 * losses + 0.1 * loss.item()
             if progress:
@@ -256,6 +284,14 @@ class _Run:
             self.tagger.load_state_dict(average, strict=False)
         return self.tagger.eval()
 
+    def _step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Step, and take back the share that a parameter is not to take. Adam's step is blind to its loss's scale."""
+        before = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
+        optimizer.step()
+        with torch.no_grad():
+            for name, parameter in self.tagger.named_parameters():
+                parameter.copy_(torch.lerp(before[name], parameter, self.rates[name].expand_as(parameter)))
+
     @torch.no_grad()
     def _average(self, average: dict[str, Tensor], step: int) -> None:
         # Young averages forget faster, or they would stay at the live weights.
@@ -263,8 +299,8 @@ class _Run:
         for name, parameter in self.tagger.named_parameters():
             average[name].lerp_(parameter, 1 - decay)
 
-    def _steps(self) -> Iterator[tuple[list[_Lesson], list[_Lesson]]]:
-        """Yield the lessons of each step, fresh ones with replayed ones, and what is rehearsed beside them."""
+    def _steps(self) -> Iterator[tuple[list[_Lesson], list[_Lesson], list[_Lesson]]]:
+        """Yield the lessons of each step, fresh ones with replayed ones, and what is rehearsed: photos, stand-ins."""
         size = self.settings.batch_size
         for _ in range(self.settings.epochs):
             order = self.rng.permutation(len(self.fresh))
@@ -274,11 +310,13 @@ class _Run:
                 # Where there are fewer old corrections than that, photos nobody has tagged stand in for them.
                 num_old = min(num, len(self.replay))
                 old = [self.replay[at] for at in self.rng.choice(len(self.replay), num_old, replace=False)]
-                num_rehearsed = min(num - num_old, len(self.rehearsal))
-                chosen = self.rng.choice(len(self.rehearsal), num_rehearsed, replace=False)
-                yield [*fresh, *old], [self.rehearsal[at] for at in chosen]
+                rehearsed = self._choose(self.rehearsal, num - num_old)
+                yield [*fresh, *old], rehearsed, self._choose(self.stand_ins, math.ceil(len(fresh) / 2))
 
-    def _loss(self, lessons: list[_Lesson], rehearsal: list[_Lesson]) -> Tensor:
+    def _choose(self, lessons: Sequence[_Lesson], num: int) -> list[_Lesson]:
+        return [lessons[at] for at in self.rng.choice(len(lessons), min(num, len(lessons)), replace=False)]
+
+    def _loss(self, lessons: list[_Lesson], rehearsal: list[_Lesson], stand_ins: list[_Lesson]) -> Tensor:
         settings = self.settings
         lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))  # as make_batch sorts, so that rows agree
         batch = self._batch(lessons)
@@ -292,7 +330,9 @@ class _Run:
             loss = loss + outputs.penalty
         loss = loss + self._pair_loss(outputs, lessons) + self._refusal_loss(outputs, batch, lessons)
         if rehearsal:
-            loss = loss + settings.rehearsal_weight * self._rehearsal_loss(rehearsal)
+            loss = loss + settings.rehearsal_weight * self._rehearsal_loss(rehearsal, is_stand_in=False)
+        if stand_ins:
+            loss = loss + settings.stand_in_weight * self._rehearsal_loss(stand_ins, is_stand_in=True)
         if settings.l2_sp > 0:
             moved = sum(
                 (now - then).square().sum() for now, then in zip(self.tagger.parameters(), self.anchors, strict=True)
@@ -340,25 +380,80 @@ class _Run:
         errors = -torch.log1p(-chances.clamp(max=1 - 1e-6)) * is_real
         return self.settings.negative_weight * errors.sum() / len(lessons)
 
-    def _rehearsal_loss(self, lessons: list[_Lesson]) -> Tensor:
-        """Stay with what the live tagger says: cross-entropy with its probabilities, at each step and each concept."""
+    def _rehearsal_loss(self, lessons: list[_Lesson], *, is_stand_in: bool) -> Tensor:
+        """Stay with what the live tagger says: cross-entropy with its probabilities, at each step and each concept.
+
+        Of the project's own photos only the base tags count, since others may well be right there; on a stand-in
+        every other tag is wrong.
+        """
         lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))
         batch = self._batch(lessons)
         with torch.no_grad():
             then = self.live(batch, "joint")
         now = self.tagger(batch, "joint")
         is_real = (batch.targets != PADDING)[:, :, None]
-        errors = -torch.softmax(then.logits, dim=2) * torch.log_softmax(now.logits, dim=2) * is_real
-        loss = errors.sum() / len(lessons)
+        later = slice(self.num_base, self.tagger.num_tags)
+        offset = torch.zeros(now.logits.shape[2])
+        offset[later] = NO_LOGIT
+        now_logits = now.logits if is_stand_in else now.logits + offset
+        errors = torch.softmax(then.logits + offset, dim=2) * torch.log_softmax(now_logits, dim=2).clamp(min=NO_LOGIT)
+        loss = -(errors * is_real).sum() / len(lessons)
         if now.concept_logits is not None and then.concept_logits is not None:
             chances = torch.sigmoid(then.concept_logits)
-            concept = F.binary_cross_entropy_with_logits(now.concept_logits, chances, reduction="sum")
-            loss = loss + concept / len(lessons)
+            chances[:, later] = 0.0
+            concept = F.binary_cross_entropy_with_logits(now.concept_logits, chances, reduction="none")
+            if not is_stand_in:
+                concept = concept[:, : self.num_base]
+            loss = loss + concept.sum() / len(lessons)
         return loss
 
 
-def _rehearse(live: TrainedTagger, features: Features) -> list[_Lesson]:
-    """Return the live tagger's own lists for photos that nobody has tagged."""
+def fit_head(
+    tagger: TrainedTagger, corrections: Sequence[Correction], stand_ins: Features | None, num_base: int, l2: float
+) -> None:
+    """Let the concept rows of later tags be a logistic regression on the features; no other weight changes.
+
+    Args:
+        tagger: Changed in place; without a concept layer it stays as it is.
+        corrections: Every one there is, old ones too.
+        stand_ins: (M, D), on which none of these tags is right; together they weigh as much as the corrections.
+        num_base: Of the tags, the first, which stay.
+        l2: Weight of half the squared weights.
+    """
+    concept = getattr(tagger, "concept", None)
+    if concept is None or num_base >= tagger.num_tags:
+        return
+    ids = {tag_key(tag): number - num_base for number, tag in enumerate(tagger.vocabulary.tags) if number >= num_base}
+    labels = torch.zeros(len(corrections), len(ids))
+    for row, item in enumerate(corrections):
+        labels[row, [ids[key] for key in map(tag_key, item.tags) if key in ids]] = 1.0
+    with torch.no_grad():
+        features = tagger.scale(torch.from_numpy(np.stack([item.features for item in corrections])))
+        others = tagger.scale(torch.from_numpy(stand_ins)) if stand_ins is not None else features[:0]
+    weight = torch.zeros(len(ids), features.shape[1], requires_grad=True)
+    bias = torch.logit(labels.mean(dim=0).clamp(LEAST_PRIOR, 0.5)).requires_grad_()
+    optimizer = torch.optim.LBFGS([weight, bias], max_iter=HEAD_STEPS, history_size=5, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        found = F.binary_cross_entropy_with_logits(features @ weight.T + bias, labels, reduction="sum")
+        value = found / len(features) + l2 / 2 * weight.square().sum()
+        if len(others):
+            value = value + F.softplus(others @ weight.T + bias).sum() / len(others)
+        value.backward()  # type: ignore[no-untyped-call]
+        return value
+
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        concept.weight[num_base:] = weight
+        concept.bias[num_base:] = bias
+
+
+def _rehearse(live: TrainedTagger, features: Features | None, seed: int) -> list[_Lesson]:
+    """Return the live tagger's own lists for some photos that nobody has tagged, or for their stand-ins."""
+    if features is None or not len(features):
+        return []
+    features = features[np.random.default_rng(seed).permutation(len(features))[:MOST_REHEARSED]]
     known = {tag: number for number, tag in enumerate(live.vocabulary.tags)}
     lists = live.decode(features, [()] * len(features), k=REHEARSED_TAGS)
     return [

@@ -121,3 +121,21 @@ def test_a_correction_from_before_a_change_is_not_undone_past_it(opened: OpenPro
     with pytest.raises(AnnotatorError, match="zoe has saved this photo since"):
         opened.session.undo("ben")
     assert opened.session.open("ben", 3)["dropped"] == ["car"]
+
+
+def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: OpenProject) -> None:
+    session = opened.session
+    assert session.change_tag("split", "AUTO", "automatic door", "zoe", "street") == {"num_photos": 1}
+    assert tags_of(opened, 1) == ["street", "automatic door", "man"]
+    assert tags_of(opened, 2) == ["car", "auto", "tree"]
+    assert session.open("ben", 3)["dropped"] == ["auto"]
+    assert [event["kind"] for event in session.history(1)["events"]] == ["save", "rename"]
+    # Both tags go on to be used.
+    session.save("ann", 4, 0, ["auto", "automatic door"], [], Effort())
+    assert tags_of(opened, 4) == ["auto", "automatic door"]
+    assert session.tag_changes()["changes"][-1]["kind"] == "split"
+    with pytest.raises(TagError, match="None of these photos carries 'auto'"):
+        session.change_tag("split", "auto", "robot", "zoe", "street")
+    for kind, where in (("split", " "), ("rename", "street")):
+        with pytest.raises(TagError, match="needs a text"):
+            session.change_tag(kind, "auto", "robot", "zoe", where)

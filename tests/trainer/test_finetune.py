@@ -19,6 +19,7 @@ from annotator.trainer.finetune import (
     FinetuneSettings,
     TrainingCancelledError,
     finetune,
+    fit_head,
     new_tags,
 )
 from annotator.trainer.fit import fit
@@ -31,7 +32,14 @@ SIZES: dict[str, dict[str, Any]] = {
     "ranked_lstm": {"image_size": 8, "hidden_size": 16, "concept_layer": True},
 }
 PLAIN = FinetuneSettings(
-    epochs=15, learning_rate=5e-3, l2_sp=0.0, ema_decay=0.0, replay_ratio=0.0, rehearsal_weight=0.0, pair_weight=0.0
+    base_rate=1.0,
+    epochs=15,
+    learning_rate=5e-3,
+    l2_sp=0.0,
+    ema_decay=0.0,
+    replay_ratio=0.0,
+    rehearsal_weight=0.0,
+    pair_weight=0.0,
 )
 """Naive fine-tuning."""
 
@@ -183,7 +191,7 @@ def test_the_parts_of_the_loss_are_what_they_say(live_checkpoints: dict[str, Pat
     )
     settings = replace(PLAIN, pair_weight=0.5, negative_weight=2.0, unseen_weight=0.25)
     live = checkpoint.load_module(live_checkpoints["jvsp"]).eval()
-    run = finetune_module._Run(live, [item], [], None, settings)
+    run = finetune_module._Run(live, [item], [], [], [], live.num_tags, settings)
     run.tagger.eval()
     outputs = run.tagger(run._batch(run.fresh))
     logits = outputs.logits[0]
@@ -253,3 +261,56 @@ def test_nothing_to_learn_and_features_that_do_not_fit_are_said(live_checkpoints
 def test_a_setting_that_cannot_be_is_refused_by_name(name: str) -> None:
     with pytest.raises(ConfigError, match=name):
         FinetuneSettings(**{name: float("nan")})  # type: ignore[arg-type]
+
+
+def test_frozen_weights_stay_and_the_rows_of_new_tags_learn(live_checkpoints: dict[str, Path]) -> None:
+    names = {**dict(enumerate(TAGS)), 0: "zebra"}
+    corrections = make_corrections(40, names, 1)
+    live = checkpoint.load_module(live_checkpoints["jvsp"])
+    settings = replace(PLAIN, base_rate=0.0, epochs=3)
+    taught = finetune(live_checkpoints["jvsp"], corrections, [], settings)
+    num = len(TAGS)
+    assert taught.vocabulary.tags[num:] == ("zebra",)
+    for name, rows in (
+        ("concept.weight", slice(0, num)),
+        ("output.bias", slice(0, num)),
+        ("cell.weight_hh", slice(None)),
+    ):
+        then, now = live.get_parameter(name)[rows], taught.get_parameter(name)[rows]
+        torch.testing.assert_close(then, now, rtol=0, atol=1e-7)
+    grown = finetune(live_checkpoints["jvsp"], corrections, [], replace(settings, epochs=1, learning_rate=1e-8))
+    assert not torch.equal(grown.get_parameter("output.weight")[num], taught.get_parameter("output.weight")[num])
+
+
+def test_a_new_tag_begins_as_a_logistic_regression(live_checkpoints: dict[str, Path]) -> None:
+    """Against the condition of an optimum, worked out in plain numpy: the gradient is 0."""
+    corrections = make_corrections(60, {**dict(enumerate(TAGS)), 0: "zebra", 1: "yak"}, 1)
+    live = checkpoint.load_module(live_checkpoints["jvsp"]).eval()
+    grown = finetune_module._with_new_tags(live, corrections, PLAIN, None).eval()
+    before = grown.concept.weight.detach().clone()
+    others = np.random.default_rng(5).random((7, 10), np.float32)
+    fit_head(grown, corrections, others, len(TAGS), 0.3)
+    assert torch.equal(before[: len(TAGS)], grown.concept.weight[: len(TAGS)])
+    at = grown.vocabulary.tags.index("zebra")
+    weight, bias = grown.concept.weight[at].detach().numpy(), grown.concept.bias[at].item()
+    scale = lambda rows: grown.scale(torch.from_numpy(rows)).detach().numpy()  # noqa: E731
+    x, o = scale(np.stack([item.features for item in corrections])), scale(others)
+    y = np.array(["zebra" in item.tags for item in corrections])
+    error = 1 / (1 + np.exp(-(x @ weight + bias))) - y
+    false = 1 / (1 + np.exp(-(o @ weight + bias)))
+    np.testing.assert_allclose(error @ x / len(x) + false @ o / len(o) + 0.3 * weight, 0, atol=2e-3)
+    assert abs(error.mean() + false.mean()) < 2e-3
+
+
+def test_stand_ins_keep_new_tags_off_other_photos(live_checkpoints: dict[str, Path]) -> None:
+    corrections = make_corrections(40, dict.fromkeys(range(len(TAGS)), "zebra"), 1)
+    others = np.random.default_rng(5).random((20, 10), np.float32) * 3
+    settings = replace(PLAIN, epochs=8, stand_in_weight=1.0)
+    shares = []
+    for stand_ins in (None, others):
+        taught = finetune(live_checkpoints["jvsp"], corrections, [], settings, stand_ins=stand_ins).for_inference()
+        ranked = taught.decode(others, [()] * len(others), k=1)
+        shares.append(np.mean([found[0].tag == "zebra" for found in ranked]))
+        own = taught.decode(corrections[0].features[None], [()], k=1)[0][0].tag
+        assert own == "zebra"
+    assert shares[1] < shares[0]
