@@ -66,6 +66,7 @@ class OpenProject:
     Args:
         project: The folder.
         ingest_config: Threads and sizes.
+        finetune: Settings of trainer/finetune.py that differ from its defaults.
 
     Raises:
         ProjectError: The database is damaged or in use.
@@ -73,8 +74,14 @@ class OpenProject:
         BackboneError: The project's backbone cannot be loaded.
     """
 
-    def __init__(self, project: Project, ingest_config: IngestConfig | None = None) -> None:
+    def __init__(
+        self,
+        project: Project,
+        ingest_config: IngestConfig | None = None,
+        finetune: dict[str, Any] | None = None,
+    ) -> None:
         self.project = project
+        self._finetune = finetune
         self.ingest_config = ingest_config or IngestConfig()
         self.store = Store(project.database_path)
         try:
@@ -142,7 +149,7 @@ class OpenProject:
             self.ingest_config,
             lambda images, paths: self.session.add_images(images, paths),
         )
-        self.models = ModelLoop(self.project, self.store, shelf, self.backbone, self.features.path)
+        self.models = ModelLoop(self.project, self.store, shelf, self.backbone, self.features.path, self._finetune)
         self.session = AnnotatingSession(
             self.project,
             self.store,
@@ -207,26 +214,38 @@ class OpenProject:
 def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
     """Build the server's app: REST routes, pictures, and the page that Gradio mounts at the root."""
     # Imported here: only a served project needs Gradio, and importing it takes seconds.
-    import gradio as gr
-
-    from annotator.ui.page import ASSETS_PATH, build_page, page_head
+    from annotator.ui.page import ASSETS_PATH
 
     gate, tokens = opened.gate, Tokens()
-    app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
+    app = new_app()
     app.include_router(build_router(opened.session, opened.pictures, ASSETS_PATH))
     app.include_router(build_account_router(opened.accounts, gate, tokens, ASSETS_PATH))
+    mount_page(app, opened.session, f"{opened.project.settings.name} - annotator", config.max_body_bytes)
+    hosts = [config.host, *config.allowed_hosts]
+    app.add_middleware(RequestGuard, hosts=hosts, max_body_bytes=config.max_body_bytes, gate=gate, tokens=tokens)
+    return app
+
+
+def new_app() -> FastAPI:
+    """Return an app without routes that says of every malformed call what is wrong with it."""
+    app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
     app.add_exception_handler(HTTPException, refuse_malformed)
+    return app
+
+
+def mount_page(app: FastAPI, session: AnnotatingSession, title: str, max_file_size: int) -> None:
+    """Mount the tagging page at an app's root; the routes that the app has already come first."""
+    import gradio as gr
+
+    from annotator.ui.page import build_page, page_head
 
     def operation(name: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-        return lambda payload: answer_caller(opened.session, CALLER.get(), name, payload)
+        return lambda payload: answer_caller(session, CALLER.get(), name, payload)
 
-    page = build_page(
-        {name: operation(name) for name in OPERATIONS}, title=f"{opened.project.settings.name} - annotator"
-    )
     gr.mount_gradio_app(
         app,
-        page,
+        build_page({name: operation(name) for name in OPERATIONS}, title=title),
         path="/",
         footer_links=[],
         show_error=False,
@@ -234,13 +253,10 @@ def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
         enable_monitoring=False,
         ssr_mode=False,
         mcp_server=False,
-        max_file_size=config.max_body_bytes,
+        max_file_size=max_file_size,
         theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         head=page_head(),
     )
-    hosts = [config.host, *config.allowed_hosts]
-    app.add_middleware(RequestGuard, hosts=hosts, max_body_bytes=config.max_body_bytes, gate=gate, tokens=tokens)
-    return app
 
 
 def serve(
@@ -263,7 +279,7 @@ def serve(
         ConfigError: The port is taken.
         ProjectError: The project cannot be opened.
     """
-    listener = _listen(config)
+    listener = listen(config)
     for left_over in project.folder.glob(".backup-*.tar"):
         left_over.unlink(missing_ok=True)  # of a server that was killed while somebody fetched a backup
     opened = OpenProject(project, ingest_config)
@@ -273,9 +289,8 @@ def serve(
     try:
         _check_exposure(config, opened.gate)
         app = build_app(opened, config)
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        address = f"http://{host}:{listener.getsockname()[1]}"
-        server = _Server(
+        address = address_of(config, listener)
+        server = Server(
             uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5),
             on_started=lambda: _started(opened, address, on_ready),
         )
@@ -318,7 +333,7 @@ def _check_exposure(config: ServerConfig, gate: ProjectGate) -> None:
     if config.host not in LOOPBACK_HOSTS and not gate.has_login:
         raise ConfigError(
             f"Without accounts, anybody who reaches {config.host} could read and change this project. Make one first "
-            "(annotator users PROJECT add NAME --role admin), or serve on 127.0.0.1."
+            "(annotator users PROJECT add NAME --role admin), serve a demo (--demo), or serve on 127.0.0.1."
         )
 
 
@@ -335,8 +350,12 @@ def _announce(project: Project, address: str, secret: str, on_ready: Callable[[s
     on_ready(address)
 
 
-def _listen(config: ServerConfig) -> socket.socket:
-    """Bind before anything is loaded, so that a taken port is told at once."""
+def listen(config: ServerConfig) -> socket.socket:
+    """Bind before anything is loaded, so that a taken port is told at once.
+
+    Raises:
+        ConfigError: The port is taken, or the address is not this machine's.
+    """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -352,7 +371,13 @@ def _listen(config: ServerConfig) -> socket.socket:
     return listener
 
 
-class _Server(uvicorn.Server):
+def address_of(config: ServerConfig, listener: socket.socket) -> str:
+    """Return the address that a browser on this machine may be given."""
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+class Server(uvicorn.Server):
     """Uvicorn, telling when it answers."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
@@ -360,6 +385,7 @@ class _Server(uvicorn.Server):
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
         await super().startup(sockets)
         if self.started:
             self._on_started()

@@ -22,6 +22,7 @@ from annotator.durability_commands import add_durability
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
+from annotator.hosted_command import add_hosted_options, check_without_demo, serve_demo
 from annotator.model_commands import add_model_commands
 from annotator.project import Project, default_folder, is_project
 from annotator.report_command import add_report
@@ -81,7 +82,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     serve = _add(commands, "serve", _serve, "open the tagging page for a folder of photos",
                  "annotator serve ~/Pictures/holiday --open")  # fmt: skip
-    serve.add_argument("photos", type=Path, metavar="PHOTOS", help="a folder of photos, or a project folder")
+    serve.add_argument("photos", type=Path, nargs="?", metavar="PHOTOS",
+                       help="a folder of photos, or a project folder; with --demo: sample photos")  # fmt: skip
     serve.add_argument("--project", type=Path, metavar="DIR", help="where the project lies (default: user data)")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     serve.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
@@ -97,6 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--detector", choices=DETECTOR_CHOICES,
                        help="what finds things in photos (default: nanodet if it is there)")  # fmt: skip
     _add_ingest_options(serve)
+    add_hosted_options(serve)
 
     add = _add(commands, "add", _add_photos, "bring photos into a project without serving it",
                "annotator add PROJECT ~/Pictures/2026 --json")  # fmt: skip
@@ -173,6 +176,9 @@ def _ingest_config(parsed: argparse.Namespace) -> IngestConfig:
 
 
 def _serve(parsed: argparse.Namespace) -> int:
+    if parsed.demo:
+        return serve_demo(parsed)
+    check_without_demo(parsed)
     photos = parsed.photos.expanduser().resolve()
     if is_project(photos) and parsed.project is None:
         project, folders = Project.open(photos), None

@@ -106,3 +106,7 @@ class DetectorError(AnnotatorError):
 
 class BackupError(AnnotatorError):
     """A backup cannot be made, or cannot be restored."""
+
+
+class DemoError(AnnotatorError):
+    """A limit of the hosted demo is reached, or a visitor's space is over."""

@@ -16,11 +16,11 @@ from starlette.exceptions import HTTPException
 
 from annotator import operations
 from annotator.access import CALLER, Role
-from annotator.errors import AnnotatorError, StoreError, UnknownImageError, UnreadableImageError
+from annotator.errors import AnnotatorError, DemoError, StoreError, UnknownImageError, UnreadableImageError
 from annotator.export import FORMATS, export_lines
 from annotator.pictures import Picture, Pictures
 from annotator.security import cookie_names
-from annotator.session import AnnotatingSession
+from annotator.session import AnnotatingSession, error_answer
 
 STATUS_OF_KIND = {
     "stale": 409,
@@ -34,6 +34,7 @@ STATUS_OF_KIND = {
     "account": 422,
     "leased": 423,
     "review": 409,
+    "demo": 429,
 }
 IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's address holds its content hash, so it never changes."""
@@ -67,8 +68,9 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
         lines = export_lines(session.export(), format)
         try:
             first = next(lines, "")
-        except StoreError as error:
-            return _error(507, "store", str(error))
+        except (StoreError, DemoError) as error:
+            kind = error_answer(error)["error"]["kind"]
+            return _error(STATUS_OF_KIND[kind], kind, str(error))
         body = (line.encode() for line in chain([first], lines))
         name = f'attachment; filename="tags.{suffix}"'
         return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
@@ -120,6 +122,8 @@ def _picture(make: Callable[[], Picture]) -> Response:
         picture = make()
     except (UnknownImageError, UnreadableImageError) as error:
         return _error(404, "unknown_image", str(error))
+    except DemoError as error:
+        return _error(429, "demo", str(error))
     except StoreError as error:
         return _error(507, "store", str(error))
     # The sandbox keeps even a file that turned into something else since the ingest from running here.

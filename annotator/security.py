@@ -12,7 +12,7 @@ import hmac
 import json
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,6 +30,8 @@ BODY_SECONDS = 30.0
 
 PUBLIC_PATHS = frozenset({"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js"})
 """What somebody may ask for who has not logged in."""
+
+NO_LIMITS: Mapping[str, int] = {}
 
 GRADIO_PATHS = re.compile(r"/gradio_api/(component_server|startup-events|heartbeat/[\w-]+|info|theme\.css)/?")
 """What the page needs of Gradio's own routes. All others (uploads, files, proxies, its queue) are switched off."""
@@ -64,10 +66,15 @@ class Tokens:
     """The proof that a call comes from a page of ours: one token for each browser session.
 
     A new secret each start, so tokens of an earlier run are worth nothing.
+
+    Args:
+        in_frames: Whether pages of other sites may show ours in a frame. Behind TLS the cookies are then sent there,
+            too, but other ones for each such site; the token still keeps that site from calling.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_frames: bool = False) -> None:
         self._secret = secrets.token_bytes(32)
+        self._in_frames = in_frames
 
     def of(self, session_id: str) -> str:
         """Return the token that belongs to a session id."""
@@ -76,7 +83,9 @@ class Tokens:
     def cookies(self, scope: Scope, session_id: str, *, is_new: bool) -> list[str]:
         """Return the Set-Cookie values that give a browser its token and, if new, its session."""
         session_name, token_name = cookie_names(scope)
-        rest = "; Path=/; SameSite=Strict" + ("; Secure" if scope["scheme"] == "https" else "")
+        is_tls = scope["scheme"] == "https"
+        same_site = "None; Partitioned" if self._in_frames and is_tls else "Strict"
+        rest = f"; Path=/; SameSite={same_site}" + ("; Secure" if is_tls else "")
         values = [f"{token_name}={self.of(session_id)}{rest}"]
         if is_new:
             values.append(f"{session_name}={session_id}; HttpOnly{rest}")
@@ -113,6 +122,9 @@ class RequestGuard:
         gate: Knows who may call.
         tokens: Made for this server.
         frame_ancestors: Origins, beside our own, that may show the page in a frame.
+        entrance: Where a browser is sent that nobody knows.
+        public_paths: What somebody may ask for whom nobody knows.
+        body_limits: Path -> largest request body, where that differs.
     """
 
     def __init__(
@@ -123,12 +135,19 @@ class RequestGuard:
         gate: Gate,
         tokens: Tokens,
         frame_ancestors: Iterable[str] = (),
+        *,
+        entrance: str = "/login",
+        public_paths: Collection[str] = PUBLIC_PATHS,
+        body_limits: Mapping[str, int] = NO_LIMITS,
     ) -> None:
         self._app = app
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._max_body_bytes = max_body_bytes
         self._gate = gate
         self._tokens = tokens
+        self._entrance = entrance
+        self._public_paths = public_paths
+        self._body_limits = body_limits
         self._headers = dict(_SECURITY_HEADERS)
         frame_ancestors = tuple(frame_ancestors)
         self._headers["content-security-policy"] = content_security_policy(frame_ancestors)
@@ -147,18 +166,20 @@ class RequestGuard:
         session_id = session_id_of(scope)
         bearer = _bearer(headers)
         caller = self._gate.by_bearer(bearer) if bearer else self._gate.by_session(session_id)
-        refusal = self._refusal(scope["method"], headers, session_id, is_program=bool(bearer and caller))
+        max_bytes = self._body_limits.get(scope["path"], self._max_body_bytes)
+        refusal = self._refusal(scope["method"], headers, session_id, max_bytes, is_program=bool(bearer and caller))
         if refusal:
             await _refuse(send, *refusal)
-        elif caller is None and scope["path"] not in PUBLIC_PATHS:
-            await _ask_to_log_in(scope, send, is_program=bool(bearer))
+        elif caller is None and scope["path"] not in self._public_paths:
+            await _ask_to_log_in(scope, send, self._entrance, is_program=bool(bearer))
         elif scope["path"].startswith("/gradio_api/") and not GRADIO_PATHS.fullmatch(scope["path"]):
             await _refuse(send, 404, "This server does not offer that.")
         else:
-            await self._pass(scope, receive, send, session_id, caller)
+            await self._pass(scope, _LimitedBody(receive, max_bytes), send, session_id, caller)
 
-    async def _pass(self, scope: Scope, receive: Receive, send: Send, session_id: str, caller: Caller | None) -> None:
-        body = _LimitedBody(receive, self._max_body_bytes)
+    async def _pass(
+        self, scope: Scope, body: "_LimitedBody", send: Send, session_id: str, caller: Caller | None
+    ) -> None:
 
         async def send_with_headers(message: Message) -> None:
             if body.is_too_large:
@@ -176,7 +197,7 @@ class RequestGuard:
         try:
             await self._app(scope, body.receive, send_with_headers)
         except _BodyTooLargeError:
-            await _refuse(send, 413, self._too_large())
+            await _refuse(send, 413, _too_large(body.max_bytes))
         except _BodyTooSlowError:
             await _refuse(send, 408, f"The request took longer than {BODY_SECONDS:.0f} s to arrive and was refused.")
         finally:
@@ -184,7 +205,7 @@ class RequestGuard:
                 CALLER.reset(was)
 
     def _refusal(
-        self, method: str, headers: Headers, session_id: str, is_program: bool = False
+        self, method: str, headers: Headers, session_id: str, max_bytes: int, is_program: bool = False
     ) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if _host_name(host) not in self._hosts:
@@ -205,12 +226,9 @@ class RequestGuard:
         if not is_ours and not is_program:
             return 403, "The token is missing or old. Reload the page (programs: GET /api/session first)."
         length = headers.get("content-length", "0")
-        if not length.isdecimal() or not length.isascii() or int(length) > self._max_body_bytes:
-            return 413, self._too_large()
+        if not length.isdecimal() or not length.isascii() or int(length) > max_bytes:
+            return 413, _too_large(max_bytes)
         return None
-
-    def _too_large(self) -> str:
-        return f"The request is larger than {self._max_body_bytes:,} bytes and was refused."
 
     def _set_cookies(self, out: MutableHeaders, scope: Scope, session_id: str) -> None:
         """Give a browser its session on the first answer, and its token again after a restart."""
@@ -237,6 +255,7 @@ class _LimitedBody:
 
     def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
+        self.max_bytes = max_bytes
         self._num_left = max_bytes
         self._is_complete = False
 
@@ -257,6 +276,10 @@ class _LimitedBody:
         if self.is_too_large:
             raise _BodyTooLargeError
         return message
+
+
+def _too_large(max_bytes: int) -> str:
+    return f"The request is larger than {max_bytes:,} bytes and was refused."
 
 
 def _host_name(host: str) -> str:
@@ -284,13 +307,13 @@ def _cookie(headers: Headers, name: str) -> str:
     return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 
-async def _ask_to_log_in(scope: Scope, send: Send, *, is_program: bool) -> None:
+async def _ask_to_log_in(scope: Scope, send: Send, entrance: str, *, is_program: bool) -> None:
     wants_page = "text/html" in Headers(scope=scope).get("accept", "")
     if scope["method"] not in SAFE_METHODS or not wants_page:
         text = "This token is wrong, over or taken back." if is_program else "Log in first."
         await _refuse(send, 401, text, kind="login")
         return
-    target = "/login" if scope["path"] == "/" else f"/login?next={quote(scope['path'])}"
+    target = entrance if scope["path"] == "/" else f"{entrance}?next={quote(scope['path'])}"
     await send({"type": "http.response.start", "status": 303, "headers": [(b"location", target.encode())]})
     await send({"type": "http.response.body", "body": b""})
 

@@ -1032,6 +1032,7 @@ _ERROR_KINDS = {
     "AccountError": "account",
     "StoreError": "store",
     "ProjectError": "store",
+    "DemoError": "demo",
 }
 
 

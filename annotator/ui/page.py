@@ -11,6 +11,9 @@ from typing import Any
 
 import gradio as gr
 
+STANDING_ALONE = frozenset({"token.js", "login.js", "entrance.js"})
+"""Scripts of other pages, and the one that the head holds itself."""
+
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 ASSETS_PATH = Path(__file__).parent / "assets"
@@ -33,7 +36,7 @@ def page_head() -> str:
     included. The style sheet is linked, not handed over as ``css=``: Gradio rewrites the selectors of that and breaks
     them. The preloads fetch the page's modules while Gradio is still starting.
     """
-    modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name not in {"token.js", "login.js"})
+    modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name not in STANDING_ALONE)
     token = (ASSETS_PATH / "token.js").read_text(encoding="utf-8")
     preloads = [f'<link rel="modulepreload" href="/ui/{name}">' for name in modules]
     style = '<link rel="stylesheet" href="/ui/page.css">'

@@ -28,10 +28,12 @@ import { createTagList } from "./tag_list.js";
 import { Tagging } from "./tagging.js";
 import { createTimeline } from "./timeline.js";
 import { createTraining } from "./training.js";
+import { createVisitor } from "./visitor.js";
 import { createWhy } from "./why.js";
 
 const POLL_MS = 1000;
 const RETRY_MS = 2000;
+const READING_MS = 20_000; // photos that were just added are read within this
 
 /** Gradio calls this with the component's element and its server functions. */
 export async function start({ element, server }) {
@@ -79,6 +81,8 @@ export async function start({ element, server }) {
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
   const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, effort: openEffort, review: openReview, timeline: () => run("timeline"), chooseTagger, logOut, model: training.button });
+  let watchUntil = 0;
+  const visitor = createVisitor(root, { dialogs, say: messages.say, added: () => { watchUntil = Date.now() + READING_MS; } });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
   const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
@@ -212,8 +216,9 @@ export async function start({ element, server }) {
     const { state, draft, phase } = tagging;
     at("tagging").dataset.phase = phase;
     if (state) header.render(state);
+    if (state) visitor.render(state);
     hints.busy(phase === "busy");
-    if (phase === "done") showRest(at("rest"), at("tagging"), state);
+    if (phase === "done") showRest(at("rest"), at("tagging"), state, visitor);
     if (!draft) return;
     tagList.render(draft, keys.accept);
     neighbours.render(tagging.neighbours, draft.kept, tagging.without);
@@ -279,7 +284,7 @@ export async function start({ element, server }) {
       await pause(POLL_MS);
       // Photos can only appear by themselves while ingest runs, or where there is none yet.
       const { state } = tagging;
-      if (document.hidden || !state || !(state.ingest.running || state.detections?.running || state.num_images === 0)) continue;
+      if (document.hidden || !state || !(state.ingest.running || state.detections?.running || state.num_images === 0 || Date.now() < watchUntil)) continue;
       try {
         await tagging.refreshState();
         messages.clear("poll");
@@ -318,8 +323,9 @@ function followTheme(root) {
   follow();
 }
 
-function showRest(rest, tagging, state) {
+function showRest(rest, tagging, state, visitor) {
   const { num_images, num_saved, ingest } = state;
+  if (visitor.isHere() && num_images === 0 && !ingest.running) return showEmpty(rest, tagging, visitor);
   const texts = num_images === 0
     ? ingest.running
       ? ["Reading the photos", "The first one appears here in a moment."]
@@ -335,6 +341,12 @@ function showRest(rest, tagging, state) {
   rest.hidden = false;
   tagging.hidden = true;
   document.title = `${texts[0]} · ${state.project}`;
+}
+
+function showEmpty(rest, tagging, visitor) {
+  if (!rest.querySelector("#drop-area")) rest.replaceChildren(visitor.emptyPage());
+  rest.hidden = false;
+  tagging.hidden = true;
 }
 
 function countEffort(root, effort) {

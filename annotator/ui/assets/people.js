@@ -3,11 +3,11 @@
 
 const RENEW_MS = 60_000;
 
-/** Get the cookies of this server anew; false when it is away. Who is logged out is asked to log in. */
+/** Get the cookies of this server anew; false when it is away. Who is logged out, or whose demo space is over, is sent to the entrance. */
 export async function renewSession() {
   try {
     const answer = await fetch("/api/session");
-    if (answer.status === 401) location.assign("/login"); // the list is kept in this browser meanwhile
+    if (answer.status === 401) location.assign("/"); // to the login, or a demo's entrance; the list is kept in this browser meanwhile
     return answer.ok;
   } catch {
     return false;

@@ -25,7 +25,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
       if (error.kind === undefined) throw error;
       panel?.problem(error.message);
     }
-    timer = setTimeout(() => (document.hidden ? wait() : refresh()), models?.is_training ? POLL_TRAINING_MS : POLL_IDLE_MS);
+    timer = setTimeout(() => (document.hidden ? wait() : refresh()), models?.is_training || models?.waiting ? POLL_TRAINING_MS : POLL_IDLE_MS);
   }
 
   function wait() {
@@ -36,7 +36,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     const before = models;
     models = answer;
     const share = answer.progress?.share ?? 0;
-    button.textContent = answer.is_training ? `Learning ${percent(share)}` : "Model";
+    button.textContent = answer.is_training ? `Learning ${percent(share)}` : answer.waiting ? "Waiting to learn" : "Model";
     button.classList.toggle("learning", answer.is_training);
     panel?.render(answer);
     if (!before) return;
@@ -77,6 +77,7 @@ function createPanel(act) {
   const after = make("input", { id: "train-after", type: "number", min: 0, max: 1_000_000, step: 1, onchange: changeAfter });
   const promotes = make("input", { id: "promotes", type: "checkbox", onchange: () => act("set_loop", { promotes: promotes.checked }) });
   const list = make("ul", { id: "models", class: "models" });
+  const byItself = make("label", {}, "Train by itself after ", after, " new corrections (0: never)");
   let shown = "";
 
   function changeAfter() {
@@ -84,9 +85,10 @@ function createPanel(act) {
   }
 
   function render(models) {
-    learn.hidden = models.is_training;
+    learn.hidden = models.is_training || Boolean(models.waiting);
     learn.disabled = !models.can_learn;
-    cancel.hidden = !models.is_training;
+    cancel.hidden = !learn.hidden;
+    byItself.hidden = Boolean(models.by_hand_only);
     cancel.disabled = Boolean(models.progress?.is_cancelled);
     bar.hidden = !models.is_training;
     bar.value = models.progress?.share ?? 0;
@@ -110,7 +112,7 @@ function createPanel(act) {
       make("div", { class: "training" }, learn, cancel, bar, text),
       problem,
       last,
-      make("div", { class: "loop-settings" }, make("label", {}, "Train by itself after ", after, " new corrections (0: never)"), make("label", {}, promotes, " A candidate that passes goes live by itself")),
+      make("div", { class: "loop-settings" }, byItself, make("label", {}, promotes, " A candidate that passes goes live by itself")),
       make("h3", {}, "Models, newest first"),
       list,
     ),
@@ -145,10 +147,18 @@ function modelRow(model, { models, live_id }, act) {
   );
 }
 
-function idleText({ can_learn, why_not, num_new, settings }) {
+function idleText({ can_learn, why_not, num_new, settings, waiting, problem }) {
   if (!can_learn) return why_not;
+  if (waiting) return waitingText(waiting);
+  if (problem) return problem;
   const next = settings.train_after ? ` The next training starts by itself at ${settings.train_after}.` : "";
   return `${count(num_new, "new correction")} since the last training.${next}`;
+}
+
+/** In a hosted demo one training runs at a time, over all visitors. */
+function waitingText({ position, seconds }) {
+  if (!position) return "Starting…";
+  return `Waiting for your turn: ${count(position, "training")} before yours, about ${Math.ceil(seconds / 5) * 5} s.`;
 }
 
 function progressText({ phase, share, loss, seconds_left, is_cancelled }) {

@@ -1,0 +1,100 @@
+"""What a visitor of the hosted demo may use up: sizes, numbers, times, and calls a second.
+
+Knows nothing of HTTP or of projects.
+"""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from annotator.errors import ConfigError
+
+MAX_KEYS = 20_000
+"""Callers that a limiter remembers; the one that was quiet the longest is forgotten, and begins with a full bucket."""
+
+
+@dataclass(frozen=True)
+class HostedLimits:
+    """The limits of a hosted demo."""
+
+    num_visitors: int = 12
+    """Spaces at a time; who comes then waits."""
+    num_open: int = 6
+    """Spaces that are in memory; of the others, the one that was used last the longest ago is closed (about 200 MB
+    each, EXPERIMENTS.md)."""
+    minutes: float = 60.0
+    """How long a space lives."""
+    idle_minutes: float = 20.0
+    """A space that nobody asked anything for so long ends earlier."""
+    num_photos: int = 24
+    """Photos in a space."""
+    max_photo_bytes: int = 15_000_000
+    max_photo_pixels: int = 40_000_000
+    longest_side: int = 2048
+    """Of the copy that is kept of a photo, in pixels."""
+    max_space_bytes: int = 250_000_000
+    """All files of a space: photos, database, models."""
+    max_body_bytes: int = 200_000
+    """Of a call that is no upload."""
+    visitors_an_address: int = 4
+    """Spaces at a time from one address."""
+    entries_an_hour: int = 20
+    """New spaces an hour from one address."""
+    calls_a_second: float = 15.0
+    """Of one visitor, on average."""
+    calls_at_once: int = 150
+    """Of one visitor, after a pause."""
+    connections_an_address: int = 60
+    num_waiting: int = 200
+    """Browsers in the queue."""
+    waiting_seconds: float = 45.0
+    """Who did not ask again for so long has left the queue."""
+    num_trainings: int = 5
+    """Trainings of one space."""
+    training_epochs: int = 4
+    training_seconds: float = 180.0
+    """A training that takes longer is ended."""
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("num_visitors", 1, 1000),
+            ("num_open", 1, 1000),
+            ("minutes", 0.1, 10_000),
+            ("idle_minutes", 0.1, 10_000),
+            ("num_photos", 1, 1000),
+            ("visitors_an_address", 1, 1000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+
+
+class RateLimiter:
+    """Token buckets, one a key: `burst` calls at once, refilled by `rate` a second.
+
+    Args:
+        rate: Calls a second on average.
+        burst: Calls after a pause.
+        clock: Seconds; any clock that does not jump.
+    """
+
+    def __init__(self, rate: float, burst: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key -> (calls left, when)
+
+    def take(self, key: str) -> float:
+        """Count a call; return 0 if it may be made, else after how many seconds the next may."""
+        with self._lock:
+            now = self._clock()
+            left, since = self._buckets.pop(key, (self._burst, now))
+            left = min(self._burst, left + (now - since) * self._rate)
+            wait = 0.0 if left >= 1 else (1 - left) / self._rate
+            self._buckets[key] = (left if wait else left - 1, now)
+            if len(self._buckets) > MAX_KEYS:
+                self._buckets.popitem(last=False)
+        return wait
