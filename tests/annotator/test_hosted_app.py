@@ -39,6 +39,7 @@ def demo(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
         patch.setattr(hosted_app, "SWEEP_SECONDS", 3600.0)  # the tests sweep when they want to
+        patch.setattr(app_module, "default_tagger", lambda backbone: "cold_start")  # is opened sooner
         patch.setattr(TagMeanings, "start", lambda self: None)  # word vectors take seconds, and nothing here needs them
         demo = HostedDemo(HostedOptions(tmp_path_factory.mktemp("hosted") / "spaces", LIMITS))
         yield demo
