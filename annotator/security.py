@@ -167,7 +167,8 @@ class RequestGuard:
         bearer = _bearer(headers)
         caller = self._gate.by_bearer(bearer) if bearer else self._gate.by_session(session_id)
         max_bytes = self._body_limits.get(scope["path"], self._max_body_bytes)
-        refusal = self._refusal(scope["method"], headers, session_id, max_bytes, is_program=bool(bearer and caller))
+        refusal = self._refusal(scope["method"], headers, session_id, is_program=bool(bearer and caller))
+        refusal = refusal or _length_refusal(scope["method"], headers, max_bytes)
         if refusal:
             await _refuse(send, *refusal)
         elif caller is None and scope["path"] not in self._public_paths:
@@ -205,7 +206,7 @@ class RequestGuard:
                 CALLER.reset(was)
 
     def _refusal(
-        self, method: str, headers: Headers, session_id: str, max_bytes: int, is_program: bool = False
+        self, method: str, headers: Headers, session_id: str, is_program: bool = False
     ) -> tuple[int, str] | None:
         host = headers.get("host", "")
         if _host_name(host) not in self._hosts:
@@ -225,9 +226,6 @@ class RequestGuard:
         is_ours = bool(session_id) and hmac.compare_digest(token.encode(), self._tokens.of(session_id).encode())
         if not is_ours and not is_program:
             return 403, "The token is missing or old. Reload the page (programs: GET /api/session first)."
-        length = headers.get("content-length", "0")
-        if not length.isdecimal() or not length.isascii() or int(length) > max_bytes:
-            return 413, _too_large(max_bytes)
         return None
 
     def _set_cookies(self, out: MutableHeaders, scope: Scope, session_id: str) -> None:
@@ -276,6 +274,12 @@ class _LimitedBody:
         if self.is_too_large:
             raise _BodyTooLargeError
         return message
+
+
+def _length_refusal(method: str, headers: Headers, max_bytes: int) -> tuple[int, str] | None:
+    length = headers.get("content-length", "0")
+    is_fine = method in SAFE_METHODS or (length.isdecimal() and length.isascii() and int(length) <= max_bytes)
+    return None if is_fine else (413, _too_large(max_bytes))
 
 
 def _too_large(max_bytes: int) -> str:
