@@ -22,7 +22,7 @@ from annotator.durability_commands import add_durability
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
-from annotator.hosted_command import add_hosted_options, check_without_demo, serve_demo
+from annotator.hosted_command import add_hosted_options, add_space, check_without_demo, serve_demo
 from annotator.model_commands import add_model_commands
 from annotator.project import Project, default_folder, is_project
 from annotator.report_command import add_report
@@ -146,6 +146,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_wordnet(commands)
     add_durability(commands)
     add_simulate(commands)
+    add_space(commands)
     return parser
 
 

@@ -8,6 +8,7 @@ import os
 import sys
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 from annotator.config import ServerConfig
 from annotator.errors import ConfigError
@@ -100,6 +101,30 @@ def default_root() -> Path:
     """Return where spaces lie unless told otherwise: in the user's cache, since nothing there is for keeping."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "annotator" / "demo-spaces"
+
+
+def add_space(commands: Any) -> None:
+    """Add the command `space`."""
+    parser = commands.add_parser(
+        "space",
+        help="write a folder to host the demo with: a Hugging Face Space, or any Docker host",
+        description="Write a folder to host the demo with: a Hugging Face Space, or any Docker host.",
+        epilog="example: annotator space ../my-space --try",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder, or one that this command wrote")
+    parser.add_argument("--try", dest="tries", action="store_true",
+                        help="then start it here by its Dockerfile's commands, without Docker, and check it")  # fmt: skip
+    parser.set_defaults(command=_space)
+
+
+def _space(parsed: argparse.Namespace) -> int:
+    from annotator.hosted_files import try_space, write_space
+
+    num_files = write_space(parsed.out)
+    print(f"{parsed.out}: {num_files} files. Push them to a Space with the SDK docker, or: docker build {parsed.out}")
+    if parsed.tries:
+        print(try_space(parsed.out))
+    return 0
 
 
 def _option(name: str) -> str:
