@@ -113,7 +113,7 @@ def add_space(commands: Any) -> None:
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder, or one that this command wrote")
     parser.add_argument("--try", dest="tries", action="store_true",
-                        help="then start it here by its Dockerfile's commands, without Docker, and check it")  # fmt: skip
+                        help="then start it here by its Dockerfile's commands, and check it")  # fmt: skip
     parser.set_defaults(command=_space)
 
 
