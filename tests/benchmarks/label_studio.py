@@ -24,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -69,7 +70,8 @@ class Side:
     process: subprocess.Popen[bytes] | None = None
     saved: dict[int, list[str]] = field(default_factory=dict)
     """Photo -> the list that the newest answered save brought."""
-    num_answered: int = 0
+    num_answered: Counter[int] = field(default_factory=Counter)
+    """Photo -> how many saves were answered as saved."""
     errors: list[str] = field(default_factory=list)
 
     def start(self, log: Path) -> float:
@@ -199,6 +201,8 @@ class Client:
     side: Side
     photos: list[int]
     revisions: dict[int, int]
+    held: int | None = None
+    """The photo that the last answer brought: nobody else may save it until it is given back."""
 
     def save(self, number: int) -> tuple[float, bool]:
         """Save a list; return the seconds and whether it was answered as saved."""
@@ -216,9 +220,15 @@ class Client:
             return seconds, False
         if self.side.name == "annotator":
             self.revisions[photo] = answer.json()["revision"]
+            self.held = answer.json()["next"].get("image_id")
         self.side.saved[photo] = tags
-        self.side.num_answered += 1
+        self.side.num_answered[photo] += 1
         return seconds, True
+
+    def leave(self) -> None:
+        """Give back what is held."""
+        if self.held is not None:
+            self.http.post("/api/leave", json={"image_id": self.held}).raise_for_status()
 
 
 def save_with(clients: Sequence[Client], num_saves: int, first: int) -> tuple[list[float], float]:
@@ -259,19 +269,22 @@ def differences(side: Side, exported: str) -> list[str]:
     if side.name == "annotator":
         records = [json.loads(line) for line in io.StringIO(exported)]
         found = {record["image_id"]: [record["tags"]] for record in records}
-        num_rows = sum(record["revision"] for record in records)
+        there = {record["image_id"]: record["revision"] for record in records}
     else:
         tasks = json.loads(exported)
         found = {
             task["id"]: [a["result"][0]["value"]["text"] for a in sorted(task["annotations"], key=lambda a: a["id"])]
             for task in tasks
         }
-        num_rows = sum(map(len, found.values()))
-    problems = [
-        f"{side.name}: photo {photo}" for photo, tags in side.saved.items() if found.get(photo, [None])[-1] != tags
-    ]
-    if num_rows != side.num_answered:
-        problems.append(f"{side.name}: {side.num_answered} saves were answered, {num_rows} are there")
+        there = {photo: len(lists) for photo, lists in found.items()}
+    problems = []
+    for photo in sorted({*there, *side.saved}):
+        newest, expected = (found.get(photo) or [None])[-1], side.saved.get(photo)
+        if newest != expected:
+            problems.append(f"{side.name}: photo {photo} was last saved as {expected}, there is {newest}")
+        if there.get(photo, 0) != side.num_answered[photo]:
+            counts = f"{side.num_answered[photo]} saves were answered, {there.get(photo, 0)} are there"
+            problems.append(f"{side.name}: of photo {photo}, {counts}")
     return problems
 
 
@@ -387,6 +400,8 @@ def run(
                 name = clients[0].side.name
                 parts[name] = (parts[name][0] + seconds, parts[name][1] + cpu)
             first += parsed.saves // 4
+        for client in of_ours:
+            client.leave()
         for side in sides:
             seconds, cpu = parts[side.name]
             row(f"save, {num_clients} clients", side, calls=len(seconds), **percentiles(seconds),
