@@ -82,6 +82,20 @@ def check_keys(keys: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     return merged
 
 
+def with_new_actions(keys: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Return a stored key map with the actions that came later; a key that a person gave away stays where it is.
+
+    Args:
+        keys: Action -> its keys, as they were stored. Where a new action's key is taken, it gets that key with Shift.
+    """
+    taken = {name for names in keys.values() for name in names}
+    added = {}
+    for action, names in DEFAULT_KEYS.items():
+        if action not in keys:
+            added[action] = tuple(f"Shift+{name}" if name in taken else name for name in names)
+    return {**keys, **added}
+
+
 def _check_key(action: str, name: str) -> str:
     match = _KEY.fullmatch(name) if isinstance(name, str) and len(name) <= 40 else None
     if match is None:

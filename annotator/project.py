@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from annotator.config import ProjectSettings
+from annotator.config import ProjectSettings, with_new_actions
 from annotator.errors import ConfigError, ProjectError
 
 SETTINGS_VERSION = 1
@@ -122,6 +122,8 @@ class Project:
                     f"{self.settings_path} has version {version}, newer than the {SETTINGS_VERSION} this version "
                     "of annotator knows. Update annotator to open it."
                 )
+            if isinstance(values.get("keys"), dict):
+                values["keys"] = with_new_actions(values["keys"])
             return ProjectSettings(**values)
         except FileNotFoundError:
             return ProjectSettings(name=self.folder.name)

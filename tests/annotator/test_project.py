@@ -95,6 +95,18 @@ def test_changed_settings_are_on_disk_and_a_refused_change_is_not(project: Proje
     assert Project.open(project.folder).settings.keys["help"] == ("F1",)
 
 
+def test_keys_that_a_person_chose_stay_theirs_when_an_action_comes_to_want_one(project: Project) -> None:
+    project.update_settings(keys={"help": ("F7",), "timeline": ("F1",)})
+    values = json.loads(project.settings_path.read_bytes())
+    for action in ("timeline", "review"):  # as if stored before these were there
+        del values["keys"][action]
+    project.settings_path.write_text(json.dumps(values))
+    keys = Project.open(project.folder).settings.keys
+    assert {action: keys[action] for action in ("help", "timeline", "review")} == {
+        "help": ("F7",), "timeline": ("Shift+F7",), "review": ("F6",),
+    }  # fmt: skip
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_settings_that_cannot_be_written_are_a_sentence(project: Project) -> None:
     project.folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
