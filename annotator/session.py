@@ -718,7 +718,7 @@ class AnnotatingSession:
             others = [moment for moment in (saved_at, answered and answered[1]) if moment]
             if decided_at and all(decided_at > moment for moment in others):
                 raise NothingToUndoError("Your last step was a decision: the time line of its photo takes that back.")
-            if answered is not None and (saved_at is None or answered[1] > saved_at):
+            if answered is not None and (saved_at is None or answered[1] >= saved_at):
                 image_id, num_tags = answered[0], self._take_back(user, answered[0])
             else:
                 annotation, draft = self._log.undo(user)
@@ -729,6 +729,8 @@ class AnnotatingSession:
 
     def _take_back(self, user: str, image_id: int) -> int:
         """Withdraw a person's answer, keeping it as their half-edited list; return how many tags it has."""
+        if self._queue.is_saved(image_id):
+            raise ReviewError("Your last save is in review, and stands meanwhile: a reviewer can send it back.")
         was, now = self._answers.take_back(image_id, user)
         self._log.save_draft(image_id, user, Draft(now.revision, was.tags, was.dropped))
         return len(was.tags)

@@ -107,8 +107,12 @@ def test_a_list_that_is_only_to_be_reviewed_stays_as_it_is(session: AnnotatingSe
     assert answer["num_asked"] == 1
     assert answer["states"] == {"new": 3, "draft": 0, "saved": 0, "in_review": 1, "accepted": 0}
     assert [row["tags"] for row in session.export()] == [["cat"]]
+    with pytest.raises(ReviewError, match="in review"):
+        session.undo("anna")
     ask(session, 2)
     assert list(session.export()) == []
+    assert session.undo("anna")["kept"] == ["cat"]
+    assert session._answers.all(1) == []
 
 
 def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session: AnnotatingSession) -> None:
