@@ -262,25 +262,6 @@ def test_a_program_works_with_a_token_and_needs_no_cookie(app: FastAPI) -> None:
     assert wrong.get("/api/export").status_code == 401
 
 
-def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, opened: OpenProject) -> None:
-    root, rita = person(app, "root"), person(app, "rita")
-    revision = call(rita, "open", image_id=4).json()["revision"]
-    call(rita, "save", image_id=4, revision=revision, kept=["cat"])
-    assert call(rita, "ask", people=1, image_ids=[4]).json()["num_asked"] == 1
-    standing = opened.log.annotation(4).revision
-    assert call(rita, "accept", image_id=4, revision=standing, kept=["dog"]).status_code == 200
-    entry = next(row for row in call(rita, "timeline", image_id=4).json()["entries"] if row["kind"] == "save")
-    token = call(root, "users", do="token", name="rita", role="annotator").json()["token"]
-    program = TestClient(app, base_url=HOME, headers={"authorization": f"Bearer {token}"})
-    assert call(program, "open", image_id=4).json()["save_as"] == "save"
-    restoring = {"image_id": 4, "entry_id": entry["id"], "revision": standing + 1}
-    for name, payload in (("restore", restoring), ("save", {"image_id": 4, "revision": standing + 1, "kept": ["x"]})):
-        refused = call(program, name, **payload)
-        assert (refused.status_code, refused.json()["error"]["kind"]) == (409, "review"), name
-    assert opened.log.annotation(4).tags == ("dog",)
-    assert call(rita, "restore", **restoring).json()["kept"] == ["cat"]
-
-
 def test_a_person_s_session_does_not_stand_in_for_a_wrong_token(app: FastAPI) -> None:
     client = person(app, "anna")
     assert client.get("/api/export", headers={"authorization": "Bearer wrong"}).status_code == 401
@@ -389,3 +370,22 @@ def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(app: F
     assert "frame-ancestors 'self'" in policy
     assert "object-src 'none'" in policy
     assert "http" not in policy
+
+
+def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, opened: OpenProject) -> None:
+    root, rita = person(app, "root"), person(app, "rita")
+    revision = call(rita, "open", image_id=4).json()["revision"]
+    call(rita, "save", image_id=4, revision=revision, kept=["cat"])
+    assert call(rita, "ask", people=1, image_ids=[4]).json()["num_asked"] == 1
+    standing = opened.log.annotation(4).revision
+    assert call(rita, "accept", image_id=4, revision=standing, kept=["dog"]).status_code == 200
+    entry = next(row for row in call(rita, "timeline", image_id=4).json()["entries"] if row["kind"] == "save")
+    token = call(root, "users", do="token", name="rita", role="annotator").json()["token"]
+    program = TestClient(app, base_url=HOME, headers={"authorization": f"Bearer {token}"})
+    assert call(program, "open", image_id=4).json()["save_as"] == "save"
+    restoring = {"image_id": 4, "entry_id": entry["id"], "revision": standing + 1}
+    for name, payload in (("restore", restoring), ("save", {"image_id": 4, "revision": standing + 1, "kept": ["x"]})):
+        refused = call(program, name, **payload)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (409, "review"), name
+    assert opened.log.annotation(4).tags == ("dog",)
+    assert call(rita, "restore", **restoring).json()["kept"] == ["cat"]
