@@ -119,7 +119,7 @@ def test_export_prints_jsonl_and_csv(project: Path, capsys: pytest.CaptureFixtur
     assert main(["export", str(project), "--format", "csv"]) == 0
     header, row = capsys.readouterr().out.splitlines()
     assert header.startswith("image,tags,dropped")
-    assert row.startswith("photo 1.jpg,cat; =1+1; 🐈,dog,1,")
+    assert row.startswith("photo 1.jpg,cat; '=1+1; 🐈,dog,1,")
 
 
 def test_unreadable_lists_files_with_reasons(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
