@@ -16,7 +16,7 @@ run: setup
 	$(BIN)/annotator demo --port $(PORT)
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 setup: $(STAMP)
 
