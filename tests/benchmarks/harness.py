@@ -46,6 +46,16 @@ class Served:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND
 
+    def wait_until_idle(self, limit_seconds: float = 120.0) -> None:
+        """Wait until what it loads in the background is loaded: a second with a tenth of a core at most."""
+        ends = time.monotonic() + limit_seconds
+        while time.monotonic() < ends:
+            before = self.cpu_seconds()
+            time.sleep(1)
+            if self.cpu_seconds() - before <= 0.1:
+                return
+        raise RuntimeError(f"after {limit_seconds:g} seconds the server still works by itself")
+
     def memory_mib(self) -> float:
         """Resident memory of the server's process."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():

@@ -49,6 +49,7 @@ def run(server: Served, num_saves: int) -> list[dict[str, Any]]:
     photo = server.rest("open", {"image_id": 1})
     for _ in range(10):
         photo = save(server.rest, photo)
+    server.wait_until_idle()
     left = dict.fromkeys(ways, num_saves)
     while any(left.values()):
         for name, call in ways.items():
