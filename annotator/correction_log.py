@@ -287,6 +287,8 @@ class CorrectionLog:
                 by = current.user_name or "nobody"
                 raise _stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
             new_revision = revision + 1
+            # Replacing costs several times as much as inserting, and most saves are a photo's first.
+            how = "INSERT OR REPLACE" if image_id in self._annotated else "INSERT"
             self._annotated.add(image_id)
             cursor.execute(
                 "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -312,7 +314,7 @@ class CorrectionLog:
                 ],
             )
             cursor.execute(
-                "INSERT OR REPLACE INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                f"{how} INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [image_id, new_revision, list(tags), list(dropped), is_saved, user_name, now, event_id],
             )
             if selection is not None:

@@ -146,6 +146,12 @@ class Saving(Settled):
     actions: Annotated[list[list[Text | int | float | None]], Field(max_length=5000)] = []
 
 
+class SavingOne(Saving):
+    """A list to save, what it cost, and whether the next photo comes with the answer."""
+
+    brings_next: bool = True
+
+
 Revisions = Annotated[dict[Name, Annotated[int, Field(ge=1, le=2**31 - 2)]], Field(max_length=1000)]
 
 
@@ -274,8 +280,10 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     ),
     "effort_report": (Nothing, lambda session, user, p: session.effort_report()),
     "save": (
-        Saving,
-        lambda session, user, p: session.save(user, p.image_id, p.revision, p.kept, p.dropped, _effort(p)),
+        SavingOne,
+        lambda session, user, p: session.save(
+            user, p.image_id, p.revision, p.kept, p.dropped, _effort(p), brings_next=p.brings_next
+        ),
     ),
     "undo": (Nothing, lambda session, user, p: session.undo(user)),
     "hold": (OneImage, lambda session, user, p: session.hold(user, p.image_id)),

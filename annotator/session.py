@@ -504,10 +504,21 @@ class AnnotatingSession:
         kept: Sequence[str],
         dropped: Sequence[str],
         effort: Effort,
+        *,
+        brings_next: bool = True,
     ) -> Answer:
         """Save the list above the cut line; it is on disk when this returns. Returns the next photo with it.
 
         Of a photo that is asked of several people it is this person's answer, on a revision of its own.
+
+        Args:
+            user: Who.
+            image_id: The photo.
+            revision: Of the list that this user had before them.
+            kept: The list, most important first.
+            dropped: Proposals refused.
+            effort: What it cost.
+            brings_next: Whether the next photo comes with the answer, else None.
 
         Raises:
             ReviewError: The photo is in review, accepted, or not asked of this person; nothing was written.
@@ -521,7 +532,7 @@ class AnnotatingSession:
         tags = self._clean(kept, "kept")
         refused = self._clean(dropped, "dropped")
         if self._answers.standing(image_id) is not None:
-            return self._answer(user, image_id, revision, tags, refused, effort)
+            return self._answer(user, image_id, revision, tags, refused, effort, brings_next=brings_next)
         selection = self._selection(image_id)
         with self._lock:
             if self._answers.standing(image_id) is not None:
@@ -540,10 +551,22 @@ class AnnotatingSession:
         self._pins.let_go(user, image_id)
         self.models.note_save()
         now_common = [tag for tag in tags if self._is_now_common(tag, before)]
-        return {"revision": annotation.revision, "now_common": now_common, "next": self._next(user, image_id)}
+        return {
+            "revision": annotation.revision,
+            "now_common": now_common,
+            "next": self._after(user, image_id, brings_next),
+        }
 
     def _answer(
-        self, user: str, image_id: int, revision: int, tags: list[str], dropped: list[str], effort: Effort
+        self,
+        user: str,
+        image_id: int,
+        revision: int,
+        tags: list[str],
+        dropped: list[str],
+        effort: Effort,
+        *,
+        brings_next: bool,
     ) -> Answer:
         with self._lock:
             reason = self._reviewing.lock(user, image_id)
@@ -554,7 +577,7 @@ class AnnotatingSession:
             given = self._answers.give(image_id, user, revision=revision, tags=tags, dropped=dropped, effort=effort)
             self._queue.mark(image_id, saved=False)  # not put off any more, for those who are asked next
         self._pins.let_go(user, image_id)
-        return {"revision": given.revision, "now_common": [], "next": self._next(user, image_id)}
+        return {"revision": given.revision, "now_common": [], "next": self._after(user, image_id, brings_next)}
 
     # Reviewing, and what happened to a photo
 
@@ -897,6 +920,13 @@ class AnnotatingSession:
         self.leases.give_back(image_id, user)
         following = self._following(user, image_id)
         return self._photo(user, following) if following is not None else self._all_done(user)
+
+    def _after(self, user: str, image_id: int, brings_next: bool) -> Answer | None:
+        """Return the photo that follows a save, if it is wanted; the saved one is free for others either way."""
+        if brings_next:
+            return self._next(user, image_id)
+        self.leases.give_back(image_id, user)
+        return None
 
     def _all_done(self, user: str) -> Answer:
         return {"done": True, **self.state(user)}

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ _BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
 
 ROWS_A_STATEMENT = 64
 """Rows inserted by one statement."""
+NUM_REMEMBERED = 4096
+"""Photos whose rows are kept in memory: who edits a list asks for the same one at every key."""
 
 
 def utc_now() -> datetime:
@@ -106,6 +109,10 @@ class Store:
         self._write_lock = threading.RLock()
         self._is_writing = False
         self._is_closed = False
+        self._paths_version = 0
+        # A photo's row never changes; its paths do with an ingest.
+        self._image = lru_cache(NUM_REMEMBERED)(self._read_image)
+        self._image_paths = lru_cache(NUM_REMEMBERED)(self._read_image_paths)
         self._connection = self._connect()
 
     def close(self) -> None:
@@ -285,6 +292,7 @@ class Store:
                     "DELETE FROM paths WHERE root_id = ? AND path IN (SELECT unnest(?::VARCHAR[]))",
                     [root_id, list(paths)],
                 )
+            self._paths_version += 1
 
     def unreadable(self, offset: int = 0, limit: int = 100) -> tuple[int, list[tuple[str, str]]]:
         """Return how many files could not be read, and one page of (full path, reason)."""
@@ -312,6 +320,7 @@ class Store:
             rows = [(s.root_id, s.path, s.image_id, s.reason, s.file_size, s.modified_ns) for s in batch.paths]
             _insert(cursor, "paths", rows)
             _insert(cursor, "features", [(batch.backbone, image_id, row) for image_id, row in batch.feature_rows])
+        self._paths_version += 1
 
     def image_ids_by_hash(self) -> dict[str, int]:
         """Return every image's id by its content hash."""
@@ -323,6 +332,9 @@ class Store:
         Raises:
             UnknownImageError: The project has no such image.
         """
+        return self._image(image_id)
+
+    def _read_image(self, image_id: int) -> ImageEntry:
         rows = []
         if 0 < image_id < 2**31:  # what the column can hold
             rows = self.rows("SELECT * EXCLUDE (image_id, added_at) FROM images WHERE image_id = ?", [image_id])
@@ -345,12 +357,15 @@ class Store:
 
     def image_paths(self, image_id: int) -> list[tuple[Path, str]]:
         """Return the (root, relative path) pairs under which an image was seen."""
+        return list(self._image_paths(image_id, self._paths_version))
+
+    def _read_image_paths(self, image_id: int, version: int) -> tuple[tuple[Path, str], ...]:
         rows = self.rows(
             "SELECT r.path, p.path FROM paths p JOIN roots r USING (root_id) WHERE p.image_id = ? "
             "ORDER BY root_id, p.path",
             [image_id],
         )
-        return [(Path(root), path) for root, path in rows]
+        return tuple((Path(root), path) for root, path in rows)
 
     def file_names(self) -> dict[int, tuple[str, str]]:
         """Return (content hash, first path) of every image, by id; the path is empty when no file is left."""

@@ -404,10 +404,18 @@ def open_evidence(
     """
     if opened is None or features.shape[1] != opened.feature_size:
         return []
-    columns = _unknown_words(opened, tuple(taggers))
+    return _open_words(opened, tuple(taggers), np.asarray(features, np.float32).tobytes(), num, least)
+
+
+@lru_cache(maxsize=256)
+def _open_words(
+    opened: OpenVocabulary, taggers: tuple[Tagger, ...], features: bytes, num: int, least: float
+) -> list[Evidence]:
+    """Return `open_evidence`, remembered: it does not hang on what is settled, so edits of one list need it once."""
+    columns = _unknown_words(opened, taggers)
     if not columns:
         return []
-    chances = opened.scores(features)[0, columns]
+    chances = opened.scores(np.frombuffer(features, np.float32)[None])[0, columns]
     best = [place for place in np.argsort(-chances, kind="stable")[:num].tolist() if chances[place] >= least]
     return [
         Evidence(

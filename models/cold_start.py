@@ -29,7 +29,7 @@ Knows nothing of projects, photos or how features are made.
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Protocol
 
@@ -102,6 +102,16 @@ class TagTable:
     """For each specific word, the specific words beside which it is not proposed."""
     ids: dict[str, int]
     """From a word's key to its column."""
+
+    @cached_property
+    def floors(self) -> npt.NDArray[np.float64]:
+        """(W,): the score below which each word is not proposed."""
+        return np.array([FLOORS[level] for level in self.levels])
+
+    @cached_property
+    def utilities(self) -> npt.NDArray[np.float64]:
+        """(W,): what each word's level is worth."""
+        return np.array([UTILITY[level] for level in self.levels])
 
 
 def read_rows(text: str) -> list[TableRow]:
@@ -310,9 +320,8 @@ def _order(
     scores: Features, table: TagTable, settled: Sequence[int], hidden: Collection[int]
 ) -> list[tuple[int, float]]:
     """Return the columns to propose with their utilities, best first."""
-    floors = np.array([FLOORS[level] for level in table.levels])
-    utilities = scores * np.array([UTILITY[level] for level in table.levels])
-    candidates = [column for column in np.flatnonzero(scores >= floors).tolist() if column not in hidden]
+    utilities = scores * table.utilities
+    candidates = [column for column in np.flatnonzero(scores >= table.floors).tolist() if column not in hidden]
     for column in candidates:
         near = [word for word in table.narrower[column] if scores[word] >= NEARLY * scores[column]]
         if near:
