@@ -316,3 +316,9 @@ def test_the_page_can_be_used_while_ingest_adds_photos(
     user.join()
     assert failures == []
     assert opened.session.state("local")["num_images"] == 30
+
+
+def test_a_save_without_the_next_photo_lets_the_photo_go(session: AnnotatingSession) -> None:
+    answer = session.save("local", 1, 0, ["cat"], [], Effort(), brings_next=False)
+    assert answer["next"] is None
+    assert session.leases.holder(1) is None

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -155,16 +156,21 @@ def test_a_search_takes_every_character_as_it_is(make_store: MakeStore, words: s
     assert len(store.image_ids_by_hash()) == 3
 
 
+def width_of(store: Store) -> int:
+    """The first image's width by SQL: `Store.image` remembers rows, which nothing in the program changes."""
+    return int(store.rows("SELECT width FROM images WHERE image_id = 1")[0][0])
+
+
 def test_a_failure_inside_a_transaction_undoes_it_and_the_next_works(make_store: MakeStore) -> None:
     store = make_store(1)
     with pytest.raises(TypeError):
         write(store, "DELETE FROM images", None)  # type: ignore[arg-type]
     with pytest.raises(StoreError, match="Not saved"):
         write(store, "DELETE FROM images", "INSERT INTO no_such_table VALUES (1)")
-    assert store.image(1).width == 640
+    assert width_of(store) == 640
     with store.transaction() as cursor:
         cursor.execute("UPDATE images SET width = 1")
-    assert store.image(1).width == 1
+    assert width_of(store) == 1
 
 
 def test_other_threads_read_the_last_commit_while_one_writes(make_store: MakeStore) -> None:
@@ -172,7 +178,7 @@ def test_other_threads_read_the_last_commit_while_one_writes(make_store: MakeSto
     seen: list[int] = []
     with store.transaction() as cursor:
         cursor.execute("UPDATE images SET width = 1")
-        reader = threading.Thread(target=lambda: seen.append(store.image(1).width))
+        reader = threading.Thread(target=lambda: seen.append(width_of(store)))
         reader.start()
         reader.join(10)
     assert seen == [640]
@@ -186,7 +192,7 @@ def test_writers_in_many_threads_take_turns(make_store: MakeStore) -> None:
     def count_up() -> None:
         for _ in range(20):
             with store.transaction() as cursor:
-                width = store.image(1).width
+                width = width_of(store)
                 cursor.execute("UPDATE images SET width = ?", [width + 1])
 
     threads = [threading.Thread(target=count_up) for _ in range(4)]
@@ -194,7 +200,7 @@ def test_writers_in_many_threads_take_turns(make_store: MakeStore) -> None:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert store.image(1).width == 80
+    assert width_of(store) == 80
 
 
 def test_a_second_process_is_refused_with_the_number_of_the_first(make_store: MakeStore) -> None:
@@ -209,7 +215,7 @@ def test_a_closed_store_lets_other_processes_open_it_though_threads_have_read(ma
     go_on, has_read = threading.Event(), threading.Event()
 
     def read() -> None:
-        store.image(1)
+        width_of(store)
         has_read.set()
         go_on.wait(60)
 
@@ -223,7 +229,7 @@ def test_a_closed_store_lets_other_processes_open_it_though_threads_have_read(ma
         go_on.set()
         reader.join()
     with pytest.raises(StoreError, match="could not be read"):
-        store.image(1)
+        width_of(store)
     with pytest.raises(StoreError, match="Not saved"):
         store.root_id(Path("/late"))
 
@@ -264,7 +270,7 @@ def test_on_a_full_disk_nothing_is_lost_and_saving_goes_on_when_there_is_space(
     for _ in range(2):
         with pytest.raises(StoreError, match=r"^Not saved: the disk is full\. Free some space and save again; nothing"):
             write(store, *(f"INSERT INTO roots VALUES ({number}, '{os.urandom(500).hex()}')" for number in range(500)))
-    assert store.image(1).width == 640
+    assert width_of(store) == 640
     filler.unlink()
     assert store.root_id(Path("/new")) == 1
     store.close()
@@ -284,7 +290,7 @@ def test_a_disk_that_fills_up_at_a_checkpoint_does_not_end_the_work(make_store: 
     with pytest.raises(StoreError, match="the disk is full"):
         save_for_ever()
     assert len(store.roots()) >= len(acknowledged) > 100
-    assert store.image(1).width == 640
+    assert width_of(store) == 640
     subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
     store.root_id(Path("/afterwards"))
     roots = store.roots()
@@ -336,3 +342,21 @@ def test_a_failed_commit_is_told_and_undone(
     assert str(caught.value) == sentence
     assert store.roots() == []
     assert store.root_id(Path("/photos")) == 1
+
+
+def test_paths_are_read_anew_after_an_ingest(make_store: MakeStore, tmp_path: Path) -> None:
+    store = make_store(1)
+    before = store.image_paths(1)
+    root_id = store.root_id(tmp_path)
+    store.add_batch(IngestedBatch(paths=[SeenPath(root_id, "moved.jpg", 1, 1, image_id=1)]))
+    assert store.image_paths(1) == [*before, (tmp_path, "moved.jpg")]
+    store.forget_paths(root_id, ["moved.jpg"])
+    assert store.image_paths(1) == before
+
+
+def test_what_is_not_there_yet_is_found_once_it_is(make_store: MakeStore) -> None:
+    store = make_store(1)
+    with pytest.raises(UnknownImageError):
+        store.image(2)
+    store.add_batch(IngestedBatch(images=[(2, replace(store.image(1), content_hash="other", width=7))]))
+    assert store.image(2).width == 7
