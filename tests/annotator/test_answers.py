@@ -250,6 +250,7 @@ def test_states_are_counted_and_found_as_each_person_sees_them(session: Annotati
     save(session, "anna", 2, "dog")
     session.leave("anna", 3)
     save(session, "ben", 3, "bed")
+    session.leave("ben", 4)
     session.propose("anna", 4, ["tree"], [], 0)
     session.leave("anna", 4)
     assert session.state("anna")["states"] == {"new": 0, "draft": 1, "saved": 2, "in_review": 1, "accepted": 0}
