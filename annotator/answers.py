@@ -52,6 +52,11 @@ class _Asked:
         return len(self.given) >= self.num_people
 
     @property
+    def num_wanted(self) -> int:
+        """How many answers are still outstanding."""
+        return 0 if self.is_accepted else max(0, self.num_people - len(self.given)) + len(self.sent_back)
+
+    @property
     def standing(self) -> Standing:
         if self.is_accepted:
             return "accepted"
@@ -147,6 +152,11 @@ class Answers:
         """Return of how many people a photo is asked; 0 for a photo that is not."""
         asked = self._asked.get(image_id)
         return asked.num_people if asked else 0
+
+    def num_wanted(self, image_id: int) -> int:
+        """Return how many answers to a photo are still outstanding; 0 for a photo that is not asked."""
+        asked = self._asked.get(image_id)
+        return asked.num_wanted if asked else 0
 
     def is_open_to(self, image_id: int, user: str) -> bool:
         """Tell whether a photo may be given to a person to answer; one that is not asked may."""

@@ -4,6 +4,8 @@ A message says what was wrong, the value found, and what to do next. This module
 ours, and every folder may import it. Only cli.py, ui/ and routes.py turn these errors into words for a person.
 """
 
+from collections.abc import Sequence
+
 
 class AnnotatorError(Exception):
     """Base of every foreseeable error; its text is one sentence a user can act on."""
@@ -93,7 +95,15 @@ class ForbiddenError(AnnotatorError):
 
 
 class LeaseError(AnnotatorError):
-    """Somebody else has this photo open."""
+    """Somebody else has this photo open.
+
+    Args:
+        holders: Who.
+    """
+
+    def __init__(self, holders: Sequence[str]) -> None:
+        who = f"{' and '.join(holders) or 'Somebody'} {'have' if len(holders) > 1 else 'has'}"
+        super().__init__(f"{who} this photo open. Nothing was changed; try again when they are done.")
 
 
 class ReviewError(AnnotatorError):

@@ -50,6 +50,18 @@ class Reviewing:
             and (self.answers.standing(image_id) == "accepted" or not self.answers.is_open_to(image_id, user))
         )
 
+    def places(self, user: str, image_id: int) -> int:
+        """Return how many people may have a photo open when this person is one of them.
+
+        As many as answers are outstanding, where theirs is one of these: each answer has a revision of its own. 0 for
+        who changes an answer that they have given, which is in nobody's way; 1 for the list that all share.
+        """
+        if not self.is_personal(user, image_id):
+            return 1
+        if self.answers.is_open_to(image_id, user):
+            return self.answers.num_wanted(image_id)
+        return 0
+
     def lock(self, user: str, image_id: int) -> str | None:
         """Return why this person cannot change a photo's list now; None when they can."""
         standing = self.answers.standing(image_id)

@@ -894,15 +894,18 @@ class AnnotatingSession:
         Raises:
             LeaseError: Somebody else has this photo open.
         """
-        if not self.leases.take(image_id, user):
-            holder = self.leases.holder(image_id)
-            raise LeaseError(f"{holder} has this photo open. Nothing was changed; try again when they are done.")
+        if not self._take(user, image_id):
+            raise LeaseError(self.leases.holders(image_id))
+
+    def _take(self, user: str, image_id: int) -> bool:
+        places = self._reviewing.places(user, image_id)
+        return places == 0 or self.leases.take(image_id, user, places)
 
     def _is_free_for(self, user: str) -> Callable[[int], bool]:
         return lambda image_id: (
-            self.leases.is_free(image_id, user)
-            and self.assignments.is_open_to(image_id, user)
+            self.assignments.is_open_to(image_id, user)
             and self._answers.is_open_to(image_id, user)
+            and self.leases.is_free(image_id, user, self._reviewing.places(user, image_id))
         )
 
     def _following(self, user: str, image_id: int | None) -> int | None:
@@ -935,7 +938,7 @@ class AnnotatingSession:
         self._check(image_id)
         about = self._reviewing.about(user, image_id)
         may_annotate = self._may_annotate(user) and not about["locked"]
-        is_held = may_annotate and not self.leases.take(image_id, user)
+        is_held = may_annotate and not self._take(user, image_id)
         entry = self._store.image(image_id)
         paths = self._store.image_paths(image_id)
         self._pins.pin(user, image_id, self._shelf.taggers)
@@ -968,7 +971,7 @@ class AnnotatingSession:
             "notes": list(entry.notes),
             "read_only": not may_annotate,
             **about,
-            "held_by": self.leases.holder(image_id) if is_held else None,
+            "held_by": self.leases.holders(image_id) if is_held else [],
             "assigned_to": self.assignments.of(image_id),
             "is_random_sample": self._is_random(image_id),
             "probe": self._probe(image_id),

@@ -9,7 +9,7 @@ import pytest
 
 from annotator.app import OpenProject
 from annotator.correction_log import Effort
-from annotator.errors import ReviewError, StaleRevisionError
+from annotator.errors import LeaseError, ReviewError, StaleRevisionError
 from annotator.session import AnnotatingSession, error_answer
 
 ROLES = {"anna": "annotator", "ben": "annotator", "cleo": "annotator", "rita": "reviewer"}
@@ -76,6 +76,63 @@ def test_a_photo_goes_to_as_many_people_as_it_is_asked_of(session: AnnotatingSes
     with pytest.raises(ReviewError, match="Nothing was saved"):
         save(session, "cleo", 1, "fish")
     assert {user: session.open(user, 1)["state"] for user in ROLES} == dict.fromkeys(ROLES, "in_review")
+
+
+def test_as_many_people_as_are_asked_have_a_photo_open_at_the_same_time(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    photos = {user: session.open(user, None) for user in ("anna", "ben", "cleo")}
+    assert {user: photo["image_id"] for user, photo in photos.items()} == {"anna": 1, "ben": 1, "cleo": 2}
+    assert [photo["held_by"] for photo in photos.values()] == [[], [], []]
+    assert session.open("cleo", 1)["held_by"] == ["anna", "ben"]
+    with pytest.raises(LeaseError, match=r"^anna and ben have this photo open"):
+        save(session, "cleo", 1, "fish", revision=0)
+    session.propose("anna", 1, [SECRET], [], 0)
+    assert SECRET not in json.dumps(session.propose("ben", 1, ["dog"], [], 0))
+    save(session, "anna", 1, SECRET, revision=0)
+    assert session.open("cleo", 1)["held_by"] == ["ben"]  # one answer is outstanding, and Ben is at it
+    save(session, "ben", 1, "dog", revision=0)
+    assert [(one.user_name, one.tags) for one in session._answers.all(1)] == [("anna", (SECRET,)), ("ben", ("dog",))]
+
+
+def test_whoever_gives_an_asked_photo_back_makes_room_for_another(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    for user in ("anna", "ben"):
+        session.open(user, None)
+    session.leave("anna", 1)
+    assert session.open("cleo", None)["image_id"] == 1
+    assert session.open("anna", 1)["held_by"] == ["ben", "cleo"]
+    session.end_lease(1)
+    assert session.open("anna", 1)["held_by"] == []
+
+
+def test_who_changes_their_own_answer_takes_nobodys_place(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    save(session, "anna", 1, "cat")
+    assert session.open("anna", 1)["held_by"] == []
+    assert session.open("ben", None)["image_id"] == 1
+    assert save(session, "anna", 1, "cat", "sofa")["revision"] == 2
+    save(session, "ben", 1, "dog")
+    assert len(session._answers.all(1)) == 2
+
+
+def test_a_photo_that_is_not_asked_of_several_people_is_for_one_at_a_time(session: AnnotatingSession) -> None:
+    ask(session, 2, images=(2,))
+    assert session.open("anna", 1)["held_by"] == []
+    assert session.open("ben", None)["image_id"] == 2
+    assert session.open("ben", 1)["held_by"] == ["anna"]
+    with pytest.raises(LeaseError, match=r"^anna has this photo open"):
+        save(session, "ben", 1, "dog")
+
+
+def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    for user in ("anna", "ben"):
+        save(session, user, 1, "cat")
+    session.send_back("rita", 1, [], "Look again.", None)
+    assert [session.open(user, None)["image_id"] for user in ("anna", "ben")] == [1, 1]
+    assert session.open("rita", 1)["held_by"] == ["anna", "ben"]
+    for user in ("anna", "ben"):
+        assert save(session, user, 1, "dog", revision=1)["revision"] == 2
 
 
 def test_nothing_of_an_answer_reaches_another_before_theirs_is_saved(session: AnnotatingSession) -> None:
@@ -191,7 +248,9 @@ def test_states_are_counted_and_found_as_each_person_sees_them(session: Annotati
     save(session, "anna", 1, "cat")
     save(session, "ben", 1, "cat")
     save(session, "anna", 2, "dog")
+    session.leave("anna", 3)
     save(session, "ben", 3, "bed")
+    session.leave("ben", 4)
     session.propose("anna", 4, ["tree"], [], 0)
     session.leave("anna", 4)
     assert session.state("anna")["states"] == {"new": 0, "draft": 1, "saved": 2, "in_review": 1, "accepted": 0}
@@ -235,7 +294,7 @@ def test_a_restart_changes_nothing_of_it(
         photos = [session.open(user, image_id) for user in ROLES for image_id in (1, 2, 3)]
         return [photos, [session.state(user)["states"] for user in ROLES], session._answers.counts()]
 
-    session.leases._leases.clear()
+    session.leases._ends.clear()
     before = view(session)
     opened.close()
     assert view(open_project(folder=tmp_path / "project").session) == before

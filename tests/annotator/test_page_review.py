@@ -100,8 +100,10 @@ def test_two_people_answer_blind_and_a_reviewer_decides(
         lines = run_command("export", people.project, check=True).stdout.splitlines()
         return [json.loads(line)["tags"] for line in lines]
 
-    anna = log_in("anna")
+    anna, ben = log_in("anna"), log_in("ben")
     first = file_name(anna)
+    expect(ben.locator("#file-name")).to_have_text(first)  # at the same time
+    expect(ben.locator("#banner")).to_be_hidden()
     add(anna, SECRET)
     add(anna, "boat")
     save(anna)
@@ -110,7 +112,7 @@ def test_two_people_answer_blind_and_a_reviewer_decides(
     save(anna)
     assert saved() == []
 
-    ben = log_in("ben")
+    ben.reload()
     expect(ben.locator("#file-name")).to_have_text(first)
     expect(ben.locator(".row.kept")).to_have_count(0)
     ben.keyboard.type("zeb")

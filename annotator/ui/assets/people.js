@@ -21,8 +21,9 @@ export async function logOut() {
 
 /** Say why a photo that was opened cannot be changed. */
 export function sayWhoHolds({ held_by, read_only, locked, sent_back, save_as, state }, messages, openNext) {
-  if (held_by) {
-    messages.trouble("held", `${held_by} has this photo open: nothing you change here can be saved until they are done.`, [
+  if (held_by.length) {
+    const who = `${held_by.join(" and ")} ${held_by.length > 1 ? "have" : "has"}`;
+    messages.trouble("held", `${who} this photo open: nothing you change here can be saved until they are done.`, [
       { label: "Next free photo", run: openNext },
     ]);
   } else if (sent_back) messages.trouble("held", `${sent_back.by} sent this back to you: “${sent_back.note}”`);
