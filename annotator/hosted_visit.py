@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator.access import CALLER, LOCAL_USER, Caller, Role
+from annotator.answer_forms import Answer
 from annotator.errors import AnnotatorError, BackupError, ConfigError, DemoError, TrainingError
 from annotator.hosted_limits import HostedLimits, RateLimiter
 from annotator.hosted_photos import full_sentence, num_photos, read_names
@@ -25,7 +26,7 @@ from annotator.hosted_spaces import HostedSpaces, Space
 from annotator.hosted_training import TrainingTurns
 from annotator.model_loop import ModelLoop
 from annotator.pictures import Picture, Pictures
-from annotator.session import AnnotatingSession, Answer
+from annotator.session import AnnotatingSession
 
 READS = frozenset(
     {

@@ -10,10 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from annotator.access import Caller, Role
+from annotator.answer_forms import Answer, error_answer
 from annotator.answers import MOST_PEOPLE
 from annotator.correction_log import Effort
 from annotator.errors import AnnotatorError, ForbiddenError
-from annotator.session import AnnotatingSession, Answer, error_answer
+from annotator.session import AnnotatingSession
 from annotator.suggest import Without
 
 Text = Annotated[str, StringConstraints(max_length=20_000)]

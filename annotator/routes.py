@@ -16,11 +16,12 @@ from starlette.exceptions import HTTPException
 
 from annotator import operations
 from annotator.access import CALLER, Role
+from annotator.answer_forms import error_answer
 from annotator.errors import AnnotatorError, DemoError, StoreError, UnknownImageError, UnreadableImageError
 from annotator.export import FORMATS, export_lines
 from annotator.pictures import Picture, Pictures
 from annotator.security import cookie_names
-from annotator.session import AnnotatingSession, error_answer
+from annotator.session import AnnotatingSession
 
 STATUS_OF_KIND = {
     "stale": 409,

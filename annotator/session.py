@@ -6,184 +6,40 @@ HTTP or SQL; one object serves every person working on a project.
 
 import secrets
 import tempfile
-import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from annotator import __version__
 from annotator.access import LOCAL_USER
-from annotator.agreement_report import agreement_report
-from annotator.answers import Answers, in_share
-from annotator.assignments import Assignments
-from annotator.autocomplete import Autocomplete
+from annotator.answer_forms import Answer
 from annotator.backup import back_up
-from annotator.carried_tags import CarriedTags
 from annotator.check import check
 from annotator.completions import completions_of
-from annotator.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError, Selection
-from annotator.datasets.metadata_words import caption_words
+from annotator.correction_log import Annotation, Draft, Effort, NothingToUndoError
 from annotator.datasets.tags import clean_tag, tag_key
-from annotator.detections import DetectionProgress
 from annotator.effort_report import effort_report
 from annotator.errors import (
-    AccountError,
-    AnnotatorError,
     BackupError,
-    LeaseError,
     ReviewError,
     TagError,
-    UnknownImageError,
 )
-from annotator.feature_store import FeatureStore
-from annotator.heat_map import HeatMapper
-from annotator.ingest import IngestProgress, NewImage
-from annotator.leases import Leases
-from annotator.model_loop import ModelLoop
-from annotator.models.detector import Detection
+from annotator.ingest import NewImage
 from annotator.models.tag_order import boxes_for
-from annotator.models.tagger import Tagger
-from annotator.photo_queue import PhotoQueue
-from annotator.project import Project
-from annotator.queue_order import QueueOrder
-from annotator.random_sample import Probe, is_in_sample, probe_of, shuffle_key
+from annotator.people_session import PeopleSession
 from annotator.retro_tag import sweep
-from annotator.review_desk import ReviewDesk
-from annotator.reviewing import Reviewing, State
-from annotator.store import ImageEntry, SeenPath, Store
-from annotator.suggest import NOTHING_OFF, Neighbour, Proposal, Suggester, Without, Words, num_expected
-from annotator.tag_changes import TagChanges
-from annotator.tag_meanings import TagMeanings
-from annotator.tagger_pins import TaggerPins
-from annotator.tagger_shelf import TaggerShelf
-from annotator.timeline import Timeline
-from annotator.visual_index import VisualIndex
+from annotator.session_core import words_of
+from annotator.store import SeenPath
+from annotator.suggest import NOTHING_OFF, Without
 
-MAX_TAGS = 200
-"""Most tags of one photo."""
-NUM_SHOWN_NEIGHBOURS = 12
-NUM_ASKED_AT_ONCE = 500
-"""Photos of which people are asked while others' saves wait."""
 NUM_FOR_SWEEP = 10
 """Photos on which a tag is offered for a look through those that were saved before it."""
 
-Answer = dict[str, Any]
-TypedOn = tuple[int, tuple[str, ...], tuple[Tagger, ...]]
-"""(image id, kept tags, taggers)."""
 
-
-class AnnotatingSession:
-    """One project, open for annotating.
-
-    Args:
-        project: Paths and settings.
-        store: The database.
-        log: The correction log on it.
-        features: Features by image id.
-        looks: Visual index of all photos.
-        carried_tags: Which photos carry which tags, kept in step with every save.
-        suggester: Joins all evidence.
-        autocomplete: Completions and spellings.
-        shelf: The taggers to choose from.
-        meanings: The project's word vectors.
-        heat_mapper: Shows where a tag is seen.
-        progress: Tells how far the ingest is.
-        models: Lets the model learn from corrections.
-        may_annotate: Tells of a user whether they may change tags; who may not holds no photo.
-        may_review: Tells of a user whether they may accept lists, or send them back.
-        detections: Image id -> what was found in the photo.
-        detection_progress: Tells how far the detector is.
-    """
-
-    def __init__(
-        self,
-        project: Project,
-        store: Store,
-        log: CorrectionLog,
-        features: FeatureStore,
-        looks: VisualIndex,
-        carried_tags: CarriedTags,
-        suggester: Suggester,
-        autocomplete: Autocomplete,
-        shelf: TaggerShelf,
-        meanings: TagMeanings,
-        heat_mapper: HeatMapper,
-        progress: Callable[[], IngestProgress],
-        models: ModelLoop,
-        may_annotate: Callable[[str], bool] = lambda user: True,
-        *,
-        may_review: Callable[[str], bool] = lambda user: True,
-        detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
-        detection_progress: Callable[[], DetectionProgress] = DetectionProgress,
-    ) -> None:
-        self.project = project
-        self._store = store
-        self._log = log
-        self._features = features
-        self._looks = looks
-        self._carried = carried_tags
-        self._suggester = suggester
-        self._autocomplete = autocomplete
-        self._shelf = shelf
-        self._meanings = meanings
-        self._heat_mapper = heat_mapper
-        self._progress = progress
-        self.models = models
-        self._may_annotate = may_annotate
-        self._backing_up = threading.Lock()
-        self._detections = detections
-        self._detection_progress = detection_progress
-        self._pins = TaggerPins()
-        self._typing: dict[str, tuple[TypedOn, dict[str, float]]] = {}
-        """User -> what is settled where they type, and how likely each tag is there."""
-        self.leases = Leases()
-        self.assignments = Assignments(store)
-        self._answers = Answers(store, log)
-        self._reviewing = Reviewing(self._answers, log, may_review)
-        self._desk = ReviewDesk(log, self._answers, self._reviewing, self._shown)
-        self._timeline = Timeline(log, self._answers, self._reviewing)
-        self._tag_changes = TagChanges(store, log)
-        autocomplete.set_aliases(self._tag_changes.aliases())
-        # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
-        self._drafts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
-        self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
-        # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
-        self._files = store.file_names()
-        self._queue = PhotoQueue()
-        self._queue.add(self._files)
-        for image_id, _ in log.saved():
-            self._queue.mark(image_id, saved=True)
-        for image_id in log.skipped():
-            self._queue.skip(image_id)
-        self.queue_order = QueueOrder(
-            project, self._queue, features, shelf, lambda image_id: self._files[image_id][0], log.work_times
-        )
+class AnnotatingSession(PeopleSession):
+    """One project, open for annotating; what it is made of stands in session_core.py."""
 
     # What the project is
-
-    def state(self, user: str) -> Answer:
-        """Return the project's name, counts, ingest progress and keys."""
-        return {
-            "project": self.project.settings.name,
-            "num_images": len(self._queue),
-            "num_saved": self._queue.num_saved,
-            "num_unreadable": self._store.unreadable(limit=0)[0],
-            "ingest": asdict(self._progress()),
-            "detections": asdict(self._detection_progress()),
-            "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
-            "show_expected": self.project.settings.show_expected,
-            "user": user,
-            "may_annotate": self._may_annotate(user),
-            "may_review": self._reviewing.may_review(user),
-            "states": self._reviewing.counts(user, len(self._queue), self._queue.num_saved, self._queue.is_saved),
-            "tagger": self._shelf.chosen,
-            "taggers": [asdict(choice) for choice in self._shelf.choices()],
-            "word_vectors": self._meanings.describe(),
-            "queue": self.queue_order.describe(),
-            "version": __version__,
-        }
 
     def add_images(self, images: Sequence[NewImage], paths: Sequence[SeenPath]) -> None:
         """Take what ingest has just committed into the queue, the indexes and the evidence."""
@@ -196,7 +52,7 @@ class AnnotatingSession:
         if images:
             self._looks.add([image.image_id for image in images], [image.vector for image in images])
         for image in images:
-            self._carried.add_image(image.image_id, _words(image.entry))
+            self._carried.add_image(image.image_id, words_of(image.entry))
         settings = self.project.settings
         if settings.asked_people:
             new = [image.image_id for image in images]
@@ -251,10 +107,6 @@ class AnnotatingSession:
         """Return what tagging has cost so far and what the proposals were worth; see effort_report.py."""
         return effort_report(self._store.rows)
 
-    def agreement(self) -> Answer:
-        """Return how far people agree with the accepted lists and with one another; see agreement_report.py."""
-        return agreement_report(self._store.rows)
-
     # Going from photo to photo
 
     def open(self, user: str, image_id: int | None) -> Answer:
@@ -285,81 +137,6 @@ class AnnotatingSession:
         """Let others have a photo that the user had open."""
         self._check(image_id)
         self.leases.give_back(image_id, user)
-        return {}
-
-    def assign(self, users: Sequence[str], image_ids: Sequence[int], query: str, state: str) -> Answer:
-        """Share photos out between people; nobody gives them back to everybody.
-
-        Args:
-            users: Whose they are from now on; several share them evenly.
-            image_ids: The photos; empty takes those that match.
-            query: Text in their tags or paths.
-            state: ``all``, ``saved`` or ``unsaved``.
-
-        Raises:
-            AccountError: Somebody may not annotate.
-            UnknownImageError: The project has no such image.
-        """
-        for user in users:
-            if not self._may_annotate(user):
-                raise AccountError(f"There is no user {user[:80]!r} who may annotate.")
-        ids = list(image_ids) or self._store.find_images(" ".join(query.split()), state)
-        for image_id in ids:
-            self._check(image_id)
-        if not users:
-            return {"assigned": {}, "num_given_back": self.assignments.assign(ids, None)}
-        return {"assigned": self.assignments.share_out(ids, users), "num_given_back": 0}
-
-    def ask(
-        self,
-        user: str,
-        num_people: int,
-        people: Sequence[str],
-        image_ids: Sequence[int],
-        query: str,
-        state: str,
-        share: float,
-        added_too: bool,
-    ) -> Answer:
-        """Ask photos of several people, each blind to the others.
-
-        Args:
-            user: Who asks.
-            num_people: How many answers each photo needs; 0 withdraws the question where nobody has answered.
-            people: Who may answer; empty: anybody who annotates.
-            image_ids: The photos; empty takes those that match.
-            query: Text in their tags or paths.
-            state: ``all``, ``saved`` or ``unsaved``.
-            share: Of these photos, in [0, 1]; which ones is drawn by their content.
-            added_too: Ask of photos that are added from now on, too, or of none of them if ``num_people`` is 0.
-
-        Raises:
-            AccountError: Somebody may not annotate.
-            UnknownImageError: The project has no such image.
-            ReviewError: The number cannot be asked for.
-            StoreError: A commit failed; photos before it are done.
-        """
-        for name in people:
-            if not self._may_annotate(name):
-                raise AccountError(f"There is no user {name[:80]!r} who may annotate.")
-        ids = list(image_ids) or self._store.find_images(" ".join(query.split()), state)
-        for image_id in ids:
-            self._check(image_id)
-        asked = self._in_share(ids, share)
-        for first in range(0, len(asked), NUM_ASKED_AT_ONCE):
-            part = asked[first : first + NUM_ASKED_AT_ONCE]
-            with self._lock:
-                for annotation in self._answers.ask(part, num_people, people, user, first):
-                    self._took(annotation)
-                self.assignments.assign(part, None)
-        if added_too:
-            self.project.update_settings(asked_people=num_people, asked_share=share)
-        return {"num_asked": len(asked), "states": self.state(user)["states"]}
-
-    def end_lease(self, image_id: int) -> Answer:
-        """Let others have a photo, whoever has it open."""
-        self._check(image_id)
-        self.leases.end(image_id)
         return {}
 
     def step(self, user: str, image_id: int, by: int) -> Answer:
@@ -477,7 +254,7 @@ class AnnotatingSession:
         key = (image_id, tuple(kept), taggers)
         known = self._typing.get(user)
         if known is None or known[0] != key:
-            known = (key, self._suggester.scores(image_id, _words(self._store.image(image_id)), kept, taggers))
+            known = (key, self._suggester.scores(image_id, words_of(self._store.image(image_id)), kept, taggers))
             self._typing[user] = known
         return known[1]
 
@@ -581,121 +358,6 @@ class AnnotatingSession:
 
     # Reviewing, and what happened to a photo
 
-    def review(self, user: str, image_id: int | None, after: int | None) -> Answer:
-        """Return the answers to a photo side by side, with how far they agree; null takes the next one in review.
-
-        Raises:
-            ReviewError: The photo is not asked of anybody, or its answers may not be seen yet.
-        """
-        wanted = self._desk.following(after) if image_id is None else image_id
-        if wanted is None:
-            return {"done": True, "states": self.state(user)["states"]}
-        self._check(wanted)
-        return self._desk.look(user, wanted)
-
-    def accept(
-        self,
-        user: str,
-        image_id: int,
-        revision: int,
-        kept: Sequence[str],
-        dropped: Sequence[str],
-        effort: Effort,
-        seen: dict[str, int] | None,
-    ) -> Answer:
-        """Make a list the accepted one; it is on disk when this returns. Returns the next photo with it.
-
-        Args:
-            user: The reviewer.
-            image_id: The photo.
-            revision: Of the standing list on which the decision was made.
-            kept: The list, most important first.
-            dropped: Proposals refused.
-            effort: What it cost.
-            seen: The revision of each answer that was looked at; None when none was.
-
-        Raises:
-            ReviewError: Answers are still awaited.
-            StaleRevisionError: The list or an answer changed meanwhile; nothing was written.
-            StoreError: The commit failed; nothing was written.
-            TagError: A tag cannot be kept.
-            LeaseError: Somebody else has this photo open.
-        """
-        self._check(image_id)
-        self._hold(user, image_id)
-        tags, refused = self._clean(kept, "kept"), self._clean(dropped, "dropped")
-        with self._lock:
-            given = self._answers.all(image_id) if self._answers.is_complete(image_id) else []
-            taken_from = next((one.user_name for one in given if list(one.tags) == tags), None)
-            standing = Annotation(image_id, revision)
-            annotation = self._answers.accept(standing, tags, refused, user, effort, seen, taken_from)
-            self._took(annotation)
-        self._pins.let_go(user, image_id)
-        self.models.note_save()
-        return {"revision": annotation.revision, "now_common": [], "next": self._next(user, image_id)}
-
-    def send_back(
-        self, user: str, image_id: int, people: Sequence[str], note: str, seen: dict[str, int] | None
-    ) -> Answer:
-        """Have people answer a photo again, with a note that they read when it comes back to them.
-
-        Args:
-            user: The reviewer.
-            image_id: The photo.
-            people: Whose answers; empty: everybody's.
-            note: What should be different.
-            seen: The revision of each answer that was looked at; None when none was.
-
-        Raises:
-            ReviewError: Answers are still awaited, or one of the people has given none.
-            StaleRevisionError: An answer changed meanwhile; nothing was written.
-            StoreError: The commit failed; nothing was written.
-        """
-        self._check(image_id)
-        with self._lock:
-            changed = self._answers.send_back(
-                self._log.annotation(image_id), people, " ".join(note.split()), user, seen
-            )
-            if changed is not None:
-                self._took(changed)
-            self._queue.mark(image_id, saved=False)
-        self.leases.give_back(image_id, user)
-        return {"states": self.state(user)["states"]}
-
-    def timeline(self, user: str, image_id: int) -> Answer:
-        """Return who did what to a photo when, as far as this user may see it; see timeline.py."""
-        self._check(image_id)
-        entries = self._timeline.entries(user, image_id, self._store.added_at(image_id))
-        return {"entries": entries, "revision": self._reviewing.list_of(user, image_id).revision}
-
-    def restore(self, user: str, image_id: int, entry_id: str, revision: int) -> Answer:
-        """Make the list of an entry of the time line the current one again, by one more entry; return the photo.
-
-        Args:
-            user: Who.
-            image_id: The photo.
-            entry_id: Of the time line.
-            revision: Of the list that this user saw.
-
-        Raises:
-            ReviewError: There is no such state, or this user cannot restore it.
-            StaleRevisionError: The list changed meanwhile; nothing was written.
-            StoreError: The commit failed; nothing was written.
-            LeaseError: Somebody else has this photo open.
-        """
-        self._check(image_id)
-        self._check_unlocked(user, image_id)
-        self._hold(user, image_id)
-        with self._lock:
-            was = self._timeline.state_of(user, image_id, entry_id, self._store.added_at(image_id))
-            if self._reviewing.is_personal(user, image_id):
-                effort = Effort(actions=[["restore", entry_id]])
-                self._answers.give(image_id, user, revision=revision, tags=was.tags, dropped=was.dropped, effort=effort)
-            else:
-                now = Annotation(image_id, revision)
-                self._took(self._log.record("restore", now, was.tags, was.dropped, was.is_saved, user))
-        return self._photo(user, image_id)
-
     def retro_tag(self, tag: str, limit: int) -> Answer:
         """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
 
@@ -788,12 +450,6 @@ class AnnotatingSession:
         ]
         return {"changes": changes}
 
-    def history(self, image_id: int, user: str = LOCAL_USER) -> Answer:
-        """Return every event of a photo, oldest first; none by which this user would see another's answer too early."""
-        self._check(image_id)
-        events = self._reviewing.history(user, image_id)
-        return {"events": [{**e, "created_at": f"{e['created_at'].isoformat()}Z"} for e in events]}
-
     def check(self) -> Answer:
         """Look whether the project holds together; changes nothing."""
         return {"findings": [asdict(finding) for finding in check(self.project, self._store)]}
@@ -823,52 +479,9 @@ class AnnotatingSession:
 
     # Inside
 
-    def _check(self, image_id: int) -> None:
-        if image_id not in self._queue:
-            raise UnknownImageError(f"This project has no image {image_id}.")
-
-    def _clean(self, tags: Sequence[str], what: str) -> list[str]:
-        if len(tags) > MAX_TAGS:
-            raise TagError(f"{len(tags)} tags were {what}; a photo can have at most {MAX_TAGS}.")
-        cleaned: dict[str, str] = {}
-        for tag in tags:
-            spelled = self._autocomplete.spelling(clean_tag(tag))
-            cleaned.setdefault(tag_key(spelled), spelled)
-        return list(cleaned.values())
-
-    def _took(self, annotation: Annotation) -> None:
-        """Let queue, indexes and completions follow what was just committed."""
-        self._queue.mark(annotation.image_id, saved=annotation.is_saved)
-        self._carried.set_saved(annotation.image_id, annotation.tags if annotation.is_saved else None)
-        self._typing.clear()
-        self._shelf.add_tags(annotation.tags)
-        self.queue_order.saved()
-
-    def _is_random(self, image_id: int) -> bool:
-        return is_in_sample(self._files[image_id][0], self.project.settings.random_share)
-
-    def _probe(self, image_id: int) -> Probe | None:
-        """Return what is done to a photo's proposals until its first save."""
-        settings = self.project.settings
-        probe = probe_of(self._files[image_id][0], settings.random_share, settings.probe_share)
-        is_first = self._log.annotation(image_id).revision == 0 and self._answers.standing(image_id) is None
-        return probe if probe and is_first else None
-
-    def _selection(self, image_id: int) -> Selection:
-        """Return why a photo came up, with what a probe kept from sight."""
-        strategy, is_random, probe = self.project.settings.strategy, self._is_random(image_id), self._probe(image_id)
-        if probe is None:
-            return Selection(strategy, is_random)
-        suggestion = self._suggester.propose(image_id, _words(self._store.image(image_id)), [], [])
-        return Selection(strategy, is_random, probe, [proposal.tag for proposal in suggestion.proposals])
-
     def _is_now_common(self, tag: str, before: Collection[str]) -> bool:
         """Tell whether this save brought a tag to the number of photos from which a sweep is worth while."""
         return self._autocomplete.num_photos(tag) == NUM_FOR_SWEEP and tag_key(tag) not in before
-
-    def _shown(self, image_id: int) -> Answer:
-        content_hash, file_name = self._files[image_id]
-        return {"image_url": f"/image/{image_id}?v={content_hash[:16]}", "file_name": file_name}
 
     def _swept(self, image_id: int, annotation: Annotation) -> Answer:
         return {
@@ -878,223 +491,3 @@ class AnnotatingSession:
             "dropped": list(annotation.dropped),
             "revision": annotation.revision,
         }
-
-    def _list_of(self, user: str, image_id: int) -> tuple[list[str], list[str]]:
-        annotation = self._reviewing.list_of(user, image_id)
-        return list(annotation.tags), list(annotation.dropped)
-
-    def _check_unlocked(self, user: str, image_id: int) -> None:
-        reason = self._reviewing.lock(user, image_id)
-        if reason:
-            raise ReviewError(f"{reason} Nothing was changed.")
-
-    def _hold(self, user: str, image_id: int) -> None:
-        """Take or renew the user's lease of a photo.
-
-        Raises:
-            LeaseError: Somebody else has this photo open.
-        """
-        if not self._take(user, image_id):
-            raise LeaseError(self.leases.holders(image_id))
-
-    def _take(self, user: str, image_id: int) -> bool:
-        places = self._reviewing.places(user, image_id)
-        return places == 0 or self.leases.take(image_id, user, places)
-
-    def _is_free_for(self, user: str) -> Callable[[int], bool]:
-        return lambda image_id: (
-            self.assignments.is_open_to(image_id, user)
-            and self._answers.is_open_to(image_id, user)
-            and self.leases.is_free(image_id, user, self._reviewing.places(user, image_id))
-        )
-
-    def _following(self, user: str, image_id: int | None) -> int | None:
-        """Return the photo to work on after one: what a reviewer sent back first, then the queue."""
-        is_free = self._is_free_for(user)
-        for other in self._answers.sent_back_to(user):
-            if other != image_id and self._queue.is_open(other) and is_free(other):
-                return other
-        return self._queue.next_open(image_id, is_free)
-
-    def _in_share(self, image_ids: Sequence[int], share: float) -> list[int]:
-        return [image_id for image_id in image_ids if in_share(self._files[image_id][0], share)]
-
-    def _next(self, user: str, image_id: int) -> Answer:
-        self.leases.give_back(image_id, user)
-        following = self._following(user, image_id)
-        return self._photo(user, following) if following is not None else self._all_done(user)
-
-    def _after(self, user: str, image_id: int, brings_next: bool) -> Answer | None:
-        """Return the photo that follows a save, if it is wanted; the saved one is free for others either way."""
-        if brings_next:
-            return self._next(user, image_id)
-        self.leases.give_back(image_id, user)
-        return None
-
-    def _all_done(self, user: str) -> Answer:
-        return {"done": True, **self.state(user)}
-
-    def _photo(self, user: str, image_id: int) -> Answer:
-        self._check(image_id)
-        about = self._reviewing.about(user, image_id)
-        may_annotate = self._may_annotate(user) and not about["locked"]
-        is_held = may_annotate and not self._take(user, image_id)
-        entry = self._store.image(image_id)
-        paths = self._store.image_paths(image_id)
-        self._pins.pin(user, image_id, self._shelf.taggers)
-        annotation = self._reviewing.list_of(user, image_id)
-        draft = None if about["locked"] else self._log.draft(image_id, user)
-        kept = list(draft.kept if draft else annotation.tags)
-        dropped = list(draft.dropped if draft else annotation.dropped)
-        version = entry.content_hash[:16]
-        return {
-            "image_id": image_id,
-            "image_url": f"/image/{image_id}?v={version}",
-            "full_url": f"/image/{image_id}?v={version}&full=1",
-            "thumbnail_url": self._thumbnail_url(image_id),
-            "file_name": paths[0][1] if paths else f"(file is gone) {version}",
-            "paths": [str(root / path) for root, path in paths],
-            "width": entry.width,
-            "height": entry.height,
-            "format": entry.format,
-            "taken_at": entry.taken_at,
-            "camera": entry.camera,
-            "place": _place(entry),
-            "caption": entry.caption,
-            "keywords": list(dict.fromkeys((*entry.keywords, *entry.user_tags))),
-            "position": self._queue.position(image_id) + 1,
-            "revision": draft.revision if draft else annotation.revision,
-            "state": self._state_of(user, image_id),
-            "kept": kept,
-            "saved": list(annotation.tags) if annotation.is_saved else [],
-            "dropped": dropped,
-            "notes": list(entry.notes),
-            "read_only": not may_annotate,
-            **about,
-            "held_by": self.leases.holders(image_id) if is_held else [],
-            "assigned_to": self.assignments.of(image_id),
-            "is_random_sample": self._is_random(image_id),
-            "probe": self._probe(image_id),
-            **self._proposals(user, image_id, entry, kept, dropped),
-        }
-
-    def _proposals(
-        self,
-        user: str,
-        image_id: int,
-        entry: ImageEntry,
-        kept: Sequence[str],
-        dropped: Sequence[str],
-        without: Without = NOTHING_OFF,
-    ) -> Answer:
-        taggers = self._pins.taggers(user, image_id)
-        suggestion = self._suggester.propose(image_id, _words(entry), kept, dropped, without, taggers)
-        looks = suggestion.looks[:NUM_SHOWN_NEIGHBOURS]
-        if len(looks) < NUM_SHOWN_NEIGHBOURS and image_id in self._features:
-            looks += self._untagged_look_alikes(image_id, {item.image_id for item in looks})
-        looks = looks[:NUM_SHOWN_NEIGHBOURS]
-        metadata = suggestion.metadata[:NUM_SHOWN_NEIGHBOURS]
-        model = suggestion.model
-        proposals = list(suggestion.proposals)
-        probe = self._probe(image_id)
-        if probe == "shuffled":
-            proposals.sort(key=lambda proposal: shuffle_key(entry.content_hash, proposal.tag))
-        elif probe == "hidden":
-            # Neighbours' tags are proposals, too.
-            proposals, looks, metadata, model = [], [], [], None if model is None else []
-        return {
-            "proposals": [_proposal(proposal) for proposal in proposals],
-            "num_expected": num_expected(proposals) if self.project.settings.show_expected and not probe else 0,
-            "neighbours": {
-                "looks": [self._neighbour(item, without) for item in looks],
-                "metadata": [self._neighbour(item, without) for item in metadata],
-                "model": None if model is None else [self._neighbour(item, without) for item in model],
-                "note": suggestion.note,
-            },
-            "tagger": suggestion.tagger,
-        }
-
-    def _untagged_look_alikes(self, image_id: int, known: set[int]) -> list[Neighbour]:
-        """Photos without tags that look alike: no evidence, but good to see."""
-        ids, similarities = self._looks.search(self._features.vectors([image_id]), NUM_SHOWN_NEIGHBOURS + 1)
-        return [
-            Neighbour(int(other), float(similarity), ())
-            for other, similarity in zip(ids[0], similarities[0], strict=True)
-            if other >= 0 and other != image_id and int(other) not in known
-        ]
-
-    def _neighbour(self, item: Neighbour, without: Without) -> Answer:
-        return {
-            "image_id": item.image_id,
-            "thumbnail_url": self._thumbnail_url(item.image_id),
-            "similarity": round(min(max(item.similarity, 0.0), 1.0), 4),
-            "tags": list(item.tags),
-            "shared": list(item.shared),
-            "by": item.by,
-            "off": item.image_id in without.neighbours,
-            "file_name": self._files[item.image_id][1],
-        }
-
-    def _thumbnail_url(self, image_id: int) -> str:
-        return f"/thumbnail/{image_id}?v={self._files[image_id][0][:16]}"
-
-    def _state_of(self, user: str, image_id: int) -> State:
-        return self._reviewing.state(
-            user,
-            image_id,
-            is_saved=self._queue.is_saved(image_id),
-            has_draft=self._log.has_draft(image_id, user),
-        )
-
-
-def error_answer(error: AnnotatorError) -> Answer:
-    """Return a known error as the page and the routes say it."""
-    kind = _ERROR_KINDS.get(type(error).__name__, "request")
-    details = {name: getattr(error, name) for name in ("revision", "tags", "user", "saved_at") if hasattr(error, name)}
-    return {"error": {"kind": kind, "message": str(error), **details}}
-
-
-_ERROR_KINDS = {
-    "StaleRevisionError": "stale",
-    "UnknownImageError": "unknown_image",
-    "TagError": "tag",
-    "ConfigError": "config",
-    "CheckpointError": "config",
-    "TrainingError": "training",
-    "ForbiddenError": "forbidden",
-    "LeaseError": "leased",
-    "ReviewError": "review",
-    "AccountError": "account",
-    "StoreError": "store",
-    "ProjectError": "store",
-    "DemoError": "demo",
-}
-
-
-def _words(entry: ImageEntry) -> Words:
-    own = tuple(dict.fromkeys((*entry.keywords, *entry.user_tags)))
-    return Words(own, entry.path_words, caption_words(entry.caption))
-
-
-def _place(entry: ImageEntry) -> str | None:
-    if entry.latitude is None or entry.longitude is None:
-        return None
-    return f"{entry.latitude:.4f}, {entry.longitude:.4f}"
-
-
-def _proposal(proposal: Proposal) -> Answer:
-    return {
-        "tag": proposal.tag,
-        "score": round(proposal.score, 4),
-        "source": proposal.source,
-        "why": proposal.why,
-        "evidence": [
-            {
-                "source": item.source,
-                "score": round(item.score, 4),
-                "weight": round(item.score if item.rank_score is None else item.rank_score, 4),
-                "text": item.text,
-            }
-            for item in proposal.evidence
-        ],
-    }

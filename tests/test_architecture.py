@@ -21,7 +21,14 @@ HOMES = {
     "gradio": {"annotator/app.py", "annotator/ui/*"},
     "onnxruntime": {"models/backbone.py"},
 }
-FACE = {"annotator.session", "annotator.access", "annotator.operations", "annotator.pictures", "annotator.errors"}
+FACE = {
+    "annotator.session",
+    "annotator.answer_forms",
+    "annotator.access",
+    "annotator.operations",
+    "annotator.pictures",
+    "annotator.errors",
+}
 """What the routes and the page may know of the inside."""
 
 

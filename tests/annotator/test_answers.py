@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from annotator.answer_forms import error_answer
 from annotator.app import OpenProject
 from annotator.correction_log import Effort
 from annotator.errors import LeaseError, ReviewError, StaleRevisionError
-from annotator.session import AnnotatingSession, error_answer
+from annotator.session import AnnotatingSession
 
 ROLES = {"anna": "annotator", "ben": "annotator", "cleo": "annotator", "rita": "reviewer"}
 SECRET = "zebrra"

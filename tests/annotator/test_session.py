@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from annotator.answer_forms import error_answer
 from annotator.app import OpenProject
 from annotator.correction_log import Effort, NothingToUndoError
 from annotator.errors import ConfigError, StaleRevisionError, TagError, UnknownImageError
-from annotator.session import MAX_TAGS, AnnotatingSession, error_answer
+from annotator.session import AnnotatingSession
+from annotator.session_core import MAX_TAGS
 
 Opened = tuple[OpenProject, AnnotatingSession]
 
@@ -321,4 +323,4 @@ def test_the_page_can_be_used_while_ingest_adds_photos(
 def test_a_save_without_the_next_photo_lets_the_photo_go(session: AnnotatingSession) -> None:
     answer = session.save("local", 1, 0, ["cat"], [], Effort(), brings_next=False)
     assert answer["next"] is None
-    assert session.leases.holder(1) is None
+    assert session.leases.holders(1) == []

@@ -6,8 +6,8 @@
 Without --program, Label Studio is installed into an environment of its own in a temporary folder. It runs with SQLite,
 is started by this script and ended by its process id. Both sides get the same photos' records and ten scored proposals
 each (ours computes its own from the photos, which its import time includes), the same ranked tags, the same numbers of
-clients. A save is answered after its commit on both sides and brings nothing else; the next photo is asked for apart. At
-the end every saved list is read back and compared, order included: a run that lost one is a failure.
+clients. A save is answered after its commit on both sides and brings nothing else; the next photo is asked for apart.
+At the end every saved list is read back and compared, order included: a run that lost one is a failure.
 
 Not alike: all clients of Label Studio share one account, ours have one each; Label Studio runs as `label-studio start`
 runs it (Django's server); its photos are addresses that nobody fetches.
