@@ -5,8 +5,8 @@ from typing import Any
 from annotator.errors import (
     AnnotatorError,
 )
+from annotator.merging import Proposal
 from annotator.store import ImageEntry
-from annotator.suggest import Proposal
 
 Answer = dict[str, Any]
 

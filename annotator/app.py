@@ -34,6 +34,7 @@ from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.vocabulary import everyday_words
 from annotator.detections import DetectionBook, DetectionPass, wanted_detector
 from annotator.errors import ConfigError, DetectorError, RetrievalError
+from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.gate import ProjectGate
 from annotator.heat_map import HeatMapper
@@ -52,7 +53,7 @@ from annotator.routes import build_router, refuse_malformed
 from annotator.security import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.session import AnnotatingSession
 from annotator.store import Store
-from annotator.suggest import Suggester, Words
+from annotator.suggest import Suggester
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_shelf import TaggerShelf, default_tagger
 from annotator.visual_index import VisualIndex, VisualIndexSettings

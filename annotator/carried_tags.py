@@ -10,9 +10,9 @@ from typing import Protocol
 
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
+from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
-from annotator.suggest import Words
 from annotator.visual_index import VisualIndex
 
 

@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from annotator.carried_tags import CarriedTags
 from annotator.datasets.tags import tag_key
+from annotator.evidence import Neighbour, Words, hears_context
 from annotator.feature_store import FeatureStore, Vectors
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import Context, ContextTagger, Pool, VectorSums
 from annotator.models.tagger import Tagger
-from annotator.suggest import Gathered, Neighbour, Words, hears_context
+from annotator.suggest import Gathered
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 FIELD_NAMES = {"user_tags": "keywords", "caption": "caption"}

@@ -13,8 +13,10 @@ from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.completions import completions_of
 from annotator.datasets.vocabulary import everyday_words
+from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.lexicon import Lexicon
+from annotator.merging import num_expected
 from annotator.metadata_index import MetadataIndex
 from annotator.models.cold_start import ColdStartTagger
 from annotator.models.open_vocabulary import OpenVocabulary
@@ -22,7 +24,7 @@ from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
 from annotator.project_context import ProjectContext
 from annotator.snapshot import Snapshot
-from annotator.suggest import Suggester, Words, num_expected
+from annotator.suggest import Suggester
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_shelf import MAX_NEW_TAGS, with_rows_for
 from annotator.trainer.effort import ActionCosts, Offer

@@ -25,10 +25,12 @@ from annotator.errors import (
     TagError,
     UnknownImageError,
 )
+from annotator.evidence import Neighbour, Words
 from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress
 from annotator.leases import Leases
+from annotator.merging import num_expected
 from annotator.model_loop import ModelLoop
 from annotator.models.detector import Detection
 from annotator.models.tagger import Tagger
@@ -39,7 +41,7 @@ from annotator.random_sample import Probe, is_in_sample, probe_of, shuffle_key
 from annotator.review_desk import ReviewDesk
 from annotator.reviewing import Reviewing, State
 from annotator.store import ImageEntry, Store
-from annotator.suggest import NOTHING_OFF, Neighbour, Suggester, Without, Words, num_expected
+from annotator.suggest import NOTHING_OFF, Suggester, Without
 from annotator.tag_changes import TagChanges
 from annotator.tag_meanings import TagMeanings
 from annotator.tagger_pins import TaggerPins

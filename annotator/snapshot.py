@@ -14,10 +14,10 @@ import numpy as np
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import tag_key
 from annotator.errors import FeatureMismatchError
+from annotator.evidence import Words
 from annotator.models.detector import Detection
 from annotator.models.tagger import Features
 from annotator.store import Store, read_parquet
-from annotator.suggest import Words
 from annotator.trainer.corrections import Correction
 
 MOST_UNTAGGED = 2000

@@ -15,10 +15,11 @@ from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import UnreadableImageError
+from annotator.evidence import Words, open_evidence, own_word_evidence, seen_evidence
+from annotator.merging import merge
 from annotator.models.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
 from annotator.project_context import lone_context
-from annotator.suggest import Words, merge, open_evidence, own_word_evidence, seen_evidence
 from annotator.tagger_shelf import COLD_START, TaggerShelf, default_tagger
 
 

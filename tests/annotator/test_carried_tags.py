@@ -6,9 +6,9 @@ import pytest
 
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
+from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
-from annotator.suggest import Words
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 

@@ -15,12 +15,12 @@ from annotator.app import OpenProject
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.correction_log import Effort
+from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import VectorSums
 from annotator.models.word_vectors import load_word_vectors
 from annotator.project_context import ProjectContext
-from annotator.suggest import Words
 from annotator.suggest_files import suggest_files
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 

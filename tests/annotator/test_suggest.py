@@ -7,26 +7,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from annotator import suggest
+from annotator import evidence as sources
+from annotator import merging
 from annotator.app import OpenProject
 from annotator.correction_log import Effort
 from annotator.datasets.tags import tag_key
-from annotator.models.backbone import Backbone
-from annotator.models.cold_start import ColdStartTagger
-from annotator.models.detector import Detection
-from annotator.models.tagger import RankedTag
-from annotator.suggest import (
+from annotator.evidence import (
     Evidence,
     Neighbour,
     Words,
     detector_evidence,
-    merge,
     metadata_evidence,
     neighbour_evidence,
     own_word_evidence,
     seen_evidence,
-    without_settled,
 )
+from annotator.merging import merge, without_settled
+from annotator.models.backbone import Backbone
+from annotator.models.cold_start import ColdStartTagger
+from annotator.models.detector import Detection
+from annotator.models.tagger import RankedTag
 
 OpenProjectFactory = Callable[..., OpenProject]
 
@@ -62,7 +62,7 @@ def test_a_tag_is_spelled_as_the_project_spells_it() -> None:
 
 def test_the_expected_line_stands_where_a_proposal_is_likelier_wrong_than_right() -> None:
     def expected(*scores: float) -> int:
-        return suggest.num_expected([suggest.Proposal(str(n), s, "looks", (), 0.0) for n, s in enumerate(scores)])
+        return merging.num_expected([merging.Proposal(str(n), s, "looks", (), 0.0) for n, s in enumerate(scores)])
 
     assert expected(0.9, 0.5, 0.4, 0.8) == 2  # by rank, so what stands below a doubtful one is not expected
     assert expected(0.4, 0.9) == 0
@@ -94,8 +94,8 @@ def test_merged_scores_lie_in_0_to_1_never_below_a_witness_and_tags_are_unique(i
 
 
 def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(suggest, "UNLIKE", 0.2)
-    monkeypatch.setattr(suggest, "DOUBT", 0.5)
+    monkeypatch.setattr(sources, "UNLIKE", 0.2)
+    monkeypatch.setattr(sources, "DOUBT", 0.5)
     neighbours = [Neighbour(1, 1.0, ("cat", "sofa")), Neighbour(2, 0.6, ("Cat",)), Neighbour(3, 0.1, ("dog",))]
     cat, sofa = neighbour_evidence(neighbours)
     assert (cat.tag, cat.score) == ("cat", pytest.approx(1.25 / 1.75))
@@ -107,7 +107,7 @@ def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.Monke
 
 def test_photos_with_the_same_words_vote_by_the_words_in_common_by_hand() -> None:
     (cat,) = metadata_evidence([Neighbour(1, 0.5, ("cat",), ("park",))])
-    assert cat.score == pytest.approx(suggest.METADATA_TRUST * 0.5 / (0.5 + suggest.DOUBT))
+    assert cat.score == pytest.approx(sources.METADATA_TRUST * 0.5 / (0.5 + sources.DOUBT))
     assert cat.text == "1 of 1 photo with the same words carries it"
     assert metadata_evidence([]) == neighbour_evidence([]) == []
 
@@ -187,13 +187,13 @@ def test_the_order_and_the_scores_of_the_tagger_pass_through(backbone: Backbone,
     with Image.open(demo_photos / name) as photo:
         features = backbone.extract(np.stack([backbone.preprocess(photo)]))
     tagger = ColdStartTagger(backbone)
-    ranked = tagger.decode(features, [[]], k=suggest.NUM_PROPOSALS)[0]
+    ranked = tagger.decode(features, [[]], k=sources.NUM_PROPOSALS)[0]
     assert len(ranked) > 1
     merged = merge(seen_evidence([tagger], features, (), ()))
     assert [(item.tag, item.source) for item in merged] == [(item.tag, "looks") for item in ranked]
     behind = merge(seen_evidence([Knows(["cat"]), tagger], features, (), ()))
     assert [item.tag for item in behind] == [item.tag for item in ranked if item.tag != "cat"]
-    assert max(item.rank_score for item in behind) <= suggest.SECOND_TAGGER_TRUST
+    assert max(item.rank_score for item in behind) <= sources.SECOND_TAGGER_TRUST
     assert [item.score for item in merged] == pytest.approx([item.score for item in ranked])
 
 

@@ -92,7 +92,7 @@ def test_a_tag_never_taught_is_proposed_as_soon_as_it_was_saved(opened: OpenProj
 
 
 def _no_words() -> Any:
-    from annotator.suggest import Words
+    from annotator.evidence import Words
 
     return Words()
 

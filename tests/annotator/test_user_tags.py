@@ -8,8 +8,8 @@ import pytest
 
 from annotator.datasets.record import Record, tags_in_field
 from annotator.errors import ConfigError, DataError
+from annotator.evidence import seen_evidence
 from annotator.models import checkpoint
-from annotator.suggest import seen_evidence
 from annotator.trainer.evaluate import evaluate
 from annotator.trainer.families import TrainingRequest
 from annotator.trainer.fit_settings import FitSettings

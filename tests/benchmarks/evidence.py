@@ -26,12 +26,13 @@ from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.record import read_records
 from annotator.datasets.vocabulary import everyday_words
 from annotator.detections import DetectionBook
+from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.models.backbone import load_backbone
 from annotator.models.detector import Detection
 from annotator.store import Store
-from annotator.suggest import Suggester, Words
+from annotator.suggest import Suggester
 from annotator.tagger_shelf import TaggerShelf, default_tagger
 from annotator.trainer.feature_cache import features_of
 from annotator.visual_index import VisualIndex, VisualIndexSettings

@@ -21,12 +21,13 @@ from harness import report
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.datasets.tags import tag_key
+from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.models.backbone import load_backbone
 from annotator.project import Project
 from annotator.store import Store
-from annotator.suggest import Suggester, Words
+from annotator.suggest import Suggester
 from annotator.tagger_shelf import TaggerShelf, default_tagger
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 

@@ -24,11 +24,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotator.evidence import Words
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import VectorSums
 from annotator.models.word_vectors import load_word_vectors
 from annotator.project_context import SimilarMeaning, field_words
-from annotator.suggest import Words
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 K = 24

@@ -198,7 +198,7 @@ def compare_lists(
 
 
 def rank_scores(proposals: Any) -> list[float]:
-    """Return the rank scores of a tagger's list, as annotator/suggest.py takes them."""
+    """Return the rank scores of a tagger's list, as annotator/evidence.py takes them."""
     value, values = math.inf, []
     for item in proposals:
         value = min(value, item.evidence.get("utility", item.score))

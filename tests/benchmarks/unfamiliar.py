@@ -1,4 +1,4 @@
-"""What a recurrent tagger's word is worth on photos unlike its own: settings of `suggest.AT_HOME` side by side.
+"""What a recurrent tagger's word is worth on photos unlike its own: settings of `evidence.AT_HOME` side by side.
 
     python tests/benchmarks/unfamiliar.py CHECKPOINT DATA [DATA ...] [--num 400] [--seed 0] [--at-home 0 0.3] [--json]
 
@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from harness import report
 
-from annotator import suggest
+from annotator import evidence as sources
+from annotator import merging
 from annotator.datasets.record import read_records
 from annotator.datasets.splits import load_split
 from annotator.datasets.tags import tag_key
@@ -58,13 +59,13 @@ def measure(data: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
     given = [[tag_key(tag) for tag in extracted.records[place].tags] for place in chosen]
     rows = []
     for at_home in parsed.at_home:
-        suggest.AT_HOME = at_home or 1e-9
+        sources.AT_HOME = at_home or 1e-9
         ranked = []
         for place in chosen:
             features = extracted.features[place : place + 1]
-            evidence = suggest.seen_evidence(shelf.taggers, features, (), ())
-            evidence += suggest.open_evidence(shelf.open_vocabulary, shelf.taggers, features)
-            ranked.append([tag_key(proposal.tag) for proposal in suggest.merge(evidence)])
+            evidence = sources.seen_evidence(shelf.taggers, features, (), ())
+            evidence += sources.open_evidence(shelf.open_vocabulary, shelf.taggers, features)
+            ranked.append([tag_key(proposal.tag) for proposal in merging.merge(evidence)])
         rows.append({
             "data": data.name, "at_home": at_home, "num": len(chosen),
             "first_right": round(precision_at(ranked, given, 1), 3),

@@ -25,7 +25,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from annotator import retro_tag, suggest
+from annotator import evidence as sources
+from annotator import merging, retro_tag
 from annotator.datasets.record import read_records
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
@@ -264,18 +265,18 @@ def sweeps(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
 def joined(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int) -> dict[str, dict[str, float]]:
     """Measure what the open vocabulary's words do to the list that the page shows."""
     shelf = TaggerShelf(backbone, Path(), default_tagger(backbone))
-    known_words = frozenset[str]().union(*map(suggest.known_keys, shelf.taggers))
+    known_words = frozenset[str]().union(*map(sources.known_keys, shelf.taggers))
     photos = np.random.default_rng(seed).permutation(len(features))[:NUM_JOINED]
     rows = {}
     for weight in (0.0, 0.25, 0.5, 1.0):
-        suggest.OPEN_TRUST = weight
+        sources.OPEN_TRUST = weight
         recalls: dict[str, list[float]] = {"known tags": [], "all tags": []}
         for photo in photos.tolist():
             vector = features[photo : photo + 1]
-            evidence = suggest.seen_evidence(shelf.taggers, vector, (), ())
+            evidence = sources.seen_evidence(shelf.taggers, vector, (), ())
             if weight:
-                evidence += suggest.open_evidence(shelf.open_vocabulary, shelf.taggers, vector)
-            proposed = {tag_key(proposal.tag) for proposal in suggest.merge(evidence)[:K]}
+                evidence += sources.open_evidence(shelf.open_vocabulary, shelf.taggers, vector)
+            proposed = {tag_key(proposal.tag) for proposal in merging.merge(evidence)[:K]}
             right = {tag_key(tag) for tag in given[photo]}
             for column, wanted in (("known tags", right & known_words), ("all tags", right)):
                 if wanted:

@@ -1,0 +1,376 @@
+"""What each source says of one photo's tags: taggers, look-alikes, photos with the same words, detections, names.
+
+Every word comes as `Evidence` with its score and its reason; `merging.py` joins all into one list.
+Knows nothing of stores, indexes or pages.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+import numpy as np
+
+from annotator.datasets.tags import tag_key
+from annotator.feature_store import Vectors
+from annotator.models.coco_classes import classes_of, plain_word
+from annotator.models.context import Context, ContextTagger
+from annotator.models.detector import Detection
+from annotator.models.inference import InferenceTagger
+from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.tag_order import area, load_tag_order, place_text
+from annotator.models.tagger import RankedTag, Tagger, takes_user_tags
+
+NUM_PROPOSALS = 20
+"""Most proposals of one list."""
+
+KEYWORD_SCORE = 0.9
+"""A keyword that somebody gave this very photo is nearly always right."""
+PATH_WORD_SCORE = 0.5
+"""A folder or file name that is a known tag."""
+METADATA_TRUST = 0.6
+"""Photos that share words share tags less surely than photos that look alike."""
+LEAST_SCORE = 0.02
+"""What a tagger holds less likely is not proposed: on photos unlike those it was taught on it has nothing to say."""
+SECOND_TAGGER_TRUST = 0.75
+"""What a word of the cold start is worth beside a trained tagger that does not know it."""
+OPEN_TRUST = 0.5
+"""What a word of the open vocabulary is worth beside a trained tagger: nobody ever tagged a photo with it. Measured on
+Corel5k, 1,000 photos: recall@10 of the tags that the taggers know 47.1 without, 46.8 at 0.5, 45.4 at 1; of all tags
+29.2, 30.1, 29.4."""
+NUM_OPEN = 5
+"""Most words of the open vocabulary in one list."""
+AT_HOME = 0.3
+"""Score of its surest tag from which a recurrent tagger is heard in full. What it holds to be next sums to 1 on any
+photo, also on one unlike all that it was taught on: there "dog" led the list of an orange. EXPERIMENTS.md."""
+WELL_TAUGHT = 30
+"""Photos from which a tagger must have learnt a tag before look-alikes speak softly of it."""
+UNLIKE = 0.2
+"""Cosine similarity at which two photos' looks say nothing of each other's tags."""
+DOUBT = 0.3
+"""Weight of an imagined neighbour without tags: one look-alike alone is not certainty."""
+DETECTOR_TRUST = 0.2
+"""What a detection's place in the list is worth, beside how likely a person names the thing (models/tag_order.py).
+Beside JVSP, NDCG and recall@10 on held-back photos rise with 0.2 and fall with 1: EXPERIMENTS.md."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One source's word for one tag."""
+
+    tag: str
+    source: str
+    score: float
+    """In [0, 1]."""
+    text: str
+    """The reason, as a clause a person reads."""
+    rank_score: float | None = None
+    """What the tag's place goes by, where that differs from how likely it is; see models/cold_start.py."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A photo whose tags were taken as evidence."""
+
+    image_id: int
+    similarity: float
+    """Cosine of the features, or Jaccard index of the word sets."""
+    tags: tuple[str, ...]
+    shared: tuple[str, ...] = ()
+    """Words both photos have, for metadata neighbours."""
+    by: str = ""
+    """How a neighbour of the model was found: metadata or looks."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a photo brings along, beside its pixels."""
+
+    keywords: tuple[str, ...] = ()
+    """Embedded keywords and sidecar tags, as they are spelled."""
+    path_words: tuple[str, ...] = ()
+    caption: tuple[str, ...] = ()
+    """Words of its caption, as keys, without stop words; only taggers that were trained on captions hear them."""
+
+    def without(self, sources: Collection[str]) -> "Words":
+        """Return it with fields left out: keywords, folder, caption."""
+        return Words(
+            () if "keywords" in sources else self.keywords,
+            () if "folder" in sources else self.path_words,
+            () if "caption" in sources else self.caption,
+        )
+
+    def keys(self, settled: Collection[str] = ()) -> set[str]:
+        """Return the set under which the metadata index knows this photo."""
+        return {tag_key(word) for word in (*self.keywords, *self.path_words, *settled)}
+
+
+def seen_evidence(
+    taggers: Sequence[Tagger],
+    features: Vectors,
+    prefix: Sequence[str],
+    dropped: Collection[str],
+    keywords: Sequence[str] = (),
+    context: Context | None = None,
+) -> list[Evidence]:
+    """Return what the taggers see in one photo, (1, D) features, after the settled prefix.
+
+    The photo's own keywords are side information to a tagger that was taught with such.
+
+    The first tagger's word counts. The others add only words that it does not know, and rank behind: it was taught
+    what people tag and in which order, they were not. A tagger that hears of a context is told it.
+    """
+    evidence: list[Evidence] = []
+    known: set[str] = set()
+    for place, tagger in enumerate(taggers):
+        is_told = context is not None and hears_context(tagger)
+        share_of = context_shares(cast("ContextTagger", tagger), features, context) if is_told else (lambda tag: "")
+        ranked = ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context)
+        trust = familiarity(tagger, ranked, prefix) if place == 0 else SECOND_TAGGER_TRUST
+        rank_score = trust
+        for item in ranked:
+            # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
+            rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
+            if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
+                evidence.append(_seen(item, rank_score, source_of(tagger), share_of(item.tag)))
+        known |= known_keys(tagger)
+    return evidence
+
+
+def familiarity(tagger: Tagger, ranked: Sequence[RankedTag], prefix: Sequence[str]) -> float:
+    """Return what a recurrent tagger's word is worth on this photo, in [0, 1]; any other tagger's is worth 1.
+
+    Args:
+        tagger: Whose list it is.
+        ranked: What it proposes here.
+        prefix: The settled tags. One that it knows tells it where it is.
+    """
+    if source_of(tagger) != "decoder" or any(tag_key(tag) in known_keys(tagger) for tag in prefix):
+        return 1.0
+    surest = max((item.score for item in ranked), default=0.0)
+    return min(1.0, surest / AT_HOME) ** 2
+
+
+def open_evidence(
+    opened: OpenVocabulary | None,
+    taggers: Sequence[Tagger],
+    features: Vectors,
+    num: int = NUM_OPEN,
+    least: float = LEAST_SCORE,
+) -> list[Evidence]:
+    """Return what the open vocabulary says of words that no tagger knows, in one photo, (1, D) features, best first.
+
+    Args:
+        opened: None says nothing.
+        taggers: Whose words are left to them.
+        features: (1, D) float32.
+        num: Most words.
+        least: Least score.
+    """
+    if opened is None or features.shape[1] != opened.feature_size:
+        return []
+    key = np.asarray(features, np.float32).tobytes()
+    return list(_open_words(opened, tuple(taggers), key, num, least, OPEN_TRUST))
+
+
+@lru_cache(maxsize=256)
+def _open_words(
+    opened: OpenVocabulary, taggers: tuple[Tagger, ...], features: bytes, num: int, least: float, trust: float
+) -> tuple[Evidence, ...]:
+    """Return `open_evidence`, remembered: it does not hang on what is settled, so edits of one list need it once."""
+    columns = _unknown_words(opened, taggers)
+    if not columns:
+        return ()
+    chances = opened.scores(np.frombuffer(features, np.float32)[None])[0, columns]
+    best = [place for place in np.argsort(-chances, kind="stable")[:num].tolist() if chances[place] >= least]
+    return tuple(
+        Evidence(
+            opened.vocabulary.tags[columns[place]],
+            "words",
+            float(chances[place]),
+            f"what is seen is near it in meaning ({chances[place]:.0%})",
+            trust * float(chances[place]),
+        )
+        for place in best
+    )
+
+
+@lru_cache(maxsize=16)
+def _unknown_words(opened: OpenVocabulary, taggers: tuple[Tagger, ...]) -> list[int]:
+    """Return the columns of the open vocabulary's words that no tagger knows."""
+    known = frozenset[str]().union(*map(known_keys, taggers))
+    return [column for column, tag in enumerate(opened.vocabulary.tags) if tag_key(tag) not in known]
+
+
+def ask(
+    tagger: Tagger,
+    features: Vectors,
+    prefix: Sequence[str],
+    dropped: Collection[str],
+    keywords: Sequence[str],
+    k: int,
+    context: Context | None = None,
+) -> list[RankedTag]:
+    """Return one photo's ranked list by one tagger, which is told what it can hear: the photo's keywords, a context."""
+    own: dict[str, Any] = {"user_tags": [list(keywords)]} if takes_user_tags(tagger) else {}
+    if context is not None and hears_context(tagger):
+        own["context"] = context
+    return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
+
+
+@lru_cache(maxsize=4)
+def known_keys(tagger: Tagger) -> frozenset[str]:
+    """Return the keys of every tag that a tagger can propose."""
+    return frozenset(map(tag_key, tagger.allowed_words()))
+
+
+@lru_cache(maxsize=4)
+def taught_keys(tagger: Tagger) -> frozenset[str]:
+    """Return the keys of the tags that a tagger learnt from many photos.
+
+    Without those whose rows were made from others', and those that it met in few photos: look-alikes know them better.
+    """
+    if not isinstance(tagger, InferenceTagger):
+        return known_keys(tagger)
+    counts = tagger.vocabulary.counts or [WELL_TAUGHT] * len(tagger.vocabulary)
+    well = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= WELL_TAUGHT}
+    return frozenset(tag_key(tag) for tag in tagger.taught_words() if tag in well)
+
+
+def hears_context(tagger: Tagger) -> bool:
+    """Tell whether a tagger is a `ContextTagger`."""
+    return hasattr(tagger, "num_candidates")
+
+
+def source_of(tagger: Tagger) -> str:
+    """Return the name of the source that a tagger's evidence is."""
+    if hears_context(tagger):
+        return "context"
+    return "decoder" if hasattr(tagger, "ranking") else "looks"
+
+
+def context_shares(tagger: ContextTagger, features: Vectors, context: Context | None) -> Callable[[str], str]:
+    """Return what tells of a tag how likely the tagger would hold it without neighbours and without metadata."""
+    ablations = {}
+    if context is not None and context.neighbours.size:
+        ablations["neighbours"] = context.without_neighbours()
+    if context is not None and context.words[0]:
+        ablations["metadata"] = context.without_words()
+    scores = {
+        name: {
+            item.tag: item.score for item in tagger.decode(features, [()], k=len(known_keys(tagger)), context=told)[0]
+        }
+        for name, told in ablations.items()
+    }
+    return lambda tag: "".join(f"; {values[tag]:.0%} without its {name}" for name, values in scores.items())
+
+
+def _seen(item: RankedTag, rank_score: float, source: str, share: str) -> Evidence:
+    if source == "context":
+        return Evidence(item.tag, source, item.score, f"the model sees it with {item.score:.0%}{share}", rank_score)
+    if "next" not in item.evidence:
+        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
+    step = item.evidence["step"]
+    text = f"the model sees it with {item.score:.0%}"
+    if "made_of" in item.evidence:
+        text = f"a guess of {item.score:.0%}: the model never learnt it, but what is near in meaning"
+        return Evidence(item.tag, "decoder", item.score, f"{text} ({', '.join(item.evidence['made_of'])})", rank_score)
+    if step == 1:
+        text += f", and puts it next with {item.evidence['next']:.0%}"
+    return Evidence(item.tag, "decoder", item.score, text, rank_score)
+
+
+def detector_evidence(detections: Sequence[Detection], prefix: Sequence[str] = ()) -> list[Evidence]:
+    """Return what the detector found, once a class, under the word that people use.
+
+    A class that a settled tag names already is left out: beside "man" nobody needs "person".
+
+    Args:
+        detections: Of one photo.
+        prefix: The settled tags.
+    """
+    order, settled = load_tag_order(), {label for tag in prefix for label in classes_of(tag)}
+    groups: dict[str, list[Detection]] = {}
+    for item in detections:
+        if item.label not in settled:
+            groups.setdefault(item.label, []).append(item)
+    evidence = []
+    for label, items in groups.items():
+        surest, largest = max(items, key=lambda item: item.score), max(items, key=lambda item: area(item.box))
+        count = f"{len(items)} times, the largest on" if len(items) > 1 else "on"
+        text = f"the detector finds it with {surest.score:.0%}, {count} {place_text(largest.box)}"
+        named = DETECTOR_TRUST * order.named(surest)
+        evidence.append(Evidence(plain_word(label), "detector", order.present(surest), text, named))
+    return evidence
+
+
+def own_word_evidence(words: Words, knows: Callable[[str], bool]) -> list[Evidence]:
+    """Return what a photo's own keywords and names say; of the names, only words that are ``known`` tags."""
+    keywords = [
+        Evidence(word, "keywords", KEYWORD_SCORE, "it is among the photo's own keywords") for word in words.keywords
+    ]
+    path_words = [
+        Evidence(word, "folder", PATH_WORD_SCORE, "the folder or file is named so")
+        for word in words.path_words
+        if knows(word)
+    ]
+    return keywords + path_words
+
+
+def neighbour_evidence(neighbours: Sequence[Neighbour]) -> list[Evidence]:
+    """Return the tags of look-alikes, weighed by how alike they are."""
+    return _vote(
+        neighbours,
+        [max(0.0, (item.similarity - UNLIKE) / (1 - UNLIKE)) ** 2 for item in neighbours],
+        "neighbours",
+        lambda count, total: f"{count} of {total} similar photo{'s' * (total != 1)} carr{_ies(count)} it",
+        trust=1.0,
+    )
+
+
+def metadata_evidence(neighbours: Sequence[Neighbour]) -> list[Evidence]:
+    """Return the tags of photos with the same words, weighed by the share of words in common."""
+    return _vote(
+        neighbours,
+        [item.similarity for item in neighbours],
+        "metadata",
+        lambda count, total: f"{count} of {total} photo{'s' * (total != 1)} with the same words carr{_ies(count)} it",
+        trust=METADATA_TRUST,
+    )
+
+
+def _vote(
+    neighbours: Sequence[Neighbour],
+    weights: Sequence[float],
+    source: str,
+    text: Callable[[int, int], str],
+    trust: float,
+) -> list[Evidence]:
+    total = sum(weights) + DOUBT
+    weight_of: dict[str, float] = {}
+    count_of: dict[str, int] = {}
+    spelling: dict[str, str] = {}
+    for neighbour, weight in zip(neighbours, weights, strict=True):
+        for tag in neighbour.tags:
+            key = tag_key(tag)
+            spelling.setdefault(key, tag)
+            weight_of[key] = weight_of.get(key, 0.0) + weight
+            count_of[key] = count_of.get(key, 0) + 1
+    return [
+        Evidence(spelling[key], source, trust * weight / total, text(count_of[key], len(neighbours)))
+        for key, weight in weight_of.items()
+        if weight > 0
+    ]
+
+
+def _ies(count: int) -> str:
+    return "ies" if count == 1 else "y"
+
+
+def _seen_text(item: RankedTag) -> str:
+    if "of" in item.evidence:
+        return f"near in meaning to {item.evidence['of']}, which the model sees ({item.evidence['cosine']:.0%} alike)"
+    names = [str(name) for name, _ in item.evidence.get("classes", [])[:2]]
+    unlike = [name for name in names if name.casefold() != item.tag.casefold()]
+    looks_like = f" (it looks like {' or '.join(unlike)})" if unlike else ""
+    return f"seen in the picture with {item.score:.0%}{looks_like}"
