@@ -41,6 +41,7 @@ from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress, NewImage
 from annotator.leases import Leases
+from annotator.look_alikes import Groups, join_proposals
 from annotator.model_loop import ModelLoop
 from annotator.models.detector import Detection
 from annotator.models.tag_order import boxes_for
@@ -153,6 +154,17 @@ class AnnotatingSession:
         self._files = store.file_names()
         self._queue = PhotoQueue()
         self._queue.add(self._files)
+        self._groups = Groups(
+            log,
+            looks,
+            features,
+            self._queue,
+            self.leases,
+            self.assignments,
+            self._answers,
+            lambda image_id: self._probe(image_id) is not None,
+            self._took,
+        )
         for image_id, _ in log.saved():
             self._queue.mark(image_id, saved=True)
         for image_id in log.skipped():
@@ -542,6 +554,95 @@ class AnnotatingSession:
         now_common = [tag for tag in tags if self._is_now_common(tag, before)]
         return {"revision": annotation.revision, "now_common": now_common, "next": self._next(user, image_id)}
 
+    def look_alikes(self, user: str, image_id: int) -> Answer:
+        """Return the open photos that look like one, the most alike first, with which it can be saved; see `Groups`."""
+        self._check(image_id)
+        note = self._groups.lead_refusal(image_id)
+        found = [] if note else self._groups.find(user, image_id)
+        items = [
+            {
+                "image_id": item.image_id,
+                "thumbnail_url": self._thumbnail_url(item.image_id),
+                "file_name": self._files[item.image_id][1],
+                "similarity": round(item.similarity, 4),
+                "is_near": item.is_near,
+                "revision": item.revision,
+            }
+            for item in found
+        ]
+        return {"items": items, "num_near": sum(item.is_near for item in found), "note": note}
+
+    def propose_group(
+        self,
+        user: str,
+        image_id: int,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        members: Sequence[int],
+        without: Without = NOTHING_OFF,
+    ) -> Answer:
+        """Propose to a photo and others how the settled tags go on; nothing is kept or saved.
+
+        Raises:
+            UnknownImageError: The project has no such image.
+        """
+        for one in (image_id, *members):
+            self._check(one)
+        if self._groups.lead_refusal(image_id):
+            return {"proposals": [], "num_heard": 0}
+        kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
+        heard, taggers = self._groups.heard(user, image_id, members), self._pins.taggers(user, image_id)
+        lists = [
+            self._suggester.propose(one, _words(self._store.image(one)), kept, dropped, without, taggers).proposals
+            for one in heard
+        ]
+        return {"proposals": [_proposal(item) for item in join_proposals(lists)], "num_heard": len(heard)}
+
+    def save_group(
+        self,
+        user: str,
+        image_id: int,
+        revision: int,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        effort: Effort,
+        members: Sequence[tuple[int, int]],
+    ) -> Answer:
+        """Save one list to a photo and to others, (image id, revision) each; returns the next photo, as `save` does.
+
+        A photo that was changed meanwhile is left out and reported under ``group``.
+
+        Raises:
+            ReviewError: The photo in hand cannot be saved with others; nothing was written.
+            UnknownImageError: The project has no such image; nothing was written.
+            StaleRevisionError: Somebody saved the photo in hand meanwhile; nothing was written.
+            StoreError: A commit failed; photos before it are saved.
+            TagError: A tag cannot be kept.
+            LeaseError: Somebody else has the photo in hand open.
+        """
+        for one in (image_id, *(member for member, _ in members)):
+            self._check(one)
+        self._hold(user, image_id)
+        tags, refused = self._clean(kept, "kept"), self._clean(dropped, "dropped")
+        selection = self._selection(image_id)
+        with self._lock:
+            reason = self._groups.lead_refusal(image_id)
+            if reason:
+                raise ReviewError(f"{reason} Nothing was saved.")
+            before = {tag: self._autocomplete.num_photos(tag) for tag in tags}
+            lead = Annotation(image_id, revision, tuple(tags), tuple(refused))
+            group = self._groups.save(user, lead, members, effort, selection, self._is_random)
+            now_common = [n for n in tags if before[n] < NUM_FOR_SWEEP <= self._autocomplete.num_photos(n)]
+        self._pins.let_go(user, image_id)
+        self.models.note_save()
+        left_out = [{**asdict(item), "file_name": self._files[item.image_id][1]} for item in group.refused]
+        return {
+            "revision": group.lead.revision,
+            "now_common": now_common,
+            "group": {"saved": [item.image_id for item in group.members], "left_out": left_out},
+            "next": self._next(user, image_id),
+        }
+
     def _answer(
         self, user: str, image_id: int, revision: int, tags: list[str], dropped: list[str], effort: Effort
     ) -> Answer:
@@ -714,18 +815,19 @@ class AnnotatingSession:
         """
         with self._lock:
             answered, saved_at = self._answers.newest(user), self._log.newest_save(user)
-            decided_at = self._log.newest_decision(user)
-            others = [moment for moment in (saved_at, answered and answered[1]) if moment]
-            if decided_at and all(decided_at > moment for moment in others):
+            decided_at, others = self._log.newest_decision(user), ""
+            moments = [moment for moment in (saved_at, answered and answered[1]) if moment]
+            if decided_at and all(decided_at > moment for moment in moments):
                 raise NothingToUndoError("Your last step was a decision: the time line of its photo takes that back.")
             if answered is not None and (saved_at is None or answered[1] >= saved_at):
                 image_id, num_tags = answered[0], self._take_back(user, answered[0])
             else:
-                annotation, draft = self._log.undo(user)
-                self._took(annotation)
-                image_id, num_tags = annotation.image_id, len(draft.kept)
+                back = self._groups.take_back(user)
+                image_id, num_tags = back.image_id, back.num_tags
+                others = f" and {back.num_members} with it" * (back.num_members > 0)
+                others += f"; {back.num_left} that were changed since stay" * (back.num_left > 0)
         photo = self._photo(user, image_id)
-        return {**photo, "undone": f"Took back the save of {photo['file_name']} ({num_tags} tags)."}
+        return {**photo, "undone": f"Took back the save of {photo['file_name']}{others} ({num_tags} tags)."}
 
     def _take_back(self, user: str, image_id: int) -> int:
         """Withdraw a person's answer, keeping it as their half-edited list; return how many tags it has."""
