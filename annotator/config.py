@@ -28,6 +28,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "neighbours": ("F2",),
     "zoom": ("Ctrl+Space",),
     "heat_map": ("F4",),
+    "group": ("F3",),
     "sweep": ("F8",),
     "why": ("F9",),
     "review": ("F6",),

@@ -16,6 +16,12 @@ from annotator.edit_script import diff
 from annotator.errors import AnnotatorError, StaleRevisionError
 from annotator.store import Cursor, Store, utc_now
 
+GROUP_MEMBER = "group"
+"""Action of a save that was made along with another's: ``["group", image id of the photo in hand, photos asked for]``.
+It cost no keys and no seconds of its own."""
+GROUP_LEAD = "lead_group"
+"""Action of the save of the photo in hand: ``["lead_group", photos saved along]``."""
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -68,6 +74,16 @@ class Draft:
     revision: int
     kept: tuple[str, ...] = field(default=())
     dropped: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class SavedEvent:
+    """A save that still stands."""
+
+    event_id: int
+    image_id: int
+    actions: tuple[list[Any], ...]
+    """As `Effort` has them."""
 
 
 class NothingToUndoError(AnnotatorError):
@@ -213,8 +229,33 @@ class CorrectionLog:
         newest: datetime | None = rows[0][0]
         return newest
 
-    def undo(self, user_name: str) -> tuple[Annotation, Draft]:
+    def newest_saves(self, user_name: str, limit: int) -> list[SavedEvent]:
+        """Return the user's saves that still stand, the newest first."""
+        rows = self._store.rows(
+            "SELECT event_id, image_id, CAST(actions AS VARCHAR) FROM events e WHERE kind = 'save' AND user_name = ? "
+            "AND NOT EXISTS (SELECT 1 FROM events u WHERE u.undoes = e.event_id) ORDER BY event_id DESC LIMIT ?",
+            [user_name, limit],
+        )
+        return [SavedEvent(int(e), int(i), tuple(json.loads(actions) if actions else ())) for e, i, actions in rows]
+
+    def overtaken_by(self, image_id: int, event_id: int) -> str | None:
+        """Return who changed an image's list after an event, by a change that still stands; None if nobody did."""
+        later = self._store.rows(
+            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
+            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore') "
+            "AND NOT EXISTS "
+            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
+            [image_id, event_id],
+        )
+        return str(later[0][0]) if later else None
+
+    def undo(self, user_name: str, event_id: int | None = None, *, into_draft: bool = True) -> tuple[Annotation, Draft]:
         """Take back the user's newest save that still stands, by another event.
+
+        Args:
+            user_name: Who.
+            event_id: Take back this save of theirs instead.
+            into_draft: Keep the list as half-edited; otherwise a half-edited list stays what it is.
 
         Returns:
             The annotation as it is now, and the list as it was when that save was made.
@@ -225,23 +266,17 @@ class CorrectionLog:
         """
         rows = self._store.rows(
             "SELECT event_id, image_id, revision, before_tags, after_tags, dropped FROM events e "
-            "WHERE kind = 'save' AND user_name = ? AND NOT EXISTS "
+            "WHERE kind = 'save' AND user_name = ? AND event_id = coalesce(?, event_id) AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id) ORDER BY event_id DESC LIMIT 1",
-            [user_name],
+            [user_name, event_id],
         )
         if not rows:
             raise NothingToUndoError("Nothing to undo.")
         event_id, image_id, revision, before, after, dropped = rows[0]
         current = self.annotation(image_id)
-        later = self._store.rows(
-            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
-            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore') "
-            "AND NOT EXISTS "
-            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
-            [image_id, event_id],
-        )
-        if later:
-            raise _stale(current, f"{later[0][0]} has saved this photo since your last save. Nothing was undone.")
+        later = self.overtaken_by(image_id, event_id)
+        if later is not None:
+            raise _stale(current, f"{later} has saved this photo since your last save. Nothing was undone.")
         # What stood before that save: revisions of an image have no gaps.
         earlier = self._store.rows(
             "SELECT is_saved, dropped FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
@@ -259,7 +294,8 @@ class CorrectionLog:
             user_name,
             Effort(),
             undoes=event_id,
-            draft=draft,
+            draft=draft if into_draft else None,
+            keeps_draft=not into_draft,
         )
         return annotation, draft
 
@@ -431,6 +467,11 @@ class CorrectionLog:
     def has_draft(self, image_id: int, user_name: str) -> bool:
         """Tell whether the user has a half-edited list of an image."""
         return (image_id, user_name) in self._drafts
+
+    def is_begun(self, image_id: int) -> bool:
+        """Tell whether anybody has a half-edited list of an image."""
+        with self._lock:
+            return any(begun == image_id for begun, _ in self._drafts)
 
     def drafts_of(self, user_name: str) -> list[int]:
         """Return the images of which the user has a half-edited list."""

@@ -1,11 +1,14 @@
 """What tagging costs and what the proposals are worth, by SQL on the events that were logged while people worked.
 
 An action is a key or a click. Only saves that still stand count (none that was undone), and for effort only a photo's
-first one, which began from nothing. Knows nothing of pages, plots or the model.
+first one, which began from nothing; a photo that was saved along with another (look_alikes.py) cost nothing of its own
+and is left out. Knows nothing of pages, plots or the model.
 """
 
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from annotator.correction_log import GROUP_MEMBER
 
 Rows = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs a reading query: Store.rows."""
@@ -26,8 +29,10 @@ _STANDING = """
 """
 _FIRST = f"""
     SELECT *, row_number() OVER (ORDER BY event_id) AS number, num_keys + num_clicks AS num_actions
-    FROM ({_STANDING}) QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY event_id) = 1
+    FROM (SELECT * FROM ({_STANDING}) QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY event_id) = 1)
+    WHERE NOT list_contains(action_names, '{GROUP_MEMBER}')
 """
+"""First saves; not those of photos that were saved along with another, which cost nothing of their own."""
 
 
 def effort_report(rows: Rows) -> dict[str, Any]:

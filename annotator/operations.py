@@ -14,6 +14,7 @@ from annotator.answer_forms import Answer, error_answer
 from annotator.answers import MOST_PEOPLE
 from annotator.correction_log import Effort
 from annotator.errors import AnnotatorError, ForbiddenError
+from annotator.look_alikes import MOST_PHOTOS
 from annotator.session import AnnotatingSession
 from annotator.suggest import Without
 
@@ -153,6 +154,24 @@ class SavingOne(Saving):
     brings_next: bool = True
 
 
+class GroupProposing(Proposing):
+    """The list as it stands, and the other photos that it is to fit."""
+
+    members: Annotated[list[ImageId], Field(max_length=MOST_PHOTOS)] = []
+
+
+class GroupMember(OneImage):
+    """A photo to save along, and the revision that was seen of it."""
+
+    revision: Annotated[int, Field(ge=0, le=2**31 - 2)]
+
+
+class SavingGroup(Saving):
+    """A list to save to several photos, and what it cost."""
+
+    members: Annotated[list[GroupMember], Field(max_length=MOST_PHOTOS)] = []
+
+
 Revisions = Annotated[dict[Name, Annotated[int, Field(ge=1, le=2**31 - 2)]], Field(max_length=1000)]
 
 
@@ -269,7 +288,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
             p.kept,
             p.dropped,
             p.revision,
-            Without(frozenset(p.without_neighbours), frozenset(p.without_sources)),
+            _without(p),
         ),
     ),
     "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept, user)),
@@ -284,6 +303,23 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
         SavingOne,
         lambda session, user, p: session.save(
             user, p.image_id, p.revision, p.kept, p.dropped, _effort(p), brings_next=p.brings_next
+        ),
+    ),
+    "look_alikes": (OneImage, lambda session, user, p: session.look_alikes(user, p.image_id)),
+    "propose_group": (
+        GroupProposing,
+        lambda session, user, p: session.propose_group(user, p.image_id, p.kept, p.dropped, p.members, _without(p)),
+    ),
+    "save_group": (
+        SavingGroup,
+        lambda session, user, p: session.save_group(
+            user,
+            p.image_id,
+            p.revision,
+            p.kept,
+            p.dropped,
+            _effort(p),
+            [(member.image_id, member.revision) for member in p.members],
         ),
     ),
     "undo": (Nothing, lambda session, user, p: session.undo(user)),
@@ -341,6 +377,9 @@ LEAST_ROLE: dict[str, Role] = {
     "propose": Role.ANNOTATOR,
     "complete": Role.ANNOTATOR,
     "save": Role.ANNOTATOR,
+    "look_alikes": Role.ANNOTATOR,
+    "propose_group": Role.ANNOTATOR,
+    "save_group": Role.ANNOTATOR,
     "undo": Role.ANNOTATOR,
     "retro_tag": Role.ANNOTATOR,
     "hold": Role.ANNOTATOR,
@@ -377,6 +416,10 @@ def answer_caller(session: AnnotatingSession, caller: Caller, name: str, payload
             ForbiddenError(f"{name!r} needs the role {least.label}; {caller.user} is {caller.role.label}.")
         )
     return answer(session, caller.user, name, payload)
+
+
+def _without(payload: Proposing) -> Without:
+    return Without(frozenset(payload.without_neighbours), frozenset(payload.without_sources))
 
 
 def _effort(payload: Saving) -> Effort:

@@ -24,19 +24,16 @@ from annotator.errors import (
     ReviewError,
     TagError,
 )
+from annotator.group_session import GroupSession
 from annotator.ingest import NewImage
 from annotator.models.tag_order import boxes_for
-from annotator.people_session import PeopleSession
 from annotator.retro_tag import sweep
-from annotator.session_core import words_of
+from annotator.session_core import NUM_FOR_SWEEP, words_of
 from annotator.store import SeenPath
 from annotator.suggest import NOTHING_OFF, Without
 
-NUM_FOR_SWEEP = 10
-"""Photos on which a tag is offered for a look through those that were saved before it."""
 
-
-class AnnotatingSession(PeopleSession):
+class AnnotatingSession(GroupSession):
     """One project, open for annotating; what it is made of stands in session_core.py."""
 
     # What the project is
@@ -399,18 +396,19 @@ class AnnotatingSession(PeopleSession):
         """
         with self._lock:
             answered, saved_at = self._answers.newest(user), self._log.newest_save(user)
-            decided_at = self._log.newest_decision(user)
-            others = [moment for moment in (saved_at, answered and answered[1]) if moment]
-            if decided_at and all(decided_at > moment for moment in others):
+            decided_at, others = self._log.newest_decision(user), ""
+            moments = [moment for moment in (saved_at, answered and answered[1]) if moment]
+            if decided_at and all(decided_at > moment for moment in moments):
                 raise NothingToUndoError("Your last step was a decision: the time line of its photo takes that back.")
             if answered is not None and (saved_at is None or answered[1] >= saved_at):
                 image_id, num_tags = answered[0], self._take_back(user, answered[0])
             else:
-                annotation, draft = self._log.undo(user)
-                self._took(annotation)
-                image_id, num_tags = annotation.image_id, len(draft.kept)
+                back = self._groups.take_back(user)
+                image_id, num_tags = back.image_id, back.num_tags
+                others = f" and {back.num_members} with it" * (back.num_members > 0)
+                others += f"; {back.num_left} that were changed since stay" * (back.num_left > 0)
         photo = self._photo(user, image_id)
-        return {**photo, "undone": f"Took back the save of {photo['file_name']} ({num_tags} tags)."}
+        return {**photo, "undone": f"Took back the save of {photo['file_name']}{others} ({num_tags} tags)."}
 
     def _take_back(self, user: str, image_id: int) -> int:
         """Withdraw a person's answer, keeping it as their half-edited list; return how many tags it has."""

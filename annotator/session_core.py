@@ -30,6 +30,7 @@ from annotator.feature_store import FeatureStore
 from annotator.heat_map import HeatMapper
 from annotator.ingest import IngestProgress
 from annotator.leases import Leases
+from annotator.look_alikes import Groups
 from annotator.merging import num_expected
 from annotator.model_loop import ModelLoop
 from annotator.models.detector import Detection
@@ -52,6 +53,8 @@ from annotator.visual_index import VisualIndex
 MAX_TAGS = 200
 """Most tags of one photo."""
 NUM_SHOWN_NEIGHBOURS = 12
+NUM_FOR_SWEEP = 10
+"""Photos on which a tag is offered for a look through those that were saved before it."""
 
 TypedOn = tuple[int, tuple[str, ...], tuple[Tagger, ...]]
 """(image id, kept tags, taggers)."""
@@ -136,6 +139,17 @@ class SessionCore:
         self._files = store.file_names()
         self._queue = PhotoQueue()
         self._queue.add(self._files)
+        self._groups = Groups(
+            log,
+            looks,
+            features,
+            self._queue,
+            self.leases,
+            self.assignments,
+            self._answers,
+            lambda image_id: self._probe(image_id) is not None,
+            self._took,
+        )
         for image_id, _ in log.saved():
             self._queue.mark(image_id, saved=True)
         for image_id in log.skipped():

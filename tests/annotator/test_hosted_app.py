@@ -138,7 +138,15 @@ def leaks(app: FastAPI, other: TestClient, anna: TestClient) -> list[str]:
         for way, answer in zip(("REST", "page"), answers, strict=True):
             # What was asked may come back in an answer; an error names it.
             text = answer.text.replace(SECRET, "") if "error" in answer.json() else answer.text
-            is_asked = name in {"retro_tag", "change_tag", "tag_changes", "propose", "save"}
+            is_asked = name in {
+                "retro_tag",
+                "change_tag",
+                "tag_changes",
+                "propose",
+                "save",
+                "propose_group",
+                "save_group",
+            }
             told = any(word in text for word in hidden[1 if is_asked else 0 :])
             knows_image = "image_id" in payload and answer.json().get("error", {}).get("kind") != "unknown_image"
             if told or (knows_image and name not in {"assign"}):

@@ -12,7 +12,8 @@ from annotator.correction_log import Effort
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
 from annotator.retro_tag import MAX_LIKELY, _by_examples, sweep
-from annotator.session import NUM_FOR_SWEEP, AnnotatingSession
+from annotator.session import AnnotatingSession
+from annotator.session_core import NUM_FOR_SWEEP
 
 SIZE = 8
 WORDS = {"dog": (1.0, 0.0), "puppy": (0.9, 0.1), "car": (0.0, 1.0), "truck": (0.1, 0.9)}

@@ -9,6 +9,7 @@ import { tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { showEffort } from "./effort_dialog.js";
 import { count, make } from "./elements.js";
+import { createGroups } from "./groups.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
@@ -71,6 +72,7 @@ export async function start({ element, server }) {
     undo: () => tagging.undo(),
     browse: () => (browse.isOpen() ? browse.hide() : openBrowse()),
     heat_map: () => messages.say(heatMap.toggle(tagging.photo.image_id, tagAt(tagging.draft, tagging.draft.selected))),
+    group: () => tagging.photo && groups.open().catch(told),
     sweep: lookForSelected,
     review: openReview,
     timeline: () => tagging.photo && timeline.open(tagging.photo).catch(told),
@@ -131,8 +133,8 @@ export async function start({ element, server }) {
     views: {
       changed: render,
       opened,
-      saved: (photo, nowCommon) => {
-        strip.mark(photo.image_id, "saved");
+      saved: (photo, nowCommon, along) => {
+        for (const id of [photo.image_id, ...along]) strip.mark(id, "saved");
         if (photo.save_as === "accept" && photo.state !== "accepted") review.open().catch(told);
         if (nowCommon.length) sweep.propose(nowCommon[0]).catch(told);
       },
@@ -142,6 +144,8 @@ export async function start({ element, server }) {
       askStale: (versions) => askStale(dialogs, versions),
     },
   });
+
+  const groups = createGroups(dialogs, { call, say: messages.say, tagging, effort, getKeys: () => keys, run });
 
   function lookForSelected() {
     const tag = tagAt(tagging.draft, tagging.draft.selected);
@@ -205,6 +209,8 @@ export async function start({ element, server }) {
     tagList.toTop();
     at("tagging").scrollTop = 0; // on a phone everything scrolls in one
     photoView.show(photo);
+    at("photo-facts").append(groups.button);
+    groups.follow(photo);
     heatMap.hide();
     strip.show(photo.image_id, { fresh: freshStrip });
     document.title = `${photo.file_name} · ${tagging.state.project}`;
@@ -240,6 +246,7 @@ export async function start({ element, server }) {
   function setKeys(newKeys) {
     keys = { ...DEFAULT_KEYS, ...newKeys };
     hints.render(keys);
+    groups.render();
   }
 
   function openBrowse() {

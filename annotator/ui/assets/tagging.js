@@ -285,7 +285,8 @@ export class Tagging {
     return index < 0 ? null : list.placeAt(this.draft, index);
   }
 
-  #request() {
+  /** The list as it stands, as the server is asked about it. */
+  request() {
     const { kept, dropped } = this.draft;
     const { neighbours, sources } = this.without;
     return {
@@ -295,7 +296,7 @@ export class Tagging {
   }
 
   #tell() {
-    const request = this.#request();
+    const request = this.request();
     this.localDrafts.keep(this.state.project, this.photo, request);
     this.proposing.send(request);
   }
@@ -337,30 +338,37 @@ export class Tagging {
 
   // ---- Saving
 
-  async save(revision = this.revision) {
+  /** Save the list; with `members`, { image_id, revision } each, to all of these too. */
+  async save(revision = this.revision, members = []) {
     if (this.phase !== "tagging") return;
     const { photo, draft } = this;
     const from = this.#busy();
     const effort = this.effort.report();
     try {
       await this.proposing.discard();
-      const answer = await this.call(photo.save_as, {
+      const answer = await this.call(members.length ? "save_group" : photo.save_as, {
         image_id: photo.image_id, revision, kept: draft.kept, dropped: draft.dropped,
-        shown: this.shown, tagger: photo.tagger, ...effort,
+        shown: this.shown, tagger: photo.tagger, ...effort, ...(members.length ? { members } : {}),
       });
-      this.#saved(photo, draft, answer.now_common);
+      this.#saved(photo, draft, answer.now_common, answer.group);
       this.show(answer.next);
+      if (answer.group?.left_out.length) this.#leftOut(answer.group.left_out);
     } catch (error) {
       this.phase = from;
-      if (error.kind === "stale") await this.#stale(error);
+      if (error.kind === "stale") await this.#stale(error, members);
       else {
-        this.#failed(error, "save", () => this.save(revision));
+        this.#failed(error, "save", () => this.save(revision, members));
         if (error.kind === "unreachable") this.#retryLater(photo);
       }
     }
   }
 
-  #saved(photo, draft, nowCommon = []) {
+  #leftOut(leftOut) {
+    const each = leftOut.map(({ file_name, reason }) => `${file_name}: ${reason}`);
+    this.views.trouble("group", `Not saved along: ${each.join(" ")}`, [{ label: "All right", run: () => this.views.clear("group") }]);
+  }
+
+  #saved(photo, draft, nowCommon = [], group = null) {
     this.localDrafts.forget(this.state.project, photo);
     this.isAway = false;
     // An undone photo has a revision but no saved tags; it counts anew.
@@ -368,12 +376,15 @@ export class Tagging {
     // What somebody else did to it meanwhile, only the server knows.
     if (photo.wasStale || photo.asked_of) this.refreshQuietly();
     else if (!countedBefore && this.state) this.state.num_saved += 1;
+    const along = group?.saved ?? [];
+    if (this.state) this.state.num_saved += along.length;
     this.views.clear();
-    this.views.saved(photo, nowCommon);
-    this.views.say(draft.kept.length ? `Saved ${draft.kept.join(", ")}.` : "Saved without tags.");
+    this.views.saved(photo, nowCommon, along);
+    const where = along.length ? ` to ${along.length + 1} photos` : "";
+    this.views.say(draft.kept.length ? `Saved ${draft.kept.join(", ")}${where}.` : "Saved without tags.");
   }
 
-  async #stale({ message, details }) {
+  async #stale({ message, details }, members) {
     const { revision, tags, user, saved_at } = details;
     this.photo = { ...this.photo, wasStale: true };
     this.refreshQuietly();
@@ -390,7 +401,7 @@ export class Tagging {
     if (choice === null) return;
     this.revision = revision;
     if (choice === "mine") {
-      await this.save(revision);
+      await this.save(revision, members);
       return;
     }
     const kept = choice === "merge" ? list.merge(tags, this.draft.kept) : tags;

@@ -1,0 +1,210 @@
+// Photos that look alike, tagged together: a hint beside the photo in hand, and a panel with the list, proposals for all
+// of them, and the photos to tick. One key saves the list to the photo in hand and all that are ticked.
+// The list is the page's own: what is taken here is taken there. Knows nothing of how the photos were found.
+
+import { newestOnly } from "./calls.js";
+import { count, keycaps, make } from "./elements.js";
+import { actionOf, digitOf, keyName, keyPieces } from "./keys.js";
+
+const HINT_MS = 200; // photos in passing are not asked about
+const AGAIN_MS = 120; // ticks in a row ask for proposals once
+const NUM_DIGITS = 9;
+
+export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run }) {
+  const label = make("span", {}, "Look-alikes");
+  const caps = make("span", { class: "group-key" });
+  const button = make("button", { type: "button", class: "quiet", id: "group-open", title: "Tag this photo and those that look like it together", onclick: () => run("group") }, label, " ", caps);
+  const hint = newestOnly((image_id) => call("look_alikes", { image_id }));
+  let timer = 0;
+
+  /** Say beside a photo how many show the same, once it has been looked at for a moment. */
+  function follow(photo) {
+    clearTimeout(timer);
+    button.hidden = Boolean(photo.read_only || photo.asked_of || photo.probe);
+    label.textContent = "Look-alikes";
+    button.classList.remove("found");
+    if (!button.hidden) timer = setTimeout(() => ask(photo), HINT_MS);
+  }
+
+  async function ask(photo) {
+    try {
+      const answer = await hint(photo.image_id);
+      if (!answer?.num_near || tagging.photo?.image_id !== photo.image_id) return;
+      label.textContent = `${answer.num_near} more like this`;
+      button.classList.add("found");
+    } catch (error) {
+      if (error.kind === undefined) throw error; // only a hint: whoever is away is told of where it matters
+    }
+  }
+
+  async function open() {
+    const { photo } = tagging;
+    if (photo.read_only) return say("This photo cannot be changed now.");
+    const { items, note } = await call("look_alikes", { image_id: photo.image_id });
+    if (tagging.photo?.image_id !== photo.image_id || tagging.phase !== "tagging") return undefined;
+    if (!items.length) return say(note ?? "No other open photo looks like this one.");
+    return panel(photo, items);
+  }
+
+  async function panel(photo, items) {
+    const ticked = new Set(items.filter((item) => item.is_near));
+    let proposals = [];
+    let current = 0;
+    let again = 0;
+    const propose = newestOnly(() => call("propose_group", { ...tagging.request(), members: [...ticked].map((item) => item.image_id) }));
+
+    const kept = make("ol", { class: "group-kept", "aria-label": "The list for all ticked photos" });
+    const offered = make("div", { class: "group-offered", role: "group", "aria-label": "Proposed for all ticked photos" });
+    const trouble = make("p", { class: "group-note", role: "status" });
+    const all = make("button", { type: "button", id: "group-all", onclick: () => tickAll() });
+    const save = make("button", { type: "button", class: "strong", id: "group-save", onclick: () => finish() });
+    const cells = items.map((item, index) => cellOf(item, index, () => (moveTo(index), toggle(index))));
+    const grid = make("div", { class: "group-grid", id: "group-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": "Photos that look alike" }, ...sections(items, cells));
+    const body = make(
+      "div",
+      { class: "group", onmousedown: (event) => event.preventDefault() }, // the keys stay the panel's
+      make("div", { class: "group-top" }, make("img", { class: "group-lead", src: photo.thumbnail_url, alt: photo.file_name }), make("div", { class: "group-lists" }, kept, offered)),
+      grid,
+      make("div", { class: "group-foot" }, make("span", { class: "group-keys soft" }, make("kbd", {}, "Space"), " ticks, ", make("kbd", {}, "⌫"), " gives the last tag back"), trouble, all, save),
+    );
+
+    function render() {
+      const tags = tagging.draft.kept;
+      kept.replaceChildren(...(tags.length ? tags.map((tag) => make("li", {}, make("button", { type: "button", class: "quiet", title: `Give ${tag} back`, onclick: () => giveBack(tag) }, tag))) : [make("li", { class: "soft" }, "Nothing kept yet: take proposals by their digits")]));
+      offered.replaceChildren(...proposals.slice(0, NUM_DIGITS).map(({ tag, why }, index) =>
+        make("button", { type: "button", class: "group-tag", title: why, dataset: { tag }, onclick: () => take(index) }, make("kbd", {}, String(index + 1)), ` ${tag}`),
+      ));
+      cells.forEach((cell, index) => {
+        cell.setAttribute("aria-selected", String(ticked.has(items[index])));
+        cell.classList.toggle("current", index === current);
+      });
+      grid.setAttribute("aria-activedescendant", cells[current].id);
+      all.replaceChildren(make("kbd", {}, "A"), ticked.size === items.length ? " Tick none" : " Tick all");
+      save.replaceChildren(ticked.size ? `Save to ${count(ticked.size + 1, "photo")} ` : "Save this photo alone ", make("kbd", {}, "Enter"));
+    }
+
+    function refresh() {
+      clearTimeout(again);
+      again = setTimeout(async () => {
+        try {
+          const answer = await propose();
+          if (!answer) return;
+          const keptNow = new Set(tagging.draft?.kept ?? []);
+          proposals = answer.proposals.filter(({ tag }) => !keptNow.has(tag));
+          render();
+        } catch (error) {
+          if (error.kind === undefined) throw error;
+          trouble.textContent = error.message;
+        }
+      }, AGAIN_MS);
+    }
+
+    function changed() {
+      trouble.textContent = "";
+      render();
+      refresh();
+    }
+
+    function toggle(index) {
+      if (!ticked.delete(items[index])) ticked.add(items[index]);
+      effort.record("tick", items[index].image_id, ticked.has(items[index]) ? 1 : 0);
+      changed();
+    }
+
+    function tickAll() {
+      const wanted = ticked.size < items.length;
+      ticked.clear();
+      if (wanted) items.forEach((item) => ticked.add(item));
+      effort.record("tick_all", wanted ? 1 : 0);
+      changed();
+    }
+
+    function moveTo(index) {
+      current = Math.max(0, Math.min(items.length - 1, index));
+      render();
+      cells[current].scrollIntoView({ block: "nearest" });
+    }
+
+    /** The cell a row above (-1) or below (1), nearest to this one's column, across the headings. */
+    function beside(by) {
+      const place = (cell) => cell.getBoundingClientRect();
+      const here = place(cells[current]);
+      const rows = cells.map((cell, index) => ({ index, top: place(cell).top, left: place(cell).left })).filter(({ top }) => (by > 0 ? top > here.top + 1 : top < here.top - 1));
+      if (!rows.length) return current;
+      const nearest = by > 0 ? Math.min(...rows.map(({ top }) => top)) : Math.max(...rows.map(({ top }) => top));
+      const row = rows.filter(({ top }) => Math.abs(top - nearest) < 2);
+      return row.reduce((best, cell) => (Math.abs(cell.left - here.left) < Math.abs(best.left - here.left) ? cell : best)).index;
+    }
+
+    function take(index) {
+      const proposal = proposals[index];
+      if (!proposal) return;
+      proposals = proposals.filter((other) => other !== proposal);
+      tagging.takeTag(proposal.tag, "take_in_group");
+      changed();
+    }
+
+    /** Propose a kept tag again: it is not refused. */
+    function giveBack(tag = tagging.draft.kept.at(-1)) {
+      if (tag === undefined) return;
+      tagging.placeTag(tag, { zone: "proposed", index: 0 });
+      changed();
+    }
+
+    function finish() {
+      if (tagging.draft.kept.length) dialogs.close("save");
+      else trouble.textContent = "Nothing is kept yet, so nothing was saved: a digit takes a proposal.";
+    }
+
+    function onkey(event) {
+      if (event.isComposing) return;
+      if (!event.repeat) effort.key();
+      const name = keyName(event);
+      const onButton = ["Enter", "Space"].includes(name) && event.target.closest("button");
+      const steps = { ArrowLeft: () => current - 1, ArrowRight: () => current + 1, ArrowUp: () => beside(-1), ArrowDown: () => beside(1), Home: () => 0, End: () => items.length - 1 };
+      const presses = { Space: () => toggle(current), A: tickAll, Backspace: () => giveBack(), Delete: () => giveBack(), Enter: finish };
+      const digit = digitOf(event);
+      const isOwn = name in steps || name in presses || digit || actionOf(name, getKeys()) === "group";
+      if (!isOwn || onButton) return;
+      event.preventDefault();
+      if (name in steps) moveTo(steps[name]());
+      else if (event.repeat) return;
+      else if (digit && !digit.downTo && !digit.saves) take(digit.number - 1);
+      else if (name in presses) presses[name]();
+      else if (!digit) dialogs.close();
+    }
+
+    render();
+    refresh();
+    const title = make("span", {}, "Tag together ", make("span", { class: "soft" }, photo.file_name));
+    const result = await dialogs.open({ id: "group", title, wide: true, body: [body], onkey });
+    clearTimeout(again);
+    if (result === "save") await tagging.save(undefined, [...ticked].map(({ image_id, revision }) => ({ image_id, revision })));
+  }
+
+  function render() {
+    const name = getKeys().group?.[0];
+    caps.replaceChildren(...(name ? keycaps(keyPieces(name)) : []));
+  }
+
+  return { button, follow, open, render };
+}
+
+function cellOf(item, index, press) {
+  return make(
+    "div",
+    { class: "group-cell", id: `group-cell-${index}`, role: "option", title: item.file_name, "aria-label": `${item.file_name}, ${Math.round(100 * item.similarity)} percent alike`, dataset: { imageId: item.image_id, fileName: item.file_name }, onclick: press },
+    make("img", { src: item.thumbnail_url, alt: "", draggable: "false", loading: "lazy" }),
+    make("span", { class: "group-tick", "aria-hidden": "true" }, "✓"),
+    make("span", { class: "group-alike", "aria-hidden": "true" }, item.similarity.toFixed(2).replace(/^0/u, "")),
+  );
+}
+
+function sections(items, cells) {
+  const num_near = items.filter((item) => item.is_near).length; // the most alike come first
+  const heading = (text) => make("p", { class: "group-heading", role: "presentation" }, text);
+  return [
+    ...(num_near ? [heading(`The same again: ${count(num_near, "photo")}`), ...cells.slice(0, num_near)] : []),
+    ...(num_near < items.length ? [heading(`Look alike: ${count(items.length - num_near, "photo")}, tick what belongs`), ...cells.slice(num_near)] : []),
+  ];
+}
