@@ -92,6 +92,8 @@ class ModelLoop:
         self._watcher: threading.Thread | None = None
         self._saved = threading.Event()
         self._is_closed = False
+        self._unnoted: dict[int, tuple[str, str]] = {}
+        """Run -> how it ended, where the log could not be written then: a full disk is told of, too."""
         for run_id in self.log.end_interrupted():
             shutil.rmtree(self._run_folder(run_id) / CANDIDATE_FOLDER, ignore_errors=True)
         self._adopt_all()
@@ -101,7 +103,7 @@ class ModelLoop:
     def state(self) -> Answer:
         """Return everything the page shows of models: training, new corrections, models, changes, settings."""
         training = self._training
-        runs = self.log.runs()
+        runs = self._runs()
         live = self._live()
         last = next((run for run in runs if run.state != "running"), None)
         return {
@@ -123,7 +125,7 @@ class ModelLoop:
         Raises:
             ConfigError: There is none.
         """
-        for run in self.log.runs(1_000_000):
+        for run in self._runs(1_000_000):
             if run.run_id == run_id:
                 return {**_run_answer(run), "settings": run.settings, "report": run.report}
         raise ConfigError(f"This project has no training {run_id}.")
@@ -159,6 +161,7 @@ class ModelLoop:
             newest = self.log.newest_event_id()
             if newest == 0:
                 raise TrainingError("There is no correction yet to learn from. Tag and save some photos first.")
+            self._note_ends()
             settings = self._project.settings.loop
             run_id = self.log.begin_run(
                 cause, user, live.model_id, newest, self.log.num_corrections_since(0), asdict(settings)
@@ -205,6 +208,7 @@ class ModelLoop:
             _signal(training.process, signal.SIGKILL)  # it only reads, and nobody will take its candidate over
         if watcher is not None:
             watcher.join(timeout=SECONDS_TO_END)
+        self._note_ends()
 
     # Starting by itself
 
@@ -390,18 +394,38 @@ class ModelLoop:
             sentence = "Not promoted, since another model went live meanwhile. " + sentence.replace(
                 "Promoted:", "It passed:"
             )
-        model_id = self.log.end_run_with_model(
-            training.run_id, state, sentence, report, name=PROJECT_PREFIX + name, tagger=report["tagger"],
-            parent_id=run.base_id,
-        )  # fmt: skip
+        try:
+            model_id = self.log.end_run_with_model(
+                training.run_id, state, sentence, report, name=PROJECT_PREFIX + name, tagger=report["tagger"],
+                parent_id=run.base_id,
+            )  # fmt: skip
+        except StoreError:
+            shutil.rmtree(target, ignore_errors=True)  # else it would be taken for one that was put there by hand
+            raise
         if goes_live:
             self.promote(model_id, LOOP_USER, f"training {training.run_id}")
 
     def _end(self, run_id: int, state: str, sentence: str) -> None:
         try:
             self.log.end_run(run_id, state, sentence)
+            self._unnoted.pop(run_id, None)
         except StoreError as error:
+            self._unnoted[run_id] = (state, sentence)
             logger.warning("The end of training %s could not be noted: %s %s", run_id, sentence, error)
+
+    def _note_ends(self) -> None:
+        """Note what could not be noted when it happened."""
+        for run_id, (state, sentence) in list(self._unnoted.items()):
+            self._end(run_id, state, sentence)
+
+    def _runs(self, limit: int = 100) -> list[Run]:
+        """Return the newest trainings, newest first, with endings that the log does not have yet."""
+        runs, unnoted = self.log.runs(limit), dict(self._unnoted)
+        for place, run in enumerate(runs):
+            if run.run_id in unnoted:
+                state, sentence = unnoted[run.run_id]
+                runs[place] = replace(run, state=state, sentence=sentence)
+        return runs
 
     def _model_answer(self, model: Model, runs: list[Run]) -> Answer:
         run = next((run for run in runs if run.run_id == model.run_id), None)

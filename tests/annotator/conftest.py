@@ -3,6 +3,7 @@
 Nothing here sleeps for a fixed time: every step waits for what a person would wait for, within a generous limit.
 """
 
+import errno
 import json
 import multiprocessing
 import os
@@ -378,6 +379,48 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., TaggingPage]]:
 def note(tagging: TaggingPage, message: Any) -> None:
     if message.type in {"error", "warning"}:
         tagging.errors.append(f"{message.text} {message.location.get('url', '')}")
+
+
+@pytest.fixture
+def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a file system of a size such as ``6m``; skips where that is not allowed."""
+    mounted: list[Path] = []
+
+    def mount(size: str) -> Path:
+        if not hasattr(os, "geteuid") or os.geteuid() != 0:
+            pytest.skip("only root may mount a small file system")
+        folder = tmp_path / f"disk {len(mounted)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.fixture
+def fill_disk() -> Callable[..., Path]:
+    """Use up a file system but for some bytes; return the file that does."""
+
+    def fill(folder: Path, num_left: int = 0) -> Path:
+        filler = folder / "filler"
+        descriptor = os.open(filler, os.O_CREAT | os.O_WRONLY)
+        try:
+            while True:
+                os.write(descriptor, b"x" * 4096)
+        except OSError as error:
+            assert error.errno == errno.ENOSPC  # noqa: PT017 - the loop has to end in this way
+            os.ftruncate(descriptor, max(0, os.fstat(descriptor).st_size - num_left))
+        finally:
+            os.close(descriptor)
+        return filler
+
+    return fill
 
 
 CONTEXT_TAGS = ["cat", "coffee", "rocket", "building", "flower", "person"]

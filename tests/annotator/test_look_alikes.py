@@ -130,7 +130,7 @@ def test_a_member_that_changed_is_left_out_and_nothing_is_overwritten(session: A
     answer = save_group(session, wanted=[(2, 0), (2, 1), (3, 0), (4, 0), (5, 0), (5, 7), (1, 0)])
     left_out = {item["image_id"]: item["reason"] for item in answer["group"]["left_out"]}
     assert left_out[2] == "it was saved or put off meanwhile."
-    assert left_out[3] == "ben has it open."
+    assert left_out[3] == "ben opened it."
     assert "begun" in left_out[4]
     assert left_out[5] == "it was changed meanwhile."  # of two revisions the last counts
     assert answer["group"]["left_out"][0]["file_name"] == "a2.jpg"

@@ -29,10 +29,14 @@ def photos(write_photos: Callable[..., list[Path]], tmp_path: Path) -> list[Path
 @pytest.fixture
 def opened(open_project: Callable[..., OpenProject], photos: list[Path]) -> OpenProject:
     opened = open_project(photos[0].parent, tagger=LIVE)
+    teach(opened)
+    return opened
+
+
+def teach(opened: OpenProject) -> None:
     for image_id in range(1, 7):
         opened.session.save("local", image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x"))
     opened.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5, "niceness": 0})
-    return opened
 
 
 def until(is_so: Callable[[], Any]) -> None:
@@ -80,6 +84,43 @@ def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_en
     assert not (folder / "training" / "run-0001" / CANDIDATE_FOLDER).exists()
     assert not list(again.project.checkpoints_path.glob("*"))
     assert again.models.state()["num_new"] == 6  # what it would have learnt is still to be learnt
+
+
+@pytest.mark.parametrize("num_left", [0, 400_000], ids=["every byte", "what the log needs is left"])
+def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs_that_training_alone(
+    open_project: Callable[..., OpenProject],
+    photos: list[Path],
+    mount_disk: Callable[[str], Path],
+    fill_disk: Callable[..., Path],
+    num_left: int,
+) -> None:
+    disk = mount_disk("48m")
+    opened = open_project(photos[0].parent, folder=disk / "project", tagger=LIVE)
+    session, models = opened.session, opened.models
+    teach(opened)
+    exported = list(session.export())
+    run_id = models.train("local")
+    until(lambda: (models.state()["progress"] or {"phase": "over"})["phase"] != "starting")
+    filler = fill_disk(disk, num_left)
+    models.wait()
+    state = models.state()
+    assert (state["is_training"], state["last"]["run_id"], state["last"]["state"]) == (False, run_id, "failed")
+    assert "No space left on device" in state["last"]["sentence"]
+    assert models.run(run_id)["sentence"] == state["last"]["sentence"]
+    assert opened.project.settings.tagger == LIVE
+    assert session.open("local", 3)["tagger"].startswith("scnn_rnn")
+    assert list(session.export()) == exported
+    assert not list(opened.project.checkpoints_path.glob("*"))
+    assert not (opened.project.training_path / "run-0001" / CANDIDATE_FOLDER).exists()
+    filler.unlink()
+    session.save("local", 1, 1, ["heron"], [], Effort(tagger="x"))
+    following = models.train("local")
+    models.wait()
+    assert models.run(following)["state"] in ("promoted", "refused"), models.run(following)["sentence"]
+    opened.close()
+    again = open_project(folder=disk / "project", tagger=LIVE)
+    assert again.models.run(run_id)["state"] == "failed"
+    assert [record["tags"] for record in again.session.export()] == [["heron"], *(r["tags"] for r in exported[1:])]
 
 
 def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: OpenProject) -> None:

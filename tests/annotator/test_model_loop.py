@@ -309,6 +309,37 @@ def test_a_full_disk_at_the_end_leaves_the_live_model(
     assert opened.project.settings.tagger == "starter/jvsp"
 
 
+def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
+    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_script(SAY_FAILED)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("Not saved: the disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(opened.models.log, "end_run", refuse)
+        first = train(opened)
+        assert (first["state"], first["sentence"]) == ("failed", "The loss was not a finite number.")
+        assert opened.models.state()["last"]["sentence"] == first["sentence"]
+        assert opened.models.log.runs()[0].state == "running"
+    train(opened)
+    assert [run.state for run in opened.models.log.runs()] == ["failed", "failed"]
+
+
+def test_a_candidate_that_the_log_could_not_take_is_not_left_as_if_put_there_by_hand(
+    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_script(COPY_THE_LIVE_ONE)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("Not saved: the disk is full.")
+
+    monkeypatch.setattr(opened.models.log, "end_run_with_model", refuse)
+    train(opened)
+    assert not list(opened.project.checkpoints_path.glob("*"))
+
+
 def test_models_and_runs_that_do_not_exist_are_refused(opened: OpenProject) -> None:
     with pytest.raises(ConfigError, match="no model 99"):
         opened.models.promote(99, "ann")

@@ -1,9 +1,8 @@
-import errno
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,30 +30,9 @@ def open_elsewhere(path: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(mount_disk: Callable[[str], Path]) -> Path:
     """A file system of 6 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root may mount a small file system")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("this machine does not let a small file system be mounted")
-    yield folder
-    subprocess.run(["umount", "--lazy", folder], check=True)
-
-
-def fill(folder: Path) -> Path:
-    """Use up every byte of a file system."""
-    filler = folder / "filler"
-    descriptor = os.open(filler, os.O_CREAT | os.O_WRONLY)
-    try:
-        while True:
-            os.write(descriptor, b"x" * 4096)
-    except OSError as error:
-        assert error.errno == errno.ENOSPC  # noqa: PT017 - the loop has to end in this way
-    finally:
-        os.close(descriptor)
-    return filler
+    return mount_disk("6m")
 
 
 def write(store: Store, *statements: str) -> None:
@@ -263,10 +241,10 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_on_a_full_disk_nothing_is_lost_and_saving_goes_on_when_there_is_space(
-    make_store: MakeStore, small_disk: Path
+    make_store: MakeStore, small_disk: Path, fill_disk: Callable[[Path], Path]
 ) -> None:
     store = make_store(1, small_disk / "project.duckdb")
-    filler = fill(small_disk)
+    filler = fill_disk(small_disk)
     for _ in range(2):
         with pytest.raises(StoreError, match=r"^Not saved: the disk is full\. Free some space and save again; nothing"):
             write(store, *(f"INSERT INTO roots VALUES ({number}, '{os.urandom(500).hex()}')" for number in range(500)))
