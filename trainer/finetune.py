@@ -36,6 +36,8 @@ from annotator.trainer.losses import list_wise_loss
 
 CLIP_NORM = 5.0
 NO_LOGIT = -1e9
+LEAST_TO_HOLD_OUT = 50
+"""Fresh corrections below which none is held out: a few lists tell nothing."""
 HEAD_STEPS = 60
 """Most iterations of a new tag's logistic regression."""
 MOST_REHEARSED = 256
@@ -49,8 +51,13 @@ class FinetuneSettings:
     """How a tagger learns from corrections; kept with its checkpoint."""
 
     seed: int = 0
-    epochs: int = 10
-    """Passes over the fresh corrections."""
+    epochs: int = 20
+    """Most passes over the fresh corrections."""
+    held_out: float = 0.1
+    """Share of the fresh corrections that is not learnt from, to choose after which pass to stop; 0 makes all passes.
+    At home a pass or two is enough, and more unlearn; in a new domain all are needed."""
+    least_gain: float = 0.005
+    """Share by which a pass must lower the loss on these, or it is the last and does not count."""
     batch_size: int = 32
     """Fresh corrections in a step; the replayed ones come beside them."""
     learning_rate: float = 5e-4
@@ -68,13 +75,13 @@ class FinetuneSettings:
     """Weight of the pairs that a person swapped."""
     negative_weight: float = 1.0
     """Weight of a tag that was dropped, as absent."""
-    passed_weight: float = 0.5
+    passed_weight: float = 1.0
     """Weight, as absent, of a tag that was shown and not kept."""
-    unseen_weight: float = 0.5
+    unseen_weight: float = 1.0
     """Weight, as absent, of a tag that the person was not shown; 0 masks it wholly."""
     min_new_count: int = 2
     """Corrections that must carry a tag before the tagger learns it."""
-    base_rate: float = 0.2
+    base_rate: float = 0.1
     """Share of each step that the weights take which the tagger had before any correction; 0 freezes them."""
     stand_in_weight: float = 1.0
     """Weight of staying with the live tagger on stand-ins for other photos; 0 does without."""
@@ -84,6 +91,8 @@ class FinetuneSettings:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("epochs", 1, 1000),
+            ("held_out", 0.0, 0.5),
+            ("least_gain", 0.0, 1.0),
             ("batch_size", 1, 4096),
             ("learning_rate", 1e-8, 1.0),
             ("list_discount", 0.0, 1.0),
@@ -236,10 +245,14 @@ class _Run:
         self.replay = [lesson for lesson in map(self._lesson, replay) if lesson.tags]
         if not self.fresh:
             raise TrainingError("No correction holds a tag that two photos share, so there is nothing to learn yet.")
+        self.rng = np.random.default_rng(settings.seed)
+        num_held_out = int(settings.held_out * len(self.fresh)) if len(self.fresh) >= LEAST_TO_HOLD_OUT else 0
+        order = self.rng.permutation(len(self.fresh)) if num_held_out else np.arange(len(self.fresh))
+        self.held_out = [self.fresh[at] for at in order[:num_held_out]]
+        self.fresh = [self.fresh[at] for at in order[num_held_out:]]
         self.rehearsal, self.stand_ins = rehearsal, stand_ins
         self.rates = learning_rates(self.tagger, num_base, settings.base_rate)
         self.anchors = [parameter.detach().clone() for parameter in self.tagger.parameters()]
-        self.rng = np.random.default_rng(settings.seed)
 
     def _encode(self, tags: Sequence[str]) -> list[int]:
         return list(dict.fromkeys(self._ids[key] for key in map(tag_key, tags) if key in self._ids))
@@ -256,33 +269,62 @@ class _Run:
         )
 
     def go(self, progress: Callable[[FinetuneProgress], None] | None, should_stop: Callable[[], bool]) -> TrainedTagger:
-        """Run all steps and return the candidate."""
+        """Make the passes and return the candidate."""
         settings = self.settings
         optimizer = torch.optim.Adam(self.tagger.parameters(), lr=settings.learning_rate)
         average = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
         num_steps = settings.epochs * math.ceil(len(self.fresh) / settings.batch_size)
-        began, losses = time.monotonic(), 0.0
-        for step, (lessons, rehearsal, stand_ins) in enumerate(self._steps(), start=1):
-            if should_stop():
-                raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
-            loss = self._loss(lessons, rehearsal, stand_ins)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
-            if not (torch.isfinite(loss) and torch.isfinite(norm)):
-                raise TrainingError(
-                    f"The loss was not a finite number at step {step} of {num_steps}; the candidate was thrown away "
-                    "and the model in use did not change. Lower the learning rate."
-                )
-            self._step(optimizer)
-            self._average(average, step)
-            losses = loss.item() if step == 1 else 0.9 * losses + 0.1 * loss.item()
-            if progress:
-                left = (time.monotonic() - began) / step * (num_steps - step)
-                progress(FinetuneProgress(step, num_steps, losses, left))
-        if settings.ema_decay > 0:
-            self.tagger.load_state_dict(average, strict=False)
-        return self.tagger.eval()
+        began, losses, step = time.monotonic(), 0.0, 0
+        best, lowest = deepcopy(self.live), self._held_out_loss(self.live)
+        for _ in range(settings.epochs):
+            for lessons, rehearsal, stand_ins in self._steps():
+                step += 1
+                if should_stop():
+                    raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
+                loss = self._learn(optimizer, lessons, rehearsal, stand_ins, f"{step} of {num_steps}")
+                self._average(average, step)
+                losses = loss if step == 1 else 0.9 * losses + 0.1 * loss
+                if progress:
+                    left = (time.monotonic() - began) / step * (num_steps - step)
+                    progress(FinetuneProgress(step, num_steps, losses, left))
+            candidate = deepcopy(self.tagger).eval()
+            if settings.ema_decay > 0:
+                candidate.load_state_dict(average, strict=False)
+            found = self._held_out_loss(candidate)
+            if self.held_out and found > lowest * (1 - settings.least_gain):
+                break
+            best, lowest = candidate, found
+        return best.eval()
+
+    def _learn(
+        self,
+        optimizer: torch.optim.Optimizer,
+        lessons: list[_Lesson],
+        rehearsal: list[_Lesson],
+        stand_ins: list[_Lesson],
+        where: str,
+    ) -> float:
+        """Take one step; return its loss."""
+        loss = self._loss(lessons, rehearsal, stand_ins)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
+        if not (torch.isfinite(loss) and torch.isfinite(norm)):
+            raise TrainingError(
+                f"The loss was not a finite number at step {where}; the candidate was thrown away "
+                "and the model in use did not change. Lower the learning rate."
+            )
+        self._step(optimizer)
+        return loss.item()
+
+    @torch.no_grad()
+    def _held_out_loss(self, tagger: TrainedTagger) -> float:
+        """Return how badly a tagger tells the lists that nobody learns from; 0 where there are none."""
+        total = 0.0
+        for start in range(0, len(self.held_out), self.settings.batch_size):
+            lessons = self.held_out[start : start + self.settings.batch_size]
+            total += self._list_loss(tagger, lessons)[0].item() * len(lessons)
+        return total / max(1, len(self.held_out))
 
     def _step(self, optimizer: torch.optim.Optimizer) -> None:
         """Step, and take back the share that a parameter is not to take. Adam's step is blind to its loss's scale."""
@@ -300,18 +342,17 @@ class _Run:
             average[name].lerp_(parameter, 1 - decay)
 
     def _steps(self) -> Iterator[tuple[list[_Lesson], list[_Lesson], list[_Lesson]]]:
-        """Yield the lessons of each step, fresh ones with replayed ones, and what is rehearsed: photos, stand-ins."""
+        """Yield each step's lessons of one pass: fresh with replayed ones, and what is rehearsed: photos, stand-ins."""
         size = self.settings.batch_size
-        for _ in range(self.settings.epochs):
-            order = self.rng.permutation(len(self.fresh))
-            for start in range(0, len(order), size):
-                fresh = [self.fresh[at] for at in order[start : start + size]]
-                num = round(len(fresh) * self.settings.replay_ratio)
-                # Where there are fewer old corrections than that, photos nobody has tagged stand in for them.
-                num_old = min(num, len(self.replay))
-                old = [self.replay[at] for at in self.rng.choice(len(self.replay), num_old, replace=False)]
-                rehearsed = self._choose(self.rehearsal, num - num_old)
-                yield [*fresh, *old], rehearsed, self._choose(self.stand_ins, math.ceil(len(fresh) / 2))
+        order = self.rng.permutation(len(self.fresh))
+        for start in range(0, len(order), size):
+            fresh = [self.fresh[at] for at in order[start : start + size]]
+            num = round(len(fresh) * self.settings.replay_ratio)
+            # Where there are fewer old corrections than that, photos nobody has tagged stand in for them.
+            num_old = min(num, len(self.replay))
+            old = [self.replay[at] for at in self.rng.choice(len(self.replay), num_old, replace=False)]
+            rehearsed = self._choose(self.rehearsal, num - num_old)
+            yield [*fresh, *old], rehearsed, self._choose(self.stand_ins, math.ceil(len(fresh) / 2))
 
     def _choose(self, lessons: Sequence[_Lesson], num: int) -> list[_Lesson]:
         return [lessons[at] for at in self.rng.choice(len(lessons), min(num, len(lessons)), replace=False)]
@@ -319,13 +360,7 @@ class _Run:
     def _loss(self, lessons: list[_Lesson], rehearsal: list[_Lesson], stand_ins: list[_Lesson]) -> Tensor:
         settings = self.settings
         lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))  # as make_batch sorts, so that rows agree
-        batch = self._batch(lessons)
-        outputs = self.tagger(batch, "joint")
-        seen = self._seen_logits(outputs.logits, lessons)
-        loss = list_wise_loss(seen, batch.targets, settings.list_discount).mean()
-        if outputs.concept_logits is not None:
-            errors = F.binary_cross_entropy_with_logits(outputs.concept_logits, batch.labels, reduction="none")
-            loss = loss + (errors * batch.weights).sum() / len(lessons)
+        loss, outputs, batch = self._list_loss(self.tagger, lessons)
         if outputs.penalty is not None:
             loss = loss + outputs.penalty
         loss = loss + self._pair_loss(outputs, lessons) + self._refusal_loss(outputs, batch, lessons)
@@ -339,6 +374,18 @@ class _Run:
             )
             loss = loss + settings.l2_sp / 2 * moved
         return loss
+
+    def _list_loss(self, tagger: TrainedTagger, lessons: list[_Lesson]) -> tuple[Tensor, Outputs, Batch]:
+        """Return the loss of the lists, and of what is in the photo; with what it was computed from."""
+        lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))
+        batch = self._batch(lessons)
+        outputs = tagger(batch, "joint")
+        seen = self._seen_logits(outputs.logits, lessons)
+        loss = list_wise_loss(seen, batch.targets, self.settings.list_discount).mean()
+        if outputs.concept_logits is not None:
+            errors = F.binary_cross_entropy_with_logits(outputs.concept_logits, batch.labels, reduction="none")
+            loss = loss + (errors * batch.weights).sum() / len(lessons)
+        return loss, outputs, batch
 
     def _batch(self, lessons: list[_Lesson]) -> Batch:
         weights = torch.full((len(lessons), self.tagger.num_tags), self.settings.unseen_weight)
