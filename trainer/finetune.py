@@ -38,6 +38,8 @@ CLIP_NORM = 5.0
 NO_LOGIT = -1e9
 LEAST_TO_HOLD_OUT = 50
 """Fresh corrections below which none is held out: a few lists tell nothing."""
+STEPS_TO_JUDGE = 28
+"""Least steps between two looks at the held-out corrections: fewer cannot bring the gain that is asked for."""
 HEAD_STEPS = 60
 """Most iterations of a new tag's logistic regression."""
 MOST_REHEARSED = 256
@@ -57,7 +59,7 @@ class FinetuneSettings:
     """Share of the fresh corrections that is not learnt from, to choose after which pass to stop; 0 makes all passes.
     At home a pass or two is enough, and more unlearn; in a new domain all are needed."""
     least_gain: float = 0.005
-    """Share by which a pass must lower the loss on these, or it is the last and does not count."""
+    """Share by which the passes since the last look must lower the loss on these, or they are the last and not kept."""
     batch_size: int = 32
     """Fresh corrections in a step; the replayed ones come beside them."""
     learning_rate: float = 5e-4
@@ -274,9 +276,9 @@ class _Run:
         optimizer = torch.optim.Adam(self.tagger.parameters(), lr=settings.learning_rate)
         average = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
         num_steps = settings.epochs * math.ceil(len(self.fresh) / settings.batch_size)
-        began, losses, step = time.monotonic(), 0.0, 0
+        began, losses, step, judged = time.monotonic(), 0.0, 0, 0
         best, lowest = deepcopy(self.live), self._held_out_loss(self.live)
-        for _ in range(settings.epochs):
+        for number in range(settings.epochs):
             for lessons, rehearsal, stand_ins in self._steps():
                 step += 1
                 if should_stop():
@@ -287,6 +289,9 @@ class _Run:
                 if progress:
                     left = (time.monotonic() - began) / step * (num_steps - step)
                     progress(FinetuneProgress(step, num_steps, losses, left))
+            if step - judged < STEPS_TO_JUDGE and number < settings.epochs - 1:
+                continue
+            judged = step
             candidate = deepcopy(self.tagger).eval()
             if settings.ema_decay > 0:
                 candidate.load_state_dict(average, strict=False)
