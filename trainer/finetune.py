@@ -296,7 +296,7 @@ class _Run:
             if settings.ema_decay > 0:
                 candidate.load_state_dict(average, strict=False)
             found = self._held_out_loss(candidate)
-            if self.held_out and found > lowest * (1 - settings.least_gain):
+            if self.held_out and not found <= lowest * (1 - settings.least_gain):  # NaN is no gain
                 break
             best, lowest = candidate, found
         return best.eval()
