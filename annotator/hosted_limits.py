@@ -21,8 +21,8 @@ class HostedLimits:
 
     num_visitors: int = 12
     """Spaces at a time; who comes then waits."""
-    num_open: int = 6
-    """Spaces that are in memory; of the others, the one that was used last the longest ago is closed (320 MiB
+    num_open: int = 12
+    """Spaces that are in memory; of the others, the one that was used last the longest ago is closed (30 MiB
     each, EXPERIMENTS.md)."""
     minutes: float = 60.0
     """How long a space lives."""

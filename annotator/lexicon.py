@@ -7,8 +7,10 @@ instead of 8.0, a tag of several new words 7.0 instead of 14.2, were every word 
 Knows nothing of photos, projects or how completions are shown.
 """
 
+import threading
 from bisect import bisect_left
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -69,3 +71,17 @@ class Lexicon:
                     total += np.sqrt(count) * unit(vector[None])
         direction: Vectors = unit(total)[0]
         return direction
+
+
+def shared_lexicon(vectors: WordVectors) -> Lexicon:
+    """Return the lexicon of some word vectors: the one in memory, if anybody uses it; it takes 60 MiB."""
+    key = (vectors.name, vectors.version)
+    with _LOCK:
+        lexicon = _LEXICONS.get(key)
+        if lexicon is None:
+            lexicon = _LEXICONS[key] = Lexicon(vectors)
+        return lexicon
+
+
+_LEXICONS: WeakValueDictionary[tuple[str, str], Lexicon] = WeakValueDictionary()
+_LOCK = threading.Lock()

@@ -10,6 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from annotator.datasets.word_forms import form_key
 from annotator.errors import CheckpointError, ConfigError
@@ -161,7 +162,7 @@ class TaggerShelf:
     def _load(self, name: str) -> tuple[Tagger, ...]:
         if name == COLD_START:
             return (self.cold_start,)
-        return (checkpoint.load(self.source_of(name), backbone=self._backbone), self.cold_start)
+        return (_load_shared(self.source_of(name), self._backbone), self.cold_start)
 
     def source_of(self, name: str) -> str | Path:
         """Return where the checkpoint of a name lies: a folder, or ``starter/NAME``."""
@@ -234,8 +235,28 @@ def load_open_vocabulary(backbone: Backbone) -> OpenVocabulary | None:
         checkpoint.check_backbone(checkpoint.read_info(name), backbone)
     except CheckpointError:
         return None
-    found = checkpoint.load(name, backbone=backbone)
+    found = _load_shared(name, backbone)
     return found if isinstance(found, OpenVocabulary) else None
+
+
+def _load_shared(source: str | Path, backbone: Backbone) -> checkpoint.LoadedTagger:
+    """Load a checkpoint; one that is in memory as it stands on the disk is shared, since nobody changes it.
+
+    Raises:
+        CheckpointError: It is missing, damaged or of another backbone.
+    """
+    info = checkpoint.read_info(source)
+    checkpoint.check_backbone(info, backbone)
+    key = (str(checkpoint.find(source).resolve()), info.version)
+    with _LOADED_LOCK:
+        tagger = _LOADED.get(key)
+        if tagger is None:
+            tagger = _LOADED[key] = checkpoint.load(source, backbone=backbone)
+        return tagger
+
+
+_LOADED: WeakValueDictionary[tuple[str, str], checkpoint.LoadedTagger] = WeakValueDictionary()
+_LOADED_LOCK = threading.Lock()
 
 
 def default_tagger(backbone: Backbone) -> str:

@@ -8,6 +8,7 @@ Shapes: photo -> crop (H, W, 3) uint8; batch (B, H, W, 3) uint8 -> features (B, 
 probabilities (B, 1000) float32.
 """
 
+import hashlib
 import json
 import logging
 import os
@@ -17,6 +18,7 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -287,6 +289,10 @@ class TorchEngine:
             return tuple(part.float().cpu().numpy() for part in outputs)
 
 
+_ENGINES: WeakValueDictionary[tuple[str, int | None], OnnxEngine] = WeakValueDictionary()
+_ENGINES_LOCK = threading.Lock()
+
+
 def load_backbone(
     name: str = DEFAULT_BACKBONE,
     *,
@@ -380,7 +386,7 @@ def _load_on_cpu(
     if path.exists():
         try:
             graph = _read_graph(path)
-            return _assemble(architecture, graph, OnnxEngine(graph.onnx, num_threads))
+            return _assemble(architecture, graph, _engine_of(graph.onnx, num_threads))
         except Exception as error:  # onnxruntime has its own kinds for a graph that it cannot read
             logger.warning("The cached backbone %s is damaged (%s); it is exported again.", path, error)
     logger.info("Exporting the backbone %s to %s; this happens once.", architecture.name, path)
@@ -390,6 +396,16 @@ def _load_on_cpu(
     _check_against_torch(architecture, module, engine)
     _write_graph(path, graph)
     return _assemble(architecture, graph, engine)
+
+
+def _engine_of(onnx: bytes, num_threads: int | None) -> OnnxEngine:
+    """Return what runs a network: the one in memory, if anybody uses it with as many threads."""
+    key = (hashlib.sha256(onnx).hexdigest(), num_threads)
+    with _ENGINES_LOCK:
+        engine = _ENGINES.get(key)
+        if engine is None:
+            engine = _ENGINES[key] = OnnxEngine(onnx, num_threads)
+        return engine
 
 
 def _assemble(architecture: Architecture, graph: Graph, engine: Engine) -> Backbone:

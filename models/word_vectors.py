@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -229,7 +230,7 @@ def _load_wordnet(source: str) -> WordVectors:
     folder = find_wordnet_table()
     if folder is None:
         raise WordVectorError("There are no WordNet vectors yet. Make them with: annotator wordnet build")
-    return WordVectors(source, folder.name.split("-")[1], read_table(folder), only_latin=True)
+    return WordVectors(source, folder.name.split("-")[1], _table_in(folder), only_latin=True)
 
 
 def find_wordnet_table() -> Path | None:
@@ -265,8 +266,17 @@ def _cached(name: str, version: str, read: Callable[[], tuple[list[str], Vectors
     if not folder.is_dir():
         words, vectors = read()
         write_table(folder, words, vectors)
-    return read_table(folder)
+    return _table_in(folder)
+
+
+def _table_in(folder: Path) -> Table:
+    """Return the table in a folder, whose name tells its content: the one in memory, if anybody uses it."""
+    table = _TABLES.get(folder)
+    if table is None:
+        table = _TABLES[folder] = read_table(folder)
+    return table
 
 
 _LOCK = threading.Lock()
+_TABLES: WeakValueDictionary[Path, Table] = WeakValueDictionary()
 _LOADERS: dict[str, Callable[[str], WordVectors]] = {DEFAULT_VECTORS: _load_glove, WORDNET: _load_wordnet}

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from annotator.autocomplete import Autocomplete
-from annotator.lexicon import Lexicon
+from annotator.lexicon import Lexicon, shared_lexicon
 from annotator.models.word_vector_files import Table
 from annotator.models.word_vectors import WordVectors
 
@@ -79,3 +79,13 @@ def test_the_subject_follows_the_saves(lexicon: Lexicon) -> None:
     words.count(["soup"], -1)
     words.count(["street"], +1)
     assert words.complete("par", {})[0].tag == "park"
+
+
+def test_one_lexicon_serves_all_who_use_the_same_words() -> None:
+    def words(version: str) -> WordVectors:
+        table = Table({"soup": 0}, ["soup"], np.ones((1, 2), np.float32))
+        return WordVectors("toy", version, table, only_latin=True)
+
+    first = shared_lexicon(words("1"))
+    assert shared_lexicon(words("1")) is first
+    assert shared_lexicon(words("2")) is not first

@@ -172,6 +172,14 @@ def test_a_warm_start_imports_no_torch_and_reports_nothing(
     assert list(tmp_path.iterdir()) == []  # ONNX Runtime's usage reports would leave a folder here
 
 
+def test_a_network_is_in_memory_once_for_each_number_of_threads(backbone_cache: Path) -> None:
+    first, second, other = (
+        load_backbone(device="cpu", num_threads=num, cache_path=backbone_cache)._engine for num in (1, 1, 2)
+    )
+    assert first is second
+    assert other is not first
+
+
 def test_a_damaged_cache_file_is_exported_again(
     backbone: Backbone, backbone_cache: Path, crops: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,3 +1,4 @@
+import gc
 import gzip
 import os
 import pickle
@@ -180,6 +181,14 @@ def test_a_changed_file_is_another_version(tmp_path: Path, vectors: Vectors) -> 
     np.testing.assert_allclose(one + 1, other, rtol=1e-5)
 
 
+def test_words_are_in_memory_once_however_often_they_are_loaded(tmp_path: Path, vectors: Vectors) -> None:
+    write_glove(tmp_path / "own.txt", WORDS, vectors)
+    first, second = load_word_vectors(tmp_path / "own.txt"), load_word_vectors(tmp_path / "own.txt")
+    assert first._table is second._table
+    write_glove(tmp_path / "own.txt", WORDS, vectors + 1)
+    assert load_word_vectors(tmp_path / "own.txt")._table is not first._table
+
+
 def break_nothing_left(path: Path, vectors: Vectors) -> None:
     path.write_bytes(b"")
 
@@ -282,6 +291,7 @@ def test_a_damaged_cache_is_removed_and_made_anew(tmp_path: Path, vectors: Vecto
     write_glove(tmp_path / "own.txt", WORDS, vectors)
     version = load_word_vectors(tmp_path / "own.txt").version
     (folder,) = cache_path().glob(f"file-{version}-*")
+    gc.collect()  # else the table is still in memory
     (folder / "vectors.kv").write_bytes(b"\x80nonsense")
     with pytest.raises(WordVectorError, match="try again"):
         load_word_vectors(tmp_path / "own.txt")
