@@ -25,11 +25,9 @@ from annotator.feature_store import FeatureStore
 from annotator.leases import Leases
 from annotator.merging import Proposal
 from annotator.photo_queue import PhotoQueue
+from annotator.trainer.corrections import NEAR_DUPLICATE
 from annotator.visual_index import VisualIndex
 
-NEAR_DUPLICATE = 0.85
-"""Cosine of features from which a photo is taken to show the same: 95% of two shots of a scene between which the camera
-moved by a twentieth reach it, and of 11,000 unrelated photos 0.4% have another one that does. EXPERIMENTS.md."""
 LOOK_ALIKE = 0.7
 """Cosine from which a photo is shown, for a person to choose: a quarter of its tags are the other's, by chance 4%."""
 MOST_PHOTOS = 60

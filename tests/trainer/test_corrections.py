@@ -1,6 +1,8 @@
 import hashlib
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from annotator.trainer.corrections import Correction, divide, is_gold
@@ -62,6 +64,23 @@ def test_a_photo_corrected_again_is_learnt_anew_but_does_not_judge() -> None:
     division = divide([again, *others], {again.content_hash: 1}, gold_share=0.0, newest_share=0.2)
     assert again in division.fresh
     assert again not in division.held_back
+
+
+def test_no_photo_judges_that_looks_like_one_that_is_learnt_from() -> None:
+    rng = np.random.default_rng(0)
+    scenes = rng.normal(size=(40, 64)).astype(np.float32)
+    corrections = [
+        replace(make_correction(number), features=scenes[number // 3] + 0.02 * rng.normal(size=64).astype(np.float32))
+        for number in range(120)
+    ]
+    trained = {item.content_hash: item.event_id for item in corrections[:12]}
+    division = divide(corrections, trained, gold_share=0.2, newest_share=0.25)
+    learnt = {item.image_id // 3 for item in (*division.fresh, *division.replay)}
+    assert division.held_back
+    assert not {item.image_id // 3 for item in division.held_back} & learnt
+    # Every photo alone of its scene judges as before.
+    alone = [replace(item, features=rng.normal(size=64).astype(np.float32)) for item in corrections]
+    assert len(divide(alone, trained, gold_share=0.2, newest_share=0.25).held_back) > len(division.held_back)
 
 
 @pytest.mark.parametrize("num", [0, 1, 2])
