@@ -5,7 +5,7 @@ from typing import Any
 from annotator.errors import (
     AnnotatorError,
 )
-from annotator.merging import Proposal
+from annotator.merging import HABITS, Proposal
 from annotator.store import ImageEntry
 
 Answer = dict[str, Any]
@@ -53,7 +53,8 @@ def form_of(proposal: Proposal) -> Answer:
             {
                 "source": item.source,
                 "score": round(item.score, 4),
-                "weight": round(item.score if item.rank_score is None else item.rank_score, 4),
+                # A habit counts by the re-ranker alone: its share says more than what it adds to the others, nothing.
+                "weight": round(item.score if item.rank_score is None or item.source == HABITS else item.rank_score, 4),
                 "text": item.text,
             }
             for item in proposal.evidence

@@ -39,7 +39,7 @@ from annotator.feature_store import FeatureStore
 from annotator.gate import ProjectGate
 from annotator.heat_map import HeatMapper
 from annotator.ingest import Ingest
-from annotator.lexicon import Lexicon
+from annotator.lexicon import shared_lexicon
 from annotator.metadata_index import MetadataIndex
 from annotator.model_loop import ModelLoop
 from annotator.models.backbone import Backbone, load_backbone
@@ -109,7 +109,7 @@ class OpenProject:
 
         def use_word_vectors(vectors: WordVectors) -> None:
             shelf.use_word_vectors(vectors, autocomplete.tags_in_use())
-            autocomplete.use_lexicon(Lexicon(vectors))
+            autocomplete.use_lexicon(shared_lexicon(vectors))
 
         self.meanings = TagMeanings(self.project.settings.word_vectors, use_word_vectors)
         self.looks = self._visual_index(label)
@@ -140,6 +140,7 @@ class OpenProject:
             ProjectContext(self.features, tagged_looks, carried).gather,
             detections=book.of,
             opened=shelf.open_vocabulary,
+            habits=carried.habits,
         )
         self.ingest = Ingest(
             self.project,

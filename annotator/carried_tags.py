@@ -12,6 +12,7 @@ from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
 from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
+from annotator.habits import Habits
 from annotator.metadata_index import MetadataIndex
 from annotator.visual_index import VisualIndex
 
@@ -55,6 +56,7 @@ class CarriedTags:
         self._saved: dict[int, tuple[str, ...]] = {}
         self._lock = threading.Lock()
         self._followers: list[Follower] = []
+        self._habits: Habits | None = None
 
     def follow(self, follower: "Follower") -> None:
         """Tell somebody of every photo that carries tags, and from now on of each change."""
@@ -62,6 +64,15 @@ class CarriedTags:
             carriers = [i for i in self._own.keys() | self._saved.keys() if self.tags_of(i)]
             follower.set_many((i, self.words_of(i)) for i in sorted(carriers))
             self._followers.append(follower)
+
+    def habits(self) -> Habits:
+        """Return what is usual in the saved lists; counted when first asked for, then kept in step."""
+        with self._lock:
+            if self._habits is None:
+                self._habits = Habits()
+                for tags in self._saved.values():
+                    self._habits.note(tags, +1)
+            return self._habits
 
     def words_of(self, image_id: int) -> Words:
         """Return what a photo brings along, whether it carries tags or not."""
@@ -97,7 +108,7 @@ class CarriedTags:
                 self._looks.add(with_features, self._features.vectors(with_features))
             self._word_index.set_many((i, self._keys(i)) for i in carriers)
             for tags in saved.values():
-                self._autocomplete.count(tags, +1)
+                self._count(tags, +1)
 
     def add_image(self, image_id: int, words: Words) -> None:
         """Take a new photo's own words in."""
@@ -111,10 +122,10 @@ class CarriedTags:
         """Follow a save, or an undo that left the photo unsaved (None)."""
         with self._lock:
             if image_id in self._saved:
-                self._autocomplete.count(self._saved.pop(image_id), -1)
+                self._count(self._saved.pop(image_id), -1)
             if tags is not None:
                 self._saved[image_id] = tags
-                self._autocomplete.count(tags, +1)
+                self._count(tags, +1)
             if self.tags_of(image_id):
                 self._index(image_id)
             else:
@@ -122,6 +133,11 @@ class CarriedTags:
                 self._word_index.remove(image_id)
                 for follower in self._followers:
                     follower.remove(image_id)
+
+    def _count(self, tags: tuple[str, ...], change: int) -> None:
+        self._autocomplete.count(tags, change)
+        if self._habits is not None:
+            self._habits.note(tags, change)
 
     def _index(self, image_id: int) -> None:
         if image_id in self._features:

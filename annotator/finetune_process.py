@@ -11,18 +11,26 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from annotator.errors import AnnotatorError, TrainingError
+
+if TYPE_CHECKING:
+    from annotator.models.reranker import Reranker
+    from annotator.replayed_page import ReplayedEvidence, ReplayedPage
+    from annotator.trainer.corrections import Correction, Division
 
 JOB_FILE = "job.json"
 CANDIDATE_FOLDER = "candidate"
 TRAINED_FILE = "trained_on.json"
 """Beside a checkpoint: content hash -> event id of all that it and its ancestors learnt from."""
 SAY_EVERY_SECONDS = 0.2
+MOST_WEIGHED, MOST_PLACES = 300, 6
+"""Corrections, the newest, and places of each, from which the re-ranker learns: every one costs a proposal."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +165,7 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
     from annotator.models.backbone import load_backbone
     from annotator.snapshot import read_snapshot
     from annotator.trainer.corrections import divide
-    from annotator.trainer.finetune import FinetuneSettings, TrainingCancelledError, finetune
+    from annotator.trainer.finetune import FinetuneSettings, finetune
     from annotator.trainer.stand_ins import class_stand_ins
 
     voice.say(phase="reading")
@@ -171,6 +179,7 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
     vectors, note = _word_vectors(job.word_vectors)
     tuned = Path(job.backbone_weights) if job.backbone_weights else None
     backbone = load_backbone(job.backbone, num_threads=job.num_threads, weights_path=tuned)
+    live = checkpoint.load(job.live, backbone=backbone)
     num_base = info.about.training.get("num_base", len(info.vocabulary))
     candidate = finetune(
         job.live,
@@ -193,22 +202,30 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
          "num_replayed": len(division.replay), "num_base": num_base,
          "newest_event_id": max(learnt.values())},
     )  # fmt: skip
+    evidence = _evidence(job, snapshot, backbone, vectors)
+
+    def weighed(num_done: int, num_all: int) -> None:
+        _check_cancelled(cancelled)
+        voice.progress(phase="weighing", num_done=num_done, num_all=num_all)
+
+    reranker = _learn_reranker(evidence.page(live), division.fresh, info.reranker, settings.seed, weighed)
     target = folder / CANDIDATE_FOLDER
-    version = checkpoint.save(candidate, target, about, half=True)
+    version = checkpoint.save(candidate, target, about, half=True, reranker=reranker)
     checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(trained | learnt).encode())
 
     def judged(num_done: int, num_all: int) -> None:
-        if cancelled.is_set():
-            raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
+        _check_cancelled(cancelled)
         voice.progress(phase="judging", num_done=num_done, num_all=num_all)
 
     voice.say(phase="judging", num_done=0, num_all=0)
-    verdict = _judge(job, snapshot, division, target, backbone, vectors, judged)
+    tuned_candidate = checkpoint.load(target, backbone=backbone)
+    verdict = _judge(job, evidence.page(live), evidence.page(tuned_candidate), division, judged)
     return {
         "tagger": f"{candidate.name} {version}",
         "num_fresh": len(division.fresh),
         "num_replayed": len(division.replay),
         "new_tags": list(candidate.vocabulary.tags[len(info.vocabulary) :]),
+        "reranker": reranker.to_json(),
         "note": note,
         "verdict": verdict,
     }
@@ -225,16 +242,20 @@ def _word_vectors(source: str) -> tuple[Any, str]:
         return None, f"New tags started from the mean of all tags: {error}"
 
 
-def _judge(
-    job: Job, snapshot: Any, division: Any, candidate_path: Path, backbone: Any, word_vectors: Any, progress: Any
-) -> dict[str, Any]:
+def _check_cancelled(cancelled: threading.Event) -> None:
+    from annotator.trainer.finetune import TrainingCancelledError
+
+    if cancelled.is_set():
+        raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
+
+
+def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "ReplayedEvidence":
+    """Return what the page shows beside any model."""
     from annotator.feature_store import FeatureStore
-    from annotator.models import checkpoint
     from annotator.models.cold_start import ColdStartTagger
-    from annotator.replayed_page import PAGE, PageSources, ReplayedEvidence
+    from annotator.replayed_page import PageSources, ReplayedEvidence
     from annotator.snapshot import read_feature_rows
     from annotator.tagger_shelf import load_open_vocabulary
-    from annotator.trainer.replay_gate import GateRule, judge
 
     features_path = Path(job.features_path)
     features = FeatureStore(
@@ -244,7 +265,49 @@ def _judge(
         snapshot = replace(snapshot, detections={})
     opened = load_open_vocabulary(backbone)
     sources = PageSources(ColdStartTagger(backbone), opened, word_vectors, job.aliases, job.show_expected)
-    evidence = ReplayedEvidence(snapshot, features, sources)
+    return ReplayedEvidence(snapshot, features, sources)
+
+
+def _learn_reranker(
+    page: "ReplayedPage",
+    fresh: "Sequence[Correction]",
+    before: "Reranker",
+    seed: int,
+    progress: Callable[[int, int], None],
+) -> "Reranker":
+    """Learn what each source is worth, from corrections that the live model has not learnt from.
+
+    Weighed is the live model's word, not the candidate's: that one knows these lists.
+    """
+    import numpy as np
+
+    from annotator.datasets.tags import tag_key
+    from annotator.trainer.reranker_fit import Place, fit_reranker
+
+    rng = np.random.default_rng(seed)
+    chosen = [item for item in fresh if item.tags][-MOST_WEIGHED:]
+    places = []
+    for number, item in enumerate(chosen, start=1):
+        lengths = rng.permutation(len(item.tags))[:MOST_PLACES]
+        for length in sorted(lengths.tolist()):
+            tags, features = page.open_tags(item.image_id, item.tags[:length])
+            keys = [tag_key(tag) for tag in tags]
+            if (key := tag_key(item.tags[length])) in keys:
+                places.append(Place(features, keys.index(key)))
+        progress(number, len(chosen))
+    return fit_reranker(places, before)
+
+
+def _judge(
+    job: Job,
+    live: "ReplayedPage",
+    candidate: "ReplayedPage",
+    division: "Division",
+    progress: Callable[[int, int], None],
+) -> dict[str, Any]:
+    from annotator.replayed_page import PAGE
+    from annotator.trainer.replay_gate import GateRule, judge
+
     rule = GateRule(least_photos=job.least_photos, confidence=job.confidence, gold_margin=job.gold_margin)
     gold, newest = division.gold, division.newest
     # The newest of each, in the shares in which there are.
@@ -252,8 +315,8 @@ def _judge(
     num_gold = round(len(gold) * min(1.0, job.most_photos / max(num, 1)))
     num_newest = min(len(newest), job.most_photos - num_gold)
     verdict = judge(
-        evidence.page(checkpoint.load(job.live, backbone=backbone)),
-        evidence.page(checkpoint.load(candidate_path, backbone=backbone)),
+        live,
+        candidate,
         gold[len(gold) - num_gold :],
         newest[len(newest) - num_newest :],
         rule,

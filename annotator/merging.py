@@ -10,6 +10,9 @@ from annotator.datasets.tags import tag_key
 from annotator.datasets.word_forms import form_key
 from annotator.evidence import Evidence
 
+HABITS = "habits"
+"""The source that knows only how lists usually go on (habits.py): where another speaks, its score says nothing of the
+photo and does not count."""
 LIKELIER_THAN_NOT = 0.5
 """Score from which a proposal is expected to be right, see `num_expected`."""
 
@@ -77,11 +80,12 @@ def merge(
         if len(variants) > 1:
             items = list({item.source: item for item in reversed(items)}.values())[::-1]
             items.sort(key=lambda item: -item.score)
+        seen = [item for item in items if item.source != HABITS] or items
         proposals.append(
             Proposal(
                 tag=spelling(name),
-                score=_joint(item.score for item in items),
-                source=items[0].source,
+                score=_joint(item.score for item in seen),
+                source=seen[0].source,
                 evidence=tuple(items),
                 rank_score=_joint(item.score if item.rank_score is None else item.rank_score for item in items),
             )

@@ -20,6 +20,7 @@ from annotator.merging import num_expected
 from annotator.metadata_index import MetadataIndex
 from annotator.models.cold_start import ColdStartTagger
 from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.reranker import Matrix
 from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
 from annotator.project_context import ProjectContext
@@ -97,6 +98,7 @@ class ReplayedEvidence:
             ProjectContext(self._features, self._looks, self._carried).gather,
             detections=lambda image_id: self._detections.get(image_id, ()),
             opened=self._sources.opened,
+            habits=self._carried.habits,
         )
         return ReplayedPage(self, suggester, taggers[0])
 
@@ -131,6 +133,10 @@ class ReplayedPage:
         proposals = self._suggester.propose(image_id, words, kept, dropped).proposals
         expected = num_expected(proposals) if self._evidence.show_expected else 0
         return Offer([proposal.tag for proposal in proposals], expected)
+
+    def open_tags(self, image_id: int, kept: Sequence[str]) -> tuple[list[str], Matrix]:
+        """Return what a re-ranker weighs after an edit: N tags and their (N, F) features."""
+        return self._suggester.open_tags(image_id, self._evidence.take_in_hand(image_id), kept)
 
     def complete(self, image_id: int, text: str, kept: Sequence[str]) -> list[str]:
         """Return completions of typed text, best first."""

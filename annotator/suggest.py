@@ -4,7 +4,8 @@ Sources: what the trained tagger expects after the settled tags (``decoder``) or
 neighbours (``context``), what ImageNet's classes say (``looks``), tags of photos that look alike (``neighbours``), tags
 of photos that share words (``metadata``), things found with their boxes (``detector``), words near in meaning to what
 is seen (``words``), the photo's own keywords
-(``keywords``) and folder and file names (``folder``).
+(``keywords``), folder and file names (``folder``), and, once a re-ranker was learnt, how lists here usually go on
+(``habits``).
 Knows nothing of stores or pages: it is given features, indexes and the tags in use.
 """
 
@@ -32,13 +33,16 @@ from annotator.evidence import (
     taught_keys,
 )
 from annotator.feature_store import FeatureStore, Vectors
-from annotator.merging import Proposal, merge, without_settled
+from annotator.habits import Habits
+from annotator.merging import HABITS, Proposal, merge, without_settled
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import Context, ContextTagger
 from annotator.models.detector import Detection
 from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.models.tagger import Tagger
+from annotator.reranking import features_of, habit_evidence, open_proposals, rerank
 from annotator.visual_index import VisualIndex
 
 NUM_NEIGHBOURS = 48
@@ -89,6 +93,19 @@ class Gathered:
     note: str
 
 
+@dataclass(frozen=True)
+class _Everything:
+    """What all sources say of a photo."""
+
+    proposals: list[Proposal]
+    """Of every open tag, best first, before any re-ranking."""
+    detections: Sequence[Detection]
+    looks: list[Neighbour]
+    metadata: list[Neighbour]
+    told: Gathered | None
+    """What a tagger with a context was told."""
+
+
 Gather = Callable[[ContextTagger, int, Vectors, Words, Collection[int]], Gathered]
 
 
@@ -106,6 +123,7 @@ class Suggester:
             neighbours) -> `Gathered`. None: such taggers are told nothing.
         detections: Image id -> what was found in the photo, stored before anybody asks.
         opened: Scores words that no tagger knows.
+        habits: Gives what is usual in the saved lists. None: no re-ranker is heard.
     """
 
     def __init__(
@@ -120,8 +138,10 @@ class Suggester:
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         opened: OpenVocabulary | None = None,
+        habits: Callable[[], Habits] | None = None,
     ) -> None:
         self._opened = opened
+        self._habits = habits
         self._taggers = taggers
         self._gather = gather
         self._features = features
@@ -151,15 +171,61 @@ class Suggester:
             taggers: To ask these; None asks the ones that propose now.
         """
         asked = taggers or self._taggers()
+        reranker = _reranker_of(asked) if self._habits is not None and HABITS not in without.sources else IDENTITY
+        gathered = self._gather_all(image_id, words, prefix, dropped, without, asked, with_habits=reranker != IDENTITY)
+        proposals = gathered.proposals
+        if self._habits is not None and reranker != IDENTITY:
+            proposals = rerank(proposals, self._habits(), prefix, reranker)
+        if gathered.detections:
+            entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
+            proposals = [proposals[place] for place in load_tag_order().reorder(entries, gathered.detections)]
+        return Suggestion(
+            proposals[:NUM_PROPOSALS],
+            gathered.looks,
+            gathered.metadata,
+            f"{asked[0].name} {asked[0].version}",
+            gathered.told.neighbours if gathered.told else None,
+            gathered.told.note if gathered.told else "",
+        )
+
+    def open_tags(self, image_id: int, words: Words, prefix: Sequence[str]) -> tuple[list[str], Matrix]:
+        """Return what a re-ranker would weigh of a photo, to learn one: N tags and their (N, F) features.
+
+        Args:
+            image_id: The photo; its own list must not be counted among the habits.
+            words: What the photo brings along.
+            prefix: Tags settled so far, most important first.
+
+        Raises:
+            ValueError: This suggester was given no habits.
+        """
+        if self._habits is None:
+            raise ValueError("Without habits there is nothing to re-rank by.")
+        found = self._gather_all(image_id, words, prefix, (), NOTHING_OFF, self._taggers(), with_habits=True)
+        weighed, _ = open_proposals(found.proposals)
+        return [proposal.tag for proposal in weighed], features_of(weighed, self._habits(), prefix)
+
+    def _gather_all(
+        self,
+        image_id: int,
+        words: Words,
+        prefix: Sequence[str],
+        dropped: Collection[str],
+        without: Without,
+        asked: Sequence[Tagger],
+        *,
+        with_habits: bool,
+    ) -> "_Everything":
+        """Ask every source, and join what they say."""
         taggers = [tagger for tagger in asked if source_of(tagger) not in without.sources]
         words = words.without(without.sources)
         evidence: list[Evidence] = []
         looks: list[Neighbour] = []
-        gathered: Gathered | None = None
+        told: Gathered | None = None
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            gathered = self._gathered(asked, image_id, vector, words, without)
-            context = gathered.context if gathered else None
+            told = self._gathered(asked, image_id, vector, words, without)
+            context = told.context if told else None
             evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords, context)
             evidence += open_evidence(self._opened, asked, vector)
             looks = self._look_alikes(image_id, vector)
@@ -169,24 +235,15 @@ class Suggester:
         metadata = self._word_alikes(image_id, words, prefix)
         evidence += metadata_evidence([item for item in metadata if item.image_id not in without.neighbours])
         evidence += own_word_evidence(words, self._autocomplete.knows)
+        if with_habits and self._habits is not None:
+            evidence += habit_evidence(self._habits(), prefix)
         # The words that a trained tagger was taught; the cold start was taught nothing.
         taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
         evidence = [self._weighed(item, taught) for item in evidence if item.source not in without.sources]
         is_used = self._autocomplete.is_used
         evidence = [replace(item, tag=self._autocomplete.renamed(item.tag)) for item in evidence]
         evidence = without_settled(evidence, prefix, dropped, is_used)
-        proposals = merge(evidence, self._autocomplete.spelling, is_used)
-        if detections:
-            entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
-            proposals = [proposals[place] for place in load_tag_order().reorder(entries, detections)]
-        return Suggestion(
-            proposals[:NUM_PROPOSALS],
-            looks,
-            metadata,
-            f"{asked[0].name} {asked[0].version}",
-            gathered.neighbours if gathered else None,
-            gathered.note if gathered else "",
-        )
+        return _Everything(merge(evidence, self._autocomplete.spelling, is_used), detections, looks, metadata, told)
 
     def scores(
         self, image_id: int, words: Words, prefix: Sequence[str] = (), taggers: Sequence[Tagger] | None = None
@@ -247,3 +304,9 @@ class Suggester:
             Neighbour(item.image_id, item.similarity, tuple(self._tags_of(item.image_id)), tuple(item.shared))
             for item in found
         ]
+
+
+def _reranker_of(taggers: Sequence[Tagger]) -> Reranker:
+    """Return the re-ranker that was learnt with the first tagger; one that changes nothing where there is none."""
+    found: Reranker = getattr(taggers[0], "reranker", IDENTITY) if taggers else IDENTITY
+    return found

@@ -27,6 +27,7 @@ from annotator.errors import AnnotatorError, CheckpointError, DataError
 from annotator.models import registry
 from annotator.models.inference import InferenceTagger, Ranking
 from annotator.models.pretrained import version_of
+from annotator.models.reranker import IDENTITY, Reranker
 from annotator.models.scoring_tagger import ScoringTagger
 
 if TYPE_CHECKING:
@@ -84,6 +85,8 @@ class CheckpointInfo:
     backbone_file: str = ""
     """The fine-tuned backbone's weights; empty where the published ones were used."""
     backbone_sha256: str = ""
+    reranker: Reranker = IDENTITY
+    """Learnt with the tagger; changes nothing where none was."""
 
 
 def save(
@@ -93,6 +96,7 @@ def save(
     *,
     half: bool = False,
     backbone: Arrays | None = None,
+    reranker: Reranker = IDENTITY,
 ) -> str:
     """Write a checkpoint, replacing the one that is there.
 
@@ -103,6 +107,7 @@ def save(
         half: Keep the tagger's matrices in 16 bits; vectors and the backbone stay in 32.
         backbone: Weights of the backbone that was fine-tuned with it, from `TrainableBackbone.arrays`; the version in
             `about` is then replaced by theirs.
+        reranker: What was learnt with it of the sources' worth.
 
     Returns:
         The checkpoint's version.
@@ -134,6 +139,8 @@ def save(
         "training": dict(about.training),
         "vocabulary": json.loads(tagger.vocabulary.to_json()),
     }
+    if reranker != IDENTITY:
+        values["reranker"] = reranker.to_json()
     values["version"] = _version(values)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -168,11 +175,15 @@ def load(source: Path | str, *, backbone: BackboneLike | None = None) -> LoadedT
     try:
         kind = registry.find_scoring(info.name)
         if kind is not None:
-            return kind.from_arrays(info.vocabulary, info.settings, dict(arrays))
+            scoring = kind.from_arrays(info.vocabulary, info.settings, dict(arrays))
+            scoring.reranker = info.reranker
+            return scoring
         ranking = Ranking(**{**info.ranking, "calibration": tuple(info.ranking["calibration"])})
         weights = {name: values.astype(np.float32) for name, values in arrays.items()}
         _check_shapes(info, weights)
-        return InferenceTagger(info.name, info.version, info.vocabulary, weights, info.settings, ranking)
+        tagger = InferenceTagger(info.name, info.version, info.vocabulary, weights, info.settings, ranking)
+        tagger.reranker = info.reranker
+        return tagger
     except CheckpointError:
         raise
     except (AnnotatorError, KeyError, ValueError, TypeError, IndexError) as error:
@@ -282,6 +293,7 @@ def read_info(source: Path | str) -> CheckpointInfo:
             weights_sha256=_text(values["weights"]["sha256"]),
             backbone_file=_text(tuned["file"]),
             backbone_sha256=_text(tuned["sha256"]),
+            reranker=Reranker.from_json(values["reranker"]) if "reranker" in values else IDENTITY,
         )
     except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
         raise CheckpointError(f"{path} is damaged: {error}") from error

@@ -28,6 +28,7 @@ from annotator.models import steps as twins
 from annotator.models.decoding import Array, Mask, Steps, bar, feed, look_ahead, search
 from annotator.models.list_order import order_heads, rarity_factors
 from annotator.models.prefix_states import PrefixStates
+from annotator.models.reranker import IDENTITY
 from annotator.models.steps import Weights, linear, root_slope, scale_features, sigmoid
 from annotator.models.tagger import Features, RankedTag
 
@@ -97,7 +98,12 @@ class InferenceTagger:
         settings: The module's config as JSON values.
         ranking: How lists are made.
         made_of: For each tag it was never taught, the known tags its rows were made of (new_tags.py).
+
+    Attributes:
+        reranker: Learnt with it, of what its word and that of other sources is worth.
     """
+
+    reranker = IDENTITY
 
     def __init__(
         self,

@@ -105,7 +105,11 @@ def extend(tagger: InferenceTagger, word_vectors: WordVectors, new_tags: Sequenc
         weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(recipes))))
     made_of = {recipe.tag: [known.tags[place] for place in recipe.places[:MAX_NAMED]] for recipe in recipes}
     version = f"{tagger.version}+{len(recipes)}"
-    return InferenceTagger(tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of)
+    extended = InferenceTagger(
+        tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of
+    )
+    extended.reranker = tagger.reranker
+    return extended
 
 
 def _extended(name: str, values: Rows, num_known: int, recipes: Sequence[Recipe]) -> Rows:

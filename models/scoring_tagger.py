@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
+from annotator.models.reranker import IDENTITY
 from annotator.models.tagger import Features, RankedTag
 
 Matrix = npt.NDArray[np.float32]
@@ -30,9 +31,11 @@ class ScoringTagger(ABC):
         vocabulary: The tags it knows.
         feature_size: D.
         threshold: With a free length, tags below it are not proposed (but at least one tag is).
+        reranker: Learnt with it, of what its word and that of other sources is worth.
     """
 
     name: ClassVar[str]
+    reranker = IDENTITY
 
     def __init__(self, vocabulary: Vocabulary, feature_size: int, threshold: float = 0.5) -> None:
         self.vocabulary = vocabulary

@@ -179,11 +179,28 @@ def finetune(
     num_base = live.num_tags if num_base is None else num_base
     before = live
     live = _with_new_tags(live, [*fresh, *replay], settings, word_vectors).eval()
-    fit_head(live, [*fresh, *replay], stand_ins if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
+    learnt, held_out = hold_out(fresh, settings)
+    fit_head(live, [*learnt, *replay], stand_ins if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
     kept = _rehearse(before, rehearsal, settings.seed) if settings.rehearsal_weight > 0 else []
     others = _rehearse(before, stand_ins, settings.seed) if settings.stand_in_weight > 0 else []
-    run = _Run(live, fresh, [item for item in replay if item.tags], kept, others, num_base, settings)
+    replayed = [item for item in replay if item.tags]
+    run = _Run(live, learnt, held_out, replayed, kept, others, num_base, settings)
     return run.go(progress, should_stop)
+
+
+def hold_out(
+    corrections: Sequence[Correction], settings: FinetuneSettings
+) -> tuple[list[Correction], list[Correction]]:
+    """Return (the corrections that `finetune` learns from, those by which it knows when to stop).
+
+    Args:
+        corrections: The fresh ones; those without tags are left out.
+        settings: With the share that is held out; of few corrections none is.
+    """
+    fresh = [item for item in corrections if item.tags]
+    num = int(settings.held_out * len(fresh)) if len(fresh) >= LEAST_TO_HOLD_OUT else 0
+    order = np.random.default_rng(settings.seed).permutation(len(fresh)) if num else np.arange(len(fresh))
+    return [fresh[at] for at in order[num:]], [fresh[at] for at in order[:num]]
 
 
 def new_tags(known: Sequence[str], corrections: Sequence[Correction], min_count: int) -> dict[str, int]:
@@ -234,6 +251,7 @@ class _Run:
         self,
         live: TrainedTagger,
         fresh: Sequence[Correction],
+        held_out: Sequence[Correction],
         replay: Sequence[Correction],
         rehearsal: "Sequence[_Lesson]",
         stand_ins: "Sequence[_Lesson]",
@@ -244,14 +262,11 @@ class _Run:
         self.tagger = deepcopy(live).train()
         self._ids = {tag_key(tag): number for number, tag in enumerate(live.vocabulary.tags)}
         self.fresh = [lesson for lesson in map(self._lesson, fresh) if lesson.tags]
+        self.held_out = [lesson for lesson in map(self._lesson, held_out) if lesson.tags]
         self.replay = [lesson for lesson in map(self._lesson, replay) if lesson.tags]
         if not self.fresh:
             raise TrainingError("No correction holds a tag that two photos share, so there is nothing to learn yet.")
         self.rng = np.random.default_rng(settings.seed)
-        num_held_out = int(settings.held_out * len(self.fresh)) if len(self.fresh) >= LEAST_TO_HOLD_OUT else 0
-        order = self.rng.permutation(len(self.fresh)) if num_held_out else np.arange(len(self.fresh))
-        self.held_out = [self.fresh[at] for at in order[:num_held_out]]
-        self.fresh = [self.fresh[at] for at in order[num_held_out:]]
         self.rehearsal, self.stand_ins = rehearsal, stand_ins
         self.rates = learning_rates(self.tagger, num_base, settings.base_rate)
         self.anchors = [parameter.detach().clone() for parameter in self.tagger.parameters()]

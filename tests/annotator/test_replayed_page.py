@@ -11,8 +11,10 @@ from annotator.detections import DetectionBook
 from annotator.models import checkpoint
 from annotator.models.cold_start import ColdStartTagger
 from annotator.models.detector import Detection
+from annotator.models.reranker import FEATURES, Reranker
 from annotator.replayed_page import PageSources, ReplayedEvidence
 from annotator.snapshot import read_snapshot, write_snapshot
+from annotator.suggest import Without
 
 IN_HAND = 3
 SAVED = {1: ["cat", "whisker"], 2: ["whisker", "coffee"], 4: ["coffee", "cat"], 5: ["heron", "cat", "pet"]}
@@ -78,3 +80,45 @@ def test_a_photo_in_hand_does_not_know_its_own_tags(opened: OpenProject, tmp_pat
     # Beside another photo it is a correction like all others.
     assert "qzx" in page.complete(1, "qz", ())
     assert "qzx" not in page.complete(IN_HAND, "qz", ())
+
+
+def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_switched_off(
+    opened: OpenProject, tmp_path: Path
+) -> None:
+    session, source = opened.session, "starter/scnn_rnn"
+    plain = session.propose("local", IN_HAND, ["cat"], [], 0)["proposals"]
+    folder = opened.project.checkpoints_path / "learnt"
+    checkpoint.save(
+        checkpoint.load(source),
+        folder,
+        checkpoint.read_info(source).about,
+        reranker=Reranker({"joint": 0.1, "next": 9.0}),
+    )
+    session.set_tagger("checkpoints/learnt")
+    first = session.propose("local", IN_HAND, ["cat"], [], 0)["proposals"][0]
+    # After "cat": "whisker" (1), "animal companion" (5), as "pet" is called now.
+    assert first["tag"] in ("whisker", "animal companion")
+    habit = next(item for item in first["evidence"] if item["source"] == "habits")
+    assert habit["text"] == "after “cat” it came next in 1 of 2 lists"
+    assert habit["weight"] == habit["score"] > 0
+    without = session.propose("local", IN_HAND, ["cat"], [], 0, without=Without(sources=frozenset(("habits",))))[
+        "proposals"
+    ]
+    assert [item["tag"] for item in without] == [item["tag"] for item in plain]
+
+    shown = [item["tag"] for item in session.propose("local", IN_HAND, ["cat"], [], 0)["proposals"]]
+    session.save("local", IN_HAND, 0, ["only here"], [], Effort())
+    page = evidence_of(opened, tmp_path).page(checkpoint.load(folder, backbone=opened.backbone))
+    assert [tag for tag in page.propose(IN_HAND, ["cat"], ()).tags if tag != "heron"][:5] == [
+        tag for tag in shown if tag != "heron"
+    ][:5]
+
+
+def test_the_habits_of_a_photo_in_hand_are_not_weighed(opened: OpenProject, tmp_path: Path) -> None:
+    opened.session.save("local", IN_HAND, 0, ["cat", "qzx"], [], Effort())
+    page = evidence_of(opened, tmp_path).page(checkpoint.load("starter/scnn_rnn", backbone=opened.backbone))
+    assert "qzx" not in page.open_tags(IN_HAND, ["cat"])[0]
+    tags, features = page.open_tags(1, ["cat"])
+    assert "qzx" in tags
+    assert features.shape == (len(tags), len(FEATURES))
+    assert features[tags.index("qzx"), FEATURES.index("next")] > 0

@@ -5,8 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from annotator import tagger_shelf
 from annotator.errors import CheckpointError, ConfigError
+from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
+from annotator.models.reranker import Reranker
 from annotator.tagger_shelf import COLD_START, TaggerShelf, default_tagger
 
 
@@ -46,3 +49,24 @@ def test_a_tagger_that_is_not_offered_is_refused_and_the_present_one_stays(backb
 def test_a_chosen_checkpoint_that_is_gone_is_an_error(backbone: Backbone, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         TaggerShelf(backbone, tmp_path, str(tmp_path / "gone"))
+
+
+def test_projects_share_a_tagger_until_its_checkpoint_changes(backbone: Backbone, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    starter = checkpoint.load("starter/ranked_lstm")
+    about = checkpoint.read_info("starter/ranked_lstm").about
+    checkpoint.save(starter, folder, about)
+    first, second = (TaggerShelf(backbone, tmp_path, str(folder)) for _ in range(2))
+    assert first.taggers[0] is second.taggers[0]
+    assert first.open_vocabulary is second.open_vocabulary
+    checkpoint.save(starter, folder, about, reranker=Reranker({"joint": 2.0}))
+    third = TaggerShelf(backbone, tmp_path, str(folder))
+    assert third.taggers[0].version != first.taggers[0].version
+    assert third.taggers[0].reranker.weights == {"joint": 2.0}  # type: ignore[attr-defined]
+
+
+def test_a_shared_tagger_of_another_backbone_is_still_refused(backbone: Backbone, tmp_path: Path) -> None:
+    shelf = TaggerShelf(backbone, tmp_path, "starter/ranked_lstm")
+    assert shelf.taggers[0].name == "ranked_lstm"
+    with pytest.raises(CheckpointError, match="was trained on features of"):
+        tagger_shelf._load_shared("starter/ranked_lstm", OtherBackbone())  # type: ignore[arg-type]

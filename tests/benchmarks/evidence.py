@@ -5,13 +5,16 @@
 DATA holds records.jsonl. The project is made up from it: the features of its photos, then mixtures of pairs of them;
 every photo but those asked about carries some record's tags and caption words; all have ten stored detections.
 The taggers are the starter, the cold start and the open vocabulary, as in the page. Each photo is asked for four times,
-with 0 to 3 of its true tags settled. The last row is a decode from the prefix without any other evidence.
+with 0 to 3 of its true tags settled, and once with one of them, a re-ranker and the habits of all lists. The last row
+is a decode from the prefix without any other evidence.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.models.backbone import load_backbone
 from annotator.models.detector import Detection
+from annotator.models.reranker import FEATURES, Reranker
 from annotator.store import Store
 from annotator.suggest import Suggester
 from annotator.tagger_shelf import TaggerShelf, default_tagger
@@ -87,8 +91,11 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
         )
     suggester = Suggester(
         lambda: shelf.taggers, features, looks, metadata, carried.tags_of, autocomplete,
-        detections=book.of, opened=shelf.open_vocabulary,
+        detections=book.of, opened=shelf.open_vocabulary, habits=carried.habits,
     )  # fmt: skip
+    started = time.perf_counter()
+    carried.habits()  # counted once, when a re-ranker is first heard
+    print(f"Habits of {parsed.num:,} lists counted in {time.perf_counter() - started:.1f} s.", file=sys.stderr)
     threadpool_limits(1, user_api="blas")  # as when a project is served
     for place in queries[:20]:
         suggester.propose(place, words[place])
@@ -97,6 +104,10 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
             place, words[place], of[place].tags[:settled]), queries)}
         for settled in range(4)
     ]  # fmt: skip
+    learnt = copy(shelf.taggers[0])
+    learnt.reranker = Reranker(dict.fromkeys(FEATURES, 0.5))
+    rows.append({"settled": "1, re-ranked", **timed(lambda place: suggester.propose(
+        place, words[place], of[place].tags[:1], taggers=(learnt, *shelf.taggers[1:])), queries)})  # fmt: skip
     tagger = shelf.taggers[0]
     rows.append({"settled": "1, decoder alone", **timed(
         lambda place: tagger.decode(features.vectors([place]), [of[place].tags[:1]]), queries)})  # fmt: skip

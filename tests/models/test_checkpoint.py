@@ -7,9 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import CheckpointError
 from annotator.models import checkpoint
+from annotator.models.baselines import LinearConfig, LogisticTagger
 from annotator.models.checkpoint import About, check_backbone, read_info
+from annotator.models.reranker import IDENTITY, Reranker
 
 ABOUT = About("colour_grid", "version-1", "rare_first", {"seed": 3})
 
@@ -26,6 +29,12 @@ def change(folder: Path, **values: Any) -> None:
     changed = {**json.loads(path.read_text()), **values}
     changed["version"] = checkpoint._version(changed)
     path.write_text(json.dumps(changed))
+
+
+def fit_logistic() -> tuple[LogisticTagger, Any]:
+    features = np.random.default_rng(0).random((12, 5)).astype(np.float32)
+    given = [["dog"] if row % 2 else ["cat", "dog"] for row in range(12)]
+    return LogisticTagger.fit(Vocabulary(["cat", "dog"]), features, given, LinearConfig(epochs=2)), features
 
 
 def weights_of(folder: Path) -> Path:
@@ -178,13 +187,7 @@ def test_a_folder_that_cannot_be_written_is_said_so(make_tagger: Callable[..., A
 
 
 def test_a_baseline_is_kept_too(tmp_path: Path) -> None:
-    from annotator.datasets.vocabulary import Vocabulary
-    from annotator.models.baselines import LinearConfig, LogisticTagger
-
-    rng = np.random.default_rng(0)
-    features = rng.random((12, 5)).astype(np.float32)
-    given = [["dog"] if row % 2 else ["cat", "dog"] for row in range(12)]
-    tagger = LogisticTagger.fit(Vocabulary(["cat", "dog"]), features, given, LinearConfig(epochs=2))
+    tagger, features = fit_logistic()
     checkpoint.save(tagger, tmp_path, ABOUT)
     loaded: Any = checkpoint.load(tmp_path)
     np.testing.assert_allclose(loaded.scores(features), tagger.scores(features), atol=1e-6)
@@ -205,3 +208,20 @@ def test_a_checkpoint_of_before_precedence_still_works(
     expected = tagger.decode(features, [[], []])
     assert checkpoint.load(tmp_path).decode(features, [[], []]) == expected
     assert checkpoint.load_module(tmp_path).decode(features, [[], []]) == expected
+
+
+@pytest.mark.parametrize("name", ["scnn_rnn", "logistic"])
+def test_a_reranker_is_kept_with_its_tagger(name: str, make_tagger: Callable[..., Any], tmp_path: Path) -> None:
+    reranker = Reranker({"joint": 1.5, "next": 0.25})
+    tagger = make_tagger(name) if name == "scnn_rnn" else fit_logistic()[0]
+    versions = [
+        checkpoint.save(tagger, tmp_path / "without", ABOUT),
+        checkpoint.save(tagger, tmp_path / "with", ABOUT, reranker=reranker),
+    ]
+    assert versions[0] != versions[1]
+    assert checkpoint.load(tmp_path / "with").reranker == reranker
+    assert checkpoint.load(tmp_path / "without").reranker == IDENTITY
+    assert "reranker" not in json.loads((tmp_path / "without" / checkpoint.SETTINGS_FILE).read_text())
+    change(tmp_path / "with", reranker={"joint": "much"})
+    with pytest.raises(CheckpointError, match="damaged: A re-ranker is"):
+        checkpoint.load(tmp_path / "with")

@@ -191,7 +191,7 @@ def test_the_parts_of_the_loss_are_what_they_say(live_checkpoints: dict[str, Pat
     )
     settings = replace(PLAIN, pair_weight=0.5, negative_weight=2.0, unseen_weight=0.25, passed_weight=0.5)
     live = checkpoint.load_module(live_checkpoints["jvsp"]).eval()
-    run = finetune_module._Run(live, [item], [], [], [], live.num_tags, settings)
+    run = finetune_module._Run(live, [item], [], [], [], [], live.num_tags, settings)
     run.tagger.eval()
     outputs = run.tagger(run._batch(run.fresh))
     logits = outputs.logits[0]

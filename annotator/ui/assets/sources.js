@@ -13,6 +13,7 @@ const SOURCES = {
   keywords: ["Among the photo's own keywords", ["M2 8.5V2.2h6.3L14 8l-6 6z", "M5 5.2h.01"]],
   caption: ["Words of the photo's caption", ["M2 3.5h12v7H7l-3 2.8v-2.8H2z"]],
   folder: ["From the folder or file name", ["M1.8 12.8V3.2h4.4l1.6 1.9h6.4v7.7z"]],
+  habits: ["Usual here, or after the tags above", ["M2.5 13.5V9M6.2 13.5V5.5M9.8 13.5V8M13.5 13.5V3"]],
   words: ["Close in meaning", ["M2 12 5.5 4 9 12M3.2 9.5h4.6", "M11 7.2c3-1.4 3 .6 3 1.6V12M14 9c-2-.2-3.4.5-3.4 1.7s2 1.8 3.4 0"]],
   kept: ["Kept when the photo was opened", ["m3 8.5 3.4 3.4L13 5"]],
   typed: ["Added by you", ["m3 13 .7-2.8 7-7 2.1 2.1-7 7z"]],
@@ -29,6 +30,7 @@ export const SWITCHABLE = {
   keywords: "Keywords",
   caption: "Caption",
   folder: "Folder",
+  habits: "Habits",
 };
 
 export function sourceName(source) {

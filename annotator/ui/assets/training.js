@@ -164,6 +164,7 @@ function waitingText({ position, seconds }) {
 function progressText({ phase, share, loss, seconds_left, is_cancelled }) {
   if (is_cancelled) return "Cancelling…";
   if (phase === "learning") return `Learning ${percent(share)} · loss ${loss.toFixed(2)} · ${Math.ceil(seconds_left)} s left`;
+  if (phase === "weighing") return `Weighing the sources ${percent(share)}`;
   if (phase === "judging") return `Judging the candidate ${percent(share)}`;
   return "Starting…";
 }

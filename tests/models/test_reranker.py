@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from annotator.models.reranker import FEATURES, IDENTITY, Reranker
+
+
+def test_the_chances_are_a_softmax_of_the_weighed_features_by_hand() -> None:
+    features = np.zeros((2, len(FEATURES)))
+    features[:, FEATURES.index("joint")] = [0.0, -1.0]
+    features[:, FEATURES.index("next")] = [0.0, 1.5]
+    values = np.exp([0.0, 2.0 * -1.0 + 1.5])
+    assert Reranker({"joint": 2.0, "next": 1.0}).chances(features) == pytest.approx(values / values.sum())
+
+
+def test_the_identity_keeps_the_order_of_the_joint_score() -> None:
+    features = np.random.default_rng(0).normal(size=(30, len(FEATURES)))
+    assert np.argsort(-IDENTITY.chances(features)).tolist() == np.argsort(-features[:, 0]).tolist()
+    assert IDENTITY.is_identity
+    assert not Reranker({"joint": 1.0, "next": 0.1}).is_identity
+
+
+def test_no_tag_has_no_chance() -> None:
+    assert IDENTITY.chances(np.zeros((0, len(FEATURES)))).shape == (0,)
+
+
+def test_weights_survive_json() -> None:
+    reranker = Reranker({"joint": 0.25, "decoder": -1.5})
+    assert Reranker.from_json(reranker.to_json()).vector.tolist() == reranker.vector.tolist()
+
+
+@pytest.mark.parametrize("values", [[], {"joint": "1"}, {"joint": True}, {"looms": 1.0}, {"joint": float("nan")}, None])
+def test_what_is_no_table_of_known_finite_weights_is_refused(values: object) -> None:
+    with pytest.raises(ValueError, match="re-ranker"):
+        Reranker.from_json(values)
