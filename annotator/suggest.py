@@ -171,21 +171,23 @@ class Suggester:
             taggers: To ask these; None asks the ones that propose now.
         """
         asked = taggers or self._taggers()
-        reranker = _reranker_of(asked) if self._habits is not None and HABITS not in without.sources else IDENTITY
-        gathered = self._gather_all(image_id, words, prefix, dropped, without, asked, with_habits=reranker != IDENTITY)
-        proposals = gathered.proposals
-        if self._habits is not None and reranker != IDENTITY:
-            proposals = rerank(proposals, self._habits(), prefix, reranker)
-        if gathered.detections:
+        reranker = _reranker_of(asked)
+        is_heard = reranker != IDENTITY and HABITS not in without.sources
+        habits = self._habits() if self._habits is not None and is_heard else None
+        found = self._ask_all(image_id, words, prefix, dropped, without, asked, habits)
+        proposals = found.proposals
+        if habits is not None:
+            proposals = rerank(proposals, habits, prefix, reranker)
+        if found.detections:
             entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
-            proposals = [proposals[place] for place in load_tag_order().reorder(entries, gathered.detections)]
+            proposals = [proposals[place] for place in load_tag_order().reorder(entries, found.detections)]
         return Suggestion(
             proposals[:NUM_PROPOSALS],
-            gathered.looks,
-            gathered.metadata,
+            found.looks,
+            found.metadata,
             f"{asked[0].name} {asked[0].version}",
-            gathered.told.neighbours if gathered.told else None,
-            gathered.told.note if gathered.told else "",
+            found.told.neighbours if found.told else None,
+            found.told.note if found.told else "",
         )
 
     def open_tags(self, image_id: int, words: Words, prefix: Sequence[str]) -> tuple[list[str], Matrix]:
@@ -201,11 +203,12 @@ class Suggester:
         """
         if self._habits is None:
             raise ValueError("Without habits there is nothing to re-rank by.")
-        found = self._gather_all(image_id, words, prefix, (), NOTHING_OFF, self._taggers(), with_habits=True)
+        habits = self._habits()
+        found = self._ask_all(image_id, words, prefix, (), NOTHING_OFF, self._taggers(), habits)
         weighed, _ = open_proposals(found.proposals)
-        return [proposal.tag for proposal in weighed], features_of(weighed, self._habits(), prefix)
+        return [proposal.tag for proposal in weighed], features_of(weighed, habits, prefix)
 
-    def _gather_all(
+    def _ask_all(
         self,
         image_id: int,
         words: Words,
@@ -213,9 +216,8 @@ class Suggester:
         dropped: Collection[str],
         without: Without,
         asked: Sequence[Tagger],
-        *,
-        with_habits: bool,
-    ) -> "_Everything":
+        habits: Habits | None,
+    ) -> _Everything:
         """Ask every source, and join what they say."""
         taggers = [tagger for tagger in asked if source_of(tagger) not in without.sources]
         words = words.without(without.sources)
@@ -235,8 +237,8 @@ class Suggester:
         metadata = self._word_alikes(image_id, words, prefix)
         evidence += metadata_evidence([item for item in metadata if item.image_id not in without.neighbours])
         evidence += own_word_evidence(words, self._autocomplete.knows)
-        if with_habits and self._habits is not None:
-            evidence += habit_evidence(self._habits(), prefix)
+        if habits is not None:
+            evidence += habit_evidence(habits, prefix)
         # The words that a trained tagger was taught; the cold start was taught nothing.
         taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
         evidence = [self._weighed(item, taught) for item in evidence if item.source not in without.sources]

@@ -58,11 +58,6 @@ class Reranker:
         """The weights in the order of `FEATURES`, (F,)."""
         return np.array([self.weights.get(name, 0.0) for name in FEATURES])
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether it leaves every list as it is."""
-        return not self.vector[1:].any()
-
     def chances(self, features: Matrix) -> Matrix:
         """Return how likely each of N open tags is the next.
 

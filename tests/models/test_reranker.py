@@ -15,8 +15,6 @@ def test_the_chances_are_a_softmax_of_the_weighed_features_by_hand() -> None:
 def test_the_identity_keeps_the_order_of_the_joint_score() -> None:
     features = np.random.default_rng(0).normal(size=(30, len(FEATURES)))
     assert np.argsort(-IDENTITY.chances(features)).tolist() == np.argsort(-features[:, 0]).tolist()
-    assert IDENTITY.is_identity
-    assert not Reranker({"joint": 1.0, "next": 0.1}).is_identity
 
 
 def test_no_tag_has_no_chance() -> None:
