@@ -32,12 +32,7 @@ from annotator.trainer.effort import ActionCosts, Offer
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 PAGE = ActionCosts(
-    num_key_rows=9,
-    num_pages=3,
-    num_completion_digits=9,
-    can_complete_words=True,
-    can_accept=True,
-    can_take_and_save=True,
+    num_key_rows=9, num_completion_digits=9, can_complete_words=True, can_accept=True, can_take_and_save=True
 )
 """What one key of the page reaches."""
 LEAST_PHOTOS = 2

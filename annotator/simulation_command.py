@@ -23,7 +23,6 @@ KEYS: dict[str, dict[str, Any]] = {
     "words": {"can_complete_words": False},
     "expected_line": {"can_accept": False},
     "take_and_save": {"can_take_and_save": False},
-    "next_nine": {"num_pages": 1},
 }
 """Keys of the page that the simulated person can be denied."""
 

@@ -7,7 +7,6 @@ Knows nothing of sessions, pages or models.
 An action is one key press, whatever is held down with it, or one click or drag. What can be done:
 - take: a key takes one of the first `num_key_rows` proposals, which becomes the last kept tag; a click takes any of the
   first `num_click_rows`.
-  With `num_pages` above 1 a key lets the same keys mean the next `num_key_rows`, and so on, until a tag was taken.
 - take_down_to: a key takes every proposal from the first to one of the first `num_key_rows`.
 - type: characters, then a key for the completion: Enter for the first that continues the text, a digit for one of the
   first `num_completion_digits`, or arrow keys and Enter; a tag that is not offered is typed out.
@@ -19,8 +18,7 @@ An action is one key press, whatever is held down with it, or one click or drag.
 Policy (`next_actions`), the first that applies: what is kept is the target, so save; together with what stands above
 the line it is the target, so accept; taking down to a row costs less in the end than tag by tag, so take down to the
 best such row, drop what was wrong in it, and move at the end; the next tag is in reach of a key or a click, so take it;
-else turn to it, or type it, whichever takes fewer keys. It looks one step ahead: tags that are not settled count one
-action each.
+else type it with the fewest keys. It looks one step ahead: tags that are not settled count one action each.
 """
 
 from bisect import bisect_left
@@ -55,8 +53,6 @@ class ActionCosts:
 
     num_key_rows: int = 9
     """Proposals that have a key of their own."""
-    num_pages: int = 1
-    """So many times these, by one more key each time."""
     num_click_rows: int = 0
     """Proposals that are in sight, where clicks count as well."""
     can_take_down_to: bool = True
@@ -150,9 +146,6 @@ def next_actions(
     if row < min(costs.num_click_rows, len(proposed)):
         return [Action("take", (tag,))]
     num_keys = keys_to_type(tag, complete, kept, costs)
-    num_turns = row // costs.num_key_rows
-    if row < len(proposed) and num_turns < costs.num_pages and num_turns + 1 <= num_keys:
-        return [Action("take_save" if ends else "take", (tag,), num_turns + 1, int(ends))]
     return [Action("type_save", (tag,), num_keys, 1) if ends else Action("type", (tag,), num_keys)]
 
 

@@ -467,34 +467,3 @@ def test_the_ends_of_the_folder_hold(serve: Factory, open_page: Factory, key: st
     page.press(key)
     page.see_photo(last)
     assert page.at("#banner").is_hidden()
-
-
-def test_a_key_brings_the_digits_to_the_next_nine_until_an_edit(serve: Factory, open_page: Factory) -> None:
-    server = serve()
-    page = open_page(server)
-    page.see_photo("astronaut.png")
-    proposed = page.proposed()
-    assert len(proposed) > 10
-
-    def digits() -> dict[str, str]:
-        numbers = page.at(".row.proposed .number").all_inner_texts()
-        return {number: tag for number, tag in zip(numbers, page.proposed(), strict=True) if number}
-
-    assert digits() == {str(place + 1): tag for place, tag in enumerate(proposed[:9])}
-    page.press("0")
-    page.see_status("The digits mean proposals 10 to ")
-    assert digits() == {str(place + 1): tag for place, tag in enumerate(proposed[9:18])}
-    expect(page.at("#row-proposed-10")).to_be_in_viewport(ratio=1)
-    page.press("2")
-    page.see_kept(proposed[10])
-    expect(page.at("#row-proposed-1 .number")).to_have_text("1")
-    # Around once: the first nine again. Letters and what is in the box are not touched by it.
-    for _ in range(1 + (len(page.proposed()) - 1) // 9):
-        page.press("0")
-    assert list(digits().values()) == page.proposed()[:9]
-    page.press("0")
-    tenth = page.proposed()[9]
-    page.press("Alt+Digit1")
-    page.see_status(f"Saved {proposed[10]}, {tenth}")
-    page.type("route 10")
-    expect(page.at("#add-input")).to_have_value("route 10")

@@ -121,19 +121,6 @@ def test_a_row_in_sight_without_a_key_is_clicked_and_then_saved() -> None:
     assert script(actions) == [("take", 1), ("save", 1)]
 
 
-def test_a_row_behind_the_keys_is_turned_to_where_that_is_cheaper_than_typing() -> None:
-    costs = ActionCosts(num_key_rows=3, num_pages=2, can_take_and_save=True)
-    tags = ("a", "b", "c", "d", "e", "zebra", "g")
-    turned = actions_needed(["zebra", "d"], always(*tags), completing(), costs)
-    assert [(*row, action.num_held) for row, action in zip(script(turned), turned, strict=True)] == [
-        ("take", 2, 0),
-        ("take_save", 2, 1),
-    ]
-    # Row 7 is on the third page, which these keys do not reach; a letter and Enter are as cheap as two keys.
-    assert script(actions_needed(["g"], always(*tags), completing(), costs)) == [("type_save", 2)]
-    assert script(actions_needed(["zebra"], always(*tags), completing(), ActionCosts(num_key_rows=3)))[0][0] == "type"
-
-
 def test_no_target_is_saved_at_once() -> None:
     assert script(actions_needed([], always("a"), completing(), EVERYTHING)) == [("save", 1)]
 

@@ -18,6 +18,7 @@ const HINTS = [
   [["cut_up", "cut_down"], "cut line"],
   [["move_up", "move_down"], "move"],
   [["previous", "next"], "photo"],
+  [["undo"], "undo"],
 ];
 
 export function createHints(actions, hints, run) {
@@ -37,7 +38,6 @@ export function createHints(actions, hints, run) {
         make("span", { class: "hint" }, ...keycaps(["1"]), "–", ...keycaps(["9"]), " take"),
         make("span", { class: "hint" }, ...keycaps(["⇧", "1"]), "–", ...keycaps(["9"]), " down to"),
         make("span", { class: "hint" }, ...keycaps([isMac() ? "⌥" : "Alt", "1"]), "–", ...keycaps(["9"]), " take, save"),
-        make("span", { class: "hint" }, ...keycaps(["0"]), " next nine"),
       ];
       const rest = HINTS.map(([names, text]) => make("span", { class: "hint" }, ...keycaps(shared(names.map((name) => keys[name]?.[0]))), ` ${text}`));
       hints.replaceChildren(...first, ...rest);

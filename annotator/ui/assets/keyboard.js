@@ -6,7 +6,7 @@ import { actionOf, digitOf, isTextKey, keyName } from "./keys.js";
 // Held down, these go on; every other command needs a new press, so that no photo is saved unseen.
 const REPEATABLE = new Set(["up", "down", "move_up", "move_down", "cut_up", "cut_down", "previous", "next"]);
 
-export function createKeyboard({ getKeys, run, takeNumber, nextNine, addBox, tagList, browse, dialogs, header, messages, effort }) {
+export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, browse, dialogs, header, messages, effort }) {
   function onkeydown(event) {
     // 229: the press belongs to an input method, also where isComposing is not set yet.
     if (event.isComposing || event.keyCode === 229 || event.defaultPrevented) return;
@@ -35,7 +35,6 @@ export function createKeyboard({ getKeys, run, takeNumber, nextNine, addBox, tag
   function onEmptyBox(event, name) {
     const digit = digitOf(event);
     if (digit) return use(event, () => event.repeat || takeNumber(digit));
-    if (name === "0") return use(event, () => event.repeat || nextNine());
     if (name === "/") return use(event, () => (addBox.startLiteral(), addBox.focus()));
     if (name === "Escape") return use(event, () => tagList.cancelDrag() || header.closeMenu() || (addBox.focus(), messages.clear()));
     if (name === "Backspace") return event.preventDefault();

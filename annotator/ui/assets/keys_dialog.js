@@ -9,7 +9,6 @@ const FIXED = [
   [["1–9"], "Take that proposal; after letters: that completion"],
   [["Shift", "1–9"], "Take everything down to that proposal"],
   [["Alt", "1–9"], "Take that proposal or completion, and save"],
-  [["0"], "The digits mean the next nine proposals, until an edit"],
   [["/"], "Type a tag with digits in it"],
   [["Enter"], "With text: take the completion"],
   [["Tab"], "With text: put the completion into the box and type on"],

@@ -226,7 +226,7 @@ export async function start({ element, server }) {
     hints.busy(phase === "busy");
     if (phase === "done") showRest(at("rest"), at("tagging"), state, visitor);
     if (!draft) return;
-    tagList.render(draft, keys.accept, tagging.numbered);
+    tagList.render(draft, keys.accept);
     neighbours.render(tagging.neighbours, draft.kept, tagging.without);
     why.render(draft, tagAt(draft, draft.selected), tagging.without, tagging.photo.probe);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
@@ -261,13 +261,7 @@ export async function start({ element, server }) {
 
   createKeyboard({
     getKeys: () => keys, run, addBox, tagList, browse, dialogs, header, messages, effort,
-    takeNumber: ({ number, downTo, saves }) => {
-      if (tagging.phase !== "tagging") return;
-      const place = tagging.numbered + number;
-      if (downTo) tagging.takeDownTo(place);
-      else tagging.takeNumber(place, { saves });
-    },
-    nextNine: () => tagging.phase === "tagging" && tagging.nextNine(),
+    takeNumber: ({ number, downTo, saves }) => tagging.phase === "tagging" && (downTo ? tagging.takeDownTo(number) : tagging.takeNumber(number, { saves })),
   });
   countEffort(root, effort);
   keepFocus(root);

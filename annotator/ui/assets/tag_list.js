@@ -11,7 +11,6 @@ const DRAG_PIXELS = 5;
 const EDGE_PIXELS = 28;
 const EDGE_STEP_PIXELS = 7;
 const PROPOSALS_IN_SIGHT = 4;
-const NUM_DIGITS = 9;
 
 /**
  * handlers: take(tag), select(tag), drop(tag), point(tag or null), place(tag, { zone, index }), cut(count),
@@ -36,12 +35,10 @@ export function createTagList(root, handlers) {
   let draft = null;
   let press = null;
   let selectedRow = "";
-  let numbered = 0; // proposals before the ones that the digits mean
-  let isTurned = false;
 
   function draw() {
     const rows = new Map([...root.querySelectorAll(".row")].map((row) => [row.dataset.zone + tagKey(row.dataset.tag), row]));
-    const rowOf = (zone, index, tag) => fill(rows.get(zone + tagKey(tag)) ?? newRow(zone), draft, zone, index, tag, numbered);
+    const rowOf = (zone, index, tag) => fill(rows.get(zone + tagKey(tag)) ?? newRow(zone), draft, zone, index, tag);
     arrange(kept, draft.kept.map((tag, index) => rowOf("kept", index, tag)), "Nothing kept yet: take a proposal, or type a tag");
     const proposedRows = draft.proposals.map(({ tag }, index) => rowOf("proposed", index, tag));
     const num_expected = numExpected(draft);
@@ -56,10 +53,6 @@ export function createTagList(root, handlers) {
     const name = selected ? selected.dataset.zone + selected.dataset.tag : "";
     if (selected && name !== selectedRow) reveal(root, selected, proposed);
     selectedRow = name;
-    if (isTurned) {
-      isTurned = false;
-      root.scrollTop += (numbered ? proposedRows[numbered] : cut).getBoundingClientRect().top - root.getBoundingClientRect().top;
-    }
   }
 
   root.addEventListener("pointerdown", (event) => {
@@ -164,10 +157,8 @@ export function createTagList(root, handlers) {
 
   return {
     /** Show a draft. While a row is held down the list stands still, so a click means the row it began on. */
-    render(newDraft, keys, newNumbered = 0) {
+    render(newDraft, keys) {
       draft = newDraft;
-      isTurned ||= newNumbered > 0 && newNumbered !== numbered;
-      numbered = newNumbered;
       acceptKeys.replaceChildren(...(keys?.length ? keycaps(keyPieces(keys[0])) : []));
       if (!press) draw();
     },
@@ -196,7 +187,7 @@ function newRow(zone) {
   );
 }
 
-function fill(row, draft, zone, index, tag, numbered) {
+function fill(row, draft, zone, index, tag) {
   const { score, source } = describe(draft, tag);
   const [number, text, bar, sourceCell, drop] = row.children;
   const selected = draft.selected?.zone === zone && draft.selected.index === index;
@@ -206,8 +197,7 @@ function fill(row, draft, zone, index, tag, numbered) {
   row.classList.toggle("selected", selected);
   row.setAttribute("aria-selected", String(selected));
   row.setAttribute("aria-label", rowLabel(zone, index, tag, score, source));
-  const digit = zone === "kept" ? index + 1 : index - numbered + 1;
-  number.textContent = zone === "kept" || (digit >= 1 && digit <= NUM_DIGITS) ? String(digit) : "";
+  number.textContent = zone === "kept" || index < 9 ? String(index + 1) : "";
   text.textContent = tag;
   text.title = tag;
   bar.hidden = score === null;

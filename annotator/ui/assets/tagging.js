@@ -5,7 +5,6 @@ import { newestOnly } from "./calls.js";
 import * as list from "./draft.js";
 
 const RETRY_MS = 3000;
-const NUM_DIGITS = 9;
 const nothingOff = () => ({ neighbours: new Map(), sources: new Set() });
 
 /**
@@ -25,7 +24,6 @@ export class Tagging {
     this.without = nothingOff(); // what must not speak for this photo
     this.shown = []; // the proposals with which the photo opened
     this.revision = 0;
-    this.numbered = 0; // proposals before the ones that the digits mean
     this.lastImageId = null;
     this.isAway = false; // the server did not answer, and the list here is not there
     this.phase = "loading"; // loading, tagging, busy, done
@@ -100,7 +98,6 @@ export class Tagging {
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
     this.without = nothingOff();
-    this.numbered = 0;
     this.shown = answer.proposals.map(({ tag, score, source }) => ({ tag, score, source }));
     this.phase = "tagging";
     this.views.opened(answer, freshStrip);
@@ -137,16 +134,6 @@ export class Tagging {
     if (!proposal) return this.views.say(`There is no proposal ${number}.`);
     this.edit(list.take(this.draft, number - 1), "take", proposal.tag, number);
     return saves ? this.save() : undefined;
-  }
-
-  /** Let the digits mean the next nine proposals; behind the last ones, the first nine again. An edit ends it. */
-  nextNine() {
-    const { length } = this.draft.proposals;
-    if (length <= NUM_DIGITS) return this.views.say(length ? "All proposals have their digits already." : "There are no proposals.");
-    this.numbered = this.numbered + NUM_DIGITS < length ? this.numbered + NUM_DIGITS : 0;
-    const last = Math.min(this.numbered + NUM_DIGITS, length);
-    this.views.say(`The digits mean proposals ${this.numbered + 1} to ${last}.`);
-    return this.views.changed(this);
   }
 
   /** Take what stands above the expected line, and save. Where there is none, nothing is saved unasked. */
@@ -262,7 +249,6 @@ export class Tagging {
   edit(next, ...action) {
     if (next === this.draft || this.phase !== "tagging") return;
     this.draft = next;
-    this.numbered = 0;
     this.effort.record(...action);
     this.#tell();
     this.views.changed(this);
@@ -321,7 +307,6 @@ export class Tagging {
     this.#back();
     if (this.phase !== "tagging") return;
     this.draft = list.withProposals(this.draft, answer.proposals, answer.num_expected);
-    if (this.numbered >= answer.proposals.length) this.numbered = 0;
     this.neighbours = answer.neighbours ?? this.neighbours;
     this.views.changed(this);
   }
