@@ -7,6 +7,7 @@ instead of 8.0, a tag of several new words 7.0 instead of 14.2, were every word 
 Knows nothing of photos, projects or how completions are shown.
 """
 
+import logging
 import threading
 from bisect import bisect_left
 from collections.abc import Mapping
@@ -15,8 +16,11 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from annotator.datasets.word_forms import split_words
+from annotator.errors import WordVectorError
 from annotator.models.word_vector_files import Vectors
-from annotator.models.word_vectors import WordVectors, unit
+from annotator.models.word_vectors import DEFAULT_VECTORS, WORDNET, WordVectors, load_word_vectors, unit
+
+logger = logging.getLogger(__name__)
 
 NUM_WORDS = 50_000
 """Of the commonest words."""
@@ -74,7 +78,15 @@ class Lexicon:
 
 
 def shared_lexicon(vectors: WordVectors) -> Lexicon:
-    """Return the lexicon of some word vectors: the one in memory, if anybody uses it; it takes 60 MiB."""
+    """Return the lexicon of a project's word vectors: the one in memory, if anybody uses it; it takes 60 MiB.
+
+    WordNet's know nothing of how common a word is; beside them GloVe's words complete.
+    """
+    if vectors.name == WORDNET:
+        try:
+            vectors = load_word_vectors(DEFAULT_VECTORS)
+        except WordVectorError as error:
+            logger.warning("Words are completed by WordNet's vectors, less well: %s", error)
     key = (vectors.name, vectors.version)
     with _LOCK:
         lexicon = _LEXICONS.get(key)

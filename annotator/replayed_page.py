@@ -15,7 +15,7 @@ from annotator.completions import completions_of
 from annotator.datasets.vocabulary import everyday_words
 from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
-from annotator.lexicon import Lexicon
+from annotator.lexicon import shared_lexicon
 from annotator.merging import num_expected
 from annotator.metadata_index import MetadataIndex
 from annotator.models.cold_start import ColdStartTagger
@@ -75,7 +75,7 @@ class ReplayedEvidence:
         self.meanings = TagMeanings("")
         if sources.word_vectors is not None:
             self.meanings.vectors = sources.word_vectors
-            self.autocomplete.use_lexicon(Lexicon(sources.word_vectors))
+            self.autocomplete.use_lexicon(shared_lexicon(sources.word_vectors))
         self._looks = VisualIndex(features.feature_size, VisualIndexSettings(), features.vectors, tag="replay")
         self._metadata = MetadataIndex()
         self._carried = CarriedTags(features, self._looks, self._metadata, self.autocomplete)

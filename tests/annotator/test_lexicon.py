@@ -4,7 +4,7 @@ import pytest
 from annotator.autocomplete import Autocomplete
 from annotator.lexicon import Lexicon, shared_lexicon
 from annotator.models.word_vector_files import Table
-from annotator.models.word_vectors import WordVectors
+from annotator.models.word_vectors import WordVectors, load_word_vectors
 
 WORDS = {
     # word: (food, town), the most frequent first
@@ -89,3 +89,10 @@ def test_one_lexicon_serves_all_who_use_the_same_words() -> None:
     first = shared_lexicon(words("1"))
     assert shared_lexicon(words("1")) is first
     assert shared_lexicon(words("2")) is not first
+
+
+def test_beside_wordnet_the_commonest_words_complete() -> None:
+    table = Table({"parchment": 0}, ["parchment"], np.ones((1, 2), np.float32))
+    lexicon = shared_lexicon(WordVectors("wordnet", "1", table, only_latin=True))
+    assert lexicon is shared_lexicon(load_word_vectors("glove"))
+    assert lexicon.complete("par", lexicon.subject({"soup": 3, "cheese": 2}), 3)[0] == "parsley"
