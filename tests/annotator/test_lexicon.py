@@ -95,4 +95,4 @@ def test_beside_wordnet_the_commonest_words_complete() -> None:
     table = Table({"parchment": 0}, ["parchment"], np.ones((1, 2), np.float32))
     lexicon = shared_lexicon(WordVectors("wordnet", "1", table, only_latin=True))
     assert lexicon is shared_lexicon(load_word_vectors("glove"))
-    assert lexicon.complete("par", lexicon.subject({"soup": 3, "cheese": 2}), 3)[0] == "parsley"
+    assert lexicon.complete("par", lexicon.subject({"soup": 3, "cheese": 2}), 1) == ["parmesan"]
