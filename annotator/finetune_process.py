@@ -208,7 +208,8 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
         _check_cancelled(cancelled)
         voice.progress(phase="weighing", num_done=num_done, num_all=num_all)
 
-    reranker = _learn_reranker(evidence.page(live), division.fresh, info.reranker, settings.seed, weighed)
+    unknown = [item for item in division.fresh if item.content_hash not in trained]
+    reranker = _learn_reranker(evidence.page(live), unknown, info.reranker, settings.seed, weighed)
     target = folder / CANDIDATE_FOLDER
     version = checkpoint.save(candidate, target, about, half=True, reranker=reranker)
     checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(trained | learnt).encode())
@@ -270,12 +271,12 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
 
 def _learn_reranker(
     page: "ReplayedPage",
-    fresh: "Sequence[Correction]",
+    unknown: "Sequence[Correction]",
     before: "Reranker",
     seed: int,
     progress: Callable[[int, int], None],
 ) -> "Reranker":
-    """Learn what each source is worth, from corrections that the live model has not learnt from.
+    """Learn what each source is worth, from corrections of photos that the live model has not learnt from.
 
     Weighed is the live model's word, not the candidate's: that one knows these lists.
     """
@@ -285,7 +286,7 @@ def _learn_reranker(
     from annotator.trainer.reranker_fit import Place, fit_reranker
 
     rng = np.random.default_rng(seed)
-    chosen = [item for item in fresh if item.tags][-MOST_WEIGHED:]
+    chosen = [item for item in unknown if item.tags][-MOST_WEIGHED:]
     places = []
     for number, item in enumerate(chosen, start=1):
         lengths = rng.permutation(len(item.tags))[:MOST_PLACES]

@@ -31,7 +31,7 @@ class Habit:
     count: float
     """Log of the share of tagged photos that carry it."""
     next: float
-    """Of the lists that have the last settled tag, how many go on with it: -log(1 - share)."""
+    """Of the lists that go on after the last settled tag, how many do so with it: -log(1 - share)."""
     together: float
     """Log of how much more often it stands behind the settled tags than anywhere."""
     place: float
@@ -74,6 +74,8 @@ class Habits:
         """
         spelling = {tag_key(tag): tag for tag in tags}
         keys = list(spelling)
+        if not keys:
+            return
         with self._lock:
             self._num_lists += change
             self._common = None
@@ -97,7 +99,7 @@ class Habits:
             if self._common is None:
                 self._common = _most(self._count, NUM_COMMON)
             followers = self._next[last] if last in self._next else Counter[str]()
-            total = followers.total()
+            total = self._count.get(last, 0) if keys else self._num_lists
             found = {
                 key: UsualTag(
                     self._spelling[key],

@@ -121,7 +121,11 @@ def num_expected(proposals: Sequence[Proposal]) -> int:
 
     Taken as independent, these are the likeliest of all lists that can be had by cutting this one.
     """
-    return next((n for n, proposal in enumerate(proposals) if proposal.score < LIKELIER_THAN_NOT), len(proposals))
+    return next((n for n, proposal in enumerate(proposals) if not _is_expected(proposal)), len(proposals))
+
+
+def _is_expected(proposal: Proposal) -> bool:
+    return proposal.score >= LIKELIER_THAN_NOT and proposal.source != HABITS
 
 
 def _joint(scores: Iterable[float]) -> float:

@@ -85,7 +85,10 @@ class ReplayedEvidence:
         self._in_hand: int | None = None
 
     def page(self, tagger: Tagger) -> "ReplayedPage":
-        """Return the page with one model."""
+        """Return the page with one model; no photo is in hand then."""
+        if self._in_hand is not None:
+            self._carried.set_saved(self._in_hand, self._tags[self._in_hand])
+            self._in_hand = None
         tags = self.autocomplete.common_tags(LEAST_PHOTOS)[:MAX_NEW_TAGS]
         taggers = with_rows_for(tags, (tagger, self._sources.cold_start), self._sources.word_vectors)
         suggester = Suggester(

@@ -270,7 +270,7 @@ class Suggester:
             for word in open_evidence(self._opened, taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
                 scores.setdefault(word.tag, word.score)
         proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
-        return scores | {proposal.tag: proposal.score for proposal in proposals}
+        return scores | {proposal.tag: proposal.score for proposal in proposals if proposal.source != HABITS}
 
     def _gathered(
         self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Without

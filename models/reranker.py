@@ -27,9 +27,9 @@ FEATURES = ("joint", *SOURCES, "count", "next", "together", "place", "unused")
 """The columns of x.
 
 joint: log of the joint score of all sources. Each source: log of its own score, above that of silence.
-count: log of the share of tagged photos that carry the tag. next: of the photos with the last settled tag, those where
-this one follows. together: how much more often it goes with the settled tags than without. place: how near it usually
-stands to the place that is to be filled. unused: no tagged photo carries it.
+count: log of the share of tagged photos that carry the tag. next: of the lists that go on after the last settled tag,
+those that do so with this one. together: how much more often it goes with the settled tags than without. place: how
+near it usually stands to the place that is to be filled. unused: no tagged photo carries it.
 """
 
 

@@ -100,7 +100,7 @@ def divide(
 ) -> Division:
     """Divide corrections into what is learnt, replayed and held back.
 
-    A photo whose near-duplicate is learnt from is neither learnt from nor judges.
+    A photo does not judge if a near-duplicate of it is learnt from; then it is learnt from as well, unless it is gold.
 
     Args:
         corrections: One a photo.
@@ -120,14 +120,19 @@ def divide(
     newest = unseen[len(unseen) - num_newest :]
     held_back = {item.content_hash for item in newest}
     learnt = [item for item in fresh if item.content_hash not in held_back]
-    return Division(learnt, replay, _unlike(gold, [*learnt, *replay]), _unlike(newest, [*learnt, *replay]))
+    unlike, alike = _apart(newest, [*learnt, *replay])
+    while alike:  # what is now learnt from may look like others
+        learnt += alike
+        unlike, alike = _apart(unlike, alike)
+    return Division(learnt, replay, _apart(gold, [*learnt, *replay])[0], unlike)
 
 
-def _unlike(judges: list[Correction], learnt: Sequence[Correction]) -> list[Correction]:
-    """Return the judges of which no near-duplicate is learnt from: a burst tagged together falls on both sides."""
+def _apart(judges: list[Correction], learnt: Sequence[Correction]) -> tuple[list[Correction], list[Correction]]:
+    """Return (judges unlike all that is learnt from, the others): a burst tagged together falls on both sides."""
     if not judges or not learnt:
-        return judges
+        return judges, []
     sides = [np.stack([item.features for item in side]) for side in (judges, learnt)]
     ours, theirs = (side / np.maximum(np.linalg.norm(side, axis=1, keepdims=True), 1e-9) for side in sides)
     is_alike = [bool((theirs @ one >= NEAR_DUPLICATE).any()) for one in ours]
-    return [item for item, is_left_out in zip(judges, is_alike, strict=True) if not is_left_out]
+    unlike = [item for item, is_one in zip(judges, is_alike, strict=True) if not is_one]
+    return unlike, [item for item, is_one in zip(judges, is_alike, strict=True) if is_one]

@@ -140,7 +140,7 @@ def judge(
         return Verdict(
             False,
             f"Not promoted: {len(photos)} held-back corrections are too few to judge by; {rule.least_photos} are "
-            "needed. Tag more photos.",
+            "needed. Tag more photos that look unlike those learnt from.",
             num_gold, num_newest, rule=asdict(rule),
         )  # fmt: skip
     replays: list[tuple[list[Action], list[Action]]] = []

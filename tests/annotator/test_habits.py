@@ -61,3 +61,9 @@ def test_what_is_taken_back_was_never_there(lists: list[list[str]], data: st.Dat
         assert {item.tag.casefold(): item.share for item in habits.usual(settled)} == {
             item.tag.casefold(): item.share for item in alone.usual(settled)
         }
+
+
+def test_lists_that_end_count_in_what_a_person_reads_and_empty_ones_nowhere() -> None:
+    habits = habits_of([("salad",), ("salad", "bread"), ()])
+    assert habits.usual(["salad"])[0].text == "after “salad” it came next in 1 of 2 lists"
+    assert habits.usual([])[0].text == "2 of 2 lists begin with it"

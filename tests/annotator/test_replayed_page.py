@@ -99,7 +99,7 @@ def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_swit
     # After "cat": "whisker" (1), "animal companion" (5), as "pet" is called now.
     assert first["tag"] in ("whisker", "animal companion")
     habit = next(item for item in first["evidence"] if item["source"] == "habits")
-    assert habit["text"] == "after “cat” it came next in 1 of 2 lists"
+    assert habit["text"] == "after “cat” it came next in 1 of 3 lists"
     assert habit["weight"] == habit["score"] > 0
     without = session.propose("local", IN_HAND, ["cat"], [], 0, without=Without(sources=frozenset(("habits",))))[
         "proposals"

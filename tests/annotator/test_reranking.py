@@ -6,7 +6,7 @@ import pytest
 from annotator import reranking
 from annotator.evidence import Evidence
 from annotator.habits import Habits
-from annotator.merging import merge
+from annotator.merging import merge, num_expected
 from annotator.models.reranker import FEATURES, IDENTITY, Reranker
 from annotator.reranking import FLOOR, features_of, habit_evidence, rerank
 
@@ -59,3 +59,9 @@ def test_only_the_first_are_weighed_and_nothing_is_lost(habits: Habits, monkeypa
     assert [item.tag for item in backwards] == list("cbadef")
     assert np.all(np.diff([item.rank_score for item in backwards]) <= 0)
     assert rerank([], habits, [], Reranker({"next": 1.0})) == []
+
+
+def test_a_habit_alone_is_never_expected(habits: Habits) -> None:
+    proposals = merge([Evidence("holiday", "habits", 0.9, "usual", 0.0), Evidence("dog", "decoder", 0.8, "seen")])
+    assert [item.tag for item in proposals] == ["dog", "holiday"]
+    assert num_expected(proposals) == 1

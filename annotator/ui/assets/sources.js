@@ -30,7 +30,7 @@ export const SWITCHABLE = {
   keywords: "Keywords",
   caption: "Caption",
   folder: "Folder",
-  habits: "Habits",
+  habits: "Learnt order",
 };
 
 export function sourceName(source) {
