@@ -12,7 +12,7 @@ from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
 from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
-from annotator.habits import Habits
+from annotator.habits import Habits, HabitsBeside
 from annotator.metadata_index import MetadataIndex
 from annotator.visual_index import VisualIndex
 
@@ -65,14 +65,14 @@ class CarriedTags:
             follower.set_many((i, self.words_of(i)) for i in sorted(carriers))
             self._followers.append(follower)
 
-    def habits(self) -> Habits:
-        """Return what is usual in the saved lists; counted when first asked for, then kept in step."""
+    def habits(self, image_id: int) -> HabitsBeside:
+        """Return what is usual in the saved lists of all other photos; counted when first asked for, then kept."""
         with self._lock:
             if self._habits is None:
                 self._habits = Habits()
                 for tags in self._saved.values():
                     self._habits.note(tags, +1)
-            return self._habits
+            return HabitsBeside(self._habits, self._saved.get(image_id, ()))
 
     def words_of(self, image_id: int) -> Words:
         """Return what a photo brings along, whether it carries tags or not."""

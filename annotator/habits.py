@@ -8,7 +8,8 @@ import heapq
 import math
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from annotator.datasets.tags import tag_key
@@ -50,6 +51,23 @@ class UsualTag:
     """The reason, as a clause a person reads."""
 
 
+@dataclass(frozen=True)
+class HabitsBeside:
+    """The habits that count for one photo: those of all others."""
+
+    habits: "Habits"
+    own: tuple[str, ...] = ()
+    """The photo's saved list."""
+
+    def usual(self, settled: Sequence[str]) -> list[UsualTag]:
+        """Return `Habits.usual` of the other photos."""
+        return self.habits.usual(settled, self.own)
+
+    def of(self, tags: Collection[str], settled: Sequence[str]) -> list[Habit]:
+        """Return `Habits.of` of the other photos."""
+        return self.habits.of(tags, settled, self.own)
+
+
 class Habits:
     """Keeps the counts; safe to use from several threads."""
 
@@ -72,30 +90,44 @@ class Habits:
             tags: The whole list, most important first.
             change: +1 or -1.
         """
+        with self._lock:
+            self._note(tags, change)
+
+    def _note(self, tags: Sequence[str], change: int) -> None:
         spelling = {tag_key(tag): tag for tag in tags}
         keys = list(spelling)
         if not keys:
             return
-        with self._lock:
-            self._num_lists += change
-            self._common = None
-            self._spelling |= spelling
-            for place, key in enumerate(keys):
-                _change(self._count, key, change)
-                self._places[key] += place * change
-                _change(self._next[keys[place - 1] if place else START], key, change)
-                for before in keys[:place]:
-                    _change(self._behind[before], key, change)
+        self._num_lists += change
+        self._common = None
+        self._spelling |= spelling
+        for place, key in enumerate(keys):
+            _change(self._count, key, change)
+            self._places[key] += place * change
+            _change(self._next[keys[place - 1] if place else START], key, change)
+            for before in keys[:place]:
+                _change(self._behind[before], key, change)
 
-    def usual(self, settled: Sequence[str]) -> list[UsualTag]:
+    @contextmanager
+    def _beside(self, own: Sequence[str]) -> Iterator[None]:
+        """Hold the lock; meanwhile a photo's own list does not count."""
+        with self._lock:
+            self._note(own, -1)
+            try:
+                yield
+            finally:
+                self._note(own, +1)
+
+    def usual(self, settled: Sequence[str], own: Sequence[str] = ()) -> list[UsualTag]:
         """Return tags that a list often goes on with, none of them settled.
 
         Args:
             settled: The tags so far, most important first.
+            own: The saved list of the photo in hand, which does not count.
         """
         keys = list(map(tag_key, settled))
         last = keys[-1] if keys else START
-        with self._lock:
+        with self._beside(own):
             if self._common is None:
                 self._common = _most(self._count, NUM_COMMON)
             followers = self._next[last] if last in self._next else Counter[str]()
@@ -118,15 +150,16 @@ class Habits:
                     found[key] = UsualTag(self._spelling[key], num / (lists + DOUBT), text)
         return [usual for key, usual in found.items() if key not in keys]
 
-    def of(self, tags: Collection[str], settled: Sequence[str]) -> list[Habit]:
+    def of(self, tags: Collection[str], settled: Sequence[str], own: Sequence[str] = ()) -> list[Habit]:
         """Return what is usual of open tags.
 
         Args:
             tags: The open tags.
             settled: The tags so far, most important first.
+            own: The saved list of the photo in hand, which does not count.
         """
         keys = list(map(tag_key, settled))
-        with self._lock:
+        with self._beside(own):
             followers = self._next.get(keys[-1] if keys else START, Counter())
             total = followers.total()
             return [self._habit(tag_key(tag), keys, followers, total) for tag in tags]

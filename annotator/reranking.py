@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from annotator.evidence import Evidence
-from annotator.habits import Habits
+from annotator.habits import HabitsBeside
 from annotator.merging import HABITS, Proposal
 from annotator.models.reranker import FEATURES, SOURCES, Matrix, Reranker
 
@@ -21,7 +21,7 @@ FLOOR = 0.01
 _COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
 
-def habit_evidence(habits: Habits, settled: Sequence[str]) -> list[Evidence]:
+def habit_evidence(habits: HabitsBeside, settled: Sequence[str]) -> list[Evidence]:
     """Return tags that lists often go on with; alone they have no rank, only a re-ranker gives them one."""
     return [Evidence(item.tag, HABITS, item.share, item.text, 0.0) for item in habits.usual(settled)]
 
@@ -38,7 +38,7 @@ def open_proposals(proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[
     )
 
 
-def features_of(proposals: Sequence[Proposal], habits: Habits, settled: Sequence[str]) -> Matrix:
+def features_of(proposals: Sequence[Proposal], habits: HabitsBeside, settled: Sequence[str]) -> Matrix:
     """Return (N, F) features of N proposals, as `models/reranker.py` names them.
 
     Args:
@@ -62,7 +62,9 @@ def features_of(proposals: Sequence[Proposal], habits: Habits, settled: Sequence
     return features
 
 
-def rerank(proposals: Sequence[Proposal], habits: Habits, settled: Sequence[str], reranker: Reranker) -> list[Proposal]:
+def rerank(
+    proposals: Sequence[Proposal], habits: HabitsBeside, settled: Sequence[str], reranker: Reranker
+) -> list[Proposal]:
     """Return proposals in the re-ranker's order; their rank score then is the chance to be the next."""
     weighed, rest = open_proposals(proposals)
     if not weighed:

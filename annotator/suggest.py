@@ -33,7 +33,7 @@ from annotator.evidence import (
     taught_keys,
 )
 from annotator.feature_store import FeatureStore, Vectors
-from annotator.habits import Habits
+from annotator.habits import HabitsBeside
 from annotator.merging import HABITS, Proposal, merge, without_settled
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import Context, ContextTagger
@@ -123,7 +123,7 @@ class Suggester:
             neighbours) -> `Gathered`. None: such taggers are told nothing.
         detections: Image id -> what was found in the photo, stored before anybody asks.
         opened: Scores words that no tagger knows.
-        habits: Gives what is usual in the saved lists. None: no re-ranker is heard.
+        habits: Image id -> what is usual in the saved lists of all other photos. None: no re-ranker is heard.
     """
 
     def __init__(
@@ -138,7 +138,7 @@ class Suggester:
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         opened: OpenVocabulary | None = None,
-        habits: Callable[[], Habits] | None = None,
+        habits: Callable[[int], HabitsBeside] | None = None,
     ) -> None:
         self._opened = opened
         self._habits = habits
@@ -173,7 +173,7 @@ class Suggester:
         asked = taggers or self._taggers()
         reranker = _reranker_of(asked)
         is_heard = reranker != IDENTITY and HABITS not in without.sources
-        habits = self._habits() if self._habits is not None and is_heard else None
+        habits = self._habits(image_id) if self._habits is not None and is_heard else None
         found = self._ask_all(image_id, words, prefix, dropped, without, asked, habits)
         proposals = found.proposals
         if habits is not None:
@@ -203,7 +203,7 @@ class Suggester:
         """
         if self._habits is None:
             raise ValueError("Without habits there is nothing to re-rank by.")
-        habits = self._habits()
+        habits = self._habits(image_id)
         found = self._ask_all(image_id, words, prefix, (), NOTHING_OFF, self._taggers(), habits)
         weighed, _ = open_proposals(found.proposals)
         return [proposal.tag for proposal in weighed], features_of(weighed, habits, prefix)
@@ -216,7 +216,7 @@ class Suggester:
         dropped: Collection[str],
         without: Without,
         asked: Sequence[Tagger],
-        habits: Habits | None,
+        habits: HabitsBeside | None,
     ) -> _Everything:
         """Ask every source, and join what they say."""
         taggers = [tagger for tagger in asked if source_of(tagger) not in without.sources]

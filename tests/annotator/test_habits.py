@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotator.habits import DOUBT, Habits
+from annotator.habits import DOUBT, Habits, HabitsBeside
 
 LISTS = [("Beach", "sea", "sun"), ("beach", "sea"), ("beach", "palm"), ("sun",)]
 
@@ -67,3 +67,13 @@ def test_lists_that_end_count_in_what_a_person_reads_and_empty_ones_nowhere() ->
     habits = habits_of([("salad",), ("salad", "bread"), ()])
     assert habits.usual(["salad"])[0].text == "after “salad” it came next in 1 of 2 lists"
     assert habits.usual([])[0].text == "2 of 2 lists begin with it"
+
+
+def test_a_photos_own_list_says_nothing_of_it() -> None:
+    own = ("beach", "shell", "sea")
+    with_own, without = habits_of([*LISTS, own]), habits_of(LISTS)
+    beside = HabitsBeside(with_own, own)
+    for settled in ([], ["beach"], ["beach", "shell"]):
+        assert beside.usual(settled) == without.usual(settled)
+        assert beside.of(["sea", "shell", "sun"], settled) == without.of(["sea", "shell", "sun"], settled)
+    assert with_own.usual(["shell"])[0].tag == "sea"  # for every other photo it counts

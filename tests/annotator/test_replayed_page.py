@@ -106,6 +106,11 @@ def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_swit
     ]
     assert [item["tag"] for item in without] == [item["tag"] for item in plain]
 
+    # Only the list of photo 1 itself goes on with "whisker" after "cat": opened again, it does not hear of it.
+    again = session.propose("local", 1, ["cat"], [], 1)["proposals"]
+    texts = [item["text"] for proposal in again if proposal["tag"] == "whisker" for item in proposal["evidence"]]
+    assert not any("came next" in text for text in texts)
+
     shown = [item["tag"] for item in session.propose("local", IN_HAND, ["cat"], [], 0)["proposals"]]
     session.save("local", IN_HAND, 0, ["only here"], [], Effort())
     page = evidence_of(opened, tmp_path).page(checkpoint.load(folder, backbone=opened.backbone))

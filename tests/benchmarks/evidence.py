@@ -94,7 +94,7 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
         detections=book.of, opened=shelf.open_vocabulary, habits=carried.habits,
     )  # fmt: skip
     started = time.perf_counter()
-    carried.habits()  # counted once, when a re-ranker is first heard
+    carried.habits(0)  # counted once, when a re-ranker is first heard
     print(f"Habits of {parsed.num:,} lists counted in {time.perf_counter() - started:.1f} s.", file=sys.stderr)
     threadpool_limits(1, user_api="blas")  # as when a project is served
     for place in queries[:20]:
