@@ -209,7 +209,8 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
         voice.progress(phase="weighing", num_done=num_done, num_all=num_all)
 
     unknown = [item for item in division.fresh if item.content_hash not in trained]
-    reranker = _learn_reranker(evidence.page(live), unknown, info.reranker, settings.seed, weighed)
+    live_page = evidence.page(live)
+    reranker = _learn_reranker(live_page, unknown, info.reranker, settings.seed, weighed)
     target = folder / CANDIDATE_FOLDER
     version = checkpoint.save(candidate, target, about, half=True, reranker=reranker)
     checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(trained | learnt).encode())
@@ -220,7 +221,7 @@ def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading
 
     voice.say(phase="judging", num_done=0, num_all=0)
     tuned_candidate = checkpoint.load(target, backbone=backbone)
-    verdict = _judge(job, evidence.page(live), evidence.page(tuned_candidate), division, judged)
+    verdict = _judge(job, live_page, evidence.page(tuned_candidate), division, judged)
     return {
         "tagger": f"{candidate.name} {version}",
         "num_fresh": len(division.fresh),

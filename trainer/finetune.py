@@ -179,7 +179,9 @@ def finetune(
     num_base = live.num_tags if num_base is None else num_base
     before = live
     live = _with_new_tags(live, [*fresh, *replay], settings, word_vectors).eval()
-    learnt, held_out = hold_out(fresh, settings)
+    known = {tag_key(tag) for tag in live.vocabulary.tags}
+    usable = [item for item in fresh if any(tag_key(tag) in known for tag in item.tags)]
+    learnt, held_out = _hold_out(usable, settings)
     fit_head(live, [*learnt, *replay], stand_ins if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
     kept = _rehearse(before, rehearsal, settings.seed) if settings.rehearsal_weight > 0 else []
     others = _rehearse(before, stand_ins, settings.seed) if settings.stand_in_weight > 0 else []
@@ -188,19 +190,18 @@ def finetune(
     return run.go(progress, should_stop)
 
 
-def hold_out(
+def _hold_out(
     corrections: Sequence[Correction], settings: FinetuneSettings
 ) -> tuple[list[Correction], list[Correction]]:
     """Return (the corrections that `finetune` learns from, those by which it knows when to stop).
 
     Args:
-        corrections: The fresh ones; those without tags are left out.
+        corrections: The fresh ones with a tag that the tagger knows.
         settings: With the share that is held out; of few corrections none is.
     """
-    fresh = [item for item in corrections if item.tags]
-    num = int(settings.held_out * len(fresh)) if len(fresh) >= LEAST_TO_HOLD_OUT else 0
-    order = np.random.default_rng(settings.seed).permutation(len(fresh)) if num else np.arange(len(fresh))
-    return [fresh[at] for at in order[num:]], [fresh[at] for at in order[:num]]
+    num = int(settings.held_out * len(corrections)) if len(corrections) >= LEAST_TO_HOLD_OUT else 0
+    order = np.random.default_rng(settings.seed).permutation(len(corrections)) if num else np.arange(len(corrections))
+    return [corrections[at] for at in order[num:]], [corrections[at] for at in order[:num]]
 
 
 def new_tags(known: Sequence[str], corrections: Sequence[Correction], min_count: int) -> dict[str, int]:
