@@ -142,6 +142,7 @@ class OpenProject:
             opened=shelf.open_vocabulary,
             habits=carried.habits,
         )
+        threading.Thread(target=suggester.prepare, name="habits", daemon=True).start()
         self.ingest = Ingest(
             self.project,
             self.store,

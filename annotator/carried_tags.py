@@ -57,6 +57,9 @@ class CarriedTags:
         self._lock = threading.Lock()
         self._followers: list[Follower] = []
         self._habits: Habits | None = None
+        self._counting = threading.Lock()
+        self._meanwhile: list[tuple[tuple[str, ...], int]] | None = None
+        """Lists that came and went while the habits are being counted."""
 
     def follow(self, follower: "Follower") -> None:
         """Tell somebody of every photo that carries tags, and from now on of each change."""
@@ -67,12 +70,27 @@ class CarriedTags:
 
     def habits(self, image_id: int) -> HabitsBeside:
         """Return what is usual in the saved lists of all other photos; counted when first asked for, then kept."""
+        habits = self.count_habits()
         with self._lock:
-            if self._habits is None:
-                self._habits = Habits()
-                for tags in self._saved.values():
-                    self._habits.note(tags, +1)
-            return HabitsBeside(self._habits, self._saved.get(image_id, ()))
+            return HabitsBeside(habits, self._saved.get(image_id, ()))
+
+    def count_habits(self) -> Habits:
+        """Count the habits, unless that was done; 100,000 lists take seconds, in which saves go on."""
+        with self._counting:
+            if self._habits is not None:
+                return self._habits
+            habits = Habits()
+            with self._lock:
+                saved = list(self._saved.values())
+                self._meanwhile = []
+            for tags in saved:
+                habits.note(tags, +1)
+            with self._lock:
+                for tags, change in self._meanwhile:
+                    habits.note(tags, change)
+                self._meanwhile = None
+                self._habits = habits
+            return habits
 
     def words_of(self, image_id: int) -> Words:
         """Return what a photo brings along, whether it carries tags or not."""
@@ -136,6 +154,8 @@ class CarriedTags:
 
     def _count(self, tags: tuple[str, ...], change: int) -> None:
         self._autocomplete.count(tags, change)
+        if self._meanwhile is not None:
+            self._meanwhile.append((tags, change))
         if self._habits is not None:
             self._habits.note(tags, change)
 

@@ -43,6 +43,8 @@ SNAPSHOT_FILE = "snapshot.parquet"
 LOG_FILE = "log.txt"
 LOCK_FILE = "training.lock"
 SECONDS_TO_END = 20.0
+SECONDS_BETWEEN_LOOKS = 1.0
+"""Whether enough was corrected to learn from is asked no more often, however fast people save."""
 """How long a cancelled process may take before it is killed."""
 LOOP_USER = "loop"
 """Who promotes when the gate does."""
@@ -91,7 +93,7 @@ class ModelLoop:
         self._training: _Training | None = None
         self._watcher: threading.Thread | None = None
         self._saved = threading.Event()
-        self._is_closed = False
+        self._closing = threading.Event()
         self._unnoted: dict[int, tuple[str, str]] = {}
         """Run -> how it ended, where the log could not be written then: a full disk is told of, too."""
         for run_id in self.log.end_interrupted():
@@ -150,7 +152,7 @@ class ModelLoop:
             StoreError: The snapshot could not be written.
         """
         with self._lock:
-            if self._is_closed:
+            if self._closing.is_set():
                 raise TrainingError("The project is being closed; no training was started.")
             if self._training is not None:
                 raise TrainingError("The model is learning already. Wait until it is done, or cancel it.")
@@ -200,7 +202,7 @@ class ModelLoop:
     def close(self) -> None:
         """End what runs, and start nothing more."""
         with self._lock:
-            self._is_closed = True
+            self._closing.set()
             training, watcher = self._training, self._watcher
         self._saved.set()
         if training is not None:
@@ -220,13 +222,13 @@ class ModelLoop:
         """Start trainings by themselves, as the settings say, until the loop is closed. For a thread of its own."""
         began = time.monotonic()  # not the clock on the wall, which may jump
         self._saved.set()  # there may be enough corrections from before
-        while not self._is_closed:
+        while not self._closing.is_set():
             settings = self._project.settings.loop
             every = settings.train_every_minutes * 60 or math.inf
             left = began + every - time.monotonic()
             self._saved.wait(timeout=min(max(left, 0.05), 3600.0))
             self._saved.clear()
-            if self._is_closed:
+            if self._closing.is_set():
                 return
             num_new = self._num_new()
             is_due = time.monotonic() - began >= every
@@ -238,6 +240,7 @@ class ModelLoop:
                     self.train(LOOP_USER, cause)
                 except AnnotatorError as error:
                     logger.warning("No training was started: %s", error)
+            self._closing.wait(SECONDS_BETWEEN_LOOKS)
 
     def _num_new(self) -> int:
         """How many photos were corrected since the newest training that came to an end."""

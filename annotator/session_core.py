@@ -351,6 +351,7 @@ class SessionCore:
                 "metadata": [self._neighbour(item, without) for item in metadata],
                 "model": None if model is None else [self._neighbour(item, without) for item in model],
                 "note": suggestion.note,
+                "has_learnt_order": suggestion.has_learnt_order,
             },
             "tagger": suggestion.tagger,
         }

@@ -67,6 +67,8 @@ class Suggestion:
     """The neighbours of a tagger that hears of any, those switched off too; None of another tagger."""
     note: str = ""
     """Why the model's neighbours are not those that the photo's metadata should give."""
+    has_learnt_order: bool = False
+    """Whether a re-ranker came with the tagger, heard this time or not."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +174,8 @@ class Suggester:
         """
         asked = taggers or self._taggers()
         reranker = _reranker_of(asked)
-        is_heard = reranker != IDENTITY and HABITS not in without.sources
-        habits = self._habits(image_id) if self._habits is not None and is_heard else None
+        has_learnt_order = self._habits is not None and reranker != IDENTITY
+        habits = self._habits(image_id) if self._habits and has_learnt_order and HABITS not in without.sources else None
         found = self._ask_all(image_id, words, prefix, dropped, without, asked, habits)
         proposals = found.proposals
         if habits is not None:
@@ -188,7 +190,13 @@ class Suggester:
             f"{asked[0].name} {asked[0].version}",
             found.told.neighbours if found.told else None,
             found.told.note if found.told else "",
+            has_learnt_order,
         )
+
+    def prepare(self) -> None:
+        """Count the habits, which takes seconds, if the taggers that propose now are to be re-ranked."""
+        if self._habits is not None and _reranker_of(self._taggers()) != IDENTITY:
+            self._habits(0)
 
     def open_tags(self, image_id: int, words: Words, prefix: Sequence[str]) -> tuple[list[str], Matrix]:
         """Return what a re-ranker would weigh of a photo, to learn one: N tags and their (N, F) features.

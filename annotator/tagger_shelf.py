@@ -18,7 +18,7 @@ from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
 from annotator.models.inference import InferenceTagger
-from annotator.models.new_tags import extend
+from annotator.models.new_tags import Recipe, extend
 from annotator.models.open_vocabulary import OpenVocabulary
 from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
@@ -79,7 +79,11 @@ class TaggerShelf:
         self._chosen = self._own_name(chosen)
         self._word_vectors: WordVectors | None = None
         self._new_tags: tuple[str, ...] = ()
+        self._recipes: dict[str, Recipe | None] = {}
+        """Of new tags, for the tagger and the word vectors of now."""
         self._taggers = self._loaded = self._load(self._chosen)
+        self._is_behind = False
+        """Whether tags were added that `_taggers` lacks."""
         self._known = _forms(self._loaded)
         self.open_vocabulary = load_open_vocabulary(backbone)
         """Scores words that no tagger knows; None where the package has none for this backbone."""
@@ -92,6 +96,10 @@ class TaggerShelf:
     @property
     def taggers(self) -> tuple[Tagger, ...]:
         """The tagger that proposes now, then the ones that add what it lacks."""
+        if self._is_behind:
+            with self._lock:
+                if self._is_behind:
+                    self._extend()
         return self._taggers
 
     def choices(self) -> list[TaggerChoice]:
@@ -116,7 +124,8 @@ class TaggerShelf:
                 raise ConfigError(f"There is no tagger {name[:80]!r} here. Choose one of: {', '.join(names)}.")
             self._loaded = self._load(name)
             self._known = _forms(self._loaded)
-            self._taggers = self._extended()
+            self._recipes = {}
+            self._extend()
             self._chosen = name
 
     def others(self, num: int) -> list[Tagger]:
@@ -146,7 +155,8 @@ class TaggerShelf:
         with self._lock:
             self._word_vectors = word_vectors
             self._new_tags = tuple(tags[:MAX_NEW_TAGS])
-            self._taggers = self._extended()
+            self._recipes = {}
+            self._extend()
 
     def add_tags(self, tags: Collection[str]) -> None:
         """Note tags that were just saved; those that no tagger knows are proposed from now on."""
@@ -154,10 +164,11 @@ class TaggerShelf:
             new = [tag for tag in tags if tag not in self._new_tags and form_key(tag) not in self._known]
             if self._word_vectors is not None and new and len(self._new_tags) < MAX_NEW_TAGS:
                 self._new_tags = (*self._new_tags, *new)
-                self._taggers = self._extended()
+                self._is_behind = True  # until a proposal is asked for: a save need not wait
 
-    def _extended(self) -> tuple[Tagger, ...]:
-        return with_rows_for(self._new_tags, self._loaded, self._word_vectors)
+    def _extend(self) -> None:
+        self._taggers = with_rows_for(self._new_tags, self._loaded, self._word_vectors, self._recipes)
+        self._is_behind = False
 
     def _load(self, name: str) -> tuple[Tagger, ...]:
         if name == COLD_START:
@@ -202,7 +213,10 @@ class TaggerShelf:
 
 
 def with_rows_for(
-    tags: Sequence[str], taggers: tuple[Tagger, ...], word_vectors: WordVectors | None
+    tags: Sequence[str],
+    taggers: tuple[Tagger, ...],
+    word_vectors: WordVectors | None,
+    recipes: dict[str, Recipe | None] | None = None,
 ) -> tuple[Tagger, ...]:
     """Return taggers, the first with rows for the tags that neither it nor the others know.
 
@@ -210,12 +224,13 @@ def with_rows_for(
         tags: A project's tags.
         taggers: The trained one first.
         word_vectors: Tell which words are near; None adds nothing.
+        recipes: As `extend` takes them.
     """
     first, *others = taggers
     if not others or word_vectors is None or not isinstance(first, InferenceTagger):
         return taggers
     known = _forms(taggers)
-    return (extend(first, word_vectors, [tag for tag in tags if form_key(tag) not in known]), *others)
+    return (extend(first, word_vectors, [tag for tag in tags if form_key(tag) not in known], recipes), *others)
 
 
 def _forms(taggers: Sequence[Tagger]) -> frozenset[str]:

@@ -80,31 +80,41 @@ def initial_rows(word_vectors: WordVectors, known_tags: Sequence[str], known_row
     return None if recipe is None else _mix(known_rows, recipe)
 
 
-def extend(tagger: InferenceTagger, word_vectors: WordVectors, new_tags: Sequence[str]) -> InferenceTagger:
+def extend(
+    tagger: InferenceTagger,
+    word_vectors: WordVectors,
+    new_tags: Sequence[str],
+    recipes: dict[str, Recipe | None] | None = None,
+) -> InferenceTagger:
     """Return a tagger that proposes new tags too; those that are known or near to nothing are passed over.
 
     Args:
         tagger: A trained one, not extended yet.
         word_vectors: Tell which tags are near.
         new_tags: Any tags.
+        recipes: Those found before for this tagger and these word vectors; what is found now is added.
 
     Returns:
         Another tagger over the same weights, or the same one if there is nothing to add.
     """
     known = tagger.vocabulary
-    found = (find_recipe(word_vectors, known.tags, tag) for tag in dict.fromkeys(new_tags) if tag not in known)
-    recipes = [recipe for recipe in found if recipe is not None]
-    if not recipes:
+    found = {} if recipes is None else recipes
+    unknown = [tag for tag in dict.fromkeys(new_tags) if tag not in known]
+    for tag in unknown:
+        if tag not in found:
+            found[tag] = find_recipe(word_vectors, known.tags, tag)
+    used = [recipe for tag in unknown if (recipe := found[tag]) is not None]
+    if not used:
         return tagger
     vocabulary = Vocabulary(
-        [*known.tags, *(recipe.tag for recipe in recipes)],
-        [*known.counts, *(0 for _ in recipes)] if known.counts else (),
+        [*known.tags, *(recipe.tag for recipe in used)],
+        [*known.counts, *(0 for _ in used)] if known.counts else (),
     )
-    weights = {name: _extended(name, values, len(known), recipes) for name, values in tagger.weights.items()}
+    weights = {name: _extended(name, values, len(known), used) for name, values in tagger.weights.items()}
     if tagger.name == "scnn_rnn":
-        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(recipes))))
-    made_of = {recipe.tag: [known.tags[place] for place in recipe.places[:MAX_NAMED]] for recipe in recipes}
-    version = f"{tagger.version}+{len(recipes)}"
+        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(used))))
+    made_of = {recipe.tag: [known.tags[place] for place in recipe.places[:MAX_NAMED]] for recipe in used}
+    version = f"{tagger.version}+{len(used)}"
     extended = InferenceTagger(
         tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of
     )

@@ -1,3 +1,4 @@
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
+from annotator.habits import Habits
 from annotator.metadata_index import MetadataIndex
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
@@ -89,3 +91,31 @@ def test_loading_at_once_gives_the_same_as_following_each_change(make: type[Part
     assert followed.state() == loaded.state()
     assert loaded.state()[0] == [1, 2, 4, 5]
     assert followed.autocomplete.num_lists == loaded.autocomplete.num_lists == 3
+
+
+def test_habits_hear_of_lists_that_are_saved_while_they_are_counted(
+    make: type[Parts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = make()  # type: ignore[call-arg]
+    for image in (1, 2, 3):
+        parts.carried.set_saved(image, ("sky", "sea"))
+    note, is_told = Habits.note, False
+
+    def note_while_others_save(habits: Habits, tags: tuple[str, ...], change: int) -> None:
+        nonlocal is_told
+        if not is_told:
+            is_told = True
+            saving = threading.Thread(target=parts.carried.set_saved, args=(2, ("sky", "tram")))
+            saving.start()
+            saving.join(timeout=10)
+            assert not saving.is_alive()  # it had not to wait for the count
+        note(habits, tags, change)
+
+    monkeypatch.setattr(Habits, "note", note_while_others_save)
+    after_sky = parts.carried.habits(4).usual(["sky"])
+    assert [(item.tag, item.text) for item in after_sky] == [
+        ("sea", "after “sky” it came next in 2 of 3 lists"),
+        ("tram", "after “sky” it came next in 1 of 3 lists"),
+    ]
+    parts.carried.set_saved(1, None)
+    assert parts.carried.habits(4).usual(["sky"])[0].text == "after “sky” it came next in 1 of 2 lists"

@@ -252,6 +252,7 @@ def test_a_clock_that_jumps_starts_nothing(
 
     run_script(COPY_THE_LIVE_ONE)
     opened.models.set({"train_every_minutes": 60.0, "train_after": 0})
+    monkeypatch.setattr("annotator.model_loop.SECONDS_BETWEEN_LOOKS", 0.0)
     watch = threading.Thread(target=opened.models.keep_watch)
     watch.start()
     try:
@@ -261,6 +262,31 @@ def test_a_clock_that_jumps_starts_nothing(
         opened.models.note_save()
         time.sleep(0.1)
         assert opened.models.log.runs() == []
+    finally:
+        opened.models.close()
+        watch.join(timeout=60)
+
+
+def test_many_saves_are_not_each_counted(opened: OpenProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    looks: list[None] = []
+    count = opened.models.log.num_corrections_since
+
+    def counted(event_id: int) -> int:
+        looks.append(None)
+        return count(event_id)
+
+    monkeypatch.setattr(opened.models.log, "num_corrections_since", counted)
+    watch = threading.Thread(target=opened.models.keep_watch)
+    watch.start()
+    try:
+        saves = 0
+        while len(looks) < 3:  # what was saved meanwhile is not forgotten
+            opened.models.note_save()
+            saves += 1
+            time.sleep(0.001)
+        assert saves > 10 * len(looks)
     finally:
         opened.models.close()
         watch.join(timeout=60)

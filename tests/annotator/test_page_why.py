@@ -90,6 +90,7 @@ def test_the_votes_of_look_alikes_can_be_left_out_and_what_was_done_is_kept(page
     page = page_of_tagger()
     page.go_to("cats/ear.jpg")  # a part of photo 2
     assert "my own word" in page.proposed()
+    expect(page.at('#sources [data-switch-source="habits"]')).to_have_count(0)  # there is no learnt order
     page.at('#sources [data-switch-source="neighbours"]').click()
     assert "my own word" not in page.proposed()
     page.press("F2")  # the next tab

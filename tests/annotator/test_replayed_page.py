@@ -86,7 +86,9 @@ def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_swit
     opened: OpenProject, tmp_path: Path
 ) -> None:
     session, source = opened.session, "starter/scnn_rnn"
-    plain = session.propose("local", IN_HAND, ["cat"], [], 0)["proposals"]
+    answer = session.propose("local", IN_HAND, ["cat"], [], 0)
+    plain = answer["proposals"]
+    assert not answer["neighbours"]["has_learnt_order"]
     folder = opened.project.checkpoints_path / "learnt"
     checkpoint.save(
         checkpoint.load(source),
@@ -101,10 +103,9 @@ def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_swit
     habit = next(item for item in first["evidence"] if item["source"] == "habits")
     assert habit["text"] == "after “cat” it came next in 1 of 3 lists"
     assert habit["weight"] == habit["score"] > 0
-    without = session.propose("local", IN_HAND, ["cat"], [], 0, without=Without(sources=frozenset(("habits",))))[
-        "proposals"
-    ]
-    assert [item["tag"] for item in without] == [item["tag"] for item in plain]
+    without = session.propose("local", IN_HAND, ["cat"], [], 0, without=Without(sources=frozenset(("habits",))))
+    assert [item["tag"] for item in without["proposals"]] == [item["tag"] for item in plain]
+    assert without["neighbours"]["has_learnt_order"]  # it can be switched on again
 
     # Only the list of photo 1 itself goes on with "whisker" after "cat": opened again, it does not hear of it.
     again = session.propose("local", 1, ["cat"], [], 1)["proposals"]

@@ -10,6 +10,7 @@ from annotator.errors import CheckpointError, ConfigError
 from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.reranker import Reranker
+from annotator.models.word_vectors import load_word_vectors
 from annotator.tagger_shelf import COLD_START, TaggerShelf, default_tagger
 
 
@@ -70,3 +71,17 @@ def test_a_shared_tagger_of_another_backbone_is_still_refused(backbone: Backbone
     assert shelf.taggers[0].name == "ranked_lstm"
     with pytest.raises(CheckpointError, match="was trained on features of"):
         tagger_shelf._load_shared("starter/ranked_lstm", OtherBackbone())  # type: ignore[arg-type]
+
+
+def test_a_tag_that_was_saved_is_proposed_at_the_next_look_not_worked_out_while_saving(
+    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf = TaggerShelf(backbone, tmp_path, "starter/jvsp")
+    shelf.use_word_vectors(load_word_vectors(), ["motorway"])
+    assert "motorway" in shelf.taggers[0].allowed_words()
+    monkeypatch.setattr(tagger_shelf, "extend", pytest.fail)
+    shelf.add_tags(["motorway", "pony"])
+    monkeypatch.undo()
+    after = shelf.taggers
+    assert {"motorway", "pony"} <= set(after[0].allowed_words())
+    assert shelf.taggers is after

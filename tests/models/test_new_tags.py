@@ -3,7 +3,7 @@ import pytest
 
 from annotator.models import checkpoint
 from annotator.models.inference import InferenceTagger
-from annotator.models.new_tags import NUM_NEAREST, SOFTNESS, extend, find_recipe, initial_rows
+from annotator.models.new_tags import NUM_NEAREST, SOFTNESS, Recipe, extend, find_recipe, initial_rows
 from annotator.models.word_vector_files import Table
 from annotator.models.word_vectors import WordVectors
 
@@ -66,3 +66,16 @@ def test_an_extended_tagger_ranks_the_new_tag_beside_its_kin_and_the_old_ones_as
 def test_without_anything_new_the_tagger_stays(vectors: WordVectors) -> None:
     tagger = load("jvsp")
     assert extend(tagger, vectors, ["horse", "far", "unheard"]) is tagger
+
+
+def test_what_was_found_of_a_new_tag_is_not_looked_for_again(
+    vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = load("jvsp")
+    recipes: dict[str, Recipe | None] = {}
+    first = extend(tagger, vectors, ["zebroid", "far"], recipes)
+    assert {tag: recipe is not None for tag, recipe in recipes.items()} == {"zebroid": True, "far": False}
+    monkeypatch.setattr(vectors, "nearest", pytest.fail)
+    again = extend(tagger, vectors, ["far", "zebroid"], recipes)
+    assert again.made_of == first.made_of
+    np.testing.assert_array_equal(again.weights["concept.weight"], first.weights["concept.weight"])

@@ -71,6 +71,7 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource }) 
 function sourceNames(neighbours) {
   // Only a model hears of captions.
   const hidden = new Set(neighbours.model ? ["decoder"] : ["context", "caption"]);
+  if (!neighbours.has_learnt_order) hidden.add("habits");
   return Object.keys(SWITCHABLE).filter((name) => !hidden.has(name));
 }
 
