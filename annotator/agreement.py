@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from statistics import fmean
 
-from scipy.stats import kendalltau  # type: ignore[import-untyped]
-
 from annotator.datasets.tags import tag_key
 from annotator.trainer.metrics import ndcg_at
 
@@ -76,6 +74,8 @@ def tau_b(first: TagList, second: TagList) -> float | None:
     ranks = [[places.get(tag, len(places)) for tag in both] for places in (_places(one), _places(two))]
     if any(len(set(values)) < 2 for values in ranks):
         return None  # all tied
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]  # takes a second to load
+
     return float(kendalltau(*ranks, variant="b").statistic)
 
 
