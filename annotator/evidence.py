@@ -4,6 +4,7 @@ Every word comes as `Evidence` with its score and its reason; `merging.py` joins
 Knows nothing of stores, indexes or pages.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +27,10 @@ NUM_PROPOSALS = 20
 
 KEYWORD_SCORE = 0.9
 """A keyword that somebody gave this very photo is nearly always right."""
+FEW_KEYWORDS = 20
+"""Keywords of one photo up to which each counts in full. Of n more, each counts times sqrt(FEW_KEYWORDS / n): nobody
+means a thousand things by one photo, and at 0.9 each such a heap would fill every list and leave no place for what a
+model sees. By the root and not by the share, since a photo with 60 careful keywords is still best described by them."""
 PATH_WORD_SCORE = 0.5
 """A folder or file name that is a known tag."""
 METADATA_TRUST = 0.6
@@ -331,9 +336,8 @@ def detector_evidence(detections: Sequence[Detection], prefix: Sequence[str] = (
 
 def own_word_evidence(words: Words, knows: Callable[[str], bool]) -> list[Evidence]:
     """Return what a photo's own keywords and names say; of the names, only words that are ``known`` tags."""
-    keywords = [
-        Evidence(word, "keywords", KEYWORD_SCORE, "it is among the photo's own keywords") for word in words.keywords
-    ]
+    score = KEYWORD_SCORE * min(1.0, math.sqrt(FEW_KEYWORDS / max(len(words.keywords), 1)))
+    keywords = [Evidence(word, "keywords", score, "it is among the photo's own keywords") for word in words.keywords]
     path_words = [
         Evidence(word, "folder", PATH_WORD_SCORE, "the folder or file is named so")
         for word in words.path_words
