@@ -39,8 +39,8 @@ def suggest_files(
         tagger: ``cold_start``, ``starter/NAME`` or a checkpoint's folder; empty takes the one that comes along.
 
     Yields:
-        Tags as ``{"tag", "score", "source"}``, best first; where the tagger tells, also who within it named the tag
-        (``from``) and, of a word near in meaning, to which tag (``of``).
+        Tags as ``{"tag", "score", "source"}``, best first; where that source is a tagger that tells, also who within it
+        named the tag (``from``) and, of a word near in meaning, to which tag (``of``).
 
     Raises:
         BackboneError: The backbone cannot be loaded.
@@ -86,6 +86,6 @@ def _detector_for(tagger: Tagger) -> Detector | None:
 def _form(proposal: Proposal) -> dict[str, Any]:
     form: dict[str, Any] = {"tag": proposal.tag, "score": round(proposal.score, 4), "source": proposal.source}
     for item in proposal.evidence:
-        if item.origin:
+        if item.origin and item.source == proposal.source:
             return form | {"from": item.origin} | ({"of": item.of} if item.of else {})
     return form

@@ -10,9 +10,11 @@ import pytest
 
 from annotator import suggest_files as suggest_module
 from annotator.cli import main
-from annotator.evidence import detector_labels
+from annotator.evidence import Evidence, detector_labels
+from annotator.merging import merge
 from annotator.models.backbone import Backbone
 from annotator.models.detector import Detection
+from annotator.suggest_files import _form
 
 VECTORS = {"cat": (1, 0, 0), "kitten": (0.95, 0.1, 0), "rocket": (0, 1, 0), "missile": (0.1, 0.95, 0), "cup": (0, 0, 1)}
 BOX = (0.1, 0.1, 0.9, 0.9)
@@ -83,6 +85,15 @@ def test_without_an_installed_detector_suggest_goes_on_and_says_how_to_get_one(
     assert "detector" not in {item.get("from") for item in result["tags"]}
     assert "zero_shot goes without a detector's labels" in caplog.text
     assert "annotator detector install" in caplog.text
+
+
+def test_who_named_a_tag_is_told_of_its_strongest_source_only() -> None:
+    own = Evidence("car", "looks", 0.4, "seen", origin="tagger_net")
+    assert [_form(item) for item in merge([own])] == [
+        {"tag": "car", "score": 0.4, "source": "looks", "from": "tagger_net"}
+    ]
+    (joined,) = merge([own, Evidence("cars", "words", 0.5, "near in meaning")])
+    assert _form(joined) == {"tag": "cars", "score": 0.7, "source": "words"}
 
 
 def test_a_taggers_labels_are_plain_words_once_each_with_their_chances_the_likeliest_first() -> None:
