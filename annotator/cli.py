@@ -319,10 +319,17 @@ def _suggest(parsed: argparse.Namespace) -> int:
         if not parsed.json:
             print(display_name(path))
             for tag in outcome:
-                print(f"  {tag['score']:5.2f}  {tag['tag']:<24} {tag['source']}")
+                print(f"  {tag['score']:5.2f}  {tag['tag']:<24} {tag['source']}{_origin(tag)}")
     if parsed.json:
         print(json.dumps(results, ensure_ascii=False, indent=2))
     return 1 if failed else 0
+
+
+def _origin(tag: dict[str, Any]) -> str:
+    """Return who within the tagger named a tag, in words; empty where it does not tell."""
+    if "of" in tag:
+        return f", near {tag['of']}"
+    return {"tagger_net": ", own tag", "detector": ", detector"}.get(tag.get("from", ""), "")
 
 
 def _export(parsed: argparse.Namespace) -> int:

@@ -99,7 +99,7 @@ def _context(
     from annotator.models.checkpoint import find
     from annotator.models.neighbour_networks import NeighbourNetwork
     from annotator.trainer.feature_cache import features_of
-    from annotator.trainer.neighbourhoods import find_context, photos_of
+    from annotator.trainer.neighbourhoods import find_context, metadata_note, photos_of
     from annotator.trainer.training import SPLIT_FILE
 
     if not isinstance(tagger, NeighbourNetwork):
@@ -118,8 +118,12 @@ def _context(
                 "folder to take neighbours from with --pool."
             ) from error
     pool = features_of(pool_records, backbone, parsed.cache, _show_progress)
+    photos = photos_of(extracted.records, extracted.features, tagger.metadata)
+    note = metadata_note(photos.words, tagger.metadata) if tagger.num_candidates else ""
+    if note:
+        print(note, file=sys.stderr)
     return find_context(
-        photos_of(extracted.records, extracted.features, tagger.metadata),
+        photos,
         photos_of(pool.records, pool.features, tagger.metadata),
         tagger.num_candidates,
         tagger.neighbourhood,

@@ -4,6 +4,7 @@ Every word comes as `Evidence` with its score and its reason; `merging.py` joins
 Knows nothing of stores, indexes or pages.
 """
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,13 +20,17 @@ from annotator.models.detector import Detection
 from annotator.models.inference import InferenceTagger
 from annotator.models.open_vocabulary import OpenVocabulary
 from annotator.models.tag_order import area, load_tag_order, place_text
-from annotator.models.tagger import RankedTag, Tagger, takes_user_tags
+from annotator.models.tagger import Labels, RankedTag, Tagger, takes_labels, takes_user_tags
 
 NUM_PROPOSALS = 20
 """Most proposals of one list."""
 
 KEYWORD_SCORE = 0.9
 """A keyword that somebody gave this very photo is nearly always right."""
+FEW_KEYWORDS = 20
+"""Keywords of one photo up to which each counts in full. Of n more, each counts times sqrt(FEW_KEYWORDS / n): nobody
+means a thousand things by one photo, and at 0.9 each such a heap would fill every list and leave no place for what a
+model sees. By the root and not by the share, since a photo with 60 careful keywords is still best described by them."""
 PATH_WORD_SCORE = 0.5
 """A folder or file name that is a known tag."""
 METADATA_TRUST = 0.6
@@ -66,6 +71,9 @@ class Evidence:
     """The reason, as a clause a person reads."""
     rank_score: float | None = None
     """What the tag's place goes by, where that differs from how likely it is; see models/cold_start.py."""
+    origin: str = ""
+    """Who within a tagger named it, where it tells: tagger_net (own tags), words (near to the tag `of`) or detector."""
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,20 +120,22 @@ def seen_evidence(
     dropped: Collection[str],
     keywords: Sequence[str] = (),
     context: Context | None = None,
+    labels: Labels = (),
 ) -> list[Evidence]:
     """Return what the taggers see in one photo, (1, D) features, after the settled prefix.
 
     The photo's own keywords are side information to a tagger that was taught with such.
 
     The first tagger's word counts. The others add only words that it does not know, and rank behind: it was taught
-    what people tag and in which order, they were not. A tagger that hears of a context is told it.
+    what people tag and in which order, they were not. A tagger that hears of a context is told it, and one that takes a
+    detector's labels is given those.
     """
     evidence: list[Evidence] = []
     known: set[str] = set()
     for place, tagger in enumerate(taggers):
         is_told = context is not None and hears_context(tagger)
         share_of = context_shares(cast("ContextTagger", tagger), features, context) if is_told else (lambda tag: "")
-        ranked = ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context)
+        ranked = ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context, labels)
         trust = familiarity(tagger, ranked, prefix) if place == 0 else SECOND_TAGGER_TRUST
         rank_score = trust
         for item in ranked:
@@ -210,11 +220,17 @@ def ask(
     keywords: Sequence[str],
     k: int,
     context: Context | None = None,
+    labels: Labels = (),
 ) -> list[RankedTag]:
-    """Return one photo's ranked list by one tagger, which is told what it can hear: the photo's keywords, a context."""
+    """Return one photo's ranked list by one tagger, which is told what it can hear: keywords, a context, labels.
+
+    A project gives no labels: there detections are a source of their own and would count twice.
+    """
     own: dict[str, Any] = {"user_tags": [list(keywords)]} if takes_user_tags(tagger) else {}
     if context is not None and hears_context(tagger):
         own["context"] = context
+    if labels and takes_labels(tagger):
+        own["labels"] = [labels]
     return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
 
 
@@ -269,7 +285,8 @@ def _seen(item: RankedTag, rank_score: float, source: str, share: str) -> Eviden
     if source == "context":
         return Evidence(item.tag, source, item.score, f"the model sees it with {item.score:.0%}{share}", rank_score)
     if "next" not in item.evidence:
-        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
+        origin, of = str(item.evidence.get("from", "")), str(item.evidence.get("of", ""))
+        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score, origin, of)
     step = item.evidence["step"]
     text = f"the model sees it with {item.score:.0%}"
     if "made_of" in item.evidence:
@@ -278,6 +295,19 @@ def _seen(item: RankedTag, rank_score: float, source: str, share: str) -> Eviden
     if step == 1:
         text += f", and puts it next with {item.evidence['next']:.0%}"
     return Evidence(item.tag, "decoder", item.score, text, rank_score)
+
+
+def detector_labels(detections: Sequence[Detection]) -> list[tuple[str, float]]:
+    """Return what the detector found in one photo, once a class, under the word that people use, the likeliest first.
+
+    Returns:
+        (word, how likely such a thing is there), as taggers take it that take labels.
+    """
+    order, found = load_tag_order(), dict[str, float]()
+    for item in detections:
+        word = plain_word(item.label)
+        found[word] = max(found.get(word, 0.0), order.present(item))
+    return sorted(found.items(), key=lambda entry: -entry[1])
 
 
 def detector_evidence(detections: Sequence[Detection], prefix: Sequence[str] = ()) -> list[Evidence]:
@@ -306,9 +336,8 @@ def detector_evidence(detections: Sequence[Detection], prefix: Sequence[str] = (
 
 def own_word_evidence(words: Words, knows: Callable[[str], bool]) -> list[Evidence]:
     """Return what a photo's own keywords and names say; of the names, only words that are ``known`` tags."""
-    keywords = [
-        Evidence(word, "keywords", KEYWORD_SCORE, "it is among the photo's own keywords") for word in words.keywords
-    ]
+    score = KEYWORD_SCORE * min(1.0, math.sqrt(FEW_KEYWORDS / max(len(words.keywords), 1)))
+    keywords = [Evidence(word, "keywords", score, "it is among the photo's own keywords") for word in words.keywords]
     path_words = [
         Evidence(word, "folder", PATH_WORD_SCORE, "the folder or file is named so")
         for word in words.path_words
@@ -368,6 +397,8 @@ def _ies(count: int) -> str:
 
 
 def _seen_text(item: RankedTag) -> str:
+    if item.evidence.get("from") == "detector":
+        return f"the detector finds it with {item.score:.0%}"
     if "of" in item.evidence:
         return f"near in meaning to {item.evidence['of']}, which the model sees ({item.evidence['cosine']:.0%} alike)"
     names = [str(name) for name, _ in item.evidence.get("classes", [])[:2]]

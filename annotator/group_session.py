@@ -11,7 +11,7 @@ from annotator.correction_log import Annotation, Effort
 from annotator.errors import ReviewError
 from annotator.look_alikes import join_proposals
 from annotator.people_session import PeopleSession
-from annotator.session_core import NUM_FOR_SWEEP, words_of
+from annotator.session_core import words_of
 from annotator.suggest import NOTHING_OFF, Without
 
 
@@ -93,10 +93,10 @@ class GroupSession(PeopleSession):
             reason = self._groups.lead_refusal(image_id)
             if reason:
                 raise ReviewError(f"{reason} Nothing was saved.")
-            before = {tag: self._autocomplete.num_photos(tag) for tag in tags}
+            before = self._counts_of(tags)
             lead = Annotation(image_id, revision, tuple(tags), tuple(refused))
             group = self._groups.save(user, lead, members, effort, selection, self._is_random)
-            now_common = [n for n in tags if before[n] < NUM_FOR_SWEEP <= self._autocomplete.num_photos(n)]
+            now_common = self._now_common(before)
         self._pins.let_go(user, image_id)
         self.models.note_save()
         left_out = [{**asdict(item), "file_name": self._files[item.image_id][1]} for item in group.refused]

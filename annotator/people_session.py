@@ -147,12 +147,13 @@ class PeopleSession(SessionCore):
         with self._lock:
             given = self._answers.all(image_id) if self._answers.is_complete(image_id) else []
             taken_from = next((one.user_name for one in given if list(one.tags) == tags), None)
-            standing = Annotation(image_id, revision)
+            before, standing = self._counts_of(tags), Annotation(image_id, revision)
             annotation = self._answers.accept(standing, tags, refused, user, effort, seen, taken_from)
             self._took(annotation)
+            now_common = self._now_common(before)
         self._pins.let_go(user, image_id)
         self.models.note_save()
-        return {"revision": annotation.revision, "now_common": [], "next": self._next(user, image_id)}
+        return {"revision": annotation.revision, "now_common": now_common, "next": self._next(user, image_id)}
 
     def send_back(
         self, user: str, image_id: int, people: Sequence[str], note: str, seen: dict[str, int] | None

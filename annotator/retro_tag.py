@@ -26,6 +26,10 @@ MAX_LIKELY = 200
 CHUNK = 4096
 """Candidates that are scored at once."""
 LEAST_CHANCE = 1e-6
+UNKNOWN_NOTE = (
+    "No saved photo carries this tag, and nothing is known of what the word means: the order of these photos means "
+    "nothing."
+)
 
 Scores = npt.NDArray[np.float32]
 
@@ -38,6 +42,8 @@ class Sweep:
     """(N,) candidates, the likeliest first."""
     num_likely: int
     """How many of them score like the photos that carry the tag; at most `MAX_LIKELY`."""
+    is_informed: bool = True
+    """False where there was neither an example nor a known word: the order is that of the candidates."""
 
 
 def sweep(
@@ -76,7 +82,8 @@ def sweep(
     order = np.argsort(-theirs, kind="stable")
     # Without examples nothing says where "likely" begins.
     num_likely = int((theirs >= np.median(ours)).sum()) if len(examples) else 0
-    return Sweep(order, min(num_likely, MAX_LIKELY))
+    is_informed = len(examples) > 0 or (opened is not None and _is_known(tag, candidates, opened, vectors))
+    return Sweep(order, min(num_likely, MAX_LIKELY), is_informed)
 
 
 def _by_examples(examples: Matrix, candidates: Matrix, seed: int) -> tuple[Scores, Scores]:
@@ -105,6 +112,10 @@ def _by_examples(examples: Matrix, candidates: Matrix, seed: int) -> tuple[Score
     spread = max(float(scores.std()), LEAST_CHANCE)
     ours, theirs = ((values - scores.mean()) / spread for values in (left_out, scores))
     return ours.astype(np.float32), theirs.astype(np.float32)
+
+
+def _is_known(tag: str, features: Matrix, opened: OpenVocabulary, vectors: WordSpace | None) -> bool:
+    return bool(opened.score_words(features[:1], [tag], vectors)[1][0])
 
 
 def _by_word(tag: str, features: Matrix, opened: OpenVocabulary, vectors: WordSpace | None) -> Scores:

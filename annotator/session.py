@@ -6,7 +6,7 @@ HTTP or SQL; one object serves every person working on a project.
 
 import secrets
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ from annotator.errors import (
 from annotator.group_session import GroupSession
 from annotator.ingest import NewImage
 from annotator.models.tag_order import boxes_for
-from annotator.retro_tag import sweep
-from annotator.session_core import NUM_FOR_SWEEP, words_of
+from annotator.retro_tag import UNKNOWN_NOTE, sweep
+from annotator.session_core import words_of
 from annotator.store import SeenPath
 from annotator.suggest import NOTHING_OFF, Without
 
@@ -311,7 +311,7 @@ class AnnotatingSession(GroupSession):
         with self._lock:
             if self._answers.standing(image_id) is not None:
                 raise ReviewError("This photo was asked of several people meanwhile. Nothing was saved: open it anew.")
-            before = {tag_key(tag) for tag in self._carried.saved_tags(image_id)}
+            before = self._counts_of(tags)
             annotation = self._log.save(
                 image_id,
                 revision=revision,
@@ -322,9 +322,9 @@ class AnnotatingSession(GroupSession):
                 selection=selection,
             )
             self._took(annotation)
+            now_common = self._now_common(before)
         self._pins.let_go(user, image_id)
         self.models.note_save()
-        now_common = [tag for tag in tags if self._is_now_common(tag, before)]
         return {
             "revision": annotation.revision,
             "now_common": now_common,
@@ -359,6 +359,7 @@ class AnnotatingSession(GroupSession):
         """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
 
         Photos whose person refused the tag are left out. `num_likely` is how many score like those that carry it.
+        `note` says where nothing is known of the tag, so that the order means nothing; else it is empty.
 
         Raises:
             TagError: That is no tag.
@@ -384,6 +385,7 @@ class AnnotatingSession(GroupSession):
             "tag": tag,
             "num_examples": len(carriers),
             "num_likely": found.num_likely - num_refused,
+            "note": "" if found.is_informed else UNKNOWN_NOTE,
             "items": items,
         }
 
@@ -437,9 +439,12 @@ class AnnotatingSession(GroupSession):
             raise TagError("A split needs a text that tells which photos it concerns; the other changes take none.")
         with self._lock:
             among = set(self._store.find_images(words, "saved")) if words else None
+            # A renamed tag is on as many photos as before.
+            before = self._counts_of([new] if kind in ("merge", "split") else [])
             num_photos = self._tag_changes.apply(kind, old, new, user, self._took, among)
             self._autocomplete.set_aliases(self._tag_changes.aliases())
-        return {"num_photos": num_photos}
+            now_common = self._now_common(before)
+        return {"num_photos": num_photos, **({"now_common": now_common} if now_common else {})}
 
     def tag_changes(self) -> Answer:
         """Return every change of a tag, oldest first."""
@@ -476,10 +481,6 @@ class AnnotatingSession(GroupSession):
         return self._log.export_rows()
 
     # Inside
-
-    def _is_now_common(self, tag: str, before: Collection[str]) -> bool:
-        """Tell whether this save brought a tag to the number of photos from which a sweep is worth while."""
-        return self._autocomplete.num_photos(tag) == NUM_FOR_SWEEP and tag_key(tag) not in before
 
     def _swept(self, image_id: int, annotation: Annotation) -> Answer:
         return {

@@ -5,7 +5,7 @@ then do with it: people_session.py and session.py add that.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
@@ -200,6 +200,14 @@ class SessionCore:
         self._typing.clear()
         self._shelf.add_tags(annotation.tags)
         self.queue_order.saved()
+
+    def _counts_of(self, tags: Iterable[str]) -> dict[str, int]:
+        """Return how many photos carry each tag, to compare with after a save."""
+        return {tag: self._autocomplete.num_photos(tag) for tag in tags}
+
+    def _now_common(self, before: Mapping[str, int]) -> list[str]:
+        """Return the tags that came to enough photos for a sweep since `before` was counted."""
+        return [tag for tag, num in before.items() if num < NUM_FOR_SWEEP <= self._autocomplete.num_photos(tag)]
 
     def _is_random(self, image_id: int) -> bool:
         return is_in_sample(self._files[image_id][0], self.project.settings.random_share)

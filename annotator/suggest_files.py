@@ -3,6 +3,7 @@
 Knows nothing of stores or indexes; only the photo itself and its own metadata speak.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,17 @@ from annotator.datasets.image_folder import decode_image, read_image_file
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.datasets.vocabulary import everyday_words
-from annotator.errors import UnreadableImageError
-from annotator.evidence import Words, open_evidence, own_word_evidence, seen_evidence
-from annotator.merging import merge
+from annotator.errors import DetectorError, UnreadableImageError
+from annotator.evidence import Words, detector_labels, open_evidence, own_word_evidence, seen_evidence
+from annotator.merging import Proposal, merge
 from annotator.models.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
+from annotator.models.detector import NANODET, Detector, load_detector
+from annotator.models.tagger import Tagger, takes_labels
 from annotator.project_context import lone_context
 from annotator.tagger_shelf import COLD_START, TaggerShelf, default_tagger
+
+logger = logging.getLogger(__name__)
 
 
 def suggest_files(
@@ -34,7 +39,8 @@ def suggest_files(
         tagger: ``cold_start``, ``starter/NAME`` or a checkpoint's folder; empty takes the one that comes along.
 
     Yields:
-        Tags as ``{"tag", "score", "source"}``, best first.
+        Tags as ``{"tag", "score", "source"}``, best first; where that source is a tagger that tells, also who within it
+        named the tag (``from``) and, of a word near in meaning, to which tag (``of``).
 
     Raises:
         BackboneError: The backbone cannot be loaded.
@@ -45,9 +51,11 @@ def suggest_files(
     shelf = TaggerShelf(backbone, Path(), tagger or default_tagger(backbone))
     autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
     sidecars = SidecarFinder()
+    detector = _detector_for(shelf.taggers[0])
+    min_side = max(backbone.image_size * 2, detector.image_size if detector else 0)
     for path in paths:
         try:
-            decoded = decode_image(read_image_file(path), min_side=backbone.image_size * 2)
+            decoded = decode_image(read_image_file(path), min_side=min_side)
         except UnreadableImageError as error:
             yield path, error
             continue
@@ -56,8 +64,28 @@ def suggest_files(
         own = (*metadata.keywords, *metadata.user_tags)
         words = Words(own, metadata.path_words, caption_words(metadata.caption))
         context = lone_context(shelf.taggers[0], features, words)
+        labels = detector_labels(detector.detect([decoded.image])[0]) if detector else []
         evidence = open_evidence(shelf.open_vocabulary, shelf.taggers, features)
-        evidence += seen_evidence(shelf.taggers, features, (), (), words.keywords, context)
+        evidence += seen_evidence(shelf.taggers, features, (), (), words.keywords, context, labels)
         evidence += own_word_evidence(words, autocomplete.knows)
         proposals = merge(evidence)[:num_tags]
-        yield path, [{"tag": p.tag, "score": round(p.score, 4), "source": p.source} for p in proposals]
+        yield path, [_form(proposal) for proposal in proposals]
+
+
+def _detector_for(tagger: Tagger) -> Detector | None:
+    """Return the installed detector for a tagger that takes labels; warn of one that has to go without."""
+    if not takes_labels(tagger):
+        return None
+    try:
+        return load_detector(NANODET)
+    except DetectorError as error:
+        logger.warning("The tagger %s goes without a detector's labels. %s", tagger.name, error)
+        return None
+
+
+def _form(proposal: Proposal) -> dict[str, Any]:
+    form: dict[str, Any] = {"tag": proposal.tag, "score": round(proposal.score, 4), "source": proposal.source}
+    for item in proposal.evidence:
+        if item.origin and item.source == proposal.source:
+            return form | {"from": item.origin} | ({"of": item.of} if item.of else {})
+    return form

@@ -20,6 +20,7 @@ from annotator.models import registry
 from annotator.models.backbone import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
+    from annotator.datasets.record import Record
     from annotator.models.backbone import Backbone
     from annotator.trainer.families import TrainingRequest
     from annotator.trainer.fit import EpochReport
@@ -150,6 +151,7 @@ def _train(parsed: argparse.Namespace) -> int:
     show = _Lines(is_writer)
     with _first_process_first():
         extracted = features_of(records, backbone, parsed.cache, show.features)
+    show.note(_metadata_note(request, extracted.records))
     result = train(
         request,
         extracted.records,
@@ -208,6 +210,18 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         user_tags_field=parsed.user_tags,
         num_user_tags=parsed.num_user_tags,
     )
+
+
+def _metadata_note(request: "TrainingRequest", records: "Sequence[Record]") -> str:
+    """Return what is to be said of photos without metadata; nothing of a tagger that has no neighbours."""
+    from annotator.datasets.metadata_words import metadata_words
+    from annotator.models.metadata_neighbours import VisualOnly
+    from annotator.trainer.neighbourhoods import metadata_note
+
+    if request.tagger not in registry.context_names() or request.tagger == VisualOnly.name:
+        return ""
+    field = registry.configure(request.tagger, **request.settings).metadata
+    return metadata_note(metadata_words(records, field), field)
 
 
 def _batch_size(parsed: argparse.Namespace) -> int:
@@ -272,6 +286,10 @@ class _Lines:
         if self._is_shown and (self._is_live or num_done == num_all or num_done % 1024 < 64):
             end = "\r" if self._is_live and num_done < num_all else "\n"
             print(f"features: {num_done:,} of {num_all:,} photos", end=end, file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        if self._is_shown and text:
+            print(text, file=sys.stderr, flush=True)
 
     def epoch(self, report: "EpochReport") -> None:
         if self._is_shown:

@@ -15,25 +15,65 @@ ALIASES = {
     "pottedplant": "potted plant",
     "sky scraper": "skyscraper",
     "tvmonitor": "television monitor",
+    "wine glasses": "wine glass",
 }
-"""Labels of the common data sets that are no words -> words for the same. Keys as `tag_key` gives them."""
+"""Labels of the common data sets that are no words -> words for the same, and a plural whose last word alone is none.
+Keys as `tag_key` gives them."""
 
 _IRREGULAR = {
-    "calves": "calf", "children": "child", "dice": "die", "elves": "elf", "feet": "foot", "firemen": "fireman",
-    "fishermen": "fisherman", "geese": "goose", "halves": "half", "knives": "knife", "leaves": "leaf",
-    "lice": "louse", "lives": "life", "loaves": "loaf", "men": "man", "mice": "mouse", "oxen": "ox",
-    "policemen": "policeman", "scarves": "scarf", "selves": "self", "shelves": "shelf", "snowmen": "snowman",
-    "teeth": "tooth", "thieves": "thief", "wives": "wife", "wolves": "wolf", "women": "woman",
+    "analyses": "analysis", "axes": "axe", "beaux": "beau", "bureaux": "bureau", "busses": "bus", "calves": "calf",
+    "cds": "cd", "chateaux": "chateau", "chilies": "chili", "chillies": "chilli", "children": "child",
+    "crises": "crisis", "dice": "die", "dwarves": "dwarf", "elves": "elf", "feet": "foot", "firemen": "fireman",
+    "fishermen": "fisherman", "gateaux": "gateau", "geese": "goose", "halves": "half", "handkerchieves": "handkerchief",
+    "hooves": "hoof", "knives": "knife", "leaves": "leaf", "lice": "louse", "lives": "life", "loaves": "loaf",
+    "men": "man", "mice": "mouse", "oases": "oasis", "oxen": "ox", "pcs": "pc", "pickaxes": "pickaxe",
+    "pierogies": "pierogi", "policemen": "policeman", "quizzes": "quiz", "scarves": "scarf", "selves": "self",
+    "sheaves": "sheaf", "shelves": "shelf", "snowmen": "snowman", "taxies": "taxi", "teeth": "tooth",
+    "thieves": "thief", "tvs": "tv", "wharves": "wharf", "wives": "wife", "wolves": "wolf", "women": "woman",
 }  # fmt: skip
+_IRREGULAR_ENDS = ("hooves", "knives", "leaves", "loaves", "scarves", "shelves", "wives", "wolves")
+"""Irregular plurals that end compounds as well: bookshelves, housewives, werewolves."""
 _NO_PLURALS = frozenset({
-    "alps", "arms", "athletics", "atlas", "binoculars", "bus", "canvas", "caribbean", "chess", "christmas", "circus",
-    "clothes", "cosmos", "crisps", "customs", "darts", "debris", "fireworks", "gas", "glasses", "goggles", "goods",
-    "gymnastics", "headquarters", "iris", "irises", "jeans", "lens", "mathematics", "news", "octopus", "olympics",
-    "overalls", "pajamas", "pants", "paris", "physics", "pyjamas", "scales", "scissors", "series", "shades", "shorts",
-    "species", "spectacles", "stairs", "steps", "suspenders", "tennis", "thanks", "tights", "tongs", "trousers",
-    "venus", "walrus", "waters", "woods", "works",
+    "alias", "alps", "aries", "arms", "asbestos", "athletics", "atlas", "bangs", "bias", "biceps", "binoculars",
+    "blues", "briefs", "bus", "canvas", "caribbean", "chaos", "chess", "christmas", "circus", "clothes", "cosmos",
+    "crisps", "crocs", "customs", "darts", "debris", "diabetes", "falls", "fireworks", "forceps", "gas", "glasses",
+    "goggles", "goods", "greens", "grits", "gymnastics", "headquarters", "iris", "irises", "jeans", "lens", "mars",
+    "mathematics", "mercedes", "molasses", "news", "octopus", "olympics", "overalls", "pajamas", "pampas", "pancreas",
+    "pants", "paris", "physics", "pyjamas", "rabies", "rhinoceros", "scales", "scissors", "series", "shades", "shorts",
+    "slacks", "species", "spectacles", "stairs", "steps", "subspecies", "sunglasses", "suspenders", "tennis", "texas",
+    "thanks", "thermos", "tights", "tongs", "triceps", "trousers", "venus", "walrus", "waters", "woods", "works",
 })  # fmt: skip
 """Words that end in s but are no plurals, or mean something else than their singular."""
+_ON_IE = frozenset({
+    "aeries", "barbies", "beanies", "birdies", "bookies", "boogies", "bourgeoisies", "bowties", "brasseries",
+    "brownies", "budgies", "calories", "camaraderies", "charcuteries", "collies", "cookies", "coteries", "cowries",
+    "crappies", "cuties", "eeries", "eyries", "faeries", "foodies", "freebies", "genies", "goalies", "groupies",
+    "hippies", "hoodies", "hotties", "indies", "junkies", "kelpies", "lassies", "lingeries", "magpies", "menageries",
+    "mounties", "movies", "neckties", "newbies", "nighties", "oldies", "onesies", "patisseries", "pixies", "potpies",
+    "prairies", "quickies", "reveries", "roadies", "rookies", "rotisseries", "selfies", "smoothies", "sorties",
+    "sweeties", "talkies", "techies", "veggies", "wheelies", "yorkies", "yuppies", "zombies",
+})  # fmt: skip
+"""Plurals of words on ie; all others on ies are of words on y: cherries."""
+_ON_E = frozenset({
+    "abuses", "aches", "aloes", "apaches", "avalanches", "backaches", "brioches", "caches", "canoes", "cartouches",
+    "ceviches", "cliches", "creches", "crevasses", "does", "douches", "excuses", "finesses", "floes", "foes", "fuses",
+    "headaches", "hoes", "impasses", "mistletoes", "mousses", "moustaches", "muses", "mustaches", "niches", "oboes",
+    "pastiches", "porsches", "posses", "psyches", "quiches", "recluses", "roes", "ruses", "shoes", "sloes",
+    "stomachaches", "throes", "tiptoes", "toes", "toothaches", "tranches", "uses", "woes", "wrasses",
+})  # fmt: skip
+"""Plurals of words on e that look as if es had been added: quiche, not quich."""
+_ON_S = frozenset({
+    "aliases", "atlases", "biases", "canvases", "christmases", "gases", "lenses", "pancreases", "rhinoceroses",
+    "thermoses", "trellises",
+})  # fmt: skip
+"""Plurals of words on s that look as if only s had been added: lens, not lense; those on us are told by a rule."""
+_ON_I_OR_U = frozenset({
+    "alibis", "bayous", "beaus", "bikinis", "bonsais", "broccolis", "bureaus", "caribous", "chateaus", "chilis",
+    "chillis", "daiquiris", "emojis", "emus", "gateaus", "gnus", "gurus", "haikus", "jacuzzis", "khakis", "kiwis",
+    "martinis", "menus", "minis", "paninis", "plateaus", "rabbis", "raviolis", "rotis", "safaris", "skis", "tableaus",
+    "taxis", "tiramisus", "tsunamis", "tutus", "yetis", "zucchinis",
+})  # fmt: skip
+"""Plurals on is or us; all other words on these are no plurals: tennis, cactus."""
 
 
 @lru_cache(maxsize=65_536)
@@ -45,25 +85,39 @@ def singular(word: str) -> str:
     """
     if word in _IRREGULAR:
         return _IRREGULAR[word]
-    if word in _NO_PLURALS or len(word) < 4 or not word.endswith("s") or word.endswith(("ss", "us", "is")):
+    for end in _IRREGULAR_ENDS:
+        if word.endswith(end):
+            return word.removesuffix(end) + _IRREGULAR[end]
+    if word in _NO_PLURALS or len(word) < 4 or not word.endswith("s") or word.endswith("ss"):
         return word
+    if word.endswith(("us", "is")):
+        return word[:-1] if word in _ON_I_OR_U else word
     if word.endswith("ies"):
-        return word[:-3] + "y" if len(word) > 4 else word[:-1]
-    if word.endswith(("ches", "shes", "sses", "xes", "zzes", "oes")) and word not in ("shoes", "canoes", "toes"):
-        return word[:-2]
-    return word[:-1]
+        return word[:-1] if word in _ON_IE or len(word) == 4 else word[:-3] + "y"
+    return word[:-2] if _has_added_es(word) else word[:-1]
+
+
+def _has_added_es(word: str) -> bool:
+    """Tell of a plural on s whether es was added to the singular: box, bus, potato, but not horse, house, shoe."""
+    if word in _ON_E or word.endswith("shoes"):
+        return False
+    if word.endswith("uses"):
+        return not word.endswith(("auses", "euses", "ouses"))
+    return word in _ON_S or word.endswith(("ches", "shes", "sses", "xes", "zzes", "tzes", "oes"))
 
 
 @lru_cache(maxsize=65_536)
 def form_key(tag: str) -> str:
     """Return the key under which two forms of one tag meet: "Traffic lights" and "trafficlight" are both trafficlight.
 
-    Unicode and case as `tag_key`; then aliases, the last word in the singular, no spaces, hyphens or underscores.
+    Unicode and case as `tag_key`; then aliases, the last word in the singular, aliases of that ("aeroplanes"), no
+    spaces, hyphens or underscores.
     """
     words = split_words(tag)
     if not words:
         return tag_key(tag)
-    return "".join([*words[:-1], singular(words[-1])])
+    one = " ".join([*words[:-1], singular(words[-1])])
+    return ALIASES.get(one, one).replace(" ", "")
 
 
 def split_words(tag: str) -> list[str]:

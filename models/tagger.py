@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 Features = npt.NDArray[np.float32]
+Labels = Sequence[tuple[str, float]]
+"""A detector's labels of one photo with their scores, best first."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class RankedTag:
 def takes_user_tags(tagger: object) -> bool:
     """Tell whether a tagger's `decode` has a `user_tags`: the photos' own tags, as side information."""
     return bool(getattr(tagger, "takes_user_tags", False))
+
+
+def takes_labels(tagger: object) -> bool:
+    """Tell whether a tagger's `decode` has `labels`: what a detector found, as (label, score)."""
+    return bool(getattr(tagger, "takes_labels", False))
 
 
 class Tagger(Protocol):

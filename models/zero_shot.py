@@ -32,7 +32,7 @@ from annotator.models.scoring_tagger import (
     fit_sigmoid,
     sigmoid,
 )
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Features, Labels, RankedTag
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,8 +44,6 @@ ROOT_OFFSET = np.float32(1e-6)
 DEFAULT_TRUST = 0.05
 """`word_trust` where no word near a tag is a tag itself, so that nothing can be counted."""
 
-Labels = Sequence[tuple[str, float]]
-"""A detector's labels of one photo with their scores, best first."""
 NearWords = dict[str, list[tuple[str, float]]]
 """Of each tag, its words with their cosines, nearest first."""
 
@@ -114,6 +112,7 @@ class ZeroShotTagger(ScoringTagger):
     """
 
     name = "zero_shot"
+    takes_labels: ClassVar[bool] = True
     default_config: ClassVar[ZeroShotConfig] = ZeroShotConfig()
 
     def __init__(

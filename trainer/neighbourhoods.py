@@ -55,6 +55,20 @@ def photos_of(records: Sequence[Record], features: Features, field: str) -> Phot
     return Photos([record.image for record in records], features, metadata_words(records, field))
 
 
+def metadata_note(words: WordLists, field: str) -> str:
+    """Return in a line how many photos have no metadata to find neighbours by; empty if all have some.
+
+    Args:
+        words: Metadata words of each photo.
+        field: Where they are from.
+    """
+    num = sum(bool(own) for own in words)
+    if num == len(words):
+        return ""
+    whose = "the others' neighbours" if num else "neighbours"
+    return f"{num:,} of {len(words):,} photos have {field}: {whose} are found by looks"
+
+
 def find_context(photos: Photos, pool: Photos, num_candidates: int, vectors: VectorSums | None) -> Context:
     """Return photos with their nearest in a pool.
 

@@ -5,6 +5,7 @@ import { test } from "node:test";
 
 import * as list from "../../annotator/ui/assets/draft.js";
 import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../annotator/ui/assets/keys.js";
+import { createSweep } from "../../annotator/ui/assets/sweep.js";
 
 const proposal = (tag, score = 0.5) => ({ tag, score, source: "looks", why: `${tag} is seen.`, evidence: [] });
 const proposals = (...tags) => tags.map((tag) => proposal(tag));
@@ -277,4 +278,48 @@ test("a clash, a bare letter, a digit and a text key are refused with a sentence
 test("a key is written in short pieces", () => {
   assert.deepEqual(keyPieces("Ctrl+ArrowRight", false), ["Ctrl", "→"]);
   assert.deepEqual(keyPieces("+", false), ["+"]);
+});
+
+const sweepOf = (numLikely, note = "") => {
+  const offer = document.createElement("div");
+  const asked = [];
+  const shown = [];
+  const items = [{ image_id: 1, revision: 1, kept: [], dropped: [], image_url: "", file_name: "1.jpg" }];
+  const call = async (name, { tag }) => (asked.push(tag), { tag, num_likely: numLikely[tag] ?? 0, note, items });
+  const dialogs = { open: async ({ title, body }) => shown.push([title, ...body.filter(Boolean).map((part) => part.textContent)]) };
+  const sweep = createSweep(offer, dialogs, { call, say: () => {}, done: () => {} });
+  const press = async (number) => (offer.querySelectorAll("button")[number].click(), new Promise((run) => setTimeout(run, 20)));
+  return { offer, asked, shown, press, ...sweep };
+};
+
+test("all tags that came to enough photos are offered, one after the other", async () => {
+  const { offer, shown, press, propose } = sweepOf({ lake: 3, boat: 1, river: 2 });
+  await propose(["lake", "dock", "boat"]);
+  assert.match(offer.textContent, /^lake: 3 saved photos may need it/);
+  await press(1);
+  assert.match(offer.textContent, /^boat: 1 saved photo may need it/);
+  await propose(["river"]);
+  assert.match(offer.textContent, /^river: 2 saved photos/);
+  await press(0);
+  assert.match(shown[0][0], /river/);
+  assert.match(offer.textContent, /^boat: 1 saved photo/);
+  await press(1);
+  assert.ok(offer.hidden);
+});
+
+test("what is likely is asked anew for each offer, when its turn comes", async () => {
+  const { asked, press, propose } = sweepOf({ lake: 3, boat: 1 });
+  await propose(["lake", "boat"]);
+  assert.deepEqual(asked, ["lake"]);
+  await press(0);
+  assert.deepEqual(asked, ["lake", "boat"]);
+});
+
+test("a look through photos in no order says so", async () => {
+  const unknown = sweepOf({}, "The order means nothing.");
+  await unknown.lookFor("sdfgh");
+  assert.equal(unknown.shown[0][1], "The order means nothing.");
+  const known = sweepOf({});
+  await known.lookFor("lake");
+  assert.equal(known.shown[0][1], "");
 });

@@ -254,8 +254,7 @@ def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
         for image_id in range(1, 7):
             answer = session.open("local", image_id)
             assert len(answer["neighbours"]["model"]) == 3
-            # Of that many keywords of its own, a photo's proposals are full.
-            assert model_scores(answer) or len(answer["keywords"]) > 500
+            assert model_scores(answer)
             json.dumps(answer, allow_nan=False)
 
 

@@ -11,7 +11,7 @@ from annotator.app import OpenProject
 from annotator.correction_log import Effort
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
-from annotator.retro_tag import MAX_LIKELY, _by_examples, sweep
+from annotator.retro_tag import MAX_LIKELY, UNKNOWN_NOTE, _by_examples, sweep
 from annotator.session import AnnotatingSession
 from annotator.session_core import NUM_FOR_SWEEP
 
@@ -54,6 +54,14 @@ def test_without_examples_the_word_alone_ranks_and_nothing_counts_as_likely(open
     found = sweep("puppy", candidates[:0], candidates, opened, vectors=Space())
     assert set(found.order[:10].tolist()) == set(range(30, 40))
     assert found.num_likely == 0
+    assert found.is_informed
+
+
+def test_of_a_word_without_vector_and_without_examples_it_is_said_that_nothing_is_known(opened: OpenVocabulary) -> None:
+    candidates = photos(30, 1, 3)
+    assert not sweep("sdfgh", candidates[:0], candidates, opened, vectors=Space()).is_informed
+    assert not sweep("sdfgh", candidates[:0], candidates, None).is_informed
+    assert sweep("sdfgh", candidates[:1], candidates, opened, vectors=Space()).is_informed
 
 
 def test_word_and_examples_are_joined_and_an_unknown_word_changes_nothing(opened: OpenVocabulary) -> None:
@@ -126,6 +134,43 @@ def test_the_save_that_brings_a_tag_to_ten_photos_says_so_once(session: Annotati
     assert save(session, NUM_FOR_SWEEP, "Wildlife", "lake")["now_common"] == ["wildlife"]
     assert save(session, NUM_FOR_SWEEP, "lake", "wildlife")["now_common"] == []  # the same photo again
     assert save(session, NUM_FOR_SWEEP + 1, "wildlife")["now_common"] == []  # the eleventh
+
+
+def test_every_save_that_takes_a_tag_over_the_line_says_so(session: AnnotatingSession) -> None:
+    for image_id in range(1, NUM_FOR_SWEEP - 1):
+        save(session, image_id, "wildlife")
+    revision = session.open("local", NUM_FOR_SWEEP - 1)["revision"]
+    members = [(image_id, 0) for image_id in range(NUM_FOR_SWEEP, NUM_FOR_SWEEP + 3)]
+    saved = session.save_group("local", NUM_FOR_SWEEP - 1, revision, ["wildlife", "lake"], [], Effort(), members)
+    assert saved["now_common"] == ["wildlife"]  # from 8 to 12
+    assert save(session, 1, "lake")["now_common"] == []
+
+
+def test_a_save_says_so_of_the_count_that_it_changed_itself(
+    session: AnnotatingSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for image_id in range(1, NUM_FOR_SWEEP):
+        save(session, image_id, "wildlife")
+    # Somebody else's save of the eleventh comes between this one's commit and its answer.
+    monkeypatch.setattr(session.models, "note_save", lambda: session._autocomplete.count(["wildlife"], 1))
+    assert save(session, NUM_FOR_SWEEP, "wildlife")["now_common"] == ["wildlife"]
+
+
+def test_a_merge_that_takes_a_tag_over_the_line_says_so_and_a_rename_does_not(session: AnnotatingSession) -> None:
+    for image_id in range(1, NUM_FOR_SWEEP + 1):
+        save(session, image_id, "wildlife" if image_id % 2 else "animals")
+    assert session.change_tag("merge", "animals", "wildlife", "local") == {
+        "num_photos": NUM_FOR_SWEEP // 2, "now_common": ["wildlife"]
+    }  # fmt: skip
+    assert session.change_tag("rename", "wildlife", "fauna", "local") == {"num_photos": NUM_FOR_SWEEP}
+
+
+def test_the_answer_says_where_the_order_of_the_photos_means_nothing(session: AnnotatingSession) -> None:
+    save(session, 1, "wildlife")
+    save(session, 2, "lake")
+    assert session.retro_tag("wildlife", 10)["note"] == ""
+    answer = session.retro_tag("sdfgh", 10)
+    assert (answer["note"], answer["num_likely"], len(answer["items"])) == (UNKNOWN_NOTE, 0, 2)
 
 
 def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(session: AnnotatingSession) -> None:

@@ -13,6 +13,7 @@ from annotator.app import OpenProject
 from annotator.correction_log import Effort, NothingToUndoError
 from annotator.errors import ReviewError, StaleRevisionError
 from annotator.session import AnnotatingSession
+from annotator.session_core import NUM_FOR_SWEEP
 
 ROLES = {"anna": "annotator", "ben": "annotator", "rita": "reviewer"}
 
@@ -60,6 +61,12 @@ def accept(session: AnnotatingSession, *tags: str, image_id: int = 1, **values: 
 
 def kinds(session: AnnotatingSession, image_id: int, user: str = "rita") -> list[str]:
     return [entry["kind"] for entry in session.timeline(user, image_id)["entries"]]
+
+
+def test_an_accepted_list_that_makes_a_tag_common_says_so(session: AnnotatingSession) -> None:
+    for _ in range(NUM_FOR_SWEEP - 1):
+        session._autocomplete.count(["sky"], 1)
+    assert accept(session, "sea", "sky", seen={"anna": 1, "ben": 1})["now_common"] == ["sky"]
 
 
 def test_the_answers_stand_side_by_side_with_their_measures(session: AnnotatingSession) -> None:

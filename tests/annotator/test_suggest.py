@@ -13,6 +13,8 @@ from annotator.app import OpenProject
 from annotator.correction_log import Effort
 from annotator.datasets.tags import tag_key
 from annotator.evidence import (
+    FEW_KEYWORDS,
+    KEYWORD_SCORE,
     Evidence,
     Neighbour,
     Words,
@@ -124,6 +126,16 @@ def test_keywords_speak_always_and_names_only_when_they_are_known_words() -> Non
     assert (keyword.tag, keyword.source) == ("Sommer 2024", "keywords")
     assert (name.tag, name.source) == ("beach", "folder")
     assert keyword.score > name.score
+
+
+def test_many_keywords_each_count_less_so_that_what_is_seen_stays_in_the_list() -> None:
+    def keywords(num: int) -> list[Evidence]:
+        return own_word_evidence(Words(tuple(f"tag {number}" for number in range(num))), lambda word: False)
+
+    assert {item.score for item in keywords(FEW_KEYWORDS)} == {item.score for item in keywords(1)} == {KEYWORD_SCORE}
+    assert keywords(4 * FEW_KEYWORDS)[0].score == pytest.approx(KEYWORD_SCORE / 2)
+    seen = [Evidence("cat", "looks", 0.4, "seen"), Evidence("tag 7", "looks", 0.1, "seen")]
+    assert [proposal.tag for proposal in merge([*keywords(1000), *seen])[:3]] == ["cat", "tag 7", "tag 0"]
 
 
 @pytest.mark.parametrize(("name", "tag"), [("cat.png", "cat"), ("coffee.png", "coffee"), ("rocket.jpg", "rocket")])

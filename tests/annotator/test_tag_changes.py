@@ -1,9 +1,12 @@
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from annotator import model_commands
 from annotator.app import OpenProject
+from annotator.cli import main
 from annotator.correction_log import Effort
 from annotator.errors import AnnotatorError, StoreError, TagError
 
@@ -139,3 +142,14 @@ def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: Open
     for kind, where in (("split", " "), ("rename", "street")):
         with pytest.raises(TagError, match="needs a text"):
             session.change_tag(kind, "auto", "robot", "zoe", where)
+
+
+def test_the_command_tells_of_a_tag_that_a_merge_made_common(
+    opened: OpenProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = {"num_photos": 3, "now_common": ["car"]}
+    monkeypatch.setattr(model_commands, "project_operations", lambda project: nullcontext(lambda *asked: answer))
+    assert main(["tags", str(opened.project.folder), "merge", "auto", "car"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "auto -> car: 3 photos."
+    assert second.startswith("car is on enough photos now to look for others that may need it")

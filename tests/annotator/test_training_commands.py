@@ -225,6 +225,34 @@ def test_neighbours_come_from_the_training_photos_or_those_that_are_named(
         evaluated(["starter", "--data", described, "--pool", described], capsys)
 
 
+@pytest.mark.parametrize(
+    ("kept", "line"),
+    [
+        (0, "0 of 24 photos have user_tags: neighbours are found by looks"),
+        (16, "16 of 24 photos have user_tags: the others' neighbours are found by looks"),
+        (24, ""),
+    ],
+)
+def test_photos_without_metadata_are_told_of_in_training_and_in_measuring(
+    kept: int, line: str, described: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [json.loads(text) for text in (described / "records.jsonl").read_text().splitlines()]
+    records = [{**record, "user_tags": ["canon"] * (row < kept)} for row, record in enumerate(records)]
+    (described / "records.jsonl").write_text("\n".join(map(json.dumps, records)))
+    for tagger in ("ltn", "visual_only"):
+        out = tmp_path / tagger
+        run(["--tagger", tagger, "--data", described, "--out", out, "--target", "objects", "--metadata", "user_tags",
+             "--epochs", 1, "--threads", 1])  # fmt: skip
+        trained = capsys.readouterr().err.splitlines()
+        parser = argparse.ArgumentParser()
+        add_evaluate(parser.add_subparsers())
+        parsed = parser.parse_args(["evaluate", str(out), "--data", str(described), "--threads", "1"])
+        assert parsed.command(parsed) == 0
+        measured = capsys.readouterr().err.splitlines()
+        for lines in (trained, measured):
+            assert [text for text in lines if "by looks" in text] == [line] * bool(line and tagger == "ltn")
+
+
 def test_metadata_are_only_for_taggers_that_hear_of_them(described: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="jvsp hears of no metadata"):
         run(["--tagger", "jvsp", "--data", described, "--out", tmp_path / "out", "--metadata", "caption"])

@@ -33,7 +33,7 @@ from annotator.datasets.splits import split
 from annotator.models.backbone import load_backbone
 from annotator.models.coco_classes import COCO_CLASSES
 from annotator.models.detector import LEAST_SCORE, Detection, load_detector
-from annotator.models.tag_order import TagOrder, area, boxes_for
+from annotator.models.tag_order import TagOrder, area, boxes_for, centrality
 from annotator.trainer import metrics
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.tag_order_fit import fit_tag_order
@@ -121,6 +121,7 @@ def compare(
     orders: dict[str, Strength] = {
         "frequency": lambda tag, found: counts[tag],
         "larger box first": lambda tag, found: area(boxes_for(tag, found)[0].box) if boxes_for(tag, found) else 0.0,
+        "more central box first": most_central,
         "precedence": lambda tag, found: without.strength(tag),
         "precedence and boxes": with_boxes.strength,
     }
@@ -139,6 +140,12 @@ def compare(
                         boxed.append(every[-1])
         shares = f"{len(every)} | {np.mean(every):.3f} | {len(boxed)} | {np.mean(boxed):.3f}"
         print(f"| {seed} | {name} | {shares} |", flush=True)
+
+
+def most_central(tag: str, found: Sequence[Detection]) -> float:
+    """Return the centrality of a tag's largest box, as `TagOrder` takes it; below any box's without one."""
+    of_tag = boxes_for(tag, found)
+    return centrality(of_tag[0].box) if of_tag else -1.0
 
 
 def judge_scores(order: TagOrder, validation: Sequence[Record], boxes: dict[str, list[Detection]]) -> None:

@@ -136,7 +136,7 @@ export async function start({ element, server }) {
       saved: (photo, nowCommon, along) => {
         for (const id of [photo.image_id, ...along]) strip.mark(id, "saved");
         if (photo.save_as === "accept" && photo.state !== "accepted") review.open().catch(told);
-        if (nowCommon.length) sweep.propose(nowCommon[0]).catch(told);
+        if (nowCommon.length) sweep.propose(nowCommon).catch(told);
       },
       say: messages.say,
       trouble: (name, sentence, buttons) => messages.trouble(name, sentence, buttons),

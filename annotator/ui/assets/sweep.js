@@ -13,19 +13,46 @@ export function withTag({ image_id, revision, kept, dropped }, tag) {
 }
 
 export function createSweep(offer, dialogs, { call, say, done }) {
+  let waiting = []; // tags to be offered; the first one is shown
+
   function hide() {
     offer.hidden = true;
     offer.replaceChildren();
   }
 
-  /** Say that a tag has come to enough photos, if others may need it. */
-  async function propose(tag) {
-    const answer = await call("retro_tag", { tag });
-    if (!answer.num_likely) return;
+  /** Say of each tag that it has come to enough photos, if others may need it; one after the other, the newest first. */
+  async function propose(tags) {
+    waiting = [...new Set([...tags, ...waiting])];
+    await offerFirst();
+  }
+
+  async function offerFirst() {
+    hide();
+    while (waiting.length) {
+      const [tag] = waiting;
+      // Asked only now: what was added to photos for the tag before changed them.
+      const answer = await call("retro_tag", { tag });
+      if (waiting[0] !== tag) return; // others were proposed meanwhile, and are offered first
+      if (answer.num_likely) return showOffer(answer);
+      waiting.shift();
+    }
+  }
+
+  function showOffer(answer) {
+    const goOn = async (isWanted) => {
+      hide();
+      waiting.shift();
+      try {
+        if (isWanted) await look(answer, answer.num_likely);
+        await offerFirst();
+      } catch (error) {
+        say(error.message);
+      }
+    };
     offer.replaceChildren(
       make("span", {}, make("b", {}, answer.tag), `: ${count(answer.num_likely, "saved photo")} may need it`),
-      make("button", { type: "button", id: "sweep-open", onclick: () => (hide(), look(answer, answer.num_likely)) }, "Look through"),
-      make("button", { type: "button", class: "quiet", "aria-label": "Not now", onclick: hide }, "×"),
+      make("button", { type: "button", id: "sweep-open", onclick: () => goOn(true) }, "Look through"),
+      make("button", { type: "button", class: "quiet", "aria-label": "Not now", onclick: () => goOn(false) }, "×"),
     );
     offer.hidden = false;
   }
@@ -37,7 +64,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
     else say(`No other saved photo could need “${answer.tag}”.`);
   }
 
-  async function look({ tag, items }, num) {
+  async function look({ tag, items, note: caveat = "" }, num) {
     const photos = items.slice(0, num);
     let at = 0;
     let numAdded = 0;
@@ -85,7 +112,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
       id: "sweep",
       title: `Does “${tag}” belong to this photo?`,
       wide: true,
-      body: [image, facts, make("div", { class: "sweep-choices" }, choice("sweep-yes", "Y", "Yes, add it", true), choice("sweep-no", "N", "No", false)), note],
+      body: [caveat ? make("p", { class: "sweep-caveat" }, caveat) : null, image, facts, make("div", { class: "sweep-choices" }, choice("sweep-yes", "Y", "Yes, add it", true), choice("sweep-no", "N", "No", false)), note],
       onkey(event) {
         const isYes = YES.has(event.key);
         if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || !(isYes || NO.has(event.key))) return;
