@@ -107,6 +107,10 @@ class Accounts:
         return None if caller is None else caller.role
 
     def is_needed(self) -> bool:
+        """Tell whether people have to log in: as soon as there is an account, even if it is disabled."""
+        return bool(self._users)
+
+    def is_usable(self) -> bool:
         """Tell whether there is anybody who can log in."""
         return any(not user.is_disabled for user, _ in self._users.values())
 
@@ -178,8 +182,8 @@ class Accounts:
                 old.is_disabled if is_disabled is None else is_disabled,
                 old.created_at,
             )
-            others = [user for user, _ in self._users.values() if user.name != name]
-            if _manages(old) and not _manages(new) and others and not any(map(_manages, others)):
+            others = (user for user, _ in self._users.values() if user.name != name)
+            if _manages(old) and not _manages(new) and not any(map(_manages, others)):
                 raise AccountError(f"{name} is the only admin; give somebody else that role first.")
             if new.role != old.role:
                 self._update(name, "role", int(new.role))

@@ -12,6 +12,7 @@ from annotator import app as app_module
 from annotator import operations, security
 from annotator.access import Caller, Role
 from annotator.app import OpenProject
+from annotator.config import ServerConfig
 from annotator.gate import ProjectGate
 from annotator.models.backbone import Backbone
 from annotator.operations import LEAST_ROLE, OPERATIONS
@@ -250,6 +251,43 @@ def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: OpenProject) -> 
     assert call(root, "users", do="disable", name="ben").json()["disabled"] is True
     assert call(client, "state").status_code == 401
     opened.accounts.set_disabled("ben", False)
+
+
+def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: OpenProject) -> None:
+    """Once, disabling the only account made every stranger the admin of the project."""
+    root = person(app, "root")
+    for name in PEOPLE:
+        if name != "root":
+            assert call(root, "users", do="disable", name=name).status_code == 200
+    refused = call(root, "users", do="disable", name="root")
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (422, "account")
+    assert call(root, "users", do="role", name="root", role="viewer").status_code == 422
+    assert call(root, "state").status_code == 200
+    with opened.store.transaction() as cursor:  # as a database edited by hand may be
+        cursor.execute("UPDATE users SET is_disabled = true")
+    try:
+        opened.accounts._load()
+        assert call(root, "state").status_code == 401
+        assert call(stranger(app), "state").status_code == 401
+    finally:
+        with opened.store.transaction() as cursor:
+            cursor.execute("UPDATE users SET is_disabled = false")
+        opened.accounts._load()
+
+
+@pytest.mark.parametrize(("host", "status"), [("0.0.0.0", 401), ("127.0.0.1", 200)])
+def test_a_server_that_others_reach_never_works_for_whoever_comes(
+    opened: OpenProject,
+    build_app: Callable[..., FastAPI],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    status: int,
+) -> None:
+    """Even if all accounts were gone: what was asked at its start holds."""
+    monkeypatch.setattr(opened, "gate", ProjectGate(opened.accounts))
+    served = build_app(opened, ServerConfig(host=host))
+    monkeypatch.setattr(opened.accounts, "_users", {})
+    assert call(stranger(served), "state").status_code == status
 
 
 def test_a_program_works_with_a_token_and_needs_no_cookie(app: FastAPI) -> None:

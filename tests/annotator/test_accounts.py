@@ -144,6 +144,33 @@ def test_the_last_admin_stays(accounts: Accounts) -> None:
     assert accounts.set_role("root", "viewer").role == Role.VIEWER
 
 
+def test_the_only_account_is_the_last_admin_too(store: Store) -> None:
+    accounts = Accounts(store, FAST)
+    assert not accounts.is_needed()
+    accounts.add("root", "admin", PASSWORD)
+    for change in (lambda: accounts.set_role("root", "viewer"), lambda: accounts.set_disabled("root", True)):
+        with pytest.raises(AccountError, match="only admin"):
+            change()
+    assert [(user.role, user.is_disabled) for user in Accounts(store, FAST).users()] == [(Role.ADMIN, False)]
+
+
+def test_a_disabled_admin_is_no_admin_to_fall_back_on(accounts: Accounts) -> None:
+    accounts.set_role("anna", "admin")
+    accounts.set_disabled("anna", True)
+    with pytest.raises(AccountError, match="only admin"):
+        accounts.set_disabled("root", True)
+
+
+def test_a_login_is_needed_as_soon_as_there_is_an_account_even_a_disabled_one(store: Store) -> None:
+    accounts = Accounts(store, FAST)
+    assert (accounts.is_needed(), accounts.is_usable()) == (False, False)
+    accounts.add("vera", "viewer", PASSWORD)
+    assert (accounts.is_needed(), accounts.is_usable()) == (True, True)
+    accounts.set_disabled("vera", True)
+    for opened in (accounts, Accounts(store, FAST)):
+        assert (opened.is_needed(), opened.is_usable()) == (True, False)
+
+
 @pytest.mark.parametrize(
     "name", ["", " ", "a b", "<b>", "x" * 65, "-rf", "../x", "local", "a\nb", "a'; DROP TABLE users"]
 )
