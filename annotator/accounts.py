@@ -150,8 +150,9 @@ class Accounts:
         with self._lock:
             user, _ = self._user(name)
             self._update(name, "password_hash", password_hash)
+            # The lock is held until the sessions are gone: a login that began with the old password then sees the new.
             self._users[name] = (user, password_hash)
-        self.end_sessions(name)
+            self._end(self._sessions_of(name))
         return user
 
     def set_role(self, name: str, role: str) -> User:
@@ -168,10 +169,7 @@ class Accounts:
         Raises:
             AccountError: There is no such user, or nobody would be left to manage the project.
         """
-        user = self._change(name, is_disabled=is_disabled)
-        if is_disabled:
-            self.end_sessions(name)
-        return user
+        return self._change(name, is_disabled=is_disabled)
 
     def _change(self, name: str, role: Role | None = None, is_disabled: bool | None = None) -> User:
         with self._lock:
@@ -190,6 +188,8 @@ class Accounts:
             if new.is_disabled != old.is_disabled:
                 self._update(name, "is_disabled", new.is_disabled)
             self._users[name] = (new, password_hash)
+            if new.is_disabled:
+                self._end(self._sessions_of(name))
         return new
 
     def _update(self, name: str, column: str, value: object) -> None:
@@ -233,12 +233,20 @@ class Accounts:
             self._limit.failed(keys)
             raise LoginError("The name or the password is wrong.")
         self._limit.succeeded(keys)
+        return self._begin(name, password_hash)
+
+    def _begin(self, name: str, password_hash: str) -> str:
+        """Return the id of a new session, unless the account has changed since its password was checked."""
         session_id = secrets.token_urlsafe(32)
         now = utc_now()
-        with self._lock, self._store.transaction() as cursor:
-            cursor.execute("DELETE FROM sessions WHERE used_at < ?", [now - timedelta(hours=SESSION_HOURS)])
-            cursor.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", [_digest(session_id), name, now, now])
-        self._sessions[_digest(session_id)] = _Session(name, now, now)
+        with self._lock:
+            user, hash_now = self._user(name)
+            if user.is_disabled or hash_now != password_hash:
+                raise LoginError("The name or the password is wrong.")
+            with self._store.transaction() as cursor:
+                cursor.execute("DELETE FROM sessions WHERE used_at < ?", [now - timedelta(hours=SESSION_HOURS)])
+                cursor.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", [_digest(session_id), name, now, now])
+            self._sessions[_digest(session_id)] = _Session(name, now, now)
         return session_id
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -250,19 +258,25 @@ class Accounts:
 
     def log_out(self, session_id: str) -> None:
         """End a session; one that is not there is left alone."""
-        self._end([_digest(session_id)])
+        with self._lock:
+            self._end([_digest(session_id)])
 
     def end_sessions(self, name: str) -> int:
         """End all sessions of a user and return how many there were."""
-        return self._end([digest for digest, session in list(self._sessions.items()) if session.user == name])
+        with self._lock:
+            return self._end(self._sessions_of(name))
+
+    def _sessions_of(self, name: str) -> list[str]:
+        return [digest for digest, session in self._sessions.items() if session.user == name]
 
     def _end(self, digests: list[str]) -> int:
+        """End sessions; the lock is held, so that none of them is renewed meanwhile."""
         known = [digest for digest in digests if digest in self._sessions]
         if known:
-            with self._lock, self._store.transaction() as cursor:
+            with self._store.transaction() as cursor:
                 cursor.execute("DELETE FROM sessions WHERE session_hash IN (SELECT unnest(?::VARCHAR[]))", [known])
             for digest in known:
-                self._sessions.pop(digest, None)
+                del self._sessions[digest]
         return len(known)
 
     def by_session(self, session_id: str) -> Caller | None:
@@ -276,7 +290,8 @@ class Accounts:
         if now - session.used_at > timedelta(hours=SESSION_HOURS) or now - session.created_at > timedelta(
             days=SESSION_DAYS
         ):
-            self._end([digest])
+            with self._lock:
+                self._end([digest])
             return None
         if now - session.used_at > _RENEW_AFTER:
             self._renew(digest, session, now)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
@@ -97,6 +98,64 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(accounts: Accounts) -> 
     with pytest.raises(LoginError):
         log_in(accounts)
     assert log_in(accounts, password="another long password")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda accounts: accounts.set_password("anna", "another long password"),
+        lambda accounts: accounts.set_disabled("anna", True),
+    ],
+)
+def test_a_login_that_began_before_a_change_of_its_account_is_refused(
+    accounts: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch, change: Callable[[Accounts], object]
+) -> None:
+    verify = accounts._verify
+
+    def verify_then_change(password_hash: str, password: str) -> bool:
+        is_right = verify(password_hash, password)
+        change(accounts)
+        return is_right
+
+    monkeypatch.setattr(accounts, "_verify", verify_then_change)
+    with pytest.raises(LoginError, match="is wrong"):
+        log_in(accounts)
+    assert store.rows("SELECT * FROM sessions") == []
+    assert accounts.end_sessions("anna") == 0
+
+
+@pytest.mark.parametrize("end", ["log_out", "end_sessions", "set_password", "set_disabled", "by_session"])
+def test_a_session_that_ends_is_not_renewed_meanwhile(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """A renewal that has seen the session waits for the lock, which is held until the session is gone."""
+    session_id = log_in(accounts)
+    was_locked = []
+
+    class Watched(dict[str, Any]):
+        def __delitem__(self, key: str) -> None:
+            was_locked.append(accounts._lock.locked())
+            super().__delitem__(key)
+
+        def pop(self, key: str, *default: Any) -> Any:
+            was_locked.append(accounts._lock.locked())
+            return super().pop(key, *default)
+
+    monkeypatch.setattr(accounts, "_sessions", Watched(accounts._sessions))
+    later = utc_now() + timedelta(hours=13)
+    with monkeypatch.context() as patch:
+        if end == "by_session":
+            patch.setattr(accounts_module, "utc_now", lambda: later)
+        ways: dict[str, Callable[[], object]] = {
+            "log_out": lambda: accounts.log_out(session_id),
+            "end_sessions": lambda: accounts.end_sessions("anna"),
+            "set_password": lambda: accounts.set_password("anna", "another long password"),
+            "set_disabled": lambda: accounts.set_disabled("anna", True),
+            "by_session": lambda: accounts.by_session(session_id),
+        }
+        ways[end]()
+    assert was_locked == [True]
+    assert accounts.by_session(session_id) is None
 
 
 @pytest.mark.parametrize(("after", "is_over"), [(timedelta(hours=11), False), (timedelta(hours=13), True)])
