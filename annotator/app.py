@@ -296,7 +296,13 @@ def serve(
         app = build_app(opened, config)
         address = address_of(config, listener)
         server = Server(
-            uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5),
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                lifespan="on",
+                timeout_graceful_shutdown=5,
+                **proxy_settings(config.trusted_proxies),
+            ),
             on_started=lambda: _started(opened, address, on_ready),
         )
         folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]
@@ -334,8 +340,8 @@ def _ingest(opened: OpenProject, photos: Sequence[Path]) -> None:
 
 
 def _is_exposed(config: ServerConfig) -> bool:
-    """Tell whether other machines may reach this server."""
-    return config.host not in LOOPBACK_HOSTS
+    """Tell whether other machines may reach this server, by themselves or through a proxy."""
+    return config.host not in LOOPBACK_HOSTS or bool(config.trusted_proxies)
 
 
 def _check_exposure(config: ServerConfig, accounts: Accounts) -> None:
@@ -347,8 +353,9 @@ def _check_exposure(config: ServerConfig, accounts: Accounts) -> None:
             "Every account of this project is disabled, so nobody could log in. Enable one first "
             "(annotator users PROJECT enable NAME), or serve on 127.0.0.1."
         )
+    where = config.host if config.host not in LOOPBACK_HOSTS else "the proxy"
     raise ConfigError(
-        f"Without accounts, anybody who reaches {config.host} could read and change this project. Make one first "
+        f"Without accounts, anybody who reaches {where} could read and change this project. Make one first "
         "(annotator users PROJECT add NAME --role admin), serve a demo (--demo), or serve on 127.0.0.1."
     )
 
@@ -391,6 +398,14 @@ def address_of(config: ServerConfig, listener: socket.socket) -> str:
     """Return the address that a browser on this machine may be given."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def proxy_settings(trusted_proxies: Sequence[str]) -> dict[str, Any]:
+    """Return Uvicorn's settings for proxies: without any, headers such as X-Forwarded-For are nobody's word.
+
+    Uvicorn by itself believes whatever comes from 127.0.0.1, where a guesser may be, too.
+    """
+    return {"proxy_headers": bool(trusted_proxies), "forwarded_allow_ips": ",".join(trusted_proxies)}
 
 
 class Server(uvicorn.Server):

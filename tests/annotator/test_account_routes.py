@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -147,6 +148,31 @@ def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
     cookies = client.get("/login").headers.get_list("set-cookie")
     assert len(cookies) == 2
     assert all("Secure" in cookie for cookie in cookies)
+
+
+def behind(app: FastAPI, trusted: tuple[str, ...]) -> Any:
+    """The app as the server runs it, called by way of a proxy on this machine."""
+    config = uvicorn.Config(app, lifespan="off", log_config=None, **app_module.proxy_settings(trusted))
+    config.load()
+    return config.loaded_app
+
+
+def test_behind_a_trusted_proxy_cookies_are_secure_and_addresses_differ(
+    app: FastAPI, opened: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(opened.accounts, "log_in", lambda name, password, address: seen.append(address) or "session")
+    for trusted in (("127.0.0.1",), ("10.0.0.0/8",), ()):
+        client = TestClient(behind(app, trusted), base_url=HOME, client=("127.0.0.1", 5000))
+        client.headers.update({"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"})
+        cookies = client.get("/login").headers.get_list("set-cookie")
+        assert ["Secure" in cookie for cookie in cookies] == [trusted == ("127.0.0.1",)] * 2
+        # Not from the client's own jar: over http it keeps secure cookies to itself.
+        values = dict(cookie.split(";")[0].split("=", 1) for cookie in cookies)
+        client.headers["x-annotator-token"] = values[TOKEN]
+        client.headers["cookie"] = "; ".join(f"{name}={value}" for name, value in values.items())
+        assert call(client, "login", name="anna", password=PASSWORD).status_code == 200
+    assert seen == ["203.0.113.9", "127.0.0.1", "127.0.0.1"]
 
 
 def test_the_token_of_one_person_s_browser_is_worth_nothing_in_another_s(app: FastAPI) -> None:

@@ -160,6 +160,7 @@ def test_export_of_a_project_in_use_without_a_server_names_the_process(
         (["serve", "{missing}"], "There is no folder"),
         (["serve", "{file}"], "is not a folder"),
         (["serve", "{photos}", "--project", "{new}", "--port", "70000"], "port must lie between 0 and 65535"),
+        (["serve", "{photos}", "--project", "{new}", "--trusted-proxy", "nearby"], "'nearby' is no address and no"),
         (["serve", "{photos}", "--project", "{file}"], "cannot be made"),
         (["suggest", "{file}", "--num", "0"], "--num must be at least 1"),
     ],
@@ -271,15 +272,19 @@ def test_other_machines_are_served_only_where_somebody_can_log_in(
     serve = ["serve", str(project), "--host", "0.0.0.0", "--port", "0"]
     assert main(serve) == 1
     assert "anybody who reaches 0.0.0.0 could read and change this project" in capsys.readouterr().err
+    proxied = ["serve", str(project), "--port", "0", "--trusted-proxy", "127.0.0.1"]
+    assert main(proxied) == 1
+    assert "anybody who reaches the proxy could read" in capsys.readouterr().err
     with pytest.raises(EnoughError):
         main(["serve", str(project), "--port", "0"])
     set_up_account(project, is_disabled=True)
     assert main(serve) == 1
     assert "Every account of this project is disabled" in capsys.readouterr().err
     set_up_account(project, is_disabled=False)
-    with pytest.raises(EnoughError):
-        main(serve)
-    assert built == ["127.0.0.1", "0.0.0.0"]
+    for arguments in (serve, proxied):
+        with pytest.raises(EnoughError):
+            main(arguments)
+    assert built == ["127.0.0.1", "0.0.0.0", "127.0.0.1"]
 
 
 def set_up_account(project: Path, *, is_disabled: bool) -> None:
