@@ -395,6 +395,41 @@ def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: OpenProj
     assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
 
 
+def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, opened: OpenProject) -> None:
+    root, anna, ben, rita = person(app, "root"), person(app, "anna"), person(app, "ben"), person(app, "rita")
+    revision = call(ben, "open", image_id=2).json()["revision"]
+    call(root, "assign", users=["anna"], image_ids=[2])
+    before = opened.log.history(2)
+    saving = {"image_id": 2, "revision": revision, "kept": ["a zebra"]}
+    entry = {"image_id": 2, "entry_id": "event:1", "revision": revision}
+    for name, payload in (
+        ("save", saving),
+        ("save_group", saving),
+        ("propose", saving),
+        ("restore", entry),
+        ("hold", {"image_id": 2}),
+    ):
+        refused = call(ben, name, **payload)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "forbidden"), name
+        assert "This photo is assigned to anna" in refused.json()["error"]["message"]
+    call(ben, "skip", image_id=2)
+    assert opened.log.history(2) == before
+    call(ben, "leave", image_id=2)
+    photo = call(ben, "open", image_id=2).json()
+    assert photo["read_only"] is True
+    assert photo["locked"].startswith("This photo is assigned to anna")
+    assert call(person(app, "vera"), "open", image_id=2).json()["locked"] is None
+    assert 2 not in opened.session.leases.all()
+    for client in (anna, rita, root):
+        photo = call(client, "open", image_id=2).json()
+        assert (photo["read_only"], photo["locked"]) == (False, None)
+        saved = call(client, "save", image_id=2, revision=photo["revision"], kept=["a zebra"])
+        assert saved.status_code == 200, saved.text
+    call(root, "assign", users=[], image_ids=[2])
+    photo = call(ben, "open", image_id=2).json()
+    assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200
+
+
 def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
