@@ -1,6 +1,7 @@
 """Accounts over HTTP: logging in, what each role may do, leases between two people; each protection also taken away."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -223,8 +224,20 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_operation_says_who_may_ask_it() -> None:
+READING: dict[str, Role] = {
+    "/api/session": Role.VIEWER,
+    "/api/export": Role.VIEWER,
+    "/api/backup": Role.ADMIN,
+    "/thumbnail/1": Role.VIEWER,
+    "/image/1": Role.VIEWER,
+}
+"""What is got, and by whom at least."""
+
+
+def test_every_operation_says_who_may_ask_it(app: FastAPI) -> None:
     assert set(LEAST_ROLE) == set(OPERATIONS)
+    got = {path.replace("{image_id}", "1") for path, methods in app.openapi()["paths"].items() if "get" in methods}
+    assert {path for path in got if not path.startswith("/gradio_api/")} == {*READING, "/api/health"}
 
 
 def is_allowed(client: TestClient, name: str) -> bool:
@@ -238,6 +251,8 @@ def test_a_role_may_do_what_it_may_and_no_more(app: FastAPI, who: str) -> None:
     role = Role[PEOPLE[who].upper()]
     expected = {name: role >= least for name, least in LEAST_ROLE.items()}
     assert {name: is_allowed(client, name) for name in OPERATIONS} == expected
+    may_get = {path: client.get(path).status_code for path in READING}
+    assert may_get == {path: 200 if role >= least else 403 for path, least in READING.items()}
     assert call(client, "users", do="list").status_code == (200 if role == Role.ADMIN else 403)
 
 
@@ -322,6 +337,9 @@ def test_a_program_works_with_a_token_and_needs_no_cookie(app: FastAPI) -> None:
     program = TestClient(app, base_url=HOME, headers={"authorization": f"Bearer {token}"})
     assert call(program, "state").json()["user"] == "anna"
     assert call(program, "save", image_id=1, revision=0, kept=["cat"]).status_code == 403
+    assert program.get("/api/backup").status_code == 403
+    narrow = call(root, "users", do="token", name="root", role="reviewer").json()["token"]
+    assert program.get("/api/backup", headers={"authorization": f"Bearer {narrow}"}).status_code == 403
     call(root, "users", do="revoke_tokens", name="anna")
     answer = call(program, "state")
     assert answer.status_code in (401, 403)
@@ -430,30 +448,29 @@ def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, o
     assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200
 
 
-def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
+class Everybody:
+    has_login = False
 
-    monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
+    def by_session(self, session_id: str) -> Caller | None:
+        return Caller("local", Role.ADMIN)
+
+    def by_bearer(self, secret: str) -> Caller | None:
+        return None
+
+
+def answer_to(receive: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Ask a guarded app that reads all of a body; return what was sent."""
     tokens = Tokens()
     sent: list[Any] = []
-
-    async def never() -> Any:
-        await asyncio.sleep(60)
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     async def reads_body(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-
-    class Everybody:
-        has_login = False
-
-        def by_session(self, session_id: str) -> Caller | None:
-            return Caller("local", Role.ADMIN)
-
-        def by_bearer(self, secret: str) -> Caller | None:
-            return None
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
 
     guard = security.RequestGuard(reads_body, [], 1000, Everybody(), tokens)
     headers = [
@@ -462,8 +479,64 @@ def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.Monkey
         (b"x-annotator-token", tokens.of("a").encode()),
     ]
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": headers, "scheme": "http"}
-    asyncio.run(guard(scope, never, send))
+    asyncio.run(guard(scope, receive, send))
+    return sent
+
+
+def test_slow_bodies_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
+
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    sent = answer_to(never)
     assert sent[0]["status"] == 408
+    names = dict(sent[0]["headers"])
+    assert names[b"x-content-type-options"] == b"nosniff"
+    assert b"content-security-policy" in names
+
+
+def test_a_body_that_trickles_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece comes in time, all of them do not."""
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.4)
+    num_sent = 0
+
+    async def trickle() -> Any:
+        nonlocal num_sent
+        num_sent += 1
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": num_sent < 200}
+
+    assert answer_to(trickle)[0]["status"] == 408
+    assert num_sent < 200
+
+
+def test_a_large_upload_may_take_longer() -> None:
+    async def never() -> Any:
+        raise NotImplementedError
+
+    assert security._LimitedBody(never, 1_000_000).seconds == security.BODY_SECONDS
+    assert security._LimitedBody(never, 15_000_000).seconds == 150
+
+
+def test_refusals_carry_the_headers_that_bind_answers_to_this_origin(app: FastAPI) -> None:
+    nobody, anna = stranger(app), person(app, "anna")
+    too_long = {"content-length": "99999999"}
+    answers = {
+        303: nobody.get("/", headers={"accept": "text/html"}),
+        401: call(nobody, "state"),
+        403: anna.post("/api/state", json={}, headers={"x-annotator-token": ""}),
+        404: anna.get("/gradio_api/upload"),
+        413: anna.post("/api/state", json={}, headers=too_long),
+        421: anna.get("/api/session", headers={"host": "evil.example"}),
+    }
+    pieces = anna.post("/api/state", content=(b" " * 100_000 for _ in range(20)))
+    for status, answer in [*answers.items(), (413, pieces)]:
+        assert answer.status_code == status
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(app: FastAPI) -> None:
