@@ -237,6 +237,7 @@ class Accounts:
         user, password_hash = self._users.get(name, (None, self._nobody))
         is_right = self._verify(password_hash, password[: MAX_PASSWORD_LENGTH + 1])
         if user is None or user.is_disabled or not is_right:
+            self._limit.failed(name, address)
             raise LoginError("The name or the password is wrong.")
         self._limit.succeeded(name, address)
         return self._begin(name, password_hash)
@@ -420,6 +421,14 @@ class LoginLimit:
                 self._failures[key] = _Failures(count + 1, now, is_shared=place > 0)
             while len(self._failures) > _FORGET_AFTER:
                 self._failures.popitem(last=False)
+
+    def failed(self, name: str, address: str) -> None:
+        """Let the wait after a try begin now: looking at the password took a while."""
+        now = self._clock()
+        with self._lock:
+            for key in _limit_keys(name, address):
+                if key in self._failures:
+                    self._failures[key] = replace(self._failures[key], last=now)
 
     def succeeded(self, name: str, address: str) -> None:
         """Forget the failures of a name from an address; elsewhere take back this one try, since others may be bad."""

@@ -381,6 +381,22 @@ def test_tries_at_the_same_time_are_counted_before_any_is_looked_at(
     assert sum("Too many" in text for text in told) == 40 - FREE_FAILURES
 
 
+def test_the_wait_begins_when_a_wrong_password_was_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    accounts = Accounts(store, FAST, LoginLimit(clock))
+
+    def slow(password_hash: str, password: str) -> bool:
+        clock.now += 5
+        return False
+
+    monkeypatch.setattr(accounts, "_verify", slow)
+    for _ in range(FREE_FAILURES):
+        with pytest.raises(LoginError, match="is wrong"):
+            log_in(accounts)
+    with pytest.raises(LoginError, match="Try again in 1 s"):
+        log_in(accounts)
+
+
 def test_one_address_guessing_at_many_names_is_slowed_down(accounts: Accounts) -> None:
     told = []
     for number in range(SHARED_FREE_FAILURES + 1):
