@@ -5,14 +5,16 @@ once. Whoever guesses passwords is slowed down. Knows nothing of HTTP; SQL goes 
 """
 
 import hashlib
+import math
 import re
 import secrets
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 from argon2 import PasswordHasher
@@ -30,9 +32,15 @@ SESSION_DAYS = 30
 """... and so long after the login in any case."""
 TOKEN_PREFIX = "annotator_"
 FREE_FAILURES = 5
-"""Wrong passwords before a name or an address has to wait."""
+"""Wrong passwords for one name from one address before these have to wait."""
 LONGEST_WAIT = 900.0
 """Seconds."""
+SHARED_FREE_FAILURES = 50
+"""The same for an address, whatever the names, and for a name, whatever the addresses: both are shared with others."""
+SHARED_LONGEST_WAIT = 60.0
+"""Seconds; short, since whoever shares an address or is named by a guesser waits as well."""
+FORGET_SECONDS = 86_400.0
+"""Failures are forgotten so long after the last of them."""
 
 _NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
 _RENEW_AFTER = timedelta(minutes=5)
@@ -107,6 +115,10 @@ class Accounts:
         return None if caller is None else caller.role
 
     def is_needed(self) -> bool:
+        """Tell whether people have to log in: as soon as there is an account, even if it is disabled."""
+        return bool(self._users)
+
+    def is_usable(self) -> bool:
         """Tell whether there is anybody who can log in."""
         return any(not user.is_disabled for user, _ in self._users.values())
 
@@ -146,8 +158,9 @@ class Accounts:
         with self._lock:
             user, _ = self._user(name)
             self._update(name, "password_hash", password_hash)
+            # The lock is held until the sessions are gone: a login that began with the old password then sees the new.
             self._users[name] = (user, password_hash)
-        self.end_sessions(name)
+            self._end(self._sessions_of(name))
         return user
 
     def set_role(self, name: str, role: str) -> User:
@@ -164,10 +177,7 @@ class Accounts:
         Raises:
             AccountError: There is no such user, or nobody would be left to manage the project.
         """
-        user = self._change(name, is_disabled=is_disabled)
-        if is_disabled:
-            self.end_sessions(name)
-        return user
+        return self._change(name, is_disabled=is_disabled)
 
     def _change(self, name: str, role: Role | None = None, is_disabled: bool | None = None) -> User:
         with self._lock:
@@ -178,14 +188,16 @@ class Accounts:
                 old.is_disabled if is_disabled is None else is_disabled,
                 old.created_at,
             )
-            others = [user for user, _ in self._users.values() if user.name != name]
-            if _manages(old) and not _manages(new) and others and not any(map(_manages, others)):
+            others = (user for user, _ in self._users.values() if user.name != name)
+            if _manages(old) and not _manages(new) and not any(map(_manages, others)):
                 raise AccountError(f"{name} is the only admin; give somebody else that role first.")
             if new.role != old.role:
                 self._update(name, "role", int(new.role))
             if new.is_disabled != old.is_disabled:
                 self._update(name, "is_disabled", new.is_disabled)
             self._users[name] = (new, password_hash)
+            if new.is_disabled:
+                self._end(self._sessions_of(name))
         return new
 
     def _update(self, name: str, column: str, value: object) -> None:
@@ -221,20 +233,27 @@ class Accounts:
         Raises:
             LoginError: Name or password is wrong, or there were too many wrong ones lately.
         """
-        keys = (f"name:{name[:64].casefold()}", f"address:{address}")
-        self._limit.check(keys)
+        self._limit.check(name, address)
         user, password_hash = self._users.get(name, (None, self._nobody))
         is_right = self._verify(password_hash, password[: MAX_PASSWORD_LENGTH + 1])
         if user is None or user.is_disabled or not is_right:
-            self._limit.failed(keys)
+            self._limit.failed(name, address)
             raise LoginError("The name or the password is wrong.")
-        self._limit.succeeded(keys)
+        self._limit.succeeded(name, address)
+        return self._begin(name, password_hash)
+
+    def _begin(self, name: str, password_hash: str) -> str:
+        """Return the id of a new session, unless the account has changed since its password was checked."""
         session_id = secrets.token_urlsafe(32)
         now = utc_now()
-        with self._lock, self._store.transaction() as cursor:
-            cursor.execute("DELETE FROM sessions WHERE used_at < ?", [now - timedelta(hours=SESSION_HOURS)])
-            cursor.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", [_digest(session_id), name, now, now])
-        self._sessions[_digest(session_id)] = _Session(name, now, now)
+        with self._lock:
+            user, hash_now = self._user(name)
+            if user.is_disabled or hash_now != password_hash:
+                raise LoginError("The name or the password is wrong.")
+            with self._store.transaction() as cursor:
+                cursor.execute("DELETE FROM sessions WHERE used_at < ?", [now - timedelta(hours=SESSION_HOURS)])
+                cursor.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", [_digest(session_id), name, now, now])
+            self._sessions[_digest(session_id)] = _Session(name, now, now)
         return session_id
 
     def _verify(self, password_hash: str, password: str) -> bool:
@@ -246,19 +265,25 @@ class Accounts:
 
     def log_out(self, session_id: str) -> None:
         """End a session; one that is not there is left alone."""
-        self._end([_digest(session_id)])
+        with self._lock:
+            self._end([_digest(session_id)])
 
     def end_sessions(self, name: str) -> int:
         """End all sessions of a user and return how many there were."""
-        return self._end([digest for digest, session in list(self._sessions.items()) if session.user == name])
+        with self._lock:
+            return self._end(self._sessions_of(name))
+
+    def _sessions_of(self, name: str) -> list[str]:
+        return [digest for digest, session in self._sessions.items() if session.user == name]
 
     def _end(self, digests: list[str]) -> int:
+        """End sessions; the lock is held, so that none of them is renewed meanwhile."""
         known = [digest for digest in digests if digest in self._sessions]
         if known:
-            with self._lock, self._store.transaction() as cursor:
+            with self._store.transaction() as cursor:
                 cursor.execute("DELETE FROM sessions WHERE session_hash IN (SELECT unnest(?::VARCHAR[]))", [known])
             for digest in known:
-                self._sessions.pop(digest, None)
+                del self._sessions[digest]
         return len(known)
 
     def by_session(self, session_id: str) -> Caller | None:
@@ -272,7 +297,8 @@ class Accounts:
         if now - session.used_at > timedelta(hours=SESSION_HOURS) or now - session.created_at > timedelta(
             days=SESSION_DAYS
         ):
-            self._end([digest])
+            with self._lock:
+                self._end([digest])
             return None
         if now - session.used_at > _RENEW_AFTER:
             self._renew(digest, session, now)
@@ -342,8 +368,28 @@ class Accounts:
         return None if user is None or user.is_disabled else Caller(user.name, user.role)
 
 
+@dataclass(frozen=True)
+class _Failures:
+    """Wrong passwords, and tries whose outcome is open, of a key of the limit."""
+
+    count: int
+    last: float
+    """When, by the clock of the limit."""
+    is_shared: bool
+
+    def allowed_at(self) -> float:
+        """Return when the next try may come."""
+        free, longest = (SHARED_FREE_FAILURES, SHARED_LONGEST_WAIT) if self.is_shared else (FREE_FAILURES, LONGEST_WAIT)
+        if self.count < free:
+            return self.last
+        return self.last + min(2.0 ** min(self.count - free, 30), longest)
+
+
 class LoginLimit:
     """Slows down who guesses passwords: after some failures each further one doubles the wait.
+
+    Strictly for one name from one address; mildly for an address and for a name by themselves, since neighbours behind
+    the same address, and people whose names others guess at, must still get in.
 
     Args:
         clock: Seconds that never go back.
@@ -352,36 +398,65 @@ class LoginLimit:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
-        """Name or address -> (failures, when the next try is allowed)."""
+        self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
+        """Longest unused first."""
 
-    def check(self, keys: tuple[str, ...]) -> None:
-        """Let a try through.
+    def check(self, name: str, address: str) -> None:
+        """Let a try through, and count it as a failure until `succeeded` takes that back.
+
+        Counted before the password is looked at: else many tries at once would all be let through.
 
         Raises:
-            LoginError: One of the keys has to wait.
+            LoginError: It comes too early; then it is not counted.
         """
+        keys = _limit_keys(name, address)
         now = self._clock()
         with self._lock:
-            wait = max(self._failures.get(key, (0, now))[1] - now for key in keys)
-        if wait > 0:
-            raise LoginError(f"Too many wrong passwords. Try again in {wait:.0f} s.")
-
-    def failed(self, keys: tuple[str, ...]) -> None:
-        """Count a failure."""
-        now = self._clock()
-        with self._lock:
-            for key in keys:
-                count = self._failures.pop(key, (0, now))[0] + 1
-                wait = 0.0 if count < FREE_FAILURES else min(2.0 ** (count - FREE_FAILURES), LONGEST_WAIT)
-                self._failures[key] = (count, now + wait)
+            for known in [self._failures.get(key) for key in keys]:
+                if known is not None and now < known.allowed_at():
+                    raise LoginError(f"Too many wrong passwords. Try again in {math.ceil(known.allowed_at() - now)} s.")
+            for place, key in enumerate(keys):
+                was = self._failures.pop(key, None)
+                count = 0 if was is None or now - was.last > FORGET_SECONDS else was.count
+                self._failures[key] = _Failures(count + 1, now, is_shared=place > 0)
             while len(self._failures) > _FORGET_AFTER:
                 self._failures.popitem(last=False)
 
-    def succeeded(self, keys: tuple[str, ...]) -> None:
-        """Forget a name's failures; an address keeps its own, since one right password does not excuse others."""
+    def failed(self, name: str, address: str) -> None:
+        """Let the wait after a try begin now: looking at the password took a while."""
+        now = self._clock()
         with self._lock:
-            self._failures.pop(keys[0], None)
+            for key in _limit_keys(name, address):
+                if key in self._failures:
+                    self._failures[key] = replace(self._failures[key], last=now)
+
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the failures of a name from an address; elsewhere take back this one try, since others may be bad."""
+        own, *shared = _limit_keys(name, address)
+        with self._lock:
+            self._failures.pop(own, None)
+            for key in shared:
+                was = self._failures.get(key)
+                if was is not None and was.count > 1:
+                    self._failures[key] = replace(was, count=was.count - 1)
+                elif was is not None:
+                    del self._failures[key]
+
+
+def _limit_keys(name: str, address: str) -> tuple[tuple[str, ...], ...]:
+    name, network = name[:64].casefold(), _network(address)
+    return ("both", name, network), ("address", network), ("name", name)
+
+
+def _network(address: str) -> str:
+    """Return what counts as one address: of IPv6, the network that one customer has all addresses of."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or IPv6Network((parsed.packed[:8] + bytes(8), 64)))
 
 
 def _manages(user: User) -> bool:

@@ -220,6 +220,8 @@ def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
     from annotator.ui.page import ASSETS_PATH
 
     gate, tokens = opened.gate, Tokens()
+    if _is_exposed(config):
+        gate.always_ask()
     app = new_app()
     app.include_router(build_router(opened.session, opened.pictures, ASSETS_PATH))
     app.include_router(build_account_router(opened.accounts, gate, tokens, ASSETS_PATH))
@@ -290,11 +292,17 @@ def serve(
     # After the project is open: only libraries that are loaded by now are limited.
     threadpool_limits(1, user_api="blas")
     try:
-        _check_exposure(config, opened.gate)
+        _check_exposure(config, opened.accounts)
         app = build_app(opened, config)
         address = address_of(config, listener)
         server = Server(
-            uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5),
+            uvicorn.Config(
+                app,
+                log_level="warning",
+                lifespan="on",
+                timeout_graceful_shutdown=5,
+                **proxy_settings(config.trusted_proxies),
+            ),
             on_started=lambda: _started(opened, address, on_ready),
         )
         folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]
@@ -331,13 +339,25 @@ def _ingest(opened: OpenProject, photos: Sequence[Path]) -> None:
         logger.exception("The detector stopped.")
 
 
-def _check_exposure(config: ServerConfig, gate: ProjectGate) -> None:
-    """Refuse to open a project without accounts to other machines."""
-    if config.host not in LOOPBACK_HOSTS and not gate.has_login:
+def _is_exposed(config: ServerConfig) -> bool:
+    """Tell whether other machines may reach this server, by themselves or through a proxy."""
+    return config.host not in LOOPBACK_HOSTS or bool(config.trusted_proxies)
+
+
+def _check_exposure(config: ServerConfig, accounts: Accounts) -> None:
+    """Refuse to open a project to other machines as long as nobody can log in."""
+    if not _is_exposed(config) or accounts.is_usable():
+        return
+    if accounts.is_needed():
         raise ConfigError(
-            f"Without accounts, anybody who reaches {config.host} could read and change this project. Make one first "
-            "(annotator users PROJECT add NAME --role admin), serve a demo (--demo), or serve on 127.0.0.1."
+            "Every account of this project is disabled, so nobody could log in. Enable one first "
+            "(annotator users PROJECT enable NAME), or serve on 127.0.0.1."
         )
+    where = config.host if config.host not in LOOPBACK_HOSTS else "the proxy"
+    raise ConfigError(
+        f"Without accounts, anybody who reaches {where} could read and change this project. Make one first "
+        "(annotator users PROJECT add NAME --role admin), serve a demo (--demo), or serve on 127.0.0.1."
+    )
 
 
 def _started(opened: OpenProject, address: str, on_ready: Callable[[str], None]) -> None:
@@ -378,6 +398,14 @@ def address_of(config: ServerConfig, listener: socket.socket) -> str:
     """Return the address that a browser on this machine may be given."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def proxy_settings(trusted_proxies: Sequence[str]) -> dict[str, Any]:
+    """Return Uvicorn's settings for proxies: without any, headers such as X-Forwarded-For are nobody's word.
+
+    Uvicorn by itself believes whatever comes from 127.0.0.1, where a guesser may be, too.
+    """
+    return {"proxy_headers": bool(trusted_proxies), "forwarded_allow_ips": ",".join(trusted_proxies)}
 
 
 class Server(uvicorn.Server):

@@ -22,7 +22,7 @@ from annotator.durability_commands import add_durability
 from annotator.errors import AnnotatorError, ProjectError, UnreadableImageError
 from annotator.evaluation_command import add_evaluate
 from annotator.export import FORMATS, export_lines
-from annotator.hosted_command import add_hosted_options, add_space, check_without_demo, serve_demo
+from annotator.hosted_command import add_hosted_options, add_space, check_without_demo, serve_demo, server_config
 from annotator.model_commands import add_model_commands
 from annotator.project import Project, default_folder, is_project
 from annotator.report_command import add_report
@@ -89,6 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME",
                        help="a further host name the page may be asked under")  # fmt: skip
+    serve.add_argument("--trusted-proxy", action="append", default=[], metavar="NETWORK",
+                       help="a proxy before this server, as an address or network, whose X-Forwarded-For and -Proto "
+                       "are believed; without it all callers have its address; needs accounts or --demo")  # fmt: skip
     serve.add_argument("--open", action="store_true", help="open the page in the browser")
     serve.add_argument("--tagger", metavar="NAME", help=TAGGER_HELP)
     serve.add_argument("--strategy", choices=tuple(STRATEGIES),
@@ -200,7 +203,7 @@ def _serve(parsed: argparse.Namespace) -> int:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors))
     if parsed.detector:
         choose_detector(project, parsed.detector)
-    config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
+    config = server_config(parsed)
     _run_server(project, folders, config, _ingest_config(parsed), parsed.open)
     return 0
 

@@ -6,6 +6,7 @@ Knows nothing of files or servers: project.py reads and writes these, app.py han
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from ipaddress import ip_network
 
 from annotator.errors import ConfigError
 
@@ -154,10 +155,23 @@ class ServerConfig:
     """Largest accepted request body."""
     allowed_hosts: tuple[str, ...] = ()
     """Host names, beside the loopback ones and ``host``, under which the page may be asked for."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose word on where a call comes from, and whether by TLS, is taken."""
 
     def __post_init__(self) -> None:
         _check_range(self, "port", 0, 65535)
         _check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
+        for proxy in self.trusted_proxies:
+            _check_network(proxy)
+
+
+def _check_network(text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text[:80]!r} is no address and no network of a proxy; write it like 10.0.0.7 or 10.0.0.0/8."
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,18 @@ class ProjectGate:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
+        self._is_closed = False
         self.local_secret = secrets.token_urlsafe(32)
         """Proves that a program may read the project folder's files; see server_client.py."""
 
     @property
     def has_login(self) -> bool:
-        """Whether people log in here: as soon as one account can."""
-        return self._accounts.is_needed()
+        """Whether people log in here: as soon as there is an account, disabled or not, or once that was fixed."""
+        return self._is_closed or self._accounts.is_needed()
+
+    def always_ask(self) -> None:
+        """Have everybody log in from now on, whatever becomes of the accounts: other machines reach this server."""
+        self._is_closed = True
 
     def may_annotate(self, user: str) -> bool:
         """Tell whether somebody may change tags."""

@@ -83,9 +83,11 @@ class GroupSession(PeopleSession):
             StoreError: A commit failed; photos before it are saved.
             TagError: A tag cannot be kept.
             LeaseError: Somebody else has the photo in hand open.
+            ForbiddenError: The photo in hand is assigned to somebody else; nothing was written.
         """
         for one in (image_id, *(member for member, _ in members)):
             self._check(one)
+        self._check_theirs(user, image_id)
         self._hold(user, image_id)
         tags, refused = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         selection = self._selection(image_id)

@@ -16,6 +16,7 @@ from annotator.datasets.image_folder import decode_image
 from annotator.feature_store import FeatureStore, Vectors
 from annotator.models.backbone import Backbone
 from annotator.models.tagger import Tagger
+from annotator.pictures import DECODING
 
 NUM_KEPT_MAPS = 4
 """Feature maps kept in memory, 250 KB each: the tags of one photo are looked at one after the other."""
@@ -70,7 +71,8 @@ class HeatMapper:
             if image_id in self._maps:
                 self._maps.move_to_end(image_id)
                 return self._maps[image_id]
-        decoded = decode_image(self._read_photo(image_id), min_side=2 * self._backbone.image_size)
+        with DECODING:
+            decoded = decode_image(self._read_photo(image_id), min_side=2 * self._backbone.image_size)
         feature_map = self._backbone.feature_map(self._backbone.preprocess(decoded.image))
         found = feature_map, self._backbone.crop_box(decoded.width, decoded.height)
         with self._lock:

@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator.access import LOCAL_USER
-from annotator.app import OpenProject, Server, address_of, listen, mount_page, new_app
+from annotator.app import OpenProject, Server, address_of, listen, mount_page, new_app, proxy_settings
 from annotator.config import IngestConfig, LoopSettings, ServerConfig
 from annotator.errors import AnnotatorError
 from annotator.hosted_limits import HostedLimits, RateLimiter
@@ -59,8 +59,6 @@ class HostedOptions:
     limits: HostedLimits
     samples: Path | None = None
     """A folder of sample photos; None offers those that come with the packages."""
-    trusted_proxies: Sequence[str] = ()
-    """Addresses or networks whose word on where a call comes from, and whether by TLS, is taken."""
     frame_ancestors: Sequence[str] = ()
     """Origins whose pages may show this one in a frame."""
 
@@ -190,7 +188,6 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
     threadpool_limits(1, user_api="blas")
     try:
         address = address_of(config, listener)
-        proxies: dict[str, Any] = {"forwarded_allow_ips": ",".join(options.trusted_proxies)}
         server = Server(
             uvicorn.Config(
                 demo.build_app(config),
@@ -198,8 +195,7 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
                 lifespan="on",
                 timeout_graceful_shutdown=5,
                 limit_concurrency=MAX_CONNECTIONS,
-                proxy_headers=bool(options.trusted_proxies),
-                **proxies,
+                **proxy_settings(config.trusted_proxies),
             ),
             on_started=lambda: on_ready(address),
         )

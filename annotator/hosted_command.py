@@ -20,7 +20,6 @@ HOSTED_OPTIONS = (
     "minutes",
     "photos_each",
     "spaces",
-    "trusted_proxy",
     "frame_ancestor",
 )
 NOT_IN_A_DEMO = ("project", "tagger", "strategy", "word_vectors", "detector", "backbone")
@@ -42,9 +41,6 @@ def add_hosted_options(serve: argparse.ArgumentParser) -> None:
     group.add_argument("--minutes", type=float, metavar="N", help=f"a space's life (default: {limits.minutes:g})")
     group.add_argument("--photos-each", type=int, metavar="N", help=f"photos a space (default: {limits.num_photos})")
     group.add_argument("--spaces", type=Path, metavar="DIR", help="where spaces lie until they are deleted")
-    group.add_argument("--trusted-proxy", action="append", metavar="NETWORK",
-                       help="a proxy before this server, as an address or network, whose X-Forwarded-For is believed; "
-                       "without it all visitors have the proxy's address")  # fmt: skip
     group.add_argument("--frame-ancestor", action="append", metavar="ORIGIN",
                        help="a site that may show the demo in a frame")  # fmt: skip
 
@@ -60,6 +56,16 @@ def check_without_demo(parsed: argparse.Namespace) -> None:
     for name in HOSTED_OPTIONS:
         if getattr(parsed, name) is not None:
             raise ConfigError(f"{_option(name)} is for the hosted demo; add --demo.")
+
+
+def server_config(parsed: argparse.Namespace) -> ServerConfig:
+    """Return where `serve` listens, and whom it believes, as the command line says."""
+    return ServerConfig(
+        host=parsed.host,
+        port=parsed.port,
+        allowed_hosts=tuple(parsed.allow_host),
+        trusted_proxies=tuple(parsed.trusted_proxy),
+    )
 
 
 def serve_demo(parsed: argparse.Namespace) -> int:
@@ -80,7 +86,7 @@ def serve_demo(parsed: argparse.Namespace) -> int:
         "visitors_an_address": parsed.visitors_per_address,
     }
     limits = HostedLimits(**{name: value for name, value in options.items() if value is not None})
-    config = ServerConfig(host=parsed.host, port=parsed.port, allowed_hosts=tuple(parsed.allow_host))
+    config = server_config(parsed)
     root = parsed.spaces or default_root()
 
     def ready(address: str) -> None:
@@ -92,8 +98,8 @@ def serve_demo(parsed: argparse.Namespace) -> int:
     # Imported here: it takes seconds.
     from annotator.hosted_app import HostedOptions, serve_hosted
 
-    proxies, ancestors = tuple(parsed.trusted_proxy or ()), tuple(parsed.frame_ancestor or ())
-    serve_hosted(HostedOptions(root, limits, parsed.photos, proxies, ancestors), config, ready)
+    ancestors = tuple(parsed.frame_ancestor or ())
+    serve_hosted(HostedOptions(root, limits, parsed.photos, ancestors), config, ready)
     return 0
 
 

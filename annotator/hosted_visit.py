@@ -26,6 +26,7 @@ from annotator.hosted_spaces import HostedSpaces, Space
 from annotator.hosted_training import TrainingTurns
 from annotator.model_loop import ModelLoop
 from annotator.pictures import Picture, Pictures
+from annotator.security import SECURITY_HEADERS
 from annotator.session import AnnotatingSession
 
 READS = frozenset(
@@ -364,6 +365,8 @@ async def refuse(send: Send, status: int, message: str, seconds: float) -> None:
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
         (b"retry-after", str(max(1, round(seconds))).encode()),
+        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+        *((name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

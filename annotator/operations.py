@@ -333,7 +333,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
         ),
     ),
     "end_lease": (OneImage, lambda session, user, p: session.end_lease(p.image_id)),
-    "retro_tag": (Sweeping, lambda session, user, p: session.retro_tag(p.tag, p.limit)),
+    "retro_tag": (Sweeping, lambda session, user, p: session.retro_tag(p.tag, p.limit, user)),
     "review": (Reviewing, lambda session, user, p: session.review(user, p.image_id, p.after)),
     "accept": (
         Accepting,

@@ -5,6 +5,7 @@ smaller JPEG that is kept beside the thumbnail. Knows nothing of HTTP.
 """
 
 import logging
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ DISPLAY_SIZE = 2048
 """Longest side, in pixels, of the photo the page shows before anybody zooms."""
 LARGEST_JPEG = 65_000
 """Longest side, in pixels, that a JPEG can have, rounded down."""
+DECODING = threading.BoundedSemaphore(2)
+"""For whoever decodes a photo because somebody asked for it: the largest take hundreds of megabytes, each caller may
+ask for many at once, and all projects of a process share its memory."""
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 
 
@@ -66,23 +70,28 @@ class Pictures:
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
             return Picture(self.read(image_id), media_type)
         if full:
-            return Picture(encode_jpeg(decode_image(self.read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
+            with DECODING:
+                return Picture(encode_jpeg(decode_image(self.read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
         path = self._project.thumbnail_path(entry.content_hash).with_suffix(".display.jpg")
         return self._rendition(image_id, path, DISPLAY_SIZE)
 
     def _rendition(self, image_id: int, path: Path, longest_side: int) -> Picture:
+        data = _kept(path)
+        if data is None:
+            with DECODING:
+                # Whoever decoded before may have made just this one.
+                data = _kept(path) or self._make_rendition(image_id, path, longest_side)
+        return Picture(data, "image/jpeg")
+
+    def _make_rendition(self, image_id: int, path: Path, longest_side: int) -> bytes:
+        data = encode_jpeg(decode_image(self.read(image_id), min_side=longest_side), longest_side)
         try:
-            return Picture(path.read_bytes(), "image/jpeg")
-        except (FileNotFoundError, NotADirectoryError):
-            decoded = decode_image(self.read(image_id), min_side=longest_side)
-            data = encode_jpeg(decoded, longest_side)
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_atomically(path, data)
-            except OSError as error:
-                # A full or read-only disk: the picture can be shown all the same.
-                logger.warning("%s could not be kept: %s", path, error.strerror)
-            return Picture(data, "image/jpeg")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data)
+        except OSError as error:
+            # A full or read-only disk: the picture can be shown all the same.
+            logger.warning("%s could not be kept: %s", path, error.strerror)
+        return data
 
     def read(self, image_id: int) -> bytes:
         """Return the photo's bytes from the first of its paths that still holds them, inside its folder.
@@ -101,3 +110,10 @@ class Pictures:
             f"The file of image {image_id} is gone or has changed. Put it back, or look through its folder again: "
             "annotator add."
         )
+
+
+def _kept(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -26,17 +26,22 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 BODY_SECONDS = 30.0
-"""A body that comes slower is not waited for."""
+"""A body that takes longer to arrive, from its first byte to its last, is not waited for."""
+SLOWEST_BODY = 100_000.0
+"""Bytes a second; where larger bodies are accepted, so much more time is given."""
 
 PUBLIC_PATHS = frozenset({"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js"})
 """What somebody may ask for who has not logged in."""
+
+COSTLY_PATHS = frozenset({"/api/backup"})
+"""What costs this machine so much that no page of others may make a browser ask for it, though it changes nothing."""
 
 NO_LIMITS: Mapping[str, int] = {}
 
 GRADIO_PATHS = re.compile(r"/gradio_api/(component_server|startup-events|heartbeat/[\w-]+|info|theme\.css)/?")
 """What the page needs of Gradio's own routes. All others (uploads, files, proxies, its queue) are switched off."""
 
-_SECURITY_HEADERS = {
+SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
@@ -148,7 +153,7 @@ class RequestGuard:
         self._entrance = entrance
         self._public_paths = public_paths
         self._body_limits = body_limits
-        self._headers = dict(_SECURITY_HEADERS)
+        self._headers = dict(SECURITY_HEADERS)
         frame_ancestors = tuple(frame_ancestors)
         self._headers["content-security-policy"] = content_security_policy(frame_ancestors)
         if not frame_ancestors:
@@ -162,6 +167,7 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        send = self._with_headers(send)
         headers = Headers(scope=scope)
         session_id = session_id_of(scope)
         bearer = _bearer(headers)
@@ -169,6 +175,8 @@ class RequestGuard:
         max_bytes = self._body_limits.get(scope["path"], self._max_body_bytes)
         refusal = self._refusal(scope["method"], headers, session_id, is_program=bool(bearer and caller))
         refusal = refusal or _length_refusal(scope["method"], headers, max_bytes)
+        if scope["path"] in COSTLY_PATHS:
+            refusal = refusal or _foreign_refusal(headers)
         if refusal:
             await _refuse(send, *refusal)
         elif caller is None and scope["path"] not in self._public_paths:
@@ -178,29 +186,39 @@ class RequestGuard:
         else:
             await self._pass(scope, _LimitedBody(receive, max_bytes), send, session_id, caller)
 
+    def _with_headers(self, send: Send) -> Send:
+        """Return a way to answer that gives every answer, refusals too, the headers that bind it to this origin."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                out = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    out.setdefault(name, value)
+            await send(message)
+
+        return send_with_headers
+
     async def _pass(
         self, scope: Scope, body: "_LimitedBody", send: Send, session_id: str, caller: Caller | None
     ) -> None:
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_if_whole(message: Message) -> None:
             if body.is_too_large:
                 raise _BodyTooLargeError  # whatever answer the app made of half a body
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
                 for name in [name for name in out if name.lower().startswith("access-control-")]:
                     del out[name]  # Gradio lets every page of this machine read; nobody else shall
-                for name, value in self._headers.items():
-                    out.setdefault(name, value)
                 self._set_cookies(out, scope, session_id)
             await send(message)
 
         was = CALLER.set(caller) if caller is not None else None
         try:
-            await self._app(scope, body.receive, send_with_headers)
+            await self._app(scope, body.receive, send_if_whole)
         except _BodyTooLargeError:
             await _refuse(send, 413, _too_large(body.max_bytes))
         except _BodyTooSlowError:
-            await _refuse(send, 408, f"The request took longer than {BODY_SECONDS:.0f} s to arrive and was refused.")
+            await _refuse(send, 408, f"The request took longer than {body.seconds:.0f} s to arrive and was refused.")
         finally:
             if was is not None:
                 CALLER.reset(was)
@@ -216,12 +234,9 @@ class RequestGuard:
             )
         if method in SAFE_METHODS:
             return None
-        origin = headers.get("origin")
-        # Browsers send Origin with every such request; other programs need not, but need the token all the same.
-        if origin is not None and _authority(origin) != host.lower():
-            return 403, "This call came from a page of another origin and was refused."
-        if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
-            return 403, "This call came from a page of another site and was refused."
+        foreign = _foreign_refusal(headers)
+        if foreign:
+            return foreign
         token = headers.get(TOKEN_HEADER, "")
         is_ours = bool(session_id) and hmac.compare_digest(token.encode(), self._tokens.of(session_id).encode())
         if not is_ours and not is_program:
@@ -254,8 +269,11 @@ class _LimitedBody:
     def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
         self.max_bytes = max_bytes
+        self.seconds = max(BODY_SECONDS, max_bytes / SLOWEST_BODY)
+        """From the first call of `receive` to the last byte: a limit on each piece would never end a trickle."""
         self._num_left = max_bytes
         self._is_complete = False
+        self._deadline: float | None = None
 
     @property
     def is_too_large(self) -> bool:
@@ -264,8 +282,10 @@ class _LimitedBody:
     async def receive(self) -> Message:
         if self._is_complete:
             return await self._receive()  # what comes now is the end of the connection, which may be far off
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self.seconds
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout_at(self._deadline):
                 message = await self._receive()
         except TimeoutError:
             raise _BodyTooSlowError from None
@@ -274,6 +294,16 @@ class _LimitedBody:
         if self.is_too_large:
             raise _BodyTooLargeError
         return message
+
+
+def _foreign_refusal(headers: Headers) -> tuple[int, str] | None:
+    origin = headers.get("origin")
+    # Browsers send Origin with every changing request; other programs need not, but need the token all the same.
+    if origin is not None and _authority(origin) != headers.get("host", "").lower():
+        return 403, "This call came from a page of another origin and was refused."
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        return 403, "This call came from a page of another site and was refused."
+    return None
 
 
 def _length_refusal(method: str, headers: Headers, max_bytes: int) -> tuple[int, str] | None:

@@ -146,7 +146,8 @@ class AnnotatingSession(GroupSession):
     def skip(self, user: str, image_id: int) -> Answer:
         """Put a photo off until no other is open, and return the next one."""
         self._check(image_id)
-        if not self._queue.is_saved(image_id) and not self._reviewing.lock(user, image_id):
+        is_locked = self._reviewing.lock(user, image_id) or self._not_theirs(user, image_id)
+        if not self._queue.is_saved(image_id) and not is_locked:
             self._hold(user, image_id)
             self._log.skip(image_id, user)
             self._queue.skip(image_id)
@@ -300,8 +301,10 @@ class AnnotatingSession(GroupSession):
             StoreError: The commit failed; nothing was written.
             TagError: A tag cannot be kept.
             LeaseError: Somebody else has this photo open.
+            ForbiddenError: The photo is assigned to somebody else; nothing was written.
         """
         self._check(image_id)
+        self._check_theirs(user, image_id)
         self._hold(user, image_id)
         tags = self._clean(kept, "kept")
         refused = self._clean(dropped, "dropped")
@@ -355,11 +358,16 @@ class AnnotatingSession(GroupSession):
 
     # Reviewing, and what happened to a photo
 
-    def retro_tag(self, tag: str, limit: int) -> Answer:
+    def retro_tag(self, tag: str, limit: int, user: str = LOCAL_USER) -> Answer:
         """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
 
+<<<<<<< HEAD
         Photos whose person refused the tag are left out. `num_likely` is how many score like those that carry it.
         `note` says where nothing is known of the tag, so that the order means nothing; else it is empty.
+=======
+        Photos whose person refused the tag, or which this user may not change, are left out. `num_likely` is how many
+        score like those that carry it.
+>>>>>>> mend-d
 
         Raises:
             TagError: That is no tag.
@@ -373,19 +381,23 @@ class AnnotatingSession(GroupSession):
             tag, self._features.vectors(carriers), self._features.vectors(others), self._shelf.open_vocabulary
         )
         items: list[Answer] = []
-        num_refused = 0
+        num_left_out = 0
         for place, candidate in enumerate(found.order[: max(limit, found.num_likely)].tolist()):
             image_id = others[candidate]
             annotation = self._log.annotation(image_id)
-            if tag_key(tag) in map(tag_key, annotation.dropped):
-                num_refused += place < found.num_likely
+            if tag_key(tag) in map(tag_key, annotation.dropped) or self._not_theirs(user, image_id):
+                num_left_out += place < found.num_likely
             elif len(items) < limit:
                 items.append(self._swept(image_id, annotation))
         return {
             "tag": tag,
             "num_examples": len(carriers),
+<<<<<<< HEAD
             "num_likely": found.num_likely - num_refused,
             "note": "" if found.is_informed else UNKNOWN_NOTE,
+=======
+            "num_likely": found.num_likely - num_left_out,
+>>>>>>> mend-d
             "items": items,
         }
 

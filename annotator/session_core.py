@@ -20,6 +20,7 @@ from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.detections import DetectionProgress
 from annotator.errors import (
+    ForbiddenError,
     LeaseError,
     ReviewError,
     TagError,
@@ -236,9 +237,27 @@ class SessionCore:
         return list(annotation.tags), list(annotation.dropped)
 
     def _check_unlocked(self, user: str, image_id: int) -> None:
+        self._check_theirs(user, image_id)
         reason = self._reviewing.lock(user, image_id)
         if reason:
             raise ReviewError(f"{reason} Nothing was changed.")
+
+    def _not_theirs(self, user: str, image_id: int) -> str | None:
+        """Return why a photo is somebody else's to tag; None when it is not. Reviewers may change everybody's."""
+        owner = self.assignments.of(image_id)
+        if owner in (None, user) or self._reviewing.may_review(user):
+            return None
+        return f"This photo is assigned to {owner}: a reviewer can change it, an admin can assign it to you."
+
+    def _check_theirs(self, user: str, image_id: int) -> None:
+        """Refuse that somebody changes a photo that is assigned to somebody else.
+
+        Raises:
+            ForbiddenError: It is.
+        """
+        reason = self._not_theirs(user, image_id)
+        if reason:
+            raise ForbiddenError(f"{reason} Nothing was changed.")
 
     def _hold(self, user: str, image_id: int) -> None:
         """Take or renew the user's lease of a photo.
@@ -286,6 +305,8 @@ class SessionCore:
     def _photo(self, user: str, image_id: int) -> Answer:
         self._check(image_id)
         about = self._reviewing.about(user, image_id)
+        if self._may_annotate(user):
+            about["locked"] = about["locked"] or self._not_theirs(user, image_id)
         may_annotate = self._may_annotate(user) and not about["locked"]
         is_held = may_annotate and not self._take(user, image_id)
         entry = self._store.image(image_id)

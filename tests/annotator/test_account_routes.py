@@ -1,10 +1,12 @@
 """Accounts over HTTP: logging in, what each role may do, leases between two people; each protection also taken away."""
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -12,6 +14,7 @@ from annotator import app as app_module
 from annotator import operations, security
 from annotator.access import Caller, Role
 from annotator.app import OpenProject
+from annotator.config import ServerConfig
 from annotator.gate import ProjectGate
 from annotator.models.backbone import Backbone
 from annotator.operations import LEAST_ROLE, OPERATIONS
@@ -148,6 +151,31 @@ def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
     assert all("Secure" in cookie for cookie in cookies)
 
 
+def behind(app: FastAPI, trusted: tuple[str, ...]) -> Any:
+    """The app as the server runs it, called by way of a proxy on this machine."""
+    config = uvicorn.Config(app, lifespan="off", log_config=None, **app_module.proxy_settings(trusted))
+    config.load()
+    return config.loaded_app
+
+
+def test_behind_a_trusted_proxy_cookies_are_secure_and_addresses_differ(
+    app: FastAPI, opened: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(opened.accounts, "log_in", lambda name, password, address: seen.append(address) or "session")
+    for trusted in (("127.0.0.1",), ("10.0.0.0/8",), ()):
+        client = TestClient(behind(app, trusted), base_url=HOME, client=("127.0.0.1", 5000))
+        client.headers.update({"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"})
+        cookies = client.get("/login").headers.get_list("set-cookie")
+        assert ["Secure" in cookie for cookie in cookies] == [trusted == ("127.0.0.1",)] * 2
+        # Not from the client's own jar: over http it keeps secure cookies to itself.
+        values = dict(cookie.split(";")[0].split("=", 1) for cookie in cookies)
+        client.headers["x-annotator-token"] = values[TOKEN]
+        client.headers["cookie"] = "; ".join(f"{name}={value}" for name, value in values.items())
+        assert call(client, "login", name="anna", password=PASSWORD).status_code == 200
+    assert seen == ["203.0.113.9", "127.0.0.1", "127.0.0.1"]
+
+
 def test_the_token_of_one_person_s_browser_is_worth_nothing_in_another_s(app: FastAPI) -> None:
     anna, ben = person(app, "anna"), person(app, "ben")
     anna.headers["x-annotator-token"] = ben.cookies[TOKEN]
@@ -196,8 +224,20 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_operation_says_who_may_ask_it() -> None:
+READING: dict[str, Role] = {
+    "/api/session": Role.VIEWER,
+    "/api/export": Role.VIEWER,
+    "/api/backup": Role.ADMIN,
+    "/thumbnail/1": Role.VIEWER,
+    "/image/1": Role.VIEWER,
+}
+"""What is got, and by whom at least."""
+
+
+def test_every_operation_says_who_may_ask_it(app: FastAPI) -> None:
     assert set(LEAST_ROLE) == set(OPERATIONS)
+    got = {path.replace("{image_id}", "1") for path, methods in app.openapi()["paths"].items() if "get" in methods}
+    assert {path for path in got if not path.startswith("/gradio_api/")} == {*READING, "/api/health"}
 
 
 def is_allowed(client: TestClient, name: str) -> bool:
@@ -211,6 +251,8 @@ def test_a_role_may_do_what_it_may_and_no_more(app: FastAPI, who: str) -> None:
     role = Role[PEOPLE[who].upper()]
     expected = {name: role >= least for name, least in LEAST_ROLE.items()}
     assert {name: is_allowed(client, name) for name in OPERATIONS} == expected
+    may_get = {path: client.get(path).status_code for path in READING}
+    assert may_get == {path: 200 if role >= least else 403 for path, least in READING.items()}
     assert call(client, "users", do="list").status_code == (200 if role == Role.ADMIN else 403)
 
 
@@ -252,12 +294,52 @@ def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: OpenProject) -> 
     opened.accounts.set_disabled("ben", False)
 
 
+def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: OpenProject) -> None:
+    """Once, disabling the only account made every stranger the admin of the project."""
+    root = person(app, "root")
+    for name in PEOPLE:
+        if name != "root":
+            assert call(root, "users", do="disable", name=name).status_code == 200
+    refused = call(root, "users", do="disable", name="root")
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (422, "account")
+    assert call(root, "users", do="role", name="root", role="viewer").status_code == 422
+    assert call(root, "state").status_code == 200
+    with opened.store.transaction() as cursor:  # as a database edited by hand may be
+        cursor.execute("UPDATE users SET is_disabled = true")
+    try:
+        opened.accounts._load()
+        assert call(root, "state").status_code == 401
+        assert call(stranger(app), "state").status_code == 401
+    finally:
+        with opened.store.transaction() as cursor:
+            cursor.execute("UPDATE users SET is_disabled = false")
+        opened.accounts._load()
+
+
+@pytest.mark.parametrize(("host", "status"), [("0.0.0.0", 401), ("127.0.0.1", 200)])
+def test_a_server_that_others_reach_never_works_for_whoever_comes(
+    opened: OpenProject,
+    build_app: Callable[..., FastAPI],
+    monkeypatch: pytest.MonkeyPatch,
+    host: str,
+    status: int,
+) -> None:
+    """Even if all accounts were gone: what was asked at its start holds."""
+    monkeypatch.setattr(opened, "gate", ProjectGate(opened.accounts))
+    served = build_app(opened, ServerConfig(host=host))
+    monkeypatch.setattr(opened.accounts, "_users", {})
+    assert call(stranger(served), "state").status_code == status
+
+
 def test_a_program_works_with_a_token_and_needs_no_cookie(app: FastAPI) -> None:
     root = person(app, "root")
     token = call(root, "users", do="token", name="anna", role="viewer").json()["token"]
     program = TestClient(app, base_url=HOME, headers={"authorization": f"Bearer {token}"})
     assert call(program, "state").json()["user"] == "anna"
     assert call(program, "save", image_id=1, revision=0, kept=["cat"]).status_code == 403
+    assert program.get("/api/backup").status_code == 403
+    narrow = call(root, "users", do="token", name="root", role="reviewer").json()["token"]
+    assert program.get("/api/backup", headers={"authorization": f"Bearer {narrow}"}).status_code == 403
     call(root, "users", do="revoke_tokens", name="anna")
     answer = call(program, "state")
     assert answer.status_code in (401, 403)
@@ -331,30 +413,64 @@ def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: OpenProj
     assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
 
 
-def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    import asyncio
+def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, opened: OpenProject) -> None:
+    root, anna, ben, rita = person(app, "root"), person(app, "anna"), person(app, "ben"), person(app, "rita")
+    revision = call(ben, "open", image_id=2).json()["revision"]
+    call(root, "assign", users=["anna"], image_ids=[2])
+    before = opened.log.history(2)
+    saving = {"image_id": 2, "revision": revision, "kept": ["a zebra"]}
+    entry = {"image_id": 2, "entry_id": "event:1", "revision": revision}
+    for name, payload in (
+        ("save", saving),
+        ("save_group", saving),
+        ("propose", saving),
+        ("restore", entry),
+        ("hold", {"image_id": 2}),
+    ):
+        refused = call(ben, name, **payload)
+        assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "forbidden"), name
+        assert "This photo is assigned to anna" in refused.json()["error"]["message"]
+    call(ben, "skip", image_id=2)
+    assert opened.log.history(2) == before
+    call(ben, "leave", image_id=2)
+    photo = call(ben, "open", image_id=2).json()
+    assert photo["read_only"] is True
+    assert photo["locked"].startswith("This photo is assigned to anna")
+    assert call(person(app, "vera"), "open", image_id=2).json()["locked"] is None
+    assert 2 not in opened.session.leases.all()
+    for client in (anna, rita, root):
+        photo = call(client, "open", image_id=2).json()
+        assert (photo["read_only"], photo["locked"]) == (False, None)
+        saved = call(client, "save", image_id=2, revision=photo["revision"], kept=["a zebra"])
+        assert saved.status_code == 200, saved.text
+    call(root, "assign", users=[], image_ids=[2])
+    photo = call(ben, "open", image_id=2).json()
+    assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200
 
-    monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
+
+class Everybody:
+    has_login = False
+
+    def by_session(self, session_id: str) -> Caller | None:
+        return Caller("local", Role.ADMIN)
+
+    def by_bearer(self, secret: str) -> Caller | None:
+        return None
+
+
+def answer_to(receive: Callable[[], Awaitable[Any]]) -> list[Any]:
+    """Ask a guarded app that reads all of a body; return what was sent."""
     tokens = Tokens()
     sent: list[Any] = []
-
-    async def never() -> Any:
-        await asyncio.sleep(60)
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     async def reads_body(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
-
-    class Everybody:
-        has_login = False
-
-        def by_session(self, session_id: str) -> Caller | None:
-            return Caller("local", Role.ADMIN)
-
-        def by_bearer(self, secret: str) -> Caller | None:
-            return None
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
 
     guard = security.RequestGuard(reads_body, [], 1000, Everybody(), tokens)
     headers = [
@@ -363,8 +479,64 @@ def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.Monkey
         (b"x-annotator-token", tokens.of("a").encode()),
     ]
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": headers, "scheme": "http"}
-    asyncio.run(guard(scope, never, send))
+    asyncio.run(guard(scope, receive, send))
+    return sent
+
+
+def test_slow_bodies_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
+
+    async def never() -> Any:
+        await asyncio.sleep(60)
+
+    sent = answer_to(never)
     assert sent[0]["status"] == 408
+    names = dict(sent[0]["headers"])
+    assert names[b"x-content-type-options"] == b"nosniff"
+    assert b"content-security-policy" in names
+
+
+def test_a_body_that_trickles_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece comes in time, all of them do not."""
+    monkeypatch.setattr(security, "BODY_SECONDS", 0.4)
+    num_sent = 0
+
+    async def trickle() -> Any:
+        nonlocal num_sent
+        num_sent += 1
+        await asyncio.sleep(0.02)
+        return {"type": "http.request", "body": b"x", "more_body": num_sent < 200}
+
+    assert answer_to(trickle)[0]["status"] == 408
+    assert num_sent < 200
+
+
+def test_a_large_upload_may_take_longer() -> None:
+    async def never() -> Any:
+        raise NotImplementedError
+
+    assert security._LimitedBody(never, 1_000_000).seconds == security.BODY_SECONDS
+    assert security._LimitedBody(never, 15_000_000).seconds == 150
+
+
+def test_refusals_carry_the_headers_that_bind_answers_to_this_origin(app: FastAPI) -> None:
+    nobody, anna = stranger(app), person(app, "anna")
+    too_long = {"content-length": "99999999"}
+    answers = {
+        303: nobody.get("/", headers={"accept": "text/html"}),
+        401: call(nobody, "state"),
+        403: anna.post("/api/state", json={}, headers={"x-annotator-token": ""}),
+        404: anna.get("/gradio_api/upload"),
+        413: anna.post("/api/state", json={}, headers=too_long),
+        421: anna.get("/api/session", headers={"host": "evil.example"}),
+    }
+    pieces = anna.post("/api/state", content=(b" " * 100_000 for _ in range(20)))
+    for status, answer in [*answers.items(), (413, pieces)]:
+        assert answer.status_code == status
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'self'" in answer.headers["content-security-policy"]
+        assert answer.headers["x-frame-options"] == "SAMEORIGIN"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(app: FastAPI) -> None:

@@ -1,15 +1,18 @@
 """Accounts: roles, passwords, sessions, tokens, and what is kept of them."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 
 from annotator import accounts as accounts_module
 from annotator.access import Role
-from annotator.accounts import FREE_FAILURES, Accounts, LoginLimit
+from annotator.accounts import FORGET_SECONDS, FREE_FAILURES, SHARED_FREE_FAILURES, Accounts, LoginLimit
 from annotator.errors import AccountError, LoginError
 from annotator.store import Store, utc_now
 
@@ -99,6 +102,64 @@ def test_a_new_password_ends_the_sessions_of_the_old_one(accounts: Accounts) -> 
     assert log_in(accounts, password="another long password")
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda accounts: accounts.set_password("anna", "another long password"),
+        lambda accounts: accounts.set_disabled("anna", True),
+    ],
+)
+def test_a_login_that_began_before_a_change_of_its_account_is_refused(
+    accounts: Accounts, store: Store, monkeypatch: pytest.MonkeyPatch, change: Callable[[Accounts], object]
+) -> None:
+    verify = accounts._verify
+
+    def verify_then_change(password_hash: str, password: str) -> bool:
+        is_right = verify(password_hash, password)
+        change(accounts)
+        return is_right
+
+    monkeypatch.setattr(accounts, "_verify", verify_then_change)
+    with pytest.raises(LoginError, match="is wrong"):
+        log_in(accounts)
+    assert store.rows("SELECT * FROM sessions") == []
+    assert accounts.end_sessions("anna") == 0
+
+
+@pytest.mark.parametrize("end", ["log_out", "end_sessions", "set_password", "set_disabled", "by_session"])
+def test_a_session_that_ends_is_not_renewed_meanwhile(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """A renewal that has seen the session waits for the lock, which is held until the session is gone."""
+    session_id = log_in(accounts)
+    was_locked = []
+
+    class WatchedSessions(dict[str, Any]):
+        def __delitem__(self, key: str) -> None:
+            was_locked.append(accounts._lock.locked())
+            super().__delitem__(key)
+
+        def pop(self, key: str, *default: Any) -> Any:
+            was_locked.append(accounts._lock.locked())
+            return super().pop(key, *default)
+
+    monkeypatch.setattr(accounts, "_sessions", WatchedSessions(accounts._sessions))
+    later = utc_now() + timedelta(hours=13)
+    with monkeypatch.context() as patch:
+        if end == "by_session":
+            patch.setattr(accounts_module, "utc_now", lambda: later)
+        ways: dict[str, Callable[[], object]] = {
+            "log_out": lambda: accounts.log_out(session_id),
+            "end_sessions": lambda: accounts.end_sessions("anna"),
+            "set_password": lambda: accounts.set_password("anna", "another long password"),
+            "set_disabled": lambda: accounts.set_disabled("anna", True),
+            "by_session": lambda: accounts.by_session(session_id),
+        }
+        ways[end]()
+    assert was_locked == [True]
+    assert accounts.by_session(session_id) is None
+
+
 @pytest.mark.parametrize(("after", "is_over"), [(timedelta(hours=11), False), (timedelta(hours=13), True)])
 def test_a_session_ends_when_it_is_not_used(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch, after: timedelta, is_over: bool
@@ -144,6 +205,33 @@ def test_the_last_admin_stays(accounts: Accounts) -> None:
     assert accounts.set_role("root", "viewer").role == Role.VIEWER
 
 
+def test_the_only_account_is_the_last_admin_too(store: Store) -> None:
+    accounts = Accounts(store, FAST)
+    assert not accounts.is_needed()
+    accounts.add("root", "admin", PASSWORD)
+    for change in (lambda: accounts.set_role("root", "viewer"), lambda: accounts.set_disabled("root", True)):
+        with pytest.raises(AccountError, match="only admin"):
+            change()
+    assert [(user.role, user.is_disabled) for user in Accounts(store, FAST).users()] == [(Role.ADMIN, False)]
+
+
+def test_a_disabled_admin_is_no_admin_to_fall_back_on(accounts: Accounts) -> None:
+    accounts.set_role("anna", "admin")
+    accounts.set_disabled("anna", True)
+    with pytest.raises(AccountError, match="only admin"):
+        accounts.set_disabled("root", True)
+
+
+def test_a_login_is_needed_as_soon_as_there_is_an_account_even_a_disabled_one(store: Store) -> None:
+    accounts = Accounts(store, FAST)
+    assert (accounts.is_needed(), accounts.is_usable()) == (False, False)
+    accounts.add("vera", "viewer", PASSWORD)
+    assert (accounts.is_needed(), accounts.is_usable()) == (True, True)
+    accounts.set_disabled("vera", True)
+    for opened in (accounts, Accounts(store, FAST)):
+        assert (opened.is_needed(), opened.is_usable()) == (True, False)
+
+
 @pytest.mark.parametrize(
     "name", ["", " ", "a b", "<b>", "x" * 65, "-rf", "../x", "local", "a\nb", "a'; DROP TABLE users"]
 )
@@ -179,41 +267,176 @@ def test_unknown_users_and_roles_are_refused(accounts: Accounts) -> None:
             change()
 
 
-def test_guessing_is_slowed_down_for_a_name_and_for_an_address() -> None:
+def test_guessing_at_a_name_from_an_address_is_slowed_down() -> None:
     clock = Clock()
     limit = LoginLimit(clock)
-    anna, ben = ("name:anna", "address:1"), ("name:ben", "address:1")
     for _ in range(FREE_FAILURES):
-        limit.check(anna)
-        limit.failed(anna)
-    for keys in (anna, ben, ("name:anna", "address:2")):
+        limit.check("anna", "10.0.0.1")
+    for name in ("anna", "ANNA"):
         with pytest.raises(LoginError, match="Try again in 1 s"):
-            limit.check(keys)
-    limit.check(("name:ben", "address:2"))
+            limit.check(name, "10.0.0.1")
+    limit.check("ben", "10.0.0.1")
+    limit.check("anna", "10.0.0.2")
     waits = []
     for _ in range(12):
         wait = 0
         while True:
             try:
-                limit.check(anna)
+                limit.check("anna", "10.0.0.1")
                 break
             except LoginError:
                 clock.now += 1
                 wait += 1
         waits.append(wait)
-        limit.failed(anna)
     assert waits[:4] == [1, 2, 4, 8]
     assert max(waits) == 900
 
 
-def test_a_right_password_excuses_the_name_not_the_address() -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda number: (f"name {number}", "10.0.0.1"),
+        lambda number: ("anna", f"10.0.{number // 200}.{number % 200}"),
+        lambda number: (f"name {number}", f"2001:db8:0:7::{number:x}"),
+    ],
+)
+def test_many_names_from_an_address_and_many_addresses_for_a_name_are_slowed_down_mildly(
+    other: Callable[[int], tuple[str, str]],
+) -> None:
+    clock = Clock()
+    limit = LoginLimit(clock)
+    for number in range(SHARED_FREE_FAILURES):
+        limit.check(*other(number))
+    waits = []
+    for number in range(SHARED_FREE_FAILURES, SHARED_FREE_FAILURES + 12):
+        wait = 0
+        while True:
+            try:
+                limit.check(*other(number))
+                break
+            except LoginError:
+                clock.now += 1
+                wait += 1
+        waits.append(wait)
+    assert waits[:4] == [1, 2, 4, 8]
+    assert max(waits) == 60
+
+
+def test_a_right_password_excuses_that_name_from_that_address_and_nothing_else() -> None:
     limit = LoginLimit(Clock())
-    for _ in range(FREE_FAILURES):
-        limit.failed(("name:anna", "address:1"))
-    limit.succeeded(("name:anna", "address:1"))
-    limit.check(("name:anna", "address:2"))
+    for number in range(SHARED_FREE_FAILURES - 1):
+        limit.check(f"name {number}", "10.0.0.1")
+    for _ in range(FREE_FAILURES - 1):
+        limit.check("anna", "10.0.0.2")
+    for _ in range(20):  # a right one costs nothing
+        for address in ("10.0.0.1", "10.0.0.2"):
+            limit.check("anna", address)
+            limit.succeeded("anna", address)
+    limit.check("name 0", "10.0.0.1")
     with pytest.raises(LoginError):
-        limit.check(("name:ben", "address:1"))
+        limit.check("ben", "10.0.0.1")
+
+
+def test_failures_are_forgotten_after_a_day() -> None:
+    clock = Clock()
+    limit = LoginLimit(clock)
+    for _ in range(FREE_FAILURES):
+        limit.check("anna", "10.0.0.1")
+    clock.now += FORGET_SECONDS + 1
+    for _ in range(FREE_FAILURES):
+        limit.check("anna", "10.0.0.1")
+    with pytest.raises(LoginError):
+        limit.check("anna", "10.0.0.1")
+
+
+def test_tries_at_the_same_time_are_counted_before_any_is_looked_at(
+    accounts: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, 40 at a time were all looked at, since each was counted when it had failed."""
+    barrier, evaluated = threading.Barrier(40), []
+
+    def verify(password_hash: str, password: str) -> bool:
+        evaluated.append(password)
+        everybody_asked.wait(60)
+        return False
+
+    def guess(number: int) -> str:
+        barrier.wait(60)
+        try:
+            log_in(accounts, password=f"wrong {number}")
+        except LoginError as error:
+            return str(error)
+        finally:
+            asked.append(number)
+            if len(asked) >= 40 - FREE_FAILURES:
+                everybody_asked.set()
+        return "in"
+
+    asked: list[int] = []
+    everybody_asked = threading.Event()
+    monkeypatch.setattr(accounts, "_verify", verify)
+    with ThreadPoolExecutor(40) as pool:
+        told = list(pool.map(guess, range(40)))
+    assert len(evaluated) == FREE_FAILURES
+    assert sum("Too many" in text for text in told) == 40 - FREE_FAILURES
+
+
+def test_the_wait_begins_when_a_wrong_password_was_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    accounts = Accounts(store, FAST, LoginLimit(clock))
+
+    def slow(password_hash: str, password: str) -> bool:
+        clock.now += 5
+        return False
+
+    monkeypatch.setattr(accounts, "_verify", slow)
+    for _ in range(FREE_FAILURES):
+        with pytest.raises(LoginError, match="is wrong"):
+            log_in(accounts)
+    with pytest.raises(LoginError, match="Try again in 1 s"):
+        log_in(accounts)
+
+
+def test_one_address_guessing_at_many_names_is_slowed_down(accounts: Accounts) -> None:
+    told = []
+    for number in range(SHARED_FREE_FAILURES + 1):
+        with pytest.raises(LoginError) as caught:
+            log_in(accounts, f"name {number}", "a wrong password")
+        told.append(str(caught.value))
+    assert ["Too many" in text for text in told] == [False] * SHARED_FREE_FAILURES + [True]
+    with pytest.raises(LoginError, match="Too many"):
+        log_in(accounts)
+    assert accounts.log_in("anna", PASSWORD, "10.0.0.2")
+
+
+def test_whoever_shares_an_address_with_a_guesser_gets_in(accounts: Accounts) -> None:
+    for _ in range(FREE_FAILURES + 3):
+        with pytest.raises(LoginError):
+            log_in(accounts, "root", "a wrong password")
+    assert log_in(accounts, "anna")
+
+
+def test_an_unknown_name_costs_as_much_as_a_known_one(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A password is checked against a real hash either way: else the time tells who has an account."""
+    checked: list[str] = []
+    monkeypatch.setattr(accounts, "_hasher", Watched(checked))
+    for name in ("anna", "nobody"):
+        with pytest.raises(LoginError):
+            log_in(accounts, name, "a wrong password")
+    known, unknown = map(extract_parameters, checked)
+    assert unknown == known
+    assert len(set(checked)) == 2
+
+
+class Watched:
+    """A hasher that notes what it is asked to check."""
+
+    def __init__(self, checked: list[str]) -> None:
+        self._checked = checked
+
+    def verify(self, password_hash: str, password: str) -> bool:
+        self._checked.append(password_hash)
+        return FAST.verify(password_hash, password)
 
 
 def test_a_wait_is_kept_even_for_the_right_password(accounts: Accounts) -> None:

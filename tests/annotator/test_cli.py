@@ -9,7 +9,9 @@ import pytest
 
 from annotator import app as app_module
 from annotator import suggest_files as suggest_module
+from annotator.accounts import Accounts
 from annotator.cli import build_parser, main
+from annotator.config import ServerConfig
 from annotator.correction_log import CorrectionLog, Effort
 from annotator.models.backbone import Backbone
 from annotator.project import Project
@@ -158,6 +160,7 @@ def test_export_of_a_project_in_use_without_a_server_names_the_process(
         (["serve", "{missing}"], "There is no folder"),
         (["serve", "{file}"], "is not a folder"),
         (["serve", "{photos}", "--project", "{new}", "--port", "70000"], "port must lie between 0 and 65535"),
+        (["serve", "{photos}", "--project", "{new}", "--trusted-proxy", "nearby"], "'nearby' is no address and no"),
         (["serve", "{photos}", "--project", "{file}"], "cannot be made"),
         (["suggest", "{file}", "--num", "0"], "--num must be at least 1"),
     ],
@@ -251,3 +254,45 @@ def test_a_project_is_served_by_its_own_folder_or_by_its_photos(
     assert served[0][2].host == "127.0.0.1"  # type: ignore[attr-defined]
     assert served[2][0].folder.is_relative_to(os.environ["XDG_DATA_HOME"])
     assert served[2][0].settings.name == "photos"
+
+
+def test_other_machines_are_served_only_where_somebody_can_log_in(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    built: list[str] = []
+
+    class EnoughError(Exception):
+        pass
+
+    def build(opened: app_module.OpenProject, config: ServerConfig) -> None:
+        built.append(config.host)
+        raise EnoughError
+
+    monkeypatch.setattr(app_module, "build_app", build)
+    serve = ["serve", str(project), "--host", "0.0.0.0", "--port", "0"]
+    assert main(serve) == 1
+    assert "anybody who reaches 0.0.0.0 could read and change this project" in capsys.readouterr().err
+    proxied = ["serve", str(project), "--port", "0", "--trusted-proxy", "127.0.0.1"]
+    assert main(proxied) == 1
+    assert "anybody who reaches the proxy could read" in capsys.readouterr().err
+    with pytest.raises(EnoughError):
+        main(["serve", str(project), "--port", "0"])
+    set_up_account(project, is_disabled=True)
+    assert main(serve) == 1
+    assert "Every account of this project is disabled" in capsys.readouterr().err
+    set_up_account(project, is_disabled=False)
+    for arguments in (serve, proxied):
+        with pytest.raises(EnoughError):
+            main(arguments)
+    assert built == ["127.0.0.1", "0.0.0.0", "127.0.0.1"]
+
+
+def set_up_account(project: Path, *, is_disabled: bool) -> None:
+    store = Store(project / "project.duckdb")
+    try:
+        accounts = Accounts(store)
+        if not accounts.is_needed():
+            accounts.add("vera", "viewer", "correct horse battery")
+        accounts.set_disabled("vera", is_disabled)
+    finally:
+        store.close()

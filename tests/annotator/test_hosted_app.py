@@ -395,6 +395,8 @@ def test_too_many_calls_are_refused_with_the_time_to_wait(
     monkeypatch.setattr(hosted_visit.RateLimiter, "take", lambda self, key: 2.6)
     answer = call(anna, "state")
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "default-src" in answer.headers["content-security-policy"]
 
 
 def test_going_deletes_everything(app: FastAPI, demo: HostedDemo, photo_bytes: Callable[..., bytes]) -> None:

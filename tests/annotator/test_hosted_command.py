@@ -25,11 +25,11 @@ def test_the_options_are_the_limits(served: list[Any], tmp_path: Path) -> None:
     options = ["--visitors", "7", "--visitors-per-address", "3", "--minutes", "5", "--photos-each", "9"]
     more = ["--spaces", str(tmp_path / "spaces"), "--trusted-proxy", "10.0.0.0/8", "--frame-ancestor", "https://a.b"]
     assert main(["serve", str(tmp_path), "--demo", *options, *more]) == 0
-    ((given, _),) = served
+    ((given, config),) = served
     limits = given.limits
     assert (limits.num_visitors, limits.visitors_an_address, limits.minutes, limits.num_photos) == (7, 3, 5.0, 9)
     assert (given.samples, given.root) == (tmp_path, tmp_path / "spaces")
-    assert (given.trusted_proxies, given.frame_ancestors) == (("10.0.0.0/8",), ("https://a.b",))
+    assert (config.trusted_proxies, given.frame_ancestors) == (("10.0.0.0/8",), ("https://a.b",))
 
 
 @pytest.mark.parametrize(

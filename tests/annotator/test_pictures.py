@@ -1,13 +1,21 @@
+import contextlib
 import io
 import shutil
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from annotator import heat_map as heat_map_module
+from annotator import pictures as pictures_module
+from annotator.datasets.image_folder import decode_image
 from annotator.errors import UnknownImageError, UnreadableImageError
+from annotator.heat_map import HeatMapper
+from annotator.models.backbone import Backbone
 from annotator.pictures import DISPLAY_SIZE, Pictures
 
 Make = Callable[..., Any]
@@ -192,3 +200,59 @@ def test_two_requests_for_a_missing_rendition_both_get_it(
         thread.join()
     assert len(results) == 4
     assert len(set(results)) == 1
+
+
+@pytest.mark.parametrize("what", ["full", "thumbnail", "display", "heat map"])
+def test_few_photos_are_decoded_at_once_however_many_are_asked_for(
+    ingested: Make, photo_bytes: Callable[..., bytes], backbone: Backbone, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Each may take hundreds of megabytes: six calls at once must not take six times that."""
+    ingesting, pictures = ingested(**{f"{number}_jpg": photo_bytes(number, "TIFF") for number in range(1, 7)})
+    shutil.rmtree(ingesting.project.thumbnails_path)
+    heat_mapper = HeatMapper(backbone, ingesting.features, pictures.read)
+    ways: dict[str, Callable[[int], object]] = {
+        "full": lambda image_id: pictures.photo(image_id, full=True),
+        "thumbnail": pictures.thumbnail,
+        "display": pictures.photo,
+        "heat map": heat_mapper._map,
+    }
+    third, num_now, most = threading.Barrier(3), 0, 0
+    lock = threading.Lock()
+
+    def decode(*arguments: Any, **options: Any) -> Any:
+        nonlocal num_now, most
+        with lock:
+            num_now += 1
+            most = max(most, num_now)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            third.wait(0.5)  # time for a third to come in
+        try:
+            return decode_image(*arguments, **options)
+        finally:
+            with lock:
+                num_now -= 1
+
+    for module in (pictures_module, heat_map_module):
+        monkeypatch.setattr(module, "decode_image", decode)
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(ways[what], range(1, 7)))
+    assert len(results) == 6
+    assert most == 2
+
+
+def test_what_was_made_while_a_call_waited_is_not_made_again(
+    ingested: Make, photo_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingesting, pictures = ingested(a_jpg=photo_bytes(1))
+    shutil.rmtree(ingesting.project.thumbnails_path)
+    monkeypatch.setattr(pictures_module, "DECODING", threading.BoundedSemaphore(1))
+    decoded = []
+
+    def decode(*arguments: Any, **options: Any) -> Any:
+        decoded.append(1)
+        return decode_image(*arguments, **options)
+
+    monkeypatch.setattr(pictures_module, "decode_image", decode)
+    with ThreadPoolExecutor(6) as pool:
+        assert len(set(pool.map(lambda _: pictures.thumbnail(1).data, range(6)))) == 1
+    assert decoded == [1]

@@ -28,7 +28,7 @@ from starlette.testclient import TestClient
 import annotator
 from annotator import app as app_module
 from annotator.account_routes import Users
-from annotator.accounts import Accounts
+from annotator.accounts import FREE_FAILURES, Accounts
 from annotator.app import OpenProject
 from annotator.errors import BackboneError, CheckpointError
 from annotator.models import checkpoint, pretrained
@@ -299,6 +299,16 @@ def test_a_served_project_prints_no_secret_and_keeps_its_own_to_the_owner(
                 client.post("/api/login", json={"name": "root", "password": password})
             assert client.get("/api/session").json()["user"] == "root"
             client.get("/api/session", headers={"authorization": f"Bearer {about['secret']}"})
+            client.headers["x-annotator-token"] = client.cookies[f"annotator_token_{port}"]
+            answers = [
+                client.post(
+                    "/api/login",
+                    json={"name": "guessed", "password": f"wrong {number}"},
+                    headers={"x-forwarded-for": f"203.0.113.{number}"},  # the server believes nobody's word on that
+                )
+                for number in range(2 * FREE_FAILURES)
+            ]
+            assert "Too many wrong passwords" in " ".join(answer.text for answer in answers)
             secrets = [PASSWORD, "a wrong password", about["secret"], *dict(client.cookies).values()]
     finally:
         process.terminate()

@@ -190,6 +190,17 @@ def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(sessi
     assert len(session.retro_tag("wildlife", 1)["items"]) == 1
 
 
+def test_the_sweep_leaves_out_what_is_assigned_to_others(session: AnnotatingSession) -> None:
+    save(session, 1, "wildlife")
+    save(session, 2, "lake")
+    save(session, 4)
+    session.assignments.assign([2], "anna")
+    for user, expected in (("ben", {4}), ("anna", {2, 4}), ("local", {2, 4})):
+        answer = session.retro_tag("wildlife", 200, user)
+        assert {item["image_id"] for item in answer["items"]} == expected
+        assert answer["num_likely"] <= len(expected)
+
+
 def test_a_yes_is_a_save_with_a_revision_that_undo_takes_back(session: AnnotatingSession) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")

@@ -22,6 +22,7 @@ from annotator.config import ServerConfig
 from annotator.models.backbone import Backbone
 from annotator.project import Project
 from annotator.security import RequestGuard
+from annotator.session import AnnotatingSession
 
 HOME = "http://127.0.0.1:7860"
 MAX_BODY = 20_000
@@ -196,6 +197,37 @@ def test_the_same_attack_succeeds_without_its_protection(
     answer = attack(client)
     # Gradio reads text/plain as JSON: that is why it needs the guard.
     assert answer.status_code == 200
+
+
+FOREIGN = [
+    {"sec-fetch-site": "cross-site"},
+    {"sec-fetch-site": "same-site"},
+    {"origin": "https://evil.example"},
+    {"origin": "null"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_a_page_of_others_has_no_backup_made(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    """It could not read it, but each costs the disk as much as the project, and minutes."""
+    made = []
+    back_up = AnnotatingSession.back_up
+
+    def noted(session: AnnotatingSession, *, with_features: bool) -> Path:
+        made.append(with_features)
+        return back_up(session, with_features=with_features)
+
+    monkeypatch.setattr(AnnotatingSession, "back_up", noted)
+    answer = client.get("/api/backup", headers=headers)
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (403, "refused")
+    assert made == []
+    for own in ({}, {"sec-fetch-site": "same-origin", "origin": HOME}, {"sec-fetch-site": "none"}):
+        assert client.get("/api/backup", headers=own).status_code == 200
+    monkeypatch.setattr(security, "COSTLY_PATHS", frozenset())
+    assert client.get("/api/backup", headers=headers).status_code == 200
+    assert made == [True] * 4
 
 
 def test_without_the_session_cookie_no_token_is_right(client: TestClient) -> None:
