@@ -50,12 +50,17 @@ class TagMeanings:
             self._thread.join()
 
     def load(self) -> None:
-        """Load the vectors now; a failure is kept as the problem."""
+        """Load the vectors now; a failure of whatever kind is kept as the problem."""
         try:
             self.vectors = load_word_vectors(choose_source(self._source))
         except WordVectorError as error:
             self.problem = str(error)
             logger.warning("Nothing is found by meaning: %s", error)
+            return
+        except Exception as error:  # else the page would wait for the vectors for ever
+            detail = " ".join(str(error).split()) or type(error).__name__
+            self.problem = f"The word vectors could not be loaded: {detail.removesuffix('.')}."
+            logger.exception("Nothing is found by meaning")
             return
         self._on_loaded(self.vectors)
 

@@ -117,3 +117,15 @@ def test_wordnets_vectors_are_taken_where_they_were_made(monkeypatch: pytest.Mon
     assert choose_source("") == word_vectors.DEFAULT_VECTORS
     monkeypatch.setattr("annotator.tag_meanings.find_wordnet_table", lambda: Path("somewhere"))
     assert choose_source("") == word_vectors.WORDNET
+
+
+def test_any_failure_to_load_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(source: str) -> WordVectors:
+        raise OverflowError("a number\nis too large")
+
+    monkeypatch.setattr("annotator.tag_meanings.load_word_vectors", fail)
+    meanings = TagMeanings("own.txt", lambda vectors: pytest.fail("nothing was loaded"))
+    meanings.start().join()
+    assert meanings.describe() == "The word vectors could not be loaded: a number is too large."
+    assert meanings.near("automobile", [["car"]]) == []
+    assert "OverflowError" in caplog.text
