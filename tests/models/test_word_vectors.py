@@ -134,13 +134,10 @@ def test_similarity_is_the_cosine(words: WordVectors) -> None:
 
 
 def test_sizes_and_overlap_are_checked_in_a_sentence(words: WordVectors) -> None:
-    with pytest.raises(WordVectorError, match="have 6 values a word; 50 are needed"):
-        words.check_size(50)
     with pytest.raises(WordVectorError, match="6 values; a vector of the shape"):
         words.nearest(np.ones(5, np.float32), 1, ["dog"])
-    with pytest.raises(WordVectorError, match="know none of the 2 tags"):
-        words.check_tags(["犬", "xyzzy"])
-    assert words.check_tags(["dog", "xyzzy"]) == ["xyzzy"]
+    assert words.count_unknown(["犬", "xyzzy"]) == (2, 1)
+    assert words.count_unknown(["dog", "xyzzy"]) == (1, 0)
     note = words.describe_unknown(["dog", "犬", "xyzzy"])
     assert note == "2 of 3 tags have no word vector in test, 1 of them in another script: 犬, xyzzy."
     assert words.describe_unknown(["dog"]) == ""
@@ -493,12 +490,20 @@ def test_glove_comes_along(glove: WordVectors) -> None:
 @pytest.mark.parametrize(
     ("tag", "same"),
     [
-        ("pottedplant", "potted plant"), ("traffic lights", "traffic lights"), ("sky scraper", "skyscraper"),
+        ("pottedplant", "potted plant"), ("trafficlights", "traffic light"), ("sky scraper", "skyscraper"),
         ("diningtable", "dining table"), ("trafficlight", "traffic light"), ("aeroplane", "airplane"),
     ],
 )  # fmt: skip
 def test_labels_of_the_common_data_sets_are_found(glove: WordVectors, tag: str, same: str) -> None:
     assert glove.similarity(tag, same) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_plural_is_nearest_to_its_singular(glove: WordVectors) -> None:
+    found = glove.vector("traffic lights")
+    assert found is not None
+    others = ["traffic", "traffic jam", "street light", "light", "traffic light", "lightning"]
+    assert glove.nearest(found, 1, others)[0][0] == "traffic light"
+    assert 0.9 < glove.nearest(found, 1, others)[0][1] < 1
 
 
 def test_other_scripts_have_no_english_vector(glove: WordVectors) -> None:
