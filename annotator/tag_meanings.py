@@ -37,6 +37,7 @@ class TagMeanings:
         self.problem = ""
         """Why there are none, as a sentence."""
         self._thread: threading.Thread | None = None
+        self._unknown: tuple[tuple[str, ...] | None, str] = (None, "")
 
     def start(self) -> threading.Thread:
         """Load the vectors in the background."""
@@ -86,6 +87,21 @@ class TagMeanings:
             if cosine >= LEAST_COSINE and tag_key(tag) not in barred:
                 near.setdefault(tag_key(tag), tag)
         return list(near.values())[:MAX_NEAR]
+
+    def describe_unknown(self, tags: tuple[str, ...]) -> str:
+        """Return a sentence on the tags in use that have no vector; empty if there is none such, or nothing is loaded.
+
+        Args:
+            tags: Those in use. The same tuple asked again is fast.
+        """
+        vectors = self.vectors
+        if vectors is None:
+            return ""
+        asked, told = self._unknown
+        if asked is not tags:
+            told = vectors.describe_unknown(tags, "tags in use")
+            self._unknown = tags, told
+        return told
 
     def describe(self) -> str:
         """Return which vectors are used, or why none are."""
