@@ -200,7 +200,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     if parsed.strategy:
         project.update_settings(strategy=parsed.strategy)
     if parsed.word_vectors:
-        project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors))
+        project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors, project))
     if parsed.detector:
         choose_detector(project, parsed.detector)
     config = server_config(parsed)
@@ -220,13 +220,25 @@ def _tagger_name(name: str) -> str:
     return str(Path(name).expanduser().resolve()) if is_folder else name
 
 
-def _check_word_vectors(source: str) -> str:
-    """Return word vectors as settings keep them, files by their full path, once it is seen that they can be loaded."""
-    from annotator.models.word_vectors import DEFAULT_VECTORS, WORDNET, load_word_vectors
+def _check_word_vectors(source: str, project: Project) -> str:
+    """Return word vectors as settings keep them, files by their full path, once it is seen that they can be loaded.
 
-    if source not in (DEFAULT_VECTORS, WORDNET):
-        source = str(Path(source).expanduser().resolve())
-    load_word_vectors(source)
+    Prints how many of the project's tags they lack.
+    """
+    from annotator.correction_log import CorrectionLog
+    from annotator.models.word_vectors import full_source, load_word_vectors
+    from annotator.store import Store
+
+    source = full_source(source)
+    vectors = load_word_vectors(source)
+    store = Store(project.database_path)
+    try:
+        tags = sorted({tag for _, given in CorrectionLog(store).saved() for tag in given})
+    finally:
+        store.close()
+    note = vectors.describe_unknown(tags, "tags in use")
+    if note:
+        print(note, file=sys.stderr)
     return source
 
 

@@ -177,6 +177,7 @@ class SessionCore:
             "tagger": self._shelf.chosen,
             "taggers": [asdict(choice) for choice in self._shelf.choices()],
             "word_vectors": self._meanings.describe(),
+            "tags_without_vector": self._meanings.describe_unknown(self._autocomplete.tags_in_use()),
             "queue": self.queue_order.describe(),
             "version": __version__,
         }

@@ -37,6 +37,7 @@ class TagMeanings:
         self.problem = ""
         """Why there are none, as a sentence."""
         self._thread: threading.Thread | None = None
+        self._unknown: tuple[tuple[str, ...] | None, str] = (None, "")
 
     def start(self) -> threading.Thread:
         """Load the vectors in the background."""
@@ -50,12 +51,17 @@ class TagMeanings:
             self._thread.join()
 
     def load(self) -> None:
-        """Load the vectors now; a failure is kept as the problem."""
+        """Load the vectors now; a failure of whatever kind is kept as the problem."""
         try:
             self.vectors = load_word_vectors(choose_source(self._source))
         except WordVectorError as error:
             self.problem = str(error)
             logger.warning("Nothing is found by meaning: %s", error)
+            return
+        except Exception as error:  # else the page would wait for the vectors for ever
+            detail = " ".join(str(error).split()) or type(error).__name__
+            self.problem = f"The word vectors could not be loaded: {detail.removesuffix('.')}."
+            logger.exception("Nothing is found by meaning")
             return
         self._on_loaded(self.vectors)
 
@@ -81,6 +87,21 @@ class TagMeanings:
             if cosine >= LEAST_COSINE and tag_key(tag) not in barred:
                 near.setdefault(tag_key(tag), tag)
         return list(near.values())[:MAX_NEAR]
+
+    def describe_unknown(self, tags: tuple[str, ...]) -> str:
+        """Return a sentence on the tags in use that have no vector; empty if there is none such, or nothing is loaded.
+
+        Args:
+            tags: Those in use. The same tuple asked again is fast.
+        """
+        vectors = self.vectors
+        if vectors is None:
+            return ""
+        asked, told = self._unknown
+        if asked is not tags:
+            told = vectors.describe_unknown(tags, "tags in use")
+            self._unknown = tags, told
+        return told
 
     def describe(self) -> str:
         """Return which vectors are used, or why none are."""

@@ -34,6 +34,8 @@ MAX_EXTRACTION_HOURS = 6
 BATCH_SIZE = 128
 CONTEXT_BATCH_SIZE = 64
 """metadata-neighbours.txt, section 3.4."""
+VECTOR_SETTINGS = ("vectors", "word_vectors")
+"""Settings of taggers that name word vectors."""
 
 
 def add_train(commands: Any) -> argparse.ArgumentParser:
@@ -174,6 +176,7 @@ def _train(parsed: argparse.Namespace) -> int:
 
 
 def _request(parsed: argparse.Namespace) -> "TrainingRequest":
+    from annotator.models.word_vectors import full_source
     from annotator.trainer.families import TrainingRequest
     from annotator.trainer.fit_settings import FitSettings
 
@@ -195,6 +198,9 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         if parsed.tagger not in registry.context_names():
             raise ConfigError(f"The tagger {parsed.tagger} hears of no metadata; leave --metadata out.")
         settings["metadata"] = parsed.metadata
+    for name in VECTOR_SETTINGS:
+        if isinstance(settings.get(name), str):
+            settings[name] = full_source(settings[name])
     return TrainingRequest(
         tagger=parsed.tagger,
         target=parsed.target,
@@ -342,6 +348,7 @@ def _print_result(result: "TrainingResult", num_unreadable: int, as_json: bool) 
             "is_backbone_tuned": result.report.is_backbone_tuned,
             "seconds": round(result.seconds, 1),
             "problem": problem,
+            "notes": list(result.notes),
         }
         print(json.dumps(values, ensure_ascii=False))
     else:
@@ -349,6 +356,8 @@ def _print_result(result: "TrainingResult", num_unreadable: int, as_json: bool) 
             f"{result.folder}: version {result.version}, {result.num_tags:,} tags, learnt from "
             f"{result.num_train:,} photos, validated on {result.num_validation:,}, {result.seconds:.0f} s."
         )
+        for note in result.notes:
+            print(note)
         if any(epoch.stage == "backbone" for epoch in result.report.epochs):
             print(
                 "It brings its own backbone, whose features are computed anew where it is used."

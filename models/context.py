@@ -10,7 +10,7 @@ Shapes: B sets of words -> codes (B, S) float32.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol, Self
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -167,21 +167,6 @@ class VectorSums:
             if own:
                 code += vectors[[rows[word] for word in set(own)]].sum(axis=0)
         return codes
-
-
-@dataclass(frozen=True)
-class VectorsUsed:
-    """Which word vectors a tagger was trained with."""
-
-    source: str
-    """As for `word_vectors.load_word_vectors`."""
-    version: str
-    size: int
-
-    @classmethod
-    def of(cls, source: str, vectors: WordVectorsLike) -> Self:
-        """Return what to keep of vectors."""
-        return cls(source, vectors.version, vectors.size)
 
 
 @lru_cache(maxsize=256)

@@ -77,6 +77,10 @@ class MetadataConfig(TaggerConfig):
     """Of the vectors that are fed; taken from them."""
     input_size: int = 0
     """Of the vectors that are fed; taken from them."""
+    neighbourhood_version: str = ""
+    """Of the vectors that neighbours are found by; taken from them."""
+    neighbourhood_size: int = 0
+    """Of the vectors that neighbours are found by; taken from them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ Shapes: features (B, D) and a `Context` -> scores (B, V) float32 in [0, 1].
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from annotator.models.scoring_tagger import Arrays, Matrix, ScoringTagger, sigmo
 from annotator.models.steps import linear, root_slope, scale_features
 from annotator.models.steps import sigmoid as gate
 from annotator.models.tagger import Features, RankedTag
+
+if TYPE_CHECKING:
+    from annotator.models.word_vectors import WordVectors
 
 MAX_ROWS = 128
 """Photos that are ranked at once."""
@@ -203,35 +206,44 @@ def make_encoder(settings: Mapping[str, Any]) -> Encoder:
     kind = settings["input"]
     if kind == "id":
         return WordSets(settings["known_words"])
-    sums = load_vector_sums(kind, settings)
-    if (sums.vectors.version, sums.size) != (settings["input_version"], settings["input_size"]):
-        raise WordVectorError(
-            f"The tagger was trained with word vectors of version {settings['input_version']} "
-            f"({settings['input_size']} values); {sums.vectors.name} here has version {sums.vectors.version} "
-            f"({sums.size} values). Install those, or train the tagger again."
-        )
+    sums = VectorSums(load_vectors(kind, settings))
+    _check_same(sums, settings["input_version"], settings["input_size"], "The tagger was trained with")
     return sums
 
 
-def load_vector_sums(kind: str, settings: Mapping[str, Any]) -> VectorSums:
-    """Return the sums of word vectors that `w2v` or `wnet` stands for.
+def load_vectors(kind: str, settings: Mapping[str, Any]) -> "WordVectors":
+    """Return the word vectors that `w2v` or `wnet` stands for.
 
     Raises:
         WordVectorError: The word vectors are not to be had.
     """
     from annotator.models.word_vectors import WORDNET, load_word_vectors
 
-    return VectorSums(load_word_vectors(WORDNET if kind == "wnet" else str(settings["vectors"])))
+    return load_word_vectors(WORDNET if kind == "wnet" else str(settings["vectors"]))
 
 
 def neighbourhood_vectors(settings: Mapping[str, Any]) -> VectorSums | None:
     """Return what a tagger's neighbours are compared by; None: Jaccard distance.
 
     Raises:
-        WordVectorError: The word vectors are not to be had.
+        WordVectorError: The word vectors are not to be had, or not those it was trained with.
     """
     kind = settings["neighbourhood"]
-    return None if kind == "id" else load_vector_sums(kind, settings)
+    if kind == "id":
+        return None
+    sums = VectorSums(load_vectors(kind, settings))
+    version = settings.get("neighbourhood_version")
+    if version:  # earlier checkpoints do not say
+        _check_same(sums, version, settings["neighbourhood_size"], "The tagger's neighbours were found by")
+    return sums
+
+
+def _check_same(sums: VectorSums, version: str, size: int, what: str) -> None:
+    if (sums.vectors.version, sums.size) != (version, size):
+        raise WordVectorError(
+            f"{what} word vectors of version {version} ({size} values); {sums.vectors.name} here has version "
+            f"{sums.vectors.version} ({sums.size} values). Install those, or train the tagger again."
+        )
 
 
 def lstm(weights: Mapping[str, Matrix], name: str, gates: Matrix) -> Matrix:

@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary, everyday_words
+from annotator.errors import ConfigError
 from annotator.models.cold_start import load_table
 from annotator.models.scoring_tagger import (
     MIN_SCALE,
@@ -152,7 +153,8 @@ class OpenVocabulary(ScoringTagger):
             classifier: None is that of the backbone that the config names.
 
         Raises:
-            ValueError: The shapes do not fit, there are fewer than 2 photos, or the vectors know too few tags.
+            ValueError: The shapes do not fit, or there are fewer than 2 photos.
+            ConfigError: The vectors know too few tags.
             WordVectorError: The word vectors cannot be loaded.
             BackboneError: The backbone cannot be loaded.
         """
@@ -164,7 +166,10 @@ class OpenVocabulary(ScoringTagger):
         vectors = vectors or _load_vectors(config.word_vectors)
         taught, is_known = vectors.matrix(vocabulary.tags)
         if is_known.sum() < 2:
-            raise ValueError(f"The word vectors know {is_known.sum()} of the {len(vocabulary)} tags; 2 are needed.")
+            raise ConfigError(
+                f"The word vectors {config.word_vectors} know {is_known.sum()} of the {len(vocabulary)} tags; 2 are "
+                "needed. Choose vectors of the tags' language."
+            )
         arrays = _scaling(features)
         if config.use_classes:
             arrays |= _classes(classifier or _load_classifier(config.backbone), vectors)

@@ -10,6 +10,7 @@ Shapes: a table of N words is (N, S) float32.
 import gzip
 import hashlib
 import io
+import mmap
 import os
 import pickle
 import shutil
@@ -18,7 +19,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, ClassVar, Self, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +33,39 @@ CACHE_REVISION = 1
 TABLE_FILE = "vectors.kv"
 FASTTEXT_MAGIC = (793_712_314).to_bytes(4, "little")
 """First bytes of a fastText model with subwords."""
+_FASTTEXT_HEAD = struct.Struct("<8x12id2i")
+"""Magic and version; the training's settings, the size of vectors first; how many entries, and words among them."""
+_FASTTEXT_COUNTS = 20
+"""Bytes of further counts, before the words."""
+_FASTTEXT_ENTRY = 9
+"""Bytes behind each word."""
+_LONGEST_WORD = 4096
 HEAD_BYTES = 64 * 1024
 """What is read to tell the kind of a file; the first line with a vector must fit."""
-_HARMLESS = ("gensim.models.keyedvectors", "gensim.models.fasttext", "gensim.utils", "numpy")
-"""Modules whose objects a `.kv` may hold. Loading a pickle runs what it names, so nothing else is let in."""
+_KEYED_VECTORS = (
+    ("gensim.models.keyedvectors", "KeyedVectors"),
+    ("gensim.models.keyedvectors", "Word2VecKeyedVectors"),
+    ("gensim.models.keyedvectors", "WordEmbeddingsKeyedVectors"),
+    ("gensim.models.keyedvectors", "EuclideanKeyedVectors"),
+    ("gensim.models.keyedvectors", "FastTextKeyedVectors"),
+    ("gensim.models.fasttext", "FastTextKeyedVectors"),
+)
+"""What a `.kv` may be; all but the first and the last were written by gensim 3."""
+_ENCODE = ("_codecs", "encode")
+_DTYPE = ("numpy", "dtype")
+_RECONSTRUCT = (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"))
+_FROM_BUFFER = (("numpy.core.numeric", "_frombuffer"), ("numpy._core.numeric", "_frombuffer"))
+_KNOWN_NAMES = frozenset(
+    {
+        *_KEYED_VECTORS, *_RECONSTRUCT, *_FROM_BUFFER, _ENCODE, _DTYPE, ("numpy", "ndarray"),
+        ("numpy.core.multiarray", "scalar"), ("numpy._core.multiarray", "scalar"),
+        ("gensim.models.keyedvectors", "Vocab"), ("gensim.models.keyedvectors", "CompatVocab"),
+        ("builtins", "frozenset"), ("__builtin__", "frozenset"), ("builtins", "slice"),
+    }
+)  # fmt: skip
+"""All that a `.kv` may name. None of it is called: `_Stored` stands for each."""
+_FLOATS = frozenset({"f2", "f4", "f8"})
+_LONGEST_NGRAM = 100
 
 
 @dataclass(frozen=True)
@@ -121,7 +151,7 @@ def read_table(folder: Path) -> Table:
         WordVectorError: It is damaged; the folder is then removed, so that the next call makes it anew.
     """
     try:
-        return _as_table(_load_kv(folder / TABLE_FILE))
+        return _load_kv(folder / TABLE_FILE)
     except WordVectorError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise WordVectorError(f"{error} It was removed from the cache; try again.") from error
@@ -144,11 +174,10 @@ def read_file(path: Path) -> tuple[list[str], Vectors]:
         table = _read_any(path)
     except WordVectorError:
         raise
-    # What gensim and numpy raise for a damaged file.
-    except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError, AssertionError,
-            MemoryError, NotImplementedError, pickle.UnpicklingError, struct.error) as error:  # fmt: skip
+    except Exception as error:  # gzip, gensim and numpy raise nearly anything for a damaged file
+        detail = " ".join(str(error).split()) or type(error).__name__
         raise WordVectorError(
-            f"{path} is damaged, or no file of word vectors (word2vec, GloVe, fastText, gensim .kv): {error}."
+            f"{path} is damaged, or no file of word vectors (word2vec, GloVe, fastText, gensim .kv): {detail}."
         ) from error
     if not np.isfinite(table.vectors).all():
         raise WordVectorError(f"{path} is damaged: it holds values that are not finite.")
@@ -162,9 +191,10 @@ def _read_any(path: Path) -> Table:
     with path.open("rb") as raw:
         start = raw.read(4)
     if start == FASTTEXT_MAGIC:
+        _check_fasttext(path)
         return _as_table(load_facebook_vectors(str(path)))
     if start[:1] == b"\x80":
-        return _as_table(_load_kv(path))
+        return _load_kv(path)
     with _open(path) as file:
         head = file.read(HEAD_BYTES)
     first = head.split(b"\n", 1)[0].split()
@@ -228,23 +258,138 @@ def _check_room(path: Path, count: int, size: int, is_text: bool) -> None:
         )
 
 
-class _Checker(pickle.Unpickler):
+def _check_fasttext(path: Path) -> None:
+    """Refuse what gensim would read for ever: words without an end, endless subwords, more than the file holds."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        size, *_, bucket, least, most, _, _, num_entries, num_words = _FASTTEXT_HEAD.unpack_from(content)
+        if size < 1 or bucket < 0 or num_words < 1 or (num_words + bucket) * size * 4 > len(content):
+            raise WordVectorError(
+                f"{path} is damaged: its header promises {num_words:,} words and {bucket:,} subwords of {size:,} "
+                "values, more than the file holds."
+            )
+        if not (0 <= least <= _LONGEST_NGRAM and 0 <= most <= _LONGEST_NGRAM):
+            raise WordVectorError(f"{path} is damaged: its subwords have {least:,} to {most:,} letters.")
+        at = _FASTTEXT_HEAD.size + _FASTTEXT_COUNTS
+        for place in range(num_entries):
+            end = content.find(b"\0", at, at + _LONGEST_WORD)
+            if end < 0:
+                raise WordVectorError(f"{path} is damaged: word {place + 1:,} has no end.")
+            at = end + 1 + _FASTTEXT_ENTRY
+
+
+class _Stored:
+    """Stands for whatever a `.kv` names: keeps what it was made of, and runs nothing."""
+
+    __slots__ = ("args", "state")
+    called: ClassVar[tuple[str, str]]
+    """Module and name."""
+    args: tuple[Any, ...]
+    state: Any
+
+    def __new__(cls, *args: Any) -> Self:
+        stored = super().__new__(cls)
+        stored.args, stored.state = args, None
+        return stored
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+
+class _Reader(pickle.Unpickler):
+    """Reads a `.kv` without importing or calling what it names: numpy itself is not safe from a made-up state."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self._classes: dict[tuple[str, str], type[_Stored]] = {}
+
     def find_class(self, module: str, name: str) -> Any:
-        if not module.startswith(_HARMLESS) and (module, name) not in {("builtins", "slice"), ("_codecs", "encode")}:
+        called = (module, name)
+        if called not in _KNOWN_NAMES:
             raise pickle.UnpicklingError(f"it names {module}.{name}, which word vectors have no use for")
-        return super().find_class(module, name)
+        if called not in self._classes:
+            self._classes[called] = type(name, (_Stored,), {"__slots__": (), "called": called})
+        return self._classes[called]
 
 
-def _load_kv(path: Path) -> Any:
-    from gensim.models import KeyedVectors
-
+def _load_kv(path: Path) -> Table:
     try:
-        content = path.read_bytes()
-        # gensim's own load would run whatever the pickle names.
-        _Checker(io.BytesIO(content)).load()
-        return KeyedVectors.load(str(path), mmap="r")
+        stored = _Reader(path.read_bytes()).load()
+        if not isinstance(stored, _Stored) or stored.called not in _KEYED_VECTORS or not isinstance(stored.state, dict):
+            raise WordVectorError("it holds something else")
+        return _read_stored(path, stored.state)
     except Exception as error:  # a damaged pickle can raise nearly anything
-        raise WordVectorError(f"{path} is damaged, or no word vectors of gensim: {error}.") from error
+        detail = " ".join(str(error).split()) or type(error).__name__
+        raise WordVectorError(f"{path} is damaged, or no word vectors of gensim: {detail}.") from error
+
+
+def _read_stored(path: Path, state: dict[str, Any]) -> Table:
+    """Return the table whose attributes, as gensim 4 or 3 names them, were stored."""
+    words = next((state[name] for name in ("index_to_key", "index2word", "index2entity") if name in state), None)
+    if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        raise WordVectorError("its words are missing")
+    vectors = _stored_floats(path, state, "vectors")
+    if vectors is None:
+        vectors = _stored_floats(path, state, "syn0")
+    if vectors is None:
+        vectors = _join_subwords(path, state, words)
+    if len(words) > len(vectors):
+        raise WordVectorError("its words and vectors do not fit together")
+    return Table({word: place for place, word in enumerate(words)}, words, vectors[: len(words)])
+
+
+def _stored_floats(path: Path, state: dict[str, Any], name: str) -> npt.NDArray[Any] | None:
+    """Return a matrix that lies in a `.kv`, or mapped from the file beside it; None if there is none."""
+    if name in (state.get("__numpys") or ()):
+        # Without pickles: a table of objects is refused.
+        array = np.load(f"{path}.{name}.npy", mmap_mode="r", allow_pickle=False)
+    elif state.get(name) is not None:
+        array = _stored_array(state[name])
+    else:
+        return None
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        raise WordVectorError("its vectors are no table of numbers")
+    return array
+
+
+def _stored_array(stored: Any) -> npt.NDArray[Any]:
+    if stored.called in _FROM_BUFFER:
+        content, dtype, shape, order = stored.args
+    elif stored.called in _RECONSTRUCT:
+        _, shape, dtype, is_fortran, content = stored.state
+        order = "F" if is_fortran else "C"
+    else:
+        raise WordVectorError("its vectors are no table of numbers")
+    if isinstance(content, _Stored) and content.called == _ENCODE:
+        content = str(content.args[0]).encode("latin1")
+    elif isinstance(content, str):  # written by Python 2
+        content = content.encode("latin1")
+    if dtype.called != _DTYPE or dtype.args[0] not in _FLOATS:
+        raise WordVectorError("its vectors are no table of numbers")
+    is_big = dtype.state is not None and dtype.state[1] == ">"
+    return np.frombuffer(content, (">" if is_big else "<") + dtype.args[0]).reshape(shape, order=order)
+
+
+def _join_subwords(path: Path, state: dict[str, Any], words: list[str]) -> Vectors:
+    """Return the vectors of a fastText model, of which only those of whole words and of subwords are stored."""
+    from gensim.models.fasttext import FastTextKeyedVectors
+
+    whole, parts = (_stored_floats(path, state, name) for name in ("vectors_vocab", "vectors_ngrams"))
+    least, most, bucket = (state.get(name) for name in ("min_n", "max_n", "bucket"))
+    if whole is None or parts is None:
+        raise WordVectorError("its vectors are missing")
+    if not state.get("compatible_hash"):
+        raise WordVectorError("its subwords are of an older fastText than gensim 3.8.3; load and save it with that")
+    if not (isinstance(least, int) and isinstance(most, int) and bucket == len(parts) and len(whole) == len(words)):
+        raise WordVectorError("its words and vectors do not fit together")
+    if not 0 <= least <= most <= _LONGEST_NGRAM:
+        raise WordVectorError(f"its subwords have {least} to {most} letters")
+    table = FastTextKeyedVectors(whole.shape[1], least, most, bucket)
+    table.index_to_key, table.key_to_index = words, {word: place for place, word in enumerate(words)}
+    table.vectors_vocab, table.vectors_ngrams = whole, parts
+    table.recalc_char_ngram_buckets()
+    table.adjust_vectors()
+    joined: Vectors = table.vectors
+    return joined
 
 
 def _as_table(loaded: Any) -> Table:

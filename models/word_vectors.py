@@ -114,41 +114,20 @@ class WordVectors:
             return None
         return float(np.clip(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)), -1, 1))
 
-    def check_tags(self, tags: Sequence[str]) -> list[str]:
-        """Return the tags that have no vector here.
-
-        Raises:
-            WordVectorError: None of them has one.
-        """
+    def count_unknown(self, tags: Sequence[str]) -> tuple[int, int]:
+        """Return how many tags have no vector here, and how many of these because they are in another script."""
         unknown = [tag for tag in tags if self.vector(tag) is None]
-        if tags and len(unknown) == len(tags):
-            raise WordVectorError(
-                f"The word vectors {self.name} know none of the {len(tags):,} tags, such as {tags[0]!r}: "
-                "they are of another language or subject. Choose other word vectors."
-            )
-        return unknown
+        return len(unknown), sum(not is_latin(tag) for tag in unknown) if self._only_latin else 0
 
-    def check_size(self, size: int) -> None:
-        """Refuse vectors of another size than a model was made with.
-
-        Raises:
-            WordVectorError: The size differs.
-        """
-        if self.size != size:
-            raise WordVectorError(
-                f"The word vectors {self.name} have {self.size} values a word; {size} are needed. "
-                "Choose the word vectors that the model was trained with."
-            )
-
-    def describe_unknown(self, tags: Sequence[str]) -> str:
-        """Return a sentence on the tags that have no vector; empty if there is none such."""
-        unknown = [tag for tag in tags if self.vector(tag) is None]
-        if not unknown:
+    def describe_unknown(self, tags: Sequence[str], what: str = "tags") -> str:
+        """Return a sentence on the tags, or what else they are, that have no vector; empty if there is none such."""
+        num_unknown, num_foreign = self.count_unknown(tags)
+        if not num_unknown:
             return ""
-        foreign = sum(not is_latin(tag) for tag in unknown) if self._only_latin else 0
-        script = f", {foreign:,} of them in another script" if foreign else ""
+        unknown = [tag for tag in tags if self.vector(tag) is None][:4]
+        script = f", {num_foreign:,} of them in another script" if num_foreign else ""
         names = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        return f"{len(unknown):,} of {len(tags):,} tags have no word vector in {self.name}{script}: {names}."
+        return f"{num_unknown:,} of {len(tags):,} {what} have no word vector in {self.name}{script}: {names}."
 
     def _unit_rows(self, tags: tuple[str, ...]) -> tuple[list[str], Vectors]:
         rows, known = self.matrix(tags)
@@ -219,6 +198,11 @@ def load_word_vectors(source: str | Path = DEFAULT_VECTORS) -> WordVectors:
     """
     with _LOCK:
         return _LOADERS.get(str(source), _load_path)(str(source))
+
+
+def full_source(source: str) -> str:
+    """Return word vectors as they are kept, for use from any folder: known names as they are, files by their path."""
+    return source if source in _LOADERS else str(Path(source).expanduser().resolve())
 
 
 def _load_glove(source: str) -> WordVectors:

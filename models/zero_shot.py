@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary, everyday_words
+from annotator.errors import ConfigError
 from annotator.models.scoring_tagger import (
     MIN_SCALE,
     Arrays,
@@ -170,6 +171,7 @@ class ZeroShotTagger(ScoringTagger):
 
         Raises:
             ValueError: The shapes do not fit, or there are fewer than 2 photos.
+            ConfigError: The vectors know none of the tags.
             WordVectorError: The word vectors cannot be loaded.
         """
         config = config or cls.default_config
@@ -181,6 +183,11 @@ class ZeroShotTagger(ScoringTagger):
             from annotator.models.word_vectors import load_word_vectors
 
             vectors = load_word_vectors(config.word_vectors)
+        if config.num_words and not vectors.matrix(vocabulary.tags)[1].any():
+            raise ConfigError(
+                f"The word vectors {config.word_vectors} know none of the {len(vocabulary)} tags. Choose vectors of "
+                "the tags' language, or num_words=0."
+            )
         arrays, line, threshold = _fit_network(features, labels, config)
         # The calibration's line is folded into the last layer, so that the scores are the network's own.
         arrays["output"], arrays["output_bias"] = line[0] * arrays["output"], line[0] * arrays["output_bias"] + line[1]

@@ -18,16 +18,16 @@ from annotator.trainer.examples import Examples
 from annotator.trainer.families import ON_ALL_FOLDER, Side, Trained, TrainingData, TrainingOptions, TrainingRequest
 from annotator.trainer.fit import FitReport, fit, stage_names
 from annotator.trainer.fit_settings import FitSettings
-from annotator.trainer.neighbourhoods import find_context, learn_settings, photos_of
+from annotator.trainer.neighbourhoods import find_context, learn_settings, photos_of, vector_notes
 
 
 def train_context(request: TrainingRequest, data: TrainingData, options: TrainingOptions) -> Trained:
     """Train a tagger with a context; see `FamilyTrainer`."""
     kind: Any = registry.find(request.tagger)
     config = registry.configure(request.tagger, **request.settings)
-    settings = dict(request.settings)
-    if kind.hears_words:
-        settings = learn_settings(settings, config, metadata_words(data.train.records, config.metadata))
+    words = metadata_words(data.train.records, config.metadata)
+    settings = learn_settings(request.settings, config, words, hears_words=kind.hears_words)
+    notes = vector_notes(config, words, hears_words=kind.hears_words)
     vectors = neighbourhood_vectors(vars(config))
 
     def to_examples(side: Side, pool: Side) -> Examples:
@@ -51,7 +51,7 @@ def train_context(request: TrainingRequest, data: TrainingData, options: Trainin
         )
         if report.was_stopped:
             raise TrainingError("The training was stopped. Start it again to go on from its last whole epoch.")
-        return Trained(tagger, report)
+        return Trained(tagger, report, notes=notes)
 
     first = run(data.train, data.validation, request.fit, options.folder)
     if not request.on_all or first.report.problem is not None:

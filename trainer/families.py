@@ -121,6 +121,8 @@ class Trained:
     report: FitReport
     backbone: Mapping[str, npt.NDArray[np.float32]] | None = None
     """The fine-tuned backbone's weights, for `checkpoint.save`; None where it stayed as it was."""
+    notes: tuple[str, ...] = ()
+    """What the user should know, as sentences."""
 
 
 class FamilyTrainer(Protocol):

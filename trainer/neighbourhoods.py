@@ -19,7 +19,7 @@ from annotator.datasets.record import Record
 from annotator.datasets.tags import clean_tag
 from annotator.errors import ConfigError, DataError
 from annotator.models.context import Context, Ids, Pool, VectorSums, WordLists
-from annotator.models.neighbour_networks import load_vector_sums
+from annotator.models.neighbour_networks import load_vectors
 from annotator.models.tagger import Features
 
 CHUNK_SIZE = 256
@@ -160,32 +160,55 @@ def _unit(values: Features) -> Features:
     return rows
 
 
-def learn_settings(settings: Mapping[str, Any], config: Any, words: WordLists) -> dict[str, Any]:
+def learn_settings(
+    settings: Mapping[str, Any], config: Any, words: WordLists, *, hears_words: bool = True
+) -> dict[str, Any]:
     """Return a tagger's settings with what they take from the training photos: known words, or which vectors.
 
     Args:
         settings: As given by the user.
         config: The tagger's, made of them.
         words: Metadata words of the training photos.
+        hears_words: Words are fed to the network.
 
     Raises:
         ConfigError: A setting is not for users, or nothing is known of any training photo's words.
         WordVectorError: The word vectors are not to be had.
     """
-    learnt = ("known_words", "input_version", "input_size")
-    for name in learnt:
+    for name in ("known_words", "input_version", "input_size", "neighbourhood_version", "neighbourhood_size"):
         if name in settings:
             raise ConfigError(f"The setting {name} comes from the training photos; leave it out.")
-    if config.input == "id":
-        return {**settings, "known_words": _most_frequent(words, config.max_words)}
-    vectors = load_vector_sums(config.input, vars(config)).vectors
-    _, is_known = vectors.matrix(sorted({word for own in words for word in own}))
-    if not is_known.any():
-        raise ConfigError(
-            f"The word vectors {vectors.name} know none of the training photos' metadata words. Use input=id, or "
-            "vectors of the metadata's language."
-        )
-    return {**settings, "input_version": vectors.version, "input_size": vectors.size}
+    learnt: dict[str, Any] = {}
+    uses = ("input", "neighbourhood") if hears_words else ("neighbourhood",)
+    for use in uses:
+        if getattr(config, use) != "id":
+            vectors = load_vectors(getattr(config, use), vars(config))
+            known = _distinct(words)
+            if vectors.count_unknown(known)[0] == len(known) and (known or use == "input"):
+                raise ConfigError(
+                    f"The word vectors {vectors.name} know none of the training photos' metadata words. Use {use}=id, "
+                    "or vectors of the metadata's language."
+                )
+            learnt |= {f"{use}_version": vectors.version, f"{use}_size": vectors.size}
+        elif use == "input":
+            learnt["known_words"] = _most_frequent(words, config.max_words)
+    return {**settings, **learnt}
+
+
+def vector_notes(config: Any, words: WordLists, *, hears_words: bool) -> tuple[str, ...]:
+    """Return a sentence for each word vectors of a tagger that lack some of the metadata words.
+
+    Raises:
+        WordVectorError: The word vectors are not to be had.
+    """
+    kinds = {config.neighbourhood, config.input if hears_words else "id"} - {"id"}
+    known = _distinct(words)
+    notes = [load_vectors(kind, vars(config)).describe_unknown(known, "metadata words") for kind in sorted(kinds)]
+    return tuple(note for note in notes if note)
+
+
+def _distinct(words: WordLists) -> list[str]:
+    return sorted({word for own in words for word in own})
 
 
 def _most_frequent(words: WordLists, num: int) -> tuple[str, ...]:

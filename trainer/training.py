@@ -35,6 +35,8 @@ class TrainingResult:
     num_tags: int
     report: FitReport
     seconds: float
+    notes: tuple[str, ...] = ()
+    """What the user should know, as sentences."""
 
 
 def train(
@@ -94,4 +96,6 @@ def train(
         if (folder / ON_ALL_FOLDER).is_dir():
             (folder / ON_ALL_FOLDER).rmdir()
     seconds = time.monotonic() - began
-    return TrainingResult(folder, version, num_train, len(known[1]), len(vocabulary), trained.report, seconds)
+    return TrainingResult(
+        folder, version, num_train, len(known[1]), len(vocabulary), trained.report, seconds, trained.notes
+    )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import expect
@@ -18,6 +19,20 @@ def correct_all(page: Any, num: int) -> None:
         page.see_kept(*TAUGHT)
         page.press("Enter")
         page.see_tagged(number + 1)
+
+
+def test_the_panel_tells_which_word_vectors_are_used_and_what_they_lack(
+    serve: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "own.txt").write_text("car 1 0\nharbour 0 1\n")
+    server = serve(None, "--word-vectors", str(tmp_path / "own.txt"))
+    server.wait_until_read()
+    page = open_page(server)
+    correct_all(page, 1)
+    page.at("#open-model").click()
+    told = page.at("#word-vectors")
+    expect(told).to_contain_text(re.compile(r"Near in meaning, by word vectors: own \w+, 2 values\."))
+    expect(told).to_contain_text("1 of 2 tags in use have no word vector in own: lighthouse.")
 
 
 def test_a_person_teaches_the_model_sees_it_live_and_goes_back(

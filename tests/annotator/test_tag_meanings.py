@@ -105,6 +105,7 @@ def test_the_setting_is_kept_only_if_the_vectors_can_be_loaded(
     command = ["serve", str(demo_photos), "--project", str(tmp_path / "p"), "--word-vectors"]
     assert main([*command, str(tmp_path / "own.txt")]) == 0
     assert Project(tmp_path / "p").settings.word_vectors == str(tmp_path / "own.txt")
+    assert capsys.readouterr().err == ""
     (tmp_path / "bad.txt").write_text("car 1 0\ndog 0\n")
     assert main([*command, str(tmp_path / "bad.txt")]) == 1
     assert "bad.txt is damaged" in capsys.readouterr().err
@@ -117,3 +118,34 @@ def test_wordnets_vectors_are_taken_where_they_were_made(monkeypatch: pytest.Mon
     assert choose_source("") == word_vectors.DEFAULT_VECTORS
     monkeypatch.setattr("annotator.tag_meanings.find_wordnet_table", lambda: Path("somewhere"))
     assert choose_source("") == word_vectors.WORDNET
+
+
+def test_any_failure_to_load_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(source: str) -> WordVectors:
+        raise OverflowError("a number\nis too large")
+
+    monkeypatch.setattr("annotator.tag_meanings.load_word_vectors", fail)
+    meanings = TagMeanings("own.txt", lambda vectors: pytest.fail("nothing was loaded"))
+    meanings.start().join()
+    assert meanings.describe() == "The word vectors could not be loaded: a number is too large."
+    assert meanings.near("automobile", [["car"]]) == []
+    assert "OverflowError" in caplog.text
+
+
+def test_tags_in_use_without_a_vector_are_told(
+    opened: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = opened.session
+    assert session.state("local")["tags_without_vector"] == ""
+    session.save("local", 1, session.open("local", 1)["revision"], ["car", "xyzzy", "東京"], [], Effort())
+    state = session.state("local")
+    assert state["word_vectors"] == "tiny 1, 3 values"
+    told = state["tags_without_vector"]
+    assert told.startswith("2 of 3 tags in use have no word vector in tiny, 1 of them in another script: ")
+    assert session.state("local")["tags_without_vector"] is told
+    folder = opened.project.folder
+    opened.close()
+    monkeypatch.setattr("annotator.cli._run_server", lambda *arguments: None)
+    (tmp_path / "own.txt").write_text("car 1 0\ndog 0 1\n")
+    assert main(["serve", str(folder), "--word-vectors", str(tmp_path / "own.txt")]) == 0
+    assert "2 of 3 tags in use have no word vector in own: xyzzy, 東京." in capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotator.errors import AnnotatorError, ConfigError, DataError
+from annotator.errors import AnnotatorError, CheckpointError, ConfigError, DataError
 from annotator.evaluation_command import add_evaluate
 from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
@@ -183,6 +183,35 @@ def evaluated(arguments: Sequence[Any], capsys: pytest.CaptureFixture[str]) -> d
     assert parsed.command(parsed) == 0
     report: dict[str, Any] = json.loads(capsys.readouterr().out)
     return report
+
+
+def test_word_vectors_are_found_from_any_folder_and_what_they_lack_is_told(
+    described: Path, tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    (tmp_path / "own.txt").write_text("cat 1 0\ndog 0 1\nuno 0 1\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(["--tagger", "ltn", "--data", described, "--out", tmp_path / "out", "--target", "objects",
+                "--metadata", "caption", "--epochs", 1, "--set", "neighbourhood=w2v", "--set", "vectors=own.txt",
+                "--set", "m=2", "--set", "M=3", "--threads", 1, "--set", "hidden_size=8"]) == 0  # fmt: skip
+    assert "4 of 6 metadata words have no word vector in own: boat, car, mat, ..." in capsys.readouterr().out
+    monkeypatch.chdir("/")
+    loaded = checkpoint.load(tmp_path / "out", backbone=backbone)
+    assert isinstance(loaded, NeighbourNetwork)
+    assert loaded.settings()["vectors"] == str(tmp_path / "own.txt")
+    (tmp_path / "own.txt").write_text("cat 1 0\ndog 1 1\n")
+    with pytest.raises(CheckpointError, match="neighbours were found by word vectors of version"):
+        checkpoint.load(tmp_path / "out", backbone=backbone)
+
+
+@pytest.mark.parametrize("tagger", ["open_vocabulary", "zero_shot"])
+def test_word_vectors_that_know_no_tag_are_one_sentence(
+    tagger: str, data: Path, tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own.txt").write_text("uno 1 0\ndos 0 1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"word vectors /.*own.txt know (0|none) of the \d tags"):
+        run(["--tagger", tagger, "--data", data, "--out", tmp_path / "out", "--set", "word_vectors=own.txt"])
 
 
 def test_a_tagger_with_a_context_is_trained_and_measured_by_the_same_commands(

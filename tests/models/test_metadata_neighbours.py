@@ -1,6 +1,7 @@
 """The contract of the metadata-neighbour family, and each of its equations against plain loops."""
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from annotator.models.context import Context, Pool, subsets
 from annotator.models.metadata_neighbours import LinearLstm, MetadataTagger
 from annotator.models.neighbour_networks import NeighbourNetwork
 from annotator.models.trained_tagger import make_batch
+from annotator.models.word_vector_files import read_file, table_path, write_table
 from annotator.models.word_vectors import load_word_vectors
 
 NAMES = registry.context_names()
@@ -198,6 +200,61 @@ def test_other_word_vectors_than_those_of_the_training_are_refused(
     checkpoint.save(tagger, settings.parent, ABOUT)
     with pytest.raises(CheckpointError, match="trained with word vectors of version"):
         checkpoint.load(settings.parent)
+
+
+def test_other_vectors_of_the_neighbourhood_are_refused(make: Make, tmp_path: Path, vectors_file: str) -> None:
+    vectors = load_word_vectors(vectors_file)
+    used: dict[str, Any] = {"neighbourhood": "w2v", "vectors": vectors_file}
+    learnt = {"neighbourhood_version": vectors.version, "neighbourhood_size": vectors.size}
+    for name in ("ltn", "ltwin"):
+        checkpoint.save(make(name, **used | learnt), tmp_path / name, ABOUT)
+        loaded = checkpoint.load(tmp_path / name)
+        assert isinstance(loaded, NeighbourNetwork)
+        assert loaded.neighbourhood is not None
+        changed = tmp_path / "small.txt"
+        changed.write_text(Path(vectors_file).read_text().replace("azure", "indigo"))
+        checkpoint.save(make(name, **used | learnt | {"vectors": str(changed)}), tmp_path / name, ABOUT)
+        with pytest.raises(CheckpointError, match="neighbours were found by word vectors of version"):
+            checkpoint.load(tmp_path / name)
+
+
+def test_checkpoints_that_do_not_name_the_vectors_of_the_neighbourhood_are_loaded(
+    make: Make, vectors_file: str
+) -> None:
+    tagger = make("ltn", neighbourhood="w2v", vectors=vectors_file)
+    settings = {name: value for name, value in tagger.settings().items() if not name.startswith("neighbourhood_")}
+    kind: Any = registry.find_scoring("ltn")
+    assert kind.from_arrays(tagger.vocabulary, settings, dict(tagger.weights())).neighbourhood is not None
+
+
+def test_wordnets_vectors_are_fed_and_compared(
+    make: Make, tmp_path: Path, vectors_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    words, rows = read_file(Path(vectors_file))
+    write_table(table_path("wordnet", "abc"), words, rows)
+    size = rows.shape[1]
+    learnt = {"input_version": "abc", "input_size": size, "neighbourhood_version": "abc", "neighbourhood_size": size}
+    tagger = make("ltwin", input="wnet", neighbourhood="wnet", vectors="glove", **learnt)
+    checkpoint.save(tagger, tmp_path / "kept", ABOUT)
+    loaded = checkpoint.load(tmp_path / "kept")
+    assert isinstance(loaded, NeighbourNetwork)
+    assert loaded.neighbourhood is not None
+    assert loaded.neighbourhood.vectors.name == "wordnet"
+    np.testing.assert_allclose(loaded.neighbourhood.encode([words[:2]]), rows[:2].sum(axis=0)[None], rtol=1e-5)
+    features, _ = make_data(4, 1)
+    context = make_context(4)
+    scores = loaded.scores(features, context)
+    batch = make_family_batch(tagger, 4, context)
+    assert checkpoint.load_module(tmp_path / "kept").eval().loss(batch).item() == pytest.approx(
+        tagger.loss(batch).item(), rel=1e-5
+    )
+    other = Context([("nothing known",)] * 4, context.pool, context.neighbours)
+    assert np.abs(scores - loaded.scores(features, other)).max() > 1e-3
+    write_table(table_path("wordnet", "def"), words, rows)
+    os.utime(table_path("wordnet", "def"), (2e9, 2e9))
+    with pytest.raises(CheckpointError, match="of version abc"):
+        checkpoint.load(tmp_path / "kept")
 
 
 def test_eight_images_are_learnt_by_heart(make: Make) -> None:

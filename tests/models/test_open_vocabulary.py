@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from annotator.datasets.vocabulary import Vocabulary
+from annotator.errors import ConfigError
 from annotator.models import checkpoint
 from annotator.models.checkpoint import About
 from annotator.models.cold_start import load_table
@@ -168,7 +169,7 @@ def test_the_join_finds_the_weights_and_turns_none_around() -> None:
 def test_what_cannot_be_learnt_from_is_refused() -> None:
     features, given = make_data(10)
     config = OpenVocabularyConfig(use_classes=False)
-    with pytest.raises(ValueError, match="know 0 of the 1 tags"):
+    with pytest.raises(ConfigError, match="know 0 of the 1 tags"):
         OpenVocabulary.fit(Vocabulary(["nonsense"]), features, given, config, vectors=Space())
     with pytest.raises(ValueError, match="at least 2 photos"):
         OpenVocabulary.fit(Vocabulary(SEEN), features[:1], given[:1], config, vectors=Space())

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from annotator.datasets.vocabulary import Vocabulary
+from annotator.errors import ConfigError
 from annotator.models import checkpoint
 from annotator.models.checkpoint import About
 from annotator.models.tagger import RankedTag
@@ -201,3 +202,11 @@ def test_settings_that_make_no_sense_are_refused() -> None:
 
 def test_the_root_keeps_the_sign() -> None:
     np.testing.assert_allclose(root(np.array([[-4.0, 0.0, 9.0]], np.float32)), [[-2, 0, 3]], atol=1e-2)
+
+
+def test_vectors_that_know_no_tag_are_refused() -> None:
+    features, _ = make_data(10)
+    with pytest.raises(ConfigError, match="glove know none of the 2 tags"):
+        ZeroShotTagger.fit(
+            Vocabulary(["xyzzy", "plugh"]), features, [["xyzzy"], ["plugh"]] * 5, CONFIG, vectors=Space()
+        )

@@ -11,7 +11,8 @@ from annotator.errors import ConfigError, DataError, TagError
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import VectorSums
 from annotator.models.registry import configure
-from annotator.trainer.neighbourhoods import Photos, find_context, learn_settings, with_target
+from annotator.models.word_vectors import load_word_vectors
+from annotator.trainer.neighbourhoods import Photos, find_context, learn_settings, vector_notes, with_target
 
 
 class SmallVectors:
@@ -124,6 +125,18 @@ def test_vectors_without_overlap_are_refused(tmp_path: Path) -> None:
         learn_settings(settings, configure("ltwin", **settings), [("red",), ("green",)])
     learnt = learn_settings(settings, configure("ltwin", **settings), [("uno",), ("green",)])
     assert learnt["input_size"] == 3
+    near: dict[str, Any] = {"neighbourhood": "w2v", "vectors": str(path)}
+    config = configure("ltn", **near)
+    with pytest.raises(ConfigError, match=r"metadata words\. Use neighbourhood=id"):
+        learn_settings(near, config, [("red",), ("green",)], hears_words=False)
+    words = [("uno",), ("green",)]
+    learnt = learn_settings(near, config, words, hears_words=False)
+    version = load_word_vectors(path).version
+    assert learnt == {**near, "neighbourhood_version": version, "neighbourhood_size": 3}
+    assert vector_notes(config, words, hears_words=False) == (
+        "1 of 2 metadata words have no word vector in foreign: green.",
+    )
+    assert vector_notes(configure("ltn"), words, hears_words=True) == ()
 
 
 def test_another_field_can_be_the_target() -> None:

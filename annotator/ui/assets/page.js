@@ -222,6 +222,7 @@ export async function start({ element, server }) {
     const { state, draft, phase } = tagging;
     at("tagging").dataset.phase = phase;
     if (state) header.render(state);
+    if (state) training.tellVectors(state);
     if (state) visitor.render(state);
     hints.busy(phase === "busy");
     if (phase === "done") showRest(at("rest"), at("tagging"), state, visitor);

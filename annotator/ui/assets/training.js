@@ -15,6 +15,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
   const button = make("button", { id: "open-model", class: "pill", type: "button", onclick: open }, "Model");
   let models = null; // the newest answer of the operation "models"
   let panel = null; // what is open
+  let vectors = "";
   let timer;
 
   async function refresh() {
@@ -59,12 +60,20 @@ export function createTraining({ call, dialogs, say, onLive }) {
   async function open() {
     panel = createPanel(act);
     if (models) panel.render(models);
+    panel.tellVectors(vectors);
     refresh();
+    call("state").then(tellVectors, () => {}); // the page asks for it only while photos are read
     await dialogs.open({ id: "model-panel", title: "Model", wide: true, body: [panel.element] });
     panel = null;
   }
 
-  return { button, refresh };
+  /** Which word vectors are used, or why none are, and which tags they lack. */
+  function tellVectors({ word_vectors, tags_without_vector }) {
+    vectors = `Near in meaning, by word vectors: ${word_vectors.replace(/\.$/, "")}. ${tags_without_vector}`.trim();
+    panel?.tellVectors(vectors);
+  }
+
+  return { button, refresh, tellVectors };
 }
 
 function createPanel(act) {
@@ -77,6 +86,7 @@ function createPanel(act) {
   const after = make("input", { id: "train-after", type: "number", min: 0, max: 1_000_000, step: 1, onchange: changeAfter });
   const promotes = make("input", { id: "promotes", type: "checkbox", onchange: () => act("set_loop", { promotes: promotes.checked }) });
   const list = make("ul", { id: "models", class: "models" });
+  const meanings = make("p", { id: "word-vectors", class: "soft" });
   const byItself = make("label", {}, "Train by itself after ", after, " new corrections (0: never)");
   let shown = "";
 
@@ -115,8 +125,12 @@ function createPanel(act) {
       make("div", { class: "loop-settings" }, byItself, make("label", {}, promotes, " A candidate that passes goes live by itself")),
       make("h3", {}, "Models, newest first"),
       list,
+      meanings,
     ),
     render,
+    tellVectors(sentence) {
+      meanings.textContent = sentence;
+    },
     problem(message) {
       problem.hidden = !message;
       problem.textContent = message;
