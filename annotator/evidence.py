@@ -7,7 +7,7 @@ Knows nothing of stores, indexes or pages.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -123,8 +123,6 @@ def seen_evidence(
     evidence: list[Evidence] = []
     known: set[str] = set()
     for place, tagger in enumerate(taggers):
-        is_told = context is not None and hears_context(tagger)
-        share_of = context_shares(cast("ContextTagger", tagger), features, context) if is_told else (lambda tag: "")
         ranked = ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context)
         trust = familiarity(tagger, ranked, prefix) if place == 0 else SECOND_TAGGER_TRUST
         rank_score = trust
@@ -132,7 +130,7 @@ def seen_evidence(
             # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
-                evidence.append(_seen(item, rank_score, source_of(tagger), share_of(item.tag)))
+                evidence.append(_seen(item, rank_score, source_of(tagger)))
         known |= known_keys(tagger)
     return evidence
 
@@ -249,25 +247,26 @@ def source_of(tagger: Tagger) -> str:
     return "decoder" if hasattr(tagger, "ranking") else "looks"
 
 
-def context_shares(tagger: ContextTagger, features: Vectors, context: Context | None) -> Callable[[str], str]:
-    """Return what tells of a tag how likely the tagger would hold it without neighbours and without metadata."""
+def context_shares(tagger: ContextTagger, features: Vectors, context: Context) -> dict[str, dict[str, float]]:
+    """Return how likely a tagger would hold each tag without neighbours and without metadata, where there are any.
+
+    Two more decodes: for the person who asks why, not for every proposal.
+    """
     ablations = {}
-    if context is not None and context.neighbours.size:
+    if context.neighbours.size:
         ablations["neighbours"] = context.without_neighbours()
-    if context is not None and context.words[0]:
+    if context.words[0]:
         ablations["metadata"] = context.without_words()
-    scores = {
-        name: {
-            item.tag: item.score for item in tagger.decode(features, [()], k=len(known_keys(tagger)), context=told)[0]
-        }
+    num = len(known_keys(tagger))
+    return {
+        name: {item.tag: item.score for item in tagger.decode(features, [()], k=num, context=told)[0]}
         for name, told in ablations.items()
     }
-    return lambda tag: "".join(f"; {values[tag]:.0%} without its {name}" for name, values in scores.items())
 
 
-def _seen(item: RankedTag, rank_score: float, source: str, share: str) -> Evidence:
+def _seen(item: RankedTag, rank_score: float, source: str) -> Evidence:
     if source == "context":
-        return Evidence(item.tag, source, item.score, f"the model sees it with {item.score:.0%}{share}", rank_score)
+        return Evidence(item.tag, source, item.score, f"the model sees it with {item.score:.0%}", rank_score)
     if "next" not in item.evidence:
         return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
     step = item.evidence["step"]

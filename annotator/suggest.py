@@ -21,6 +21,7 @@ from annotator.evidence import (
     Neighbour,
     Words,
     ask,
+    context_shares,
     detector_evidence,
     hears_context,
     known_keys,
@@ -279,6 +280,41 @@ class Suggester:
                 scores.setdefault(word.tag, word.score)
         proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
         return scores | {proposal.tag: proposal.score for proposal in proposals if proposal.source != HABITS}
+
+    def explain(
+        self,
+        image_id: int,
+        words: Words,
+        tag: str,
+        without: Without = NOTHING_OFF,
+        taggers: Sequence[Tagger] | None = None,
+    ) -> str:
+        """Return how likely the tagger would hold a tag without neighbours and without metadata, as a clause.
+
+        Args:
+            image_id: The photo.
+            words: What it brings along.
+            tag: As it is proposed.
+            without: What does not speak.
+            taggers: To ask these; None asks the ones that propose now.
+
+        Returns:
+            Empty if the tagger hears of no context, or does not know the tag.
+        """
+        asked = taggers or self._taggers()
+        if image_id not in self._features:
+            return ""
+        vector = self._features.vectors([image_id])
+        told = self._gathered(asked, image_id, vector, words.without(without.sources), without)
+        if told is None:
+            return ""
+        renamed, key = self._autocomplete.renamed, tag_key(tag)
+        shares = context_shares(cast("ContextTagger", asked[0]), vector, told.context)
+        found = [
+            (name, [score for other, score in scores.items() if key in (tag_key(other), tag_key(renamed(other)))])
+            for name, scores in shares.items()
+        ]
+        return "; ".join(f"{max(scores):.0%} without its {name}" for name, scores in found if scores)
 
     def _gathered(
         self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Without

@@ -19,6 +19,7 @@ from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import VectorSums
+from annotator.models.neighbour_networks import NeighbourNetwork
 from annotator.models.word_vectors import load_word_vectors
 from annotator.project_context import ProjectContext
 from annotator.suggest_files import suggest_files
@@ -236,13 +237,37 @@ def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Call
 
 def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., OpenProject]) -> None:
     session = open_described().session
-    (reason, *_) = [
-        item["text"] for p in session.open("local", 1)["proposals"] for item in p["evidence"]
+    (tag, reason), *_ = [
+        (p["tag"], item["text"]) for p in session.open("local", 1)["proposals"] for item in p["evidence"]
         if item["source"] == "context"
     ]  # fmt: skip
+    reason = f"{reason}; {session.explain('local', 1, tag.upper())['text']}"
     assert reason.startswith("the model sees it with ")
     assert "% without its neighbours; " in reason
     assert reason.endswith("% without its metadata")
+    alone = session.explain("local", 1, tag, _without(range(2, 7), ["keywords"]))["text"]
+    assert alone == ""  # nothing is left that could be taken away
+    assert session.explain("local", 1, "no such tag")["text"] == ""
+
+
+def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
+    open_described: Callable[..., OpenProject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_described().session
+    told: list[Any] = []
+    decode = NeighbourNetwork.decode
+
+    def counted(self: NeighbourNetwork, *args: Any, **options: Any) -> Any:
+        told.append(options["context"])
+        return decode(self, *args, **options)
+
+    monkeypatch.setattr(NeighbourNetwork, "decode", counted)
+    session.open("local", 1)
+    session.propose("local", 1, ["cat"], [], 0)
+    assert len(told) == 2
+    assert all(context.neighbours.size and context.words[0] for context in told)
+    session.explain("local", 1, "cat")
+    assert len(told) == 4
 
 
 def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(

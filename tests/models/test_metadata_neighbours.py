@@ -14,7 +14,7 @@ from annotator.models import checkpoint, registry
 from annotator.models.checkpoint import About
 from annotator.models.context import Context, Pool, subsets
 from annotator.models.metadata_neighbours import LinearLstm, MetadataTagger
-from annotator.models.neighbour_networks import NeighbourNetwork
+from annotator.models.neighbour_networks import MAX_ROWS, NeighbourNetwork
 from annotator.models.trained_tagger import make_batch
 from annotator.models.word_vectors import load_word_vectors
 
@@ -140,6 +140,28 @@ def test_one_image_is_ranked_as_in_a_batch(tagger: MetadataTagger) -> None:
     for row in range(5):
         alone = network.scores(features[row : row + 1], context.take([row]))
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_all_subsets_of_a_photo_are_scored_in_one_batch_and_many_photos_in_several(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make("ltwin_rnn").for_inference()
+    sizes: list[int] = []
+    fuse = type(network).fuse
+
+    def noted(self: NeighbourNetwork, own: Any, near: Any) -> Any:
+        sizes.append(len(own["v"]))
+        return fuse(self, own, near)
+
+    monkeypatch.setattr(type(network), "fuse", noted)
+    num = len(subsets(6, 3, 10))
+    assert num > 1
+    network.scores(make_data(1)[0], make_context(1))
+    assert sizes == [num]
+    sizes.clear()
+    network.scores(make_data(40)[0], make_context(40))
+    assert sum(sizes) == 40 * num
+    assert max(sizes) <= MAX_ROWS
 
 
 def test_photos_with_fewer_neighbours_are_ranked_beside_others(tagger: MetadataTagger) -> None:
