@@ -98,7 +98,7 @@ class ReplayedEvidence:
             self._metadata,
             self._carried.tags_of,
             self.autocomplete,
-            ProjectContext(self._features, self._looks, self._carried).gather,
+            ProjectContext(self._features, self._looks, self._carried, max_at_once=None).gather,
             detections=lambda image_id: self._detections.get(image_id, ()),
             opened=self._sources.opened,
             habits=self._carried.habits,
