@@ -229,7 +229,7 @@ def taught_keys(tagger: Tagger) -> frozenset[str]:
     Without those whose rows were made from others', and those that it met in few photos: look-alikes know them better.
     """
     if not isinstance(tagger, InferenceTagger):
-        return known_keys(tagger)
+        return known_keys(tagger).difference(map(tag_key, getattr(tagger, "made_of", ())))
     counts = tagger.vocabulary.counts or [WELL_TAUGHT] * len(tagger.vocabulary)
     well = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= WELL_TAUGHT}
     return frozenset(tag_key(tag) for tag in tagger.taught_words() if tag in well)
@@ -265,16 +265,15 @@ def context_shares(tagger: ContextTagger, features: Vectors, context: Context) -
 
 
 def _seen(item: RankedTag, rank_score: float, source: str) -> Evidence:
-    if source == "context":
-        return Evidence(item.tag, source, item.score, f"the model sees it with {item.score:.0%}", rank_score)
-    if "next" not in item.evidence:
-        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
-    step = item.evidence["step"]
     text = f"the model sees it with {item.score:.0%}"
     if "made_of" in item.evidence:
         text = f"a guess of {item.score:.0%}: the model never learnt it, but what is near in meaning"
-        return Evidence(item.tag, "decoder", item.score, f"{text} ({', '.join(item.evidence['made_of'])})", rank_score)
-    if step == 1:
+        return Evidence(item.tag, source, item.score, f"{text} ({', '.join(item.evidence['made_of'])})", rank_score)
+    if source == "context":
+        return Evidence(item.tag, source, item.score, text, rank_score)
+    if "next" not in item.evidence:
+        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score)
+    if item.evidence["step"] == 1:
         text += f", and puts it next with {item.evidence['next']:.0%}"
     return Evidence(item.tag, "decoder", item.score, text, rank_score)
 

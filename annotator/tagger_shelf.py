@@ -17,8 +17,7 @@ from annotator.errors import CheckpointError, ConfigError
 from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
-from annotator.models.inference import InferenceTagger
-from annotator.models.new_tags import Recipe, extend
+from annotator.models.new_tags import Growing, Recipe, extend
 from annotator.models.open_vocabulary import OpenVocabulary
 from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
@@ -227,7 +226,7 @@ def with_rows_for(
         recipes: As `extend` takes them.
     """
     first, *others = taggers
-    if not others or word_vectors is None or not isinstance(first, InferenceTagger):
+    if not others or word_vectors is None or not isinstance(first, Growing):
         return taggers
     known = _forms(taggers)
     return (extend(first, word_vectors, [tag for tag in tags if form_key(tag) not in known], recipes), *others)

@@ -9,6 +9,7 @@ Shapes: features (B, D) and a `Context` -> scores (B, V) float32 in [0, 1].
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -92,6 +93,21 @@ class NeighbourNetwork(ScoringTagger):
     def from_arrays(cls, vocabulary: Vocabulary, settings: Mapping[str, Any], arrays: Arrays) -> Self:
         """Return the tagger whose `settings` and `arrays` these are."""
         return cls(vocabulary, arrays, settings)
+
+    def with_tags(self, vocabulary: Vocabulary, weights: Arrays, made_of: Mapping[str, Sequence[str]]) -> Self:
+        """Return a tagger of the same layers for more tags, without reading word vectors or hashing anew.
+
+        Args:
+            vocabulary: The tags it knows, then the new ones.
+            weights: With a row of the output layer for each.
+            made_of: Of each new tag, the known tags its row was made of.
+        """
+        grown = copy(self)
+        ScoringTagger.__init__(grown, vocabulary, self.feature_size, self.threshold)
+        grown.weights = {name: np.asfortranarray(value, np.float32) for name, value in weights.items()}
+        grown.made_of = made_of
+        grown._version = f"{self._version}+{len(made_of)}"
+        return grown
 
     @abstractmethod
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
