@@ -141,6 +141,7 @@ class OpenProject:
             self.context.gather,
             detections=book.of,
             opened=shelf.open_vocabulary,
+            added=shelf.added_words,
             habits=carried.habits,
         )
         threading.Thread(target=suggester.prepare, name="habits", daemon=True).start()

@@ -17,7 +17,7 @@ from annotator.models.coco_classes import classes_of, plain_word
 from annotator.models.context import Context, ContextTagger
 from annotator.models.detector import Detection
 from annotator.models.inference import InferenceTagger
-from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.tag_order import area, load_tag_order, place_text
 from annotator.models.tagger import RankedTag, Tagger, takes_user_tags
 
@@ -40,6 +40,8 @@ Corel5k, 1,000 photos: recall@10 of the tags that the taggers know 47.1 without,
 29.2, 30.1, 29.4."""
 NUM_OPEN = 5
 """Most words of the open vocabulary in one list."""
+MAX_OWN_TAGS = 1_000
+"""Most of a project's own tags that the open vocabulary scores, the most frequent ones."""
 AT_HOME = 0.3
 """Score of its surest tag from which a recurrent tagger is heard in full. What it holds to be next sums to 1 on any
 photo, also on one unlike all that it was taught on: there "dog" led the list of an orange. EXPERIMENTS.md."""
@@ -155,6 +157,8 @@ def open_evidence(
     features: Vectors,
     num: int = NUM_OPEN,
     least: float = LEAST_SCORE,
+    added: AddedWords | None = None,
+    tags: tuple[str, ...] = (),
 ) -> list[Evidence]:
     """Return what the open vocabulary says of words that no tagger knows, in one photo, (1, D) features, best first.
 
@@ -164,26 +168,38 @@ def open_evidence(
         features: (1, D) float32.
         num: Most words.
         least: Least score.
+        added: Scores the project's own tags, too; None scores the vocabulary's alone.
+        tags: The project's own tags, the most frequent first.
     """
     if opened is None or features.shape[1] != opened.feature_size:
         return []
     key = np.asarray(features, np.float32).tobytes()
-    return list(_open_words(opened, tuple(taggers), key, num, least, OPEN_TRUST))
+    own = _unknown_tags(opened, tuple(taggers), tags) if added is not None and added.is_loaded else ()
+    return list(_open_words(opened, tuple(taggers), key, num, least, OPEN_TRUST, added, own))
 
 
 @lru_cache(maxsize=256)
 def _open_words(
-    opened: OpenVocabulary, taggers: tuple[Tagger, ...], features: bytes, num: int, least: float, trust: float
+    opened: OpenVocabulary,
+    taggers: tuple[Tagger, ...],
+    features: bytes,
+    num: int,
+    least: float,
+    trust: float,
+    added: AddedWords | None,
+    own: tuple[str, ...],
 ) -> tuple[Evidence, ...]:
     """Return `open_evidence`, remembered: it does not hang on what is settled, so edits of one list need it once."""
-    columns = _unknown_words(opened, taggers)
-    if not columns:
-        return ()
-    chances = opened.scores(np.frombuffer(features, np.float32)[None])[0, columns]
+    vector, columns = np.frombuffer(features, np.float32)[None], _unknown_words(opened, taggers)
+    words = [opened.vocabulary.tags[column] for column in columns]
+    chances = opened.scores(vector)[0, columns]
+    if added is not None and own:
+        known, own_chances = added.scores(vector, own)
+        words, chances = [*known, *words], np.concatenate([own_chances[0], chances])
     best = [place for place in np.argsort(-chances, kind="stable")[:num].tolist() if chances[place] >= least]
     return tuple(
         Evidence(
-            opened.vocabulary.tags[columns[place]],
+            words[place],
             "words",
             float(chances[place]),
             f"what is seen is near it in meaning ({chances[place]:.0%})",
@@ -198,6 +214,13 @@ def _unknown_words(opened: OpenVocabulary, taggers: tuple[Tagger, ...]) -> list[
     """Return the columns of the open vocabulary's words that no tagger knows."""
     known = frozenset[str]().union(*map(known_keys, taggers))
     return [column for column, tag in enumerate(opened.vocabulary.tags) if tag_key(tag) not in known]
+
+
+@lru_cache(maxsize=16)
+def _unknown_tags(opened: OpenVocabulary, taggers: tuple[Tagger, ...], tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first tags that neither a tagger nor the open vocabulary knows, the same ones in the same order."""
+    known = frozenset[str]().union(*map(known_keys, (opened, *taggers)))
+    return tuple(sorted([tag for tag in tags if tag_key(tag) not in known][:MAX_OWN_TAGS]))
 
 
 def ask(
@@ -216,7 +239,7 @@ def ask(
     return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def known_keys(tagger: Tagger) -> frozenset[str]:
     """Return the keys of every tag that a tagger can propose."""
     return frozenset(map(tag_key, tagger.allowed_words()))

@@ -16,6 +16,8 @@ from typing import cast
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
 from annotator.evidence import (
+    LEAST_SCORE,
+    NUM_OPEN,
     NUM_PROPOSALS,
     Evidence,
     Neighbour,
@@ -39,7 +41,7 @@ from annotator.merging import HABITS, Proposal, merge, without_settled
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import Context, ContextTagger
 from annotator.models.detector import Detection
-from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.models.tagger import Tagger
@@ -126,6 +128,7 @@ class Suggester:
             neighbours) -> `Gathered`. None: such taggers are told nothing.
         detections: Image id -> what was found in the photo, stored before anybody asks.
         opened: Scores words that no tagger knows.
+        added: Scores the project's own tags that neither a tagger nor `opened` knows; None: other sources do.
         habits: Image id -> what is usual in the saved lists of all other photos. None: no re-ranker is heard.
     """
 
@@ -141,9 +144,11 @@ class Suggester:
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         opened: OpenVocabulary | None = None,
+        added: AddedWords | None = None,
         habits: Callable[[int], HabitsBeside] | None = None,
     ) -> None:
         self._opened = opened
+        self._added = added
         self._habits = habits
         self._taggers = taggers
         self._gather = gather
@@ -238,7 +243,7 @@ class Suggester:
             told = self._gathered(asked, image_id, vector, words, without)
             context = told.context if told else None
             evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords, context)
-            evidence += open_evidence(self._opened, asked, vector)
+            evidence += self._open_words(asked, vector)
             looks = self._look_alikes(image_id, vector)
             evidence += neighbour_evidence([item for item in looks if item.image_id not in without.neighbours])
         detections = () if "detector" in without.sources else self._detections(image_id)
@@ -276,7 +281,7 @@ class Suggester:
             for tagger in taggers:
                 for item in ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger)), told):
                     scores.setdefault(item.tag, item.score)
-            for word in open_evidence(self._opened, taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
+            for word in self._open_words(taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
                 scores.setdefault(word.tag, word.score)
         proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
         return scores | {proposal.tag: proposal.score for proposal in proposals if proposal.source != HABITS}
@@ -323,6 +328,12 @@ class Suggester:
         if self._gather is None or not taggers or not hears_context(taggers[0]):
             return None
         return self._gather(cast("ContextTagger", taggers[0]), image_id, vector, words, without.neighbours)
+
+    def _open_words(
+        self, taggers: Sequence[Tagger], vector: Vectors, num: int = NUM_OPEN, least: float = LEAST_SCORE
+    ) -> list[Evidence]:
+        tags = self._autocomplete.tags_in_use() if self._added is not None else ()
+        return open_evidence(self._opened, taggers, vector, num, least, self._added, tags)
 
     def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
         """Return evidence with the rank it earns here; the score that is shown stays."""
