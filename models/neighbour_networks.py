@@ -7,6 +7,7 @@ prefix only takes tags away. Knows nothing of how neighbours are found.
 Shapes: features (B, D) and a `Context` -> scores (B, V) float32 in [0, 1].
 """
 
+import threading
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
@@ -25,6 +26,9 @@ from annotator.models.tagger import Features, RankedTag
 
 MAX_ROWS = 128
 """Subsets of neighbours, of however many photos, that are scored at once."""
+
+MAX_REMEMBERED = 32
+"""Photos whose scores are kept: the edits of one list, which only take tags away, need them once."""
 
 Parts = dict[str, Matrix]
 
@@ -54,6 +58,7 @@ class NeighbourNetwork(ScoringTagger):
         self._settings = dict(settings)
         self._encoder = make_encoder(settings) if self.hears_words else None
         self._neighbourhood = neighbourhood_vectors(settings)
+        self._forget()
         self._version = super().version  # a hash of all weights, asked for with every proposal
         if self._encoder is not None and self._encoder.size != len(self.weights["code_scale"]):
             raise ValueError(
@@ -106,6 +111,7 @@ class NeighbourNetwork(ScoringTagger):
         ScoringTagger.__init__(grown, vocabulary, self.feature_size, self.threshold)
         grown.weights = {name: np.asfortranarray(value, np.float32) for name, value in weights.items()}
         grown.made_of = made_of
+        grown._forget()
         grown._version = f"{self._version}+{len(made_of)}"
         return grown
 
@@ -162,7 +168,9 @@ class NeighbourNetwork(ScoringTagger):
         Raises:
             ValueError: The sizes do not fit.
         """
-        return self.rank(self.scores(features, context), prefixes, dropped, k, free_length=free_length)
+        is_one = len(features) == 1 and context is not None and len(context.words) == 1
+        scores = self._remembered(features, context) if is_one and context else self.scores(features, context)
+        return self.rank(scores, prefixes, dropped, k, free_length=free_length)
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:
         """Return how much each feature channel speaks for a tag: the slope of its logit, of the photo by itself.
@@ -188,6 +196,25 @@ class NeighbourNetwork(ScoringTagger):
 
     def _is_linear_in_parts(self) -> bool:
         return True
+
+    def _forget(self) -> None:
+        self._memory: dict[tuple[bytes, bytes, bytes, tuple[tuple[str, ...], ...]], Matrix] = {}
+        self._remembering = threading.Lock()
+
+    def _remembered(self, features: Features, context: Context) -> Matrix:
+        """Return the scores of one photo, computed unless it was among the last with the very same context."""
+        pool = context.pool
+        words = tuple(tuple(sorted(own)) for own in (*context.words, *pool.words))
+        key = (features.tobytes(), pool.features.tobytes(), context.neighbours.tobytes(), words)
+        with self._remembering:
+            known = self._memory.get(key)
+        if known is None:
+            known = self.scores(features, context)
+            with self._remembering:
+                self._memory[key] = known
+                if len(self._memory) > MAX_REMEMBERED:
+                    del self._memory[next(iter(self._memory))]
+        return known
 
     def _drawn(self, count: int) -> npt.NDArray[np.intp]:
         """Return the (s, m) places of the subsets of that many neighbours."""
