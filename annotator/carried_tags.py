@@ -61,6 +61,10 @@ class CarriedTags:
         self._meanwhile: list[tuple[tuple[str, ...], int]] | None = None
         """Lists that came and went while the habits are being counted."""
 
+    def num_at_most(self) -> int:
+        """Return a number that the photos that carry tags do not exceed, without counting them."""
+        return len(self._own) + len(self._saved)
+
     def follow(self, follower: "Follower") -> list[tuple[int, Words]]:
         """Tell somebody of each change from now on; return the photos that carry tags now, with what they bring."""
         with self._lock:

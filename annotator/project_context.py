@@ -302,17 +302,16 @@ class ProjectContext:
         return growing.index
 
     def _fill(self, growing: GrowingIndex) -> None:
-        photos = self._carried.follow(growing)
-        if self._max_at_once is None or len(photos) <= self._max_at_once:
-            growing.fill(photos, self._stopping.is_set)
+        if self._max_at_once is None or self._carried.num_at_most() <= self._max_at_once:
+            growing.fill(self._carried.follow(growing), self._stopping.is_set)
             return
-        thread = threading.Thread(target=self._read, args=(growing, photos), name="neighbours", daemon=True)
+        thread = threading.Thread(target=self._read, args=(growing,), name="neighbours", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _read(self, growing: GrowingIndex, photos: Sequence[tuple[int, Words]]) -> None:
+    def _read(self, growing: GrowingIndex) -> None:
         try:
-            growing.fill(photos, self._stopping.is_set)
+            growing.fill(self._carried.follow(growing), self._stopping.is_set)
         except Exception:
             logger.exception("The tagged photos could not be read: the model's neighbours go by looks alone.")
 
