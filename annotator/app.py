@@ -130,6 +130,7 @@ class OpenProject:
         detector = wanted_detector(self.project.settings.detector)
         book = DetectionBook(self.store, is_read=detector != NONE)
         self.detection_pass = DetectionPass(book, detector, self.pictures.read, self.ingest_config.num_detector_threads)
+        self.context = ProjectContext(self.features, tagged_looks, carried)
         suggester = Suggester(
             lambda: shelf.taggers,
             self.features,
@@ -137,9 +138,10 @@ class OpenProject:
             tagged_words,
             carried.tags_of,
             autocomplete,
-            ProjectContext(self.features, tagged_looks, carried).gather,
+            self.context.gather,
             detections=book.of,
             opened=shelf.open_vocabulary,
+            added=shelf.added_words,
             habits=carried.habits,
         )
         threading.Thread(target=suggester.prepare, name="habits", daemon=True).start()
@@ -203,6 +205,7 @@ class OpenProject:
         self.detection_pass.stop()
         self.models.close()
         self.meanings.stop()
+        self.context.stop()
         self.session.queue_order.stop()
         try:
             if self.looks.kind != "exact":

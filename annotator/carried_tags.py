@@ -61,12 +61,18 @@ class CarriedTags:
         self._meanwhile: list[tuple[tuple[str, ...], int]] | None = None
         """Lists that came and went while the habits are being counted."""
 
-    def follow(self, follower: "Follower") -> None:
-        """Tell somebody of every photo that carries tags, and from now on of each change."""
+    def num_at_most(self) -> int:
+        """Return a number that the photos that carry tags do not exceed, without counting them."""
+        return len(self._own) + len(self._saved)
+
+    def follow(self, follower: "Follower") -> list[tuple[int, Words]]:
+        """Tell somebody of each change from now on; return the photos that carry tags now, with what they bring."""
         with self._lock:
-            carriers = [i for i in self._own.keys() | self._saved.keys() if self.tags_of(i)]
-            follower.set_many((i, self.words_of(i)) for i in sorted(carriers))
+            own, saved = dict(self._own), dict(self._saved)
             self._followers.append(follower)
+        with_keywords = {i for i, words in own.items() if words.keywords and i not in saved}
+        carriers = sorted(with_keywords | {i for i, tags in saved.items() if tags})
+        return [(i, own.get(i, Words())) for i in carriers]
 
     def habits(self, image_id: int) -> HabitsBeside:
         """Return what is usual in the saved lists of all other photos; counted when first asked for, then kept."""

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from annotator.models.coco_classes import classes_of, plain_word
 from annotator.models.context import Context, ContextTagger
 from annotator.models.detector import Detection
 from annotator.models.inference import InferenceTagger
-from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.tag_order import area, load_tag_order, place_text
 from annotator.models.tagger import Labels, RankedTag, Tagger, takes_labels, takes_user_tags
 
@@ -45,6 +45,8 @@ Corel5k, 1,000 photos: recall@10 of the tags that the taggers know 47.1 without,
 29.2, 30.1, 29.4."""
 NUM_OPEN = 5
 """Most words of the open vocabulary in one list."""
+MAX_OWN_TAGS = 1_000
+"""Most of a project's own tags that the open vocabulary scores, the most frequent ones."""
 AT_HOME = 0.3
 """Score of its surest tag from which a recurrent tagger is heard in full. What it holds to be next sums to 1 on any
 photo, also on one unlike all that it was taught on: there "dog" led the list of an orange. EXPERIMENTS.md."""
@@ -133,8 +135,6 @@ def seen_evidence(
     evidence: list[Evidence] = []
     known: set[str] = set()
     for place, tagger in enumerate(taggers):
-        is_told = context is not None and hears_context(tagger)
-        share_of = context_shares(cast("ContextTagger", tagger), features, context) if is_told else (lambda tag: "")
         ranked = ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context, labels)
         trust = familiarity(tagger, ranked, prefix) if place == 0 else SECOND_TAGGER_TRUST
         rank_score = trust
@@ -142,7 +142,7 @@ def seen_evidence(
             # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
-                evidence.append(_seen(item, rank_score, source_of(tagger), share_of(item.tag)))
+                evidence.append(_seen(item, rank_score, source_of(tagger)))
         known |= known_keys(tagger)
     return evidence
 
@@ -167,6 +167,8 @@ def open_evidence(
     features: Vectors,
     num: int = NUM_OPEN,
     least: float = LEAST_SCORE,
+    added: AddedWords | None = None,
+    tags: tuple[str, ...] = (),
 ) -> list[Evidence]:
     """Return what the open vocabulary says of words that no tagger knows, in one photo, (1, D) features, best first.
 
@@ -176,26 +178,38 @@ def open_evidence(
         features: (1, D) float32.
         num: Most words.
         least: Least score.
+        added: Scores the project's own tags, too; None scores the vocabulary's alone.
+        tags: The project's own tags, the most frequent first.
     """
     if opened is None or features.shape[1] != opened.feature_size:
         return []
     key = np.asarray(features, np.float32).tobytes()
-    return list(_open_words(opened, tuple(taggers), key, num, least, OPEN_TRUST))
+    own = _unknown_tags(opened, tuple(taggers), tags) if added is not None and added.is_loaded else ()
+    return list(_open_words(opened, tuple(taggers), key, num, least, OPEN_TRUST, added, own))
 
 
 @lru_cache(maxsize=256)
 def _open_words(
-    opened: OpenVocabulary, taggers: tuple[Tagger, ...], features: bytes, num: int, least: float, trust: float
+    opened: OpenVocabulary,
+    taggers: tuple[Tagger, ...],
+    features: bytes,
+    num: int,
+    least: float,
+    trust: float,
+    added: AddedWords | None,
+    own: tuple[str, ...],
 ) -> tuple[Evidence, ...]:
     """Return `open_evidence`, remembered: it does not hang on what is settled, so edits of one list need it once."""
-    columns = _unknown_words(opened, taggers)
-    if not columns:
-        return ()
-    chances = opened.scores(np.frombuffer(features, np.float32)[None])[0, columns]
+    vector, columns = np.frombuffer(features, np.float32)[None], _unknown_words(opened, taggers)
+    words = [opened.vocabulary.tags[column] for column in columns]
+    chances = opened.scores(vector)[0, columns]
+    if added is not None and own:
+        known, own_chances = added.scores(vector, own)
+        words, chances = [*known, *words], np.concatenate([own_chances[0], chances])
     best = [place for place in np.argsort(-chances, kind="stable")[:num].tolist() if chances[place] >= least]
     return tuple(
         Evidence(
-            opened.vocabulary.tags[columns[place]],
+            words[place],
             "words",
             float(chances[place]),
             f"what is seen is near it in meaning ({chances[place]:.0%})",
@@ -210,6 +224,13 @@ def _unknown_words(opened: OpenVocabulary, taggers: tuple[Tagger, ...]) -> list[
     """Return the columns of the open vocabulary's words that no tagger knows."""
     known = frozenset[str]().union(*map(known_keys, taggers))
     return [column for column, tag in enumerate(opened.vocabulary.tags) if tag_key(tag) not in known]
+
+
+@lru_cache(maxsize=16)
+def _unknown_tags(opened: OpenVocabulary, taggers: tuple[Tagger, ...], tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first tags that neither a tagger nor the open vocabulary knows, the same ones in the same order."""
+    known = frozenset[str]().union(*map(known_keys, (opened, *taggers)))
+    return tuple(sorted([tag for tag in tags if tag_key(tag) not in known][:MAX_OWN_TAGS]))
 
 
 def ask(
@@ -234,7 +255,7 @@ def ask(
     return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=16)
 def known_keys(tagger: Tagger) -> frozenset[str]:
     """Return the keys of every tag that a tagger can propose."""
     return frozenset(map(tag_key, tagger.allowed_words()))
@@ -247,7 +268,7 @@ def taught_keys(tagger: Tagger) -> frozenset[str]:
     Without those whose rows were made from others', and those that it met in few photos: look-alikes know them better.
     """
     if not isinstance(tagger, InferenceTagger):
-        return known_keys(tagger)
+        return known_keys(tagger).difference(map(tag_key, getattr(tagger, "made_of", ())))
     counts = tagger.vocabulary.counts or [WELL_TAUGHT] * len(tagger.vocabulary)
     well = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= WELL_TAUGHT}
     return frozenset(tag_key(tag) for tag in tagger.taught_words() if tag in well)
@@ -265,34 +286,34 @@ def source_of(tagger: Tagger) -> str:
     return "decoder" if hasattr(tagger, "ranking") else "looks"
 
 
-def context_shares(tagger: ContextTagger, features: Vectors, context: Context | None) -> Callable[[str], str]:
-    """Return what tells of a tag how likely the tagger would hold it without neighbours and without metadata."""
+def context_shares(tagger: ContextTagger, features: Vectors, context: Context) -> dict[str, dict[str, float]]:
+    """Return how likely a tagger would hold each tag without neighbours and without metadata, where there are any.
+
+    Two more decodes: for the person who asks why, not for every proposal.
+    """
     ablations = {}
-    if context is not None and context.neighbours.size:
+    if context.neighbours.size:
         ablations["neighbours"] = context.without_neighbours()
-    if context is not None and context.words[0]:
+    if context.words[0]:
         ablations["metadata"] = context.without_words()
-    scores = {
-        name: {
-            item.tag: item.score for item in tagger.decode(features, [()], k=len(known_keys(tagger)), context=told)[0]
-        }
+    num = len(known_keys(tagger))
+    return {
+        name: {item.tag: item.score for item in tagger.decode(features, [()], k=num, context=told)[0]}
         for name, told in ablations.items()
     }
-    return lambda tag: "".join(f"; {values[tag]:.0%} without its {name}" for name, values in scores.items())
 
 
-def _seen(item: RankedTag, rank_score: float, source: str, share: str) -> Evidence:
-    if source == "context":
-        return Evidence(item.tag, source, item.score, f"the model sees it with {item.score:.0%}{share}", rank_score)
-    if "next" not in item.evidence:
-        origin, of = str(item.evidence.get("from", "")), str(item.evidence.get("of", ""))
-        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score, origin, of)
-    step = item.evidence["step"]
+def _seen(item: RankedTag, rank_score: float, source: str) -> Evidence:
     text = f"the model sees it with {item.score:.0%}"
     if "made_of" in item.evidence:
         text = f"a guess of {item.score:.0%}: the model never learnt it, but what is near in meaning"
-        return Evidence(item.tag, "decoder", item.score, f"{text} ({', '.join(item.evidence['made_of'])})", rank_score)
-    if step == 1:
+        return Evidence(item.tag, source, item.score, f"{text} ({', '.join(item.evidence['made_of'])})", rank_score)
+    if source == "context":
+        return Evidence(item.tag, source, item.score, text, rank_score)
+    if "next" not in item.evidence:
+        origin, of = str(item.evidence.get("from", "")), str(item.evidence.get("of", ""))
+        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score, origin, of)
+    if item.evidence["step"] == 1:
         text += f", and puts it next with {item.evidence['next']:.0%}"
     return Evidence(item.tag, "decoder", item.score, text, rank_score)
 

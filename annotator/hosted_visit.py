@@ -31,9 +31,9 @@ from annotator.session import AnnotatingSession
 
 READS = frozenset(
     {
-        "browse", "check", "complete", "effort_report", "export", "heat_map", "history", "hold", "leave", "models",
-        "look_alikes", "open", "project", "propose_group", "retro_tag", "state", "step", "strip", "tag_changes",
-        "unreadable",
+        "browse", "check", "complete", "effort_report", "explain", "export", "heat_map", "history", "hold", "leave",
+        "models", "look_alikes", "open", "project", "propose_group", "retro_tag", "state", "step", "strip",
+        "tag_changes", "unreadable",
     }
 )  # fmt: skip
 """What a session still does for a space that is full; whatever is not named here may write."""

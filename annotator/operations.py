@@ -66,17 +66,25 @@ class Settled(OneImage):
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)] = 0
 
 
-class Proposing(Settled):
-    """The list as it stands, and what must not speak this time."""
+class LeavingOut(Payload):
+    """What must not speak this time."""
 
     without_neighbours: Annotated[list[ImageId], Field(max_length=1000)] = []
     without_sources: Annotated[list[Annotated[str, StringConstraints(max_length=40)]], Field(max_length=40)] = []
+
+
+class Proposing(Settled, LeavingOut):
+    """The list as it stands, and what must not speak this time."""
 
 
 class OneTag(OneImage):
     """A question about one tag of one image."""
 
     tag: Text
+
+
+class Explaining(OneTag, LeavingOut):
+    """Why a tag is proposed, with what does not speak."""
 
 
 class Sweeping(Payload):
@@ -292,6 +300,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
         ),
     ),
     "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept, user)),
+    "explain": (Explaining, lambda session, user, p: session.explain(user, p.image_id, p.tag, _without(p))),
     "heat_map": (OneTag, lambda session, user, p: session.heat_map(p.image_id, p.tag, user)),
     "set_tagger": (Choosing, lambda session, user, p: session.set_tagger(p.tagger, user)),
     "set_strategy": (
@@ -365,6 +374,7 @@ LEAST_ROLE: dict[str, Role] = {
     "open": Role.VIEWER,
     "step": Role.VIEWER,
     "strip": Role.VIEWER,
+    "explain": Role.VIEWER,
     "heat_map": Role.VIEWER,
     "history": Role.VIEWER,
     "browse": Role.VIEWER,
@@ -418,7 +428,7 @@ def answer_caller(session: AnnotatingSession, caller: Caller, name: str, payload
     return answer(session, caller.user, name, payload)
 
 
-def _without(payload: Proposing) -> Without:
+def _without(payload: LeavingOut) -> Without:
     return Without(frozenset(payload.without_neighbours), frozenset(payload.without_sources))
 
 

@@ -3,11 +3,13 @@
 The pool of neighbours is the project's photos that carry tags; a photo is never its own neighbour, and of its
 neighbours only looks and metadata are told, never their tags. Where the metadata find too few, look-alikes are the
 further neighbours, and `Gathered.note` says so. One index for each field and kind of distance, made when it is first
-asked for and then kept in step with every save. Knows nothing of how a tagger uses them.
+asked for, of many photos in the background, and then kept in step with every save. Knows nothing of how a tagger uses
+them.
 """
 
+import logging
 import threading
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
@@ -24,8 +26,16 @@ from annotator.models.tagger import Tagger
 from annotator.suggest import Gathered
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
+logger = logging.getLogger(__name__)
+
+MAX_READ_AT_ONCE = 500
+"""Tagged photos that are read while the proposal that first needs them waits; more are read in the background."""
+CHUNK_SIZE = 2_000
+"""Photos read between two looks at whether the program ends."""
 FIELD_NAMES = {"user_tags": "keywords", "caption": "caption"}
 """A tagger's metadata field -> the source of a project's photo that it is."""
+BEING_READ = "The neighbours are being read: until then they are tagged photos that look like this one."
+"""What is said while an index is being filled."""
 LEAST_SIMILARITY = 1e-6
 """Below it two photos share nothing."""
 
@@ -123,6 +133,62 @@ class SimilarMeaning:
         return np.stack([self._codes[image_id] for image_id in image_ids.tolist()])
 
 
+class GrowingIndex:
+    """A field's index that is filled while saves go on: changes wait until the photos from before them are in.
+
+    Args:
+        index: To fill; empty.
+    """
+
+    def __init__(self, index: FieldIndex) -> None:
+        self._index = index
+        self._lock = threading.Lock()
+        self._meanwhile: list[tuple[int, Words | None]] | None = []
+        """Photos that came, and with None that went, while the index is being filled."""
+
+    @property
+    def index(self) -> FieldIndex | None:
+        """The index; None until it is filled."""
+        return None if self._meanwhile is not None else self._index
+
+    def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
+        """Take photos in that carry tags now."""
+        photos = list(photos)
+        if not self._note(photos):
+            self._index.set_many(photos)
+
+    def remove(self, image_id: int) -> None:
+        """Forget a photo that carries none any more."""
+        if not self._note([(image_id, None)]):
+            self._index.remove(image_id)
+
+    def fill(self, photos: Sequence[tuple[int, Words]], is_stopped: Callable[[], bool]) -> None:
+        """Take in the photos that carried tags when this began to follow, then what changed since.
+
+        Args:
+            photos: All of them.
+            is_stopped: Tells whether to give up.
+        """
+        for start in range(0, len(photos), CHUNK_SIZE):
+            if is_stopped():
+                return
+            self._index.set_many(photos[start : start + CHUNK_SIZE])
+        while self._meanwhile is not None:
+            with self._lock:
+                noted, self._meanwhile = self._meanwhile, [] if self._meanwhile else None
+            for image_id, words in noted:
+                if words is None:
+                    self._index.remove(image_id)
+                else:
+                    self._index.set_many([(image_id, words)])
+
+    def _note(self, changes: Iterable[tuple[int, Words | None]]) -> bool:
+        with self._lock:
+            if self._meanwhile is not None:
+                self._meanwhile += changes
+            return self._meanwhile is not None
+
+
 def lone_context(tagger: Tagger, vector: Vectors, words: Words) -> Context | None:
     """Return what a tagger is told of a photo outside any project: its own metadata, no neighbours.
 
@@ -152,14 +218,31 @@ class ProjectContext:
         features: The project's features.
         tagged_looks: Visual index of the photos that carry tags.
         carried: Which photos carry tags.
+        max_at_once: Tagged photos that are read while whoever first needs them waits; None: however many there are.
     """
 
-    def __init__(self, features: FeatureStore, tagged_looks: VisualIndex, carried: CarriedTags) -> None:
+    def __init__(
+        self,
+        features: FeatureStore,
+        tagged_looks: VisualIndex,
+        carried: CarriedTags,
+        *,
+        max_at_once: int | None = MAX_READ_AT_ONCE,
+    ) -> None:
         self._features = features
         self._looks = tagged_looks
         self._carried = carried
-        self._indexes: dict[tuple[str, str], FieldIndex] = {}
+        self._max_at_once = max_at_once
+        self._indexes: dict[tuple[str, str], GrowingIndex] = {}
         self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def stop(self) -> None:
+        """Read no more photos, and wait until nothing does: a process that ends in the middle of it is aborted."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
 
     def gather(
         self,
@@ -179,7 +262,10 @@ class ProjectContext:
             without_neighbours: Photos that somebody switched off; they are found, shown, and not told.
         """
         own = field_words(words, tagger.metadata)
-        found = self._nearest(tagger, image_id, vector, own)
+        num = tagger.num_candidates
+        index = self._index_of(tagger) if own and num else None
+        alike = index.search(own, num, image_id) if index else []
+        found = self._nearest(num, image_id, vector, alike) if num else []
         told = [item.image_id for item in found if item.image_id not in without_neighbours]
         pool = Pool(
             self._features.vectors(told) if told else np.zeros((0, vector.shape[1]), np.float32),
@@ -188,14 +274,11 @@ class ProjectContext:
         return Gathered(
             Context([own], pool, np.arange(len(told), dtype=np.int64)[None]),
             [self._neighbour(item, own, tagger.metadata) for item in found],
-            _note(found, own, tagger),
+            BEING_READ if own and num and index is None else _note(found, own, tagger),
         )
 
-    def _nearest(self, tagger: ContextTagger, image_id: int, vector: Vectors, own: Sequence[str]) -> list[_Found]:
-        num = tagger.num_candidates
-        if not num:
-            return []
-        alike = self._index_of(tagger).search(own, num, image_id) if own else []
+    def _nearest(self, num: int, image_id: int, vector: Vectors, alike: Sequence[tuple[int, float]]) -> list[_Found]:
+        """Return the photos with alike metadata, then as many that look alike as are wanting."""
         found = [_Found(other, value, "metadata") for other, value in alike if other in self._features]
         if len(found) < num:
             known = {image_id, *(item.image_id for item in found)}
@@ -204,15 +287,33 @@ class ProjectContext:
             found += [_Found(other, value, "looks") for other, value in further if other >= 0 and other not in known]
         return found[:num]
 
-    def _index_of(self, tagger: ContextTagger) -> FieldIndex:
+    def _index_of(self, tagger: ContextTagger) -> FieldIndex | None:
+        """Return what finds a tagger's neighbours; None while it is being filled, which no lock is held over."""
         sums = tagger.neighbourhood
         key = (tagger.metadata, "" if sums is None else sums.vectors.version)
         with self._lock:
-            if key not in self._indexes:
-                index = SharedWords(tagger.metadata) if sums is None else SimilarMeaning(tagger.metadata, sums)
-                self._carried.follow(index)
-                self._indexes[key] = index
-            return self._indexes[key]
+            growing = self._indexes.get(key)
+            is_new = growing is None
+            if growing is None:
+                empty = SharedWords(tagger.metadata) if sums is None else SimilarMeaning(tagger.metadata, sums)
+                growing = self._indexes[key] = GrowingIndex(empty)
+        if is_new:
+            self._fill(growing)
+        return growing.index
+
+    def _fill(self, growing: GrowingIndex) -> None:
+        if self._max_at_once is None or self._carried.num_at_most() <= self._max_at_once:
+            growing.fill(self._carried.follow(growing), self._stopping.is_set)
+            return
+        thread = threading.Thread(target=self._read, args=(growing,), name="neighbours", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _read(self, growing: GrowingIndex) -> None:
+        try:
+            growing.fill(self._carried.follow(growing), self._stopping.is_set)
+        except Exception:
+            logger.exception("The tagged photos could not be read: the model's neighbours go by looks alone.")
 
     def _neighbour(self, item: _Found, own: Sequence[str], field: str) -> Neighbour:
         its = set(field_words(self._carried.words_of(item.image_id), field))

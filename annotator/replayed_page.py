@@ -7,19 +7,21 @@ out while it is replayed. Knows nothing of processes or verdicts.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.completions import completions_of
 from annotator.datasets.vocabulary import everyday_words
+from annotator.errors import WordVectorError
 from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.lexicon import shared_lexicon
 from annotator.merging import num_expected
 from annotator.metadata_index import MetadataIndex
 from annotator.models.cold_start import ColdStartTagger
-from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.reranker import Matrix
 from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
@@ -83,6 +85,11 @@ class ReplayedEvidence:
         self._carried.load(snapshot.words, self._tags)
         self.autocomplete.set_aliases(sources.aliases)
         self._in_hand: int | None = None
+        self._added: AddedWords | None = None
+        if sources.opened is not None and sources.word_vectors is not None:  # as in the page: not without vectors
+            self._added = AddedWords(sources.opened)
+            with suppress(WordVectorError):
+                self._added.load()
 
     def page(self, tagger: Tagger) -> "ReplayedPage":
         """Return the page with one model; no photo is in hand then."""
@@ -98,9 +105,10 @@ class ReplayedEvidence:
             self._metadata,
             self._carried.tags_of,
             self.autocomplete,
-            ProjectContext(self._features, self._looks, self._carried).gather,
+            ProjectContext(self._features, self._looks, self._carried, max_at_once=None).gather,
             detections=lambda image_id: self._detections.get(image_id, ()),
             opened=self._sources.opened,
+            added=self._added,
             habits=self._carried.habits,
         )
         return ReplayedPage(self, suggester, taggers[0])

@@ -256,6 +256,12 @@ class AnnotatingSession(GroupSession):
             self._typing[user] = known
         return known[1]
 
+    def explain(self, user: str, image_id: int, tag: str, without: Without = NOTHING_OFF) -> Answer:
+        """Return what the model would say of a tag without the photo's neighbours or metadata, which takes a moment."""
+        self._check(image_id)
+        taggers = self._pins.taggers(user, image_id)
+        return {"text": self._suggester.explain(image_id, words_of(self._store.image(image_id)), tag, without, taggers)}
+
     def heat_map(self, image_id: int, tag: str, user: str = LOCAL_USER) -> Answer:
         """Return where a tag is seen in a photo: its ``found`` boxes, or else a glow, ``grid`` and ``box``.
 

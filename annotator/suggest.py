@@ -16,11 +16,14 @@ from typing import cast
 from annotator.autocomplete import Autocomplete
 from annotator.datasets.tags import tag_key
 from annotator.evidence import (
+    LEAST_SCORE,
+    NUM_OPEN,
     NUM_PROPOSALS,
     Evidence,
     Neighbour,
     Words,
     ask,
+    context_shares,
     detector_evidence,
     hears_context,
     known_keys,
@@ -38,7 +41,7 @@ from annotator.merging import HABITS, Proposal, merge, without_settled
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import Context, ContextTagger
 from annotator.models.detector import Detection
-from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.models.tagger import Tagger
@@ -125,6 +128,7 @@ class Suggester:
             neighbours) -> `Gathered`. None: such taggers are told nothing.
         detections: Image id -> what was found in the photo, stored before anybody asks.
         opened: Scores words that no tagger knows.
+        added: Scores the project's own tags that neither a tagger nor `opened` knows; None: other sources do.
         habits: Image id -> what is usual in the saved lists of all other photos. None: no re-ranker is heard.
     """
 
@@ -140,9 +144,11 @@ class Suggester:
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         opened: OpenVocabulary | None = None,
+        added: AddedWords | None = None,
         habits: Callable[[int], HabitsBeside] | None = None,
     ) -> None:
         self._opened = opened
+        self._added = added
         self._habits = habits
         self._taggers = taggers
         self._gather = gather
@@ -237,7 +243,7 @@ class Suggester:
             told = self._gathered(asked, image_id, vector, words, without)
             context = told.context if told else None
             evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords, context)
-            evidence += open_evidence(self._opened, asked, vector)
+            evidence += self._open_words(asked, vector)
             looks = self._look_alikes(image_id, vector)
             evidence += neighbour_evidence([item for item in looks if item.image_id not in without.neighbours])
         detections = () if "detector" in without.sources else self._detections(image_id)
@@ -275,10 +281,45 @@ class Suggester:
             for tagger in taggers:
                 for item in ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger)), told):
                     scores.setdefault(item.tag, item.score)
-            for word in open_evidence(self._opened, taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
+            for word in self._open_words(taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
                 scores.setdefault(word.tag, word.score)
         proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
         return scores | {proposal.tag: proposal.score for proposal in proposals if proposal.source != HABITS}
+
+    def explain(
+        self,
+        image_id: int,
+        words: Words,
+        tag: str,
+        without: Without = NOTHING_OFF,
+        taggers: Sequence[Tagger] | None = None,
+    ) -> str:
+        """Return how likely the tagger would hold a tag without neighbours and without metadata, as a clause.
+
+        Args:
+            image_id: The photo.
+            words: What it brings along.
+            tag: As it is proposed.
+            without: What does not speak.
+            taggers: To ask these; None asks the ones that propose now.
+
+        Returns:
+            Empty if the tagger hears of no context, or does not know the tag.
+        """
+        asked = taggers or self._taggers()
+        if image_id not in self._features:
+            return ""
+        vector = self._features.vectors([image_id])
+        told = self._gathered(asked, image_id, vector, words.without(without.sources), without)
+        if told is None:
+            return ""
+        renamed, key = self._autocomplete.renamed, tag_key(tag)
+        shares = context_shares(cast("ContextTagger", asked[0]), vector, told.context)
+        found = [
+            (name, [score for other, score in scores.items() if key in (tag_key(other), tag_key(renamed(other)))])
+            for name, scores in shares.items()
+        ]
+        return "; ".join(f"{max(scores):.0%} without its {name}" for name, scores in found if scores)
 
     def _gathered(
         self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Without
@@ -287,6 +328,12 @@ class Suggester:
         if self._gather is None or not taggers or not hears_context(taggers[0]):
             return None
         return self._gather(cast("ContextTagger", taggers[0]), image_id, vector, words, without.neighbours)
+
+    def _open_words(
+        self, taggers: Sequence[Tagger], vector: Vectors, num: int = NUM_OPEN, least: float = LEAST_SCORE
+    ) -> list[Evidence]:
+        tags = self._autocomplete.tags_in_use() if self._added is not None else ()
+        return open_evidence(self._opened, taggers, vector, num, least, self._added, tags)
 
     def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
         """Return evidence with the rank it earns here; the score that is shown stays."""

@@ -13,13 +13,12 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from annotator.datasets.word_forms import form_key
-from annotator.errors import CheckpointError, ConfigError
+from annotator.errors import CheckpointError, ConfigError, WordVectorError
 from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
-from annotator.models.inference import InferenceTagger
-from annotator.models.new_tags import Recipe, extend
-from annotator.models.open_vocabulary import OpenVocabulary
+from annotator.models.new_tags import Growing, Recipe, extend
+from annotator.models.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.tagger import Tagger
 from annotator.models.word_vectors import WordVectors
 
@@ -87,6 +86,8 @@ class TaggerShelf:
         self._known = _forms(self._loaded)
         self.open_vocabulary = load_open_vocabulary(backbone)
         """Scores words that no tagger knows; None where the package has none for this backbone."""
+        self.added_words = AddedWords(self.open_vocabulary) if self.open_vocabulary else None
+        """Scores the project's own tags with it, once `use_word_vectors` was called."""
 
     @property
     def chosen(self) -> str:
@@ -157,6 +158,11 @@ class TaggerShelf:
             self._new_tags = tuple(tags[:MAX_NEW_TAGS])
             self._recipes = {}
             self._extend()
+        if self.added_words is not None:
+            try:
+                self.added_words.load()
+            except WordVectorError as error:
+                logger.warning("The open vocabulary does not score the project's own tags: %s", error)
 
     def add_tags(self, tags: Collection[str]) -> None:
         """Note tags that were just saved; those that no tagger knows are proposed from now on."""
@@ -227,7 +233,7 @@ def with_rows_for(
         recipes: As `extend` takes them.
     """
     first, *others = taggers
-    if not others or word_vectors is None or not isinstance(first, InferenceTagger):
+    if not others or word_vectors is None or not isinstance(first, Growing):
         return taggers
     known = _forms(taggers)
     return (extend(first, word_vectors, [tag for tag in tags if form_key(tag) not in known], recipes), *others)

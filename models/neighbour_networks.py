@@ -7,11 +7,14 @@ prefix only takes tags away. Knows nothing of how neighbours are found.
 Shapes: features (B, D) and a `Context` -> scores (B, V) float32 in [0, 1].
 """
 
+import threading
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import WordVectorError
@@ -25,7 +28,10 @@ if TYPE_CHECKING:
     from annotator.models.word_vectors import WordVectors
 
 MAX_ROWS = 128
-"""Photos that are ranked at once."""
+"""Subsets of neighbours, of however many photos, that are scored at once."""
+
+MAX_REMEMBERED = 32
+"""Photos whose scores are kept: the edits of one list, which only take tags away, need them once."""
 
 Parts = dict[str, Matrix]
 
@@ -46,12 +52,16 @@ class NeighbourNetwork(ScoringTagger):
 
     def __init__(self, vocabulary: Vocabulary, weights: Arrays, settings: Mapping[str, Any]) -> None:
         super().__init__(vocabulary, len(weights["feature_mean"]))
-        self.weights: dict[str, Matrix] = {name: np.asarray(value, np.float32) for name, value in weights.items()}
+        # Column by column, as the products read them: few rows times a layer take half the time.
+        self.weights: dict[str, Matrix] = {
+            name: np.asfortranarray(value, np.float32) for name, value in weights.items()
+        }
         if self.weights["output.bias"].shape != (len(vocabulary),):
             raise ValueError(f"The weights have {len(self.weights['output.bias'])} outputs, not {len(vocabulary)}.")
         self._settings = dict(settings)
         self._encoder = make_encoder(settings) if self.hears_words else None
         self._neighbourhood = neighbourhood_vectors(settings)
+        self._forget()
         self._version = super().version  # a hash of all weights, asked for with every proposal
         if self._encoder is not None and self._encoder.size != len(self.weights["code_scale"]):
             raise ValueError(
@@ -85,12 +95,28 @@ class NeighbourNetwork(ScoringTagger):
 
     def arrays(self) -> Arrays:
         """Return everything learnt."""
-        return dict(self.weights)
+        return {name: np.ascontiguousarray(value) for name, value in self.weights.items()}
 
     @classmethod
     def from_arrays(cls, vocabulary: Vocabulary, settings: Mapping[str, Any], arrays: Arrays) -> Self:
         """Return the tagger whose `settings` and `arrays` these are."""
         return cls(vocabulary, arrays, settings)
+
+    def with_tags(self, vocabulary: Vocabulary, weights: Arrays, made_of: Mapping[str, Sequence[str]]) -> Self:
+        """Return a tagger of the same layers for more tags, without reading word vectors or hashing anew.
+
+        Args:
+            vocabulary: The tags it knows, then the new ones.
+            weights: With a row of the output layer for each.
+            made_of: Of each new tag, the known tags its row was made of.
+        """
+        grown = copy(self)
+        ScoringTagger.__init__(grown, vocabulary, self.feature_size, self.threshold)
+        grown.weights = {name: np.asfortranarray(value, np.float32) for name, value in weights.items()}
+        grown.made_of = made_of
+        grown._forget()
+        grown._version = f"{self._version}+{len(made_of)}"
+        return grown
 
     @abstractmethod
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
@@ -124,8 +150,9 @@ class NeighbourNetwork(ScoringTagger):
         counts = (context.neighbours >= 0).sum(axis=1)
         for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
-            for start in range(0, len(rows), MAX_ROWS):
-                part = rows[start : start + MAX_ROWS]
+            step = max(1, MAX_ROWS // len(self._drawn(count)))
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
                 scores[part] = self._scores_alike(features[part], context.take(part.tolist()), count)
         return scores
 
@@ -144,7 +171,9 @@ class NeighbourNetwork(ScoringTagger):
         Raises:
             ValueError: The sizes do not fit.
         """
-        return self.rank(self.scores(features, context), prefixes, dropped, k, free_length=free_length)
+        is_one = len(features) == 1 and context is not None and len(context.words) == 1
+        scores = self._remembered(features, context) if is_one and context else self.scores(features, context)
+        return self.rank(scores, prefixes, dropped, k, free_length=free_length)
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:
         """Return how much each feature channel speaks for a tag: the slope of its logit, of the photo by itself.
@@ -171,6 +200,29 @@ class NeighbourNetwork(ScoringTagger):
     def _is_linear_in_parts(self) -> bool:
         return True
 
+    def _forget(self) -> None:
+        self._memory: dict[tuple[bytes, bytes, bytes, tuple[tuple[str, ...], ...]], Matrix] = {}
+        self._remembering = threading.Lock()
+
+    def _remembered(self, features: Features, context: Context) -> Matrix:
+        """Return the scores of one photo, computed unless it was among the last with the very same context."""
+        pool = context.pool
+        words = tuple(tuple(sorted(own)) for own in (*context.words, *pool.words))
+        key = (features.tobytes(), pool.features.tobytes(), context.neighbours.tobytes(), words)
+        with self._remembering:
+            known = self._memory.get(key)
+        if known is None:
+            known = self.scores(features, context)
+            with self._remembering:
+                self._memory[key] = known
+                if len(self._memory) > MAX_REMEMBERED:
+                    del self._memory[next(iter(self._memory))]
+        return known
+
+    def _drawn(self, count: int) -> npt.NDArray[np.intp]:
+        """Return the (s, m) places of the subsets of that many neighbours."""
+        return np.array(subsets(count, int(self._settings["m"]), int(self._settings["num_subsets"])), np.intp)
+
     def _scores_alike(self, features: Features, context: Context, count: int) -> Matrix:
         """Return the scores of photos that have the same number of neighbours."""
         chosen, places = np.unique(context.neighbours[:, :count], return_inverse=True)
@@ -179,11 +231,16 @@ class NeighbourNetwork(ScoringTagger):
         near_codes = self._codes([context.pool.words[row] for row in chosen.tolist()])[places]  # (B, n, S)
         own = self.own_parts(self._scale(features), self._codes(context.words))
         near = self.near_parts(near_features, near_codes)
-        drawn = subsets(count, int(self._settings["m"]), int(self._settings["num_subsets"]))
-        total = np.zeros((len(features), len(self.vocabulary)), np.float32)
-        for subset in drawn:
-            total += sigmoid(self.fuse(own, {name: values[:, list(subset)] for name, values in near.items()}))
-        return total / np.float32(len(drawn))
+        drawn = self._drawn(count)
+        num, size = drawn.shape
+        # All subsets of all photos are one batch, (B s, ...): the layers are read once, not once a subset.
+        rows = num * len(features)
+        logits = self.fuse(
+            {name: np.repeat(values, num, axis=0) for name, values in own.items()},
+            {name: values[:, drawn].reshape(rows, size, *values.shape[2:]) for name, values in near.items()},
+        )
+        mean: Matrix = sigmoid(logits).reshape(len(features), num, -1).mean(axis=1)
+        return mean
 
     def _scale(self, features: Features) -> Features:
         return scale_features(self.weights, features, is_rooted=bool(self._settings["root_features"]))

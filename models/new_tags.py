@@ -6,7 +6,8 @@ weighted mean of the rows of the NUM_NEAREST known tags whose word vectors are n
     weight_i = exp(cosine_i / SOFTNESS) / sum_j exp(cosine_j / SOFTNESS),
 
 none where the nearest is farther than LEAST_COSINE: such a tag waits for its training. As an input to the decoder's
-first state (S-CNN-RNN) a new tag has no column: what it stands for, its neighbours say already.
+first state (S-CNN-RNN) a new tag has no column: what it stands for, its neighbours say already. Taggers that score
+each tag by itself have rows of the output layer alone.
 Knows nothing of projects or of how word vectors are looked up.
 Shapes: V known tags and N new ones: rows (V, ...) -> (V + N, ...) float32.
 """
@@ -19,7 +20,10 @@ import numpy.typing as npt
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.inference import InferenceTagger
+from annotator.models.neighbour_networks import NeighbourNetwork
+from annotator.models.scoring_tagger import Arrays
 from annotator.models.word_vectors import WordVectors
+from annotator.models.zero_shot import ZeroShotTagger
 
 NUM_NEAREST = 3
 SOFTNESS = 0.02
@@ -29,6 +33,9 @@ MAX_NAMED = 3
 """Known tags that are named to the person as what a new one was made of."""
 
 Rows = npt.NDArray[np.float32]
+
+Growing = InferenceTagger | NeighbourNetwork | ZeroShotTagger
+"""Taggers that new tags can be added to."""
 
 _ROWS = frozenset({
     "concept.weight", "concept.bias", "side.2.weight", "side.2.bias", "output.weight", "output.bias",
@@ -81,16 +88,16 @@ def initial_rows(word_vectors: WordVectors, known_tags: Sequence[str], known_row
 
 
 def extend(
-    tagger: InferenceTagger,
+    tagger: Growing,
     word_vectors: WordVectors,
     new_tags: Sequence[str],
     recipes: dict[str, Recipe | None] | None = None,
-) -> InferenceTagger:
+) -> Growing:
     """Return a tagger that proposes new tags too; those that are known or near to nothing are passed over.
 
     Args:
         tagger: A trained one, not extended yet.
-        word_vectors: Tell which tags are near.
+        word_vectors: Tell which words are near.
         new_tags: Any tags.
         recipes: Those found before for this tagger and these word vectors; what is found now is added.
 
@@ -98,23 +105,41 @@ def extend(
         Another tagger over the same weights, or the same one if there is nothing to add.
     """
     known = tagger.vocabulary
+    # The words that a zero-shot tagger names beside its trained tags have no rows, and stay behind the new tags.
+    num = tagger.num_trained if isinstance(tagger, ZeroShotTagger) else len(known)
+    taught = known.tags[:num]
     found = {} if recipes is None else recipes
     unknown = [tag for tag in dict.fromkeys(new_tags) if tag not in known]
     for tag in unknown:
         if tag not in found:
-            found[tag] = find_recipe(word_vectors, known.tags, tag)
+            found[tag] = find_recipe(word_vectors, taught, tag)
     used = [recipe for tag in unknown if (recipe := found[tag]) is not None]
     if not used:
         return tagger
     vocabulary = Vocabulary(
-        [*known.tags, *(recipe.tag for recipe in used)],
-        [*known.counts, *(0 for _ in used)] if known.counts else (),
+        [*taught, *(recipe.tag for recipe in used), *known.tags[num:]],
+        [*known.counts[:num], *(0 for _ in used), *known.counts[num:]] if known.counts else (),
     )
-    weights = {name: _extended(name, values, len(known), used) for name, values in tagger.weights.items()}
+    made_of = {recipe.tag: [taught[place] for place in recipe.places[:MAX_NAMED]] for recipe in used}
+    if isinstance(tagger, InferenceTagger):
+        return _extended_decoder(tagger, vocabulary, used, made_of)
+    if isinstance(tagger, ZeroShotTagger):
+        arrays = tagger.arrays()
+        arrays["output"] = _extended("output.weight", arrays["output"].T, num, used).T
+        arrays["output_bias"] = _extended("output.bias", arrays["output_bias"], num, used)
+        return tagger.with_tags(vocabulary, arrays, made_of)
+    weights: Arrays = {name: _extended(name, values, num, used) for name, values in tagger.weights.items()}
+    return tagger.with_tags(vocabulary, weights, made_of)
+
+
+def _extended_decoder(
+    tagger: InferenceTagger, vocabulary: Vocabulary, recipes: Sequence[Recipe], made_of: dict[str, list[str]]
+) -> InferenceTagger:
+    num = len(tagger.vocabulary)
+    weights = {name: _extended(name, values, num, recipes) for name, values in tagger.weights.items()}
     if tagger.name == "scnn_rnn":
-        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(used))))
-    made_of = {recipe.tag: [known.tags[place] for place in recipe.places[:MAX_NAMED]] for recipe in used}
-    version = f"{tagger.version}+{len(used)}"
+        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(recipes))))
+    version = f"{tagger.version}+{len(recipes)}"
     extended = InferenceTagger(
         tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of
     )

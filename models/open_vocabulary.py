@@ -15,9 +15,10 @@ Shapes: features (B, D) float32 -> (B, S + 1) direction -> scores (B, V) float32
 vectors; V the training tags and the allowed words. Knows nothing of photos, projects or files.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -187,7 +188,7 @@ class OpenVocabulary(ScoringTagger):
     def scores(self, features: Features) -> Matrix:
         """Return how likely a person would say each tag of the vocabulary: (B, V) in [0, 1]."""
         self._check(features)
-        return self._scores(features, self._weights["word_vectors"], self._near_classes)
+        return self.score_vectors(features, self._weights["word_vectors"], self._near_classes)
 
     def score_words(
         self, features: Features, words: Sequence[str], vectors: WordSpace | None = None
@@ -209,7 +210,7 @@ class OpenVocabulary(ScoringTagger):
         self._check(features)
         rows, is_known = (vectors or _load_vectors(self.config.word_vectors)).matrix(words)
         units = unit_rows(rows)
-        scores = self._scores(features, units, _near_classes(self._weights, units))
+        scores = self.score_vectors(features, units, self.near_classes(units))
         return np.where(is_known, scores, np.float32(0)), is_known
 
     def settings(self) -> Mapping[str, Any]:
@@ -229,10 +230,75 @@ class OpenVocabulary(ScoringTagger):
         join, threshold = (bias, map_weight, class_weight), float(settings["threshold"])
         return cls(vocabulary, int(settings["num_trained"]), arrays, join, threshold, config)
 
-    def _scores(self, features: Features, words: Matrix, near_classes: Matrix | None) -> Matrix:
+    def near_classes(self, words: Matrix) -> Matrix | None:
+        """Return how much each class says of each of N vectors of length 1, (1000, N); None: classes do not speak."""
+        return _near_classes(self._weights, words)
+
+    def score_vectors(self, features: Features, words: Matrix, near_classes: Matrix | None) -> Matrix:
+        """Return the (B, N) scores of N words by their vectors, (N, S) of length 1, and their `near_classes`."""
         mapped, classes = _witnesses(self._weights, features, words, near_classes)
         bias, map_weight, class_weight = self.join
         return sigmoid((bias + map_weight * mapped + class_weight * classes).astype(np.float32))
+
+
+class AddedWords:
+    """Words that an open vocabulary scores beside its own, such as a project's tags; safe to use from several threads.
+
+    What is needed of a word is looked up once and kept, so that new words are only added.
+
+    Args:
+        opened: Scores them.
+    """
+
+    def __init__(self, opened: OpenVocabulary) -> None:
+        self.opened = opened
+        self._vectors: WordSpace | None = None
+        self._lock = threading.Lock()
+        self._kept: dict[str, tuple[Matrix, Matrix | None] | None] = {}
+        """Word -> its vector, (S,), of length 1, and what each class says of it, (1000,); None: it has no vector."""
+        self._rows = lru_cache(maxsize=4)(self._gather)
+
+    def load(self, vectors: WordSpace | None = None) -> None:
+        """Load the word vectors, which takes seconds the first time; no word is scored before.
+
+        Args:
+            vectors: Those that the vocabulary was learnt with; None loads them.
+
+        Raises:
+            WordVectorError: They cannot be loaded.
+        """
+        self._vectors = vectors or _load_vectors(self.opened.config.word_vectors)
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether words are scored."""
+        return self._vectors is not None
+
+    def scores(self, features: Features, words: tuple[str, ...]) -> tuple[list[str], Matrix]:
+        """Return which of some words have a vector, N of them, and their (B, N) scores in [0, 1]."""
+        known, units, near_classes = self._rows(words) if self._vectors is not None else ([], None, None)
+        if units is None:
+            return [], np.zeros((len(features), 0), np.float32)
+        return known, self.opened.score_vectors(features, units, near_classes)
+
+    def _gather(self, words: tuple[str, ...]) -> tuple[list[str], Matrix | None, Matrix | None]:
+        with self._lock:
+            self._look_up([word for word in words if word not in self._kept])
+            found = {word: kept for word in words if (kept := self._kept[word]) is not None}
+        if not found:
+            return [], None, None
+        near = [row for _, row in found.values() if row is not None]
+        return list(found), np.stack([unit for unit, _ in found.values()]), np.stack(near).T if near else None
+
+    def _look_up(self, words: Sequence[str]) -> None:
+        if not words or self._vectors is None:
+            return
+        rows, is_known = self._vectors.matrix(words)
+        units = unit_rows(rows)
+        near = self.opened.near_classes(units)
+        for column, word in enumerate(words):
+            row = None if near is None else near[:, column].copy()
+            self._kept[word] = (units[column], row) if is_known[column] else None
 
 
 @cache

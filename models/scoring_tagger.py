@@ -7,6 +7,7 @@ Shapes: features (B, D) float32 -> scores (B, V) float32 in [0, 1].
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -32,10 +33,12 @@ class ScoringTagger(ABC):
         feature_size: D.
         threshold: With a free length, tags below it are not proposed (but at least one tag is).
         reranker: Learnt with it, of what its word and that of other sources is worth.
+        made_of: For each tag it was never taught, the known tags its rows were made of (new_tags.py).
     """
 
     name: ClassVar[str]
     reranker = IDENTITY
+    made_of: Mapping[str, Sequence[str]] = MappingProxyType({})
 
     def __init__(self, vocabulary: Vocabulary, feature_size: int, threshold: float = 0.5) -> None:
         self.vocabulary = vocabulary
@@ -75,6 +78,10 @@ class ScoringTagger(ABC):
     def allowed_words(self) -> list[str]:
         """Return every tag it can propose."""
         return list(self.vocabulary.tags)
+
+    def taught_words(self) -> list[str]:
+        """Return every tag whose rows were not made of others'."""
+        return [tag for tag in self.vocabulary.tags if tag not in self.made_of]
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:
         """Return None: baselines draw no heat-maps."""
@@ -123,8 +130,13 @@ class ScoringTagger(ABC):
             kept = [tag for tag in order if tag not in barred][: max(k, 0)]
             if free_length:
                 kept = [tag for tag in kept if scores[row, tag] >= self.threshold] or kept[:1]
-            lists.append([RankedTag(self.vocabulary.tags[tag], float(scores[row, tag])) for tag in kept])
+            lists.append([self._named(self.vocabulary.tags[tag], float(scores[row, tag])) for tag in kept])
         return lists
+
+    def _named(self, tag: str, score: float, **evidence: Any) -> RankedTag:
+        """Return a tag of a list, with what it was made of if it was never taught."""
+        made_of = {"made_of": list(self.made_of[tag])} if tag in self.made_of else {}
+        return RankedTag(tag, score, {**evidence, **made_of})
 
     def _check(self, features: Features) -> None:
         if features.ndim != 2 or features.shape[1] != self.feature_size:

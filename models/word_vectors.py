@@ -63,6 +63,12 @@ class WordVectors:
         self._only_latin = only_latin
         self._vector = lru_cache(MAX_VECTORS_KEPT)(self._find)
         self._allowed = lru_cache(maxsize=8)(self._unit_rows)
+        self._places: dict[str, int] = {}
+        """Where a tag's row is among `_units`; -1 of a tag without a vector."""
+        self._units = np.zeros((0, self.size), np.float32)
+        """Grows by doubling; the rows behind the last place are not filled yet."""
+        self._num_units = 0
+        self._growing = threading.Lock()
 
     def vector(self, tag: str) -> Vectors | None:
         """Return a tag's vector, (S,), of any length; None when nothing is known of it."""
@@ -88,7 +94,8 @@ class WordVectors:
         Args:
             vector: (S,); one of length 0 is near to nothing.
             k: At most so many.
-            allowed: Tags to choose among; those without a vector are left out. The same sequence asked again is fast.
+            allowed: Tags to choose among; those without a vector are left out. Tags that were asked before are fast,
+                whatever others are with them.
 
         Raises:
             WordVectorError: The vector has another size.
@@ -130,8 +137,28 @@ class WordVectors:
         return f"{num_unknown:,} of {len(tags):,} {what} have no word vector in {self.name}{script}: {names}."
 
     def _unit_rows(self, tags: tuple[str, ...]) -> tuple[list[str], Vectors]:
-        rows, known = self.matrix(tags)
-        return [tag for tag, is_known in zip(tags, known, strict=True) if is_known], unit(rows[known])
+        """Return the tags that have a vector, and their rows, (N, S), of length 1."""
+        with self._growing:
+            self._add_units([tag for tag in tags if tag not in self._places], tags)
+            places = [self._places[tag] for tag in tags]
+            rows = self._units[[place for place in places if place >= 0]]
+        return [tag for tag, place in zip(tags, places, strict=True) if place >= 0], rows
+
+    def _add_units(self, new: Sequence[str], tags: Sequence[str]) -> None:
+        """Append the rows of new tags; all begins anew with `tags` where too many are kept."""
+        if new and len(self._places) + len(new) > MAX_VECTORS_KEPT:
+            self._places, self._num_units, new = {}, 0, tags
+        new = list(dict.fromkeys(new))
+        rows, known = self.matrix(new)
+        end = self._num_units + int(known.sum())
+        if end > len(self._units):
+            grown = np.zeros((2 * end, self.size), np.float32)
+            grown[: self._num_units] = self._units[: self._num_units]
+            self._units = grown
+        self._units[self._num_units : end] = unit(rows[known])
+        places = np.where(known, self._num_units + np.cumsum(known) - 1, -1)
+        self._places.update(zip(new, places.tolist(), strict=True))
+        self._num_units = end
 
     def _find(self, key: str) -> Vectors | None:
         if self._only_latin and not is_latin(key):

@@ -275,6 +275,19 @@ class ZeroShotTagger(ScoringTagger):
         trust, threshold = float(settings["word_trust"]), float(settings["threshold"])
         return cls(vocabulary, int(settings["num_trained"]), arrays, near, trust, threshold, config)
 
+    def with_tags(self, vocabulary: Vocabulary, weights: Arrays, made_of: Mapping[str, Sequence[str]]) -> Self:
+        """Return a tagger over the same hidden layer for more tags.
+
+        Args:
+            vocabulary: The trained tags, the new ones, and the words near the trained tags.
+            weights: With a column of the output layer for each trained and new tag.
+            made_of: Of each new tag, the trained tags its column was made of.
+        """
+        num = self.num_trained + len(made_of)
+        grown = type(self)(vocabulary, num, weights, self.near_words, self.word_trust, self.threshold, self.config)
+        grown.made_of, grown.reranker = made_of, self.reranker
+        return grown
+
     def _whole_list(self, scores: Features, labels: Labels, free_length: bool) -> list[RankedTag]:
         """Return Total_tag: the tags from the threshold on, their words, the labels; then whatever else there is."""
         order = np.argsort(-scores[: self.num_trained], kind="stable").tolist()
@@ -291,7 +304,7 @@ class ZeroShotTagger(ScoringTagger):
         return sorted(merged, key=lambda ranked: -ranked.score) if self.config.by == "score" else merged
 
     def _own(self, tag: int, scores: Features) -> RankedTag:
-        return RankedTag(self.vocabulary.tags[tag], float(scores[tag]), {"from": "tagger_net"})
+        return self._named(self.vocabulary.tags[tag], float(scores[tag]), **{"from": "tagger_net"})
 
     def _words_of(self, tags: Iterable[int], scores: Features) -> Iterable[RankedTag]:
         for tag in tags:

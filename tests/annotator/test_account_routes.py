@@ -198,6 +198,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "strip": {"image_id": 1},
     "propose": {"image_id": 1, "kept": []},
     "complete": {"image_id": 1, "text": "c", "kept": []},
+    "explain": {"image_id": 1, "tag": "cat"},
     "heat_map": {"image_id": 1, "tag": "cat"},
     "retro_tag": {"tag": "cat"},
     "history": {"image_id": 1},

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from annotator import project_context
 from annotator.app import OpenProject
 from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
@@ -19,8 +21,9 @@ from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
 from annotator.models.context import VectorSums
+from annotator.models.neighbour_networks import NeighbourNetwork
 from annotator.models.word_vectors import load_word_vectors
-from annotator.project_context import ProjectContext
+from annotator.project_context import ProjectContext, SharedWords, SimilarMeaning
 from annotator.suggest_files import suggest_files
 from annotator.visual_index import VisualIndex, VisualIndexSettings
 
@@ -48,6 +51,7 @@ class Parts:
     context: ProjectContext
     carried: CarriedTags
     features: FeatureStore
+    looks: VisualIndex
 
     def gather(self, tagger: Any, image_id: int, words: Words = Words(), off: Any = ()) -> Any:  # noqa: B008
         return self.context.gather(tagger, image_id, self.features.vectors([image_id]), words, off)
@@ -61,7 +65,7 @@ def parts(tmp_path: Path) -> Parts:
     features.commit(zip(range(1, 7), features.append(vectors), strict=True))
     looks = VisualIndex(2, VisualIndexSettings(), features.vectors, tag="line-1")
     carried = CarriedTags(features, looks, MetadataIndex(), Autocomplete([]))
-    return Parts(ProjectContext(features, looks, carried), carried, features)
+    return Parts(ProjectContext(features, looks, carried), carried, features, looks)
 
 
 def seen(gathered: Any) -> list[tuple[int, str]]:
@@ -138,6 +142,63 @@ def test_saves_and_undos_change_the_pool(parts: Parts, tmp_path: Path, write_vec
     parts.carried.set_saved(2, None)
     for tagger in taggers:
         assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == []
+
+
+def test_many_photos_are_read_beside_saves_and_until_then_looks_answer(
+    parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
+    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=2)
+    for image_id in (2, 3, 4, 5, 6):
+        parts.carried.add_image(image_id, Words(("space",)))
+    parts.carried.set_saved(3, ("x",))
+    reading, may_go_on = threading.Event(), threading.Event()
+    set_many = SimilarMeaning.set_many
+
+    def wait_first(index: SimilarMeaning, photos: Any) -> None:
+        if not reading.is_set():
+            reading.set()
+            assert may_go_on.wait(timeout=60)
+        set_many(index, photos)
+
+    monkeypatch.setattr(SimilarMeaning, "set_many", wait_first)
+    tagger = Asking(neighbourhood=sums)
+    early = parts.gather(tagger, 1, Words(("space",)))
+    assert early.note.startswith("The neighbours are being read")
+    assert seen(early) == [(2, "looks"), (3, "looks"), (4, "looks")]
+    assert reading.wait(timeout=60)
+    # None of these has to wait for what is being read.
+    parts.carried.add_image(2, Words(("kitty",)))
+    parts.carried.add_image(2, Words(("espresso",)))
+    parts.carried.set_saved(3, ())
+    assert parts.gather(tagger, 1, Words(("space",))).note == early.note
+    assert parts.gather(Asking(num_candidates=0), 1, Words(("space",))).note == "This model looks at the photo alone."
+    may_go_on.set()
+    for thread in parts.context._threads:
+        thread.join(timeout=60)
+    late = parts.gather(tagger, 1, Words(("space",)))
+    assert sorted(seen(late)) == [(4, "metadata"), (5, "metadata"), (6, "metadata")]
+    assert late.note == ""
+    assert seen(parts.gather(Asking(neighbourhood=sums, num_candidates=1), 1, Words(("latte",)))) == [(2, "metadata")]
+
+
+def test_a_program_that_ends_does_not_wait_until_all_photos_are_read(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_context, "CHUNK_SIZE", 1)
+    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=0)
+    for image_id in (2, 3, 4):
+        parts.carried.add_image(image_id, Words(("a",)))
+    read: list[int] = []
+
+    def stop_after_one(index: SharedWords, photos: Any) -> None:
+        read.extend(image_id for image_id, _ in photos)
+        parts.context._stopping.set()
+
+    monkeypatch.setattr(SharedWords, "set_many", stop_after_one)
+    parts.gather(Asking(), 1, Words(("a",)))
+    parts.context.stop()
+    assert read == [2]
 
 
 def test_what_is_switched_off_is_shown_but_not_told(parts: Parts) -> None:
@@ -236,13 +297,37 @@ def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Call
 
 def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., OpenProject]) -> None:
     session = open_described().session
-    (reason, *_) = [
-        item["text"] for p in session.open("local", 1)["proposals"] for item in p["evidence"]
+    (tag, reason), *_ = [
+        (p["tag"], item["text"]) for p in session.open("local", 1)["proposals"] for item in p["evidence"]
         if item["source"] == "context"
     ]  # fmt: skip
+    reason = f"{reason}; {session.explain('local', 1, tag.upper())['text']}"
     assert reason.startswith("the model sees it with ")
     assert "% without its neighbours; " in reason
     assert reason.endswith("% without its metadata")
+    alone = session.explain("local", 1, tag, _without(range(2, 7), ["keywords"]))["text"]
+    assert alone == ""  # nothing is left that could be taken away
+    assert session.explain("local", 1, "no such tag")["text"] == ""
+
+
+def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
+    open_described: Callable[..., OpenProject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_described().session
+    told: list[Any] = []
+    decode = NeighbourNetwork.decode
+
+    def counted(self: NeighbourNetwork, *args: Any, **options: Any) -> Any:
+        told.append(options["context"])
+        return decode(self, *args, **options)
+
+    monkeypatch.setattr(NeighbourNetwork, "decode", counted)
+    session.open("local", 1)
+    session.propose("local", 1, ["cat"], [], 0)
+    assert len(told) == 2
+    assert all(context.neighbours.size and context.words[0] for context in told)
+    session.explain("local", 1, "cat")
+    assert len(told) == 4
 
 
 def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from annotator import evidence as sources
-from annotator import merging
+from annotator import merging, suggest
 from annotator.app import OpenProject
 from annotator.correction_log import Effort
 from annotator.datasets.tags import tag_key
@@ -28,6 +29,7 @@ from annotator.merging import merge, without_settled
 from annotator.models.backbone import Backbone
 from annotator.models.cold_start import ColdStartTagger
 from annotator.models.detector import Detection
+from annotator.models.open_vocabulary import AddedWords
 from annotator.models.tagger import RankedTag
 
 OpenProjectFactory = Callable[..., OpenProject]
@@ -307,3 +309,46 @@ def test_a_class_that_a_settled_tag_names_is_not_proposed_again() -> None:
 
 def test_without_detections_there_is_no_such_evidence() -> None:
     assert detector_evidence([]) == []
+
+
+OWN_TAGS = ("zirconium", "polymorphism", "日本")
+
+
+def test_the_open_vocabulary_scores_a_projects_own_tags_beside_its_words(
+    open_project: OpenProjectFactory, demo_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suggest, "MAX_OPEN_SCORES", 100_000)
+    opened = open_project(demo_photos, tagger="starter/jvsp")
+    suggester, shelf = opened.session._suggester, opened.session._shelf
+    opened.session.save("local", 1, 0, list(OWN_TAGS), [], Effort())
+    assert set(OWN_TAGS).isdisjoint(suggester.scores(2, Words(), ["x"]))  # the vectors are not loaded yet
+    opened.meanings.load()
+    known = {tag for tagger in (*shelf.taggers, shelf.open_vocabulary) for tag in tagger.allowed_words()}  # type: ignore[union-attr]
+    assert set(OWN_TAGS).isdisjoint(known)
+    scores = suggester.scores(2, Words(), ["x"])
+    assert set(OWN_TAGS) & set(scores) == {"zirconium", "polymorphism"}  # nothing is known of the third
+    assert shelf.open_vocabulary is not None
+    vector = opened.features.vectors([2])
+    for tag in ("zirconium", "polymorphism"):
+        assert scores[tag] == pytest.approx(float(shelf.open_vocabulary.score_words(vector, [tag])[0][0, 0]), abs=1e-6)
+    opened.session.save("local", 3, 0, ["jurisprudence"], [], Effort())
+    assert "jurisprudence" in suggester.scores(2, Words(), ["x"])
+
+
+def test_the_best_of_the_projects_own_tags_come_into_the_list_as_words(
+    open_project: OpenProjectFactory, demo_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_project(demo_photos, tagger="starter/jvsp")
+    opened.session.save("local", 1, 0, ["polymorphism", "zirconium"], [], Effort())
+    opened.meanings.load()
+    scores = AddedWords.scores
+
+    def surely_polymorphism(self: AddedWords, features: Any, words: tuple[str, ...]) -> Any:
+        known, chances = scores(self, features, words)
+        return known, np.where([word == "polymorphism" for word in known], np.float32(0.9), chances * 0)
+
+    monkeypatch.setattr(AddedWords, "scores", surely_polymorphism)
+    proposals = opened.session._suggester.propose(2, Words()).proposals
+    (found,) = [item for p in proposals if p.tag == "polymorphism" for item in p.evidence if item.source == "words"]
+    assert found.score == pytest.approx(0.9)
+    assert found.text == "what is seen is near it in meaning (90%)"

@@ -1,12 +1,15 @@
 """The shelf of taggers: what is offered, what proposes by default, what is refused."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from annotator import tagger_shelf
 from annotator.errors import CheckpointError, ConfigError
+from annotator.evidence import seen_evidence, taught_keys
 from annotator.models import checkpoint
 from annotator.models.backbone import Backbone
 from annotator.models.reranker import Reranker
@@ -85,3 +88,19 @@ def test_a_tag_that_was_saved_is_proposed_at_the_next_look_not_worked_out_while_
     after = shelf.taggers
     assert {"motorway", "pony"} <= set(after[0].allowed_words())
     assert shelf.taggers is after
+
+
+def test_a_tagger_with_neighbours_proposes_a_tag_that_it_was_never_taught_and_says_so(
+    backbone: Backbone, tmp_path: Path, write_context_checkpoint: Callable[..., Path]
+) -> None:
+    shelf = TaggerShelf(backbone, tmp_path, str(write_context_checkpoint(tmp_path / "ltwin")))
+    shelf.use_word_vectors(load_word_vectors(), ["zzyzx"])
+    shelf.add_tags(["caffeine"])
+    tagger = shelf.taggers[0]
+    assert "zzyzx" not in tagger.allowed_words()
+    features = np.random.default_rng(0).gamma(1, 1, (1, backbone.feature_size)).astype(np.float32)
+    found = {item.tag: item for item in seen_evidence([tagger], features, [], [])}
+    assert found["caffeine"].source == "context"
+    assert "the model never learnt it, but what is near in meaning (coffee" in found["caffeine"].text
+    assert "caffeine" not in taught_keys(tagger)
+    assert "coffee" in taught_keys(tagger)

@@ -1,12 +1,14 @@
 """How long one proposal takes when every source speaks, in a large project. Run by hand, never by CI.
 
-    python tests/benchmarks/evidence.py DATA [--num 100000] [--queries 300] [--json]
+    python tests/benchmarks/evidence.py DATA [--num 100000] [--queries 300] [--context ltwin:id:w2v:6:12 ...] [--json]
 
 DATA holds records.jsonl. The project is made up from it: the features of its photos, then mixtures of pairs of them;
 every photo but those asked about carries some record's tags and caption words; all have ten stored detections.
 The taggers are the starter, the cold start and the open vocabulary, as in the page. Each photo is asked for four times,
-with 0 to 3 of its true tags settled, and once with one of them, a re-ranker and the habits of all lists. The last row
-is a decode from the prefix without any other evidence.
+with 0 to 3 of its true tags settled, and once with one of them, a re-ranker and the habits of all lists. The row after
+it is a decode from the prefix without any other evidence. Then two rows for each tagger with a context that is named
+in place of the starter's, NAME:NEIGHBOURHOOD:INPUT:m:M on captions: as a photo is opened, and as one tag of it is
+settled. Their weights are random, since only the time is asked for; what they propose means nothing.
 """
 
 import argparse
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from harness import percentiles, report
 from search import fill
 from threadpoolctl import threadpool_limits
@@ -27,14 +30,18 @@ from annotator.autocomplete import Autocomplete
 from annotator.carried_tags import CarriedTags
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.record import read_records
-from annotator.datasets.vocabulary import everyday_words
+from annotator.datasets.vocabulary import Vocabulary, everyday_words
 from annotator.detections import DetectionBook
 from annotator.evidence import Words
 from annotator.feature_store import FeatureStore
 from annotator.metadata_index import MetadataIndex
+from annotator.models import registry
 from annotator.models.backbone import load_backbone
 from annotator.models.detector import Detection
+from annotator.models.neighbour_networks import NeighbourNetwork
 from annotator.models.reranker import FEATURES, Reranker
+from annotator.models.word_vectors import load_word_vectors
+from annotator.project_context import ProjectContext
 from annotator.store import Store
 from annotator.suggest import Suggester
 from annotator.tagger_shelf import TaggerShelf, default_tagger
@@ -52,6 +59,7 @@ def main() -> None:
     parser.add_argument("--num", type=int, default=100_000)
     parser.add_argument("--queries", type=int, default=300)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--context", nargs="*", default=[], metavar="NAME:NEIGHBOURHOOD:INPUT:m:M")
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -111,8 +119,46 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
     tagger = shelf.taggers[0]
     rows.append({"settled": "1, decoder alone", **timed(
         lambda place: tagger.decode(features.vectors([place]), [of[place].tags[:1]]), queries)})  # fmt: skip
+    gather = ProjectContext(features, looks, carried).gather
+    for named in parsed.context:
+        untaught = random_tagger(named, shelf.taggers[0].allowed_words(), backbone.feature_size)
+        asking = Suggester(
+            lambda untaught=untaught: (untaught, shelf.cold_start), features, looks, metadata, carried.tags_of,
+            autocomplete, gather, detections=book.of, opened=shelf.open_vocabulary, habits=carried.habits,
+        )  # fmt: skip
+        while not made(asking, queries[0], words):
+            time.sleep(0.1)
+        for place in queries[:20]:
+            asking.propose(place, words[place])
+        for settled in (0, 1):
+            # The photo is opened, which is timed; then, opened before by nobody's clock, its list is edited.
+            first = (lambda place, asking=asking: asking.propose(place, words[place])) if settled else None
+            rows.append({"settled": f"{settled}, {named}, random weights", **timed(
+                lambda place, asking=asking, settled=settled: asking.propose(
+                    place, words[place], of[place].tags[:settled]), queries[20:], first)})  # fmt: skip
     store.close()
     return rows
+
+
+def random_tagger(named: str, tags: Sequence[str], feature_size: int) -> NeighbourNetwork:
+    """Return an untaught tagger of NAME:NEIGHBOURHOOD:INPUT:m:M as the page runs it."""
+    name, neighbourhood, encoding, num, num_candidates = named.split(":")
+    vectors = load_word_vectors()
+    sizes = {"input_version": vectors.version, "input_size": vectors.size}
+    torch.set_num_threads(1)
+    made: NeighbourNetwork = registry.create(
+        name, Vocabulary(tags), feature_size, metadata="caption", neighbourhood=neighbourhood, input=encoding,
+        m=int(num), M=int(num_candidates), **sizes,
+    ).for_inference()  # fmt: skip
+    return made
+
+
+def made(asking: Suggester, place: int, words: dict[int, Words]) -> bool:
+    """Tell whether the index of neighbours is there, which the first proposal begins to make."""
+    started = time.perf_counter()
+    note = asking.propose(place, words[place]).note
+    print(f"Proposed in {time.perf_counter() - started:.3f} s. {note}", file=sys.stderr)
+    return "being read" not in note
 
 
 class _Rows:
@@ -131,10 +177,20 @@ def boxes(rng: np.random.Generator) -> list[Detection]:
     ]
 
 
-def timed(ask: Callable[[int], object], places: Sequence[int]) -> dict[str, Any]:
-    """Time each call by itself; its own CPU time tells how busy the machine was with other things."""
+def timed(
+    ask: Callable[[int], object], places: Sequence[int], before: Callable[[int], object] | None = None
+) -> dict[str, Any]:
+    """Time each call by itself; its own CPU time tells how busy the machine was with other things.
+
+    Args:
+        ask: What is timed.
+        places: Of whom.
+        before: Called before each, off the clock.
+    """
     seconds, busy = [], []
     for place in places:
+        if before is not None:
+            before(place)
         start, busy_start = time.perf_counter(), time.thread_time()
         ask(place)
         seconds.append(time.perf_counter() - start)

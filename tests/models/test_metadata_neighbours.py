@@ -15,7 +15,7 @@ from annotator.models import checkpoint, registry
 from annotator.models.checkpoint import About
 from annotator.models.context import Context, Pool, subsets
 from annotator.models.metadata_neighbours import LinearLstm, MetadataTagger
-from annotator.models.neighbour_networks import NeighbourNetwork
+from annotator.models.neighbour_networks import MAX_REMEMBERED, MAX_ROWS, NeighbourNetwork
 from annotator.models.trained_tagger import make_batch
 from annotator.models.word_vector_files import read_file, table_path, write_table
 from annotator.models.word_vectors import load_word_vectors
@@ -142,6 +142,60 @@ def test_one_image_is_ranked_as_in_a_batch(tagger: MetadataTagger) -> None:
     for row in range(5):
         alone = network.scores(features[row : row + 1], context.take([row]))
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+
+def test_all_subsets_of_a_photo_are_scored_in_one_batch_and_many_photos_in_several(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make("ltwin_rnn").for_inference()
+    sizes: list[int] = []
+    fuse = type(network).fuse
+
+    def noted(self: NeighbourNetwork, own: Any, near: Any) -> Any:
+        sizes.append(len(own["v"]))
+        return fuse(self, own, near)
+
+    monkeypatch.setattr(type(network), "fuse", noted)
+    num = len(subsets(6, 3, 10))
+    assert num > 1
+    network.scores(make_data(1)[0], make_context(1))
+    assert sizes == [num]
+    sizes.clear()
+    network.scores(make_data(40)[0], make_context(40))
+    assert sum(sizes) == 40 * num
+    assert max(sizes) <= MAX_ROWS
+
+
+def test_an_edit_of_the_list_needs_no_new_scores_and_another_context_does(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = make("ltwin_rnn").for_inference()
+    given, (features, _) = make_context(1, seed=4), make_data(MAX_REMEMBERED + 2)
+    whole = Context([("red",)], given.pool, given.neighbours)
+    contexts = [
+        whole, whole.without_neighbours(), whole.without_words(),
+        Context(whole.words, whole.pool, whole.neighbours[:, 1:]),
+        Context([("old",)], whole.pool, whole.neighbours),
+    ]  # fmt: skip
+    expected = [[item.score for item in network.decode(features[:1], [()], context=told)[0]] for told in contexts]
+    assert len({tuple(scores) for scores in expected}) == len(contexts)
+    asked: list[int] = []
+    scores = type(network).scores
+
+    def noted(self: NeighbourNetwork, *args: Any) -> Any:
+        asked.append(1)
+        return scores(self, *args)
+
+    monkeypatch.setattr(type(network), "scores", noted)
+    for told, before in zip(contexts, expected, strict=True):
+        assert [item.score for item in network.decode(features[:1], [()], context=told)[0]] == before
+    assert "dog" not in {item.tag for item in network.decode(features[:1], [["dog"]], context=whole)[0]}
+    assert not asked
+    for row in range(1, len(features)):
+        network.decode(features[row : row + 1], [()], context=whole)
+    assert len(asked) == len(network._memory) + 1 == MAX_REMEMBERED + 1
+    network.decode(features[:1], [()], context=whole)  # forgotten
+    assert len(asked) == MAX_REMEMBERED + 2
 
 
 def test_photos_with_fewer_neighbours_are_ranked_beside_others(tagger: MetadataTagger) -> None:

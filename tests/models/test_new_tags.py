@@ -1,11 +1,16 @@
+from typing import Any
+
 import numpy as np
 import pytest
 
-from annotator.models import checkpoint
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models import checkpoint, registry
 from annotator.models.inference import InferenceTagger
 from annotator.models.new_tags import NUM_NEAREST, SOFTNESS, Recipe, extend, find_recipe, initial_rows
+from annotator.models.reranker import Reranker
 from annotator.models.word_vector_files import Table
 from annotator.models.word_vectors import WordVectors
+from annotator.models.zero_shot import ZeroShotConfig, ZeroShotTagger
 
 KNOWN = ["horse", "cow", "car", "man", "dog"]
 
@@ -57,6 +62,55 @@ def test_an_extended_tagger_ranks_the_new_tag_beside_its_kin_and_the_old_ones_as
     assert (after[:, -1] <= before[:, places].max(axis=1) + 1e-6).all()
     assert (after[:, -1] >= before[:, places].min(axis=1) - 1e-6).all()
     lists = grown.decode(features, [["zebroid"], ["man"], [], []], k=338)
+    assert all(item.tag != "zebroid" for item in lists[0])
+    (found,) = [item for item in lists[2] if item.tag == "zebroid"]
+    assert found.evidence["made_of"][0] == "horse"
+    assert all("made_of" not in item.evidence for item in lists[2] if item.tag != "zebroid")
+
+
+@pytest.mark.parametrize("name", registry.context_names())
+def test_a_network_with_neighbours_ranks_a_new_tag_among_its_kin_and_the_old_ones_as_before(
+    vectors: WordVectors, name: str
+) -> None:
+    module = registry.create(name, Vocabulary(KNOWN, [9] * 5), 12, hidden_size=7, known_words=["red"])
+    tagger = module.for_inference()
+    tagger.reranker = Reranker({"joint": 2.0})
+    grown = extend(tagger, vectors, ["zebroid", "far", "horse", "zebroid"])
+    assert grown.taught_words() == KNOWN
+    assert grown.allowed_words() == [*KNOWN, "zebroid"]
+    assert grown.version == f"{tagger.version}+1"
+    assert grown.reranker is tagger.reranker
+    assert tagger.allowed_words() == KNOWN
+    check_between_its_kin(tagger.scores, grown, 12)
+
+
+def test_a_zero_shot_tagger_ranks_a_new_tag_among_its_kin_and_keeps_its_words(vectors: WordVectors) -> None:
+    rng = np.random.default_rng(2)
+    given = [[KNOWN[row % 5], KNOWN[row % 3]] for row in range(30)]
+    config = ZeroShotConfig(hidden_size=6, epochs=2, words=("colt", "kitten"), num_words=1, cosine_floor=0.5)
+    near = Table({"horse": 0, "colt": 1}, ["horse", "colt"], np.eye(2, 3, dtype=np.float32) + 0.9)
+    tagger = ZeroShotTagger.fit(
+        Vocabulary(KNOWN), rng.gamma(1, 1, (30, 12)).astype(np.float32), given, config,
+        vectors=WordVectors("near", "1", near, only_latin=True),
+    )  # fmt: skip
+    assert tagger.allowed_words() == [*KNOWN, "colt"]
+    grown = extend(tagger, vectors, ["zebroid", "far", "colt"])
+    assert grown.allowed_words() == [*KNOWN, "zebroid", "colt"]
+    assert set(grown.taught_words()) == {*KNOWN, "colt"}
+    assert grown.version != tagger.version
+    check_between_its_kin(tagger.scores, grown, 12)
+
+
+def check_between_its_kin(before: Any, grown: Any, feature_size: int) -> None:
+    features = np.random.default_rng(0).gamma(1, 1, (4, feature_size)).astype(np.float32)
+    tags = list(grown.vocabulary.tags)
+    old, scores = before(features), grown.scores(features)
+    new = tags.index("zebroid")
+    np.testing.assert_allclose(np.delete(scores, new, axis=1), old, rtol=1e-4)
+    kin = scores[:, [tags.index(tag) for tag in grown.made_of["zebroid"]]]
+    assert (scores[:, new] <= kin.max(axis=1) + 1e-5).all()
+    assert (scores[:, new] >= kin.min(axis=1) - 1e-5).all()
+    lists = grown.decode(features, [["zebroid"], [], [], []], k=10)
     assert all(item.tag != "zebroid" for item in lists[0])
     (found,) = [item for item in lists[2] if item.tag == "zebroid"]
     assert found.evidence["made_of"][0] == "horse"

@@ -14,6 +14,7 @@ from annotator.models.checkpoint import About
 from annotator.models.cold_start import load_table
 from annotator.models.open_vocabulary import (
     SHARPNESS,
+    AddedWords,
     OpenVocabulary,
     OpenVocabularyConfig,
     _learn_map,
@@ -103,6 +104,33 @@ def test_a_word_without_a_vector_scores_nothing(opened: OpenVocabulary) -> None:
     assert (scores[:, 1] > 0).all()
     assert is_known.tolist() == [False, True]
     assert opened.score_words(make_data(2)[0], [], Space())[0].shape == (2, 0)
+
+
+@pytest.mark.parametrize("use_classes", [False, True])
+def test_added_words_score_as_any_word_and_each_is_looked_up_once(use_classes: bool) -> None:
+    features, given = make_data(60)
+    config = OpenVocabularyConfig(use_classes=use_classes, words=tuple(UNSEEN[:4]))
+    opened = OpenVocabulary.fit(
+        Vocabulary(SEEN), features, seen_only(given), config, vectors=Space(), classifier=Classifier()
+    )
+    asked: list[str] = []
+
+    class Noting(Space):
+        def matrix(self, tags: Sequence[str]) -> tuple[Any, Any]:
+            asked.extend(tags)
+            return super().matrix(tags)
+
+    added = AddedWords(opened)
+    assert not added.is_loaded
+    assert added.scores(features[:2], ("tag 20",))[0] == []
+    added.load(Noting())
+    assert added.is_loaded
+    assert added.scores(features[:2], ("nonsense",))[1].shape == (2, 0)
+    for words in (("tag 20",), ("nonsense", "tag 20", "tag 21"), ("tag 22", "tag 21", "tag 20")):
+        known, scores = added.scores(features[:3], words)
+        assert known == [word for word in words if word != "nonsense"]
+        np.testing.assert_allclose(scores, opened.score_words(features[:3], known, Space())[0], atol=1e-6)
+    assert asked == ["nonsense", "tag 20", "tag 21", "tag 22"]
 
 
 def test_a_checkpoint_gives_the_same_scores(opened: OpenVocabulary, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from gensim.models.fasttext import save_facebook_model
 from numpy.testing._private import utils as numpy_test_utils
 
 from annotator.errors import WordVectorError
-from annotator.models import glove_package
+from annotator.models import glove_package, word_vectors
 from annotator.models.word_vector_files import Table, Vectors, cache_path, read_file, read_table, write_table
 from annotator.models.word_vectors import WordVectors, load_word_vectors
 
@@ -93,6 +93,43 @@ def test_the_matrix_has_zero_rows_for_unknown_tags(words: WordVectors, vectors: 
     assert rows.shape == (3, 6)
     assert known.tolist() == [True, False, True]
     np.testing.assert_array_equal(rows, [vectors[1], np.zeros(6), vectors[2]])
+
+
+def test_a_vocabulary_that_grew_looks_up_only_what_is_new(
+    words: WordVectors, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    matrix = WordVectors.matrix
+
+    def noted(self: WordVectors, tags: list[str]) -> object:
+        asked.extend(tags)
+        return matrix(self, tags)
+
+    monkeypatch.setattr(WordVectors, "matrix", noted)
+    tags = ["dog", "xyzzy"]
+    for more in ("cat", "car", "light", "skyscraper", "traffic", "plugh", "ice_cream"):
+        tags = [more, *tags]  # in another order, too: tags in use come by their frequency
+        expected = sorted((tag for tag in tags if tag in WORDS), key=lambda tag: -_cosine(vectors, tag, "dog"))
+        found = words.nearest(vectors[WORDS.index("dog")], 3, tags)
+        assert [tag for tag, _ in found] == expected[:3]
+    assert sorted(asked) == sorted(tags)
+
+
+def test_rows_that_are_kept_begin_anew_when_they_are_too_many(
+    words: WordVectors, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(word_vectors, "MAX_VECTORS_KEPT", 3)
+    for tags in (["dog", "cat"], ["car", "light", "cat"], ["dog", "xyzzy", "dog"], WORDS):
+        known = {tag for tag in tags if tag in WORDS}
+        found = words.nearest(vectors[0], len(tags), tags)
+        assert {tag for tag, _ in found} == known
+        for tag, cosine in found:
+            assert cosine == pytest.approx(_cosine(vectors, tag, "dog"), abs=1e-5)
+
+
+def _cosine(vectors: Vectors, tag: str, other: str) -> float:
+    one, two = vectors[WORDS.index(tag)], vectors[WORDS.index(other)]
+    return float(one @ two / np.linalg.norm(one) / np.linalg.norm(two))
 
 
 def test_the_nearest_are_those_of_a_plain_loop(words: WordVectors, vectors: Vectors) -> None:

@@ -3,7 +3,7 @@
 
 import { createAddBox } from "./add_box.js";
 import { createBrowse } from "./browse.js";
-import { createCalls } from "./calls.js";
+import { createCalls, newestOnly } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
@@ -115,7 +115,7 @@ export async function start({ element, server }) {
     switchNeighbour: (id, name) => tagging.switchNeighbour(id, name),
   };
   const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour, ...switches });
-  const why = createWhy(at("why"), { ...switches, restore: () => tagging.restoreEvidence() });
+  const why = createWhy(at("why"), { ...switches, restore: () => tagging.restoreEvidence(), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
   const hints = createHints(at("actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });

@@ -295,6 +295,12 @@ export class Tagging {
     };
   }
 
+  /** What is asked about one tag of this photo, with what is left out. */
+  question(tag) {
+    const { image_id, without_neighbours, without_sources } = this.request();
+    return { image_id, tag, without_neighbours, without_sources };
+  }
+
   #tell() {
     const request = this.request();
     this.localDrafts.keep(this.state.project, this.photo, request);

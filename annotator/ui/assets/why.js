@@ -7,18 +7,39 @@ import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 
 const HIDDEN = "Proposals are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
 
-/** handlers: switchSource(name), switchNeighbour(image_id), restore() for everything that is left out. */
-export function createWhy(root, { switchSource, switchNeighbour, restore }) {
+/**
+ * handlers: switchSource(name), switchNeighbour(image_id), restore() for everything that is left out; explain(tag)
+ * resolves to { text }, what the model would say without the photo's context, which is asked only while this is open.
+ */
+export function createWhy(root, { switchSource, switchNeighbour, restore, explain }) {
   const text = make("p", { class: "why-text", id: "why-text" });
   const open = make("button", { class: "why-open", id: "why-open", type: "button", "aria-expanded": "false", "aria-controls": "why-sources", onclick: toggle }, "Why this rank?");
   const list = make("ul", { class: "why-sources", id: "why-sources", hidden: true });
   const chips = make("div", { class: "chips", id: "left-out", hidden: true, role: "group", "aria-label": "Left out" });
   root.append(chips, text, open, list);
+  let asked = { proposals: null, tag: null, text: "" }; // the newest explanation, and of what
+  let wanted = asked;
 
   function toggle() {
     list.hidden = !list.hidden;
     open.setAttribute("aria-expanded", String(!list.hidden));
     root.classList.toggle("open", !list.hidden);
+    tellMore();
+  }
+
+  /** Add to the model's line what it would say without the photo's context. */
+  async function tellMore() {
+    const reason = list.querySelector('[data-source="context"] .why-reason');
+    if (list.hidden || !reason) return;
+    if (asked.proposals !== wanted.proposals || asked.tag !== wanted.tag) {
+      const mine = (asked = { ...wanted, text: "" });
+      try {
+        mine.text = (await explain(mine.tag))?.text ?? "";
+      } catch {
+        return; // the reason stands without it
+      }
+      tellMore(); // the line may have been drawn anew meanwhile
+    } else if (asked.text && !reason.textContent.endsWith(asked.text)) reason.append(`; ${asked.text}`);
   }
 
   function line({ source, text: reason, weight, score }) {
@@ -52,6 +73,8 @@ export function createWhy(root, { switchSource, switchNeighbour, restore }) {
       open.hidden = tag === null || !evidence?.length;
       open.textContent = place < 0 ? "Why this tag?" : `Why rank ${place + 1}?`;
       list.replaceChildren(...(evidence ?? []).map(line));
+      wanted = { proposals: draft.proposals, tag };
+      tellMore();
       const left = [
         ...[...without.sources].map((name) => chip(SWITCHABLE[name] ?? name, sourceName(name), { switchSource: name }, () => switchSource(name))),
         ...[...without.neighbours].map(([id, name]) => chip(name, `the photo ${name}`, { switchNeighbour: id }, () => switchNeighbour(id, name))),
