@@ -367,13 +367,9 @@ class AnnotatingSession(GroupSession):
     def retro_tag(self, tag: str, limit: int, user: str = LOCAL_USER) -> Answer:
         """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
 
-<<<<<<< HEAD
-        Photos whose person refused the tag are left out. `num_likely` is how many score like those that carry it.
-        `note` says where nothing is known of the tag, so that the order means nothing; else it is empty.
-=======
         Photos whose person refused the tag, or which this user may not change, are left out. `num_likely` is how many
-        score like those that carry it.
->>>>>>> mend-d
+        score like those that carry it. `note` says where nothing is known of the tag, so that the order means nothing;
+        else it is empty.
 
         Raises:
             TagError: That is no tag.
@@ -398,12 +394,8 @@ class AnnotatingSession(GroupSession):
         return {
             "tag": tag,
             "num_examples": len(carriers),
-<<<<<<< HEAD
-            "num_likely": found.num_likely - num_refused,
-            "note": "" if found.is_informed else UNKNOWN_NOTE,
-=======
             "num_likely": found.num_likely - num_left_out,
->>>>>>> mend-d
+            "note": "" if found.is_informed else UNKNOWN_NOTE,
             "items": items,
         }
 
