@@ -129,7 +129,7 @@ def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: AnnotatingSes
     ask(session, 2)
     for user in ("anna", "ben"):
         save(session, user, 1, "cat")
-    session.send_back("rita", 1, [], "Look again.", None)
+    session.send_back("rita", 1, 0, [], "Look again.", None)
     assert [session.open(user, None)["image_id"] for user in ("anna", "ben")] == [1, 1]
     assert session.open("rita", 1)["held_by"] == ["anna", "ben"]
     for user in ("anna", "ben"):
