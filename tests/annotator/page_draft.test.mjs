@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import * as list from "../../annotator/ui/assets/draft.js";
+import { toCsv } from "../../annotator/ui/assets/effort_dialog.js";
 import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../annotator/ui/assets/keys.js";
 
 const proposal = (tag, score = 0.5) => ({ tag, score, source: "looks", why: `${tag} is seen.`, evidence: [] });
@@ -277,4 +278,14 @@ test("a clash, a bare letter, a digit and a text key are refused with a sentence
 test("a key is written in short pieces", () => {
   assert.deepEqual(keyPieces("Ctrl+ArrowRight", false), ["Ctrl", "→"]);
   assert.deepEqual(keyPieces("+", false), ["+"]);
+});
+
+test("no text of a table runs as a formula in a spreadsheet, and numbers stay numbers", () => {
+  const line = (value) => toCsv(["tag"], [{ tag: value }]).split("\r\n")[1];
+  assert.equal(line("=1+1"), "'=1+1");
+  assert.equal(line('x;"=1+1;'), `"x;'""=1+1;"`);
+  assert.equal(line("\uff1d1"), "'\uff1d1");
+  assert.equal(line("\u200b=1"), "'\u200b=1");
+  assert.equal(line("a-b"), "a-b");
+  assert.equal(line(-1.5), "-1.5");
 });
