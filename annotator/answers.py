@@ -417,7 +417,7 @@ class Answers:
         """Ask people to answer again, with a note; a standing list is put away until then.
 
         Args:
-            standing: The photo's annotation.
+            standing: The photo's annotation on which the reviewer decided; its revision counts.
             people: Whose answers; empty: everybody's.
             note: What they read when the photo comes back.
             reviewer: Who decides.
@@ -428,7 +428,7 @@ class Answers:
 
         Raises:
             ReviewError: Answers are still awaited, or somebody has given none.
-            StaleRevisionError: An answer changed meanwhile; nothing was written.
+            StaleRevisionError: The list or an answer changed meanwhile; nothing was written.
             StoreError: The commit failed; nothing was written.
         """
         image_id = standing.image_id
@@ -439,13 +439,16 @@ class Answers:
             if strangers:
                 raise ReviewError(f"{min(strangers)[:80]!r} has not answered this photo.")
             wanted = list(people) or sorted(asked.given)
+            current = self._log.annotation(image_id)
+            if current.revision != standing.revision:
+                raise _stale(current, "This photo's list changed while you looked at it. Nothing was decided.")
 
             def write(cursor: Cursor, event_id: int | None) -> None:
                 self._insert_review(cursor, image_id, reviewer, "sent_back", note, wanted, event_id)
 
             changed = None
-            if standing.is_saved:
-                changed = self._log.record("reopen", standing, (), (), False, reviewer, also=write)
+            if current.is_saved:
+                changed = self._log.record("reopen", current, (), (), False, reviewer, also=write)
             else:
                 with self._store.transaction() as cursor:
                     write(cursor, None)
@@ -463,10 +466,7 @@ class Answers:
             raise ReviewError("This photo is not in review: it is not asked of anybody, or answers are still awaited.")
         if seen is not None and seen != self.revisions(image_id):
             current = self._log.annotation(image_id)
-            raise StaleRevisionError(
-                "An answer to this photo changed while you looked at it. Nothing was decided.",
-                revision=current.revision, tags=list(current.tags), user=current.user_name, saved_at="",
-            )  # fmt: skip
+            raise _stale(current, "An answer to this photo changed while you looked at it. Nothing was decided.")
 
     def _insert_review(
         self, cursor: Cursor, image_id: int, reviewer: str, verdict: str, note: str, people: Sequence[str],
@@ -518,6 +518,12 @@ class Answers:
         """Return who asked about a photo last, and when."""
         rows = self._store.rows("SELECT asked_by, asked_at FROM asked WHERE image_id = ?", [image_id])
         return (str(rows[0][0]), rows[0][1]) if rows else None
+
+
+def _stale(current: Annotation, message: str) -> StaleRevisionError:
+    return StaleRevisionError(
+        message, revision=current.revision, tags=list(current.tags), user=current.user_name, saved_at=""
+    )
 
 
 def _put(places: set[int], image_id: int, *, is_in: bool) -> None:

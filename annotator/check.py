@@ -1,4 +1,4 @@
-"""Does a project hold together? The log, what is derived from it, features, indexes and checkpoints, one by one.
+"""Does a project hold together? The log, what is derived from it, features, index, checkpoints, photos, one by one.
 
 The log is the truth; what can be derived from it, or computed again from the photos, can be repaired. Knows nothing of
 servers.
@@ -12,14 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from annotator.errors import BackboneError
+from annotator.datasets.image_folder import content_hash
+from annotator.errors import BackboneError, RetrievalError
+from annotator.faiss_library import load_faiss
+from annotator.feature_digests import changed_rows, fill
+from annotator.index_file import read_index_file
 from annotator.models.checkpoint import SETTINGS_FILE
 from annotator.models.pretrained import find_architecture
 from annotator.project import Project
 from annotator.store import Store
 
 ROWS_AT_ONCE = 4096
+NUM_INDEX_SAMPLES = 100
+"""Features that are looked for in an index."""
+NUM_NEAREST = 16
+"""Neighbours among which a photo's own feature must be found: copies of it are as near."""
+LEAST_FOUND = 0.9
+"""Share of the sample that must be found: an inverted file rounds what it keeps."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +56,13 @@ class _Standing:
     event_id: int
 
 
-def check(project: Project, store: Store) -> list[Finding]:
+def check(project: Project, store: Store, *, reads_photos: bool = False) -> list[Finding]:
     """Look through a project; changes nothing.
 
     Args:
         project: The project.
         store: Its open database.
+        reads_photos: Whether every photo is read, which takes as long as adding it did.
 
     Raises:
         StoreError: The database cannot be read.
@@ -60,15 +72,18 @@ def check(project: Project, store: Store) -> list[Finding]:
     findings += _check_references(store)
     findings += _check_answers(store)
     findings += _check_features(project, store)
+    findings += _check_indexes(project, store)
     findings += _check_checkpoints(project)
+    if reads_photos:
+        findings += _check_photos(store)
     return findings
 
 
-def repair(project: Project, store: Store) -> list[Finding]:
+def repair(project: Project, store: Store, *, reads_photos: bool = False) -> list[Finding]:
     """Put right what can be, in one transaction, and return what is left.
 
-    Annotations are written anew from the log; features that are not on disk are forgotten, so that the next
-    `annotator add` or `serve` computes them again; indexes are deleted, so that they are built again.
+    Annotations are written anew from the log; features that are not as they were written are forgotten, so that the
+    next `annotator add` or `serve` computes them again; indexes are deleted, so that they are built again.
 
     Raises:
         StoreError: The commit failed; nothing was changed.
@@ -99,7 +114,8 @@ def repair(project: Project, store: Store) -> list[Finding]:
             )
     for path in project.indexes_path.glob("*.faiss"):
         path.unlink()
-    return check(project, store)
+    _fill_digests(project, store)
+    return check(project, store, reads_photos=reads_photos)
 
 
 def _fold(store: Store) -> tuple[dict[int, _Standing], list[Finding]]:
@@ -165,19 +181,32 @@ def _check_answers(store: Store) -> Iterator[Finding]:
 
 def _check_features(project: Project, store: Store) -> Iterator[Finding]:
     for backbone, image_ids in _lost_features(project, store):
-        yield Finding(f"{len(image_ids):,} features of {backbone} are missing or are not numbers.", True)
+        words = "are missing, are not numbers, or are not what was written"
+        yield Finding(f"{len(image_ids):,} features of {backbone} {words}.", True)
 
 
 def _lost_features(project: Project, store: Store) -> Iterator[tuple[str, list[int]]]:
-    """Yield each backbone with the images whose features are not on disk or not finite."""
-    for (backbone,) in store.rows("SELECT DISTINCT backbone FROM features ORDER BY backbone"):
-        rows = store.feature_rows(backbone)
-        path = project.features_path / f"{backbone}.f32"
+    """Yield each backbone with the images whose features are not on disk, not finite, or not what was written."""
+    for backbone, path, rows in _feature_files(project, store):
         size = _feature_size(backbone)
         if not path.is_file():
             yield backbone, [image_id for image_id, _ in rows]
-        elif size is not None and (lost := _not_finite(path, size, rows)):
+        elif size is not None and (lost := _not_as_written(path, size, rows)):
             yield backbone, lost
+
+
+def _feature_files(project: Project, store: Store) -> Iterator[tuple[str, Path, list[tuple[int, int]]]]:
+    """Yield each backbone with its feature file and the (image id, row) pairs that count."""
+    for (backbone,) in store.rows("SELECT DISTINCT backbone FROM features ORDER BY backbone"):
+        yield backbone, project.features_path / f"{backbone}.f32", store.feature_rows(backbone)
+
+
+def _fill_digests(project: Project, store: Store) -> None:
+    """Give features of before the digests that they lack."""
+    for backbone, path, rows in _feature_files(project, store):
+        size = _feature_size(backbone)
+        if size is not None and rows and path.is_file():
+            fill(path, size, max(row for _, row in rows) + 1)
 
 
 def _feature_size(label: str) -> int | None:
@@ -188,17 +217,79 @@ def _feature_size(label: str) -> int | None:
         return None
 
 
-def _not_finite(path: Path, size: int, rows: list[tuple[int, int]]) -> list[int]:
-    num_whole = path.stat().st_size // (size * 4)
-    values = np.memmap(path, "<f4", "r", shape=(num_whole, size)) if num_whole else np.empty((0, size), "<f4")
+def _not_as_written(path: Path, size: int, rows: list[tuple[int, int]]) -> list[int]:
+    values = _mapped(path, size)
     lost = []
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = rows[start : start + ROWS_AT_ONCE]
-        lost += [image_id for image_id, row in part if row >= num_whole]
-        inside = [(image_id, row) for image_id, row in part if row < num_whole]
-        finite = np.isfinite(values[[row for _, row in inside]]).all(axis=1)
-        lost += [image_id for (image_id, _), is_finite in zip(inside, finite, strict=True) if not is_finite]
+        lost += [image_id for image_id, row in part if row >= len(values)]
+        inside = [(image_id, row) for image_id, row in part if row < len(values)]
+        vectors = values[[row for _, row in inside]]
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        changed = set(changed_rows(path, [row for _, row in inside], vectors))
+        lost += [i for (i, row), is_finite in zip(inside, finite, strict=True) if not is_finite or row in changed]
     return lost
+
+
+def _mapped(path: Path, size: int) -> npt.NDArray[np.float32]:
+    """Return all whole rows of a feature file."""
+    num_whole = path.stat().st_size // (size * 4)
+    return np.memmap(path, "<f4", "r", shape=(num_whole, size)) if num_whole else np.empty((0, size), "<f4")
+
+
+def _check_indexes(project: Project, store: Store) -> Iterator[Finding]:
+    """Look whether each saved index can be read and holds features of this project.
+
+    It may lack photos that came after it was saved: they are added when the project is opened.
+    """
+    for path in sorted(project.indexes_path.glob("*.faiss")):
+        size, rows = _feature_size(path.stem), dict(store.feature_rows(path.stem))
+        try:
+            faiss = load_faiss()
+            _, ids, index = read_index_file(path, faiss)
+        except RetrievalError as error:
+            yield Finding(str(error), True)
+            continue
+        unknown = set(ids.tolist()).difference(rows)
+        if unknown:
+            yield Finding(f"The index {path} holds {len(unknown):,} photos that have no features.", True)
+        features_path = project.features_path / f"{path.stem}.f32"
+        known = [image_id for image_id in ids.tolist() if image_id in rows]
+        if size is None or not known or not features_path.is_file():
+            continue
+        sample = np.random.default_rng(0).choice(known, min(NUM_INDEX_SAMPLES, len(known)), replace=False).tolist()
+        values = _mapped(features_path, size)
+        sample = [image_id for image_id in sample if rows[image_id] < len(values)]
+        num_found = _num_found(index, sample, values[[rows[image_id] for image_id in sample]])
+        if num_found < LEAST_FOUND * len(sample):
+            yield Finding(f"The index {path} has other features than the project: {num_found} of {len(sample)}.", True)
+
+
+def _num_found(index: Any, image_ids: list[int], vectors: npt.NDArray[np.float32]) -> int:
+    """Return how many images an index finds by their own features."""
+    if not image_ids:
+        return 0
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries = np.ascontiguousarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    _, found = index.search(queries, min(NUM_NEAREST, index.ntotal))
+    return sum(image_id in near for image_id, near in zip(image_ids, found.tolist(), strict=True))
+
+
+def _check_photos(store: Store) -> Iterator[Finding]:
+    """Read every photo and compare it with what it was when it was added."""
+    rows = store.rows(
+        "SELECT r.path, p.path, i.content_hash FROM paths p JOIN roots r USING (root_id) "
+        "JOIN images i USING (image_id) ORDER BY r.path, p.path"
+    )
+    for root, path, digest in rows:
+        photo = Path(root) / path
+        try:
+            data = photo.read_bytes()
+        except OSError as error:
+            yield Finding(f"The photo {photo} cannot be read ({error.strerror or error}).", False)
+            continue
+        if content_hash(data) != digest:
+            yield Finding(f"The photo {photo} is not what it was when it was added.", False)
 
 
 def _check_checkpoints(project: Project) -> Iterator[Finding]:

@@ -32,10 +32,12 @@ def add_durability(commands: Any) -> None:
     )
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.add_argument("project", type=Path, metavar="PROJECT", help="a new or an empty folder")
-    check = _add(commands, "check", _check, "look whether a project holds together: log, tags, features, checkpoints",
+    check = _add(commands, "check", _check,
+                 "look whether a project holds together: log, tags, features, index, checkpoints",
                  "annotator check PROJECT --repair")  # fmt: skip
     check.add_argument("project", type=Path, metavar="PROJECT")
     check.add_argument("--repair", action="store_true", help="put right what follows from the log or can be computed")
+    check.add_argument("--photos", action="store_true", help="read every photo too, and compare it with its hash")
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -100,11 +102,12 @@ def _check(parsed: argparse.Namespace) -> int:
     project = Project.open(parsed.project)
     with open_or_ask(project) as (store, server):
         if server is not None:
-            if parsed.repair:
-                raise AnnotatorError(f"Process {server.pid} serves this project. End it before anything is repaired.")
+            if parsed.repair or parsed.photos:
+                what = "anything is repaired" if parsed.repair else "all photos are read"
+                raise AnnotatorError(f"Process {server.pid} serves this project. End it before {what}.")
             findings = server.call("check")["findings"]
         else:
-            found = repair(project, store) if parsed.repair else check(project, store)
+            found = (repair if parsed.repair else check)(project, store, reads_photos=parsed.photos)
             findings = [asdict(finding) for finding in found]
     if parsed.json:
         print(json.dumps(findings, ensure_ascii=False, indent=1))

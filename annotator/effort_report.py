@@ -108,9 +108,11 @@ def _acceptance(rows: Rows) -> list[dict[str, Any]]:
 
 
 def _tags(rows: Rows, which: str) -> list[dict[str, Any]]:
+    """Count tags where a list stands: one that was put away while others are asked is not told of."""
+    standing = "SELECT image_id FROM annotations WHERE is_saved"
     return _dicts(
         rows(
-            f"SELECT tag, count(*) FROM (SELECT unnest({which}) AS tag FROM ({_FIRST})) "
+            f"SELECT tag, count(*) FROM (SELECT unnest({which}) AS tag FROM ({_FIRST}) WHERE image_id IN ({standing})) "
             "GROUP BY tag ORDER BY count(*) DESC, tag LIMIT ?",
             [NUM_TAGS],
         ),

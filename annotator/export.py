@@ -15,8 +15,11 @@ FORMATS = {
 
 COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision")
 _LIST_SEPARATOR = "; "
-_FORMULA = re.compile(r"(^|[;\t]\s*)(?=[=+\-@\t\r\n])")
-"""Where a spreadsheet may take what follows for a formula."""
+_FORMULA = re.compile(
+    r"""((?:^|[;,|\t\r\n])[ ]*)(?=[\s"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"""
+)
+"""Where a spreadsheet may take what follows for a formula: after what it may cut at, whatever quotes, spaces and unseen
+characters come between. The last four are the full-width forms of the first four."""
 
 
 def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
@@ -26,7 +29,7 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
         rows: From ``CorrectionLog.export_rows``.
         format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags stand
             in one cell, most important first, separated by "; ". What a spreadsheet would run as a formula gets an
-            apostrophe before it: at a cell's start, and after a semicolon or tab, where some spreadsheets cut.
+            apostrophe before it: at a cell's start, and after whatever some spreadsheets cut at.
 
     Raises:
         KeyError: The format is unknown.

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.errors import FeatureMismatchError, UnknownImageError
+from annotator.feature_digests import fill, write_digests
 
 Vectors = npt.NDArray[np.float32]
 _BYTES = 4
@@ -77,6 +78,8 @@ class FeatureStore:
                 file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
+            fill(self.path, self.feature_size, first)
+            write_digests(self.path, first, vectors)
         return list(range(first, first + len(vectors)))
 
     def commit(self, rows: Iterable[tuple[int, int]]) -> None:

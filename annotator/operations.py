@@ -348,7 +348,10 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
         Accepting,
         lambda session, user, p: session.accept(user, p.image_id, p.revision, p.kept, p.dropped, _effort(p), p.seen),
     ),
-    "send_back": (SendingBack, lambda session, user, p: session.send_back(user, p.image_id, p.people, p.note, p.seen)),
+    "send_back": (
+        SendingBack,
+        lambda session, user, p: session.send_back(user, p.image_id, p.revision, p.people, p.note, p.seen),
+    ),
     "agreement": (Nothing, lambda session, user, p: session.agreement()),
     "timeline": (OneImage, lambda session, user, p: session.timeline(user, p.image_id)),
     "restore": (Restoring, lambda session, user, p: session.restore(user, p.image_id, p.entry_id, p.revision)),

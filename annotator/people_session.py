@@ -156,27 +156,35 @@ class PeopleSession(SessionCore):
         return {"revision": annotation.revision, "now_common": now_common, "next": self._next(user, image_id)}
 
     def send_back(
-        self, user: str, image_id: int, people: Sequence[str], note: str, seen: dict[str, int] | None
+        self,
+        user: str,
+        image_id: int,
+        revision: int,
+        people: Sequence[str],
+        note: str,
+        seen: dict[str, int] | None,
     ) -> Answer:
         """Have people answer a photo again, with a note that they read when it comes back to them.
 
         Args:
             user: The reviewer.
             image_id: The photo.
+            revision: Of the standing list on which the decision was made.
             people: Whose answers; empty: everybody's.
             note: What should be different.
             seen: The revision of each answer that was looked at; None when none was.
 
         Raises:
             ReviewError: Answers are still awaited, or one of the people has given none.
-            StaleRevisionError: An answer changed meanwhile; nothing was written.
+            StaleRevisionError: The list or an answer changed meanwhile; nothing was written.
             StoreError: The commit failed; nothing was written.
+            LeaseError: Somebody else has this photo open.
         """
         self._check(image_id)
+        self._hold(user, image_id)
         with self._lock:
-            changed = self._answers.send_back(
-                self._log.annotation(image_id), people, " ".join(note.split()), user, seen
-            )
+            standing = Annotation(image_id, revision)
+            changed = self._answers.send_back(standing, people, " ".join(note.split()), user, seen)
             if changed is not None:
                 self._took(changed)
             self._queue.mark(image_id, saved=False)

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import * as list from "../../annotator/ui/assets/draft.js";
+import { toCsv } from "../../annotator/ui/assets/effort_dialog.js";
 import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../annotator/ui/assets/keys.js";
 import { createSweep } from "../../annotator/ui/assets/sweep.js";
 
@@ -322,4 +323,14 @@ test("a look through photos in no order says so", async () => {
   const known = sweepOf({});
   await known.lookFor("lake");
   assert.equal(known.shown[0][1], "");
+});
+
+test("no text of a table runs as a formula in a spreadsheet, and numbers stay numbers", () => {
+  const line = (value) => toCsv(["tag"], [{ tag: value }]).split("\r\n")[1];
+  assert.equal(line("=1+1"), "'=1+1");
+  assert.equal(line('x;"=1+1;'), `"x;'""=1+1;"`);
+  assert.equal(line("\uff1d1"), "'\uff1d1");
+  assert.equal(line("\u200b=1"), "'\u200b=1");
+  assert.equal(line("a-b"), "a-b");
+  assert.equal(line(-1.5), "-1.5");
 });

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from annotator import operations
 from annotator.answer_forms import error_answer
 from annotator.app import OpenProject
 from annotator.correction_log import Effort
@@ -42,24 +43,52 @@ def save(session: AnnotatingSession, user: str, image_id: int, *tags: str, **val
     return session.save(user, image_id, revision, tags, values.get("dropped", []), Effort())
 
 
+TELL_NO_TAGS = {
+    "hold", "leave", "assign", "ask", "end_lease", "check", "unreadable", "set_tagger", "set_strategy",
+    "set_show_expected", "set_keys", "set_loop", "models", "training_run", "train_now", "cancel_training",
+    "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
+}  # fmt: skip
+"""Operations whose answers hold no tags but those that the caller named, or counts alone."""
+GIVE_A_PHOTO = {"step", "skip", "save", "save_group", "undo", "accept", "restore"}
+"""Operations that change something and answer with a photo in the form of `open`."""
+
+
+def looks(session: AnnotatingSession, user: str) -> dict[str, Any]:
+    """What a person gets by each operation that only looks, or keeps a draft of their own."""
+
+    def ask_all(name: str, *payloads: dict[str, Any]) -> list[Any]:
+        return [operations.answer(session, user, name, payload) for payload in payloads]
+
+    both = ({"image_id": 1}, {"image_id": 2})
+    revision = session.open(user, 1)["revision"]
+    return {
+        "open": ask_all("open", *({"image_id": image_id} for image_id in (1, 2, 3, 4))),
+        "browse": ask_all("browse", {}, {"query": SECRET}),
+        "strip": ask_all("strip", *both),
+        "history": ask_all("history", *both),
+        "timeline": ask_all("timeline", *both),
+        "propose": ask_all("propose", {"image_id": 1, "kept": ["cat"], "revision": revision}),
+        "look_alikes": ask_all("look_alikes", *both),
+        "propose_group": ask_all("propose_group", *({**one, "kept": ["cat"], "members": [3]} for one in both)),
+        "complete": ask_all("complete", *({**one, "text": "zeb"} for one in both)),
+        "retro_tag": ask_all("retro_tag", {"tag": "cat"}),
+        "review": ask_all("review", {}, *both),
+        "agreement": ask_all("agreement", {}),
+        "effort_report": ask_all("effort_report", {}),
+        "state": ask_all("state", {}),
+    }
+
+
 def everything(session: AnnotatingSession, user: str) -> str:
     """All that a person can get at, as text."""
-    seen = [
-        *(session.open(user, image_id) for image_id in (1, 2, 3, 4)),
-        session.browse(0, 10, "", "all", user),
-        session.browse(0, 10, SECRET, "all", user),
-        *(session.strip(image_id, 3, 12, user) for image_id in (1, 2)),
-        *(session.history(image_id, user) for image_id in (1, 2)),
-        session.propose(user, 1, ["cat"], [], session.open(user, 1)["revision"]),
-        session.complete(1, "zeb", [], user),
-        session.complete(2, "zeb", [], user),
-        session.retro_tag("cat", 10),
-        list(session.export()),
-        session.state(user),
-    ]
+    seen = [looks(session, user), list(session.export())]
     for image_id in (1, 2, 3, 4):
         session.leave(user, image_id)
     return json.dumps(seen, default=str)
+
+
+def test_every_operation_that_could_tell_an_answer_is_looked_at(session: AnnotatingSession) -> None:
+    assert set(looks(session, "ben")) | TELL_NO_TAGS | GIVE_A_PHOTO == set(operations.OPERATIONS)
 
 
 def test_a_photo_goes_to_as_many_people_as_it_is_asked_of(session: AnnotatingSession) -> None:
@@ -129,7 +158,7 @@ def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: AnnotatingSes
     ask(session, 2)
     for user in ("anna", "ben"):
         save(session, user, 1, "cat")
-    session.send_back("rita", 1, [], "Look again.", None)
+    session.send_back("rita", 1, 0, [], "Look again.", None)
     assert [session.open(user, None)["image_id"] for user in ("anna", "ben")] == [1, 1]
     assert session.open("rita", 1)["held_by"] == ["anna", "ben"]
     for user in ("anna", "ben"):
@@ -188,6 +217,17 @@ def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session:
         ("anna", 1, ["cat"]), ("ben", 1, ["dog"]), ("anna", 2, ["cat", "sofa"]),
     ]  # fmt: skip
     assert session._log.history(1) == []
+
+
+def test_why_an_answer_was_sent_back_is_not_told_to_who_is_still_asked(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    for user in ("anna", "ben"):
+        save(session, user, 1, "cat")
+    session.send_back("rita", 1, 0, ["anna"], f"That is no {SECRET}.", None)
+    ask(session, 3)
+    for user in ("cleo", "rita"):
+        assert SECRET not in everything(session, user), user
+    assert SECRET in everything(session, "anna")  # to whom it was written
 
 
 def test_drafts_are_each_persons_own(session: AnnotatingSession) -> None:

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from annotator.export import COLUMNS, export_lines
 
@@ -59,6 +61,22 @@ def test_no_part_of_a_csv_cell_can_run_as_a_formula_where_semicolons_part_the_ce
     for values in csv.reader(io.StringIO(text, newline=""), delimiter=";"):
         for cell in values:
             assert cell.strip()[:1] not in {"=", "+", "-", "@", "\t", "\r", "\n"}
+
+
+TEXTS = st.text("ab=+-@\uff1d\uff0b\uff0d\uff20\"';,| \t\r\n\u200b\ufeff", max_size=12)
+
+
+@given(tags=st.lists(TEXTS, max_size=3), image=TEXTS)
+@example(tags=['x;"=1+1;'], image='x;"=1+1;')
+@example(tags=["\uff1d1+1"], image="a;\u200b=1+1")
+@example(tags=["a,=1+1", 'b;"" =1+1'], image="a\n=1+1")
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_no_cell_can_run_as_a_formula_wherever_cells_are_parted(delimiter: str, tags: list[str], image: str) -> None:
+    text = "".join(export_lines([row(tags=tags, dropped=tags, image=image)], "csv"))
+    for values in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+        for cell in values:
+            assert cell[:1] not in {"\t", "\r", "\n"}
+            assert cell.lstrip(' \t\r\n"\u200b\ufeff')[:1] not in set("=+-@\uff1d\uff0b\uff0d\uff20")
 
 
 def test_nothing_saved_is_an_empty_file_or_a_header() -> None:

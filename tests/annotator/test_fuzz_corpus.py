@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from annotator.app import OpenProject
+from annotator.operations import OPERATIONS
 
 CORPUS = [json.loads(line) for line in (Path(__file__).parent / "fuzz_corpus.jsonl").read_text().splitlines()]
 
@@ -37,3 +38,8 @@ def test_every_question_of_the_corpus_gets_an_answer(client: TestClient) -> None
             assert set(answer.json()["error"]) >= {"kind", "message"}, case
         routes.add(case["path"].split("/")[2])
     assert len(routes) > 25
+
+
+def test_every_operation_is_in_the_corpus() -> None:
+    asked = {case["path"].removeprefix("/api/") for case in CORPUS if case["method"] == "POST"}
+    assert set(OPERATIONS) - asked == set()

@@ -14,6 +14,7 @@ import pytest
 
 from annotator import migrations, schema_copy
 from annotator import store as store_module
+from annotator.answers import Answers
 from annotator.backup import Manifest, Member, restore
 from annotator.check import check
 from annotator.correction_log import CorrectionLog, Draft, Effort
@@ -30,6 +31,7 @@ OLD = {
     "schema_3": [1, 2, 3],
     "schema_4": [1, 2, 3, 4],
     "schema_5": [1, 2, 3, 4, 5],
+    "schema_6": [1, 2, 3, 4, 5, 6],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -86,6 +88,33 @@ def test_a_project_of_an_old_schema_opens_with_all_that_is_in_it(
         assert str(kept) in caplog.text
     else:
         assert not list(project.folder.glob("*schema*"))
+
+
+def test_every_schema_is_kept_as_a_project() -> None:
+    assert {version for versions in OLD.values() for version in versions} == {version for version, _, _ in MIGRATIONS}
+
+
+def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -> None:
+    store = Store(old_project("schema_6", tmp_path).database_path)
+    try:
+        log = CorrectionLog(store)
+        answers = Answers(store, log)
+        assert [answers.standing(image_id) for image_id in (1, 2, 3)] == ["accepted", None, "waiting"]
+        assert log.annotation(1).user_name == "rita"
+        assert answers.own_tags([1], "anna") == {1: ["sofa", "cat", "caf\u00e9"]}
+        rows = [(row["user_name"], row["revision"], row["tags"]) for row in answers.answer_rows(1)]
+        assert rows == [
+            ("anna", 2, ["sofa", "cat", "caf\u00e9"]), ("ben", 1, ["cat"]), ("ben", 2, ["cat", "caf\u00e9"]),
+        ]  # fmt: skip
+        decisions = [(row["verdict"], row["note"], row["people"]) for row in answers.review_rows(1)]
+        assert decisions == [("sent_back", "And the caf\u00e9?", ["ben"]), ("accepted", "", ["anna"])]
+        note = answers.note(3, "ben")
+        assert note is not None
+        assert (note.user_name, note.text) == ("rita", "Which fish?")
+        given = answers.give(3, "ben", revision=1, tags=["trout"], dropped=(), effort=Effort())
+        assert (given.revision, answers.standing(3)) == (2, "in_review")
+    finally:
+        store.close()
 
 
 def test_a_project_that_is_up_to_date_or_new_is_not_copied(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from annotator import operations
 from annotator.agreement_command import agreement_text
 from annotator.agreement_report import BLOCK, agreement_report
 from annotator.app import OpenProject
@@ -15,7 +16,7 @@ from annotator.errors import ReviewError, StaleRevisionError
 from annotator.session import AnnotatingSession
 from annotator.session_core import NUM_FOR_SWEEP
 
-ROLES = {"anna": "annotator", "ben": "annotator", "rita": "reviewer"}
+ROLES = {"anna": "annotator", "ben": "annotator", "rita": "reviewer", "rob": "reviewer"}
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_a_photo_whose_answers_are_awaited_is_shown_to_nobody(session: Annotatin
     with pytest.raises(ReviewError, match="still awaited"):
         accept(session, "cat", image_id=2)
     with pytest.raises(ReviewError, match="still awaited"):
-        session.send_back("rita", 2, [], "why?", None)
+        session.send_back("rita", 2, 0, [], "why?", None)
 
 
 def test_accepting_makes_the_list_stand_for_all(session: AnnotatingSession) -> None:
@@ -135,7 +136,8 @@ def test_a_decision_on_what_changed_meanwhile_is_refused(session: AnnotatingSess
     save(session, "anna", 1, "fish")
     for decide in (
         lambda: accept(session, "sea", seen=seen),
-        lambda: session.send_back("rita", 1, [], "why?", seen),
+        lambda: session.send_back("rita", 1, 0, [], "why?", seen),
+        lambda: session.send_back("rita", 1, 5, [], "why?", None),
         lambda: accept(session, "sea", revision=5),
     ):
         with pytest.raises(StaleRevisionError):
@@ -145,8 +147,42 @@ def test_a_decision_on_what_changed_meanwhile_is_refused(session: AnnotatingSess
     assert session._log.history(1) == []
 
 
+def test_what_another_reviewer_accepted_meanwhile_is_not_sent_back(session: AnnotatingSession) -> None:
+    looked_at = session.review("rita", 1, None)
+    let_go(session)
+    session.accept("rob", 1, 0, ["sea", "sky"], [], Effort(), looked_at["revisions"])
+    payload = {"image_id": 1, "note": "why?", "seen": looked_at["revisions"]}
+    for revision in ({}, {"revision": looked_at["revision"]}):
+        error = operations.answer(session, "rita", "send_back", {**payload, **revision})["error"]
+        assert (error["kind"], error["revision"], error["tags"], error["user"]) == ("stale", 1, ["sea", "sky"], "rob")
+    assert [row["tags"] for row in session.export()] == [["sea", "sky"]]
+    assert kinds(session, 1)[-1] == "accept"
+    now_seen = {**payload, "revision": 1}
+    assert "error" not in operations.answer(session, "rita", "send_back", now_seen)
+
+
+def test_no_decision_is_made_on_a_photo_that_another_reviewer_has_open(session: AnnotatingSession) -> None:
+    save(session, "anna", 3, "a")
+    payloads: dict[str, dict[str, Any]] = {
+        "accept": {"image_id": 1, "revision": 0, "kept": ["sea"]},
+        "send_back": {"image_id": 1, "revision": 0, "note": "why?"},
+        "restore": {"image_id": 3, "revision": 1, "entry_id": "event:0"},
+    }
+    for image_id in (1, 3):
+        session.open("rob", image_id)
+    for operation, payload in payloads.items():
+        assert operations.answer(session, "rita", operation, payload)["error"]["kind"] == "leased", operation
+    assert session._answers.standing(1) == "in_review"
+    assert [row["tags"] for row in session.export()] == [["a"]]
+    let_go(session)
+    payloads["send_back"]["revision"] = 1  # of the list that is accepted here
+    for operation, payload in payloads.items():
+        assert "error" not in operations.answer(session, "rita", operation, payload), operation
+        let_go(session)
+
+
 def test_what_is_sent_back_comes_first_with_its_note_and_only_to_who_is_asked(session: AnnotatingSession) -> None:
-    session.send_back("rita", 1, ["anna"], "  The boat\n is a ship. ", None)
+    session.send_back("rita", 1, 0, ["anna"], "  The boat\n is a ship. ", None)
     assert session.open("ben", None)["image_id"] == 2
     let_go(session)
     photo = session.open("anna", None)
@@ -160,12 +196,12 @@ def test_what_is_sent_back_comes_first_with_its_note_and_only_to_who_is_asked(se
     assert [one["tags"] for one in again["answers"]] == [["sea", "ship"], ["sky", "sea"]]
     assert [row["note"] for row in again["decisions"]] == ["The boat is a ship."]
     with pytest.raises(ReviewError, match="'rita' has not answered"):
-        session.send_back("rita", 1, ["rita"], "why?", None)
+        session.send_back("rita", 1, 0, ["rita"], "why?", None)
 
 
 def test_an_accepted_list_that_is_sent_back_stands_no_more(session: AnnotatingSession) -> None:
     accept(session, "sea")
-    session.send_back("rita", 1, [], "Look again.", None)
+    session.send_back("rita", 1, 1, [], "Look again.", None)
     assert list(session.export()) == []
     assert session.open("ben", 1)["kept"] == ["sky", "sea"]
     assert session.state("ben")["num_saved"] == 0
@@ -175,7 +211,7 @@ def test_an_accepted_list_that_is_sent_back_stands_no_more(session: AnnotatingSe
 def test_a_restart_keeps_what_was_sent_back_and_accepted(
     session: AnnotatingSession, opened: OpenProject, open_project: Callable[..., OpenProject], tmp_path: Path
 ) -> None:
-    session.send_back("rita", 1, ["anna"], "Once more.", None)
+    session.send_back("rita", 1, 0, ["anna"], "Once more.", None)
     save(session, "ben", 2, "cat")
     accept(session, "cat", image_id=2)
     before = session._answers.counts()
@@ -188,7 +224,7 @@ def test_a_restart_keeps_what_was_sent_back_and_accepted(
 
 
 def test_the_time_line_tells_who_did_what_and_from_which_proposal(session: AnnotatingSession) -> None:
-    session.send_back("rita", 1, ["ben"], "More, please.", None)
+    session.send_back("rita", 1, 0, ["ben"], "More, please.", None)
     save(session, "ben", 1, "sea", "sky", "boat")
     accept(session, "sea", "boat")
     entries = session.timeline("vera", 1)["entries"]
@@ -262,7 +298,7 @@ def test_agreement_with_gold_is_told_by_person_and_over_time(session: Annotating
     save(session, "ben", 2, "dog")
     accept(session, "sea", "sky", "boat")
     accept(session, "cat", image_id=2)
-    session.send_back("rita", 2, ["ben"], "That is a cat.", None)
+    session.send_back("rita", 2, 1, ["ben"], "That is a cat.", None)
     save(session, "ben", 2, "cat")  # not blind any more: his first answer counts
     accept(session, "cat", image_id=2)
     report = session.agreement()

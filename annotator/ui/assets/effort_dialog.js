@@ -118,10 +118,13 @@ function section(name, rows) {
   );
 }
 
+// As in export.py: what a spreadsheet may cut at, then quotes, spaces and unseen characters before a formula.
+const FORMULA = /((?:^|[;,|\t\r\n]) *)(?=[\s"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])/gu;
+
 /** RFC 4180; a text that a spreadsheet would run as a formula gets an apostrophe. */
 export function toCsv(columns, rows) {
   const cell = (value) => {
-    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value ?? "");
+    const text = typeof value === "string" ? value.replace(FORMULA, "$1'") : String(value ?? "");
     return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   };
   return [columns, ...rows.map((row) => columns.map((column) => row[column]))].map((line) => `${line.map(cell).join(",")}\r\n`).join("");

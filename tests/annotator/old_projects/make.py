@@ -3,11 +3,12 @@
     git archive 43fd3b9 | tar x -C RELEASE_1        # the version that first had a schema: it had 1 alone
     (cd RELEASE_1 && PYTHONPATH=$PWD python .../old_projects/make.py one PHOTOS FOLDER)
     python tests/annotator/old_projects/make.py others FOLDER
+    python tests/annotator/old_projects/make.py six FOLDER
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
-numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Never made anew once
-released.
+numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
+by the version that came with it, on top of schema 5: answers, notes, an accepted list. Never made anew once released.
 """
 
 import gzip
@@ -77,8 +78,38 @@ def make_others(folder: Path) -> None:
         (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 
+def make_six(folder: Path) -> None:
+    """Write schema 6: photo 1 is answered by two, sent back and accepted; photo 3 is sent back and awaited."""
+    from annotator.answers import Answers
+    from annotator.correction_log import CorrectionLog, Effort
+    from annotator.store import Store
+
+    path = folder / "schema_6.duckdb"
+    path.write_bytes(gzip.decompress((HERE / "schema_5.duckdb.gz").read_bytes()))
+    store = Store(path)
+    log = CorrectionLog(store)
+    answers = Answers(store, log)
+
+    def give(image_id: int, revision: int, *tags: str) -> None:
+        answers.give(image_id, "ben", revision=revision, tags=tags, dropped=("dog",), effort=Effort(seconds=2.5))
+
+    answers.ask([1], 2, ["anna", "ben"], "rita")  # Anna's saved list is her answer
+    give(1, 0, "cat")
+    answers.send_back(log.annotation(1), ["ben"], "And the caf\u00e9?", "rita", {"anna": 2, "ben": 1})
+    give(1, 1, "cat", "caf\u00e9")
+    accepted = ("sofa", "cat", "caf\u00e9")
+    answers.accept(log.annotation(1), accepted, (), "rita", Effort(), {"anna": 2, "ben": 2}, "anna")
+    answers.ask([3], 1, [], "rita")
+    give(3, 0, "fish")
+    answers.send_back(log.annotation(3), [], "Which fish?", "rita", None)
+    store.close()
+    (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "one":
         make_one(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif sys.argv[1] == "six":
+        make_six(Path(sys.argv[2]))
     else:
         make_others(Path(sys.argv[2]))
