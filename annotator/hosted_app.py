@@ -146,6 +146,7 @@ class HostedDemo:
         for space in self.spaces.present():
             self._stop(space)
         self.turns.close()
+        self._intake.close()
         self._sweeper.join()
         self.spaces.close()
 

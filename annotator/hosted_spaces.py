@@ -68,6 +68,8 @@ class Space(Generic[O]):
     is_full: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     """For those who count its photos."""
+    num_arriving: int = 0
+    """Uploads that have a place reserved."""
     remembered: dict[str, Any] = field(default_factory=dict)
     """Answers that stay true while it is closed."""
 

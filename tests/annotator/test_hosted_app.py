@@ -312,6 +312,29 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(anna: TestClient)
     assert anna.post("/api/demo/photos", content=drip(), headers=headers).status_code == 413
 
 
+def test_an_upload_without_a_place_is_refused_before_it_is_read(
+    app: FastAPI, demo: HostedDemo, photo_bytes: Callable[..., bytes]
+) -> None:
+    client = visitor(app)
+    space = demo.spaces.find(client.cookies["annotator_session_7860"])
+    assert space is not None
+    asked: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        asked.append(1)
+        yield b"--x--"
+
+    space.num_arriving = LIMITS.uploads_at_once
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/api/demo/photos", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["kind"], asked) == (409, "demo", [])
+    space.num_arriving = 0
+    for data in (b"no photo", photo_bytes(1)):  # the place of a refused one is free again
+        for _ in range(LIMITS.uploads_at_once):
+            upload(client, data)
+        assert space.num_arriving == 0
+
+
 @pytest.mark.parametrize("body", [{"other": ("a.jpg", b"x")}, None])
 def test_an_upload_without_a_photo_is_refused(anna: TestClient, body: Any) -> None:
     assert anna.post("/api/demo/photos", files=body).status_code == 400
