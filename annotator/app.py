@@ -29,6 +29,7 @@ from annotator.autocomplete import Autocomplete
 from annotator.backbone_choice import backbone_options
 from annotator.carried_tags import CarriedTags
 from annotator.config import IngestConfig, ServerConfig
+from annotator.connections import ConnectionLimits, limited_protocol
 from annotator.correction_log import CorrectionLog
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.vocabulary import everyday_words
@@ -294,7 +295,14 @@ def serve(
         app = build_app(opened, config)
         address = address_of(config, listener)
         server = Server(
-            uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5),
+            uvicorn.Config(
+                app,
+                http=limited_protocol(ConnectionLimits()),
+                ws="none",
+                log_level="warning",
+                lifespan="on",
+                timeout_graceful_shutdown=5,
+            ),
             on_started=lambda: _started(opened, address, on_ready),
         )
         folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]

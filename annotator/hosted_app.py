@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from annotator.access import LOCAL_USER
 from annotator.app import OpenProject, Server, address_of, listen, mount_page, new_app
 from annotator.config import IngestConfig, LoopSettings, ServerConfig
+from annotator.connections import ConnectionLimits, limited_protocol
 from annotator.errors import AnnotatorError
 from annotator.hosted_limits import HostedLimits, RateLimiter
 from annotator.hosted_photos import PhotoIntake
@@ -45,7 +46,6 @@ logger = logging.getLogger(__name__)
 SWEEP_SECONDS = 5.0
 FIRST_TRAINING_SECONDS = 30.0
 """How long a training is said to take before any was measured."""
-MAX_CONNECTIONS = 500
 LOOP = LoopSettings(train_after=0, least_photos=2, gold_share=0.1)
 """Few photos have to judge; whoever wants a candidate that did not pass can let it propose by hand."""
 
@@ -191,6 +191,7 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
     threadpool_limits(1, user_api="blas")
     try:
         address = address_of(config, listener)
+        connections = ConnectionLimits(options.limits.connections_an_address, trusted_proxies=options.trusted_proxies)
         proxies: dict[str, Any] = {"forwarded_allow_ips": ",".join(options.trusted_proxies)}
         server = Server(
             uvicorn.Config(
@@ -198,7 +199,8 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
                 log_level="warning",
                 lifespan="on",
                 timeout_graceful_shutdown=5,
-                limit_concurrency=MAX_CONNECTIONS,
+                http=limited_protocol(connections),
+                ws="none",
                 proxy_headers=bool(options.trusted_proxies),
                 **proxies,
             ),

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator.access import CALLER, LOCAL_USER, Caller, Role
 from annotator.answer_forms import Answer
+from annotator.connections import network_of
 from annotator.errors import AnnotatorError, BackupError, ConfigError, DemoError, TrainingError
 from annotator.hosted_limits import HostedLimits, RateLimiter
 from annotator.hosted_photos import full_sentence, num_photos, read_names
@@ -181,8 +182,7 @@ class AddressLimit:
 def address_of(scope: Scope) -> str:
     """Return where a call comes from: an IPv4 address, or the network of an IPv6 one, which has very many."""
     client = scope.get("client")
-    address = str(client[0]) if client else ""
-    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
+    return network_of(str(client[0]) if client else "")
 
 
 class VisitorPictures:

@@ -26,7 +26,9 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 BODY_SECONDS = 30.0
-"""A body that comes slower is not waited for."""
+"""A body is waited for so long, and longer only as its bytes come in."""
+BODY_BYTES_A_SECOND = 20_000
+"""What comes slower than this in the end holds a place without need: a byte now and then would hold it for ever."""
 
 PUBLIC_PATHS = frozenset({"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js"})
 """What somebody may ask for who has not logged in."""
@@ -256,6 +258,7 @@ class _LimitedBody:
         self.max_bytes = max_bytes
         self._num_left = max_bytes
         self._is_complete = False
+        self._ends: float | None = None
 
     @property
     def is_too_large(self) -> bool:
@@ -264,13 +267,17 @@ class _LimitedBody:
     async def receive(self) -> Message:
         if self._is_complete:
             return await self._receive()  # what comes now is the end of the connection, which may be far off
+        if self._ends is None:
+            self._ends = asyncio.get_running_loop().time() + BODY_SECONDS
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout_at(self._ends):
                 message = await self._receive()
         except TimeoutError:
             raise _BodyTooSlowError from None
         self._is_complete = not message.get("more_body", False)
-        self._num_left -= len(message.get("body", b""))
+        num_bytes = len(message.get("body", b""))
+        self._num_left -= num_bytes
+        self._ends += num_bytes / BODY_BYTES_A_SECOND
         if self.is_too_large:
             raise _BodyTooLargeError
         return message

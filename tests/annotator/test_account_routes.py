@@ -331,21 +331,26 @@ def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: OpenProj
     assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
 
 
-def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("num_bytes", [0, 200])
+def test_slow_bodies_are_not_waited_for(num_bytes: int, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     import asyncio
 
     monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
     tokens = Tokens()
     sent: list[Any] = []
 
-    async def never() -> Any:
-        await asyncio.sleep(60)
+    async def drips() -> Any:
+        nonlocal num_bytes
+        await asyncio.sleep(0.01 if num_bytes else 60)
+        num_bytes -= 1
+        return {"type": "http.request", "body": b"x", "more_body": num_bytes > 0}
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     async def reads_body(scope: Any, receive: Any, send: Any) -> None:
-        await receive()
+        while (await receive())["more_body"]:
+            pass
 
     class Everybody:
         has_login = False
@@ -363,7 +368,7 @@ def test_slow_bodies_are_not_waited_for(app: FastAPI, monkeypatch: pytest.Monkey
         (b"x-annotator-token", tokens.of("a").encode()),
     ]
     scope = {"type": "http", "method": "POST", "path": "/x", "headers": headers, "scheme": "http"}
-    asyncio.run(guard(scope, never, send))
+    asyncio.run(guard(scope, drips, send))
     assert sent[0]["status"] == 408
 
 
