@@ -22,7 +22,7 @@ from annotator.config import IngestConfig, LoopSettings, ServerConfig
 from annotator.connections import ConnectionLimits, limited_protocol
 from annotator.errors import AnnotatorError
 from annotator.hosted_limits import HostedLimits, RateLimiter
-from annotator.hosted_photos import PhotoIntake
+from annotator.hosted_photos import PhotoIntake, read_names
 from annotator.hosted_routes import ENTRANCE, PUBLIC_PATHS, UPLOAD_EXTRA_BYTES, UPLOAD_PATH, build_hosted_router
 from annotator.hosted_spaces import HostedSpaces, Space
 from annotator.hosted_training import TrainingTurns
@@ -72,7 +72,9 @@ class _SpaceProject(OpenProject):
         project = Project.open_or_create(space.project_path, "Demo")
         project.update_settings(detector=NONE, loop=LOOP, word_vectors="")
         config = IngestConfig(num_decode_threads=1, num_network_threads=1, batch_size=8)
-        super().__init__(project, config, {"epochs": limits.training_epochs})
+        super().__init__(
+            project, config, {"epochs": limits.training_epochs}, lambda path: read_names(space).get(path, path)
+        )
         self._remembered = space.remembered
         self.meanings.start()
         self.session.queue_order.start()

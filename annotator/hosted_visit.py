@@ -232,11 +232,11 @@ class VisitorSession:
             answer = visit.opened().session.state(user)
         return {**answer, "demo": describe(visit.spaces, visit.space)}
 
-    def export(self) -> Iterator[dict[str, Any]]:
+    def export(self, user: str) -> Iterator[dict[str, Any]]:
         """Yield a record for every saved photo, under the visitor's own name of it."""
         visit = VISIT.get()
         names = read_names(visit.space)
-        for row in visit.opened().session.export():
+        for row in visit.opened().session.export(user):
             yield {**row, "image": names.get(row["image"], row["image"]), "root": ""}
 
     def back_up(self, *, with_features: bool) -> Path:

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 
 from annotator import app as app_module
 from annotator import operations, security
-from annotator.access import Caller, Role
+from annotator.access import LOCAL_USER, Caller, Role
 from annotator.app import OpenProject
 from annotator.gate import ProjectGate
 from annotator.models.backbone import Backbone
@@ -329,6 +329,17 @@ def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: OpenProj
     assert call(root, "assign", users=["nobody"], image_ids=[1]).status_code == 422
     assert call(root, "assign", users=["vera"], image_ids=[1]).status_code == 422
     assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
+
+
+def test_where_photos_lie_is_told_at_this_machine_only(app: FastAPI, opened: OpenProject, demo_photos: Path) -> None:
+    vera = person(app, "vera")
+    photo = call(vera, "open", image_id=1).json()
+    assert photo["paths"] == [photo["file_name"]]
+    call(person(app, "anna"), "save", image_id=1, revision=photo["revision"], kept=["cat"])
+    assert str(demo_photos) not in vera.get("/api/export").text
+    assert str(demo_photos) not in vera.get("/api/export?format=csv").text
+    assert opened.session.open(LOCAL_USER, 1)["paths"] == [str(demo_photos / photo["file_name"])]
+    assert {row["root"] for row in opened.session.export()} == {str(demo_photos)}
 
 
 @pytest.mark.parametrize("num_bytes", [0, 200])
