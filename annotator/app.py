@@ -303,7 +303,7 @@ def serve(
         server = Server(
             uvicorn.Config(
                 app,
-                http=limited_protocol(ConnectionLimits()),
+                http=limited_protocol(ConnectionLimits(trusted_proxies=_trusted_proxies())),
                 ws="none",
                 log_level="warning",
                 lifespan="on",
@@ -352,6 +352,12 @@ def _check_exposure(config: ServerConfig, gate: ProjectGate) -> None:
             f"Without accounts, anybody who reaches {config.host} could read and change this project. Make one first "
             "(annotator users PROJECT add NAME --role admin), serve a demo (--demo), or serve on 127.0.0.1."
         )
+
+
+def _trusted_proxies() -> tuple[str, ...]:
+    """Return whose word on where a call comes from uvicorn takes: this machine's and the environment's."""
+    named = os.environ.get("FORWARDED_ALLOW_IPS", "")
+    return "127.0.0.1", "::1", *(text.strip() for text in named.split(",") if text.strip())
 
 
 def _started(opened: OpenProject, address: str, on_ready: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from annotator.access import CALLER, LOCAL_USER, Caller, Role
 from annotator.answer_forms import Answer
 from annotator.connections import network_of
-from annotator.errors import AnnotatorError, BackupError, ConfigError, DemoError, TrainingError
+from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingError
 from annotator.hosted_limits import HostedLimits, RateLimiter
 from annotator.hosted_photos import full_sentence, num_photos, read_names
 from annotator.hosted_spaces import HostedSpaces, Space
@@ -243,9 +243,9 @@ class VisitorSession:
         """Refuse: a backup would hold this server's paths.
 
         Raises:
-            BackupError: Always.
+            DemoError: Always.
         """
-        raise BackupError("The hosted demo makes no backups. Export the tags instead.")
+        raise DemoError("The hosted demo makes no backups. Export the tags instead.")
 
 
 class QueuedModels:

@@ -84,6 +84,8 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
             return _error(403, "forbidden", "Backups are for admins.")
         try:
             path = session.back_up(with_features=features)
+        except DemoError as error:
+            return _error(403, "demo", str(error))
         except AnnotatorError as error:
             return _error(507, "store", str(error))
         name = "project.tar"

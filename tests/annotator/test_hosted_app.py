@@ -243,6 +243,11 @@ def test_accounts_do_not_exist_here(app: FastAPI, anna: TestClient) -> None:
     assert anna.post("/api/users", json={"do": "list"}).status_code in (404, 405)
 
 
+def test_there_are_no_backups_and_it_is_no_fault_of_the_server_s(anna: TestClient) -> None:
+    answer = anna.get("/api/backup")
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (403, "demo")
+
+
 def test_a_session_id_that_somebody_made_up_opens_nothing(app: FastAPI) -> None:
     client = stranger(app)
     client.cookies.set("annotator_session_7860", "chosen by somebody else")
