@@ -29,6 +29,7 @@ from annotator.autocomplete import Autocomplete
 from annotator.backbone_choice import backbone_options
 from annotator.carried_tags import CarriedTags
 from annotator.config import IngestConfig, ServerConfig
+from annotator.connections import THIS_MACHINE, ConnectionLimits, limited_protocol
 from annotator.correction_log import CorrectionLog
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.vocabulary import everyday_words
@@ -68,6 +69,8 @@ class OpenProject:
         project: The folder.
         ingest_config: Threads and sizes.
         finetune: Settings of trainer/finetune.py that differ from its defaults.
+        shown_name: What the page calls a file, by its path below its folder; None shows that path, and where the
+            folder lies to whoever is at this machine.
 
     Raises:
         ProjectError: The database is damaged or in use.
@@ -80,8 +83,10 @@ class OpenProject:
         project: Project,
         ingest_config: IngestConfig | None = None,
         finetune: dict[str, Any] | None = None,
+        shown_name: Callable[[str], str] | None = None,
     ) -> None:
         self.project = project
+        self._given_name = shown_name
         self._finetune = finetune
         self.ingest_config = ingest_config or IngestConfig()
         self.store = Store(project.database_path)
@@ -171,6 +176,8 @@ class OpenProject:
             self.models,
             self.gate.may_annotate,
             may_review=self.gate.may_review,
+            shows_folders=(lambda user: False) if self._given_name else self.gate.shows_folders,
+            shown_name=self._given_name or (lambda path: path),
             detections=book.of,
             detection_progress=lambda: self.detection_pass.progress,
         )
@@ -301,6 +308,8 @@ def serve(
         server = Server(
             uvicorn.Config(
                 app,
+                http=limited_protocol(ConnectionLimits(trusted_proxies=(*THIS_MACHINE, *config.trusted_proxies))),
+                ws="none",
                 log_level="warning",
                 lifespan="on",
                 timeout_graceful_shutdown=5,

@@ -40,6 +40,10 @@ class ProjectGate:
         """Tell whether somebody may accept other people's tags."""
         return self._has_role(user, Role.REVIEWER)
 
+    def shows_folders(self, user: str) -> bool:
+        """Tell whether somebody may know where photos lie on this machine: who is at it."""
+        return user == LOCAL_USER
+
     def _has_role(self, user: str, least: Role) -> bool:
         if user == LOCAL_USER:
             return True

@@ -19,9 +19,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from annotator.access import LOCAL_USER
 from annotator.app import OpenProject, Server, address_of, listen, mount_page, new_app, proxy_settings
 from annotator.config import IngestConfig, LoopSettings, ServerConfig
+from annotator.connections import ConnectionLimits, limited_protocol
 from annotator.errors import AnnotatorError
 from annotator.hosted_limits import HostedLimits, RateLimiter
-from annotator.hosted_photos import PhotoIntake
+from annotator.hosted_photos import PhotoIntake, read_names
 from annotator.hosted_routes import ENTRANCE, PUBLIC_PATHS, UPLOAD_EXTRA_BYTES, UPLOAD_PATH, build_hosted_router
 from annotator.hosted_spaces import HostedSpaces, Space
 from annotator.hosted_training import TrainingTurns
@@ -45,7 +46,6 @@ logger = logging.getLogger(__name__)
 SWEEP_SECONDS = 5.0
 FIRST_TRAINING_SECONDS = 30.0
 """How long a training is said to take before any was measured."""
-MAX_CONNECTIONS = 500
 LOOP = LoopSettings(train_after=0, least_photos=2, gold_share=0.1)
 """Few photos have to judge; whoever wants a candidate that did not pass can let it propose by hand."""
 
@@ -70,7 +70,9 @@ class _SpaceProject(OpenProject):
         project = Project.open_or_create(space.project_path, "Demo")
         project.update_settings(detector=NONE, loop=LOOP, word_vectors="")
         config = IngestConfig(num_decode_threads=1, num_network_threads=1, batch_size=8)
-        super().__init__(project, config, {"epochs": limits.training_epochs})
+        super().__init__(
+            project, config, {"epochs": limits.training_epochs}, lambda path: read_names(space).get(path, path)
+        )
         self._remembered = space.remembered
         self.meanings.start()
         self.session.queue_order.start()
@@ -144,6 +146,7 @@ class HostedDemo:
         for space in self.spaces.present():
             self._stop(space)
         self.turns.close()
+        self._intake.close()
         self._sweeper.join()
         self.spaces.close()
 
@@ -188,13 +191,15 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
     threadpool_limits(1, user_api="blas")
     try:
         address = address_of(config, listener)
+        connections = ConnectionLimits(options.limits.connections_an_address, trusted_proxies=config.trusted_proxies)
         server = Server(
             uvicorn.Config(
                 demo.build_app(config),
                 log_level="warning",
                 lifespan="on",
                 timeout_graceful_shutdown=5,
-                limit_concurrency=MAX_CONNECTIONS,
+                http=limited_protocol(connections),
+                ws="none",
                 **proxy_settings(config.trusted_proxies),
             ),
             on_started=lambda: on_ready(address),

@@ -31,7 +31,13 @@ class HostedLimits:
     num_photos: int = 24
     """Photos in a space."""
     max_photo_bytes: int = 15_000_000
-    max_photo_pixels: int = 40_000_000
+    max_photo_pixels: int = 25_000_000
+    """Of a JPEG that is not progressive twice as many: it is decoded at a half."""
+    decoder_bytes: int = 700_000_000
+    """Address space of the process that decodes a photo. A WebP of 25 megapixels takes most, nearly all of it."""
+    decoder_seconds: float = 30.0
+    uploads_at_once: int = 2
+    """Of one space; others are refused before they are read."""
     longest_side: int = 2048
     """Of the copy that is kept of a photo, in pixels."""
     max_space_bytes: int = 250_000_000

@@ -1,33 +1,30 @@
 """A visitor's photos: what is taken in, and under which names it lies on the disk.
 
-The content of a file decides what it is; pixels are decoded within limits and written anew as JPEG, so that nothing
-else of the file stays but a small colour profile: no metadata, no place, no second file hidden in it. The visitor's own
-name of it is only ever text. Knows nothing of HTTP.
+The content of a file decides what it is; pixels are decoded within limits (hosted_decoder.py), one photo after another,
+and written anew as JPEG, so that nothing else of the file stays but a small colour profile: no metadata, no place, no
+second file hidden in it. The visitor's own name of it is only ever text. Knows nothing of HTTP.
 """
 
 import json
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from annotator.datasets.demo_photos import demo_photos
-from annotator.datasets.image_folder import decode_image, find_images, read_image_file
+from annotator.datasets.image_folder import find_images
 from annotator.errors import DemoError, UnreadableImageError
+from annotator.hosted_decoder import renewed
 from annotator.hosted_limits import HostedLimits
 from annotator.hosted_spaces import Space
-from annotator.ingest import encode_jpeg
 from annotator.project import write_atomically
 
 NAMES_FILE = "names.json"
 MAX_NAME = 80
-MAX_PROFILE_BYTES = 4096
-"""Cameras' and screens' colour profiles are smaller."""
 NUM_SAMPLES = 8
-_DECODING = threading.Semaphore(1)
-"""One decoding at a time: the pixels of a large photo take some 160 MB."""
 
 
 class PhotoIntake:
@@ -43,74 +40,55 @@ class PhotoIntake:
         self._samples_folder = samples
         self._samples: list[tuple[str, bytes]] | None = None
         self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._decoding = ThreadPoolExecutor(1, "renew photos")
 
-    def add(self, space: Space[Any], data: bytes, name: str) -> str:
-        """Take one photo in; return the name under which it lies.
+    @contextmanager
+    def arriving(self, space: Space[Any]) -> Iterator[None]:
+        """Reserve a place for a photo before it is read; given back at the end, taken or not.
+
+        Raises:
+            DemoError: The space is full, or as many photos arrive as may at a time.
+        """
+        with self._counting:
+            self._check_room(space, space.num_arriving + 1)
+            if space.num_arriving >= self._limits.uploads_at_once:
+                raise DemoError(f"{space.num_arriving} photos of yours are arriving. Send this one after them.")
+            space.num_arriving += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                space.num_arriving -= 1
+
+    def renew(self, file: IO[bytes], num_bytes: int) -> Future[bytes]:
+        """Queue a photo to be renewed, after those that came before; the result is what may be kept.
+
+        Args:
+            file: A real file; it must stay open until then.
+            num_bytes: Its size.
+
+        Raises:
+            UnreadableImageError: The file is too large. The result may raise it, too: it is no picture, or damaged.
+        """
+        if num_bytes > self._limits.max_photo_bytes:
+            raise UnreadableImageError(
+                f"The file has {num_bytes / 1e6:,.1f} MB; here a photo may have at most "
+                f"{self._limits.max_photo_bytes / 1e6:,.0f} MB."
+            )
+        return self._decoding.submit(renewed, file, self._limits)
+
+    def keep(self, space: Space[Any], data: bytes, name: str) -> str:
+        """Take one renewed photo in; return the name under which it lies.
 
         Args:
             space: Whose.
-            data: The file.
+            data: The JPEG.
             name: What the visitor calls it.
 
         Raises:
-            UnreadableImageError: It is no picture, damaged, or too large.
             DemoError: The space is full.
         """
-        self._check_room(space, 1)
-        if len(data) > self._limits.max_photo_bytes:
-            raise UnreadableImageError(
-                f"The file has {len(data) / 1e6:,.1f} MB; here a photo may have at most "
-                f"{self._limits.max_photo_bytes / 1e6:,.0f} MB."
-            )
-        return self._write(space, self._renewed(data), name)
-
-    def add_samples(self, space: Space[Any]) -> int:
-        """Take the sample photos in, as many as there is room for; return how many.
-
-        Raises:
-            DemoError: The space is full, or there are no samples.
-        """
-        with self._lock:
-            if self._samples is None:
-                self._samples = list(self._read_samples())
-        self._check_room(space, 1)
-        known = set(read_names(space).values())
-        room = self._limits.num_photos - num_photos(space)
-        missing = [(name, data) for name, data in self._samples if name not in known][:room]
-        for name, data in missing:
-            self._write(space, data, name)
-        return len(missing)
-
-    def _read_samples(self) -> Sequence[tuple[str, bytes]]:
-        paths = find_images(self._samples_folder) if self._samples_folder else (path for _, path in demo_photos())
-        found: list[tuple[str, bytes]] = []
-        for path in paths:
-            if len(found) == NUM_SAMPLES:
-                break
-            try:
-                found.append((path.name, self._renewed(read_image_file(path))))
-            except UnreadableImageError:
-                continue
-        if not found:
-            raise DemoError("This server has no sample photos. Add photos of your own.")
-        return found
-
-    def _renewed(self, data: bytes) -> bytes:
-        with _DECODING:
-            decoded = decode_image(data, min_side=self._limits.longest_side, max_pixels=self._limits.max_photo_pixels)
-            decoded.image.info.clear()  # Pillow would write a comment again
-            profile = decoded.icc_profile
-            if profile is not None and len(profile) > MAX_PROFILE_BYTES:
-                decoded = replace(decoded, icc_profile=None)
-            return encode_jpeg(decoded, self._limits.longest_side, quality=90)
-
-    def _check_room(self, space: Space[Any], num: int) -> None:
-        if num_photos(space) + num > self._limits.num_photos:
-            raise DemoError(f"This space holds {self._limits.num_photos} photos, which is the most here.")
-        if space.is_full:
-            raise DemoError(full_sentence(self._limits))
-
-    def _write(self, space: Space[Any], data: bytes, name: str) -> str:
         with space.lock:
             self._check_room(space, 1)
             names = read_names(space)
@@ -122,6 +100,48 @@ class PhotoIntake:
             except OSError as error:
                 raise DemoError(f"The photo could not be kept: {error.strerror}.") from error
         return own
+
+    def close(self) -> None:
+        """Decode nothing more."""
+        self._decoding.shutdown(cancel_futures=True)
+
+    def add_samples(self, space: Space[Any]) -> int:
+        """Take the sample photos in, as many as there is room for; return how many.
+
+        Raises:
+            DemoError: The space is full, or there are no samples.
+        """
+        with self._lock:
+            if self._samples is None:
+                self._samples = list(self._read_samples())
+        self._check_room(space, space.num_arriving + 1)
+        known = set(read_names(space).values())
+        room = self._limits.num_photos - num_photos(space) - space.num_arriving
+        missing = [(name, data) for name, data in self._samples if name not in known][:room]
+        for name, data in missing:
+            self.keep(space, data, name)
+        return len(missing)
+
+    def _read_samples(self) -> Sequence[tuple[str, bytes]]:
+        paths = find_images(self._samples_folder) if self._samples_folder else (path for _, path in demo_photos())
+        found: list[tuple[str, bytes]] = []
+        for path in paths:
+            if len(found) == NUM_SAMPLES:
+                break
+            try:
+                with path.open("rb") as file:
+                    found.append((path.name, self._decoding.submit(renewed, file, self._limits).result()))
+            except (OSError, UnreadableImageError):
+                continue
+        if not found:
+            raise DemoError("This server has no sample photos. Add photos of your own.")
+        return found
+
+    def _check_room(self, space: Space[Any], num: int) -> None:
+        if num_photos(space) + num > self._limits.num_photos:
+            raise DemoError(f"This space holds {self._limits.num_photos} photos, which is the most here.")
+        if space.is_full:
+            raise DemoError(full_sentence(self._limits))
 
 
 def full_sentence(limits: HostedLimits) -> str:

@@ -3,6 +3,7 @@
 Knows nothing of how a space is kept.
 """
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -92,13 +93,23 @@ def build_hosted_router(
 
     @router.post(UPLOAD_PATH, summary="Add a photo: multipart, one file in the field `photo`")
     async def upload(request: Request) -> Response:
+        space = VISIT.get().space
+        try:
+            with intake.arriving(space):
+                return await _upload(request, space)
+        except DemoError as error:
+            return _error(409, "demo", error)
+
+    async def _upload(request: Request, space: Space[VisitorsProject]) -> Response:
         async with request.form(max_files=1, max_fields=0) as form:
             photo = form.get("photo")
             if not isinstance(photo, UploadFile):
                 return _error(400, "request", DemoError("Send one file in the field 'photo', as multipart/form-data."))
-            data = await photo.read()
-        space = VISIT.get().space
-        return await run_in_threadpool(_taken, space, lambda: intake.add(space, data, photo.filename or ""))
+            try:
+                data = await asyncio.wrap_future(intake.renew(photo.file, photo.size or 0))
+            except UnreadableImageError as error:
+                return _error(415, "unreadable", error)
+        return await run_in_threadpool(_taken, space, lambda: intake.keep(space, data, photo.filename or ""))
 
     @router.post("/api/demo/samples", summary="Add the sample photos")
     def samples() -> Response:
@@ -108,8 +119,6 @@ def build_hosted_router(
     def _taken(space: Space[VisitorsProject], take: Callable[[], object]) -> Response:
         try:
             take()
-        except UnreadableImageError as error:
-            return _error(415, "unreadable", error)
         except AnnotatorError as error:
             return _error(409, "demo", error)
         read_photos(space)

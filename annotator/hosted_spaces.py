@@ -6,6 +6,7 @@ again when they are used. Knows nothing of HTTP, nor of what is in a space but t
 
 import fcntl
 import hashlib
+import hmac
 import json
 import logging
 import os
@@ -58,6 +59,7 @@ class Space(Generic[O]):
     """Seconds since 1970, like all times here: they outlive the process."""
     seen_at: float
     address: str = ""
+    """Of where its visitor comes from a salted hash, which is kept with it: a restart gives nobody more spaces."""
     opened: O | None = None
     used_at: float = 0.0
     num_users: int = 0
@@ -68,6 +70,8 @@ class Space(Generic[O]):
     is_full: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
     """For those who count its photos."""
+    num_arriving: int = 0
+    """Uploads that have a place reserved."""
     remembered: dict[str, Any] = field(default_factory=dict)
     """Answers that stay true while it is closed."""
 
@@ -157,6 +161,7 @@ class HostedSpaces(Generic[O]):
         Raises:
             DemoError: Too many come from this address, or the queue is full.
         """
+        address = self._hashed(address)
         with self._changed:
             now = self._clock()
             self._forget_who_left(now)
@@ -352,7 +357,7 @@ class HostedSpaces(Generic[O]):
         space: Space[O] = Space(space_id, self.root / space_id, _digest(session_id), now, now, address)
         try:
             space.photos_path.mkdir(parents=True)
-            values = {"digest": space.digest, "created_at": now}
+            values = {"digest": space.digest, "created_at": now, "address": address}
             write_atomically(space.folder / SPACE_FILE, json.dumps(values).encode(), mode=0o600)
         except OSError as error:
             shutil.rmtree(space.folder, ignore_errors=True)
@@ -403,6 +408,23 @@ class HostedSpaces(Generic[O]):
             raise ConfigError(
                 f"Another server has its visitors' spaces in {self.root}. Name another folder."
             ) from error
+        self._salt = self._read_salt(mark)
+
+    def _read_salt(self, mark: Path) -> bytes:
+        """Return what addresses are hashed with; made with the folder, and nowhere else."""
+        try:
+            if not mark.read_bytes():
+                mark.chmod(0o600)
+                self._lock_file.write(secrets.token_hex(32))
+                self._lock_file.flush()
+            return mark.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"The folder for visitors' spaces {self.root} cannot be used: {error.strerror}."
+            ) from error
+
+    def _hashed(self, address: str) -> str:
+        return hmac.new(self._salt, address.encode(), hashlib.sha256).hexdigest()
 
     def _read_kept(self) -> None:
         """Take over the spaces of an earlier run whose time is not over, and delete the others."""
@@ -422,7 +444,7 @@ class HostedSpaces(Generic[O]):
         try:
             values = json.loads((folder / SPACE_FILE).read_text(encoding="utf-8"))
             created_at = min(float(values["created_at"]), now)  # a clock that was set back must not keep it for ever
-            return Space(folder.name, folder, str(values["digest"]), created_at, now)
+            return Space(folder.name, folder, str(values["digest"]), created_at, now, str(values.get("address", "")))
         except (OSError, ValueError, KeyError, TypeError):
             return None
 

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator.access import CALLER, LOCAL_USER, Caller, Role
 from annotator.answer_forms import Answer
-from annotator.errors import AnnotatorError, BackupError, ConfigError, DemoError, TrainingError
+from annotator.connections import network_of
+from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingError
 from annotator.hosted_limits import HostedLimits, RateLimiter
 from annotator.hosted_photos import full_sentence, num_photos, read_names
 from annotator.hosted_spaces import HostedSpaces, Space
@@ -182,8 +183,7 @@ class AddressLimit:
 def address_of(scope: Scope) -> str:
     """Return where a call comes from: an IPv4 address, or the network of an IPv6 one, which has very many."""
     client = scope.get("client")
-    address = str(client[0]) if client else ""
-    return ":".join(address.split(":")[:4]) if address.count(":") > 1 else address
+    return network_of(str(client[0]) if client else "")
 
 
 class VisitorPictures:
@@ -233,20 +233,20 @@ class VisitorSession:
             answer = visit.opened().session.state(user)
         return {**answer, "demo": describe(visit.spaces, visit.space)}
 
-    def export(self) -> Iterator[dict[str, Any]]:
+    def export(self, user: str) -> Iterator[dict[str, Any]]:
         """Yield a record for every saved photo, under the visitor's own name of it."""
         visit = VISIT.get()
         names = read_names(visit.space)
-        for row in visit.opened().session.export():
+        for row in visit.opened().session.export(user):
             yield {**row, "image": names.get(row["image"], row["image"]), "root": ""}
 
     def back_up(self, *, with_features: bool) -> Path:
         """Refuse: a backup would hold this server's paths.
 
         Raises:
-            BackupError: Always.
+            DemoError: Always.
         """
-        raise BackupError("The hosted demo makes no backups. Export the tags instead.")
+        raise DemoError("The hosted demo makes no backups. Export the tags instead.")
 
 
 class QueuedModels:

@@ -358,7 +358,7 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
     "history": (OneImage, lambda session, user, p: session.history(p.image_id, user)),
     "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state, user)),
     "check": (Nothing, lambda session, user, p: session.check()),
-    "unreadable": (Page, lambda session, user, p: session.unreadable(p.offset, p.limit)),
+    "unreadable": (Page, lambda session, user, p: session.unreadable(user, p.offset, p.limit)),
     "set_show_expected": (ShowExpected, lambda session, user, p: session.set_show_expected(p.shown)),
     "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
     "change_tag": (ChangingTag, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user, p.where)),

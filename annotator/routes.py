@@ -68,7 +68,7 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
         if format not in FORMATS:
             return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
         media_type, suffix = FORMATS[format]
-        lines = export_lines(session.export(), format)
+        lines = export_lines(session.export(CALLER.get().user), format)
         try:
             first = next(lines, "")
         except (StoreError, DemoError) as error:
@@ -84,6 +84,8 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
             return _error(403, "forbidden", "Backups are for admins.")
         try:
             path = session.back_up(with_features=features)
+        except DemoError as error:
+            return _error(403, "demo", str(error))
         except AnnotatorError as error:
             return _error(507, "store", str(error))
         name = "project.tar"

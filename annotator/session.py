@@ -45,7 +45,7 @@ class AnnotatingSession(GroupSession):
         for seen in paths:
             if seen.image_id is not None:
                 known_hash, _ = self._files.get(seen.image_id, ("", ""))
-                self._files[seen.image_id] = (known_hash or hashes[seen.image_id], seen.path)
+                self._files[seen.image_id] = (known_hash or hashes[seen.image_id], self._shown_name(seen.path))
         if images:
             self._looks.add([image.image_id for image in images], [image.vector for image in images])
         for image in images:
@@ -57,10 +57,12 @@ class AnnotatingSession(GroupSession):
         self._queue.add(image.image_id for image in images)
         self.queue_order.added(len(images))
 
-    def unreadable(self, offset: int, limit: int) -> Answer:
+    def unreadable(self, user: str, offset: int, limit: int) -> Answer:
         """Return a page of the files that could not be read, with reasons."""
-        total, items = self._store.unreadable(offset, limit)
-        return {"total": total, "items": [{"path": path, "reason": reason} for path, reason in items]}
+        in_full = self._shows_folders(user)
+        total, found = self._store.unreadable(offset, limit, in_full=in_full)
+        items = [{"path": path if in_full else self._shown_name(path), "reason": reason} for path, reason in found]
+        return {"total": total, "items": items}
 
     def set_keys(self, keys: dict[str, list[str]]) -> Answer:
         """Re-map actions to keys, for good.
@@ -486,9 +488,10 @@ class AnnotatingSession(GroupSession):
             self._backing_up.release()
         return target
 
-    def export(self) -> Iterator[dict[str, Any]]:
-        """Yield a record for every saved photo."""
-        return self._log.export_rows()
+    def export(self, user: str = LOCAL_USER) -> Iterator[dict[str, Any]]:
+        """Yield a record for every saved photo; where its folder lies is told at this machine only."""
+        rows = self._log.export_rows()
+        return rows if self._shows_folders(user) else ({**row, "root": ""} for row in rows)
 
     # Inside
 

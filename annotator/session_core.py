@@ -102,6 +102,8 @@ class SessionCore:
         may_annotate: Callable[[str], bool] = lambda user: True,
         *,
         may_review: Callable[[str], bool] = lambda user: True,
+        shows_folders: Callable[[str], bool] = lambda user: True,
+        shown_name: Callable[[str], str] = lambda path: path,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         detection_progress: Callable[[], DetectionProgress] = DetectionProgress,
     ) -> None:
@@ -119,6 +121,8 @@ class SessionCore:
         self._progress = progress
         self.models = models
         self._may_annotate = may_annotate
+        self._shows_folders = shows_folders
+        self._shown_name = shown_name
         self._backing_up = threading.Lock()
         self._detections = detections
         self._detection_progress = detection_progress
@@ -137,7 +141,7 @@ class SessionCore:
         self._drafts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
         # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
-        self._files = store.file_names()
+        self._files = {i: (content_hash, shown_name(path)) for i, (content_hash, path) in store.file_names().items()}
         self._queue = PhotoQueue()
         self._queue.add(self._files)
         self._groups = Groups(
@@ -311,7 +315,7 @@ class SessionCore:
         may_annotate = self._may_annotate(user) and not about["locked"]
         is_held = may_annotate and not self._take(user, image_id)
         entry = self._store.image(image_id)
-        paths = self._store.image_paths(image_id)
+        paths, in_full = self._store.image_paths(image_id), self._shows_folders(user)
         self._pins.pin(user, image_id, self._shelf.taggers)
         annotation = self._reviewing.list_of(user, image_id)
         draft = None if about["locked"] else self._log.draft(image_id, user)
@@ -323,8 +327,8 @@ class SessionCore:
             "image_url": f"/image/{image_id}?v={version}",
             "full_url": f"/image/{image_id}?v={version}&full=1",
             "thumbnail_url": self._thumbnail_url(image_id),
-            "file_name": paths[0][1] if paths else f"(file is gone) {version}",
-            "paths": [str(root / path) for root, path in paths],
+            "file_name": self._shown_name(paths[0][1]) if paths else f"(file is gone) {version}",
+            "paths": [str(root / path) if in_full else self._shown_name(path) for root, path in paths],
             "width": entry.width,
             "height": entry.height,
             "format": entry.format,

@@ -294,15 +294,23 @@ class Store:
                 )
             self._paths_version += 1
 
-    def unreadable(self, offset: int = 0, limit: int = 100) -> tuple[int, list[tuple[str, str]]]:
-        """Return how many files could not be read, and one page of (full path, reason)."""
+    def unreadable(
+        self, offset: int = 0, limit: int = 100, *, in_full: bool = True
+    ) -> tuple[int, list[tuple[str, str]]]:
+        """Return how many files could not be read, and one page of (path, reason).
+
+        Args:
+            offset: Where the page begins.
+            limit: How many it has.
+            in_full: Full paths; else as below the folder of photos.
+        """
         total = self.rows("SELECT count(*) FROM paths WHERE reason IS NOT NULL")[0][0]
         rows = self.rows(
             "SELECT r.path, p.path, p.reason FROM paths p JOIN roots r USING (root_id) "
             "WHERE p.reason IS NOT NULL ORDER BY r.path, p.path LIMIT ? OFFSET ?",
             [limit, offset],
         )
-        return int(total), [(str(Path(root) / path), reason) for root, path, reason in rows]
+        return int(total), [(str(Path(root) / path) if in_full else path, reason) for root, path, reason in rows]
 
     # Images
 

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from annotator import app as app_module
 from annotator import operations, security
-from annotator.access import Caller, Role
+from annotator.access import LOCAL_USER, Caller, Role
 from annotator.app import OpenProject
 from annotator.config import ServerConfig
 from annotator.gate import ProjectGate
@@ -447,6 +447,17 @@ def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, o
     call(root, "assign", users=[], image_ids=[2])
     photo = call(ben, "open", image_id=2).json()
     assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200
+
+
+def test_where_photos_lie_is_told_at_this_machine_only(app: FastAPI, opened: OpenProject, demo_photos: Path) -> None:
+    vera = person(app, "vera")
+    photo = call(vera, "open", image_id=1).json()
+    assert photo["paths"] == [photo["file_name"]]
+    call(person(app, "anna"), "save", image_id=1, revision=photo["revision"], kept=["cat"])
+    assert str(demo_photos) not in vera.get("/api/export").text
+    assert str(demo_photos) not in vera.get("/api/export?format=csv").text
+    assert opened.session.open(LOCAL_USER, 1)["paths"] == [str(demo_photos / photo["file_name"])]
+    assert {row["root"] for row in opened.session.export()} == {str(demo_photos)}
 
 
 class Everybody:

@@ -9,7 +9,10 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -21,7 +24,8 @@ from annotator import hosted_app, hosted_visit
 from annotator.config import ServerConfig
 from annotator.hosted_app import HostedDemo, HostedOptions
 from annotator.hosted_limits import HostedLimits
-from annotator.hosted_visit import Visitor, VisitorGate
+from annotator.hosted_visit import AddressLimit, Visitor, VisitorGate, train_in_turn
+from annotator.model_log import ModelLog
 from annotator.models.backbone import Backbone
 from annotator.operations import OPERATIONS
 from annotator.tag_meanings import TagMeanings
@@ -191,6 +195,34 @@ def test_a_visitor_s_own_photo_of_the_same_number_is_another_one(
     assert (row["image"], row["tags"], row["root"]) == (f"{SECRET} 0.jpg", [SECRET], "")
 
 
+def strings(value: Any) -> Iterator[str]:
+    """Yield every text in an answer."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from strings(part)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_no_operation_tells_where_photos_lie_and_each_has_its_visitor_s_name(
+    app: FastAPI, demo: HostedDemo, anna: TestClient
+) -> None:
+    photo = call(anna, "open", image_id=1).json()
+    assert (photo["file_name"], photo["paths"]) == (f"{SECRET} 0.jpg", [f"{SECRET} 0.jpg"])
+    assert [item["file_name"] for item in call(anna, "browse").json()["items"]] == [f"{SECRET} {n}.jpg" for n in (0, 1)]
+    space = demo.spaces.find(anna.cookies["annotator_session_7860"])
+    assert space is not None
+    (space.photos_path / "photo-009.jpg").write_bytes(b"broken")  # as a disk would make it
+    with demo.spaces.use(space) as opened:
+        opened.ingest.run([space.photos_path])  # type: ignore[attr-defined]
+    assert [item["path"] for item in call(anna, "unreadable").json()["items"]] == ["photo-009.jpg"]
+    reads = sorted(hosted_visit.READS & {*OPERATIONS} - {"leave"})
+    texts = [text for name in reads for text in strings(call(anna, name, **payload_of(name)).json())]
+    texts.append(anna.get("/api/export").text)
+    assert [text for text in texts if str(demo.spaces.root) in text or space.space_id in text] == []
+    (space.photos_path / "photo-009.jpg").unlink()
+
+
 @pytest.mark.parametrize("path", ["/", "/api/export", "/thumbnail/1", "/image/1", "/api/session", "/config", "/login"])
 def test_without_a_space_there_is_nothing_but_the_entrance(app: FastAPI, path: str) -> None:
     client = TestClient(app, base_url=HOME, follow_redirects=False)
@@ -209,6 +241,11 @@ def test_without_a_space_no_operation_answers(app: FastAPI) -> None:
 def test_accounts_do_not_exist_here(app: FastAPI, anna: TestClient) -> None:
     assert anna.post("/api/login", json={"name": "a", "password": "b"}).status_code in (404, 405)
     assert anna.post("/api/users", json={"do": "list"}).status_code in (404, 405)
+
+
+def test_there_are_no_backups_and_it_is_no_fault_of_the_server_s(anna: TestClient) -> None:
+    answer = anna.get("/api/backup")
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (403, "demo")
 
 
 def test_a_session_id_that_somebody_made_up_opens_nothing(app: FastAPI) -> None:
@@ -312,6 +349,29 @@ def test_a_body_that_is_too_large_is_refused_before_it_is_read(anna: TestClient)
     assert anna.post("/api/demo/photos", content=drip(), headers=headers).status_code == 413
 
 
+def test_an_upload_without_a_place_is_refused_before_it_is_read(
+    app: FastAPI, demo: HostedDemo, photo_bytes: Callable[..., bytes]
+) -> None:
+    client = visitor(app)
+    space = demo.spaces.find(client.cookies["annotator_session_7860"])
+    assert space is not None
+    asked: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        asked.append(1)
+        yield b"--x--"
+
+    space.num_arriving = LIMITS.uploads_at_once
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    answer = client.post("/api/demo/photos", content=body(), headers=headers)
+    assert (answer.status_code, answer.json()["error"]["kind"], asked) == (409, "demo", [])
+    space.num_arriving = 0
+    for data in (b"no photo", photo_bytes(1)):  # the place of a refused one is free again
+        for _ in range(LIMITS.uploads_at_once):
+            upload(client, data)
+        assert space.num_arriving == 0
+
+
 @pytest.mark.parametrize("body", [{"other": ("a.jpg", b"x")}, None])
 def test_an_upload_without_a_photo_is_refused(anna: TestClient, body: Any) -> None:
     assert anna.post("/api/demo/photos", files=body).status_code == 400
@@ -397,6 +457,97 @@ def test_too_many_calls_are_refused_with_the_time_to_wait(
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert "default-src" in answer.headers["content-security-policy"]
+
+
+def app_with(demo: HostedDemo, monkeypatch: pytest.MonkeyPatch, **limits: Any) -> FastAPI:
+    """The demo's app with other limits of addresses; its page is left out, since the app's own has it already."""
+    monkeypatch.setattr(hosted_app, "mount_page", lambda *arguments: None)
+    monkeypatch.setattr(demo, "_options", replace(demo._options, limits=replace(LIMITS, **limits)))
+    return demo.build_app(ServerConfig())
+
+
+def test_one_address_makes_only_so_many_calls_and_another_is_not_kept_out(
+    demo: HostedDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = app_with(demo, monkeypatch, calls_at_once=3, calls_a_second=0.001, visitors_an_address=1)
+
+    def codes(address: str, num: int) -> list[int]:
+        client = TestClient(app, base_url=HOME, client=(address, 1))
+        return [client.get("/api/health").status_code for _ in range(num)]
+
+    assert codes("6.6.6.6", 5) == [200, 200, 200, 429, 429]
+    assert codes("7.7.7.7", 1) == [200]
+    assert codes("2001:db8::1", 2) + codes("2001:db8:0:0:9::2", 2) == [200, 200, 200, 429]
+    assert codes("2001:db8:0:1::1", 1) == [200]
+
+
+def test_one_address_has_only_so_many_calls_at_a_time() -> None:
+    waiting: list[str] = []
+
+    async def ask_all() -> list[int]:
+        release = asyncio.Event()
+
+        async def wait(scope: Any, receive: Any, send: Any) -> None:
+            waiting.append(scope["client"][0])
+            await release.wait()
+
+        layer = AddressLimit(wait, replace(LIMITS, connections_an_address=2))
+        codes: list[int] = []
+
+        async def send(message: Any) -> None:
+            codes.append(message.get("status", 0))
+
+        addresses = ["6.6.6.6", "6.6.6.6", "6.6.6.6", "7.7.7.7"]
+        scopes = [{"type": "http", "client": (address, 1)} for address in addresses]
+        calls = [asyncio.ensure_future(layer(scope, wait, send)) for scope in scopes]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        release.set()
+        await asyncio.gather(*calls)
+        await layer(scopes[0], wait, send)  # type: ignore[arg-type]
+        return codes
+
+    assert asyncio.run(ask_all()) == [429, 0]
+    assert waiting == ["6.6.6.6", "6.6.6.6", "7.7.7.7", "6.6.6.6"]
+
+
+def test_a_space_has_only_so_many_trainings(
+    demo: HostedDemo, anna: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    num_had = LIMITS.num_trainings - 1
+    monkeypatch.setattr(ModelLog, "runs", lambda self, limit: [None] * min(limit, num_had))
+    asked: list[str] = []
+    monkeypatch.setattr(demo.turns, "ask", lambda name, train: asked.append(name) or True)
+    assert call(anna, "train_now").status_code == 200
+    num_had += 1
+    answer = call(anna, "train_now")
+    assert (answer.status_code, answer.json()["error"]["kind"], len(asked)) == (429, "demo", 1)
+
+
+def test_a_training_that_takes_too_long_is_ended(demo: HostedDemo, anna: TestClient) -> None:
+    space = demo.spaces.find(anna.cookies["annotator_session_7860"])
+    assert space is not None
+    for seconds, wanted in ((0.0, ["cancel"]), (3600.0, [])):
+        done: list[str] = []
+
+        class Models:
+            def train(self, user: str) -> None:
+                pass
+
+            def cancel(self) -> None:
+                done.append("cancel")  # noqa: B023 - called within the round
+
+            def wait(self, watch: Callable[[dict[str, Any]], None]) -> None:
+                time.sleep(0.001)
+                watch({"is_cancelled": False})
+                watch({"is_cancelled": True})
+
+        class Spaces:
+            @contextmanager
+            def use(self, space: Any) -> Iterator[Any]:
+                yield SimpleNamespace(models=Models())
+
+        train_in_turn(cast(Any, Spaces()), space, replace(LIMITS, training_seconds=seconds))
+        assert done == wanted
 
 
 def test_going_deletes_everything(app: FastAPI, demo: HostedDemo, photo_bytes: Callable[..., bytes]) -> None:

@@ -188,6 +188,23 @@ def test_after_a_restart_a_visitor_finds_the_space_again_until_its_time_is_over(
     assert folders(second) == {folder.name}
 
 
+def test_a_restart_gives_no_address_more_spaces_and_keeps_none_in_clear(make_spaces: Factory, tmp_path: Path) -> None:
+    first = make_spaces(num_visitors=10, visitors_an_address=2)
+    come(first, "a", "6.6.6.6")
+    come(first, "b", "6.6.6.6")
+    kept = "".join(path.read_text() for path in first.root.rglob("*.json"))
+    assert "6.6.6.6" not in kept
+    first.close()
+    second = make_spaces(num_visitors=10, visitors_an_address=2)
+    with pytest.raises(DemoError, match="from your address"):
+        second.enter("c", "6.6.6.6")
+    come(second, "d", "7.7.7.7")
+    other = make_spaces(tmp_path / "other")
+    hashes = [space.address for space in (*second.present(), come(other, "a", "6.6.6.6"))]
+    assert len(set(hashes)) == 3  # another folder hashes it otherwise
+    assert (second.root / "annotator-spaces.json").stat().st_mode & 0o077 == 0
+
+
 def test_a_restart_deletes_what_was_over_or_half_deleted_or_is_no_space(make_spaces: Factory) -> None:
     first = make_spaces()
     ended = first.enter("a", "a").session_id
