@@ -70,6 +70,7 @@ def looks(session: AnnotatingSession, user: str) -> dict[str, Any]:
         "propose": ask_all("propose", {"image_id": 1, "kept": ["cat"], "revision": revision}),
         "look_alikes": ask_all("look_alikes", *both),
         "propose_group": ask_all("propose_group", *({**one, "kept": ["cat"], "members": [3]} for one in both)),
+        "explain": ask_all("explain", *({**one, "tag": "cat"} for one in both)),
         "complete": ask_all("complete", *({**one, "text": "zeb"} for one in both)),
         "retro_tag": ask_all("retro_tag", {"tag": "cat"}),
         "review": ask_all("review", {}, *both),
