@@ -118,7 +118,7 @@ def run(server: Served, path: Path, parsed: argparse.Namespace) -> tuple[list[di
         account = {"do": "add", "name": name, "role": "annotator", "password": PASSWORD}
         owner.post("/api/users", json=account).raise_for_status()
     people = [Annotator(server, name) for name in names]
-    server.wait_until_idle()
+    server.wait_until_idle(600.0)  # the detector looks at the new photos
     rows = [{"when": "at rest", **phase(server, people, parsed)}]
     going, num_trainings = threading.Event(), [0]
     trainer = threading.Thread(target=keep_training, args=(owner, going, num_trainings))
