@@ -64,7 +64,8 @@ class Connections:
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._num_by_address: Counter[str] = Counter()
-        self._open: set[LimitedProtocol] = set()
+        self._open: dict[LimitedProtocol, None] = {}
+        """The oldest first: of those that are idle since the same moment of a coarse clock, it is the one to go."""
         self._trusted = list(map(ipaddress.ip_network, limits.trusted_proxies))
 
     def admit(self, connection: "LimitedProtocol") -> bool:
@@ -82,14 +83,14 @@ class Connections:
             idle.end()
         if is_counted:
             self._num_by_address[network_of(address)] += 1
-        self._open.add(connection)
+        self._open[connection] = None
         return True
 
     def forget(self, connection: "LimitedProtocol") -> None:
         """Count a connection no more, if it was."""
         if connection not in self._open:
             return
-        self._open.remove(connection)
+        del self._open[connection]
         name = network_of(connection.address)
         if self._num_by_address[name] > 1:
             self._num_by_address[name] -= 1
