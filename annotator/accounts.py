@@ -14,13 +14,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from annotator.access import LOCAL_USER, ROLES, Caller, Role
+from annotator.addresses import network_of
 from annotator.errors import AccountError, LoginError
 from annotator.store import Store, utc_now
 
@@ -444,19 +444,8 @@ class LoginLimit:
 
 
 def _limit_keys(name: str, address: str) -> tuple[tuple[str, ...], ...]:
-    name, network = name[:64].casefold(), _network(address)
+    name, network = name[:64].casefold(), network_of(address)
     return ("both", name, network), ("address", network), ("name", name)
-
-
-def _network(address: str) -> str:
-    """Return what counts as one address: of IPv6, the network that one customer has all addresses of."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv4Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or IPv6Network((parsed.packed[:8] + bytes(8), 64)))
 
 
 def _manages(user: User) -> bool:

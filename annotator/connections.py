@@ -13,13 +13,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from annotator.addresses import network_of
+
 _REFUSAL = (
     b'HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: 77\r\nretry-after: 10\r\n'
     b'connection: close\r\n\r\n'
     b'{"error": {"kind": "refused", "message": "Too many connections are open."}}\r\n'
 )  # fmt: skip
-
-
 THIS_MACHINE = ("127.0.0.1", "::1")
 
 
@@ -39,19 +39,6 @@ class ConnectionLimits:
     """Of one request's headers."""
     trusted_proxies: Sequence[str] = THIS_MACHINE
     """Addresses or networks."""
-
-
-def network_of(address: str) -> str:
-    """Return what counts as one address: an IPv4 address, or the /64 network of an IPv6 one, which has very many."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.ip_network((int(parsed) >> 64 << 64, 64)).network_address) + "/64"
 
 
 class Connections:

@@ -34,7 +34,8 @@ class HostedLimits:
     max_photo_pixels: int = 25_000_000
     """Of a JPEG that is not progressive twice as many: it is decoded at a half."""
     decoder_bytes: int = 700_000_000
-    """Address space of the process that decodes a photo. A WebP of 25 megapixels takes most, nearly all of it."""
+    """Address space of the process that decodes a photo. A WebP of 25 megapixels takes nearly all of it, one with
+    transparency more: it is refused."""
     decoder_seconds: float = 30.0
     uploads_at_once: int = 2
     """Of one space; others are refused before they are read."""

@@ -18,8 +18,8 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from annotator.access import CALLER, LOCAL_USER, Caller, Role
+from annotator.addresses import network_of
 from annotator.answer_forms import Answer
-from annotator.connections import network_of
 from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingError
 from annotator.hosted_limits import HostedLimits, RateLimiter
 from annotator.hosted_photos import full_sentence, num_photos, read_names

@@ -161,7 +161,7 @@ def _tags(parsed: argparse.Namespace) -> int:
             print(f"{change['changed_at'][:19]}  {change['kind']:<7} {change['old_tag']} -> {change['new_tag']}")
     else:
         print(f"{parsed.old} -> {parsed.new}: {found['num_photos']:,} photos.")
-        for tag in found.get("now_common", ()):
+        for tag in found["now_common"]:
             print(
                 f"{tag} is on enough photos now to look for others that may need it: select it in the page, press F8."
             )

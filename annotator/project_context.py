@@ -36,6 +36,8 @@ FIELD_NAMES = {"user_tags": "keywords", "caption": "caption"}
 """A tagger's metadata field -> the source of a project's photo that it is."""
 BEING_READ = "The neighbours are being read: until then they are tagged photos that look like this one."
 """What is said while an index is being filled."""
+NOT_READ = "The neighbours could not be read (the log says why): these are tagged photos that look like this one."
+"""What is said once an index failed to be filled."""
 LEAST_SIMILARITY = 1e-6
 """Below it two photos share nothing."""
 
@@ -145,6 +147,8 @@ class GrowingIndex:
         self._lock = threading.Lock()
         self._meanwhile: list[tuple[int, Words | None]] | None = []
         """Photos that came, and with None that went, while the index is being filled."""
+        self.note = BEING_READ
+        """Why there is no index yet."""
 
     @property
     def index(self) -> FieldIndex | None:
@@ -263,8 +267,9 @@ class ProjectContext:
         """
         own = field_words(words, tagger.metadata)
         num = tagger.num_candidates
-        index = self._index_of(tagger) if own and num else None
-        alike = index.search(own, num, image_id) if index else []
+        growing = self._index_of(tagger) if own and num else None
+        index = growing.index if growing else None
+        alike = index.search(own, num, image_id) if index is not None else []
         found = self._nearest(num, image_id, vector, alike) if num else []
         told = [item.image_id for item in found if item.image_id not in without_neighbours]
         pool = Pool(
@@ -274,7 +279,7 @@ class ProjectContext:
         return Gathered(
             Context([own], pool, np.arange(len(told), dtype=np.int64)[None]),
             [self._neighbour(item, own, tagger.metadata) for item in found],
-            BEING_READ if own and num and index is None else _note(found, own, tagger),
+            growing.note if growing and index is None else _note(found, own, tagger),
         )
 
     def _nearest(self, num: int, image_id: int, vector: Vectors, alike: Sequence[tuple[int, float]]) -> list[_Found]:
@@ -287,8 +292,8 @@ class ProjectContext:
             found += [_Found(other, value, "looks") for other, value in further if other >= 0 and other not in known]
         return found[:num]
 
-    def _index_of(self, tagger: ContextTagger) -> FieldIndex | None:
-        """Return what finds a tagger's neighbours; None while it is being filled, which no lock is held over."""
+    def _index_of(self, tagger: ContextTagger) -> GrowingIndex:
+        """Return what finds a tagger's neighbours, perhaps still being filled, which no lock is held over."""
         sums = tagger.neighbourhood
         key = (tagger.metadata, "" if sums is None else sums.vectors.version)
         with self._lock:
@@ -299,7 +304,7 @@ class ProjectContext:
                 growing = self._indexes[key] = GrowingIndex(empty)
         if is_new:
             self._fill(growing)
-        return growing.index
+        return growing
 
     def _fill(self, growing: GrowingIndex) -> None:
         if self._max_at_once is None or self._carried.num_at_most() <= self._max_at_once:
@@ -313,6 +318,7 @@ class ProjectContext:
         try:
             growing.fill(self._carried.follow(growing), self._stopping.is_set)
         except Exception:
+            growing.note = NOT_READ
             logger.exception("The tagged photos could not be read: the model's neighbours go by looks alone.")
 
     def _neighbour(self, item: _Found, own: Sequence[str], field: str) -> Neighbour:

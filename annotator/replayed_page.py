@@ -6,8 +6,8 @@ The photo in hand counts as not tagged yet: what its own correction taught the n
 out while it is replayed. Knows nothing of processes or verdicts.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from annotator.autocomplete import Autocomplete
@@ -32,6 +32,8 @@ from annotator.tag_meanings import TagMeanings
 from annotator.tagger_shelf import MAX_NEW_TAGS, with_rows_for
 from annotator.trainer.effort import ActionCosts, Offer
 from annotator.visual_index import VisualIndex, VisualIndexSettings
+
+logger = logging.getLogger(__name__)
 
 PAGE = ActionCosts(
     num_key_rows=9, num_completion_digits=9, can_complete_words=True, can_accept=True, can_take_and_save=True
@@ -88,8 +90,10 @@ class ReplayedEvidence:
         self._added: AddedWords | None = None
         if sources.opened is not None and sources.word_vectors is not None:  # as in the page: not without vectors
             self._added = AddedWords(sources.opened)
-            with suppress(WordVectorError):
+            try:
                 self._added.load()
+            except WordVectorError as error:
+                logger.warning("Replayed as the page is: the project's own tags are not scored. %s", error)
 
     def page(self, tagger: Tagger) -> "ReplayedPage":
         """Return the page with one model; no photo is in hand then."""

@@ -456,7 +456,7 @@ class AnnotatingSession(GroupSession):
             num_photos = self._tag_changes.apply(kind, old, new, user, self._took, among)
             self._autocomplete.set_aliases(self._tag_changes.aliases())
             now_common = self._now_common(before)
-        return {"num_photos": num_photos, **({"now_common": now_common} if now_common else {})}
+        return {"num_photos": num_photos, "now_common": now_common}
 
     def tag_changes(self) -> Answer:
         """Return every change of a tag, oldest first."""

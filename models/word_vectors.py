@@ -123,18 +123,24 @@ class WordVectors:
 
     def count_unknown(self, tags: Sequence[str]) -> tuple[int, int]:
         """Return how many tags have no vector here, and how many of these because they are in another script."""
-        unknown = [tag for tag in tags if self.vector(tag) is None]
-        return len(unknown), sum(not is_latin(tag) for tag in unknown) if self._only_latin else 0
+        unknown = self._unknown(tags)
+        return len(unknown), self._num_foreign(unknown)
 
     def describe_unknown(self, tags: Sequence[str], what: str = "tags") -> str:
         """Return a sentence on the tags, or what else they are, that have no vector; empty if there is none such."""
-        num_unknown, num_foreign = self.count_unknown(tags)
-        if not num_unknown:
+        unknown = self._unknown(tags)
+        if not unknown:
             return ""
-        unknown = [tag for tag in tags if self.vector(tag) is None][:4]
+        num_foreign = self._num_foreign(unknown)
         script = f", {num_foreign:,} of them in another script" if num_foreign else ""
         names = ", ".join(unknown[:3]) + (", ..." if len(unknown) > 3 else "")
-        return f"{num_unknown:,} of {len(tags):,} {what} have no word vector in {self.name}{script}: {names}."
+        return f"{len(unknown):,} of {len(tags):,} {what} have no word vector in {self.name}{script}: {names}."
+
+    def _unknown(self, tags: Sequence[str]) -> list[str]:
+        return [tag for tag in tags if self.vector(tag) is None]
+
+    def _num_foreign(self, tags: Sequence[str]) -> int:
+        return sum(not is_latin(tag) for tag in tags) if self._only_latin else 0
 
     def _unit_rows(self, tags: tuple[str, ...]) -> tuple[list[str], Vectors]:
         """Return the tags that have a vector, and their rows, (N, S), of length 1."""

@@ -14,9 +14,10 @@ from starlette.types import Receive, Scope, Send
 from annotator import app as app_module
 from annotator import hosted_app
 from annotator.accounts import Accounts
+from annotator.addresses import network_of
 from annotator.app import serve
 from annotator.config import IngestConfig, ServerConfig
-from annotator.connections import ConnectionLimits, LimitedProtocol, limited_protocol, network_of
+from annotator.connections import ConnectionLimits, LimitedProtocol, limited_protocol
 from annotator.hosted_app import HostedDemo, HostedOptions, serve_hosted
 from annotator.hosted_limits import HostedLimits
 from annotator.project import Project

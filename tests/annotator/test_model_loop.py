@@ -271,25 +271,36 @@ def test_many_saves_are_not_each_counted(opened: OpenProject, monkeypatch: pytes
     import threading
 
     looks: list[None] = []
+    has_looked, is_resting, rest_is_over = threading.Event(), threading.Event(), threading.Event()
     count = opened.models.log.num_corrections_since
 
     def counted(event_id: int) -> int:
         looks.append(None)
+        has_looked.set()
         return count(event_id)
 
+    def rest(seconds: float) -> bool:
+        assert seconds == model_loop_module.SECONDS_BETWEEN_LOOKS
+        is_resting.set()
+        return rest_is_over.wait(timeout=60)
+
     monkeypatch.setattr(opened.models.log, "num_corrections_since", counted)
+    monkeypatch.setattr(opened.models._closing, "wait", rest)
     watch = threading.Thread(target=opened.models.keep_watch)
     watch.start()
     try:
-        saves = 0
-        while len(looks) < 3:  # what was saved meanwhile is not forgotten
+        assert is_resting.wait(timeout=60)
+        has_looked.clear()
+        for _ in range(50):
             opened.models.note_save()
-            saves += 1
-            time.sleep(0.001)
-        assert saves > 10 * len(looks)
+        assert len(looks) == 1
+        rest_is_over.set()
+        assert has_looked.wait(timeout=60)  # what was saved meanwhile is not forgotten
     finally:
+        rest_is_over.set()
         opened.models.close()
         watch.join(timeout=60)
+    assert len(looks) == 2
 
 
 def test_what_cannot_learn_says_so(opened: OpenProject) -> None:

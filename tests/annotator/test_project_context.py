@@ -182,6 +182,21 @@ def test_many_photos_are_read_beside_saves_and_until_then_looks_answer(
     assert seen(parts.gather(Asking(neighbourhood=sums, num_candidates=1), 1, Words(("latte",)))) == [(2, "metadata")]
 
 
+def test_photos_that_cannot_be_read_are_told_of(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(index: SharedWords, photos: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SharedWords, "set_many", fail)
+    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=0)
+    parts.carried.add_image(2, Words(("a",)))
+    parts.gather(Asking(), 1, Words(("a",)))
+    for thread in parts.context._threads:
+        thread.join(timeout=60)
+    found = parts.gather(Asking(), 1, Words(("a",)))
+    assert found.note.startswith("The neighbours could not be read")
+    assert seen(found) == [(2, "looks")]
+
+
 def test_a_program_that_ends_does_not_wait_until_all_photos_are_read(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,7 +162,7 @@ def test_a_merge_that_takes_a_tag_over_the_line_says_so_and_a_rename_does_not(se
     assert session.change_tag("merge", "animals", "wildlife", "local") == {
         "num_photos": NUM_FOR_SWEEP // 2, "now_common": ["wildlife"]
     }  # fmt: skip
-    assert session.change_tag("rename", "wildlife", "fauna", "local") == {"num_photos": NUM_FOR_SWEEP}
+    assert session.change_tag("rename", "wildlife", "fauna", "local") == {"num_photos": NUM_FOR_SWEEP, "now_common": []}
 
 
 def test_the_answer_says_where_the_order_of_the_photos_means_nothing(session: AnnotatingSession) -> None:

@@ -30,7 +30,7 @@ def tags_of(opened: OpenProject, image_id: int) -> list[str]:
 def test_a_merged_tag_is_replaced_everywhere_and_the_history_stays(opened: OpenProject) -> None:
     session = opened.session
     before = session.history(1)["events"]
-    assert session.change_tag("merge", "auto", "car", "zoe") == {"num_photos": 3}
+    assert session.change_tag("merge", "auto", "car", "zoe") == {"num_photos": 3, "now_common": []}
     assert tags_of(opened, 1) == ["street", "car", "man"]
     assert tags_of(opened, 2) == ["car", "tree"]
     assert session.open("ben", 3)["dropped"] == ["car"]
@@ -55,7 +55,7 @@ def test_from_then_on_the_old_tag_means_the_new_one(
 
 
 def test_an_alias_touches_no_photo(opened: OpenProject) -> None:
-    assert opened.session.change_tag("alias", "auto", "car", "zoe") == {"num_photos": 0}
+    assert opened.session.change_tag("alias", "auto", "car", "zoe") == {"num_photos": 0, "now_common": []}
     assert "auto" in [tag.lower() for tag in tags_of(opened, 1)]
     opened.session.save("ann", 4, 0, ["auto", "car", "sky"], [], Effort())
     assert tags_of(opened, 4) == ["car", "sky"]
@@ -95,7 +95,7 @@ def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(
 
 
 def test_only_the_spelling_can_be_changed_too(opened: OpenProject) -> None:
-    assert opened.session.change_tag("rename", "auto", "AUTO", "zoe") == {"num_photos": 3}
+    assert opened.session.change_tag("rename", "auto", "AUTO", "zoe") == {"num_photos": 3, "now_common": []}
     assert tags_of(opened, 1) == ["street", "AUTO", "man"]
 
 
@@ -115,7 +115,7 @@ def test_a_change_that_broke_off_is_finished_by_repeating_it(
         with pytest.raises(StoreError):
             opened.session.change_tag("merge", "auto", "car", "zoe")
     assert tags_of(opened, 1) == ["street", "car", "man"]
-    assert opened.session.change_tag("merge", "auto", "car", "zoe") == {"num_photos": 2}
+    assert opened.session.change_tag("merge", "auto", "car", "zoe") == {"num_photos": 2, "now_common": []}
     assert tags_of(opened, 2) == ["car", "tree"]
 
 
@@ -128,7 +128,7 @@ def test_a_correction_from_before_a_change_is_not_undone_past_it(opened: OpenPro
 
 def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: OpenProject) -> None:
     session = opened.session
-    assert session.change_tag("split", "AUTO", "automatic door", "zoe", "street") == {"num_photos": 1}
+    assert session.change_tag("split", "AUTO", "automatic door", "zoe", "street") == {"num_photos": 1, "now_common": []}
     assert tags_of(opened, 1) == ["street", "automatic door", "man"]
     assert tags_of(opened, 2) == ["car", "auto", "tree"]
     assert session.open("ben", 3)["dropped"] == ["auto"]

@@ -11,7 +11,6 @@ with one learnt from the first half.
 
 import argparse
 import random
-import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,10 +19,9 @@ from unittest import mock
 
 import numpy as np
 from harness import report
-from reranking import between
+from reranking import between, opened_with
 
 from annotator.app import OpenProject
-from annotator.config import LoopSettings
 from annotator.datasets.image_folder import decode_image
 from annotator.datasets.record import Record
 from annotator.datasets.tags import tag_key
@@ -33,8 +31,7 @@ from annotator.models.backbone import load_backbone
 from annotator.models.detector import Detection, load_detector
 from annotator.models.reranker import IDENTITY, Reranker
 from annotator.models.tag_order import load_tag_order
-from annotator.project import Project
-from annotator.simulation import PREFIX, SimulatedAnnotator, add_photos
+from annotator.simulation import PREFIX, SimulatedAnnotator
 from annotator.trainer.effort import without_repeats
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.reranker_fit import Place, fit_reranker
@@ -59,14 +56,8 @@ def main() -> None:
     random.Random(0).shuffle(records)
     extracted = features_of(records[: parsed.limit], load_backbone(num_threads=1))
     found = detections_of(extracted.records)
-    with tempfile.TemporaryDirectory() as name:
-        project = Project.open_or_create(Path(name) / "project", "benchmark")
-        project.update_settings(tagger=parsed.tagger, loop=LoopSettings(train_after=0))
-        opened = OpenProject(project)
-        opened.meanings.load()
-        add_photos(opened, extracted.records, extracted.features)
+    with opened_with(extracted, parsed.tagger) as opened:
         ranks = look_at(opened, [without_repeats(record.tags) for record in extracted.records], found)
-        opened.close()
     rows = [row(arm, weight, seen) for (arm, weight), seen in ranks.items()]
     report(f"Next tags among the first proposals, {parsed.data.name}, {parsed.tagger}", rows, as_json=parsed.json)
 

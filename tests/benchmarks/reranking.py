@@ -13,7 +13,8 @@ Tags that no source proposes count as misses everywhere.
 import argparse
 import random
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from annotator.models.reranker import FEATURES, IDENTITY, SOURCES, Reranker
 from annotator.project import Project
 from annotator.simulation import PREFIX, SimulatedAnnotator, add_photos
 from annotator.trainer.effort import without_repeats
-from annotator.trainer.feature_cache import features_of
+from annotator.trainer.feature_cache import ExtractedFeatures, features_of
 from annotator.trainer.reranker_fit import PULL, Place, fit_reranker
 
 FIRST_TAUGHT = 5
@@ -55,14 +56,8 @@ def main() -> None:
     random.Random(0).shuffle(records)
     extracted = features_of(records[: parsed.limit], load_backbone(num_threads=1))
     lists = [without_repeats(record.tags) for record in extracted.records]
-    with tempfile.TemporaryDirectory() as name:
-        project = Project.open_or_create(Path(name) / "project", "benchmark")
-        project.update_settings(tagger=parsed.tagger, loop=LoopSettings(train_after=0))
-        opened = OpenProject(project)
-        opened.meanings.load()
-        add_photos(opened, extracted.records, extracted.features)
+    with opened_with(extracted, parsed.tagger) as opened:
         seen = look_at(opened, lists)
-        opened.close()
     half = len(lists) // 2
     judged = [place for number, place in seen if number >= half]
     rows: list[dict[str, Any]] = [row("no re-ranker", IDENTITY, judged)]
@@ -82,6 +77,19 @@ def main() -> None:
         rows.append(row(f"{half} photos, {name}", fit_reranker(only(taught, kept), IDENTITY), only(judged, kept)))
     report(f"Next tags among the first proposals, {parsed.data.name}", rows, as_json=parsed.json)
     print({name: round(weight, 2) for name, weight in learnt.to_json().items()})
+
+
+@contextmanager
+def opened_with(photos: ExtractedFeatures, tagger: str) -> Iterator[OpenProject]:
+    """Open a project of its own with photos that nobody has tagged, and a tagger that does not learn by itself."""
+    with tempfile.TemporaryDirectory() as name:
+        project = Project.open_or_create(Path(name) / "project", "benchmark")
+        project.update_settings(tagger=tagger, loop=LoopSettings(train_after=0))
+        opened = OpenProject(project)
+        opened.meanings.load()
+        add_photos(opened, photos.records, photos.features)
+        yield opened
+        opened.close()
 
 
 def look_at(opened: OpenProject, lists: Sequence[list[str]]) -> list[Seen]:
