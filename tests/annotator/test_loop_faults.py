@@ -147,8 +147,8 @@ def test_photos_and_tags_that_go_under_training_stay_gone(
     until(lambda: (opened.models.state()["progress"] or {}).get("phase") != "starting")
     photos[1].unlink()
     opened.ingest.run([photos[0].parent])
-    assert session.change_tag("rename", "heron", "grey heron", "ann") == {"num_photos": 6}
-    assert session.change_tag("rename", "reed", "grass", "ann") == {"num_photos": 5}
+    assert session.change_tag("rename", "heron", "grey heron", "ann") == {"num_photos": 6, "now_common": []}
+    assert session.change_tag("rename", "reed", "grass", "ann") == {"num_photos": 5, "now_common": []}
     jump = time.time() - 10 * 365 * 86_400
     monkeypatch.setattr(time, "time", lambda: jump)  # the clock on the wall goes back ten years
     opened.models.wait()
