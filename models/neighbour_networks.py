@@ -316,8 +316,9 @@ def lstm(weights: Mapping[str, Matrix], name: str, gates: Matrix) -> Matrix:
     hidden = np.zeros((len(gates), size), np.float32)
     cell = hidden
     for step in range(gates.shape[1]):
-        sums = gates[:, step] + hidden @ recurrent
-        cell = gate(sums[:, size : 2 * size]) * cell + gate(sums[:, :size]) * sums[:, 2 * size : 3 * size]
+        sums = gates[:, step] + hidden @ recurrent if step else gates[:, 0]
+        opened = gate(sums[:, : 2 * size])
+        cell = opened[:, size:] * cell + opened[:, :size] * sums[:, 2 * size : 3 * size]
         hidden = gate(sums[:, 3 * size :]) * cell
     return hidden
 
@@ -462,15 +463,17 @@ class Ltwin2RnnNetwork(LtwinRnnNetwork):
 
     name = "ltwin_2rnn"
 
+    def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
+        """Return the gates' share of the photo."""
+        return {
+            name: linear(self.weights, "final_rnn.inputs", value) for name, value in super().own_parts(x, o_x).items()
+        }
+
     def fuse(self, own: Parts, near: Parts) -> Matrix:
         """Eq. 18."""
-        v_z, u_z = self.pool(near)
-        sequence = np.stack([own["v"], v_z, own["u"], u_z], axis=1)  # (B, 4, H)
-        return linear(
-            self.weights,
-            "output",
-            lstm(self.weights, "final_rnn", linear(self.weights, "final_rnn.inputs", sequence)),
-        )
+        v_z, u_z = (linear(self.weights, "final_rnn.inputs", value) for value in self.pool(near))
+        gates = np.stack([own["v"], v_z, own["u"], u_z], axis=1)  # (B, 4, 4 H)
+        return linear(self.weights, "output", lstm(self.weights, "final_rnn", gates))
 
     def _is_linear_in_parts(self) -> bool:
         return False

@@ -53,8 +53,10 @@ def log_softmax(values: Array) -> Array:
 
 
 def linear(weights: Weights, name: str, values: Array) -> Array:
-    """Apply the layer `name` of a torch state: weight (out, in) and bias, if it has one."""
-    result = values @ weights[f"{name}.weight"].T
+    """Apply the layer `name` of a torch state, weight (out, in) and bias, if it has one, to (..., in)."""
+    weight = weights[f"{name}.weight"].T
+    # One product of all rows: numpy would make one of each matrix of a stack, and read the weights for each.
+    result = (values.reshape(-1, len(weight)) @ weight).reshape(*values.shape[:-1], weight.shape[1])
     if f"{name}.bias" in weights:
         result += weights[f"{name}.bias"]
     return result
