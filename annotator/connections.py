@@ -35,6 +35,8 @@ class ConnectionLimits:
     """From a connection's begin, or its last answer, until the next request's headers are there."""
     drain_seconds: float = 60.0
     """For the rest of a body whose request was refused before it was read; browsers hear of that only then."""
+    answer_seconds: float = 60.0
+    """For a caller to take more of an answer than the buffers hold; a browser takes what comes, seen or not."""
     head_bytes: int = 65_536
     """Of one request's headers."""
     trusted_proxies: Sequence[str] = THIS_MACHINE
@@ -110,6 +112,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_in_head = False
         self._is_read = True
         self._timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
         self._raw_transport = transport
         self.is_admitted = self.among.admit(self)
         if not self.is_admitted:
@@ -148,11 +151,22 @@ class LimitedProtocol(HttpToolsProtocol):
         self.idle_since = self.loop.time()
         super().on_response_complete()
 
+    def pause_writing(self) -> None:
+        """Wait for the caller to take what was sent, but not for ever."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(self.among.limits.answer_seconds, self.end)
+
+    def resume_writing(self) -> None:
+        """Send more."""
+        self._stop_unread()
+        super().resume_writing()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """Give the place back."""
         self.among.forget(self)
         if self._timer is not None:
             self._timer.cancel()
+        self._stop_unread()
         if self.is_admitted:
             super().connection_lost(exc)
 
@@ -165,6 +179,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """Close at once, whatever is still to be sent; what it held is another's."""
         self.among.forget(self)
         self._raw_transport.abort()
+
+    def _stop_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
     def _wait(self, seconds: float) -> None:
         self._timer = self.loop.call_later(seconds, self._look)

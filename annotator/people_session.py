@@ -195,6 +195,8 @@ class PeopleSession(SessionCore):
         """Return who did what to a photo when, as far as this user may see it; see timeline.py."""
         self._check(image_id)
         entries = self._timeline.entries(user, image_id, self._store.added_at(image_id))
+        if not self._may_annotate(user) or self._not_theirs(user, image_id):
+            entries = [{**entry, "can_restore": False} for entry in entries]
         return {"entries": entries, "revision": self._reviewing.list_of(user, image_id).revision}
 
     def restore(self, user: str, image_id: int, entry_id: str, revision: int) -> Answer:

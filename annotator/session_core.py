@@ -386,6 +386,7 @@ class SessionCore:
                 "model": None if model is None else [self._neighbour(item, without) for item in model],
                 "note": suggestion.note,
                 "has_learnt_order": suggestion.has_learnt_order,
+                "has_detections": suggestion.has_detections,
             },
             "tagger": suggestion.tagger,
         }

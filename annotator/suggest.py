@@ -72,6 +72,8 @@ class Suggestion:
     """Why the model's neighbours are not those that the photo's metadata should give."""
     has_learnt_order: bool = False
     """Whether a re-ranker came with the tagger, heard this time or not."""
+    has_detections: bool = False
+    """Whether a detector found anything in the photo, heard this time or not."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ class _Everything:
     proposals: list[Proposal]
     """Of every open tag, best first, before any re-ranking."""
     detections: Sequence[Detection]
+    """None where the detector is switched off."""
+    has_detections: bool
     looks: list[Neighbour]
     metadata: list[Neighbour]
     told: Gathered | None
@@ -197,6 +201,7 @@ class Suggester:
             found.told.neighbours if found.told else None,
             found.told.note if found.told else "",
             has_learnt_order,
+            found.has_detections,
         )
 
     def prepare(self) -> None:
@@ -246,7 +251,8 @@ class Suggester:
             evidence += self._open_words(asked, vector)
             looks = self._look_alikes(image_id, vector)
             evidence += neighbour_evidence([item for item in looks if item.image_id not in without.neighbours])
-        detections = () if "detector" in without.sources else self._detections(image_id)
+        found = self._detections(image_id)
+        detections = () if "detector" in without.sources else found
         evidence += detector_evidence(detections, prefix)
         metadata = self._word_alikes(image_id, words, prefix)
         evidence += metadata_evidence([item for item in metadata if item.image_id not in without.neighbours])
@@ -259,7 +265,8 @@ class Suggester:
         is_used = self._autocomplete.is_used
         evidence = [replace(item, tag=self._autocomplete.renamed(item.tag)) for item in evidence]
         evidence = without_settled(evidence, prefix, dropped, is_used)
-        return _Everything(merge(evidence, self._autocomplete.spelling, is_used), detections, looks, metadata, told)
+        proposals = merge(evidence, self._autocomplete.spelling, is_used)
+        return _Everything(proposals, detections, bool(found), looks, metadata, told)
 
     def scores(
         self, image_id: int, words: Words, prefix: Sequence[str] = (), taggers: Sequence[Tagger] | None = None

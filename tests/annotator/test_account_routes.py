@@ -444,6 +444,14 @@ def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, o
         assert (photo["read_only"], photo["locked"]) == (False, None)
         saved = call(client, "save", image_id=2, revision=photo["revision"], kept=["a zebra"])
         assert saved.status_code == 200, saved.text
+    offered = {
+        name: [entry["can_restore"] for entry in call(person(app, name), "timeline", image_id=2).json()["entries"]]
+        for name in ("anna", "rita", "ben", "vera")
+    }
+    assert offered["anna"] == offered["rita"]
+    assert any(offered["anna"])
+    assert not any(offered["ben"])  # it is not theirs
+    assert not any(offered["vera"])  # who may change nothing
     call(root, "assign", users=[], image_ids=[2])
     photo = call(ben, "open", image_id=2).json()
     assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200

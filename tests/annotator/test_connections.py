@@ -27,8 +27,19 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
 Connect = Callable[..., socket.socket]
 
 
+LARGE = 20_000_000
+"""Bytes; no socket buffers hold as much."""
+
+
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer without reading what was sent; /wait answers when it is told to."""
+    """Answer without reading what was sent; /wait answers when it is told to, /large at length."""
+    if scope["path"] == "/large":
+        length = str(LARGE).encode()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+        for _ in range(LARGE // 100_000):
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        return
     if scope["path"] == "/wait":
         await receive()
         while (await receive())["type"] != "http.disconnect":
@@ -71,6 +82,20 @@ def answer(connection: socket.socket) -> bytes:
         return connection.recv(1000)
     except ConnectionResetError:
         return b""
+
+
+def num_taken(connection: socket.socket) -> int:
+    """Read a large answer to its end, or to the connection's; return how many bytes came."""
+    num = 0
+    while num < LARGE:
+        try:
+            piece = connection.recv(1_000_000)
+        except ConnectionResetError:
+            return num
+        if not piece:
+            return num
+        num += len(piece)
+    return num
 
 
 def is_served(connection: socket.socket) -> bool:
@@ -138,6 +163,24 @@ def test_a_request_that_is_being_answered_is_left_alone() -> None:
         asking.settimeout(0.6)
         with pytest.raises(TimeoutError):
             asking.recv(1)
+
+
+def test_who_does_not_take_an_answer_is_not_waited_for() -> None:
+    with served(in_all=1, answer_seconds=0.2) as connect:
+        asking = connect(REQUEST.replace(b"/ ", b"/large "))
+        threading.Event().wait(0.5)
+        assert is_served(connect(REQUEST))  # its place is another's
+        assert num_taken(asking) < LARGE
+
+
+def test_who_takes_an_answer_late_gets_it_whole_and_may_ask_again() -> None:
+    with served(answer_seconds=2.0) as connect:
+        asking = connect(REQUEST.replace(b"/ ", b"/large "))
+        threading.Event().wait(0.2)
+        assert num_taken(asking) >= LARGE
+        threading.Event().wait(2.2)  # nothing waits any more for what was taken
+        asking.sendall(REQUEST)
+        assert is_served(asking)
 
 
 def test_the_rest_of_a_body_that_nobody_read_may_still_come() -> None:

@@ -40,8 +40,15 @@ def test_a_box_is_drawn_where_the_detector_found_the_tag(
     page.at('.row[data-tag="tabby"]').hover()
     expect(page.at(".found-box")).to_have_count(0)
     expect(page.at("#heat-map")).to_be_visible()
+    switch = page.at('#sources [data-switch-source="detector"]')
+    switch.click()
+    page.settle()
+    expect(switch).to_have_attribute("aria-pressed", "false")  # and can be pressed again
+    switch.click()
+    page.settle()
     page.at('.row[data-tag="cat"]').hover()
     expect(page.at(".found-box")).to_have_count(1)
     page.press("ArrowRight")
     expect(page.at("#file-name")).not_to_have_text("chelsea.png")
+    expect(switch).to_have_count(0)  # nothing was found in that one
     expect(page.at(".found-box")).to_have_count(0)

@@ -72,6 +72,7 @@ function sourceNames(neighbours) {
   // Only a model hears of captions.
   const hidden = new Set(neighbours.model ? ["decoder"] : ["context", "caption"]);
   if (!neighbours.has_learnt_order) hidden.add("habits");
+  if (!neighbours.has_detections) hidden.add("detector");
   return Object.keys(SWITCHABLE).filter((name) => !hidden.has(name));
 }
 
