@@ -104,6 +104,10 @@ class MetadataConfig(TaggerConfig):
 class LinearLstm(nn.Module):
     """An LSTM whose two tanh are the identity ("linear activation", section 3.2); the gates stay sigmoid.
 
+    Nothing bounds its state: each step adds what the recurrent weights make of the one before. From the start of He et
+    al., which the paper has, a dozen steps end in logits so large that nothing is learnt. `MetadataTagger` lets the
+    recurrent weights begin at zero: then the state is a leaky sum, until something better is learnt.
+
     Args:
         input_size: I.
         hidden_size: H.
@@ -151,7 +155,9 @@ class MetadataTagger(TrainedTagger):
         self.dropout = nn.Dropout(config.dropout)
         self.build(feature_size, config.code_size, config.hidden_size)
         for name, parameter in self.named_parameters():
-            if parameter.ndim > 1:
+            if name.endswith("recurrent.weight"):
+                nn.init.zeros_(parameter)  # see LinearLstm
+            elif parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter)  # He et al.
             else:
                 nn.init.zeros_(parameter)

@@ -536,6 +536,23 @@ def test_first_weights_are_he_et_al_and_forget_gates_start_open() -> None:
     assert weights["image.weight"].std() == pytest.approx(math.sqrt(2 / 400), rel=0.05)
     assert not weights["image.bias"].any()
     np.testing.assert_array_equal(weights["zip_rnn.inputs.bias"], [0.0] * 64 + [1.0] * 64 + [0.0] * 128)
+    assert not weights["zip_rnn.recurrent.weight"].any()
+
+
+@pytest.mark.parametrize("name", ["rtn", "ltwin_rnn", "ltwin_2rnn", "lzip"])
+def test_the_first_logits_grow_little_with_the_neighbours(name: str) -> None:
+    torch.manual_seed(0)
+    tagger = registry.create(name, TAGS, 100, known_words=KNOWN, hidden_size=50).eval()
+    assert isinstance(tagger, MetadataTagger)
+
+    def deviation(m: int) -> float:
+        words, of_neighbours = (torch.rand(num, len(KNOWN)).round() for num in (50, 50 * m))
+        near = torch.randn(50, m, 100), of_neighbours.view(50, m, -1)
+        with torch.no_grad():
+            return float(tagger.logits(torch.randn(50, 100), near[0], words, near[1]).std())
+
+    # From the start of He et al. it is 60 times as much, and more.
+    assert deviation(24) < 3 * deviation(3)
 
 
 # ---- Neighbourhoods and codes
