@@ -135,7 +135,7 @@ class MetadataTagger(TrainedTagger):
     """The base of the family; a subclass holds one model's layers and equations. See `TrainedTagger`."""
 
     Config = MetadataConfig
-    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=15),)
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=15, min_epochs=5),)
     is_recurrent: ClassVar[bool] = False
     hears_words: ClassVar[bool] = True
     """The metadata words are fed to the network."""
@@ -292,7 +292,7 @@ class VisualOnly(MetadataTagger):
 
     name = "visual_only"
     hears_words = False
-    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10),)
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
@@ -309,7 +309,7 @@ class Ltn(MetadataTagger):
 
     name = "ltn"
     hears_words = False
-    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10),)
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
@@ -330,7 +330,7 @@ class Rtn(MetadataTagger):
 
     name = "rtn"
     hears_words = False
-    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10),)
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""

@@ -180,6 +180,8 @@ class Stage:
     learning_rate: float
     epochs: int
     """At most so many passes over the training photos."""
+    min_epochs: int = 0
+    """At least so many, though the validation loss rises; unless `epochs` are fewer."""
     betas: tuple[float, float] = (0.9, 0.999)
     halve_on_plateau: bool = False
     """Halve the learning rate when the validation loss does not fall."""

@@ -264,7 +264,8 @@ class _Run:
         return True
 
     def _is_going_on(self, stage: Stage, place: "_Place") -> bool:
-        if place.epoch >= stage.epochs or place.num_worse >= self.settings.patience:
+        is_worse = place.num_worse >= self.settings.patience and place.epoch >= stage.min_epochs
+        if is_worse or place.epoch >= stage.epochs:
             return False
         backbone = self.settings.backbone
         is_own_stage = backbone is not None and stage.name != BACKBONE_STAGE and not self.settings.stage_epochs
@@ -499,7 +500,7 @@ def _plan(tagger: TrainedTagger, settings: FitSettings) -> list[Stage]:
     """Return the tagger's stages as they are run here, and with a backbone the one that trains it."""
     stages = list(tagger.stages)
     if settings.backbone is not None:
-        stages.append(replace(stages[-1], name=BACKBONE_STAGE, epochs=settings.backbone.epochs))
+        stages.append(replace(stages[-1], name=BACKBONE_STAGE, epochs=settings.backbone.epochs, min_epochs=0))
     planned = []
     for number, stage in enumerate(stages):
         epochs = stage.epochs if settings.epochs is None or stage.name == BACKBONE_STAGE else settings.epochs

@@ -10,7 +10,7 @@ import torch
 
 from annotator.errors import ConfigError, TrainingError
 from annotator.models import registry
-from annotator.models.trained_tagger import TrainedTagger
+from annotator.models.trained_tagger import Stage, TrainedTagger
 from annotator.trainer import fit as fit_module
 from annotator.trainer.examples import Examples
 from annotator.trainer.fit import STATE_FILE, EpochReport, fit
@@ -85,6 +85,19 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(
         torch.testing.assert_close(resumed.state_dict()[key], values, rtol=0, atol=0)
     losses = [[(epoch.stage, epoch.train_loss) for epoch in report.epochs] for report in (found, expected)]
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(("min_epochs", "most", "expected"), [(0, 20, 3), (3, 20, 3), (5, 20, 5), (5, 4, 4)])
+def test_a_stage_goes_on_for_its_least_epochs_though_the_loss_rises(
+    min_epochs: int, most: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tagger = make_tagger()
+    stage = Stage("joint", "rmsprop", 1e-4, epochs=30, min_epochs=min_epochs)
+    monkeypatch.setattr(type(tagger), "stages", (stage,))
+    rising = iter(range(100))
+    monkeypatch.setattr(fit_module._Run, "_validate", lambda *_: float(next(rising)))
+    report = fit(tagger, TRAIN, VALIDATION, FitSettings(epochs=most, batch_size=16, patience=2))
+    assert len(report.epochs) == expected
 
 
 def test_the_state_of_another_training_is_not_gone_on_from(tmp_path: Path) -> None:
