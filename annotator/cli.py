@@ -182,6 +182,8 @@ def _ingest_config(parsed: argparse.Namespace) -> IngestConfig:
 def _serve(parsed: argparse.Namespace) -> int:
     if parsed.demo:
         return serve_demo(parsed)
+    if parsed.photos is None and parsed.project and is_project(parsed.project.expanduser()):
+        parsed.photos, parsed.project = parsed.project, None
     check_without_demo(parsed)
     photos = parsed.photos.expanduser().resolve()
     if is_project(photos) and parsed.project is None:

@@ -248,6 +248,9 @@ def test_a_project_is_served_by_its_own_folder_or_by_its_photos(
     assert main(["serve", str(project), "--port", "0"]) == 0
     assert main(["serve", str(tmp_path / "photos"), "--project", str(project), "--allow-host", "nas"]) == 0
     assert main(["serve", str(tmp_path / "photos")]) == 0
+    assert main(["serve", "--project", str(project)]) == 0
+    assert (served[3][0].folder, served[3][1]) == (project, None)
+    del served[3]
     assert [entry[0].folder for entry in served[:2]] == [project, project]
     assert [entry[1] for entry in served] == [None, [tmp_path / "photos"], [tmp_path / "photos"]]
     assert served[1][2].allowed_hosts == ("nas",)  # type: ignore[attr-defined]
