@@ -52,7 +52,9 @@ def check_without_demo(parsed: argparse.Namespace) -> None:
         ConfigError: There are no photos to serve, or an option of the demo is given.
     """
     if parsed.photos is None:
-        raise ConfigError("Name a folder of photos or a project (annotator serve PHOTOS), or serve a hosted demo with --demo.")
+        raise ConfigError(
+            "Name a folder of photos or a project (annotator serve PHOTOS), or serve a hosted demo with --demo."
+        )
     for name in HOSTED_OPTIONS:
         if getattr(parsed, name) is not None:
             raise ConfigError(f"{_option(name)} is for the hosted demo; add --demo.")
