@@ -106,9 +106,9 @@ class LinearLstm(nn.Module):
     """An LSTM whose two tanh are the identity ("linear activation", section 3.2); the gates stay sigmoid.
 
     Nothing bounds its state: each step adds what the recurrent weights make of the one before. From the start of He et
-    al., which the paper has, a dozen steps end in logits so large that nothing is learnt. So the recurrent weights begin at
-    zero: the state is a leaky sum, until something better is learnt. How leaky goes by the length, after Tallec and
-    Ollivier, "Can recurrent neural networks warp time?", ICLR 2018.
+    al., which the paper has, a dozen steps end in logits so large that nothing is learnt. So the recurrent weights
+    begin at zero: the state is a leaky sum, until something better is learnt. How leaky goes by the length, after
+    Tallec and Ollivier, "Can recurrent neural networks warp time?", ICLR 2018.
 
     Args:
         input_size: I.
