@@ -15,7 +15,6 @@ Departs: the backbone is frozen and its features are scaled to deviation 1; sums
 Shapes: features (B, D), neighbours (B, m, D), codes (B, S) and (B, m, S) float32 -> logits (B, V) float32.
 """
 
-import math
 from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -106,28 +105,19 @@ class LinearLstm(nn.Module):
     """An LSTM whose two tanh are the identity ("linear activation", section 3.2); the gates stay sigmoid.
 
     Nothing bounds its state: each step adds what the recurrent weights make of the one before. From the start of He et
-    al., which the paper has, a dozen steps end in logits so large that nothing is learnt. So the recurrent weights
-    begin at zero: the state is a leaky sum, until something better is learnt. How leaky goes by the length, after
-    Tallec and Ollivier, "Can recurrent neural networks warp time?", ICLR 2018.
+    al., which the paper has, a dozen steps end in logits so large that nothing is learnt. `MetadataTagger` lets the
+    recurrent weights begin at zero: then the state is a leaky sum, until something better is learnt.
 
     Args:
         input_size: I.
         hidden_size: H.
-        memory: Steps over which it keeps about a third of what it heard, at the start.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, memory: int = 3) -> None:
+    def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.hidden_size = hidden_size
-        self.memory = memory
         self.inputs = nn.Linear(input_size, 4 * hidden_size)
         self.recurrent = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
-
-    def start(self) -> None:
-        """Set the first weights of what carries the state on."""
-        nn.init.zeros_(self.recurrent.weight)
-        forget = slice(self.hidden_size, 2 * self.hidden_size)
-        self.inputs.bias.data[forget] = 1.0 + math.log(max(self.memory / 3, 1.0))
 
     def forward(self, sequence: Tensor) -> Tensor:
         """Return the last hidden state, (B, H), of a (B, T, I) sequence; zeros where T = 0."""
@@ -166,14 +156,13 @@ class MetadataTagger(TrainedTagger):
         self.build(feature_size, config.code_size, config.hidden_size)
         for name, parameter in self.named_parameters():
             if name.endswith("recurrent.weight"):
-                continue
-            if parameter.ndim > 1:
+                nn.init.zeros_(parameter)  # see LinearLstm
+            elif parameter.ndim > 1:
                 nn.init.kaiming_normal_(parameter)  # He et al.
             else:
                 nn.init.zeros_(parameter)
-        for module in self.modules():
-            if isinstance(module, LinearLstm):
-                module.start()
+                if name.endswith("inputs.bias"):
+                    parameter.data[config.hidden_size : 2 * config.hidden_size] = 1.0
 
     output: nn.Linear
 
@@ -346,7 +335,7 @@ class Rtn(MetadataTagger):
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
         self.image = nn.Linear(feature_size, hidden_size)
-        self.neighbours = LinearLstm(feature_size, hidden_size, self.config.m)
+        self.neighbours = LinearLstm(feature_size, hidden_size)
         self.output = nn.Linear(2 * hidden_size, self.num_tags)
 
     def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
@@ -424,8 +413,8 @@ class LtwinRnn(Ltwin):
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
         super().build(feature_size, code_size, hidden_size)
-        self.neighbour_rnn = LinearLstm(hidden_size, hidden_size, self.config.m)
-        self.word_rnn = LinearLstm(hidden_size, hidden_size, self.config.m)
+        self.neighbour_rnn = LinearLstm(hidden_size, hidden_size)
+        self.word_rnn = LinearLstm(hidden_size, hidden_size)
 
     def parts(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> list[Tensor]:
         """Return v_x, v_z, u_x, u_z, each (B, H)."""
@@ -471,7 +460,7 @@ class LZip(MetadataTagger):
         self.neighbours = nn.Linear(feature_size, hidden_size)
         self.words = nn.Linear(code_size, hidden_size)
         self.neighbour_words = nn.Linear(code_size, hidden_size)
-        self.zip_rnn = LinearLstm(2 * hidden_size, hidden_size, self.config.m)
+        self.zip_rnn = LinearLstm(2 * hidden_size, hidden_size)
         self.output = nn.Linear(hidden_size, self.num_tags)
 
     def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:

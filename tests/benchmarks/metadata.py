@@ -42,9 +42,9 @@ from annotator.trainer.training import SPLIT_FILE, train
 ROWS = [
     "visual_only", "ltn id", "ltn w2v", "rtn id", "rtn w2v", "ltn_vecs id id", "ltn_all_vecs id id",
     "ltwin id id", "ltwin id w2v", "ltwin w2v id", "ltwin w2v w2v", "ltwin_rnn id id", "ltwin_2rnn id id",
-    "ltwin_2rnn id w2v", "lzip id id", "lzip id w2v", "lzip w2v w2v",
+    "ltwin_2rnn id w2v", "ltwin_2rnn w2v w2v", "lzip id id", "lzip id w2v", "lzip w2v id", "lzip w2v w2v",
 ]  # fmt: skip
-WORDNET_ROWS = ["ltn wnet", "ltwin id wnet", "ltwin wnet wnet"]
+WORDNET_ROWS = ["ltn wnet", "rtn wnet", "ltwin id wnet", "ltwin wnet id", "ltwin wnet wnet", "ltwin_2rnn id wnet"]
 K = 3
 """Tags of a photo that count as predicted, as in the paper."""
 NUM_COMMON = 20_000

@@ -531,27 +531,12 @@ def test_penalty_is_lambda_times_the_squared_weights(make: Make) -> None:
 
 def test_first_weights_are_he_et_al_and_forget_gates_start_open() -> None:
     torch.manual_seed(0)
-    tagger = registry.create("lzip", TAGS, 400, known_words=KNOWN, hidden_size=64, m=3)
+    tagger = registry.create("lzip", TAGS, 400, known_words=KNOWN, hidden_size=64)
     weights = tagger.weights()
     assert weights["image.weight"].std() == pytest.approx(math.sqrt(2 / 400), rel=0.05)
     assert not weights["image.bias"].any()
     np.testing.assert_array_equal(weights["zip_rnn.inputs.bias"], [0.0] * 64 + [1.0] * 64 + [0.0] * 128)
     assert not weights["zip_rnn.recurrent.weight"].any()
-
-
-def test_the_first_of_many_neighbours_is_heard_as_much_as_of_three() -> None:
-    def kept(steps: int) -> float:
-        """Return what is left after so many steps of what came first; all other weights are zero."""
-        lstm = LinearLstm(1, 1, steps)
-        torch.nn.init.zeros_(lstm.inputs.weight)
-        torch.nn.init.zeros_(lstm.inputs.bias)
-        lstm.start()
-        with torch.no_grad():
-            lstm.inputs.weight[2] = 1.0  # the value alone; input and output gates half open
-        return 4 * lstm(torch.tensor([[[1.0]] + [[0.0]] * steps])).item()
-
-    assert kept(3) == pytest.approx((1 / (1 + math.exp(-1))) ** 3)
-    assert [round(kept(steps), 2) for steps in (3, 6, 12)] == [0.39, 0.36, 0.35]
 
 
 @pytest.mark.parametrize("name", ["rtn", "ltwin_rnn", "ltwin_2rnn", "lzip"])
