@@ -263,7 +263,7 @@ class Suggester:
         taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
         evidence = [self._weighed(item, taught) for item in evidence if item.source not in without.sources]
         is_used = self._autocomplete.is_used
-        evidence = [replace(item, tag=self._autocomplete.renamed(item.tag)) for item in evidence]
+        evidence = [self._renamed(item) for item in evidence]
         evidence = without_settled(evidence, prefix, dropped, is_used)
         proposals = merge(evidence, self._autocomplete.spelling, is_used)
         return _Everything(proposals, detections, bool(found), looks, metadata, told)
@@ -353,6 +353,11 @@ class Suggester:
         if share == 1.0:
             return item
         return replace(item, rank_score=share * (item.score if item.rank_score is None else item.rank_score))
+
+    def _renamed(self, item: Evidence) -> Evidence:
+        """Return evidence for what its tag is called now; the very same if it is called so, for there are hundreds."""
+        name = self._autocomplete.renamed(item.tag)
+        return item if name == item.tag else replace(item, tag=name)
 
     def _look_alikes(self, image_id: int, vector: Vectors) -> list[Neighbour]:
         ids, similarities = self._looks.search(vector, NUM_NEIGHBOURS + 1)
