@@ -117,8 +117,10 @@ class AnnotatingSession(GroupSession):
             # An open one is the photo whose save was just taken back.
             is_free = self._is_free_for(user)
             is_current = newest is not None and self._queue.is_open(newest) and is_free(newest)
-            image_id = newest if is_current else self._following(user, newest)
-        return self._photo(user, image_id) if image_id is not None else self._all_done(user)
+            if newest is None or not is_current:
+                return self._following_photo(user, newest)
+            image_id = newest
+        return self._photo(user, image_id)
 
     def hold(self, user: str, image_id: int) -> Answer:
         """Keep a photo from being given to others for some more minutes.

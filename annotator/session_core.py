@@ -165,12 +165,13 @@ class SessionCore:
 
     def state(self, user: str) -> Answer:
         """Return the project's name, counts, ingest progress and keys."""
+        ingest = asdict(self._progress())  # first: when no more photos are being read, those counted are all
         return {
             "project": self.project.settings.name,
             "num_images": len(self._queue),
             "num_saved": self._queue.num_saved,
             "num_unreadable": self._store.unreadable(limit=0)[0],
-            "ingest": asdict(self._progress()),
+            "ingest": ingest,
             "detections": asdict(self._detection_progress()),
             "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
             "show_expected": self.project.settings.show_expected,
@@ -294,8 +295,7 @@ class SessionCore:
 
     def _next(self, user: str, image_id: int) -> Answer:
         self.leases.give_back(image_id, user)
-        following = self._following(user, image_id)
-        return self._photo(user, following) if following is not None else self._all_done(user)
+        return self._following_photo(user, image_id)
 
     def _after(self, user: str, image_id: int, brings_next: bool) -> Answer | None:
         """Return the photo that follows a save, if it is wanted; the saved one is free for others either way."""
@@ -304,8 +304,17 @@ class SessionCore:
         self.leases.give_back(image_id, user)
         return None
 
-    def _all_done(self, user: str) -> Answer:
-        return {"done": True, **self.state(user)}
+    def _following_photo(self, user: str, image_id: int | None) -> Answer:
+        """Return the photo to work on after one, or that there is none."""
+        following = self._following(user, image_id)
+        if following is None:
+            state = self.state(user)
+            # A page does not ask again when it hears of photos and that no more are being read: the last may have come
+            # since the first look.
+            following = self._following(user, image_id)
+            if following is None:
+                return {"done": True, **state}
+        return self._photo(user, following)
 
     def _photo(self, user: str, image_id: int) -> Answer:
         self._check(image_id)

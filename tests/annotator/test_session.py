@@ -48,6 +48,21 @@ def test_an_empty_project_is_done_and_says_how_many_photos_it_has(open_project: 
     assert (answer["done"], answer["num_images"], answer["ingest"]["running"]) == (True, 0, False)
 
 
+def test_the_photo_that_is_read_last_while_none_is_found_is_opened(
+    session: AnnotatingSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    next_open, state, is_read = session._queue.next_open, session.state, False
+
+    def read_and_tell(user: str) -> dict[str, Any]:
+        nonlocal is_read
+        is_read = True
+        return state(user)
+
+    monkeypatch.setattr(session, "state", read_and_tell)
+    monkeypatch.setattr(session._queue, "next_open", lambda *given: next_open(*given) if is_read else None)
+    assert session.open("local", None)["image_id"] == 1
+
+
 def test_a_photo_tells_all_the_page_shows(session: AnnotatingSession) -> None:
     photo = session.open("local", 2)
     assert (photo["file_name"], photo["width"], photo["height"], photo["format"]) == ("photo 2.jpg", 96, 80, "JPEG")
