@@ -107,7 +107,7 @@ class _Everything:
     proposals: list[Proposal]
     """Of every open tag, best first, before any re-ranking."""
     detections: Sequence[Detection]
-    """None where the detector is switched off."""
+    """Empty where the detector is switched off."""
     has_detections: bool
     looks: list[Neighbour]
     metadata: list[Neighbour]
