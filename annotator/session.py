@@ -116,8 +116,7 @@ class AnnotatingSession(GroupSession):
                 newest = None
             # An open one is the photo whose save was just taken back.
             is_free = self._is_free_for(user)
-            is_current = newest is not None and self._queue.is_open(newest) and is_free(newest)
-            if newest is None or not is_current:
+            if newest is None or not (self._queue.is_open(newest) and is_free(newest)):
                 return self._following_photo(user, newest)
             image_id = newest
         return self._photo(user, image_id)

@@ -107,8 +107,7 @@ class _Everything:
     proposals: list[Proposal]
     """Of every open tag, best first, before any re-ranking."""
     detections: Sequence[Detection]
-    """Empty where the detector is switched off."""
-    has_detections: bool
+    """Found in the photo, also where the detector is switched off."""
     looks: list[Neighbour]
     metadata: list[Neighbour]
     told: Gathered | None
@@ -190,7 +189,7 @@ class Suggester:
         proposals = found.proposals
         if habits is not None:
             proposals = rerank(proposals, habits, prefix, reranker)
-        if found.detections:
+        if found.detections and "detector" not in without.sources:
             entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, found.detections)]
         return Suggestion(
@@ -201,7 +200,7 @@ class Suggester:
             found.told.neighbours if found.told else None,
             found.told.note if found.told else "",
             has_learnt_order,
-            found.has_detections,
+            bool(found.detections),
         )
 
     def prepare(self) -> None:
@@ -251,8 +250,7 @@ class Suggester:
             evidence += self._open_words(asked, vector)
             looks = self._look_alikes(image_id, vector)
             evidence += neighbour_evidence([item for item in looks if item.image_id not in without.neighbours])
-        found = self._detections(image_id)
-        detections = () if "detector" in without.sources else found
+        detections = self._detections(image_id)
         evidence += detector_evidence(detections, prefix)
         metadata = self._word_alikes(image_id, words, prefix)
         evidence += metadata_evidence([item for item in metadata if item.image_id not in without.neighbours])
@@ -265,8 +263,7 @@ class Suggester:
         is_used = self._autocomplete.is_used
         evidence = [self._renamed(item) for item in evidence]
         evidence = without_settled(evidence, prefix, dropped, is_used)
-        proposals = merge(evidence, self._autocomplete.spelling, is_used)
-        return _Everything(proposals, detections, bool(found), looks, metadata, told)
+        return _Everything(merge(evidence, self._autocomplete.spelling, is_used), detections, looks, metadata, told)
 
     def scores(
         self, image_id: int, words: Words, prefix: Sequence[str] = (), taggers: Sequence[Tagger] | None = None

@@ -500,7 +500,7 @@ def _plan(tagger: TrainedTagger, settings: FitSettings) -> list[Stage]:
     """Return the tagger's stages as they are run here, and with a backbone the one that trains it."""
     stages = list(tagger.stages)
     if settings.backbone is not None:
-        stages.append(replace(stages[-1], name=BACKBONE_STAGE, epochs=settings.backbone.epochs, min_epochs=0))
+        stages.append(replace(stages[-1], name=BACKBONE_STAGE, epochs=settings.backbone.epochs))
     planned = []
     for number, stage in enumerate(stages):
         epochs = stage.epochs if settings.epochs is None or stage.name == BACKBONE_STAGE else settings.epochs

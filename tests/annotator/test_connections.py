@@ -84,6 +84,15 @@ def answer(connection: socket.socket) -> bytes:
         return b""
 
 
+def until(is_so: Callable[[], object]) -> None:
+    """Wait until something is so; fail if that takes minutes."""
+    for _ in range(2400):
+        if is_so():
+            return
+        threading.Event().wait(0.05)
+    raise AssertionError("It did not become so.")
+
+
 def num_taken(connection: socket.socket) -> int:
     """Read a large answer to its end, or to the connection's; return how many bytes came."""
     num = 0
@@ -168,19 +177,26 @@ def test_a_request_that_is_being_answered_is_left_alone() -> None:
 def test_who_does_not_take_an_answer_is_not_waited_for() -> None:
     with served(in_all=1, answer_seconds=0.2) as connect:
         asking = connect(REQUEST.replace(b"/ ", b"/large "))
-        threading.Event().wait(0.5)
-        assert is_served(connect(REQUEST))  # its place is another's
+        until(lambda: is_served(connect(REQUEST)))  # its place is another's
         assert num_taken(asking) < LARGE
 
 
-def test_who_takes_an_answer_late_gets_it_whole_and_may_ask_again() -> None:
-    with served(answer_seconds=2.0) as connect:
+def test_who_takes_an_answer_late_gets_it_whole_and_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[LimitedProtocol] = []
+    begin = LimitedProtocol.connection_made
+
+    def remember(protocol: LimitedProtocol, transport: Any) -> None:
+        made.append(protocol)
+        begin(protocol, transport)
+
+    monkeypatch.setattr(LimitedProtocol, "connection_made", remember)
+    with served(answer_seconds=3600.0) as connect:
         asking = connect(REQUEST.replace(b"/ ", b"/large "))
-        threading.Event().wait(0.2)
+        until(lambda: made and made[0]._unread_timer is not None)
         assert num_taken(asking) >= LARGE
-        threading.Event().wait(2.2)  # nothing waits any more for what was taken
         asking.sendall(REQUEST)
         assert is_served(asking)
+        assert made[0]._unread_timer is None  # nothing waits any more for what was taken
 
 
 def test_the_rest_of_a_body_that_nobody_read_may_still_come() -> None:

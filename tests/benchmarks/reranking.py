@@ -14,7 +14,7 @@ import argparse
 import random
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +87,9 @@ def opened_with(photos: ExtractedFeatures, tagger: str) -> Iterator[OpenProject]
         project.update_settings(tagger=tagger, loop=LoopSettings(train_after=0))
         opened = OpenProject(project)
         opened.meanings.load()
-        add_photos(opened, photos.records, photos.features)
-        yield opened
-        opened.close()
+        with closing(opened):
+            add_photos(opened, photos.records, photos.features)
+            yield opened
 
 
 def look_at(opened: OpenProject, lists: Sequence[list[str]]) -> list[Seen]:
