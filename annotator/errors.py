@@ -1,7 +1,7 @@
 """Every error a user may meet.
 
 A message says what was wrong, the value found, and what to do next. This module is a leaf: it imports nothing of
-ours, and every folder may import it. Only cli.py, ui/ and routes.py turn these errors into words for a person.
+ours, and every folder may import it. Only cli/main.py, ui/ and web/routes.py turn these errors into words for a person.
 """
 
 from collections.abc import Sequence

@@ -25,14 +25,14 @@ from safetensors.numpy import save as pack_tensors
 from annotator.datasets.vocabulary import ORDERS, Vocabulary
 from annotator.errors import AnnotatorError, CheckpointError, DataError
 from annotator.models import registry
-from annotator.models.inference import InferenceTagger, Ranking
-from annotator.models.pretrained import version_of
+from annotator.models.backbones.pretrained import version_of
 from annotator.models.reranker import IDENTITY, Reranker
-from annotator.models.scoring_tagger import ScoringTagger
+from annotator.models.sequence.inference import InferenceTagger, Ranking
+from annotator.models.taggers.scoring_tagger import ScoringTagger
 
 if TYPE_CHECKING:
-    from annotator.models.backbone import Backbone
-    from annotator.models.trained_tagger import TrainedTagger
+    from annotator.models.backbones.backbone import Backbone
+    from annotator.models.sequence.trained_tagger import TrainedTagger
 
 FORMAT = "annotator tagger"
 FORMAT_VERSION = 1
@@ -227,7 +227,7 @@ def load_backbone_of(source: Path | str, *, device: str = "auto", num_threads: i
         CheckpointError: There is no such checkpoint, or its description is damaged.
         BackboneError: The backbone's weights are missing, damaged or another network's.
     """
-    from annotator.models.backbone import load_backbone
+    from annotator.models.backbones.backbone import load_backbone
 
     folder = find(source)
     info = read_info(folder)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import registry
-from annotator.models.trained_tagger import TrainedTagger
+from annotator.models.sequence.trained_tagger import TrainedTagger
 
 Shares = npt.NDArray[np.float32]
 

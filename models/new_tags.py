@@ -19,11 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.vocabulary import Vocabulary
-from annotator.models.inference import InferenceTagger
-from annotator.models.neighbour_networks import NeighbourNetwork
-from annotator.models.scoring_tagger import Arrays
-from annotator.models.word_vectors import WordVectors
-from annotator.models.zero_shot import ZeroShotTagger
+from annotator.models.sequence.inference import InferenceTagger
+from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
+from annotator.models.taggers.scoring_tagger import Arrays
+from annotator.models.taggers.zero_shot import ZeroShotTagger
+from annotator.models.word_vectors.word_vectors import WordVectors
 
 NUM_NEAREST = 3
 SOFTNESS = 0.02

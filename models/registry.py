@@ -13,8 +13,8 @@ from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import ConfigError
 
 if TYPE_CHECKING:
-    from annotator.models.scoring_tagger import ScoringTagger
-    from annotator.models.trained_tagger import TrainedTagger
+    from annotator.models.sequence.trained_tagger import TrainedTagger
+    from annotator.models.taggers.scoring_tagger import ScoringTagger
 
 RECURRENT = "recurrent"
 """Trained step by step; the class is a `TrainedTagger`."""
@@ -152,12 +152,12 @@ def configure(name: str, **settings: Any) -> Any:
         raise ConfigError(f"The tagger {name} cannot be made: {error}") from error
 
 
-register("scnn_rnn", "annotator.models.scnn_rnn:ScnnRnn")
-register("jvsp", "annotator.models.jvsp:Jvsp")
-register("ranked_lstm", "annotator.models.ranked_lstm:RankedLstm")
-register("ria", "annotator.models.sequence_baselines:Ria")
-register("cnn_rnn", "annotator.models.sequence_baselines:CnnRnn")
-register("naive_rnn", "annotator.models.sequence_baselines:NaiveRnn")
+register("scnn_rnn", "annotator.models.taggers.scnn_rnn:ScnnRnn")
+register("jvsp", "annotator.models.taggers.jvsp:Jvsp")
+register("ranked_lstm", "annotator.models.taggers.ranked_lstm:RankedLstm")
+register("ria", "annotator.models.taggers.sequence_baselines:Ria")
+register("cnn_rnn", "annotator.models.taggers.sequence_baselines:CnnRnn")
+register("naive_rnn", "annotator.models.taggers.sequence_baselines:NaiveRnn")
 for _name, _class in {
     "visual_only": "VisualOnly",
     "ltn": "Ltn",
@@ -171,9 +171,9 @@ for _name, _class in {
 }.items():
     register(
         _name,
-        f"annotator.models.metadata_neighbours:{_class}",
+        f"annotator.models.taggers.metadata_neighbours:{_class}",
         family=CONTEXT,
-        twin=f"annotator.models.neighbour_networks:{_class}Network",
+        twin=f"annotator.models.taggers.metadata_neighbours_numpy:{_class}Network",
     )
 for _name, _target in {
     "logistic": "baselines:LogisticTagger",

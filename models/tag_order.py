@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from annotator.datasets.tags import tag_key
-from annotator.models.coco_classes import classes_of, plain_word
-from annotator.models.detector import Box, Detection
+from annotator.models.detectors.coco_classes import classes_of, plain_word
+from annotator.models.detectors.detector import Box, Detection
 
 RankedEntry = tuple[str, float, float]
 

@@ -23,16 +23,16 @@ import sklearn
 from fastapi import FastAPI
 from PIL import Image
 
-from annotator import app as app_module
-from annotator.app import OpenProject
-from annotator.config import IngestConfig, ServerConfig
-from annotator.feature_store import FeatureStore
-from annotator.ingest import Ingest, NewImage
-from annotator.models import backbone as backbone_module
-from annotator.models import pretrained
-from annotator.models.backbone import Backbone, default_cache_path, load_backbone
-from annotator.project import Project
-from annotator.store import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.ingest.pipeline import Ingest, NewImage
+from annotator.models.backbones import backbone as backbone_module
+from annotator.models.backbones import pretrained
+from annotator.models.backbones.backbone import Backbone, default_cache_path, load_backbone
+from annotator.settings import IngestConfig, ServerConfig
+from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.features import FeatureStore
+from annotator.storage.project import Project
+from annotator.web import server as app_module
+from annotator.web.server import OpenProject
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
@@ -65,7 +65,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         patch.setenv("OMP_NUM_THREADS", "1")
         # Ingest gives way to the page by lowering its thread's priority, for good: here that thread runs all tests.
-        patch.setattr("annotator.ingest._lower_priority", lambda: None)
+        patch.setattr("annotator.ingest.pipeline._lower_priority", lambda: None)
         yield
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from annotator import __version__
-from annotator.cli import build_parser
+from annotator.cli.main import build_parser
 
 ROOT = Path(__file__).parent.parent
 HOME_OF = {"annotator": "annotator", "models": "annotator/models", "trainer": "annotator/trainer",
@@ -93,7 +93,7 @@ def test_the_wheel_names_its_version_license_command_and_extras(wheel: Path) -> 
     for package, extra in (("faiss-cpu", "cpu"), ("faiss-gpu", "gpu")):
         (line,) = re.findall(rf"^Requires-Dist: {package}\b.*$", metadata, re.MULTILINE)
         assert f'extra == "{extra}"' in line
-    assert "annotator = annotator.cli:main" in entry_points
+    assert "annotator = annotator.cli.main:main" in entry_points
 
 
 def test_the_wheel_built_from_the_source_archive_is_the_same(sdist: Path, wheel: Path, tmp_path: Path) -> None:
@@ -110,13 +110,13 @@ def test_the_unpacked_wheel_runs_without_the_source_tree(wheel: Path, tmp_path: 
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(site)
     program = (
-        "import annotator.app, annotator.ui.page as page, annotator.models.cold_start as cold_start\n"
-        "import annotator.trainer.metrics\n"
+        "import annotator.web.server, annotator.ui.page as page, annotator.models.taggers.cold_start as cold_start\n"
+        "import annotator.trainer.evaluation.metrics\n"
         "from annotator.datasets.vocabulary import everyday_words\n"
         "from pathlib import Path\n"
         "assert len(everyday_words()) > 500 and len(cold_start.load_table().words) > 100\n"
         "assert 'X-Annotator-Token' in page.page_head()\n"
-        "for module in (annotator.app, page, cold_start, annotator.trainer.metrics):\n"
+        "for module in (annotator.web.server, page, cold_start, annotator.trainer.evaluation.metrics):\n"
         "    print(Path(module.__file__).resolve())\n"
     )
     environment = os.environ | {"PYTHONPATH": str(site)}

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from annotator.models.inference import InferenceTagger, logit, sequence_chances
+from annotator.models.sequence.inference import InferenceTagger, logit, sequence_chances
 
 BATCH_SIZE = 256
 NUM_ITERATIONS = 30

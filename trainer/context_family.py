@@ -13,7 +13,7 @@ import torch
 from annotator.datasets.metadata_words import metadata_words
 from annotator.errors import TrainingError
 from annotator.models import registry
-from annotator.models.neighbour_networks import neighbourhood_vectors
+from annotator.models.taggers.metadata_neighbours_numpy import neighbourhood_vectors
 from annotator.trainer.examples import Examples
 from annotator.trainer.families import ON_ALL_FOLDER, Side, Trained, TrainingData, TrainingOptions, TrainingRequest
 from annotator.trainer.fit import FitReport, fit, stage_names

@@ -17,7 +17,7 @@ from annotator.datasets.record import Record
 from annotator.datasets.vocabulary import Order, Vocabulary
 from annotator.errors import ConfigError
 from annotator.models.checkpoint import BackboneLike
-from annotator.models.inference import Ranking
+from annotator.models.sequence.inference import Ranking
 from annotator.models.tagger import Features
 from annotator.trainer.fit import FitReport, Progress
 from annotator.trainer.fit_settings import FitSettings

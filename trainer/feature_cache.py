@@ -21,7 +21,7 @@ import numpy.typing as npt
 from annotator.datasets.image_folder import decode_image, read_image_file
 from annotator.datasets.record import Record
 from annotator.errors import DataError, UnreadableImageError
-from annotator.models.backbone import Backbone
+from annotator.models.backbones.backbone import Backbone
 
 logger = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 
 from annotator.errors import TrainingError
-from annotator.models.trainable_backbone import TrainableBackbone
-from annotator.models.trained_tagger import Batch, Stage, TrainedTagger, make_batch
+from annotator.models.backbones.trainable_backbone import TrainableBackbone
+from annotator.models.sequence.trained_tagger import Batch, Stage, TrainedTagger, make_batch
 from annotator.trainer import losses, processes
 from annotator.trainer.calibration import calibrate
 from annotator.trainer.examples import Examples

@@ -6,7 +6,7 @@ Knows nothing of how it is done.
 from dataclasses import dataclass
 
 from annotator.errors import ConfigError
-from annotator.models.trainable_backbone import NORMS, PRECISIONS
+from annotator.models.backbones.trainable_backbone import NORMS, PRECISIONS
 from annotator.trainer import losses
 
 

@@ -19,8 +19,8 @@ from annotator.datasets.record import Record
 from annotator.datasets.tags import clean_tag
 from annotator.errors import ConfigError, DataError
 from annotator.models.context import Context, Ids, Pool, VectorSums, WordLists
-from annotator.models.neighbour_networks import load_vectors
 from annotator.models.tagger import Features
+from annotator.models.taggers.metadata_neighbours_numpy import load_vectors
 
 CHUNK_SIZE = 256
 LEAST_SIMILARITY = 1e-6

@@ -9,8 +9,14 @@ from functools import partial
 
 from torch import Tensor, nn
 
-from annotator.models.trainable_backbone import TrainableBackbone
-from annotator.models.trained_tagger import Batch, ConceptLoss, SequenceLoss, TrainedTagger, binary_cross_entropy
+from annotator.models.backbones.trainable_backbone import TrainableBackbone
+from annotator.models.sequence.trained_tagger import (
+    Batch,
+    ConceptLoss,
+    SequenceLoss,
+    TrainedTagger,
+    binary_cross_entropy,
+)
 from annotator.trainer import losses
 
 

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from annotator.datasets.image_folder import decode_image, read_image_file
 from annotator.errors import TrainingError, UnreadableImageError
-from annotator.models.pretrained import Architecture, center_crop
+from annotator.models.backbones.pretrained import Architecture, center_crop
 
 Crop = npt.NDArray[np.uint8]
 

@@ -16,9 +16,9 @@ from annotator.datasets.record import Record, tags_in_field
 from annotator.datasets.vocabulary import Order, Vocabulary
 from annotator.errors import ConfigError, DataError, TrainingError
 from annotator.models import registry
-from annotator.models.inference import Ranking
+from annotator.models.backbones.trainable_backbone import TrainableBackbone, load_trainable
+from annotator.models.sequence.inference import Ranking
 from annotator.models.tagger import Features
-from annotator.models.trainable_backbone import TrainableBackbone, load_trainable
 from annotator.trainer.examples import Examples
 from annotator.trainer.families import ON_ALL_FOLDER, Side, Trained, TrainingData, TrainingOptions, TrainingRequest
 from annotator.trainer.fit import FitReport, fit, stage_names

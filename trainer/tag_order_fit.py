@@ -14,8 +14,8 @@ from sklearn.linear_model import LogisticRegression  # type: ignore[import-untyp
 
 from annotator.datasets.tags import tag_key
 from annotator.errors import DataError
-from annotator.models.coco_classes import COCO_CLASSES, plain_word
-from annotator.models.detector import Detection
+from annotator.models.detectors.coco_classes import COCO_CLASSES, plain_word
+from annotator.models.detectors.detector import Detection
 from annotator.models.tag_order import TagOrder, area, box_features, centrality
 
 PRECEDENCE_C = 1.0

@@ -1,1 +1,1 @@
-"""The page: Gradio mounts it, session.py answers it. Knows nothing of the store or of models."""
+"""The page: Gradio mounts it, session/session.py answers it. Knows nothing of the store or of models."""

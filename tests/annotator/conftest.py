@@ -28,12 +28,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect, sync_playwright
 
-from annotator.cli import main
+from annotator.cli.main import main
 from annotator.datasets.demo_photos import copy_demo_photos
 from annotator.models import checkpoint, registry
-from annotator.models.backbone import Backbone
+from annotator.models.backbones.backbone import Backbone
 from annotator.models.checkpoint import About
-from annotator.models.word_vectors import load_word_vectors
+from annotator.models.word_vectors.word_vectors import load_word_vectors
 
 LIMIT_SECONDS = 120
 """What a person would give up after on a machine that does other work too; nothing waits longer than it must."""
@@ -160,7 +160,9 @@ def forking(backbone_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     """Starts processes that have imported everything already, which takes seconds; with the log of them all."""
     log_path = tmp_path_factory.mktemp("browser") / "servers.log"
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["annotator.cli", "annotator.app", "annotator.ui.page", "faiss", "onnxruntime"])
+    context.set_forkserver_preload(
+        ["annotator.cli.main.main", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime"]
+    )
     own = os.dup(1), os.dup(2)
     with log_path.open("wb") as log:
         try:

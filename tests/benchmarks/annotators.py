@@ -24,8 +24,8 @@ from typing import Any
 import httpx
 from harness import Served, percentiles, report, served
 
-from annotator.app import OpenProject
-from annotator.project import Project
+from annotator.storage.project import Project
+from annotator.web.server import OpenProject
 
 PASSWORD = "only for this run"
 

@@ -13,10 +13,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from annotator.answers import Answers
-from annotator.correction_log import CorrectionLog, Effort
-from annotator.photo_queue import PhotoQueue
-from annotator.store import ImageEntry, IngestedBatch, Store
+from annotator.active_learning.queue import PhotoQueue
+from annotator.collaboration.responses import Answers
+from annotator.storage.correction_log import CorrectionLog, Effort
+from annotator.storage.database import ImageEntry, IngestedBatch, Store
 
 BATCH = 1000
 

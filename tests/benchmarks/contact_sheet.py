@@ -19,9 +19,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from annotator.datasets.tags import tag_key
-from annotator.models.backbone import Backbone, load_backbone
+from annotator.models.backbones.backbone import Backbone, load_backbone
 from annotator.models.tagger import RankedTag, Tagger
-from annotator.tagger_shelf import COLD_START, TaggerShelf
+from annotator.models.taggers.cold_start import COLD_START
+from annotator.proposals.tagger_catalog import TaggerShelf
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 CELL = (430, 230)

@@ -23,12 +23,13 @@ from PIL import Image
 from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import image_names, split
 from annotator.datasets.vocabulary import Vocabulary
-from annotator.models import baselines, views
-from annotator.models.backbone import load_backbone
-from annotator.models.kernel_tagger import KernelConfig, KernelTagger, View
-from annotator.models.neighbour_baselines import KnnTagger, NeighbourConfig, TagPropTagger, TwoPassKnnTagger
+from annotator.models.backbones import views
+from annotator.models.backbones.backbone import load_backbone
 from annotator.models.tagger import Features
-from annotator.trainer.evaluate import EvaluationConfig, evaluate
+from annotator.models.taggers import baselines
+from annotator.models.taggers.kernel_tagger import KernelConfig, KernelTagger, View
+from annotator.models.taggers.neighbour_baselines import KnnTagger, NeighbourConfig, TagPropTagger, TwoPassKnnTagger
+from annotator.trainer.evaluation.evaluate import EvaluationConfig, evaluate
 from annotator.trainer.feature_cache import features_of
 
 LITE0, LITE2 = "efficientnet_lite0", "efficientnet_lite2"

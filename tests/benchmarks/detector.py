@@ -15,9 +15,9 @@ from pathlib import Path
 from harness import report
 
 from annotator.datasets.image_folder import decode_image, find_images, read_image_file
-from annotator.detections import wanted_detector
-from annotator.models.backbone import load_backbone
-from annotator.models.detector import load_detector
+from annotator.ingest.detection_pass import wanted_detector
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.detectors.detector import load_detector
 
 
 def main() -> None:

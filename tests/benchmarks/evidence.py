@@ -26,27 +26,27 @@ from harness import percentiles, report
 from search import fill
 from threadpoolctl import threadpool_limits
 
-from annotator.autocomplete import Autocomplete
-from annotator.carried_tags import CarriedTags
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.record import read_records
 from annotator.datasets.vocabulary import Vocabulary, everyday_words
-from annotator.detections import DetectionBook
-from annotator.evidence import Words
-from annotator.feature_store import FeatureStore
-from annotator.metadata_index import MetadataIndex
 from annotator.models import registry
-from annotator.models.backbone import load_backbone
-from annotator.models.detector import Detection
-from annotator.models.neighbour_networks import NeighbourNetwork
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.detectors.detector import Detection
 from annotator.models.reranker import FEATURES, Reranker
-from annotator.models.word_vectors import load_word_vectors
-from annotator.project_context import ProjectContext
-from annotator.store import Store
-from annotator.suggest import Suggester
-from annotator.tagger_shelf import TaggerShelf, default_tagger
+from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
+from annotator.models.word_vectors.word_vectors import load_word_vectors
+from annotator.proposals.context import ProjectContext
+from annotator.proposals.evidence import Words
+from annotator.proposals.proposer import Suggester
+from annotator.proposals.tagged_photos import CarriedTags
+from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
+from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.retrieval.keyword_index import MetadataIndex
+from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.storage.database import Store
+from annotator.storage.detections import DetectionBook
+from annotator.storage.features import FeatureStore
 from annotator.trainer.feature_cache import features_of
-from annotator.visual_index import VisualIndex, VisualIndexSettings
 
 LABELS = ("person", "dog", "chair", "car", "bottle", "cup", "bicycle", "horse", "tv", "couch")
 """Of the boxes that are made up: where they are does not change how long it takes."""

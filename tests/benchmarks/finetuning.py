@@ -27,20 +27,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from annotator.autocomplete import Autocomplete
 from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import split
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import everyday_words
 from annotator.models import checkpoint
-from annotator.models.backbone import load_backbone
+from annotator.models.backbones.backbone import load_backbone
 from annotator.models.tagger import Features, Tagger
-from annotator.models.word_vectors import load_word_vectors
-from annotator.trainer.corrections import Correction
-from annotator.trainer.effort import Offer, actions_needed, total
-from annotator.trainer.evaluate import measure_lists
+from annotator.models.word_vectors.word_vectors import load_word_vectors
+from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.trainer.evaluation.effort import Offer, actions_needed, total
+from annotator.trainer.evaluation.evaluate import measure_lists
 from annotator.trainer.feature_cache import features_of
-from annotator.trainer.finetune import FinetuneSettings, finetune
+from annotator.trainer.finetuning.corrections import Correction
+from annotator.trainer.finetuning.finetune import FinetuneSettings, finetune
 
 NUM_SHOWN = 9
 DEFAULT = FinetuneSettings()

@@ -26,13 +26,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from annotator.app import OpenProject, build_app
-from annotator.config import ServerConfig
 from annotator.datasets.demo_photos import copy_demo_photos, demo_photos
-from annotator.hosted_app import HostedDemo, HostedOptions
-from annotator.hosted_limits import HostedLimits
-from annotator.hosted_routes import UPLOAD_PATH
-from annotator.project import Project
+from annotator.hosted.limits import HostedLimits
+from annotator.hosted.routes import UPLOAD_PATH
+from annotator.hosted.server import HostedDemo, HostedOptions
+from annotator.settings import ServerConfig
+from annotator.storage.project import Project
+from annotator.web.server import OpenProject, build_app
 
 HOME = "http://127.0.0.1:7860"
 TOKEN_COOKIE = "annotator_token_7860"

@@ -24,8 +24,8 @@ import httpx
 import numpy as np
 from PIL import Image
 
-from annotator.hosted_app import HostedDemo, HostedOptions
-from annotator.hosted_limits import HostedLimits
+from annotator.hosted.limits import HostedLimits
+from annotator.hosted.server import HostedDemo, HostedOptions
 
 NUM_UPLOADS = 45
 NUM_VISITORS = 12

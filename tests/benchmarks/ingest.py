@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from harness import report
 
-from annotator.app import OpenProject
-from annotator.config import IngestConfig
 from annotator.datasets.image_folder import decode_image, find_images, read_image_file
-from annotator.models.backbone import load_backbone
-from annotator.project import Project
+from annotator.models.backbones.backbone import load_backbone
+from annotator.settings import IngestConfig
+from annotator.storage.project import Project
+from annotator.web.server import OpenProject
 
 
 def main() -> None:

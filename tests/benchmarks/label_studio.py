@@ -36,7 +36,7 @@ from harness import percentiles, report
 from PIL import Image
 
 from annotator.datasets.demo_photos import copy_demo_photos
-from annotator.project import Project
+from annotator.storage.project import Project
 
 TOKEN = "0123456789012345678901234567890123456789"
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")

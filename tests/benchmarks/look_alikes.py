@@ -18,10 +18,10 @@ import numpy as np
 from harness import report
 from PIL import Image, ImageEnhance
 
+from annotator.active_learning.query_strategies import unit_rows
 from annotator.datasets.record import read_records
 from annotator.datasets.tags import tag_key
-from annotator.models.backbone import load_backbone
-from annotator.query_strategies import unit_rows
+from annotator.models.backbones.backbone import load_backbone
 from annotator.trainer.feature_cache import features_of
 
 EDGES = (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.01)

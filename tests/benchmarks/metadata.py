@@ -28,11 +28,11 @@ import torch
 from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import load_split, split
 from annotator.models import checkpoint
-from annotator.models.backbone import load_backbone
+from annotator.models.backbones.backbone import load_backbone
 from annotator.models.context import Context
-from annotator.models.neighbour_networks import NeighbourNetwork
-from annotator.models.word_vectors import load_word_vectors
-from annotator.trainer import metrics
+from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
+from annotator.models.word_vectors.word_vectors import load_word_vectors
+from annotator.trainer.evaluation import metrics
 from annotator.trainer.families import TrainingRequest
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.fit_settings import FitSettings

@@ -22,8 +22,8 @@ from harness import report
 
 from annotator.datasets.metadata_words import metadata_words
 from annotator.datasets.record import read_records
-from annotator.models.word_vectors import DEFAULT_VECTORS, WORDNET, find_wordnet_table, load_word_vectors
-from annotator.trainer import metrics
+from annotator.models.word_vectors.word_vectors import DEFAULT_VECTORS, WORDNET, find_wordnet_table, load_word_vectors
+from annotator.trainer.evaluation import metrics
 from annotator.trainer.neighbourhoods import with_target
 
 Matrix = npt.NDArray[np.float32]

@@ -18,10 +18,10 @@ from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import split
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import checkpoint
-from annotator.models.backbone import load_backbone
-from annotator.models.inference import InferenceTagger
+from annotator.models.backbones.backbone import load_backbone
 from annotator.models.new_tags import extend
-from annotator.models.word_vectors import load_word_vectors
+from annotator.models.sequence.inference import InferenceTagger
+from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.training import TrainingRequest, train

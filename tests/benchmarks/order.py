@@ -24,8 +24,8 @@ from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import load_split, split
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import checkpoint
-from annotator.models.backbone import load_backbone
-from annotator.models.decoding import feed, take
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.sequence.decoding import feed, take
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.precedence import fit_precedence
 from annotator.trainer.training import SPLIT_FILE

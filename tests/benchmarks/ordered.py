@@ -21,8 +21,8 @@ from annotator.datasets.record import read_records
 from annotator.datasets.splits import split
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import registry
-from annotator.models.backbone import load_backbone
-from annotator.trainer.evaluate import evaluate
+from annotator.models.backbones.backbone import load_backbone
+from annotator.trainer.evaluation.evaluate import evaluate
 from annotator.trainer.feature_cache import features_of
 
 SHOWN: dict[str, Callable[[dict[str, Any]], float]] = {

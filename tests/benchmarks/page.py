@@ -26,8 +26,8 @@ from harness import percentiles, report, served
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from annotator.project import Project
-from annotator.store import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.project import Project
 
 BROWSER_OPTIONS = [
     "--no-sandbox",

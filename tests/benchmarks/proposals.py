@@ -5,7 +5,7 @@
 RECORDS is a folder with ``records.jsonl`` (photos with a person's ranked tags), PROJECT an ingested project of its
 photos. For each number of tagged photos, that many random records count as saved, and the list is proposed for other,
 held-back photos: from the picture alone, with neighbours, and again once the first true tag is settled. The settings
-of suggest.py were chosen with seed 1; report another one.
+of proposals/proposer.py were chosen with seed 1; report another one.
 """
 
 import argparse
@@ -18,18 +18,18 @@ from typing import Any
 
 from harness import report
 
-from annotator.autocomplete import Autocomplete
-from annotator.carried_tags import CarriedTags
 from annotator.datasets.tags import tag_key
-from annotator.evidence import Words
-from annotator.feature_store import FeatureStore
-from annotator.metadata_index import MetadataIndex
-from annotator.models.backbone import load_backbone
-from annotator.project import Project
-from annotator.store import Store
-from annotator.suggest import Suggester
-from annotator.tagger_shelf import TaggerShelf, default_tagger
-from annotator.visual_index import VisualIndex, VisualIndexSettings
+from annotator.models.backbones.backbone import load_backbone
+from annotator.proposals.evidence import Words
+from annotator.proposals.proposer import Suggester
+from annotator.proposals.tagged_photos import CarriedTags
+from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
+from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.retrieval.keyword_index import MetadataIndex
+from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.storage.database import Store
+from annotator.storage.features import FeatureStore
+from annotator.storage.project import Project
 
 
 def main() -> None:

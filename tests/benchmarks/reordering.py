@@ -2,7 +2,7 @@
 
     python tests/benchmarks/reordering.py DATA [--tagger NAME] [--split validation] [--limit 700] [--json]
 
-As reranking.py: a project is made of the records' photos (random order, seed 0), and each photo's list is saved after
+As proposals/reranking.py: a project is made of the records' photos (random order, seed 0), and each photo's list is saved after
 every place of it was looked at. The second half is measured with the proposals as the page makes them, detections
 among the evidence, in their own order (weight 0) and re-ordered with several weights: the share of all tags that
 stand among the first k at their place, and of the lists' first tags that stand first. Once without a re-ranker, once
@@ -21,20 +21,20 @@ import numpy as np
 from harness import report
 from reranking import between, opened_with
 
-from annotator.app import OpenProject
+from annotator.cli.evaluate import records_of
 from annotator.datasets.image_folder import decode_image
 from annotator.datasets.record import Record
 from annotator.datasets.tags import tag_key
-from annotator.evaluation_command import records_of
-from annotator.evidence import Words
-from annotator.models.backbone import load_backbone
-from annotator.models.detector import Detection, load_detector
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.detectors.detector import Detection, load_detector
 from annotator.models.reranker import IDENTITY, Reranker
 from annotator.models.tag_order import load_tag_order
-from annotator.simulation import PREFIX, SimulatedAnnotator
-from annotator.trainer.effort import without_repeats
+from annotator.proposals.evidence import Words
+from annotator.simulation.simulated_annotator import PREFIX, SimulatedAnnotator
+from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import features_of
-from annotator.trainer.reranker_fit import Place, fit_reranker
+from annotator.trainer.finetuning.reranker_fit import Place, fit_reranker
+from annotator.web.server import OpenProject
 
 WEIGHTS = (0.0, 0.1, 0.3, 0.6)
 DEPTHS = (1, 3, 5, 9)
@@ -79,7 +79,7 @@ def look_at(opened: OpenProject, lists: Sequence[list[str]], found: Sequence[lis
     half, seen = len(lists) // 2, []
     ranks: Ranks = defaultdict(list)
     arms: dict[str, Reranker] = {}
-    with mock.patch("annotator.suggest.load_tag_order", AsItIs):
+    with mock.patch("annotator.proposals.proposer.load_tag_order", AsItIs):
         for number, tags in enumerate(lists):
             if number == half:
                 arms = {"no re-ranker": IDENTITY, "re-ranker": fit_reranker(between(seen, half), IDENTITY)}

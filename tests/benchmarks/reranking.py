@@ -21,18 +21,18 @@ from typing import Any
 import numpy as np
 from harness import report
 
-from annotator.app import OpenProject
-from annotator.config import LoopSettings
+from annotator.cli.evaluate import records_of
 from annotator.datasets.tags import tag_key
-from annotator.evaluation_command import records_of
-from annotator.evidence import Words
-from annotator.models.backbone import load_backbone
+from annotator.models.backbones.backbone import load_backbone
 from annotator.models.reranker import FEATURES, IDENTITY, SOURCES, Reranker
-from annotator.project import Project
-from annotator.simulation import PREFIX, SimulatedAnnotator, add_photos
-from annotator.trainer.effort import without_repeats
+from annotator.proposals.evidence import Words
+from annotator.settings import LoopSettings
+from annotator.simulation.simulated_annotator import PREFIX, SimulatedAnnotator, add_photos
+from annotator.storage.project import Project
+from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import ExtractedFeatures, features_of
-from annotator.trainer.reranker_fit import PULL, Place, fit_reranker
+from annotator.trainer.finetuning.reranker_fit import PULL, Place, fit_reranker
+from annotator.web.server import OpenProject
 
 FIRST_TAUGHT = 5
 DEPTHS = (1, 5, 9, 20)

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness import Served, percentiles, report, served
 
-from annotator.app import OpenProject
-from annotator.project import Project
+from annotator.storage.project import Project
+from annotator.web.server import OpenProject
 
 
 def main() -> None:

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotator.evidence import Words
-from annotator.metadata_index import MetadataIndex
 from annotator.models.context import VectorSums
-from annotator.models.word_vectors import load_word_vectors
-from annotator.project_context import SimilarMeaning, field_words
-from annotator.visual_index import VisualIndex, VisualIndexSettings
+from annotator.models.word_vectors.word_vectors import load_word_vectors
+from annotator.proposals.context import SimilarMeaning, field_words
+from annotator.proposals.evidence import Words
+from annotator.retrieval.keyword_index import MetadataIndex
+from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
 
 K = 24
 CHUNK = 20_000

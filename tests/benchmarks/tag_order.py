@@ -30,11 +30,11 @@ import torch
 from annotator.datasets.image_folder import decode_image
 from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import split
-from annotator.models.backbone import load_backbone
-from annotator.models.coco_classes import COCO_CLASSES
-from annotator.models.detector import LEAST_SCORE, Detection, load_detector
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.detectors.coco_classes import COCO_CLASSES
+from annotator.models.detectors.detector import LEAST_SCORE, Detection, load_detector
 from annotator.models.tag_order import TagOrder, area, boxes_for, centrality
-from annotator.trainer import metrics
+from annotator.trainer.evaluation import metrics
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.tag_order_fit import fit_tag_order
 

@@ -23,18 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from annotator.cli import main as annotator
+from annotator.cli.main import main as annotator
+from annotator.cli.train import parse_settings
 from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import load_split
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import checkpoint, registry
-from annotator.models.backbone import load_backbone
-from annotator.models.inference import InferenceTagger, Ranking
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.sequence.inference import InferenceTagger, Ranking
 from annotator.models.tagger import Features
-from annotator.trainer.evaluate import MAX_FREE_LENGTH, decode, evaluate, measure_sets, names
+from annotator.trainer.evaluation.evaluate import MAX_FREE_LENGTH, decode, evaluate, measure_sets, names
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.training import SPLIT_FILE
-from annotator.training_commands import parse_settings
 
 RECURRENT = "--epochs 8"
 SCNN_RNN = f"--tagger scnn_rnn {RECURRENT}"

@@ -31,14 +31,14 @@ from pathlib import Path
 
 import httpx
 
-from annotator.accounts import Accounts
-from annotator.answers import MOST_PEOPLE, Answers
-from annotator.check import check
-from annotator.cli import main as main_of_annotator
-from annotator.correction_log import CorrectionLog, Effort
+from annotator.auth.accounts import Accounts
+from annotator.cli.main import main as main_of_annotator
+from annotator.collaboration.responses import MOST_PEOPLE, Answers
 from annotator.datasets.demo_photos import copy_demo_photos
-from annotator.project import Project
-from annotator.store import Store
+from annotator.maintenance.integrity import check
+from annotator.storage.correction_log import CorrectionLog, Effort
+from annotator.storage.database import Store
+from annotator.storage.project import Project
 
 START_SECONDS = 300
 PASSWORD = "correct horse battery"
@@ -246,7 +246,9 @@ def serve(context: ForkServerContext, project: Path) -> tuple[BaseProcess, str]:
 def start_forking() -> ForkServerContext:
     """Start what servers are forked from; what they print goes nowhere."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["annotator.cli", "annotator.app", "annotator.ui.page", "faiss", "onnxruntime"])
+    context.set_forkserver_preload(
+        ["annotator.cli.main.main", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime"]
+    )
     own = os.dup(1), os.dup(2)
     with open(os.devnull, "wb") as nowhere:
         for descriptor in (1, 2):

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 from harness import report
 
-from annotator import evidence as sources
-from annotator import merging
 from annotator.datasets.record import read_records
 from annotator.datasets.splits import load_split
 from annotator.datasets.tags import tag_key
 from annotator.errors import DataError
-from annotator.models.backbone import load_backbone
-from annotator.tagger_shelf import TaggerShelf
+from annotator.models.backbones.backbone import load_backbone
+from annotator.proposals import evidence as sources
+from annotator.proposals import fusion as merging
+from annotator.proposals.tagger_catalog import TaggerShelf
+from annotator.trainer.evaluation.metrics import ndcg_at, precision_at, recall_at
 from annotator.trainer.feature_cache import features_of
-from annotator.trainer.metrics import ndcg_at, precision_at, recall_at
 from annotator.trainer.training import SPLIT_FILE
 
 

@@ -8,8 +8,8 @@ from harness import percentiles, report
 
 from annotator.datasets.vocabulary import everyday_words
 from annotator.models import checkpoint
-from annotator.models.cold_start import load_table
-from annotator.tag_meanings import TagMeanings
+from annotator.models.taggers.cold_start import load_table
+from annotator.proposals.vocabulary.similar_tags import TagMeanings
 
 TYPED = [
     "automobile",

@@ -25,16 +25,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from annotator import evidence as sources
-from annotator import merging, retro_tag
 from annotator.datasets.record import read_records
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
-from annotator.models.backbone import load_backbone
-from annotator.models.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
-from annotator.models.word_vectors import load_word_vectors
-from annotator.models.zero_shot import ZeroShotConfig, ZeroShotTagger
-from annotator.tagger_shelf import TaggerShelf, default_tagger
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
+from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
+from annotator.models.word_vectors.word_vectors import load_word_vectors
+from annotator.proposals import evidence as sources
+from annotator.proposals import fusion as merging
+from annotator.proposals import missing_tags as retro_tag
+from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
 from annotator.trainer.feature_cache import features_of
 
 Scores = npt.NDArray[np.float32]

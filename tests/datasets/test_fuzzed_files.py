@@ -14,20 +14,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from annotator.backup import restore
-from annotator.datasets.coco import load_coco
-from annotator.datasets.corel5k import load_corel5k
 from annotator.datasets.embedded_metadata import EmbeddedBlocks
 from annotator.datasets.image_folder import DecodedImage
-from annotator.datasets.labelme import load_labelme
+from annotator.datasets.loaders.coco import load_coco
+from annotator.datasets.loaders.corel5k import load_corel5k
+from annotator.datasets.loaders.labelme import load_labelme
+from annotator.datasets.loaders.voc2007 import load_voc2007_objects
 from annotator.datasets.record import read_records
 from annotator.datasets.sidecars import read_metadata
 from annotator.datasets.splits import load_split
-from annotator.datasets.voc2007 import load_voc2007_objects
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import AnnotatorError
+from annotator.maintenance.backup import restore
 from annotator.models.checkpoint import read_info
-from annotator.project import Project
+from annotator.storage.project import Project
 
 COCO = {
     "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "sofa"}],

@@ -2,7 +2,7 @@ import pytest
 
 from annotator.datasets.vocabulary import everyday_words
 from annotator.datasets.word_forms import form_key, is_latin, singular, split_words, without_accents
-from annotator.models.coco_classes import COCO_CLASSES
+from annotator.models.detectors.coco_classes import COCO_CLASSES
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import skimage
 import sklearn
 from PIL import Image
 
-from annotator.models.backbone import Backbone, load_backbone
+from annotator.models.backbones.backbone import Backbone, load_backbone
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
@@ -93,7 +93,7 @@ def make_small_batch(make_tagged_features: Callable[..., Any]) -> Callable[..., 
     """Batches of random photos with lists of 1 to 4 tags."""
     import torch
 
-    from annotator.models.trained_tagger import make_batch
+    from annotator.models.sequence.trained_tagger import make_batch
 
     def make(num: int = 6, seed: int = 0) -> Any:
         features, sequences = make_tagged_features(num, seed)

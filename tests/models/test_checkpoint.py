@@ -10,9 +10,9 @@ import torch
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import CheckpointError
 from annotator.models import checkpoint
-from annotator.models.baselines import LinearConfig, LogisticTagger
 from annotator.models.checkpoint import About, check_backbone, read_info
 from annotator.models.reranker import IDENTITY, Reranker
+from annotator.models.taggers.baselines import LinearConfig, LogisticTagger
 
 ABOUT = About("colour_grid", "version-1", "rare_first", {"seed": 3})
 

@@ -8,7 +8,7 @@ import torch
 from annotator.errors import DataError
 from annotator.models import registry
 from annotator.models.growth import grow, nearest_shares
-from annotator.models.trained_tagger import make_batch
+from annotator.models.sequence.trained_tagger import make_batch
 
 
 class TwoMeanings:

@@ -5,12 +5,12 @@ import pytest
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import checkpoint, registry
-from annotator.models.inference import InferenceTagger
 from annotator.models.new_tags import NUM_NEAREST, SOFTNESS, Recipe, extend, find_recipe, initial_rows
 from annotator.models.reranker import Reranker
-from annotator.models.word_vector_files import Table
-from annotator.models.word_vectors import WordVectors
-from annotator.models.zero_shot import ZeroShotConfig, ZeroShotTagger
+from annotator.models.sequence.inference import InferenceTagger
+from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
+from annotator.models.word_vectors.word_vector_files import Table
+from annotator.models.word_vectors.word_vectors import WordVectors
 
 KNOWN = ["horse", "cow", "car", "man", "dog"]
 

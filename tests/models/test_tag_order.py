@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from annotator.models.detector import Detection
+from annotator.models.detectors.detector import Detection
 from annotator.models.tag_order import (
     TagOrder,
     area,

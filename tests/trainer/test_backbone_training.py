@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from annotator.errors import ConfigError, TrainingError
 from annotator.models import registry
-from annotator.models.pretrained import Architecture
-from annotator.models.trainable_backbone import TrainableBackbone
+from annotator.models.backbones.pretrained import Architecture
+from annotator.models.backbones.trainable_backbone import TrainableBackbone
 from annotator.trainer.examples import Examples
 from annotator.trainer.fit import EpochReport, FitReport, fit
 from annotator.trainer.fit_settings import BackboneSettings, FitSettings

@@ -10,7 +10,7 @@ import torch
 
 from annotator.errors import ConfigError, TrainingError
 from annotator.models import registry
-from annotator.models.trained_tagger import Stage, TrainedTagger
+from annotator.models.sequence.trained_tagger import Stage, TrainedTagger
 from annotator.trainer import fit as fit_module
 from annotator.trainer.examples import Examples
 from annotator.trainer.fit import STATE_FILE, EpochReport, fit

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from annotator.errors import ConfigError
-from annotator.models.trained_tagger import sequence_cross_entropy
+from annotator.models.sequence.trained_tagger import sequence_cross_entropy
 from annotator.trainer import losses
 
 

@@ -8,10 +8,10 @@ import pytest
 
 from annotator.datasets.record import Record
 from annotator.errors import ConfigError, DataError, TagError
-from annotator.metadata_index import MetadataIndex
 from annotator.models.context import VectorSums
 from annotator.models.registry import configure
-from annotator.models.word_vectors import load_word_vectors
+from annotator.models.word_vectors.word_vectors import load_word_vectors
+from annotator.retrieval.keyword_index import MetadataIndex
 from annotator.trainer.neighbourhoods import Photos, find_context, learn_settings, vector_notes, with_target
 
 

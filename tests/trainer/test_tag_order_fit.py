@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from annotator.errors import DataError
-from annotator.models.detector import Detection
+from annotator.models.detectors.detector import Detection
 from annotator.models.tag_order import TagOrder
 from annotator.trainer.tag_order_fit import fit_tag_order
 

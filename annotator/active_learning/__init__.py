@@ -1,0 +1,1 @@
+"""Which photo comes next: the queue, query strategies, and the random sample."""

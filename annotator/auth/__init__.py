@@ -1,0 +1,1 @@
+"""Accounts, roles, sessions and tokens: who may do what in a project."""

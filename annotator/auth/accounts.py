@@ -1,0 +1,472 @@
+"""The people of a project: roles, passwords, sessions and API tokens.
+
+Passwords are kept as argon2 hashes; session ids and tokens as SHA-256 (they are random, so that is enough) and shown
+once. Whoever guesses passwords is slowed down. Knows nothing of HTTP; SQL goes through the store.
+"""
+
+import hashlib
+import math
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from annotator.auth.addresses import network_of
+from annotator.auth.roles import LOCAL_USER, ROLES, Caller, Role
+from annotator.errors import AccountError, LoginError
+from annotator.storage.database import Store, utc_now
+
+MIN_PASSWORD_LENGTH = 10
+MAX_PASSWORD_LENGTH = 1_000
+SESSION_HOURS = 12
+"""A session ends so long after it was last used."""
+SESSION_DAYS = 30
+"""... and so long after the login in any case."""
+TOKEN_PREFIX = "annotator_"
+FREE_FAILURES = 5
+"""Wrong passwords for one name from one address before these have to wait."""
+LONGEST_WAIT = 900.0
+"""Seconds."""
+SHARED_FREE_FAILURES = 50
+"""The same for an address, whatever the names, and for a name, whatever the addresses: both are shared with others."""
+SHARED_LONGEST_WAIT = 60.0
+"""Seconds; short, since whoever shares an address or is named by a guesser waits as well."""
+FORGET_SECONDS = 86_400.0
+"""Failures are forgotten so long after the last of them."""
+
+_NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
+_RENEW_AFTER = timedelta(minutes=5)
+_FORGET_AFTER = 10_000
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with an account."""
+
+    name: str
+    role: Role
+    is_disabled: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class _Session:
+    user: str
+    created_at: datetime
+    used_at: datetime
+
+
+class Accounts:
+    """The accounts of one project.
+
+    Args:
+        store: The open database.
+        hasher: Makes and checks password hashes.
+        limit: Slows down who guesses.
+    """
+
+    def __init__(self, store: Store, hasher: PasswordHasher | None = None, limit: "LoginLimit | None" = None) -> None:
+        self._store = store
+        self._hasher = hasher or PasswordHasher()
+        self._limit = limit or LoginLimit()
+        self._lock = threading.Lock()
+        self._hashing = threading.Semaphore(2)
+        """One hash takes 64 MB and tens of milliseconds: many at once would be an attack by itself."""
+        self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
+        self._load()
+
+    def _load(self) -> None:
+        self._users = {
+            str(name): (User(str(name), Role(role), bool(disabled), created), str(password_hash))
+            for name, role, disabled, created, password_hash in self._store.rows(
+                "SELECT user_name, role, is_disabled, created_at, password_hash FROM users"
+            )
+        }
+        self._sessions = {
+            str(digest): _Session(str(user), created, used)
+            for digest, user, created, used in self._store.rows(
+                "SELECT session_hash, user_name, created_at, used_at FROM sessions"
+            )
+        }
+        self._tokens = {
+            str(digest): (str(user), Role(role), expires)
+            for digest, user, role, expires in self._store.rows(
+                "SELECT token_hash, user_name, role, expires_at FROM api_tokens"
+            )
+        }
+
+    # Users
+
+    def users(self) -> list[User]:
+        """Return every account, by name."""
+        return sorted((user for user, _ in self._users.values()), key=lambda user: user.name)
+
+    def role(self, name: str) -> Role | None:
+        """Return what somebody may do; None for nobody and for who is kept out."""
+        caller = self._caller(name)
+        return None if caller is None else caller.role
+
+    def is_needed(self) -> bool:
+        """Tell whether people have to log in: as soon as there is an account, even if it is disabled."""
+        return bool(self._users)
+
+    def is_usable(self) -> bool:
+        """Tell whether there is anybody who can log in."""
+        return any(not user.is_disabled for user, _ in self._users.values())
+
+    def add(self, name: str, role: str, password: str) -> User:
+        """Make an account.
+
+        Raises:
+            AccountError: The name is taken or not one, there is no such role, or the password is too short or long.
+        """
+        if not _NAME.fullmatch(name) or name == LOCAL_USER:
+            raise AccountError(
+                f"{name[:80]!r} cannot be a user name: use up to 64 letters, digits and . @ + - _, a letter or digit "
+                f"first, and not {LOCAL_USER!r}."
+            )
+        self._check_password(password)
+        user = User(name, _role(role), False, utc_now())
+        password_hash = self._hash(password)
+        with self._lock:
+            if any(name.casefold() == known.casefold() for known in self._users):
+                raise AccountError(f"There is already a user {name}.")
+            with self._store.transaction() as cursor:
+                cursor.execute(
+                    "INSERT INTO users VALUES (?, ?, ?, ?, ?)",
+                    [name, password_hash, int(user.role), False, user.created_at],
+                )
+            self._users[name] = (user, password_hash)
+        return user
+
+    def set_password(self, name: str, password: str) -> User:
+        """Give somebody another password; all their sessions end.
+
+        Raises:
+            AccountError: There is no such user, or the password is too short or long.
+        """
+        self._check_password(password)
+        password_hash = self._hash(password)
+        with self._lock:
+            user, _ = self._user(name)
+            self._update(name, "password_hash", password_hash)
+            # The lock is held until the sessions are gone: a login that began with the old password then sees the new.
+            self._users[name] = (user, password_hash)
+            self._end(self._sessions_of(name))
+        return user
+
+    def set_role(self, name: str, role: str) -> User:
+        """Give somebody another role, from their next request on.
+
+        Raises:
+            AccountError: There is no such user or role, or nobody would be left to manage the project.
+        """
+        return self._change(name, role=_role(role))
+
+    def set_disabled(self, name: str, is_disabled: bool) -> User:
+        """Keep somebody out, with sessions and tokens, or let them in again.
+
+        Raises:
+            AccountError: There is no such user, or nobody would be left to manage the project.
+        """
+        return self._change(name, is_disabled=is_disabled)
+
+    def _change(self, name: str, role: Role | None = None, is_disabled: bool | None = None) -> User:
+        with self._lock:
+            old, password_hash = self._user(name)
+            new = User(
+                name,
+                old.role if role is None else role,
+                old.is_disabled if is_disabled is None else is_disabled,
+                old.created_at,
+            )
+            others = (user for user, _ in self._users.values() if user.name != name)
+            if _manages(old) and not _manages(new) and not any(map(_manages, others)):
+                raise AccountError(f"{name} is the only admin; give somebody else that role first.")
+            if new.role != old.role:
+                self._update(name, "role", int(new.role))
+            if new.is_disabled != old.is_disabled:
+                self._update(name, "is_disabled", new.is_disabled)
+            self._users[name] = (new, password_hash)
+            if new.is_disabled:
+                self._end(self._sessions_of(name))
+        return new
+
+    def _update(self, name: str, column: str, value: object) -> None:
+        with self._store.transaction() as cursor:
+            cursor.execute(f"UPDATE users SET {column} = ? WHERE user_name = ?", [value, name])
+
+    def _user(self, name: str) -> tuple[User, str]:
+        if name not in self._users:
+            raise AccountError(f"There is no user {name[:80]!r}.")
+        return self._users[name]
+
+    def _check_password(self, password: str) -> None:
+        if not MIN_PASSWORD_LENGTH <= len(password) <= MAX_PASSWORD_LENGTH:
+            raise AccountError(
+                f"A password needs {MIN_PASSWORD_LENGTH} to {MAX_PASSWORD_LENGTH:,} characters; this one has "
+                f"{len(password):,}."
+            )
+
+    def _hash(self, password: str) -> str:
+        with self._hashing:
+            return self._hasher.hash(password)
+
+    # Sessions
+
+    def log_in(self, name: str, password: str, address: str) -> str:
+        """Check a password and return the id of a new session.
+
+        Args:
+            name: Who they say they are.
+            password: What they typed.
+            address: Where they call from.
+
+        Raises:
+            LoginError: Name or password is wrong, or there were too many wrong ones lately.
+        """
+        self._limit.check(name, address)
+        user, password_hash = self._users.get(name, (None, self._nobody))
+        is_right = self._verify(password_hash, password[: MAX_PASSWORD_LENGTH + 1])
+        if user is None or user.is_disabled or not is_right:
+            self._limit.failed(name, address)
+            raise LoginError("The name or the password is wrong.")
+        self._limit.succeeded(name, address)
+        return self._begin(name, password_hash)
+
+    def _begin(self, name: str, password_hash: str) -> str:
+        """Return the id of a new session, unless the account has changed since its password was checked."""
+        session_id = secrets.token_urlsafe(32)
+        now = utc_now()
+        with self._lock:
+            user, hash_now = self._user(name)
+            if user.is_disabled or hash_now != password_hash:
+                raise LoginError("The name or the password is wrong.")
+            with self._store.transaction() as cursor:
+                cursor.execute("DELETE FROM sessions WHERE used_at < ?", [now - timedelta(hours=SESSION_HOURS)])
+                cursor.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", [_digest(session_id), name, now, now])
+            self._sessions[_digest(session_id)] = _Session(name, now, now)
+        return session_id
+
+    def _verify(self, password_hash: str, password: str) -> bool:
+        with self._hashing:
+            try:
+                return self._hasher.verify(password_hash, password)
+            except (Argon2Error, InvalidHashError):
+                return False
+
+    def log_out(self, session_id: str) -> None:
+        """End a session; one that is not there is left alone."""
+        with self._lock:
+            self._end([_digest(session_id)])
+
+    def end_sessions(self, name: str) -> int:
+        """End all sessions of a user and return how many there were."""
+        with self._lock:
+            return self._end(self._sessions_of(name))
+
+    def _sessions_of(self, name: str) -> list[str]:
+        return [digest for digest, session in self._sessions.items() if session.user == name]
+
+    def _end(self, digests: list[str]) -> int:
+        """End sessions; the lock is held, so that none of them is renewed meanwhile."""
+        known = [digest for digest in digests if digest in self._sessions]
+        if known:
+            with self._store.transaction() as cursor:
+                cursor.execute("DELETE FROM sessions WHERE session_hash IN (SELECT unnest(?::VARCHAR[]))", [known])
+            for digest in known:
+                del self._sessions[digest]
+        return len(known)
+
+    def by_session(self, session_id: str) -> Caller | None:
+        """Return who has a session that is not over."""
+        digest = _digest(session_id)
+        session = self._sessions.get(digest)
+        if session is None:
+            return None
+        now = utc_now()
+        # A clock that was set back makes a session look as if it came from the future; it stays, and ends later.
+        if now - session.used_at > timedelta(hours=SESSION_HOURS) or now - session.created_at > timedelta(
+            days=SESSION_DAYS
+        ):
+            with self._lock:
+                self._end([digest])
+            return None
+        if now - session.used_at > _RENEW_AFTER:
+            self._renew(digest, session, now)
+        return self._caller(session.user)
+
+    def _renew(self, digest: str, session: _Session, now: datetime) -> None:
+        with self._lock:
+            if digest not in self._sessions:
+                return
+            with self._store.transaction() as cursor:
+                cursor.execute("UPDATE sessions SET used_at = ? WHERE session_hash = ?", [now, digest])
+            self._sessions[digest] = _Session(session.user, session.created_at, now)
+
+    # API tokens
+
+    def add_token(self, name: str, role: str, days: int) -> str:
+        """Make a token for a program that works in a user's name; it is shown once.
+
+        Args:
+            name: The user.
+            role: The most it may do; never more than its user.
+            days: How long it is good for.
+
+        Raises:
+            AccountError: There is no such user or role.
+        """
+        scope = _role(role)
+        if not 1 <= days <= 3650:
+            raise AccountError(f"A token is good for 1 to 3,650 days, not {days:,}.")
+        token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+        now = utc_now()
+        with self._lock:
+            self._user(name)
+            with self._store.transaction() as cursor:
+                cursor.execute(
+                    "INSERT INTO api_tokens VALUES (?, ?, ?, ?, ?)",
+                    [_digest(token), name, int(scope), now, now + timedelta(days=days)],
+                )
+            self._tokens[_digest(token)] = (name, scope, now + timedelta(days=days))
+        return token
+
+    def revoke_tokens(self, name: str) -> int:
+        """End all tokens of a user and return how many there were.
+
+        Raises:
+            AccountError: There is no such user.
+        """
+        with self._lock:
+            self._user(name)
+            digests = [digest for digest, (user, _, _) in self._tokens.items() if user == name]
+            with self._store.transaction() as cursor:
+                cursor.execute("DELETE FROM api_tokens WHERE user_name = ?", [name])
+            for digest in digests:
+                del self._tokens[digest]
+        return len(digests)
+
+    def by_bearer(self, secret: str) -> Caller | None:
+        """Return whose token this is, with what it may do; None when it is over or nobody's."""
+        found = self._tokens.get(_digest(secret))
+        if found is None or found[2] <= utc_now():
+            return None
+        caller = self._caller(found[0])
+        return caller and Caller(caller.user, min(caller.role, found[1]))
+
+    def _caller(self, name: str) -> Caller | None:
+        user, _ = self._users.get(name, (None, ""))
+        return None if user is None or user.is_disabled else Caller(user.name, user.role)
+
+
+@dataclass(frozen=True)
+class _Failures:
+    """Wrong passwords, and tries whose outcome is open, of a key of the limit."""
+
+    count: int
+    last: float
+    """When, by the clock of the limit."""
+    is_shared: bool
+
+    def allowed_at(self) -> float:
+        """Return when the next try may come."""
+        free, longest = (SHARED_FREE_FAILURES, SHARED_LONGEST_WAIT) if self.is_shared else (FREE_FAILURES, LONGEST_WAIT)
+        if self.count < free:
+            return self.last
+        return self.last + min(2.0 ** min(self.count - free, 30), longest)
+
+
+class LoginLimit:
+    """Slows down who guesses passwords: after some failures each further one doubles the wait.
+
+    Strictly for one name from one address; mildly for an address and for a name by themselves, since neighbours behind
+    the same address, and people whose names others guess at, must still get in.
+
+    Args:
+        clock: Seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
+        """Longest unused first."""
+
+    def check(self, name: str, address: str) -> None:
+        """Let a try through, and count it as a failure until `succeeded` takes that back.
+
+        Counted before the password is looked at: else many tries at once would all be let through.
+
+        Raises:
+            LoginError: It comes too early; then it is not counted.
+        """
+        keys = _limit_keys(name, address)
+        now = self._clock()
+        with self._lock:
+            for known in [self._failures.get(key) for key in keys]:
+                if known is not None and now < known.allowed_at():
+                    raise LoginError(f"Too many wrong passwords. Try again in {math.ceil(known.allowed_at() - now)} s.")
+            for place, key in enumerate(keys):
+                was = self._failures.pop(key, None)
+                count = 0 if was is None or now - was.last > FORGET_SECONDS else was.count
+                self._failures[key] = _Failures(count + 1, now, is_shared=place > 0)
+            while len(self._failures) > _FORGET_AFTER:
+                self._failures.popitem(last=False)
+
+    def failed(self, name: str, address: str) -> None:
+        """Let the wait after a try begin now: looking at the password took a while."""
+        now = self._clock()
+        with self._lock:
+            for key in _limit_keys(name, address):
+                if key in self._failures:
+                    self._failures[key] = replace(self._failures[key], last=now)
+
+    def succeeded(self, name: str, address: str) -> None:
+        """Forget the failures of a name from an address; elsewhere take back this one try, since others may be bad."""
+        own, *shared = _limit_keys(name, address)
+        with self._lock:
+            self._failures.pop(own, None)
+            for key in shared:
+                was = self._failures.get(key)
+                if was is not None and was.count > 1:
+                    self._failures[key] = replace(was, count=was.count - 1)
+                elif was is not None:
+                    del self._failures[key]
+
+
+def _limit_keys(name: str, address: str) -> tuple[tuple[str, ...], ...]:
+    name, network = name[:64].casefold(), network_of(address)
+    return ("both", name, network), ("address", network), ("name", name)
+
+
+def _manages(user: User) -> bool:
+    return user.role == Role.ADMIN and not user.is_disabled
+
+
+def _role(label: str) -> Role:
+    if label not in ROLES:
+        raise AccountError(f"There is no role {label[:80]!r}. Roles: {', '.join(ROLES)}.")
+    return ROLES[label]
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def user_row(user: User) -> dict[str, Any]:
+    """Return a user as JSON values, without anything secret."""
+    return {
+        "name": user.name,
+        "role": user.role.label,
+        "disabled": user.is_disabled,
+        "created_at": user.created_at.isoformat(timespec="seconds") + "Z",
+    }

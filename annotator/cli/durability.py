@@ -1,0 +1,118 @@
+"""`annotator backup`, `restore` and `check`: nothing that was saved is lost.
+
+Thin: backup and check ask the server when one has the project open.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from annotator.cli.server_client import ServerClient
+from annotator.cli.users import open_or_ask
+from annotator.errors import AnnotatorError, BackupError
+from annotator.storage.project import Project
+
+
+def add_durability(commands: Any) -> None:
+    """Add the three commands to the parser of commands."""
+    backup = _add(commands, "backup", _backup, "write all that cannot be had again into one file, also while serving",
+                  "annotator backup PROJECT holiday.tar")  # fmt: skip
+    backup.add_argument("project", type=Path, metavar="PROJECT")
+    backup.add_argument("file", type=Path, metavar="FILE", help="the new file")
+    backup.add_argument("--without-features", action="store_true",
+                        help="smaller; features are then computed again from the photos")  # fmt: skip
+    restore = _add(
+        commands, "restore", _restore, "make a project out of a backup", "annotator restore holiday.tar PROJECT"
+    )
+    restore.add_argument("file", type=Path, metavar="FILE")
+    restore.add_argument("project", type=Path, metavar="PROJECT", help="a new or an empty folder")
+    check = _add(commands, "check", _check,
+                 "look whether a project holds together: log, tags, features, index, checkpoints",
+                 "annotator check PROJECT --repair")  # fmt: skip
+    check.add_argument("project", type=Path, metavar="PROJECT")
+    check.add_argument("--repair", action="store_true", help="put right what follows from the log or can be computed")
+    check.add_argument("--photos", action="store_true", help="read every photo too, and compare it with its hash")
+    check.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def _add(commands: Any, name: str, command: Any, summary: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example: {example}"
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _backup(parsed: argparse.Namespace) -> int:
+    from annotator.maintenance.backup import back_up
+
+    project = Project.open(parsed.project)
+    target = parsed.file.expanduser().absolute()
+    if target.exists():
+        raise BackupError(f"{target} exists already. Name a new file.")
+    with open_or_ask(project) as (store, server):
+        if server is not None:
+            _download(server, target, with_features=not parsed.without_features)
+        else:
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".annotator-") as folder:
+                snapshot = Path(folder) / "project.duckdb"
+                store.copy_to(snapshot)
+                back_up(project, snapshot, target, with_features=not parsed.without_features)
+    print(f"{target}: {target.stat().st_size / 1e6:,.1f} MB.")
+    return 0
+
+
+def _download(server: ServerClient, target: Path, *, with_features: bool) -> None:
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with server.open(f"backup?features={int(with_features)}") as response, open(part, "wb") as file:
+            shutil.copyfileobj(response, file, 1 << 20)
+            file.flush()
+            os.fsync(file.fileno())
+            expected = response.headers.get("content-length")
+        if part.stat().st_size != int(expected or -1):
+            raise BackupError("The server broke off in the middle of the backup; nothing was kept of it.")
+        os.link(part, target)
+    except OSError as error:
+        raise BackupError(f"The backup {target} cannot be written: {error.strerror or error}.") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _restore(parsed: argparse.Namespace) -> int:
+    from annotator.maintenance.backup import restore
+
+    manifest = restore(parsed.file.expanduser(), parsed.project)
+    print(
+        f"{parsed.project}: {manifest.num_images:,} photos, {manifest.num_saved:,} saved, {manifest.num_events:,} "
+        f"events, as of {manifest.created_at}. Open it with: annotator serve {parsed.project}"
+    )
+    return 0
+
+
+def _check(parsed: argparse.Namespace) -> int:
+    from annotator.maintenance.integrity import check, repair
+
+    project = Project.open(parsed.project)
+    with open_or_ask(project) as (store, server):
+        if server is not None:
+            if parsed.repair or parsed.photos:
+                what = "anything is repaired" if parsed.repair else "all photos are read"
+                raise AnnotatorError(f"Process {server.pid} serves this project. End it before {what}.")
+            findings = server.call("check")["findings"]
+        else:
+            found = (repair if parsed.repair else check)(project, store, reads_photos=parsed.photos)
+            findings = [asdict(finding) for finding in found]
+    if parsed.json:
+        print(json.dumps(findings, ensure_ascii=False, indent=1))
+    else:
+        for finding in findings:
+            print(f"{'can be repaired' if finding['is_repairable'] else 'needs a backup '}  {finding['what']}")
+        print("All is well." if not findings else f"{len(findings):,} findings.", file=sys.stderr)
+    return 1 if findings else 0

@@ -1,0 +1,139 @@
+"""`annotator serve --demo` and `annotator space`: the hosted demo's options, and the files to host it with.
+
+Knows nothing of how a demo works.
+"""
+
+import argparse
+import os
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from annotator.errors import ConfigError
+from annotator.hosted.limits import HostedLimits
+from annotator.settings import ServerConfig
+
+HOSTED_OPTIONS = (
+    "visitors",
+    "visitors_per_address",
+    "minutes",
+    "photos_each",
+    "spaces",
+    "frame_ancestor",
+)
+NOT_IN_A_DEMO = ("project", "tagger", "strategy", "word_vectors", "detector", "backbone")
+
+
+def add_hosted_options(serve: argparse.ArgumentParser) -> None:
+    """Add the hosted demo's options to the command `serve`."""
+    limits = HostedLimits()
+    group = serve.add_argument_group(
+        "hosted demo", "Each visitor gets a private space for a while, uploads a few photos, and takes the tags away."
+    )
+    group.add_argument(
+        "--demo", action="store_true", help="serve a hosted demo; PHOTOS are samples and may be left out"
+    )
+    group.add_argument("--visitors", type=int, metavar="N",
+                       help=f"spaces at a time; others wait (default: {limits.num_visitors})")  # fmt: skip
+    group.add_argument("--visitors-per-address", type=int, metavar="N",
+                       help=f"of these, from one address (default: {limits.visitors_an_address})")  # fmt: skip
+    group.add_argument("--minutes", type=float, metavar="N", help=f"a space's life (default: {limits.minutes:g})")
+    group.add_argument("--photos-each", type=int, metavar="N", help=f"photos a space (default: {limits.num_photos})")
+    group.add_argument("--spaces", type=Path, metavar="DIR", help="where spaces lie until they are deleted")
+    group.add_argument("--frame-ancestor", action="append", metavar="ORIGIN",
+                       help="a site that may show the demo in a frame")  # fmt: skip
+
+
+def check_without_demo(parsed: argparse.Namespace) -> None:
+    """Refuse what makes sense with --demo only.
+
+    Raises:
+        ConfigError: There are no photos to serve, or an option of the demo is given.
+    """
+    if parsed.photos is None:
+        raise ConfigError(
+            "Name a folder of photos or a project (annotator serve PHOTOS), or serve a hosted demo with --demo."
+        )
+    for name in HOSTED_OPTIONS:
+        if getattr(parsed, name) is not None:
+            raise ConfigError(f"{_option(name)} is for the hosted demo; add --demo.")
+
+
+def server_config(parsed: argparse.Namespace) -> ServerConfig:
+    """Return where `serve` listens, and whom it believes, as the command line says."""
+    return ServerConfig(
+        host=parsed.host,
+        port=parsed.port,
+        allowed_hosts=tuple(parsed.allow_host),
+        trusted_proxies=tuple(parsed.trusted_proxy),
+    )
+
+
+def serve_demo(parsed: argparse.Namespace) -> int:
+    """Serve a hosted demo as the command line says.
+
+    Raises:
+        ConfigError: An option does not go with --demo, or has a value it cannot have.
+    """
+    for name in NOT_IN_A_DEMO:
+        if getattr(parsed, name) is not None:
+            raise ConfigError(f"{_option(name)} does not go with --demo: every visitor has a project of their own.")
+    if parsed.photos is not None and not parsed.photos.is_dir():
+        raise ConfigError(f"There is no folder {parsed.photos} of sample photos.")
+    options = {
+        "num_visitors": parsed.visitors,
+        "minutes": parsed.minutes,
+        "num_photos": parsed.photos_each,
+        "visitors_an_address": parsed.visitors_per_address,
+    }
+    limits = HostedLimits(**{name: value for name, value in options.items() if value is not None})
+    config = server_config(parsed)
+    root = parsed.spaces or default_root()
+
+    def ready(address: str) -> None:
+        print(f"Demo:         {address}\nSpaces:       {root}\nEnd with Ctrl+C.", flush=True)
+        if parsed.open:
+            webbrowser.open(address)
+
+    print("Starting ...", file=sys.stderr, flush=True)
+    # Imported here: it takes seconds.
+    from annotator.hosted.server import HostedOptions, serve_hosted
+
+    ancestors = tuple(parsed.frame_ancestor or ())
+    serve_hosted(HostedOptions(root, limits, parsed.photos, ancestors), config, ready)
+    return 0
+
+
+def default_root() -> Path:
+    """Return where spaces lie unless told otherwise: in the user's cache, since nothing there is for keeping."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "annotator" / "demo-spaces"
+
+
+def add_space(commands: Any) -> None:
+    """Add the command `space`."""
+    parser = commands.add_parser(
+        "space",
+        help="write a folder to host the demo with: a Hugging Face Space, or any Docker host",
+        description="Write a folder to host the demo with: a Hugging Face Space, or any Docker host.",
+        epilog="example: annotator space ../my-space --try",
+    )
+    parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder, or one that this command wrote")
+    parser.add_argument("--try", dest="tries", action="store_true",
+                        help="then start it here by its Dockerfile's commands, and check it")  # fmt: skip
+    parser.set_defaults(command=_space)
+
+
+def _space(parsed: argparse.Namespace) -> int:
+    from annotator.hosted.deployment_files import try_space, write_space
+
+    num_files = write_space(parsed.out)
+    print(f"{parsed.out}: {num_files} files. Push them to a Space with the SDK docker, or: docker build {parsed.out}")
+    if parsed.tries:
+        print(try_space(parsed.out))
+    return 0
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

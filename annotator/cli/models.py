@@ -1,0 +1,176 @@
+"""The commands of the loop: teach the model the corrections, list, promote, go back; and change tags everywhere.
+
+Thin: they ask the server that has the project open, or else open the project themselves, and print.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from annotator.cli.server_client import ServerClient
+from annotator.errors import AnnotatorError, ProjectError
+from annotator.storage.project import Project
+
+Answer = dict[str, Any]
+Ask = Callable[[str, Answer], Answer]
+"""(operation, payload) -> answer."""
+
+POLL_SECONDS = 0.5
+ENDED_WELL = ("promoted", "refused", "waiting")
+
+
+def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
+    """Add `annotator finetune` and `annotator models` to the parser of commands."""
+    summary = "teach the project's model the corrections, and let it go live if it saves people actions"
+    finetune: argparse.ArgumentParser = commands.add_parser(
+        "finetune",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ". Served or not; fit for cron: never two at once. Exit code 0 "
+        "when the candidate was judged, whatever the verdict.",
+        epilog="example: annotator finetune PROJECT --json",
+    )
+    finetune.set_defaults(command=_finetune)
+    finetune.add_argument("project", type=Path, metavar="PROJECT")
+    finetune.add_argument("--json", action="store_true", help="print the whole training as JSON")
+    summary = "list the project's models, let one propose, or go back to one"
+    models: argparse.ArgumentParser = commands.add_parser(
+        "models",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="example: annotator models PROJECT rollback",
+    )
+    models.set_defaults(command=_models)
+    models.add_argument("project", type=Path, metavar="PROJECT")
+    models.add_argument("action", choices=("list", "promote", "rollback"), nargs="?", default="list",
+                        help="default: %(default)s")  # fmt: skip
+    models.add_argument("model_id", type=int, nargs="?", metavar="ID",
+                        help="a model's number; rollback without it goes to the model before")  # fmt: skip
+    models.add_argument("--json", action="store_true", help="print JSON")
+    summary = "rename a tag, merge it into another, split it, or let it mean another from now on"
+    tags: argparse.ArgumentParser = commands.add_parser(
+        "tags",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ". Every photo that carries it gets a further event; the "
+        "history stays. Served or not.",
+        epilog='example: annotator tags PROJECT merge "fire truck" "fire engine"',
+    )
+    tags.set_defaults(command=_tags)
+    tags.add_argument("project", type=Path, metavar="PROJECT")
+    tags.add_argument("kind", choices=("list", "rename", "merge", "split", "alias"),
+                      help="list shows all changes so far; split needs --where")  # fmt: skip
+    tags.add_argument("old", nargs="?", metavar="OLD")
+    tags.add_argument("new", nargs="?", metavar="NEW")
+    tags.add_argument("--where", default="", metavar="TEXT",
+                      help="split: photos with this text in their tags or path get NEW, others keep OLD")  # fmt: skip
+    tags.add_argument("--json", action="store_true", help="print JSON")
+    return [finetune, models, tags]
+
+
+@contextmanager
+def project_operations(project: Project) -> Iterator[Ask]:
+    """Yield what answers a project's operations: its server where there is one, else the project itself.
+
+    Raises:
+        ProjectError: Neither can be reached.
+    """
+    from annotator.session.operations import answer
+    from annotator.web.server import OpenProject
+
+    try:
+        opened = OpenProject(project)
+    except ProjectError as in_use:
+        try:
+            client = ServerClient(project)
+        except AnnotatorError:
+            raise in_use from None
+        yield client.call
+        return
+
+    def ask(name: str, payload: Answer) -> Answer:
+        found = answer(opened.session, "local", name, payload)
+        if "error" in found:
+            raise AnnotatorError(found["error"]["message"])
+        return found
+
+    try:
+        yield ask
+    finally:
+        opened.close()
+
+
+def _finetune(parsed: argparse.Namespace) -> int:
+    with project_operations(Project.open(parsed.project)) as ask:
+        run_id = ask("train_now", {})["run_id"]
+        shown = ""
+        while True:
+            state = ask("models", {})
+            if state["run_id"] != run_id:
+                break
+            line = _progress_line(state["progress"])
+            if line != shown and not parsed.json:
+                print(line, file=sys.stderr, flush=True)
+                shown = line
+            time.sleep(POLL_SECONDS)
+        run = ask("training_run", {"run_id": run_id})
+    print(json.dumps(run, ensure_ascii=False) if parsed.json else run["sentence"])
+    return 0 if run["state"] in ENDED_WELL else 1
+
+
+def _progress_line(progress: Answer) -> str:
+    phase = progress["phase"]
+    if phase == "learning":
+        return f"learning: {progress['share']:.0%}, loss {progress['loss']:.2f}, {progress['seconds_left']:.0f} s left"
+    return f"{phase}: {progress['share']:.0%}" if progress["share"] else phase
+
+
+def _models(parsed: argparse.Namespace) -> int:
+    if parsed.action == "promote" and parsed.model_id is None:
+        raise AnnotatorError("Name the model to promote: annotator models PROJECT promote ID.")
+    with project_operations(Project.open(parsed.project)) as ask:
+        if parsed.action == "promote":
+            ask("promote_model", {"model_id": parsed.model_id})
+        elif parsed.action == "rollback":
+            ask("roll_back", {"model_id": parsed.model_id})
+        state = ask("models", {})
+    if parsed.json:
+        print(json.dumps(state, ensure_ascii=False, indent=1))
+        return 0
+    for model in state["models"]:
+        print(_model_line(model))
+    return 0
+
+
+def _tags(parsed: argparse.Namespace) -> int:
+    if parsed.kind != "list" and (parsed.old is None or parsed.new is None):
+        raise AnnotatorError(f"Name both tags: annotator tags PROJECT {parsed.kind} OLD NEW.")
+    with project_operations(Project.open(parsed.project)) as ask:
+        if parsed.kind == "list":
+            found = ask("tag_changes", {})
+        else:
+            payload = {"kind": parsed.kind, "old": parsed.old, "new": parsed.new, "where": parsed.where}
+            found = ask("change_tag", payload)
+    if parsed.json:
+        print(json.dumps(found, ensure_ascii=False))
+    elif parsed.kind == "list":
+        for change in found["changes"]:
+            print(f"{change['changed_at'][:19]}  {change['kind']:<7} {change['old_tag']} -> {change['new_tag']}")
+    else:
+        print(f"{parsed.old} -> {parsed.new}: {found['num_photos']:,} photos.")
+        for tag in found["now_common"]:
+            print(
+                f"{tag} is on enough photos now to look for others that may need it: select it in the page, press F8."
+            )
+    return 0
+
+
+def _model_line(model: Answer) -> str:
+    live = "*" if model["is_live"] else " "
+    parent = f"from {model['parent_id']}" if model["parent_id"] else ""
+    actions = f"{model['actions_per_photo']:.2f} actions/photo" if model["actions_per_photo"] is not None else ""
+    learnt = f"{model['num_fresh']} corrections" if model["num_fresh"] is not None else ""
+    return f"{live}{model['model_id']:>4}  {model['label']:<28} {parent:<8} {learnt:<18} {actions}".rstrip()

@@ -1,0 +1,72 @@
+"""How a command reaches the server that has its project open.
+
+The server writes its address and a secret into the project folder, readable by its owner alone: who can read the
+folder's database may as well ask its server. Knows nothing of what is asked.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from annotator.errors import AnnotatorError
+from annotator.storage.project import Project
+
+Answer = dict[str, Any]
+TIMEOUT_SECONDS = 600
+
+
+class ServerClient:
+    """Asks a project's server.
+
+    Args:
+        project: The project.
+
+    Raises:
+        AnnotatorError: No server has left its address, or it does not answer.
+    """
+
+    def __init__(self, project: Project) -> None:
+        try:
+            about = json.loads(project.server_path.read_text(encoding="utf-8"))
+            self.address, self._secret = str(about["address"]), str(about["secret"])
+            self.pid = int(about["pid"])
+        except (OSError, ValueError, KeyError) as error:
+            raise AnnotatorError(f"No server of {project.folder} can be found ({project.server_path}).") from error
+
+    def call(self, name: str, payload: Answer | None = None) -> Answer:
+        """Ask one of the server's operations, by its name under /api/.
+
+        Raises:
+            AnnotatorError: The server refused, or does not answer.
+        """
+        body = json.dumps(payload or {}).encode()
+        with self.open(name, body) as response:
+            answer: Answer = json.loads(response.read())
+        return answer
+
+    def open(self, name: str, body: bytes | None = None) -> Any:
+        """Return the response to a call, as ``urllib`` gives it; None as body makes it a GET.
+
+        Raises:
+            AnnotatorError: The server refused, or does not answer.
+        """
+        headers = {"authorization": f"Bearer {self._secret}", "content-type": "application/json"}
+        request = urllib.request.Request(f"{self.address}/api/{name}", body, headers)
+        # The server is on this machine or its network, whatever proxy the environment names.
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            return direct.open(request, timeout=TIMEOUT_SECONDS)
+        except urllib.error.HTTPError as error:
+            raise AnnotatorError(_refusal(error)) from error
+        except (OSError, urllib.error.URLError) as error:
+            raise AnnotatorError(
+                f"The server at {self.address} (process {self.pid}) does not answer: {error}."
+            ) from error
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read())["error"]["message"])
+    except (ValueError, KeyError, TypeError, OSError):
+        return f"The server refused the call with status {error.code}."

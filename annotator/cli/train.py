@@ -1,0 +1,368 @@
+"""The command that trains a tagger. Thin: it parses, calls trainer/, prints.
+
+The command that measures one is in cli/evaluate.py.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from annotator.datasets.metadata_words import FIELDS
+from annotator.datasets.vocabulary import ORDERS
+from annotator.errors import ConfigError
+from annotator.models import registry
+from annotator.models.backbones.backbone import DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from annotator.datasets.record import Record
+    from annotator.models.backbones.backbone import Backbone
+    from annotator.trainer.families import TrainingRequest
+    from annotator.trainer.fit import EpochReport
+    from annotator.trainer.fit_settings import BackboneSettings
+    from annotator.trainer.training import TrainingResult
+
+MAX_EXTRACTION_HOURS = 6
+"""How long the other processes wait while the first extracts features."""
+
+
+BATCH_SIZE = 128
+CONTEXT_BATCH_SIZE = 64
+"""metadata-neighbours.txt, section 3.4."""
+VECTOR_SETTINGS = ("vectors", "word_vectors")
+"""Settings of taggers that name word vectors."""
+
+
+def add_train(commands: Any) -> argparse.ArgumentParser:
+    """Add `annotator train` to the parser of commands."""
+    summary = "train a tagger on a folder of photos with tags"
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "train",
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ". A training that was killed goes on when started again.",
+        epilog="example: annotator train --tagger scnn_rnn --data photos --out my_tagger --seed 1",
+    )
+    parser.set_defaults(command=_train)
+    names = registry.all_names()
+    parser.add_argument("--tagger", required=True, choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
+    parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the folder to write")
+    parser.add_argument("--order", choices=ORDERS, default="given",
+                        help="in which order a photo's tags are taught (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--target", default="tags", metavar="FIELD",
+                        help="the records' field to learn (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--metadata", choices=FIELDS,
+                        help="the records' field that neighbours are found by (default: user_tags); only for "
+                             f"{', '.join(registry.context_names())}")  # fmt: skip
+    parser.add_argument("--backbone", default=DEFAULT_BACKBONE, metavar="NAME",
+                        help="makes the features (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (default: %(default)s)")
+    parser.add_argument("--split-seed", type=int, metavar="N", help="of the validation split (default: --seed)")
+    parser.add_argument("--validation-share", type=float, default=0.2, metavar="X", help="default: %(default)s")
+    parser.add_argument("--min-count", type=int, default=1, metavar="N",
+                        help="leave out tags that fewer training photos carry (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--on-all", action="store_true",
+                        help="once the epochs are known, train again on all photos")  # fmt: skip
+    parser.add_argument("--half", action="store_true", help="write the weights in 16 bits")
+    parser.add_argument("--user-tags", metavar="FIELD",
+                        help="side information: the field of the records with the uploader's tags (user_tags, or any "
+                        "other list of texts); scnn_rnn alone takes it")  # fmt: skip
+    parser.add_argument("--num-user-tags", type=int, default=1_000, metavar="N",
+                        help="know so many of them, the most frequent ones (default: %(default)s)")  # fmt: skip
+    _add_fit_options(parser)
+    _add_backbone_options(parser)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="a setting of the tagger, such as alpha=0.01, or of a baseline, such as l2=0.1; may be "
+                        "repeated")  # fmt: skip
+    parser.add_argument("--rank", action="append", default=[], metavar="NAME=VALUE",
+                        help="a setting of the ranking, such as by=sequence; may be repeated")  # fmt: skip
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: all)")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: user cache)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _add_fit_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--epochs", type=int, metavar="N", help="most epochs of each stage (default: the tagger's)")
+    parser.add_argument("--patience", type=int, default=3, metavar="N",
+                        help="epochs without a lower validation loss (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--batch-size", type=int, metavar="N",
+                        help=f"default: {BATCH_SIZE}, for taggers with a context {CONTEXT_BATCH_SIZE}")  # fmt: skip
+    parser.add_argument("--learning-rate", type=float, metavar="X", help="of every stage (default: the tagger's)")
+    parser.add_argument("--concept-loss", choices=("binary", "asymmetric"), default="binary",
+                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument("--concept-l2", type=float, default=0.06, metavar="X",
+                        help="weight of the concept layer's squared weights (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--sequence-loss", choices=("paper", "list_wise"), default="paper",
+                        help="default: %(default)s")  # fmt: skip
+    parser.add_argument("--list-discount", type=float, default=0.3, metavar="X",
+                        help="what the next place is worth, for list_wise (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--label-weights", choices=("equal", "unmentioned"), default="equal",
+                        help="unmentioned: what look-alikes carry is not held absent")  # fmt: skip
+
+
+def _add_backbone_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training the backbone too")
+    group.add_argument("--train-backbone", action="store_true",
+                       help="train backbone and tagger together, from the photos, once the tagger's own stages are "
+                       "over; the checkpoint then brings its own backbone")  # fmt: skip
+    group.add_argument("--backbone-after", type=int, metavar="N",
+                       help="start after so many steps of the tagger alone, at the end of that epoch; the ranked "
+                       "LSTM's paper has 7500 (default: when the tagger's stages are over)")  # fmt: skip
+    group.add_argument("--backbone-learning-rate", type=float, default=1e-5, metavar="X", help="default: %(default)s")
+    group.add_argument("--backbone-weight-decay", type=float, default=1e-3, metavar="X", help="default: %(default)s")
+    group.add_argument("--backbone-epochs", type=int, default=10, metavar="N", help="at most (default: %(default)s)")
+    group.add_argument("--backbone-batch-size", type=int, default=32, metavar="N", help="default: %(default)s")
+    group.add_argument("--backbone-norm", choices=("frozen", "batch"), default="frozen",
+                       help="frozen: batch normalisation keeps its statistics, scale and shift are learnt; batch: new "
+                       "statistics (default: %(default)s)")  # fmt: skip
+    group.add_argument("--crop-area", type=float, default=0.5, metavar="X",
+                       help="smallest share of a photo that a random crop keeps (default: %(default)s)")  # fmt: skip
+    group.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default="auto",
+                       help="of the backbone's passes; auto is float32 on a CPU, 16 bits on a GPU")  # fmt: skip
+    group.add_argument("--workers", type=int, default=2, metavar="N",
+                       help="processes that decode photos; 0 is none (default: %(default)s)")  # fmt: skip
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    request = _request(parsed)
+    import torch
+
+    from annotator.datasets.record import read_records
+    from annotator.models.backbones.backbone import load_backbone
+    from annotator.models.checkpoint import load_backbone_of
+    from annotator.trainer.feature_cache import features_of
+    from annotator.trainer.neighbourhoods import with_target
+    from annotator.trainer.training import train
+
+    if parsed.threads is not None:
+        if parsed.threads < 1:
+            raise ConfigError(f"--threads must be at least 1, got {parsed.threads}.")
+        torch.set_num_threads(parsed.threads)
+    if not 0 <= parsed.workers <= 256:
+        raise ConfigError(f"--workers must lie between 0 and 256, got {parsed.workers}.")
+    is_writer = _join_processes(parsed.device)
+    records = with_target(read_records(parsed.data, keep_untagged=parsed.target != "tags"), parsed.target)
+    backbone: Backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
+    show = _Lines(is_writer)
+    with _first_process_first():
+        extracted = features_of(records, backbone, parsed.cache, show.features)
+    show.note(_metadata_note(request, extracted.records))
+    result = train(
+        request,
+        extracted.records,
+        extracted.features,
+        backbone,
+        parsed.out,
+        device=parsed.device,
+        progress=show.epoch,
+        num_workers=parsed.workers,
+        is_writer=is_writer,
+    )
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    if is_writer:
+        if result.report.is_backbone_tuned:
+            # Exports it, which checks it against torch: better now than when the page is waiting.
+            load_backbone_of(parsed.out, device="cpu", num_threads=parsed.threads)
+        _print_result(result, len(extracted.unreadable), parsed.json)
+    return 0 if result.report.problem is None else 1
+
+
+def _request(parsed: argparse.Namespace) -> "TrainingRequest":
+    from annotator.models.word_vectors.word_vectors import full_source
+    from annotator.trainer.families import TrainingRequest
+    from annotator.trainer.fit_settings import FitSettings
+
+    fit = FitSettings(
+        seed=parsed.seed,
+        batch_size=_batch_size(parsed),
+        epochs=parsed.epochs,
+        patience=parsed.patience,
+        learning_rate=parsed.learning_rate,
+        concept_l2=parsed.concept_l2,
+        concept_loss=parsed.concept_loss,
+        sequence_loss=parsed.sequence_loss,
+        list_discount=parsed.list_discount,
+        label_weights=parsed.label_weights,
+        backbone=_backbone_settings(parsed),
+    )
+    settings = parse_settings(parsed.set)
+    if parsed.metadata:
+        if parsed.tagger not in registry.context_names():
+            raise ConfigError(f"The tagger {parsed.tagger} hears of no metadata; leave --metadata out.")
+        settings["metadata"] = parsed.metadata
+    for name in VECTOR_SETTINGS:
+        if isinstance(settings.get(name), str):
+            settings[name] = full_source(settings[name])
+    return TrainingRequest(
+        tagger=parsed.tagger,
+        target=parsed.target,
+        order=parsed.order,
+        min_count=parsed.min_count,
+        validation_share=parsed.validation_share,
+        split_seed=parsed.seed if parsed.split_seed is None else parsed.split_seed,
+        on_all=parsed.on_all,
+        half=parsed.half,
+        fit=fit,
+        settings=settings,
+        ranking=parse_settings(parsed.rank),
+        user_tags_field=parsed.user_tags,
+        num_user_tags=parsed.num_user_tags,
+    )
+
+
+def _metadata_note(request: "TrainingRequest", records: "Sequence[Record]") -> str:
+    """Return what is to be said of photos without metadata; nothing of a tagger that has no neighbours."""
+    from annotator.datasets.metadata_words import metadata_words
+    from annotator.models.taggers.metadata_neighbours import VisualOnly
+    from annotator.trainer.neighbourhoods import metadata_note
+
+    if request.tagger not in registry.context_names() or request.tagger == VisualOnly.name:
+        return ""
+    field = registry.configure(request.tagger, **request.settings).metadata
+    return metadata_note(metadata_words(records, field), field)
+
+
+def _batch_size(parsed: argparse.Namespace) -> int:
+    if parsed.batch_size is not None:
+        return int(parsed.batch_size)
+    return CONTEXT_BATCH_SIZE if parsed.tagger in registry.context_names() else BATCH_SIZE
+
+
+def _backbone_settings(parsed: argparse.Namespace) -> "BackboneSettings | None":
+    from annotator.trainer.fit_settings import BackboneSettings
+
+    settings = BackboneSettings(
+        learning_rate=parsed.backbone_learning_rate,
+        weight_decay=parsed.backbone_weight_decay,
+        after=parsed.backbone_after,
+        epochs=parsed.backbone_epochs,
+        batch_size=parsed.backbone_batch_size,
+        norm=parsed.backbone_norm,
+        least_area=parsed.crop_area,
+        precision=parsed.precision,
+    )
+    if parsed.train_backbone:
+        if registry.family_of(parsed.tagger) != registry.RECURRENT:
+            raise ConfigError(
+                f"The tagger {parsed.tagger} is fitted to finished features, so it cannot train the backbone; choose "
+                f"one of: {', '.join(registry.names())}."
+            )
+        return settings
+    if settings != BackboneSettings():
+        raise ConfigError("The settings of the backbone's training need --train-backbone.")
+    return None
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Read NAME=VALUE settings; a value is JSON, or text where it is not.
+
+    Raises:
+        ConfigError: There is no "=", or a name comes twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{pair!r} is not a setting; write it as NAME=VALUE.")
+        if name in settings:
+            raise ConfigError(f"The setting {name} is given twice.")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = text
+    return settings
+
+
+class _Lines:
+    """Progress on stderr."""
+
+    def __init__(self, is_shown: bool) -> None:
+        self._is_shown = is_shown
+        self._is_live = sys.stderr.isatty()
+
+    def features(self, num_done: int, num_all: int) -> None:
+        if self._is_shown and (self._is_live or num_done == num_all or num_done % 1024 < 64):
+            end = "\r" if self._is_live and num_done < num_all else "\n"
+            print(f"features: {num_done:,} of {num_all:,} photos", end=end, file=sys.stderr, flush=True)
+
+    def note(self, text: str) -> None:
+        if self._is_shown and text:
+            print(text, file=sys.stderr, flush=True)
+
+    def epoch(self, report: "EpochReport") -> None:
+        if self._is_shown:
+            mark = " *" if report.is_best else ""
+            print(
+                f"{report.stage} {report.epoch}/{report.num_epochs}: loss {report.train_loss:.3f}, "
+                f"validation {report.validation_loss:.3f}, {report.seconds:.0f} s{mark}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+@contextmanager
+def _first_process_first() -> Iterator[None]:
+    """Let the first process fill the feature cache; the others then read it."""
+    from torch import distributed
+
+    is_shared = distributed.is_available() and distributed.is_initialized()
+    if is_shared and distributed.get_rank() > 0:
+        distributed.barrier()
+    yield
+    if is_shared and distributed.get_rank() == 0:
+        distributed.barrier()
+
+
+def _join_processes(device: str) -> bool:
+    """Join the other processes if torchrun started this one; return whether this one writes and prints."""
+    if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
+        return True
+    import torch
+    from torch import distributed
+
+    if device == "cuda":
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    backend = "nccl" if device == "cuda" else "gloo"
+    distributed.init_process_group(backend, timeout=timedelta(hours=MAX_EXTRACTION_HOURS))
+    return distributed.get_rank() == 0
+
+
+def _print_result(result: "TrainingResult", num_unreadable: int, as_json: bool) -> None:
+    problem = result.report.problem
+    if as_json:
+        values = {
+            "checkpoint": str(result.folder),
+            "version": result.version,
+            "num_train": result.num_train,
+            "num_validation": result.num_validation,
+            "num_tags": result.num_tags,
+            "num_unreadable": num_unreadable,
+            "is_backbone_tuned": result.report.is_backbone_tuned,
+            "seconds": round(result.seconds, 1),
+            "problem": problem,
+            "notes": list(result.notes),
+        }
+        print(json.dumps(values, ensure_ascii=False))
+    else:
+        print(
+            f"{result.folder}: version {result.version}, {result.num_tags:,} tags, learnt from "
+            f"{result.num_train:,} photos, validated on {result.num_validation:,}, {result.seconds:.0f} s."
+        )
+        for note in result.notes:
+            print(note)
+        if any(epoch.stage == "backbone" for epoch in result.report.epochs):
+            print(
+                "It brings its own backbone, whose features are computed anew where it is used."
+                if result.report.is_backbone_tuned
+                else "Training the backbone did not lower the validation loss, so the published one stays."
+            )
+    if problem:
+        print(f"annotator: {problem}", file=sys.stderr)

@@ -1,0 +1,1 @@
+"""Several people on one project: responses, assignments, leases, review rules, comparison, time line."""

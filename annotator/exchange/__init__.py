@@ -1,0 +1,1 @@
+"""Tags in and out of a project."""

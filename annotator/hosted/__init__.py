@@ -1,0 +1,1 @@
+"""The hosted demo: a private, short-lived project for each visitor."""

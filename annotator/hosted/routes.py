@@ -1,0 +1,142 @@
+"""The routes that only the hosted demo has: coming in, photos, going.
+
+Knows nothing of how a space is kept.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.datastructures import UploadFile
+
+from annotator.auth.roles import CALLER
+from annotator.errors import AnnotatorError, DemoError, UnreadableImageError
+from annotator.hosted.limits import HostedLimits
+from annotator.hosted.photos import PhotoIntake, num_photos
+from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.visit import VISIT, Visitor, VisitorsProject, address_of
+from annotator.web.request_guard import Tokens, cookie_names, session_id_of
+
+ENTRANCE = "/demo"
+UPLOAD_PATH = "/api/demo/photos"
+UPLOAD_EXTRA_BYTES = 20_000
+"""What multipart adds to a photo, at most."""
+PUBLIC_PATHS = frozenset(
+    {
+        ENTRANCE, "/api/demo/about", "/api/demo/enter", "/api/health",
+        "/ui/entrance.js", "/ui/entrance.css", "/ui/token.js",
+    }
+)  # fmt: skip
+
+
+def build_hosted_router(
+    spaces: HostedSpaces[VisitorsProject],
+    intake: PhotoIntake,
+    read_photos: Callable[[Space[VisitorsProject]], None],
+    tokens: Tokens,
+    assets_path: Path,
+) -> APIRouter:
+    """Build the routes.
+
+    Args:
+        spaces: All spaces.
+        intake: Takes photos in.
+        read_photos: Lets a space's project read its new photos, in the background.
+        tokens: The guard's.
+        assets_path: Where the entrance's page lies.
+    """
+    router = APIRouter()
+
+    @router.get(ENTRANCE, include_in_schema=False)
+    def entrance() -> Response:
+        if isinstance(CALLER.get(None), Visitor):
+            return RedirectResponse("/", 303)
+        return FileResponse(assets_path / "entrance.html", headers={"cache-control": "no-store"})
+
+    @router.get("/api/demo/about", summary="Tell the demo's limits, to anybody")
+    def about() -> dict[str, Any]:
+        return about_limits(spaces.limits)
+
+    @router.post("/api/demo/enter", summary="Get a space, or a place in the queue; ask again to keep it")
+    def enter(request: Request) -> Response:
+        if isinstance(CALLER.get(None), Visitor):
+            return JSONResponse({"state": "open"})
+        try:
+            admission = spaces.enter(session_id_of(request.scope), address_of(request.scope))
+        except DemoError as error:
+            return _error(429, "demo", error)
+        if not admission.session_id:
+            return JSONResponse(
+                {
+                    "state": "waiting",
+                    "position": admission.position,
+                    "seconds_at_most": round(admission.seconds_at_most),
+                }
+            )
+        # A new session: one that somebody slipped to this browser before opens nothing.
+        response = JSONResponse({"state": "open"})
+        for value in tokens.cookies(request.scope, admission.session_id, is_new=True):
+            response.headers.append("set-cookie", value)
+        return response
+
+    @router.post("/api/demo/leave", summary="End this space now, and delete what is in it")
+    def leave(request: Request) -> Response:
+        spaces.leave(VISIT.get().space)
+        response = JSONResponse({})
+        for name in cookie_names(request.scope):
+            response.headers.append("set-cookie", f"{name}=; Path=/; Max-Age=0; SameSite=Strict")
+        return response
+
+    @router.post(UPLOAD_PATH, summary="Add a photo: multipart, one file in the field `photo`")
+    async def upload(request: Request) -> Response:
+        space = VISIT.get().space
+        try:
+            with intake.arriving(space):
+                return await _upload(request, space)
+        except DemoError as error:
+            return _error(409, "demo", error)
+
+    async def _upload(request: Request, space: Space[VisitorsProject]) -> Response:
+        async with request.form(max_files=1, max_fields=0) as form:
+            photo = form.get("photo")
+            if not isinstance(photo, UploadFile):
+                return _error(400, "request", DemoError("Send one file in the field 'photo', as multipart/form-data."))
+            try:
+                data = await asyncio.wrap_future(intake.renew(photo.file, photo.size or 0))
+            except UnreadableImageError as error:
+                return _error(415, "unreadable", error)
+        return await run_in_threadpool(_taken, space, lambda: intake.keep(space, data, photo.filename or ""))
+
+    @router.post("/api/demo/samples", summary="Add the sample photos")
+    def samples() -> Response:
+        space = VISIT.get().space
+        return _taken(space, lambda: intake.add_samples(space))
+
+    def _taken(space: Space[VisitorsProject], take: Callable[[], object]) -> Response:
+        try:
+            take()
+        except AnnotatorError as error:
+            return _error(409, "demo", error)
+        read_photos(space)
+        return JSONResponse({"num_photos": num_photos(space), "max_photos": spaces.limits.num_photos}, 201)
+
+    return router
+
+
+def about_limits(limits: HostedLimits) -> dict[str, Any]:
+    """Return what the entrance tells of the limits."""
+    return {
+        "minutes": limits.minutes,
+        "idle_minutes": limits.idle_minutes,
+        "max_photos": limits.num_photos,
+        "max_photo_bytes": limits.max_photo_bytes,
+        "num_visitors": limits.num_visitors,
+    }
+
+
+def _error(status: int, kind: str, error: Exception) -> JSONResponse:
+    return JSONResponse({"error": {"kind": kind, "message": str(error)}}, status)

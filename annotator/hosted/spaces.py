@@ -1,0 +1,465 @@
+"""The spaces of the hosted demo: one folder a visitor, which ends after a while and is then deleted.
+
+Who comes when all are taken waits in a queue. At most so many spaces are in memory; the others are closed and opened
+again when they are used. Knows nothing of HTTP, nor of what is in a space but that it can be opened and closed.
+"""
+
+import fcntl
+import hashlib
+import hmac
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from annotator.errors import ConfigError, DemoError
+from annotator.hosted.limits import HostedLimits, RateLimiter
+from annotator.storage.project import write_atomically
+
+logger = logging.getLogger(__name__)
+
+MARK_FILE = "annotator-spaces.json"
+"""In the folder of all spaces: says that what lies there may be deleted."""
+SPACE_FILE = "space.json"
+OPEN_SECONDS = 20.0
+"""How long a call waits for its space to be opened while all places in memory are in use."""
+_SPACE_NAME = re.compile(r"space-[0-9a-f]{16}")
+_DELETED = "deleted-"
+
+
+class Opened(Protocol):
+    """What a space holds while it is in memory."""
+
+    def close(self) -> None:
+        """Write what must be kept, and let go of the memory."""
+        ...
+
+
+O = TypeVar("O", bound=Opened)  # noqa: E741 - an opened space
+
+
+@dataclass
+class Space(Generic[O]):
+    """One visitor's space."""
+
+    space_id: str
+    folder: Path
+    digest: str
+    """SHA-256 of the session id, which itself is only in the visitor's browser."""
+    created_at: float
+    """Seconds since 1970, like all times here: they outlive the process."""
+    seen_at: float
+    address: str = ""
+    """Of where its visitor comes from a salted hash, which is kept with it: a restart gives nobody more spaces."""
+    opened: O | None = None
+    used_at: float = 0.0
+    num_users: int = 0
+    """Calls and trainings that work with it now; it is not closed under them."""
+    is_changing: bool = False
+    """Whether it is being opened or closed."""
+    is_over: bool = False
+    is_full: bool = False
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """For those who count its photos."""
+    num_arriving: int = 0
+    """Uploads that have a place reserved."""
+    remembered: dict[str, Any] = field(default_factory=dict)
+    """Answers that stay true while it is closed."""
+
+    @property
+    def photos_path(self) -> Path:
+        """Where its photos lie."""
+        return self.folder / "photos"
+
+    @property
+    def project_path(self) -> Path:
+        """Where its project lies."""
+        return self.folder / "project"
+
+    def num_bytes(self) -> int:
+        """Return the size of all its files."""
+        total = 0
+        for folder, _, names in os.walk(self.folder):
+            for name in names:
+                with suppress(FileNotFoundError):  # written and taken away meanwhile
+                    total += os.lstat(os.path.join(folder, name)).st_size
+        return total
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What came of somebody's wish for a space: a session, or a place in the queue."""
+
+    session_id: str = ""
+    """New, and known to nobody else; empty while they wait."""
+    position: int = 0
+    """In the queue, from 1."""
+    seconds_at_most: float = 0.0
+    """After which so many spaces will have ended that it is their turn, even if nobody leaves early."""
+
+
+@dataclass
+class _Ticket:
+    address: str
+    seen_at: float
+
+
+class HostedSpaces(Generic[O]):
+    """All spaces of one server.
+
+    Args:
+        root: The folder in which they lie; made if missing. It must be empty or have been used for this before, since
+            whatever lies in it is deleted when its time is over.
+        limits: How many, and how long.
+        open_space: Opens what is in a space's folder; may take seconds.
+        on_end: Called for a space that ends, before it is closed, so that what still works with it stops.
+        clock: Seconds since 1970.
+
+    Raises:
+        ConfigError: The folder holds something else, is in use by another server, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        limits: HostedLimits,
+        open_space: Callable[[Space[O]], O],
+        on_end: Callable[[Space[O]], None] = lambda space: None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.root = root.expanduser().resolve()
+        self.limits = limits
+        self._open = open_space
+        self._on_end = on_end
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._spaces: dict[str, Space[O]] = {}
+        self._by_digest: dict[str, Space[O]] = {}
+        self._waiting: dict[str, _Ticket] = {}
+        self._entries = RateLimiter(limits.entries_an_hour / 3600, limits.entries_an_hour, clock)
+        self._claim_root()
+        self._read_kept()
+
+    # Coming and going
+
+    def enter(self, browser_id: str, address: str) -> Admission:
+        """Give somebody a new space, or a place in the queue.
+
+        Args:
+            browser_id: Tells browsers in the queue apart; it opens nothing.
+            address: Where they come from.
+
+        Raises:
+            DemoError: Too many come from this address, or the queue is full.
+        """
+        address = self._hashed(address)
+        with self._changed:
+            now = self._clock()
+            self._forget_who_left(now)
+            if browser_id not in self._waiting:
+                self._check_address(address)
+            waiting = list(self._waiting)
+            before = waiting.index(browser_id) if browser_id in self._waiting else len(waiting)
+            if before < self.limits.num_visitors - len(self._spaces):
+                wait = self._entries.take(address)
+                if wait:
+                    raise DemoError(
+                        f"Your address had {self.limits.entries_an_hour} spaces within an hour. "
+                        f"The next is free in {max(1, round(wait / 60))} min."
+                    )
+                self._waiting.pop(browser_id, None)
+                return Admission(session_id=self._create(now, address))
+            if browser_id not in self._waiting and len(self._waiting) >= self.limits.num_waiting:
+                raise DemoError("So many people wait already that the queue is full. Come back later.")
+            self._waiting.setdefault(browser_id, _Ticket(address, now)).seen_at = now
+            return Admission(position=before + 1, seconds_at_most=self._longest_wait(before, now))
+
+    def find(self, session_id: str) -> Space[O] | None:
+        """Return the space of a session, and note that somebody is there; None if it has none any more."""
+        with self._changed:
+            space = self._by_digest.get(_digest(session_id)) if session_id else None
+            now = self._clock()
+            if space is None or now >= self.ends_at(space):
+                return None
+            space.seen_at = now
+            return space
+
+    def leave(self, space: Space[O]) -> None:
+        """End a space before its time."""
+        self._end([space])
+
+    def ends_at(self, space: Space[O]) -> float:
+        """Return when a space ends if nothing is asked of it any more, in seconds since 1970."""
+        return min(self.latest_end(space), space.seen_at + 60 * self.limits.idle_minutes)
+
+    def latest_end(self, space: Space[O]) -> float:
+        """Return when a space ends in any case."""
+        return space.created_at + 60 * self.limits.minutes
+
+    def present(self) -> list[Space[O]]:
+        """Return all spaces there are, with those that are being deleted."""
+        with self._changed:
+            return list(self._spaces.values())
+
+    @property
+    def num_visitors(self) -> int:
+        """How many spaces there are, with those that are being deleted."""
+        return len(self._spaces)
+
+    @property
+    def num_open(self) -> int:
+        """How many spaces are in memory, or about to be."""
+        return sum(space.opened is not None or space.is_changing for space in self._spaces.values())
+
+    # Using
+
+    @contextmanager
+    def use(self, space: Space[O]) -> Iterator[O]:
+        """Open a space if need be, and keep it open meanwhile.
+
+        Raises:
+            DemoError: It is over, or too many spaces are in use at this moment.
+        """
+        opened = self._take(space)
+        try:
+            yield opened
+        finally:
+            self._give_back(space)
+
+    @contextmanager
+    def use_if_open(self, space: Space[O]) -> Iterator[O | None]:
+        """Keep a space open meanwhile if it is; does not count as using it."""
+        with self._changed:
+            opened = None if space.is_changing or space.is_over else space.opened
+            space.num_users += opened is not None
+        try:
+            yield opened
+        finally:
+            if opened is not None:
+                self._give_back(space)
+
+    def sweep(self) -> None:
+        """End what is over, delete it, and note which spaces are full; to be called every few seconds."""
+        now = self._clock()
+        with self._changed:
+            self._forget_who_left(now)
+            over = [space for space in self._by_digest.values() if now >= self.ends_at(space)]
+        present = self.present()
+        self._end(over)
+        for space in present:
+            space.is_full = not space.is_over and space.num_bytes() > self.limits.max_space_bytes
+        for space in present:
+            if space.is_over:
+                self._delete(space)
+
+    def close(self) -> None:
+        """Close all spaces; they are there again when the folder is opened again, if their time is not over by then."""
+        for space in self.present():
+            with self._changed:
+                is_mine = self._changed.wait_for(lambda s=space: not s.is_changing, timeout=60)  # type: ignore[misc]
+                space.is_changing = True
+            if is_mine:
+                self._close(space)
+            if space.is_over:
+                _delete_folder(space.folder)
+        self._lock_file.close()
+
+    # Inside
+
+    def _take(self, space: Space[O]) -> O:
+        deadline = time.monotonic() + OPEN_SECONDS
+        while True:
+            with self._changed:
+                if space.is_over:
+                    raise DemoError("This space is over; its photos and tags were deleted.")
+                if space.opened is not None and not space.is_changing:
+                    space.num_users += 1
+                    space.used_at = self._clock()
+                    return space.opened
+                to_change = None if space.is_changing else self._next_change(space)
+                if to_change is None:
+                    if not self._changed.wait(deadline - time.monotonic()):
+                        raise DemoError("Too many visitors are at work at this moment. Try again in a few seconds.")
+                    continue
+                to_change.is_changing = True
+            if to_change is space:
+                self._open_now(space)
+            else:
+                self._close(to_change)
+
+    def _next_change(self, space: Space[O]) -> Space[O] | None:
+        """Return the space itself, if it may be opened, or the one to close for it; None while all are in use."""
+        if self.num_open < self.limits.num_open:
+            return space
+        idle = [s for s in self._spaces.values() if s.opened is not None and not s.num_users and not s.is_changing]
+        return min(idle, key=lambda s: s.used_at, default=None)
+
+    def _give_back(self, space: Space[O]) -> None:
+        with self._changed:
+            space.num_users -= 1
+            self._changed.notify_all()
+
+    def _open_now(self, space: Space[O]) -> None:
+        opened = None
+        try:
+            opened = self._open(space)
+        finally:
+            with self._changed:
+                space.opened, space.is_changing, space.used_at = opened, False, self._clock()
+                self._changed.notify_all()
+
+    def _close(self, space: Space[O]) -> None:
+        """Close a space that was marked as changing."""
+        try:
+            if space.opened is not None:
+                space.opened.close()
+        finally:
+            with self._changed:
+                space.opened, space.is_changing = None, False
+                self._changed.notify_all()
+
+    def _end(self, spaces: list[Space[O]]) -> None:
+        with self._changed:
+            ending = [space for space in spaces if not space.is_over]
+            for space in ending:
+                space.is_over = True
+                self._by_digest.pop(space.digest, None)
+            self._changed.notify_all()
+        for space in ending:
+            # From now on a restart deletes it, too.
+            (space.folder / SPACE_FILE).unlink(missing_ok=True)
+            self._on_end(space)
+
+    def _delete(self, space: Space[O]) -> None:
+        """Close and delete a space that is over, unless something still works with it."""
+        with self._changed:
+            if space.num_users or space.is_changing:
+                return
+            space.is_changing = True
+        self._close(space)
+        _delete_folder(space.folder)
+        with self._changed:
+            self._spaces.pop(space.space_id, None)
+            self._changed.notify_all()
+
+    def _create(self, now: float, address: str) -> str:
+        session_id = secrets.token_urlsafe(32)
+        space_id = f"space-{secrets.token_hex(8)}"
+        space: Space[O] = Space(space_id, self.root / space_id, _digest(session_id), now, now, address)
+        try:
+            space.photos_path.mkdir(parents=True)
+            values = {"digest": space.digest, "created_at": now, "address": address}
+            write_atomically(space.folder / SPACE_FILE, json.dumps(values).encode(), mode=0o600)
+        except OSError as error:
+            shutil.rmtree(space.folder, ignore_errors=True)
+            logger.warning("No space could be made: %s", error)
+            raise DemoError("This server has no room left for another space. Come back later.") from error
+        self._spaces[space_id] = self._by_digest[space.digest] = space
+        return session_id
+
+    def _check_address(self, address: str) -> None:
+        taken = [space.address for space in self._by_digest.values()]
+        wanted = [ticket.address for ticket in self._waiting.values()]
+        if [*taken, *wanted].count(address) >= self.limits.visitors_an_address:
+            raise DemoError(
+                f"{self.limits.visitors_an_address} spaces from your address are in use or waited for, which is the "
+                "most. End one, or come back later."
+            )
+
+    def _forget_who_left(self, now: float) -> None:
+        for browser_id, ticket in list(self._waiting.items()):
+            if now - ticket.seen_at > self.limits.waiting_seconds:
+                del self._waiting[browser_id]
+
+    def _longest_wait(self, num_before: int, now: float) -> float:
+        """Return in how many seconds a place is free if everybody stays as long as they may."""
+        num_rounds, place = divmod(num_before, self.limits.num_visitors)
+        ends = sorted(now if space.is_over else self.latest_end(space) for space in self._spaces.values())
+        end = ends[place] if place < len(ends) else now
+        return max(0.0, end - now) + num_rounds * 60 * self.limits.minutes
+
+    def _claim_root(self) -> None:
+        mark = self.root / MARK_FILE
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            if not mark.exists() and any(self.root.iterdir()):
+                raise ConfigError(
+                    f"{self.root} is not empty and was not used for spaces before. Visitors' spaces are deleted with "
+                    "all that is in them, so name a new or an empty folder."
+                )
+            self._lock_file = mark.open("a")
+        except OSError as error:
+            raise ConfigError(
+                f"The folder for visitors' spaces {self.root} cannot be used: {error.strerror}."
+            ) from error
+        try:
+            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._lock_file.close()
+            raise ConfigError(
+                f"Another server has its visitors' spaces in {self.root}. Name another folder."
+            ) from error
+        self._salt = self._read_salt(mark)
+
+    def _read_salt(self, mark: Path) -> bytes:
+        """Return what addresses are hashed with; made with the folder, and nowhere else."""
+        try:
+            if not mark.read_bytes():
+                mark.chmod(0o600)
+                self._lock_file.write(secrets.token_hex(32))
+                self._lock_file.flush()
+            return mark.read_bytes()
+        except OSError as error:
+            raise ConfigError(
+                f"The folder for visitors' spaces {self.root} cannot be used: {error.strerror}."
+            ) from error
+
+    def _hashed(self, address: str) -> str:
+        return hmac.new(self._salt, address.encode(), hashlib.sha256).hexdigest()
+
+    def _read_kept(self) -> None:
+        """Take over the spaces of an earlier run whose time is not over, and delete the others."""
+        now = self._clock()
+        for folder in self.root.iterdir():
+            if folder.name == MARK_FILE:
+                continue
+            space = self._kept(folder, now)
+            if space is None or now >= self.latest_end(space):
+                _delete_folder(folder)
+            else:
+                self._spaces[space.space_id] = self._by_digest[space.digest] = space
+
+    def _kept(self, folder: Path, now: float) -> Space[O] | None:
+        if not _SPACE_NAME.fullmatch(folder.name):
+            return None
+        try:
+            values = json.loads((folder / SPACE_FILE).read_text(encoding="utf-8"))
+            created_at = min(float(values["created_at"]), now)  # a clock that was set back must not keep it for ever
+            return Space(folder.name, folder, str(values["digest"]), created_at, now, str(values.get("address", "")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _digest(session_id: str) -> str:
+    return hashlib.sha256(session_id.encode()).hexdigest()
+
+
+def _delete_folder(folder: Path) -> None:
+    """Delete a folder so that a crash in the middle of it leaves nothing that could be taken for a space."""
+    if folder.is_symlink() or not folder.is_dir():
+        folder.unlink(missing_ok=True)
+        return
+    target = folder
+    if not folder.name.startswith(_DELETED):
+        target = folder.with_name(f"{_DELETED}{secrets.token_hex(8)}")
+        folder.replace(target)
+    shutil.rmtree(target)

@@ -1,0 +1,139 @@
+"""What a detector found in a project's photos: kept in the database, filled in the background.
+
+The detector runs as a second pass after the ingest, photo by photo at low priority, so neither the first photo nor a
+proposal waits for it; a proposal only reads what is stored. Knows nothing of pages.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from annotator.datasets.image_folder import decode_image
+from annotator.errors import AnnotatorError, UnreadableImageError
+from annotator.models.detectors.detector import NANODET, NONE, Detection, Detector, load_detector
+from annotator.models.detectors.detector_install import is_installed
+from annotator.storage.detections import DetectionBook
+
+logger = logging.getLogger(__name__)
+
+COMMIT_SECONDS = 2.0
+"""What was found is committed this often: a killed run loses no more than that."""
+
+
+@dataclass(frozen=True)
+class DetectionProgress:
+    """How far the second pass is."""
+
+    detector: str = NONE
+    """Which runs; ``none`` when none does."""
+    running: bool = False
+    num_found: int = 0
+    """Photos that had not been looked at when the pass began."""
+    num_done: int = 0
+    num_unreadable: int = 0
+    """Of these, whose files are gone or damaged by now; they are tried again at the next start."""
+    photos_per_second: float = 0.0
+    error: str | None = None
+
+
+class DetectionPass:
+    """Looks at every photo that the detector has not seen yet.
+
+    Args:
+        book: Where the detections go.
+        name: Which detector; ``none`` makes the pass do nothing.
+        read_photo: Image id -> the photo's bytes.
+        num_threads: CPU threads of the detector.
+        load: Loads a detector by its name.
+    """
+
+    def __init__(
+        self,
+        book: DetectionBook,
+        name: str,
+        read_photo: Callable[[int], bytes],
+        num_threads: int,
+        load: Callable[..., Detector] = load_detector,
+    ) -> None:
+        self._book = book
+        self._name = name
+        self._read_photo = read_photo
+        self._num_threads = num_threads
+        self._load = load
+        self._stop = threading.Event()
+        self._began = 0.0
+        self._num_found = self._num_done = self._num_unreadable = 0
+        self.progress = DetectionProgress(detector=name)
+
+    def stop(self) -> None:
+        """Ask a run to end after the photo in hand."""
+        self._stop.set()
+
+    def run(self) -> DetectionProgress:
+        """Look at the photos; what was committed stays when this is stopped or killed.
+
+        Raises:
+            DetectorError: The detector cannot be loaded.
+            StoreError: The project cannot be written.
+        """
+        if self._name == NONE:
+            return self.progress
+        error: str | None = None
+        try:
+            self._run()
+        except Exception as failure:
+            error = str(failure) if isinstance(failure, AnnotatorError) else f"The detector failed: {failure}"
+            raise
+        finally:
+            self._report(running=False, error=error)
+        return self.progress
+
+    def _run(self) -> None:
+        self._num_done = self._num_unreadable = 0
+        detector = self._load(self._name, num_threads=self._num_threads)
+        version = f"{detector.name}-{detector.version}"
+        missing = self._book.missing(version)
+        self._num_found = len(missing)
+        self._began = time.monotonic()
+        batch: list[tuple[int, Sequence[Detection]]] = []
+        committed = time.monotonic()
+        try:
+            for image_id in missing:
+                if self._stop.is_set():
+                    return
+                try:
+                    image = decode_image(self._read_photo(image_id), min_side=detector.image_size).image
+                except UnreadableImageError as reason:
+                    self._num_unreadable += 1
+                    logger.info("The detector cannot look at photo %d: %s", image_id, reason)
+                else:
+                    batch.append((image_id, detector.detect([image])[0]))
+                self._num_done += 1
+                if batch and time.monotonic() - committed > COMMIT_SECONDS:
+                    self._book.add(version, batch)
+                    batch, committed = [], time.monotonic()
+                self._report(running=True)
+        finally:
+            if batch:
+                self._book.add(version, batch)
+
+    def _report(self, *, running: bool, error: str | None = None) -> None:
+        seconds = time.monotonic() - self._began
+        self.progress = DetectionProgress(
+            detector=self._name,
+            running=running,
+            num_found=self._num_found,
+            num_done=self._num_done,
+            num_unreadable=self._num_unreadable,
+            photos_per_second=round(self._num_done / seconds, 1) if seconds > 0.2 else 0.0,
+            error=error,
+        )
+
+
+def wanted_detector(setting: str) -> str:
+    """Return which detector a project's setting means: an empty one, NanoDet where it is installed, else none."""
+    if setting:
+        return setting
+    return NANODET if is_installed() else NONE

@@ -1,0 +1,229 @@
+"""The models of a project, how each came about, and which was live when. Append-only but for a run's end.
+
+Knows nothing of weights or processes, and speaks SQL only through the store.
+"""
+
+import json
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from annotator.errors import ConfigError
+from annotator.storage.database import Cursor, Store, utc_now
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model that proposes or could."""
+
+    model_id: int
+    name: str
+    """As the settings keep it: see proposals/tagger_catalog.py."""
+    tagger: str
+    """Registry name and version, as events name it."""
+    parent_id: int | None
+    run_id: int | None
+    """The training that made it; None where it came otherwise."""
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training."""
+
+    run_id: int
+    cause: str
+    """button, corrections, interval or command."""
+    user_name: str
+    started_at: datetime
+    ended_at: datetime | None
+    state: str
+    """running, promoted, refused, waiting (passed, and is not promoted by itself), cancelled, failed or interrupted."""
+    sentence: str
+    """What a person reads of it."""
+    base_id: int
+    """The model that was live, and learnt."""
+    newest_event_id: int
+    """The newest correction it could know of."""
+    num_corrections: int
+    settings: dict[str, Any]
+    report: dict[str, Any] = field(default_factory=dict)
+    """What was learnt from, and the gate's verdict in full."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A model went live."""
+
+    change_id: int
+    model_id: int
+    changed_at: datetime
+    user_name: str
+    reason: str
+
+
+class ModelLog:
+    """Models, runs and changes of one project.
+
+    Args:
+        store: The open database.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+
+    def models(self) -> list[Model]:
+        """Return every model, oldest first."""
+        rows = self._store.rows(
+            "SELECT model_id, name, tagger, parent_id, run_id, created_at FROM models ORDER BY model_id"
+        )
+        return [Model(*row) for row in rows]
+
+    def find(self, name: str) -> Model | None:
+        """Return the model that the settings keep under a name."""
+        return next((model for model in self.models() if model.name == name), None)
+
+    def model(self, model_id: int) -> Model:
+        """Return a model by its number.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        models = {model.model_id: model for model in self.models()}
+        if model_id not in models:
+            known = ", ".join(map(str, models)) or "none yet"
+            raise ConfigError(f"This project has no model {model_id}. Its models: {known}.")
+        return models[model_id]
+
+    def adopt(self, name: str, tagger: str) -> Model:
+        """Return the model of a name, taking it in when it is new."""
+        with self._lock:
+            found = self.find(name)
+            if found is None:
+                with self._store.transaction() as cursor:
+                    _insert_model(cursor, name, tagger, None, None)
+                found = self.find(name)
+                assert found is not None
+            return found
+
+    def runs(self, limit: int = 100) -> list[Run]:
+        """Return the newest trainings, newest first."""
+        rows = self._store.rows(
+            "SELECT run_id, cause, user_name, started_at, ended_at, state, sentence, base_id, newest_event_id, "
+            "num_corrections, CAST(settings AS VARCHAR), CAST(coalesce(report, '{}') AS VARCHAR) "
+            "FROM training_runs ORDER BY run_id DESC LIMIT ?",
+            [limit],
+        )
+        return [Run(*row[:-2], *map(json.loads, row[-2:])) for row in rows]
+
+    def begin_run(
+        self,
+        cause: str,
+        user_name: str,
+        base_id: int,
+        newest_event_id: int,
+        num_corrections: int,
+        settings: Mapping[str, Any],
+    ) -> int:
+        """Note that a training starts; return its number."""
+        with self._lock, self._store.transaction() as cursor:
+            run_id = _next(cursor, "run_id", "training_runs")
+            cursor.execute(
+                "INSERT INTO training_runs VALUES (?, ?, ?, ?, NULL, 'running', '', ?, ?, ?, ?, NULL)",
+                [run_id, cause, user_name, utc_now(), base_id, newest_event_id, num_corrections, json.dumps(settings)],
+            )
+        return run_id
+
+    def end_run(self, run_id: int, state: str, sentence: str, report: Mapping[str, Any] | None = None) -> None:
+        """Note how a training ended that brought no model."""
+        with self._lock, self._store.transaction() as cursor:
+            _end_run(cursor, run_id, state, sentence, report or {})
+
+    def end_run_with_model(
+        self,
+        run_id: int,
+        state: str,
+        sentence: str,
+        report: Mapping[str, Any],
+        *,
+        name: str,
+        tagger: str,
+        parent_id: int,
+    ) -> int:
+        """Note how a training ended and the model that it brought, together; return the model's number."""
+        with self._lock, self._store.transaction() as cursor:
+            _end_run(cursor, run_id, state, sentence, report)
+            return _insert_model(cursor, name, tagger, parent_id, run_id)
+
+    def end_interrupted(self) -> list[int]:
+        """Note of every run that still counts as running that its server ended; return their numbers."""
+        with self._lock:
+            rows = self._store.rows("SELECT run_id FROM training_runs WHERE state = 'running'")
+            if rows:
+                with self._store.transaction() as cursor:
+                    for (run_id,) in rows:
+                        _end_run(
+                            cursor, run_id, "interrupted",
+                            "The server ended while the model was learning; the model in use did not change.", {},
+                        )  # fmt: skip
+            return [int(row[0]) for row in rows]
+
+    def changes(self) -> list[Change]:
+        """Return which model went live when, oldest first."""
+        rows = self._store.rows(
+            "SELECT change_id, model_id, changed_at, user_name, reason FROM model_changes ORDER BY change_id"
+        )
+        return [Change(*row) for row in rows]
+
+    def note_live(self, model_id: int, user_name: str, reason: str) -> None:
+        """Note that a model is live from now on; nothing when it was the last to go live."""
+        with self._lock:
+            changes = self.changes()
+            if changes and changes[-1].model_id == model_id:
+                return
+            with self._store.transaction() as cursor:
+                change_id = _next(cursor, "change_id", "model_changes")
+                cursor.execute(
+                    "INSERT INTO model_changes VALUES (?, ?, ?, ?, ?)",
+                    [change_id, model_id, utc_now(), user_name, reason],
+                )
+
+    def newest_event_id(self) -> int:
+        """Return the newest standing correction's number in the log, 0 without any."""
+        return int(self._store.rows("SELECT coalesce(max(event_id), 0) FROM annotations WHERE is_saved")[0][0])
+
+    def newest_taught_event_id(self) -> int:
+        """Return the newest correction that a training which came to an end could know of, 0 without any."""
+        rows = self._store.rows(
+            "SELECT coalesce(max(newest_event_id), 0) FROM training_runs WHERE state <> 'interrupted'"
+        )
+        return int(rows[0][0])
+
+    def num_corrections_since(self, event_id: int) -> int:
+        """Return how many photos were corrected after an event."""
+        rows = self._store.rows("SELECT count(*) FROM annotations WHERE is_saved AND event_id > ?", [event_id])
+        return int(rows[0][0])
+
+
+def _next(cursor: Cursor, column: str, table: str) -> int:
+    row = cursor.execute(f"SELECT coalesce(max({column}), 0) + 1 FROM {table}").fetchone()
+    assert row is not None  # an aggregate has one row
+    return int(row[0])
+
+
+def _insert_model(cursor: Cursor, name: str, tagger: str, parent_id: int | None, run_id: int | None) -> int:
+    model_id = _next(cursor, "model_id", "models")
+    cursor.execute(
+        "INSERT INTO models VALUES (?, ?, ?, ?, ?, ?)", [model_id, name, tagger, parent_id, run_id, utc_now()]
+    )
+    return model_id
+
+
+def _end_run(cursor: Cursor, run_id: int, state: str, sentence: str, report: Mapping[str, Any]) -> None:
+    cursor.execute(
+        "UPDATE training_runs SET state = ?, sentence = ?, report = ?, ended_at = ? WHERE run_id = ?",
+        [state, sentence, json.dumps(report), utc_now(), run_id],
+    )

@@ -1,0 +1,1 @@
+"""Backups, integrity checks, and the report on this installation."""

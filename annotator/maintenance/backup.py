@@ -1,0 +1,250 @@
+"""Backups: one tar file with all of a project that cannot be had again, made while people work, and put back.
+
+In it are the database as of one moment, settings, checkpoints and (unless left out) features; indexes and thumbnails
+are made anew. Photos are never in it. A manifest names every file with its size and SHA-256; nothing is unpacked that
+it does not name. Knows nothing of servers.
+"""
+
+import hashlib
+import io
+import json
+import os
+import re
+import shutil
+import tarfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from annotator import __version__
+from annotator.errors import BackupError, ProjectError
+from annotator.storage.database import Store, utc_now
+from annotator.storage.project import Project
+
+FORMAT_VERSION = 1
+MANIFEST = "backup.json"
+DATABASE = "project.duckdb"
+CHUNK = 1 << 20
+MAX_MANIFEST_BYTES = 50_000_000
+
+_ALLOWED = re.compile(r"project\.duckdb|settings\.json|(checkpoints|features)/[^\0]+")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of a backup."""
+
+    path: str
+    """Relative to the project, with slashes."""
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a backup holds."""
+
+    format_version: int
+    annotator: str
+    created_at: str
+    """ISO 8601, UTC."""
+    num_images: int
+    num_saved: int
+    num_events: int
+    members: tuple[Member, ...]
+
+
+def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bool = True) -> Manifest:
+    """Write a backup; a crash leaves either none or a whole one.
+
+    Args:
+        project: The project, which may be served meanwhile.
+        snapshot: A copy of its database as of one moment (`Store.copy_to`).
+        target: The file to write; must not exist.
+        with_features: Whether features go in. Without them they are computed again from the photos.
+
+    Raises:
+        BackupError: The file exists already or cannot be written.
+    """
+    if target.exists():
+        raise BackupError(f"{target} exists already. Name a new file.")
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        files = {DATABASE: snapshot, **dict(_files(project, with_features))}
+        members = []
+        with tarfile.open(part, "w") as archive:
+            for name, path in files.items():
+                members.append(_add(archive, name, path))
+            manifest = _manifest(snapshot, tuple(members))
+            _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.link(part, target)  # unlike a rename, this never replaces a file
+    except FileExistsError:
+        raise BackupError(f"{target} exists already. Name a new file.") from None
+    except OSError as error:
+        raise BackupError(f"The backup {target} cannot be written: {error.strerror}. Nothing was changed.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return manifest
+
+
+def _files(project: Project, with_features: bool) -> Iterator[tuple[str, Path]]:
+    if project.settings_path.is_file():
+        yield "settings.json", project.settings_path
+    for folder in [project.checkpoints_path, *([project.features_path] if with_features else [])]:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+                yield path.relative_to(project.folder).as_posix(), path
+
+
+def _add(archive: tarfile.TarFile, name: str, path: Path) -> Member:
+    """Add a file at the size it has now: features may grow while they are read."""
+    with open(path, "rb") as file:
+        info = tarfile.TarInfo(name)
+        info.size = os.fstat(file.fileno()).st_size
+        info.mode = 0o600
+        reader = _Hashing(file, info.size)
+        archive.addfile(info, reader)  # type: ignore[arg-type]
+    return Member(name, info.size, reader.digest.hexdigest())
+
+
+def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = len(data), 0o600
+    archive.addfile(info, io.BytesIO(data))
+
+
+class _Hashing:
+    """Reads so many bytes of a file and hashes them on the way."""
+
+    def __init__(self, file: IO[bytes], size: int) -> None:
+        self._file, self._num_left = file, size
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int) -> bytes:
+        data = self._file.read(min(size, self._num_left))
+        self._num_left -= len(data)
+        self.digest.update(data)
+        return data
+
+
+def _manifest(snapshot: Path, members: tuple[Member, ...]) -> Manifest:
+    store = Store(snapshot)
+    try:
+        num_images, num_saved, num_events = store.rows(
+            "SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM annotations WHERE is_saved), "
+            "(SELECT count(*) FROM events)"
+        )[0]
+    finally:
+        store.close()
+    created_at = utc_now().isoformat(timespec="seconds") + "Z"
+    return Manifest(FORMAT_VERSION, __version__, created_at, num_images, num_saved, num_events, members)
+
+
+def restore(source: Path, folder: Path) -> Manifest:
+    """Make a project out of a backup.
+
+    Args:
+        source: The backup.
+        folder: The project's folder; must not exist, or be empty.
+
+    Raises:
+        BackupError: The backup is damaged, incomplete, or of a newer version; or the folder is not empty or cannot be
+            written. The folder is then as it was before.
+    """
+    folder = folder.expanduser().resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise BackupError(f"{folder} is not empty. Name a new folder; nothing is overwritten.")
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+    try:
+        part.mkdir(parents=True)
+        manifest = _unpack(source, part)
+        _check_opens(part, manifest)
+        for name in ("features", "indexes", "thumbnails", "checkpoints"):
+            (part / name).mkdir(exist_ok=True)
+        if folder.exists():
+            folder.rmdir()
+        os.rename(part, folder)
+    except OSError as error:
+        raise BackupError(f"{source} cannot be restored to {folder}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def _unpack(source: Path, folder: Path) -> Manifest:
+    try:
+        with tarfile.open(source, "r:") as archive:
+            manifest = _read_manifest(archive, source)
+            wanted = {member.path: member for member in manifest.members}
+            seen = set()
+            for info in archive:
+                if info.name == MANIFEST:
+                    continue
+                member = wanted.get(info.name)
+                if member is None or not info.isreg() or info.name in seen or info.size != member.size:
+                    raise BackupError(f"The backup {source} holds {info.name[:99]!r}, which its list does not name so.")
+                seen.add(info.name)
+                _extract(archive, info, member, folder, source)
+    except (tarfile.TarError, EOFError) as error:
+        raise BackupError(f"{source} is not a whole backup ({error}).") from error
+    missing = sorted(set(wanted) - seen)
+    if missing:
+        raise BackupError(f"The backup {source} lacks {missing[0]!r}.")
+    return manifest
+
+
+def _read_manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
+    try:
+        info = archive.getmember(MANIFEST)
+        file = archive.extractfile(info)
+        if file is None or info.size > MAX_MANIFEST_BYTES:
+            raise ValueError("its list is no file")
+        values = json.loads(file.read())
+        if values["format_version"] > FORMAT_VERSION:
+            raise BackupError(
+                f"The backup {source} has format {values['format_version']}, newer than the {FORMAT_VERSION} this "
+                "version of annotator knows. Update annotator to restore it."
+            )
+        members = tuple(Member(**member) for member in values.pop("members"))
+        manifest = Manifest(**values, members=members)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BackupError(f"{source} is not a whole backup of a project ({error}).") from error
+    for member in members:
+        parts = PurePosixPath(member.path).parts
+        if not _ALLOWED.fullmatch(member.path) or ".." in parts or "\\" in member.path:
+            raise BackupError(f"The backup {source} names a file that no project has: {member.path[:200]!r}.")
+    if DATABASE not in {member.path for member in members}:
+        raise BackupError(f"The backup {source} holds no database.")
+    return manifest
+
+
+def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo, member: Member, folder: Path, source: Path) -> None:
+    target = folder / member.path
+    target.parent.mkdir(parents=True, exist_ok=True)
+    file = archive.extractfile(info)
+    assert file is not None  # a regular file
+    digest = hashlib.sha256()
+    with file, open(target, "xb") as out:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            out.write(chunk)
+        out.flush()
+        os.fsync(out.fileno())
+    if digest.hexdigest() != member.sha256:
+        raise BackupError(f"The backup {source} is damaged: {member.path!r} has another hash than its list says.")
+
+
+def _check_opens(folder: Path, manifest: Manifest) -> None:
+    try:
+        store = Store(folder / DATABASE, keeps_copy=False)  # the backup is the copy
+    except ProjectError as error:
+        raise BackupError(f"The backup's database does not open: {error}") from error
+    try:
+        num_events = store.rows("SELECT count(*) FROM events")[0][0]
+    finally:
+        store.close()
+    if num_events != manifest.num_events:
+        raise BackupError(f"The backup's log holds {num_events:,} events, not the {manifest.num_events:,} of its list.")

@@ -1,0 +1,81 @@
+"""What ``annotator doctor`` tells: versions, devices, where weights come from, what is missing and how to get it."""
+
+import os
+import platform
+import shutil
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from annotator import __version__
+from annotator.errors import WordVectorError
+from annotator.models.backbones.backbone import default_cache_path, list_backbones
+from annotator.models.detectors import detector_install
+from annotator.models.detectors.detector import list_detectors
+from annotator.models.word_vectors import glove_package
+from annotator.models.word_vectors.word_vector_files import cache_path, cached_tables
+from annotator.models.word_vectors.word_vectors import DEFAULT_VECTORS, WORDNET, find_wordnet_table
+from annotator.retrieval.faiss_backend import describe_faiss
+
+PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "gradio", "fastapi", "duckdb", "gensim", "numpy", "pillow")
+
+
+def examine() -> dict[str, Any]:
+    """Return a report of JSON values; ``problems`` is empty when the main job can run."""
+    problems: list[str] = []
+    versions: dict[str, str] = {"annotator": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "missing"
+            problems.append(f"The package {name} is missing. Run: pip install {name}")
+    faiss = describe_faiss()
+    if faiss["problem"]:
+        problems.append(str(faiss["problem"]))
+    backbones = [asdict(info) for info in list_backbones()]
+    default = backbones[0]
+    if not default["is_available"]:
+        problems.append(f"The default backbone {default['name']} has no weights. {default['advice']}")
+    has_gpu = shutil.which("nvidia-smi") is not None
+    if has_gpu and faiss["num_gpus"] == 0:
+        problems.append('This machine has an NVIDIA GPU that FAISS cannot use. Run: pip install "annotator[gpu]"')
+    return {
+        "versions": versions,
+        "device": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cpus": os.cpu_count(),
+            "gpu": "an NVIDIA GPU" if has_gpu else "none found",
+            "index": f"{faiss['num_gpus']} GPU(s)" if faiss["num_gpus"] else "CPU",
+        },
+        "faiss": faiss,
+        "backbones": {
+            info["name"]: ("available" if info["is_available"] else f"missing. {info['advice']}")
+            + f" ({info['feature_size']} values, weights from {info['source']})"
+            for info in backbones
+        },
+        "detectors (optional)": {
+            info.name: "available" if info.is_available else f"not there. {info.advice}" for info in list_detectors()
+        },
+        "cache": {
+            "backbones": str(default_cache_path()),
+            "detectors": str(detector_install.default_cache_path()),
+            "word vectors": str(cache_path()),
+        },
+        "word vectors": describe_word_vectors(problems),
+        "problems": problems,
+    }
+
+
+def describe_word_vectors(problems: list[str]) -> dict[str, str]:
+    """Return the state of the word vectors that have a name; a missing default is added to the problems."""
+    try:
+        glove_package.vectors_path()
+        is_cached = bool(cached_tables(DEFAULT_VECTORS))
+        glove = "available, 50 values" + ("" if is_cached else "; the first use converts it, which takes seconds")
+    except WordVectorError as error:
+        glove = f"missing. {error}"
+        problems.append(str(error))
+    folder = find_wordnet_table()
+    wordnet = f"available: {folder.name}" if folder else "not made yet. Make them with: annotator wordnet build"
+    return {DEFAULT_VECTORS: glove, WORDNET: wordnet}

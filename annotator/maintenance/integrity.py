@@ -1,0 +1,305 @@
+"""Does a project hold together? The log, what is derived from it, features, index, checkpoints, photos, one by one.
+
+The log is the truth; what can be derived from it, or computed again from the photos, can be repaired. Knows nothing of
+servers.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from annotator.datasets.image_folder import content_hash
+from annotator.errors import BackboneError, RetrievalError
+from annotator.models.backbones.pretrained import find_architecture
+from annotator.models.checkpoint import SETTINGS_FILE
+from annotator.retrieval.faiss_backend import load_faiss
+from annotator.retrieval.index_file import read_index_file
+from annotator.storage.database import Store
+from annotator.storage.feature_digests import changed_rows, fill
+from annotator.storage.project import Project
+
+ROWS_AT_ONCE = 4096
+NUM_INDEX_SAMPLES = 100
+"""Features that are looked for in an index."""
+NUM_NEAREST = 16
+"""Neighbours among which a photo's own feature must be found: copies of it are as near."""
+LEAST_FOUND = 0.9
+"""Share of the sample that must be found: an inverted file rounds what it keeps."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be."""
+
+    what: str
+    """A sentence."""
+    is_repairable: bool
+    """Whether `repair` puts it right; what it cannot put right needs a backup or the photos."""
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """An image's tags as its events say."""
+
+    revision: int
+    tags: list[str]
+    dropped: list[str]
+    is_saved: bool
+    user_name: str
+    saved_at: Any
+    event_id: int
+
+
+def check(project: Project, store: Store, *, reads_photos: bool = False) -> list[Finding]:
+    """Look through a project; changes nothing.
+
+    Args:
+        project: The project.
+        store: Its open database.
+        reads_photos: Whether every photo is read, which takes as long as adding it did.
+
+    Raises:
+        StoreError: The database cannot be read.
+    """
+    standing, findings = _fold(store)
+    findings += _check_annotations(store, standing)
+    findings += _check_references(store)
+    findings += _check_answers(store)
+    findings += _check_features(project, store)
+    findings += _check_indexes(project, store)
+    findings += _check_checkpoints(project)
+    if reads_photos:
+        findings += _check_photos(store)
+    return findings
+
+
+def repair(project: Project, store: Store, *, reads_photos: bool = False) -> list[Finding]:
+    """Put right what can be, in one transaction, and return what is left.
+
+    Annotations are written anew from the log; features that are not as they were written are forgotten, so that the
+    next `annotator add` or `serve` computes them again; indexes are deleted, so that they are built again.
+
+    Raises:
+        StoreError: The commit failed; nothing was changed.
+    """
+    standing, _ = _fold(store)
+    lost = list(_lost_features(project, store))
+    with store.transaction() as cursor:
+        cursor.execute("DELETE FROM annotations")
+        for image_id, now in standing.items():
+            cursor.execute(
+                "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    image_id,
+                    now.revision,
+                    now.tags,
+                    now.dropped,
+                    now.is_saved,
+                    now.user_name,
+                    now.saved_at,
+                    now.event_id,
+                ],
+            )
+        cursor.execute("DELETE FROM drafts WHERE image_id NOT IN (SELECT image_id FROM images)")
+        for backbone, image_ids in lost:
+            cursor.execute(
+                "DELETE FROM features WHERE backbone = ? AND image_id IN (SELECT unnest(?::INTEGER[]))",
+                [backbone, image_ids],
+            )
+    for path in project.indexes_path.glob("*.faiss"):
+        path.unlink()
+    _fill_digests(project, store)
+    return check(project, store, reads_photos=reads_photos)
+
+
+def _fold(store: Store) -> tuple[dict[int, _Standing], list[Finding]]:
+    """Run through the log and return where each image stands, and what is wrong with the log itself."""
+    standing: dict[int, _Standing] = {}
+    findings = []
+    rows = store.rows(
+        "SELECT event_id, kind, image_id, user_name, created_at, revision, before_tags, after_tags, is_saved, dropped "
+        "FROM events ORDER BY event_id"
+    )
+    for place, row in enumerate(rows, start=1):
+        event_id, kind, image_id, user_name, created_at, revision, before, after, is_saved, dropped = row
+        if event_id != place:
+            findings.append(Finding(f"The log goes from event {place - 1:,} to event {event_id:,}.", False))
+            break
+        if kind == "skip":
+            continue
+        was = standing.get(image_id)
+        if revision != (was.revision if was else 0) + 1:
+            findings.append(Finding(f"Event {event_id:,} does not follow the one before on image {image_id:,}.", False))
+        elif list(before) != (was.tags if was else []):
+            findings.append(Finding(f"Event {event_id:,} starts from other tags than the one before left.", False))
+        standing[image_id] = _Standing(revision, after, dropped, is_saved, user_name, created_at, event_id)
+    return standing, findings
+
+
+def _check_annotations(store: Store, standing: dict[int, _Standing]) -> Iterator[Finding]:
+    rows = store.rows(
+        "SELECT image_id, revision, tags, dropped, is_saved, user_name, saved_at, event_id FROM annotations"
+    )
+    kept = {row[0]: _Standing(*row[1:]) for row in rows}
+    for image_id in sorted(kept.keys() | standing.keys()):
+        if kept.get(image_id) != standing.get(image_id):
+            yield Finding(f"The tags kept of image {image_id:,} are not those its events lead to.", True)
+
+
+def _check_references(store: Store) -> Iterator[Finding]:
+    tables = {"events": False, "annotations": True, "drafts": True, "asked": False, "answers": False, "reviews": False}
+    for table, is_repairable in tables.items():
+        rows = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM images)")
+        if rows[0][0]:
+            yield Finding(f"{rows[0][0]:,} rows of {table} are of images that are not known.", is_repairable)
+    double = store.rows(
+        "SELECT count(*) FROM (SELECT backbone, image_id FROM features GROUP BY ALL HAVING count(*) > 1)"
+    )[0][0]
+    if double:
+        yield Finding(f"{double:,} images have two rows of features.", False)
+
+
+def _check_answers(store: Store) -> Iterator[Finding]:
+    """Look whether people's answers follow one another, and belong to photos that are asked."""
+    rows = store.rows(
+        "SELECT image_id, user_name FROM answers GROUP BY image_id, user_name "
+        "HAVING count(*) <> max(revision) - min(revision) + 1 ORDER BY image_id, user_name"
+    )
+    for image_id, user_name in rows:
+        yield Finding(f"The answers of {user_name} on image {image_id:,} have a gap or a repeat.", False)
+    for table in ("answers", "reviews"):
+        count = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM asked)")[0][0]
+        if count:
+            yield Finding(f"{count:,} rows of {table} are of images that are not asked of anybody.", False)
+
+
+def _check_features(project: Project, store: Store) -> Iterator[Finding]:
+    for backbone, image_ids in _lost_features(project, store):
+        words = "are missing, are not numbers, or are not what was written"
+        yield Finding(f"{len(image_ids):,} features of {backbone} {words}.", True)
+
+
+def _lost_features(project: Project, store: Store) -> Iterator[tuple[str, list[int]]]:
+    """Yield each backbone with the images whose features are not on disk, not finite, or not what was written."""
+    for backbone, path, rows in _feature_files(project, store):
+        size = _feature_size(backbone)
+        if not path.is_file():
+            yield backbone, [image_id for image_id, _ in rows]
+        elif size is not None and (lost := _not_as_written(path, size, rows)):
+            yield backbone, lost
+
+
+def _feature_files(project: Project, store: Store) -> Iterator[tuple[str, Path, list[tuple[int, int]]]]:
+    """Yield each backbone with its feature file and the (image id, row) pairs that count."""
+    for (backbone,) in store.rows("SELECT DISTINCT backbone FROM features ORDER BY backbone"):
+        yield backbone, project.features_path / f"{backbone}.f32", store.feature_rows(backbone)
+
+
+def _fill_digests(project: Project, store: Store) -> None:
+    """Give features of before the digests that they lack."""
+    for backbone, path, rows in _feature_files(project, store):
+        size = _feature_size(backbone)
+        if size is not None and rows and path.is_file():
+            fill(path, size, max(row for _, row in rows) + 1)
+
+
+def _feature_size(label: str) -> int | None:
+    """Return D of the backbone that a label (name-version) names; None for one that this version does not know."""
+    try:
+        return find_architecture(label.rpartition("-")[0]).feature_size
+    except BackboneError:
+        return None
+
+
+def _not_as_written(path: Path, size: int, rows: list[tuple[int, int]]) -> list[int]:
+    values = _mapped(path, size)
+    lost = []
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
+        lost += [image_id for image_id, row in part if row >= len(values)]
+        inside = [(image_id, row) for image_id, row in part if row < len(values)]
+        vectors = values[[row for _, row in inside]]
+        finite = np.asarray(np.isfinite(vectors).all(axis=1))
+        changed = set(changed_rows(path, [row for _, row in inside], vectors))
+        lost += [i for (i, row), is_finite in zip(inside, finite, strict=True) if not is_finite or row in changed]
+    return lost
+
+
+def _mapped(path: Path, size: int) -> npt.NDArray[np.float32]:
+    """Return all whole rows of a feature file."""
+    num_whole = path.stat().st_size // (size * 4)
+    return np.memmap(path, "<f4", "r", shape=(num_whole, size)) if num_whole else np.empty((0, size), "<f4")
+
+
+def _check_indexes(project: Project, store: Store) -> Iterator[Finding]:
+    """Look whether each saved index can be read and holds features of this project.
+
+    It may lack photos that came after it was saved: they are added when the project is opened.
+    """
+    for path in sorted(project.indexes_path.glob("*.faiss")):
+        size, rows = _feature_size(path.stem), dict(store.feature_rows(path.stem))
+        try:
+            faiss = load_faiss()
+            _, ids, index = read_index_file(path, faiss)
+        except RetrievalError as error:
+            yield Finding(str(error), True)
+            continue
+        unknown = set(ids.tolist()).difference(rows)
+        if unknown:
+            yield Finding(f"The index {path} holds {len(unknown):,} photos that have no features.", True)
+        features_path = project.features_path / f"{path.stem}.f32"
+        known = [image_id for image_id in ids.tolist() if image_id in rows]
+        if size is None or not known or not features_path.is_file():
+            continue
+        sample = np.random.default_rng(0).choice(known, min(NUM_INDEX_SAMPLES, len(known)), replace=False).tolist()
+        values = _mapped(features_path, size)
+        sample = [image_id for image_id in sample if rows[image_id] < len(values)]
+        num_found = _num_found(index, sample, values[[rows[image_id] for image_id in sample]])
+        if num_found < LEAST_FOUND * len(sample):
+            yield Finding(f"The index {path} has other features than the project: {num_found} of {len(sample)}.", True)
+
+
+def _num_found(index: Any, image_ids: list[int], vectors: npt.NDArray[np.float32]) -> int:
+    """Return how many images an index finds by their own features."""
+    if not image_ids:
+        return 0
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    queries = np.ascontiguousarray(vectors / np.maximum(lengths, np.finfo(np.float32).tiny), dtype=np.float32)
+    _, found = index.search(queries, min(NUM_NEAREST, index.ntotal))
+    return sum(image_id in near for image_id, near in zip(image_ids, found.tolist(), strict=True))
+
+
+def _check_photos(store: Store) -> Iterator[Finding]:
+    """Read every photo and compare it with what it was when it was added."""
+    rows = store.rows(
+        "SELECT r.path, p.path, i.content_hash FROM paths p JOIN roots r USING (root_id) "
+        "JOIN images i USING (image_id) ORDER BY r.path, p.path"
+    )
+    for root, path, digest in rows:
+        photo = Path(root) / path
+        try:
+            data = photo.read_bytes()
+        except OSError as error:
+            yield Finding(f"The photo {photo} cannot be read ({error.strerror or error}).", False)
+            continue
+        if content_hash(data) != digest:
+            yield Finding(f"The photo {photo} is not what it was when it was added.", False)
+
+
+def _check_checkpoints(project: Project) -> Iterator[Finding]:
+    for settings in sorted(project.checkpoints_path.rglob(SETTINGS_FILE)):
+        try:
+            weights = json.loads(settings.read_bytes())["weights"]
+            with open(settings.parent / weights["file"], "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield Finding(f"The checkpoint {settings.parent} cannot be read ({error}).", False)
+            continue
+        if digest != weights["sha256"]:
+            yield Finding(f"The weights of the checkpoint {settings.parent} have another hash than it names.", False)

@@ -1,0 +1,1 @@
+"""The words of a project: spellings, completions, similar tags, the lexicon."""

@@ -1,0 +1,92 @@
+"""Ranked tags for photos outside any project: what ``annotator suggest`` prints.
+
+Knows nothing of stores or indexes; only the photo itself and its own metadata speak.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotator.datasets.image_folder import decode_image, read_image_file
+from annotator.datasets.metadata_words import caption_words
+from annotator.datasets.sidecars import SidecarFinder, read_metadata
+from annotator.datasets.vocabulary import everyday_words
+from annotator.errors import DetectorError, UnreadableImageError
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.checkpoint import load_backbone_of
+from annotator.models.detectors.detector import NANODET, Detector, load_detector
+from annotator.models.tagger import Tagger, takes_labels
+from annotator.models.taggers.cold_start import COLD_START
+from annotator.proposals.context import lone_context
+from annotator.proposals.evidence import Words, detector_labels, open_evidence, own_word_evidence, seen_evidence
+from annotator.proposals.fusion import Proposal, merge
+from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
+from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+
+logger = logging.getLogger(__name__)
+
+
+def suggest_files(
+    paths: Sequence[Path], num_tags: int, tagger: str = ""
+) -> Iterator[tuple[Path, list[dict[str, Any]] | UnreadableImageError]]:
+    """Yield (path, ranked tags) for each photo, or (path, error) where it cannot be read.
+
+    Args:
+        paths: Photos.
+        num_tags: Most tags for each.
+        tagger: ``cold_start``, ``starter/NAME`` or a checkpoint's folder; empty takes the one that comes along.
+
+    Yields:
+        Tags as ``{"tag", "score", "source"}``, best first; where that source is a tagger that tells, also who within it
+        named the tag (``from``) and, of a word near in meaning, to which tag (``of``).
+
+    Raises:
+        BackboneError: The backbone cannot be loaded.
+        CheckpointError: The tagger's checkpoint is missing or damaged.
+    """
+    is_checkpoint = tagger not in ("", COLD_START)
+    backbone = load_backbone_of(tagger) if is_checkpoint else load_backbone()
+    shelf = TaggerShelf(backbone, Path(), tagger or default_tagger(backbone))
+    autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
+    sidecars = SidecarFinder()
+    detector = _detector_for(shelf.taggers[0])
+    min_side = max(backbone.image_size * 2, detector.image_size if detector else 0)
+    for path in paths:
+        try:
+            decoded = decode_image(read_image_file(path), min_side=min_side)
+        except UnreadableImageError as error:
+            yield path, error
+            continue
+        features = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))
+        metadata = read_metadata(path, decoded, root=path.parent, sidecars=sidecars)
+        own = (*metadata.keywords, *metadata.user_tags)
+        words = Words(own, metadata.path_words, caption_words(metadata.caption))
+        context = lone_context(shelf.taggers[0], features, words)
+        labels = detector_labels(detector.detect([decoded.image])[0]) if detector else []
+        evidence = open_evidence(shelf.open_vocabulary, shelf.taggers, features)
+        evidence += seen_evidence(shelf.taggers, features, (), (), words.keywords, context, labels)
+        evidence += own_word_evidence(words, autocomplete.knows)
+        proposals = merge(evidence)[:num_tags]
+        yield path, [_form(proposal) for proposal in proposals]
+
+
+def _detector_for(tagger: Tagger) -> Detector | None:
+    """Return the installed detector for a tagger that takes labels; warn of one that has to go without."""
+    if not takes_labels(tagger):
+        return None
+    try:
+        return load_detector(NANODET)
+    except DetectorError as error:
+        logger.warning("The tagger %s goes without a detector's labels. %s", tagger.name, error)
+        return None
+
+
+def _form(proposal: Proposal) -> dict[str, Any]:
+    form: dict[str, Any] = {"tag": proposal.tag, "score": round(proposal.score, 4), "source": proposal.source}
+    for item in proposal.evidence:
+        if item.origin and item.source == proposal.source:
+            return form | {"from": item.origin} | ({"of": item.of} if item.of else {})
+    return form

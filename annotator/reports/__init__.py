@@ -1,0 +1,1 @@
+"""What tagging costs and how far people agree, read from the correction log."""

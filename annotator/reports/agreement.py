@@ -1,0 +1,186 @@
+"""How far ranked lists of tags agree: Kendall's tau-b, rank-biased overlap, NDCG, and tag by tag, place by place.
+
+Tags are one where their keys are (datasets/tags.py). A measure over nothing is None. Knows nothing of people, photos
+or reviews.
+
+Papers: Kendall, "The treatment of ties in ranking problems", Biometrika 1945 (tau-b). Webber, Moffat, Zobel, "A
+similarity measure for indefinite rankings", ACM TOIS 2010 (rank-biased overlap, extrapolated, eq. 32).
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from statistics import fmean
+
+from annotator.datasets.tags import tag_key
+from annotator.trainer.evaluation.metrics import ndcg_at
+
+PERSISTENCE = 0.9
+"""p of rank-biased overlap: the first ten places carry 86% of the weight (Webber et al., section 5)."""
+
+TagList = Sequence[str]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two lists agree."""
+
+    tau_b: float | None
+    """In [-1, 1]; None where one list puts nothing before anything else."""
+    rbo: float | None
+    """In [0, 1]; None for two empty lists."""
+    ndcg: float | None
+    """In [0, 1]; None where the list that counts as right is empty."""
+    jaccard: float | None
+    """Shared tags among all tags, whatever their order, in [0, 1]; None for two empty lists."""
+
+
+@dataclass(frozen=True)
+class TagAgreement:
+    """Who gave a tag, and where."""
+
+    tag: str
+    """As it was first spelled."""
+    num_people: int
+    places: list[int | None]
+    """Each list's place of the tag, from 1; None where it is missing."""
+    mean_place: float
+    """Among those who gave it."""
+
+
+@dataclass(frozen=True)
+class PlaceAgreement:
+    """What stands at one place of the lists."""
+
+    place: int
+    tag: str
+    """What most lists have there; the earlier list's, in a draw."""
+    num_people: int
+    """How many have that."""
+    overlap: float
+    """Shared tags among the first ``place``, averaged over all pairs of lists, in [0, 1]."""
+
+
+def keys(tags: TagList) -> list[str]:
+    """Return the keys of a list's tags, each once."""
+    return list(dict.fromkeys(map(tag_key, tags)))
+
+
+def tau_b(first: TagList, second: TagList) -> float | None:
+    """Return Kendall's tau-b over the tags of both lists; the tags that a list lacks share its last place."""
+    one, two = keys(first), keys(second)
+    both = list(dict.fromkeys((*one, *two)))
+    ranks = [[places.get(tag, len(places)) for tag in both] for places in (_places(one), _places(two))]
+    if any(len(set(values)) < 2 for values in ranks):
+        return None  # all tied
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]  # takes a second to load
+
+    return float(kendalltau(*ranks, variant="b").statistic)
+
+
+def rank_biased_overlap(first: TagList, second: TagList, persistence: float = PERSISTENCE) -> float | None:
+    """Return the extrapolated rank-biased overlap of two lists of any lengths (Webber et al., eq. 32).
+
+    Args:
+        first: A list, most important first.
+        second: Another.
+        persistence: p in (0, 1): how likely a reader goes on from one place to the next.
+    """
+    short, long = sorted((keys(first), keys(second)), key=len)
+    if not long:
+        return None
+    if not short:
+        return 0.0
+    overlaps = _overlaps(short, long)  # X_1 .. X_l
+    s, num = len(short), len(long)
+    x_s, x_l = overlaps[s - 1], overlaps[-1]
+    total = sum(x / depth * persistence**depth for depth, x in enumerate(overlaps, 1))
+    total += sum(x_s * (depth - s) / (s * depth) * persistence**depth for depth in range(s + 1, num + 1))
+    return (1 - persistence) / persistence * total + ((x_l - x_s) / num + x_s / s) * persistence**num
+
+
+def ndcg(tags: TagList, right: TagList) -> float | None:
+    """Return the NDCG of a list against another that counts as right, with the grades by which models are measured.
+
+    See trainer/metrics.py: the first right tag has the highest grade, each further one less.
+    """
+    found, wanted = keys(tags), keys(right)
+    return ndcg_at([found], [wanted], max(len(found), len(wanted)), "graded") if wanted else None
+
+
+def jaccard(first: TagList, second: TagList) -> float | None:
+    """Return the share of tags that both lists have."""
+    one, two = set(keys(first)), set(keys(second))
+    return len(one & two) / len(one | two) if one | two else None
+
+
+def agreement_with(tags: TagList, right: TagList) -> Agreement:
+    """Return how far a list agrees with one that counts as right."""
+    return Agreement(tau_b(tags, right), rank_biased_overlap(tags, right), ndcg(tags, right), jaccard(tags, right))
+
+
+def agreement_between(first: TagList, second: TagList) -> Agreement:
+    """Return how far two lists agree, neither being right: NDCG is the mean of both directions."""
+    return Agreement(
+        tau_b(first, second),
+        rank_biased_overlap(first, second),
+        mean([ndcg(first, second), ndcg(second, first)]),
+        jaccard(first, second),
+    )
+
+
+def mean_agreement(found: Sequence[Agreement]) -> dict[str, float | None]:
+    """Return the mean of each measure over those agreements that have it."""
+    rows = [asdict(item) for item in found]
+    return {name: mean([row[name] for row in rows]) for name in ("tau_b", "rbo", "ndcg", "jaccard")}
+
+
+def by_tag(lists: Sequence[TagList]) -> list[TagAgreement]:
+    """Return each tag of any list, those of most people first, then by their mean place."""
+    places = [{key: place + 1 for key, place in _places(keys(tags)).items()} for tags in lists]
+    spellings: dict[str, str] = {}
+    for tags in lists:
+        for tag in tags:
+            spellings.setdefault(tag_key(tag), tag)
+    found = []
+    for key, spelling in spellings.items():
+        given = [own.get(key) for own in places]
+        there = [place for place in given if place is not None]
+        found.append(TagAgreement(spelling, len(there), given, fmean(there)))
+    return sorted(found, key=lambda item: (-item.num_people, item.mean_place))
+
+
+def by_place(lists: Sequence[TagList]) -> list[PlaceAgreement]:
+    """Return what stands at each place, down to the end of the longest list."""
+    found = []
+    pairs = [_padded_overlaps(keys(one), keys(two), lists) for one, two in combinations(lists, 2)]
+    for place in range(1, max(map(len, lists), default=0) + 1):
+        there = [tags[place - 1] for tags in lists if len(tags) >= place]
+        counted = Counter(map(tag_key, there))
+        tag = max(there, key=lambda tag: counted[tag_key(tag)])
+        overlap = fmean(overlaps[place - 1] / place for overlaps in pairs) if pairs else 1.0
+        found.append(PlaceAgreement(place, tag, counted[tag_key(tag)], overlap))
+    return found
+
+
+def mean(values: Sequence[float | None]) -> float | None:
+    """Return the mean of those values that are there."""
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None
+
+
+def _places(tags: Sequence[str]) -> Mapping[str, int]:
+    return {tag: place for place, tag in enumerate(tags)}
+
+
+def _overlaps(short: Sequence[str], long: Sequence[str]) -> list[int]:
+    """Return how many tags the first d of both lists share, for d from 1 to the longer one's length."""
+    return [len(set(short[:depth]) & set(long[:depth])) for depth in range(1, max(len(short), len(long)) + 1)]
+
+
+def _padded_overlaps(one: Sequence[str], two: Sequence[str], lists: Sequence[TagList]) -> list[int]:
+    """Return `_overlaps` down to the end of the longest list there is."""
+    longest = max(map(len, lists))
+    overlaps = _overlaps(one, two)
+    return overlaps + [overlaps[-1] if overlaps else 0] * (longest - len(overlaps))

@@ -1,0 +1,1 @@
+"""Nearest neighbours: by features through FAISS, and by sets of words."""

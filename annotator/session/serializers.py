@@ -1,0 +1,62 @@
+"""How errors, places and proposals are told: JSON-ready, in one form for the page, the routes and the commands."""
+
+from typing import Any
+
+from annotator.errors import (
+    AnnotatorError,
+)
+from annotator.proposals.fusion import HABITS, Proposal
+from annotator.storage.database import ImageEntry
+
+Answer = dict[str, Any]
+
+
+def error_answer(error: AnnotatorError) -> Answer:
+    """Return a known error as the page and the routes say it."""
+    kind = _ERROR_KINDS.get(type(error).__name__, "request")
+    details = {name: getattr(error, name) for name in ("revision", "tags", "user", "saved_at") if hasattr(error, name)}
+    return {"error": {"kind": kind, "message": str(error), **details}}
+
+
+_ERROR_KINDS = {
+    "StaleRevisionError": "stale",
+    "UnknownImageError": "unknown_image",
+    "TagError": "tag",
+    "ConfigError": "config",
+    "CheckpointError": "config",
+    "TrainingError": "training",
+    "ForbiddenError": "forbidden",
+    "LeaseError": "leased",
+    "ReviewError": "review",
+    "AccountError": "account",
+    "StoreError": "store",
+    "ProjectError": "store",
+    "DemoError": "demo",
+}
+
+
+def place_of(entry: ImageEntry) -> str | None:
+    """Return where a photo was taken, as the page shows it."""
+    if entry.latitude is None or entry.longitude is None:
+        return None
+    return f"{entry.latitude:.4f}, {entry.longitude:.4f}"
+
+
+def form_of(proposal: Proposal) -> Answer:
+    """Return a proposal with its evidence."""
+    return {
+        "tag": proposal.tag,
+        "score": round(proposal.score, 4),
+        "source": proposal.source,
+        "why": proposal.why,
+        "evidence": [
+            {
+                "source": item.source,
+                "score": round(item.score, 4),
+                # A habit counts by the re-ranker alone: its share says more than what it adds to the others, nothing.
+                "weight": round(item.score if item.rank_score is None or item.source == HABITS else item.rank_score, 4),
+                "text": item.text,
+            }
+            for item in proposal.evidence
+        ],
+    }

@@ -1,0 +1,269 @@
+"""Settings, one frozen dataclass a concern, and the key map of the page.
+
+Knows nothing of files or servers: storage/project.py reads and writes these, web/server.py hands them out.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_network
+
+from annotator.errors import ConfigError
+
+DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
+    "save": ("Enter",),
+    "accept": ("Ctrl+Enter",),
+    "up": ("ArrowUp",),
+    "down": ("ArrowDown",),
+    "move_up": ("Alt+ArrowUp",),
+    "move_down": ("Alt+ArrowDown",),
+    "cut_up": ("Shift+ArrowUp",),
+    "cut_down": ("Shift+ArrowDown",),
+    "drop": ("Delete",),
+    "previous": ("ArrowLeft",),
+    "next": ("ArrowRight",),
+    "skip": ("Ctrl+ArrowRight",),
+    "undo": ("Ctrl+Z",),
+    "redo": ("Ctrl+Shift+Z", "Ctrl+Y"),
+    "take_selected": ("Space",),
+    "neighbours": ("F2",),
+    "zoom": ("Ctrl+Space",),
+    "heat_map": ("F4",),
+    "group": ("F3",),
+    "sweep": ("F8",),
+    "why": ("F9",),
+    "review": ("F6",),
+    "timeline": ("F7",),
+    "browse": ("Ctrl+B",),
+    "help": ("?",),
+}
+"""Action -> keys. Digits take proposals, with Shift all down to one, with Alt one and save; these are fixed."""
+
+DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
+
+STRATEGIES: dict[str, str] = {
+    "in_order": "in the order of the folder",
+    "random": "at random",
+    "entropy": "least certain first",
+    "entropy_k_centre": "least certain, and unlike each other",
+    "disagreement": "where taggers disagree",
+    "information_per_second": "most to learn a second of work",
+    "largest_cluster": "most typical first",
+}
+"""Query strategy -> what a person reads; active_learning/query_strategies.py says what each does."""
+
+_KEY = re.compile(r"(Ctrl\+)?(Alt\+)?(Shift\+)?(Meta\+)?([A-Za-z][A-Za-z0-9]+|\S)")
+_FIXED = {"Escape", "Tab", "Shift+Tab", "Backspace", "/"}
+
+
+def check_keys(keys: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Return a complete key map: the defaults with these actions re-mapped.
+
+    Args:
+        keys: Action -> its keys, as ``Ctrl+Alt+Shift+Meta+`` in that order and a KeyboardEvent.key.
+
+    Raises:
+        ConfigError: An action is unknown, a key is malformed, a bare letter or digit, reserved, or taken twice.
+    """
+    merged = dict(DEFAULT_KEYS)
+    for action, names in keys.items():
+        if action not in DEFAULT_KEYS:
+            raise ConfigError(f"There is no action {action!r}. Actions: {', '.join(DEFAULT_KEYS)}.")
+        if isinstance(names, str) or not names:
+            raise ConfigError(f"The action {action!r} needs a list of at least one key, got {names!r}.")
+        merged[action] = tuple(_check_key(action, name) for name in names)
+    owner: dict[str, str] = {}
+    for action, names in merged.items():
+        for name in names:
+            if name in owner:
+                raise ConfigError(
+                    f"The key {name} is taken by {owner[name]!r}; it cannot also be {action!r}. "
+                    "Give one of them another key."
+                )
+            owner[name] = action
+    return merged
+
+
+def with_new_actions(keys: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Return a stored key map with the actions that came later; a key that a person gave away stays where it is.
+
+    Args:
+        keys: Action -> its keys, as they were stored. Where a new action's key is taken, it gets that key with Shift.
+    """
+    taken = {name for names in keys.values() for name in names}
+    added = {}
+    for action, names in DEFAULT_KEYS.items():
+        if action not in keys:
+            added[action] = tuple(f"Shift+{name}" if name in taken else name for name in names)
+    return {**keys, **added}
+
+
+def _check_key(action: str, name: str) -> str:
+    match = _KEY.fullmatch(name) if isinstance(name, str) and len(name) <= 40 else None
+    if match is None:
+        raise ConfigError(f"{name!r} is not a key for {action!r}. Write it like Ctrl+Shift+Z or ArrowUp.")
+    modifiers, key = [part for part in match.groups()[:4] if part], match.group(5)
+    if key.isalnum() and len(key) == 1 and not {"Ctrl+", "Alt+", "Meta+"} & set(modifiers):
+        raise ConfigError(
+            f"{name} cannot be the key of {action!r}: letters are typed into the add box and digits take "
+            "proposals. Add Ctrl or Alt."
+        )
+    if len(key) == 1 and key != key.upper():
+        raise ConfigError(f"{name} must be written with a capital letter: {name[:-1]}{key.upper()}.")
+    if name in _FIXED:
+        raise ConfigError(f"{name} is reserved by the add box and cannot be the key of {action!r}.")
+    return name
+
+
+def _check_range(owner: object, name: str, low: float, high: float) -> None:
+    value = getattr(owner, name)
+    if not low <= value <= high:
+        raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """How photos are read."""
+
+    num_decode_threads: int = 2
+    """Threads that read, hash and decode files."""
+    num_network_threads: int = 2
+    """Threads of the backbone on the CPU."""
+    num_detector_threads: int = 1
+    """Threads of the detector on the CPU: it runs behind the page, for minutes."""
+    batch_size: int = 32
+    """Images a backbone call. The first batches are smaller, so that the first photo is ready at once."""
+    thumbnail_size: int = 320
+    """Longest side of a thumbnail, in pixels."""
+
+    def __post_init__(self) -> None:
+        _check_range(self, "num_decode_threads", 1, 64)
+        _check_range(self, "num_network_threads", 1, 64)
+        _check_range(self, "num_detector_threads", 1, 64)
+        _check_range(self, "batch_size", 1, 512)
+        _check_range(self, "thumbnail_size", 64, 1024)
+
+
+@dataclass(frozen=True)
+class ServerConfig:
+    """Where the server listens and how much it accepts."""
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    """0 takes any free port."""
+    max_body_bytes: int = 1_000_000
+    """Largest accepted request body."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names, beside the loopback ones and ``host``, under which the page may be asked for."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses or networks whose word on where a call comes from, and whether by TLS, is taken."""
+
+    def __post_init__(self) -> None:
+        _check_range(self, "port", 0, 65535)
+        _check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
+        for proxy in self.trusted_proxies:
+            _check_network(proxy)
+
+
+def _check_network(text: str) -> None:
+    try:
+        ip_network(text)
+    except ValueError:
+        raise ConfigError(
+            f"{text[:80]!r} is no address and no network of a proxy; write it like 10.0.0.7 or 10.0.0.0/8."
+        ) from None
+
+
+@dataclass(frozen=True)
+class LoopSettings:
+    """When the model learns from corrections, and when what it learnt goes live."""
+
+    train_after: int = 50
+    """New corrections after which a training starts by itself; 0: never."""
+    train_every_minutes: float = 0.0
+    """Minutes after which one starts by itself if there is any new correction; 0: never."""
+    promotes: bool = True
+    """A candidate that passes the gate goes live by itself."""
+    gold_share: float = 0.15
+    """Share of the photos that no model is ever trained on."""
+    newest_share: float = 0.2
+    """Share of the new corrections that are held back from one training to judge it."""
+    least_photos: int = 10
+    """Held-back corrections without which no candidate goes live."""
+    most_photos: int = 200
+    """Held-back corrections, the newest, that judge at most: more take time and add little."""
+    confidence: float = 0.9
+    """Of the interval that has to lie above 0."""
+    gold_margin: float = 0.1
+    """Actions a photo that a candidate may lose on gold."""
+    num_threads: int = 1
+    """CPU threads of the training process."""
+    niceness: int = 10
+    """How far it steps back behind the page, as `nice` counts."""
+
+    def __post_init__(self) -> None:
+        _check_range(self, "train_after", 0, 1_000_000)
+        _check_range(self, "train_every_minutes", 0, 1_000_000)
+        _check_range(self, "gold_share", 0, 0.9)
+        _check_range(self, "newest_share", 0, 0.9)
+        _check_range(self, "least_photos", 1, 100_000)
+        _check_range(self, "most_photos", 1, 100_000)
+        _check_range(self, "confidence", 0.5, 0.999)
+        _check_range(self, "gold_margin", 0, 100)
+        _check_range(self, "num_threads", 1, 64)
+        _check_range(self, "niceness", 0, 19)
+
+
+@dataclass(frozen=True)
+class ProjectSettings:
+    """What a project remembers beside its database."""
+
+    name: str
+    backbone: str = "efficientnet_lite0"
+    backbone_weights: str = ""
+    """File of a fine-tuned network in the project's folder `backbones`; empty takes the published weights."""
+    tagger: str = ""
+    """The chosen tagger (proposals/tagger_catalog.py); empty takes the one that comes with the program."""
+    word_vectors: str = ""
+    """glove, wordnet or a file's path; empty takes wordnet where it was made, else glove."""
+    detector: str = ""
+    """``nanodet``, ``torchvision`` or ``none``; empty takes NanoDet where it is installed."""
+    strategy: str = "in_order"
+    """Which photo comes next; see active_learning/query_strategies.py."""
+    random_share: float = 0.2
+    """Share of the photos that make the random sample, which every strategy mixes in; see active_learning/random_sample.py."""
+    probe_share: float = 0.0
+    """Share of the random sample on which proposals are hidden or shuffled."""
+    asked_people: int = 0
+    """Of how many people photos that are added from now on are asked; see collaboration/responses.py. 0: saved by one, as usual."""
+    asked_share: float = 1.0
+    """Share of the added photos of which that is true."""
+    keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
+    loop: LoopSettings = field(default_factory=LoopSettings)
+    show_expected: bool = True
+    """Draw a line below the proposals that are more likely right than wrong, which one key accepts."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.loop, Mapping):  # as JSON has it
+            object.__setattr__(self, "loop", LoopSettings(**self.loop))
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise ConfigError("A project needs a name.")
+        if not isinstance(self.backbone, str):
+            raise ConfigError(f"backbone must be a name, got {self.backbone!r}.")
+        if not isinstance(self.backbone_weights, str) or "/" in self.backbone_weights:
+            raise ConfigError(f"backbone_weights must be the name of a file, got {self.backbone_weights!r}.")
+        if not isinstance(self.word_vectors, str):
+            raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
+        if self.detector not in ("", *DETECTOR_CHOICES):
+            raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
+        if self.strategy not in STRATEGIES:
+            raise ConfigError(
+                f"There is no strategy {str(self.strategy)[:80]!r}. Choose one of: {', '.join(STRATEGIES)}."
+            )
+        _check_range(self, "random_share", 0, 1)
+        _check_range(self, "probe_share", 0, 1)
+        _check_range(self, "asked_people", 0, 20)
+        _check_range(self, "asked_share", 0, 1)
+        if not isinstance(self.show_expected, bool):
+            raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
+        object.__setattr__(self, "keys", check_keys(self.keys))

@@ -1,0 +1,1 @@
+"""A simulated annotator that measures the work which tagging takes."""

@@ -1,0 +1,329 @@
+"""A simulated annotator works through the real session, towards each record's own tags; every key and click counts.
+
+It asks what the page asks (`operations.answer`), of a real project in a temporary folder, and does what
+trainer/effort.py says is cheapest. Arms differ in what the person is shown, in whether the model learns meanwhile (by
+the trainings, the gate and the promotions that a served project has), and in which photo comes next; each has a project
+of its own, and all go through the same photos, so that they are paired by photo.
+Knows nothing of command lines or plots.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from annotator.active_learning.scheduler import REFRESH_SAVES
+from annotator.datasets.record import Record
+from annotator.datasets.vocabulary import everyday_words
+from annotator.errors import AnnotatorError, ConfigError, TrainingError
+from annotator.ingest.pipeline import NewImage
+from annotator.learning.replay import PAGE
+from annotator.models.tagger import Features
+from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.session.operations import answer
+from annotator.settings import LoopSettings
+from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath
+from annotator.storage.project import Project
+from annotator.trainer.evaluation.effort import (
+    SAVING,
+    Action,
+    ActionCosts,
+    Complete,
+    Offer,
+    actions_needed,
+    apply,
+    next_actions,
+    total,
+    without_repeats,
+)
+from annotator.web.server import OpenProject
+
+USER = "simulated"
+Answer = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+"""(arm, photos done, photos in all)."""
+
+
+@dataclass(frozen=True)
+class PhotoEffort:
+    """What one photo cost."""
+
+    image: str
+    num_tags: int
+    num_actions: int
+    num_held: int
+    """Modifier keys held down beside the actions."""
+    by_kind: dict[str, int]
+    """Keys and clicks by kind of action."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to work."""
+
+    name: str
+    sees: str = "all"
+    """all: what the page proposes after each edit; first: only the list with which the photo opens; nothing: the add
+    box alone, which completes by how often a tag was used."""
+    costs: ActionCosts = field(default=PAGE)
+    learns: bool = False
+    """The model is taught what the person corrected, `Setting.num_rounds` times."""
+    strategy: str = "in_order"
+    """Which photo comes next: in_order is the order of `Setting.records`; the others as config.STRATEGIES has them."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One training within an arm."""
+
+    num_corrections: int
+    """Photos saved before it."""
+    state: str
+    """promoted or refused."""
+    sentence: str
+    """The gate's verdict."""
+    saved: dict[str, float] | None
+    """Actions a photo that the candidate saved on held-back photos: mean, low, high; None where too few could judge."""
+
+
+@dataclass(frozen=True)
+class ArmRun:
+    """What came of one arm."""
+
+    efforts: list[PhotoEffort]
+    """In the order in which the photos were asked about, without those given."""
+    rounds: list[Round] = field(default_factory=list)
+
+
+TYPING = Arm("typing", "nothing", ActionCosts(can_take_down_to=False))
+STATIC = Arm("static", "first")
+PREFIX = Arm("prefix")
+LOOP = Arm("loop", learns=True)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms have in common."""
+
+    records: Sequence[Record]
+    """N photos in the order in which they are asked about."""
+    features: Features
+    """(N, D) float32 of the same photos."""
+    tagger: str
+    """As for `annotator serve`; empty takes the one that comes along."""
+    has_word_vectors: bool = True
+    """New words are completed by meaning, as in a served project; False: as where none are installed."""
+    num_given: int = 0
+    """Photos at the beginning that are tagged already: their tags are saved, and not counted."""
+    num_rounds: int = 0
+    """Trainings of the arms that learn: after equal numbers of photos, the first one after those given, if any are."""
+    loop: LoopSettings = field(default_factory=lambda: LoopSettings(train_after=0))
+    """Of the trainings."""
+
+    @property
+    def trained_after(self) -> list[int]:
+        """The numbers of saved photos after which there is a training."""
+        begin, left = self.num_given, len(self.records) - self.num_given
+        num_parts = self.num_rounds + (not begin)
+        places = [begin + left * part // max(num_parts, 1) for part in range(num_parts)]
+        return [place for place in places if place]
+
+
+def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, all_of_them: None) -> ArmRun:
+    """Let a simulated person tag every photo, and return what each cost, without those given.
+
+    Raises:
+        CheckpointError: The tagger cannot be used.
+        ConfigError: The strategy cannot be followed with these taggers.
+        TrainingError: The tagger cannot learn, or a training failed.
+    """
+    if arm.sees == "nothing":
+        return ArmRun(_type_everything(arm, setting))
+    with tempfile.TemporaryDirectory() as folder:
+        project = Project.open_or_create(Path(folder) / "project", "simulation")
+        project.update_settings(tagger=setting.tagger, strategy=arm.strategy, loop=setting.loop)
+        opened = OpenProject(project)
+        try:
+            if setting.has_word_vectors:
+                opened.meanings.load()
+            add_photos(opened, setting.records, setting.features)
+            return _tag_everything(opened, arm, setting, progress)
+        finally:
+            opened.close()
+
+
+def _tag_everything(opened: OpenProject, arm: Arm, setting: Setting, progress: Progress) -> ArmRun:
+    person = SimulatedAnnotator(opened, arm)
+    run = ArmRun([])
+    trained_after = setting.trained_after if arm.learns else []
+    for image_id, record in enumerate(setting.records[: setting.num_given], start=1):
+        person.give(image_id, without_repeats(record.tags))
+    if setting.num_given in trained_after:
+        run.rounds.append(_train(opened, setting.num_given))
+    _order_queue(opened, arm)
+    photo = person.ask("open")
+    for num_saved in range(setting.num_given + 1, len(setting.records) + 1):
+        effort, photo = person.annotate(photo, setting.records[photo["image_id"] - 1])
+        run.efforts.append(effort)
+        progress(arm.name, num_saved, len(setting.records))
+        if num_saved in trained_after:
+            run.rounds.append(_train(opened, num_saved))
+        if num_saved % REFRESH_SAVES == 0:
+            _order_queue(opened, arm)
+    return run
+
+
+def _order_queue(opened: OpenProject, arm: Arm) -> None:
+    """Order the queue in this thread: a served project does it beside the requests."""
+    opened.session.queue_order.refresh()
+    said = opened.session.queue_order.describe()
+    if arm.strategy != "in_order" and not said["is_ready"]:
+        raise ConfigError(f"The arm {arm.name} cannot be followed. {said['note']}")
+
+
+def _train(opened: OpenProject, num_corrections: int) -> Round:
+    """Teach the model what was corrected; what the gate promotes proposes from the next photo on."""
+    run_id = opened.models.train(USER)
+    opened.models.wait()
+    run = opened.models.run(run_id)
+    if run["state"] not in ("promoted", "refused"):
+        raise TrainingError(run["sentence"])
+    return Round(num_corrections, run["state"], run["sentence"], run["report"]["verdict"].get("saved"))
+
+
+def add_photos(opened: OpenProject, records: Sequence[Record], features: Features) -> None:
+    """Bring photos whose features are known into a project, as ingest does, but without reading them.
+
+    Args:
+        opened: An empty project.
+        records: N photos; only their names count.
+        features: (N, D) float32.
+    """
+    root_id = opened.store.root_id(records[0].image.parent)
+    entries = [ImageEntry(f"{number:064x}", 0, 0, "JPEG") for number in range(1, len(records) + 1)]
+    images = list(enumerate(entries, start=1))
+    paths = [
+        SeenPath(root_id, record.image.name, 0, 0, image_id=number) for number, record in enumerate(records, start=1)
+    ]
+    label = f"{opened.project.settings.backbone}-{opened.backbone.version}"
+    rows = [(image_id, row) for (image_id, _), row in zip(images, opened.features.append(features), strict=True)]
+    opened.store.add_batch(IngestedBatch(images, paths, label, rows))
+    opened.features.commit(rows)
+    new = [NewImage(image_id, entry, vector) for (image_id, entry), vector in zip(images, features, strict=True)]
+    opened.session.add_images(new, paths)
+
+
+class SimulatedAnnotator:
+    """A person at the page, who knows what they want and wastes no key.
+
+    Args:
+        opened: The project.
+        arm: What they are shown, and which keys they have.
+    """
+
+    def __init__(self, opened: OpenProject, arm: Arm) -> None:
+        self._session = opened.session
+        self._arm = arm
+
+    def ask(self, name: str, **payload: Any) -> Answer:
+        """Ask as the page asks.
+
+        Raises:
+            AnnotatorError: The session refused.
+        """
+        said = answer(self._session, USER, name, payload)
+        if "error" in said:
+            raise AnnotatorError(said["error"]["message"])
+        return said
+
+    def annotate(self, photo: Answer, record: Record) -> tuple[PhotoEffort, Answer]:
+        """Bring a photo's list to the record's tags and save it; return what it cost, and what comes next.
+
+        Args:
+            photo: As `open` or `save` answered.
+            record: Of the same photo.
+        """
+        target = without_repeats(record.tags)
+        image_id = photo["image_id"]
+        kept: list[str] = []
+        dropped: list[str] = []
+        actions: list[Action] = []
+        offer = _offer(photo)
+        while not actions or actions[-1].kind not in SAVING:
+            for action in next_actions(target, kept, offer, self._completing(image_id), self._arm.costs):
+                kept, dropped = apply(action, target, kept, dropped)
+                actions.append(action)
+            if actions[-1].kind not in SAVING:
+                offer = self._offer_after(image_id, kept, dropped, offer)
+        following = self.save(photo, kept, dropped, actions)
+        return photo_effort(record, actions), following
+
+    def save(self, photo: Answer, kept: Sequence[str], dropped: Sequence[str], actions: Sequence[Action]) -> Answer:
+        """Save a list; return what comes next."""
+        shown = [{name: proposal[name] for name in ("tag", "score", "source")} for proposal in photo["proposals"]]
+        num_clicks = sum(action.kind in ("drop", "move") for action in actions)
+        said = self.ask(
+            "save",
+            image_id=photo["image_id"],
+            revision=photo["revision"],
+            kept=list(kept),
+            dropped=list(dropped),
+            shown=shown,
+            tagger=photo["tagger"],
+            num_keys=total(actions) - num_clicks,
+            num_clicks=num_clicks,
+            actions=[[action.kind, *action.tags] for action in actions],
+        )
+        following: Answer = said["next"]
+        return following
+
+    def give(self, image_id: int, tags: Sequence[str]) -> None:
+        """Save a photo's list without having looked at any proposal."""
+        self.ask("save", image_id=image_id, revision=0, kept=list(tags), dropped=[])
+
+    def _offer_after(self, image_id: int, kept: list[str], dropped: list[str], before: Offer) -> Offer:
+        if self._arm.sees == "first":
+            settled = {*kept, *dropped}
+            return Offer([tag for tag in before.tags if tag not in settled])
+        return _offer(self.ask("propose", image_id=image_id, kept=kept, dropped=dropped))
+
+    def _completing(self, image_id: int) -> Complete:
+        def complete(text: str, kept: list[str]) -> list[str]:
+            said = self.ask("complete", image_id=image_id, text=text, kept=kept)
+            return [completion["tag"] for completion in said["completions"]]
+
+        return complete
+
+
+def photo_effort(record: Record, actions: Sequence[Action]) -> PhotoEffort:
+    """Sum what was done to one photo."""
+    by_kind: Counter[str] = Counter()
+    for action in actions:
+        by_kind[action.kind] += action.num_actions
+    num_held = sum(action.num_held for action in actions)
+    return PhotoEffort(record.image.name, len(without_repeats(record.tags)), total(actions), num_held, dict(by_kind))
+
+
+def _offer(said: Answer) -> Offer:
+    return Offer([proposal["tag"] for proposal in said["proposals"]], said.get("num_expected", 0))
+
+
+def _type_everything(arm: Arm, setting: Setting) -> list[PhotoEffort]:
+    """Return what each photo costs somebody who has the add box alone."""
+    words = Autocomplete(everyday_words())
+    efforts = []
+    for number, record in enumerate(setting.records):
+        if number >= setting.num_given:
+            complete = lambda text, kept: [found.tag for found in words.complete(text, {}, kept)]  # noqa: E731
+            efforts.append(
+                photo_effort(record, actions_needed(record.tags, lambda kept, dropped: Offer([]), complete, arm.costs))
+            )
+        words.count(without_repeats(record.tags), +1)
+    return efforts
+
+
+def without_keys(arm: Arm, **changes: Any) -> Arm:
+    """Return an arm whose person lacks some keys."""
+    return replace(arm, costs=replace(arm.costs, **changes))

@@ -1,0 +1,1 @@
+"""The project folder, its database, its features, and the correction log."""

@@ -1,0 +1,524 @@
+"""The append-only log of corrections, and the current annotations derived from it.
+
+A save answers only after its commit. Every save names the revision it was made on; a stale one is refused.
+Knows nothing of proposals or pages, and speaks SQL only through the store.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from annotator.errors import AnnotatorError, StaleRevisionError
+from annotator.storage.database import Cursor, Store, utc_now
+from annotator.storage.edit_script import diff
+
+GROUP_MEMBER = "group"
+"""Action of a save that was made along with another's: ``["group", image id of the photo in hand, photos asked for]``.
+It cost no keys and no seconds of its own."""
+GROUP_LEAD = "lead_group"
+"""Action of the save of the photo in hand: ``["lead_group", photos saved along]``."""
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The tags of one image as they stand."""
+
+    image_id: int
+    revision: int = 0
+    """0: never saved. Every event raises it by one."""
+    tags: tuple[str, ...] = ()
+    """Most important first."""
+    dropped: tuple[str, ...] = ()
+    """Proposals that the person refused."""
+    is_saved: bool = False
+    """False again after the only save was undone."""
+    user_name: str = ""
+    saved_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What a correction cost and what it answered; kept with it, never used to derive tags."""
+
+    tagger: str = ""
+    shown: Sequence[dict[str, Any]] = ()
+    """The list first shown: ``{"tag", "score", "source"}`` each."""
+    actions: Sequence[Sequence[Any]] = ()
+    """What was done, in order: ``["take", tag, rank]``, ``["move", tag, from, to]``, ..."""
+    seconds: float = 0.0
+    num_keys: int = 0
+    num_clicks: int = 0
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Why a photo came up, and what was done to its proposals; kept with its save."""
+
+    strategy: str
+    is_random: bool
+    """It belongs to the random sample (active_learning/random_sample.py)."""
+    probe: str | None = None
+    """hidden or shuffled: what was done to the proposals."""
+    proposals: Sequence[str] | None = None
+    """With a probe: the proposals as the model ranks them, best first."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A half-edited list."""
+
+    revision: int
+    kept: tuple[str, ...] = field(default=())
+    dropped: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class SavedEvent:
+    """A save that still stands."""
+
+    event_id: int
+    image_id: int
+    actions: tuple[list[Any], ...]
+    """As `Effort` has them."""
+
+
+class NothingToUndoError(AnnotatorError):
+    """The user has no save left that could be taken back."""
+
+
+class CorrectionLog:
+    """Saves, undoes and drafts of one project.
+
+    Args:
+        store: The open database. No other process writes to it.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        # Which images may have an annotation, so that none is looked for in vain; this process alone writes.
+        self._annotated = {int(row[0]) for row in store.rows("SELECT image_id FROM annotations")}
+        # Which half-edited lists there may be, so that none is looked for in vain. Changed under the lock; an entry
+        # goes only after the commit that removed its row.
+        self._drafts = {(int(i), str(u)) for i, u in store.rows("SELECT image_id, user_name FROM drafts")}
+        self._next_event_id: int | None = None
+        """Unknown after a failure, which may or may not have used it."""
+
+    def annotation(self, image_id: int) -> Annotation:
+        """Return the current annotation of an image; revision 0 when it was never saved."""
+        if image_id not in self._annotated:
+            return Annotation(image_id)
+        rows = self._store.rows(
+            "SELECT revision, tags, dropped, is_saved, user_name, saved_at FROM annotations WHERE image_id = ?",
+            [image_id],
+        )
+        if not rows:
+            return Annotation(image_id)
+        revision, tags, dropped, is_saved, user_name, saved_at = rows[0]
+        return Annotation(image_id, revision, tuple(tags), tuple(dropped), is_saved, user_name, saved_at)
+
+    def saved(self) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """Yield (image id, tags) of every image that is saved."""
+        for image_id, tags in self._store.rows("SELECT image_id, tags FROM annotations WHERE is_saved"):
+            yield int(image_id), tuple(tags)
+
+    def save(
+        self,
+        image_id: int,
+        *,
+        revision: int,
+        tags: Sequence[str],
+        dropped: Sequence[str],
+        user_name: str,
+        effort: Effort,
+        selection: Selection | None = None,
+    ) -> Annotation:
+        """Append a correction and make it current; on disk when this returns.
+
+        Args:
+            image_id: The image.
+            revision: The revision the person had before them.
+            tags: The whole ranked list, most important first, no repeats.
+            dropped: Proposals refused.
+            user_name: Who.
+            effort: What it cost.
+            selection: Why the photo came up, if that is known.
+
+        Raises:
+            StaleRevisionError: Somebody saved this image meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        return self._append(
+            "save", image_id, revision, tuple(tags), tuple(dropped), True, user_name, effort, selection=selection
+        )
+
+    def rewrite(
+        self, annotation: Annotation, tags: Sequence[str], dropped: Sequence[str], user_name: str
+    ) -> Annotation:
+        """Append what a change of tags makes of a standing annotation: not a correction, so it is never undone alone.
+
+        What was shown, and by which tagger, is carried over from the correction, for those who learn from it.
+
+        Raises:
+            StaleRevisionError: The image was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        rows = self._store.rows(
+            "SELECT tagger, CAST(shown AS VARCHAR) FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
+            [annotation.image_id, annotation.revision],
+        )
+        tagger, shown = rows[0] if rows else ("", None)
+        effort = Effort(tagger=tagger or "", shown=json.loads(shown) if shown else ())
+        return self._append(
+            "rename", annotation.image_id, annotation.revision, tuple(tags), tuple(dropped), annotation.is_saved,
+            user_name, effort, keeps_draft=True,
+        )  # fmt: skip
+
+    def record(
+        self,
+        kind: str,
+        annotation: Annotation,
+        tags: Sequence[str],
+        dropped: Sequence[str],
+        is_saved: bool,
+        user_name: str,
+        effort: Effort | None = None,
+        also: Callable[[Cursor, int], None] | None = None,
+    ) -> Annotation:
+        """Append what was decided about a standing annotation: ``accept``, ``reopen`` or ``restore``.
+
+        Args:
+            kind: What was decided.
+            annotation: The annotation on which it was.
+            tags: The whole ranked list from now on.
+            dropped: Proposals refused.
+            is_saved: Whether the list stands; otherwise the photo is open again.
+            user_name: Who.
+            effort: What it cost.
+            also: Written in the same transaction; gets its cursor and the event's id.
+
+        Raises:
+            StaleRevisionError: The image was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        return self._append(
+            kind, annotation.image_id, annotation.revision, tuple(tags), tuple(dropped), is_saved, user_name,
+            effort or Effort(), keeps_draft=kind == "reopen", also=also,
+        )  # fmt: skip
+
+    def newest_save(self, user_name: str) -> datetime | None:
+        """Return when the user made the newest save that still stands."""
+        rows = self._store.rows(
+            "SELECT max(created_at) FROM events e WHERE kind = 'save' AND user_name = ? AND NOT EXISTS "
+            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
+            [user_name],
+        )
+        newest: datetime | None = rows[0][0]
+        return newest
+
+    def newest_decision(self, user_name: str) -> datetime | None:
+        """Return when the user last accepted, restored or reopened a list: what `undo` does not take back."""
+        rows = self._store.rows(
+            "SELECT max(created_at) FROM events WHERE kind IN ('accept', 'restore', 'reopen') AND user_name = ?",
+            [user_name],
+        )
+        newest: datetime | None = rows[0][0]
+        return newest
+
+    def newest_saves(self, user_name: str, limit: int) -> list[SavedEvent]:
+        """Return the user's saves that still stand, the newest first."""
+        rows = self._store.rows(
+            "SELECT event_id, image_id, CAST(actions AS VARCHAR) FROM events e WHERE kind = 'save' AND user_name = ? "
+            "AND NOT EXISTS (SELECT 1 FROM events u WHERE u.undoes = e.event_id) ORDER BY event_id DESC LIMIT ?",
+            [user_name, limit],
+        )
+        return [SavedEvent(int(e), int(i), tuple(json.loads(actions) if actions else ())) for e, i, actions in rows]
+
+    def overtaken_by(self, image_id: int, event_id: int) -> str | None:
+        """Return who changed an image's list after an event, by a change that still stands; None if nobody did."""
+        later = self._store.rows(
+            "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
+            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore') "
+            "AND NOT EXISTS "
+            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
+            [image_id, event_id],
+        )
+        return str(later[0][0]) if later else None
+
+    def undo(self, user_name: str, event_id: int | None = None, *, into_draft: bool = True) -> tuple[Annotation, Draft]:
+        """Take back the user's newest save that still stands, by another event.
+
+        Args:
+            user_name: Who.
+            event_id: Take back this save of theirs instead.
+            into_draft: Keep the list as half-edited; otherwise a half-edited list stays what it is.
+
+        Returns:
+            The annotation as it is now, and the list as it was when that save was made.
+
+        Raises:
+            NothingToUndoError: There is none.
+            StaleRevisionError: Somebody else has changed that image since.
+        """
+        rows = self._store.rows(
+            "SELECT event_id, image_id, revision, before_tags, after_tags, dropped FROM events e "
+            "WHERE kind = 'save' AND user_name = ? AND event_id = coalesce(?, event_id) AND NOT EXISTS "
+            "(SELECT 1 FROM events u WHERE u.undoes = e.event_id) ORDER BY event_id DESC LIMIT 1",
+            [user_name, event_id],
+        )
+        if not rows:
+            raise NothingToUndoError("Nothing to undo.")
+        event_id, image_id, revision, before, after, dropped = rows[0]
+        current = self.annotation(image_id)
+        later = self.overtaken_by(image_id, event_id)
+        if later is not None:
+            raise _stale(current, f"{later} has saved this photo since your last save. Nothing was undone.")
+        # What stood before that save: revisions of an image have no gaps.
+        earlier = self._store.rows(
+            "SELECT is_saved, dropped FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
+            [image_id, revision - 1],
+        )
+        was_saved, was_dropped = earlier[0] if earlier else (False, [])
+        draft = Draft(current.revision + 1, tuple(after), tuple(dropped))
+        annotation = self._append(
+            "undo",
+            image_id,
+            current.revision,
+            tuple(before),
+            tuple(was_dropped),
+            bool(was_saved),
+            user_name,
+            Effort(),
+            undoes=event_id,
+            draft=draft if into_draft else None,
+            keeps_draft=not into_draft,
+        )
+        return annotation, draft
+
+    def _append(
+        self,
+        kind: str,
+        image_id: int,
+        revision: int,
+        tags: tuple[str, ...],
+        dropped: tuple[str, ...],
+        is_saved: bool,
+        user_name: str,
+        effort: Effort,
+        undoes: int | None = None,
+        draft: Draft | None = None,
+        keeps_draft: bool = False,
+        selection: Selection | None = None,
+        also: Callable[[Cursor, int], None] | None = None,
+    ) -> Annotation:
+        now = utc_now()
+        key = (image_id, user_name)
+        with self._event(None if draft or keeps_draft else key) as (cursor, event_id):
+            current = self.annotation(image_id)
+            if current.revision != revision:
+                by = current.user_name or "nobody"
+                raise _stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
+            new_revision = revision + 1
+            # Replacing costs several times as much as inserting, and most saves are a photo's first.
+            how = "INSERT OR REPLACE" if image_id in self._annotated else "INSERT"
+            self._annotated.add(image_id)
+            cursor.execute(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    event_id,
+                    kind,
+                    image_id,
+                    user_name,
+                    now,
+                    new_revision,
+                    list(current.tags),
+                    list(tags),
+                    is_saved,
+                    json.dumps(diff(current.tags, tags)),
+                    list(dropped),
+                    undoes,
+                    effort.tagger,
+                    json.dumps(list(effort.shown)),
+                    json.dumps(list(effort.actions)),
+                    effort.seconds,
+                    effort.num_keys,
+                    effort.num_clicks,
+                ],
+            )
+            cursor.execute(
+                f"{how} INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                [image_id, new_revision, list(tags), list(dropped), is_saved, user_name, now, event_id],
+            )
+            if selection is not None:
+                cursor.execute("INSERT INTO selections VALUES (?, ?, ?, ?, ?)", [event_id, *_values(selection)])
+            if also is not None:
+                also(cursor, event_id)
+            if key in self._drafts and not keeps_draft:
+                cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
+            if draft is not None:
+                self._drafts.add(key)
+                self._write_draft(cursor, image_id, user_name, draft)
+        return Annotation(image_id, new_revision, tags, dropped, is_saved, user_name, now)
+
+    @contextmanager
+    def _event(self, done_draft: tuple[int, str] | None = None) -> Iterator[tuple[Cursor, int]]:
+        """Yield a transaction's cursor and the id of the event to write; ids have no gaps, whatever fails.
+
+        Args:
+            done_draft: The draft that is gone once the event is committed.
+        """
+        with self._lock:
+            event_id = self._next_event_id
+            self._next_event_id = None
+            if event_id is None:
+                event_id = int(self._store.rows("SELECT coalesce(max(event_id), 0) + 1 FROM events")[0][0])
+            with self._store.transaction() as cursor:
+                yield cursor, event_id
+            self._next_event_id = event_id + 1
+            if done_draft is not None:
+                self._drafts.discard(done_draft)
+
+    def skip(self, image_id: int, user_name: str) -> None:
+        """Note that the user put an image off; its annotation does not change."""
+        with self._event() as (cursor, event_id):
+            cursor.execute(
+                "INSERT INTO events (event_id, kind, image_id, user_name, created_at, revision, before_tags, "
+                "after_tags, is_saved, edit_script, dropped) VALUES (?, 'skip', ?, ?, ?, 0, [], [], false, '[]', [])",
+                [event_id, image_id, user_name, utc_now()],
+            )
+
+    def skipped(self) -> list[int]:
+        """Return the images that were put off and not saved since, longest ago first."""
+        rows = self._store.rows(
+            "SELECT image_id FROM events GROUP BY image_id "
+            "HAVING arg_max(kind, event_id) = 'skip' ORDER BY max(event_id)"
+        )
+        return [int(row[0]) for row in rows]
+
+    def newest_image(self, user_name: str) -> int | None:
+        """Return the image of the user's last event."""
+        rows = self._store.rows("SELECT arg_max(image_id, event_id) FROM events WHERE user_name = ?", [user_name])
+        return int(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def work_times(self, limit: int = 1000) -> list[tuple[int, float]]:
+        """Return (number of tags, seconds) of the newest first saves, which a person began from nothing."""
+        rows = self._store.rows(
+            "SELECT len(after_tags), seconds FROM events WHERE kind = 'save' AND revision = 1 AND seconds > 0 "
+            "ORDER BY event_id DESC LIMIT ?",
+            [limit],
+        )
+        return [(int(num_tags), float(seconds)) for num_tags, seconds in rows]
+
+    def history(self, image_id: int) -> list[dict[str, Any]]:
+        """Return every event of an image, oldest first."""
+        columns = ("event_id", "kind", "user_name", "created_at", "revision", "before_tags", "after_tags", "is_saved",
+                   "edit_script", "dropped", "undoes", "tagger", "shown", "actions", "seconds", "num_keys",
+                   "num_clicks")  # fmt: skip
+        rows = self._store.rows(
+            f"SELECT {', '.join(columns)} FROM events WHERE image_id = ? ORDER BY event_id", [image_id]
+        )
+        events = [dict(zip(columns, row, strict=True)) for row in rows]
+        for event in events:
+            for name in ("edit_script", "shown", "actions"):
+                event[name] = json.loads(event[name]) if event[name] else []
+        return events
+
+    # Drafts
+
+    def draft(self, image_id: int, user_name: str) -> Draft | None:
+        """Return the user's half-edited list of an image, if there is one."""
+        if (image_id, user_name) not in self._drafts:
+            return None
+        rows = self._store.rows(
+            "SELECT revision, kept, dropped FROM drafts WHERE image_id = ? AND user_name = ?",
+            [image_id, user_name],
+        )
+        return Draft(rows[0][0], tuple(rows[0][1]), tuple(rows[0][2])) if rows else None
+
+    def save_draft(self, image_id: int, user_name: str, draft: Draft) -> None:
+        """Keep a half-edited list; on disk when this returns."""
+        with self._lock, self._store.transaction() as cursor:
+            self._drafts.add((image_id, user_name))
+            self._write_draft(cursor, image_id, user_name, draft)
+
+    @staticmethod
+    def _write_draft(cursor: Cursor, image_id: int, user_name: str, draft: Draft) -> None:
+        cursor.execute(
+            "INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?, ?, ?)",
+            [image_id, user_name, draft.revision, list(draft.kept), list(draft.dropped), utc_now()],
+        )
+
+    @contextmanager
+    def writing_draft(self, image_id: int, user_name: str, *, keeps_draft: bool) -> Iterator[Cursor]:
+        """Yield a transaction's cursor for what a half-edited list became; the list is forgotten unless it is kept."""
+        key = (image_id, user_name)
+        with self._lock:
+            with self._store.transaction() as cursor:
+                yield cursor
+                if not keeps_draft:
+                    cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
+            if not keeps_draft:
+                self._drafts.discard(key)
+
+    def has_draft(self, image_id: int, user_name: str) -> bool:
+        """Tell whether the user has a half-edited list of an image."""
+        return (image_id, user_name) in self._drafts
+
+    def is_begun(self, image_id: int) -> bool:
+        """Tell whether anybody has a half-edited list of an image."""
+        with self._lock:
+            return any(begun == image_id for begun, _ in self._drafts)
+
+    def drafts_of(self, user_name: str) -> list[int]:
+        """Return the images of which the user has a half-edited list."""
+        with self._lock:
+            return [image_id for image_id, user in self._drafts if user == user_name]
+
+    def discard_draft(self, image_id: int, user_name: str) -> None:
+        """Forget a half-edited list, if there is one."""
+        key = (image_id, user_name)
+        with self._lock:
+            if key in self._drafts:
+                with self._store.transaction() as cursor:
+                    cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
+                self._drafts.discard(key)
+
+    # Export
+
+    def export_rows(self) -> Iterator[dict[str, Any]]:
+        """Yield every saved image in the order of the queue, as a record that ``annotator train`` will read."""
+        rows = self._store.rows(
+            "SELECT a.image_id, i.content_hash, arg_min(r.path, p.path), min(p.path), any_value(a.tags), "
+            "any_value(a.dropped), any_value(a.user_name), any_value(a.saved_at), any_value(a.revision) "
+            "FROM annotations a JOIN images i USING (image_id) LEFT JOIN paths p USING (image_id) "
+            "LEFT JOIN roots r USING (root_id) WHERE a.is_saved GROUP BY a.image_id, i.content_hash "
+            "ORDER BY a.image_id"
+        )
+        for image_id, content_hash, root, path, tags, dropped, user_name, saved_at, revision in rows:
+            yield {
+                "image": path or "",
+                "tags": list(tags),
+                "dropped": list(dropped),
+                "image_id": int(image_id),
+                "content_hash": content_hash,
+                "root": root or "",
+                "user": user_name,
+                "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
+                "revision": int(revision),
+            }
+
+
+def _values(selection: Selection) -> list[object]:
+    proposals = None if selection.proposals is None else list(selection.proposals)
+    return [selection.strategy, selection.is_random, selection.probe, proposals]
+
+
+def _stale(current: Annotation, message: str) -> StaleRevisionError:
+    saved_at = current.saved_at.isoformat(timespec="seconds") + "Z" if current.saved_at else ""
+    return StaleRevisionError(
+        message, revision=current.revision, tags=list(current.tags), user=current.user_name, saved_at=saved_at
+    )

@@ -1,0 +1,66 @@
+"""What a detector found in a project's photos, kept in the database. Knows nothing of detectors' networks or pages."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from annotator.models.detectors.detector import Detection
+from annotator.storage.database import Store
+
+NUM_KEPT = 4096
+"""Photos whose detections are kept in memory."""
+
+
+class DetectionBook:
+    """The detections of a project's photos.
+
+    Args:
+        store: The database.
+        is_read: Whether the project wants to hear of detections; without, `of` finds none.
+    """
+
+    def __init__(self, store: Store, *, is_read: bool = True) -> None:
+        self._store = store
+        self._is_read = is_read
+        self._read = lru_cache(maxsize=NUM_KEPT)(self._read_row)
+
+    def of(self, image_id: int) -> tuple[Detection, ...]:
+        """Return what was found in a photo, surest first; nothing if no detector has looked at it."""
+        return self._read(image_id) if self._is_read else ()
+
+    def _read_row(self, image_id: int) -> tuple[Detection, ...]:
+        rows = self._store.rows("SELECT labels, scores, boxes FROM detections WHERE image_id = ?", [image_id])
+        if not rows:
+            return ()
+        labels, scores, boxes = rows[0]
+        return tuple(
+            Detection(label, score, (left, top, right, bottom))
+            for label, score, (left, top, right, bottom) in zip(labels, scores, boxes, strict=True)
+        )
+
+    def missing(self, detector_version: str) -> list[int]:
+        """Return the photos that this version of a detector has not looked at, in the order of the queue."""
+        rows = self._store.rows(
+            "SELECT i.image_id FROM images i LEFT JOIN detections d USING (image_id) "
+            "WHERE d.detector IS DISTINCT FROM ? ORDER BY i.image_id",
+            [detector_version],
+        )
+        return [int(row[0]) for row in rows]
+
+    def add(self, detector_version: str, found: Sequence[tuple[int, Sequence[Detection]]]) -> None:
+        """Commit what was found in photos, in place of what was found before.
+
+        Raises:
+            StoreError: The commit failed; nothing was written.
+        """
+        with self._store.transaction() as cursor:
+            for image_id, detections in found:
+                values = (
+                    [item.label for item in detections],
+                    [item.score for item in detections],
+                    [list(item.box) for item in detections],
+                )
+                cursor.execute(
+                    "INSERT OR REPLACE INTO detections VALUES (?, ?, ?::VARCHAR[], ?::DOUBLE[], ?::DOUBLE[4][])",
+                    [image_id, detector_version, *values],
+                )
+        self._read.cache_clear()

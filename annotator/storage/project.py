@@ -1,0 +1,154 @@
+"""A project: a folder with a database, features, indexes, thumbnails, checkpoints and settings.
+
+It can be copied and opened elsewhere; the photos stay where they are. Knows nothing of servers or models.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from annotator.errors import ConfigError, ProjectError
+from annotator.settings import ProjectSettings, with_new_actions
+
+SETTINGS_VERSION = 1
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Write a file so that a crash leaves either the old content or the new, never a part.
+
+    Args:
+        path: The file.
+        data: Its content.
+        mode: Who may read and write it, less what the process's umask takes away.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class Project:
+    """Paths and settings of one project folder.
+
+    Args:
+        folder: The project's folder, already made.
+
+    Raises:
+        ProjectError: It is not a project, or its settings cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.settings_path = folder / "settings.json"
+        self.database_path = folder / "project.duckdb"
+        self.features_path = folder / "features"
+        self.indexes_path = folder / "indexes"
+        self.thumbnails_path = folder / "thumbnails"
+        self.checkpoints_path = folder / "checkpoints"
+        self.backbones_path = folder / "backbones"
+        self.training_path = folder / "training"
+        self.server_path = folder / "server.json"
+        self.settings = self._read_settings()
+
+    @classmethod
+    def open(cls, folder: Path) -> "Project":
+        """Open an existing project.
+
+        Raises:
+            ProjectError: There is none.
+        """
+        folder = folder.expanduser().resolve()
+        if not is_project(folder):
+            raise ProjectError(
+                f"{folder} is not a project (it has no project.duckdb). "
+                "Make one with: annotator serve PHOTOS --project DIR"
+            )
+        return cls(folder)
+
+    @classmethod
+    def open_or_create(cls, folder: Path, name: str) -> "Project":
+        """Open a project, making the folder and its settings when they are missing.
+
+        Raises:
+            ProjectError: The folder cannot be made, or holds something else.
+        """
+        folder = folder.expanduser().resolve()
+        if is_project(folder):
+            return cls(folder)
+        if folder.is_dir() and any(folder.iterdir()) and not (folder / "settings.json").exists():
+            raise ProjectError(f"{folder} is not empty and not a project. Name a new or an empty folder.")
+        try:
+            for part in ("features", "indexes", "thumbnails", "checkpoints"):
+                (folder / part).mkdir(parents=True, exist_ok=True)
+            if not (folder / "settings.json").exists():
+                _write_settings(folder / "settings.json", ProjectSettings(name=name))
+        except OSError as error:
+            raise ProjectError(f"The project folder {folder} cannot be made: {error.strerror}.") from error
+        return cls(folder)
+
+    def update_settings(self, **changes: Any) -> ProjectSettings:
+        """Change some settings, on disk first.
+
+        Raises:
+            ConfigError: A value is not allowed.
+            ProjectError: The file cannot be written.
+        """
+        settings = replace(self.settings, **changes)
+        try:
+            _write_settings(self.settings_path, settings)
+        except OSError as error:
+            raise ProjectError(f"The settings {self.settings_path} cannot be written: {error.strerror}.") from error
+        self.settings = settings
+        return settings
+
+    def thumbnail_path(self, content_hash: str) -> Path:
+        """Return where the thumbnail of a content hash lies."""
+        return self.thumbnails_path / content_hash[:2] / f"{content_hash}.jpg"
+
+    def _read_settings(self) -> ProjectSettings:
+        try:
+            values = json.loads(self.settings_path.read_text(encoding="utf-8"))
+            version = values.pop("version")
+            if version > SETTINGS_VERSION:
+                raise ProjectError(
+                    f"{self.settings_path} has version {version}, newer than the {SETTINGS_VERSION} this version "
+                    "of annotator knows. Update annotator to open it."
+                )
+            if isinstance(values.get("keys"), dict):
+                values["keys"] = with_new_actions(values["keys"])
+            return ProjectSettings(**values)
+        except FileNotFoundError:
+            return ProjectSettings(name=self.folder.name)
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
+            raise ProjectError(
+                f"The settings {self.settings_path} cannot be read ({error}). Mend or delete the file."
+            ) from error
+
+
+def is_project(folder: Path) -> bool:
+    """Tell whether a folder holds a project."""
+    return (folder / "project.duckdb").is_file()
+
+
+def default_folder(photos: Path) -> Path:
+    """Return where the project of a photo folder lies unless told otherwise: in the user's data folder.
+
+    Beside the photos would be handier to find, but photo folders are often synchronised, which breaks an open
+    database, or read-only.
+    """
+    photos = photos.expanduser().resolve()
+    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
+    digest = hashlib.sha256(os.fsencode(photos)).hexdigest()[:8]
+    return base / "annotator" / f"{photos.name or 'photos'}-{digest}"
+
+
+def _write_settings(path: Path, settings: ProjectSettings) -> None:
+    write_atomically(path, json.dumps({"version": SETTINGS_VERSION, **asdict(settings)}, indent=2).encode())

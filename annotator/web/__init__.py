@@ -1,0 +1,1 @@
+"""The HTTP server: app, routes, request guard, connection limits."""

@@ -1,0 +1,205 @@
+"""Connections that ask nothing: so many from one address, and for so long, below all HTTP.
+
+A socket costs a caller nothing and the server a place, so whoever opens hundreds and sends nothing, or half a request,
+would keep all others out. Uvicorn counts such sockets but ends none. Knows nothing of what is served.
+"""
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from annotator.auth.addresses import network_of
+
+_REFUSAL = (
+    b'HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: 77\r\nretry-after: 10\r\n'
+    b'connection: close\r\n\r\n'
+    b'{"error": {"kind": "refused", "message": "Too many connections are open."}}\r\n'
+)  # fmt: skip
+THIS_MACHINE = ("127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class ConnectionLimits:
+    """What callers may hold open."""
+
+    an_address: int = 100
+    """Connections; an office behind one address has several a browser. Not for proxies that are trusted."""
+    in_all: int = 500
+    """When one more comes, the one that asked nothing for the longest time is closed for it."""
+    head_seconds: float = 15.0
+    """From a connection's begin, or its last answer, until the next request's headers are there."""
+    drain_seconds: float = 60.0
+    """For the rest of a body whose request was refused before it was read; browsers hear of that only then."""
+    answer_seconds: float = 60.0
+    """For a caller to take more of an answer than the buffers hold; a browser takes what comes, seen or not."""
+    head_bytes: int = 65_536
+    """Of one request's headers."""
+    trusted_proxies: Sequence[str] = THIS_MACHINE
+    """Addresses or networks."""
+
+
+class Connections:
+    """Counts a server's connections and closes those that are one too many.
+
+    Args:
+        limits: How many, and how long.
+    """
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self.limits = limits
+        self._num_by_address: Counter[str] = Counter()
+        self._open: dict[LimitedProtocol, None] = {}
+        """The oldest first: of those that are idle since the same moment of a coarse clock, it is the one to go."""
+        self._trusted = list(map(ipaddress.ip_network, limits.trusted_proxies))
+
+    def admit(self, connection: "LimitedProtocol") -> bool:
+        """Count a new connection; return False if its address has as many as it may."""
+        address = connection.address
+        is_counted = bool(address) and not self._is_trusted(address)
+        if is_counted and self._num_by_address[network_of(address)] >= self.limits.an_address:
+            return False
+        if len(self._open) >= self.limits.in_all:
+            idle = min(
+                (other for other in self._open if other.is_idle), key=lambda other: other.idle_since, default=None
+            )
+            if idle is None:
+                return False
+            idle.end()
+        if is_counted:
+            self._num_by_address[network_of(address)] += 1
+        self._open[connection] = None
+        return True
+
+    def forget(self, connection: "LimitedProtocol") -> None:
+        """Count a connection no more, if it was."""
+        if connection not in self._open:
+            return
+        del self._open[connection]
+        name = network_of(connection.address)
+        if self._num_by_address[name] > 1:
+            self._num_by_address[name] -= 1
+        else:
+            self._num_by_address.pop(name, None)
+
+    def _is_trusted(self, address: str) -> bool:
+        try:
+            parsed = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
+        return any(mapped in network for network in self._trusted)
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol, ended while it waits for a request that does not come.
+
+    Subclassed once a server, by `limited_protocol`.
+    """
+
+    among: Connections
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin, or refuse to."""
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self.idle_since = self.loop.time()
+        self._num_head_bytes = 0
+        self._is_in_head = False
+        self._is_read = True
+        self._timer: asyncio.TimerHandle | None = None
+        self._unread_timer: asyncio.TimerHandle | None = None
+        self._raw_transport = transport
+        self.is_admitted = self.among.admit(self)
+        if not self.is_admitted:
+            transport.write(_REFUSAL)
+            transport.close()
+            return
+        super().connection_made(transport)
+        self._wait(self.among.limits.head_seconds)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes, unless it is headers without an end."""
+        if not self.is_admitted:
+            return
+        super().data_received(data)
+        self._num_head_bytes = self._num_head_bytes + len(data) if self._is_in_head else 0
+        if self._num_head_bytes > self.among.limits.head_bytes:
+            self.end()
+
+    def on_message_begin(self) -> None:
+        """Begin to read headers."""
+        self._is_in_head = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer."""
+        self._is_in_head = self._is_read = False
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that all of a request is there."""
+        self._is_read = True
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        self.idle_since = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Wait for the caller to take what was sent, but not for ever."""
+        super().pause_writing()
+        self._unread_timer = self.loop.call_later(self.among.limits.answer_seconds, self.end)
+
+    def resume_writing(self) -> None:
+        """Send more."""
+        self._stop_unread()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Give the place back."""
+        self.among.forget(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._stop_unread()
+        if self.is_admitted:
+            super().connection_lost(exc)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is being answered."""
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def end(self) -> None:
+        """Close at once, whatever is still to be sent; what it held is another's."""
+        self.among.forget(self)
+        self._raw_transport.abort()
+
+    def _stop_unread(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
+
+    def _wait(self, seconds: float) -> None:
+        self._timer = self.loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """End the connection if it waited for too long, else look again when it would have."""
+        limits = self.among.limits
+        seconds = limits.head_seconds if self._is_read else limits.drain_seconds
+        left = self.idle_since + seconds - self.loop.time() if self.is_idle else seconds
+        if left <= 0:
+            self.end()
+        else:
+            self._wait(left)
+
+
+def limited_protocol(limits: ConnectionLimits) -> type[asyncio.Protocol]:
+    """Return the protocol class for one server (uvicorn.Config's `http`)."""
+    made: type[asyncio.Protocol] = type("LimitedProtocol", (LimitedProtocol,), {"among": Connections(limits)})
+    return made

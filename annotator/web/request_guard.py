@@ -1,0 +1,359 @@
+"""Who may call the server: host, origin, token, login, size, time. One ASGI layer around everything, Gradio included.
+
+A page elsewhere can make a browser send a request here, with the cookies it has. So every request that may change
+something must come from this very origin and carry a token that only a page of this origin can read; and a request
+whose Host is not ours (a name re-bound to 127.0.0.1) is refused. A program sends a secret of its own instead, in a
+header that no foreign page can set. Knows nothing of projects or passwords.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from annotator.auth.roles import CALLER, Caller, Gate
+
+TOKEN_HEADER = "x-annotator-token"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+BODY_SECONDS = 30.0
+"""A body that takes longer to arrive, from its first byte to its last, is not waited for."""
+SLOWEST_BODY = 100_000.0
+"""Bytes a second; where larger bodies are accepted, so much more time is given."""
+
+PUBLIC_PATHS = frozenset({"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js"})
+"""What somebody may ask for who has not logged in."""
+
+COSTLY_PATHS = frozenset({"/api/backup"})
+"""What costs this machine so much that no page of others may make a browser ask for it, though it changes nothing."""
+
+NO_LIMITS: Mapping[str, int] = {}
+
+GRADIO_PATHS = re.compile(r"/gradio_api/(component_server|startup-events|heartbeat/[\w-]+|info|theme\.css)/?")
+"""What the page needs of Gradio's own routes. All others (uploads, files, proxies, its queue) are switched off."""
+
+SECURITY_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), payment=()",
+}
+
+
+def content_security_policy(frame_ancestors: Iterable[str] = ()) -> str:
+    """Return what a page of ours may load and who may frame it.
+
+    Gradio's page starts with inline scripts and builds functions from text, so both must be allowed; what matters is
+    that nothing comes from or goes to another host.
+
+    Args:
+        frame_ancestors: Origins, beside our own, that may show the page in a frame.
+    """
+    framing = " ".join(["'self'", *frame_ancestors])
+    return (
+        "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; "
+        f"object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors {framing}"
+    )
+
+
+class Tokens:
+    """The proof that a call comes from a page of ours: one token for each browser session.
+
+    A new secret each start, so tokens of an earlier run are worth nothing.
+
+    Args:
+        in_frames: Whether pages of other sites may show ours in a frame. Behind TLS the cookies are then sent there,
+            too, but other ones for each such site; the token still keeps that site from calling.
+    """
+
+    def __init__(self, *, in_frames: bool = False) -> None:
+        self._secret = secrets.token_bytes(32)
+        self._in_frames = in_frames
+
+    def of(self, session_id: str) -> str:
+        """Return the token that belongs to a session id."""
+        return hmac.new(self._secret, session_id.encode(), hashlib.sha256).hexdigest()
+
+    def cookies(self, scope: Scope, session_id: str, *, is_new: bool) -> list[str]:
+        """Return the Set-Cookie values that give a browser its token and, if new, its session."""
+        session_name, token_name = cookie_names(scope)
+        is_tls = scope["scheme"] == "https"
+        same_site = "None; Partitioned" if self._in_frames and is_tls else "Strict"
+        rest = f"; Path=/; SameSite={same_site}" + ("; Secure" if is_tls else "")
+        values = [f"{token_name}={self.of(session_id)}{rest}"]
+        if is_new:
+            values.append(f"{session_name}={session_id}; HttpOnly{rest}")
+        return values
+
+
+def cookie_names(scope: Scope) -> tuple[str, str]:
+    """Return the names of the session's and the token's cookies.
+
+    They carry the port: browsers share cookies between all ports of a host, and two servers must not log each other's
+    users out.
+    """
+    host = Headers(scope=scope).get("host", "")
+    try:
+        port = urlsplit(f"//{host}").port
+    except ValueError:
+        port = None
+    end = f"_{port}" if port else ""
+    return f"annotator_session{end}", f"annotator_token{end}"
+
+
+def session_id_of(scope: Scope) -> str:
+    """Return the session id that a browser sent, or the empty text."""
+    return _cookie(Headers(scope=scope), cookie_names(scope)[0])
+
+
+class RequestGuard:
+    """Refuses what does not come from our own page or from nobody we know; says who calls (`access.CALLER`).
+
+    Args:
+        app: What is guarded.
+        hosts: Host names, without port, under which this server may be asked.
+        max_body_bytes: Largest accepted request body.
+        gate: Knows who may call.
+        tokens: Made for this server.
+        frame_ancestors: Origins, beside our own, that may show the page in a frame.
+        entrance: Where a browser is sent that nobody knows.
+        public_paths: What somebody may ask for whom nobody knows.
+        body_limits: Path -> largest request body, where that differs.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: Iterable[str],
+        max_body_bytes: int,
+        gate: Gate,
+        tokens: Tokens,
+        frame_ancestors: Iterable[str] = (),
+        *,
+        entrance: str = "/login",
+        public_paths: Collection[str] = PUBLIC_PATHS,
+        body_limits: Mapping[str, int] = NO_LIMITS,
+    ) -> None:
+        self._app = app
+        self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
+        self._max_body_bytes = max_body_bytes
+        self._gate = gate
+        self._tokens = tokens
+        self._entrance = entrance
+        self._public_paths = public_paths
+        self._body_limits = body_limits
+        self._headers = dict(SECURITY_HEADERS)
+        frame_ancestors = tuple(frame_ancestors)
+        self._headers["content-security-policy"] = content_security_policy(frame_ancestors)
+        if not frame_ancestors:
+            self._headers["x-frame-options"] = "SAMEORIGIN"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Check one connection, then pass it on."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+            return
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = self._with_headers(send)
+        headers = Headers(scope=scope)
+        session_id = session_id_of(scope)
+        bearer = _bearer(headers)
+        caller = self._gate.by_bearer(bearer) if bearer else self._gate.by_session(session_id)
+        max_bytes = self._body_limits.get(scope["path"], self._max_body_bytes)
+        refusal = self._refusal(scope["method"], headers, session_id, is_program=bool(bearer and caller))
+        refusal = refusal or _length_refusal(scope["method"], headers, max_bytes)
+        if scope["path"] in COSTLY_PATHS:
+            refusal = refusal or _foreign_refusal(headers)
+        if refusal:
+            await _refuse(send, *refusal)
+        elif caller is None and scope["path"] not in self._public_paths:
+            await _ask_to_log_in(scope, send, self._entrance, is_program=bool(bearer))
+        elif scope["path"].startswith("/gradio_api/") and not GRADIO_PATHS.fullmatch(scope["path"]):
+            await _refuse(send, 404, "This server does not offer that.")
+        else:
+            await self._pass(scope, _LimitedBody(receive, max_bytes), send, session_id, caller)
+
+    def _with_headers(self, send: Send) -> Send:
+        """Return a way to answer that gives every answer, refusals too, the headers that bind it to this origin."""
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                out = MutableHeaders(scope=message)
+                for name, value in self._headers.items():
+                    out.setdefault(name, value)
+            await send(message)
+
+        return send_with_headers
+
+    async def _pass(
+        self, scope: Scope, body: "_LimitedBody", send: Send, session_id: str, caller: Caller | None
+    ) -> None:
+
+        async def send_if_whole(message: Message) -> None:
+            if body.is_too_large:
+                raise _BodyTooLargeError  # whatever answer the app made of half a body
+            if message["type"] == "http.response.start":
+                out = MutableHeaders(scope=message)
+                for name in [name for name in out if name.lower().startswith("access-control-")]:
+                    del out[name]  # Gradio lets every page of this machine read; nobody else shall
+                self._set_cookies(out, scope, session_id)
+            await send(message)
+
+        was = CALLER.set(caller) if caller is not None else None
+        try:
+            await self._app(scope, body.receive, send_if_whole)
+        except _BodyTooLargeError:
+            await _refuse(send, 413, _too_large(body.max_bytes))
+        except _BodyTooSlowError:
+            await _refuse(send, 408, f"The request took longer than {body.seconds:.0f} s to arrive and was refused.")
+        finally:
+            if was is not None:
+                CALLER.reset(was)
+
+    def _refusal(
+        self, method: str, headers: Headers, session_id: str, is_program: bool = False
+    ) -> tuple[int, str] | None:
+        host = headers.get("host", "")
+        if _host_name(host) not in self._hosts:
+            return (
+                421,
+                f"This server does not answer for the host {host[:100]!r}. Use the address it printed.",
+            )
+        if method in SAFE_METHODS:
+            return None
+        foreign = _foreign_refusal(headers)
+        if foreign:
+            return foreign
+        token = headers.get(TOKEN_HEADER, "")
+        is_ours = bool(session_id) and hmac.compare_digest(token.encode(), self._tokens.of(session_id).encode())
+        if not is_ours and not is_program:
+            return 403, "The token is missing or old. Reload the page (programs: GET /api/session first)."
+        return None
+
+    def _set_cookies(self, out: MutableHeaders, scope: Scope, session_id: str) -> None:
+        """Give a browser its session on the first answer, and its token again after a restart."""
+        if "set-cookie" in out:
+            return  # somebody logs in or out: the session changes
+        token = _cookie(Headers(scope=scope), cookie_names(scope)[1])
+        if session_id and hmac.compare_digest(token, self._tokens.of(session_id)):
+            return
+        is_new = not session_id
+        for value in self._tokens.cookies(scope, session_id or secrets.token_urlsafe(32), is_new=is_new):
+            out.append("set-cookie", value)
+
+
+class _BodyTooLargeError(Exception):
+    """More bytes came than are allowed."""
+
+
+class _BodyTooSlowError(Exception):
+    """The body did not come in time."""
+
+
+class _LimitedBody:
+    """Counts and times a body as it comes: a chunked request names no length, and a slow one holds its place."""
+
+    def __init__(self, receive: Receive, max_bytes: int) -> None:
+        self._receive = receive
+        self.max_bytes = max_bytes
+        self.seconds = max(BODY_SECONDS, max_bytes / SLOWEST_BODY)
+        """From the first call of `receive` to the last byte: a limit on each piece would never end a trickle."""
+        self._num_left = max_bytes
+        self._is_complete = False
+        self._deadline: float | None = None
+
+    @property
+    def is_too_large(self) -> bool:
+        return self._num_left < 0
+
+    async def receive(self) -> Message:
+        if self._is_complete:
+            return await self._receive()  # what comes now is the end of the connection, which may be far off
+        if self._deadline is None:
+            self._deadline = asyncio.get_running_loop().time() + self.seconds
+        try:
+            async with asyncio.timeout_at(self._deadline):
+                message = await self._receive()
+        except TimeoutError:
+            raise _BodyTooSlowError from None
+        self._is_complete = not message.get("more_body", False)
+        self._num_left -= len(message.get("body", b""))
+        if self.is_too_large:
+            raise _BodyTooLargeError
+        return message
+
+
+def _foreign_refusal(headers: Headers) -> tuple[int, str] | None:
+    origin = headers.get("origin")
+    # Browsers send Origin with every changing request; other programs need not, but need the token all the same.
+    if origin is not None and _authority(origin) != headers.get("host", "").lower():
+        return 403, "This call came from a page of another origin and was refused."
+    if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
+        return 403, "This call came from a page of another site and was refused."
+    return None
+
+
+def _length_refusal(method: str, headers: Headers, max_bytes: int) -> tuple[int, str] | None:
+    length = headers.get("content-length", "0")
+    is_fine = method in SAFE_METHODS or (length.isdecimal() and length.isascii() and int(length) <= max_bytes)
+    return None if is_fine else (413, _too_large(max_bytes))
+
+
+def _too_large(max_bytes: int) -> str:
+    return f"The request is larger than {max_bytes:,} bytes and was refused."
+
+
+def _host_name(host: str) -> str:
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower() if host.isprintable() else ""
+    except ValueError:  # half an IPv6 address
+        return ""
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _bearer(headers: Headers) -> str:
+    kind, _, secret = headers.get("authorization", "").partition(" ")
+    return secret.strip() if kind.lower() == "bearer" else ""
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    # Not http.cookies: that drops all cookies when one is malformed, and other programs' pages on this host may have
+    # set such.
+    return cookie_parser(headers.get("cookie", "")).get(name, "")
+
+
+async def _ask_to_log_in(scope: Scope, send: Send, entrance: str, *, is_program: bool) -> None:
+    wants_page = "text/html" in Headers(scope=scope).get("accept", "")
+    if scope["method"] not in SAFE_METHODS or not wants_page:
+        text = "This token is wrong, over or taken back." if is_program else "Log in first."
+        await _refuse(send, 401, text, kind="login")
+        return
+    target = entrance if scope["path"] == "/" else f"{entrance}?next={quote(scope['path'])}"
+    await send({"type": "http.response.start", "status": 303, "headers": [(b"location", target.encode())]})
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _refuse(send: Send, status: int, message: str, kind: str = "refused") -> None:
+    body = json.dumps({"error": {"kind": kind, "message": message}}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

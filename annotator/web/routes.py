@@ -1,0 +1,155 @@
+"""The REST routes: every operation of the session, pictures by id, the page's own files, exports.
+
+Knows nothing of the store or of models. Security is a layer around the whole app (web/request_guard.py).
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Body, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
+
+from annotator.auth.roles import CALLER, Role
+from annotator.errors import AnnotatorError, DemoError, StoreError, UnknownImageError, UnreadableImageError
+from annotator.exchange.export import FORMATS, export_lines
+from annotator.ingest.pictures import Picture, Pictures
+from annotator.session import operations
+from annotator.session.serializers import error_answer
+from annotator.session.session import AnnotatingSession
+from annotator.web.request_guard import cookie_names
+
+STATUS_OF_KIND = {
+    "stale": 409,
+    "unknown_image": 404,
+    "tag": 422,
+    "config": 422,
+    "training": 409,
+    "request": 400,
+    "store": 507,
+    "forbidden": 403,
+    "account": 422,
+    "leased": 423,
+    "review": 409,
+    "demo": 429,
+}
+EXPORT_BLOCK = 500
+"""Lines of an export that are sent together: each piece costs a change of threads."""
+IMMUTABLE = "private, max-age=31536000, immutable"
+"""A picture's address holds its content hash, so it never changes."""
+
+
+def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Path) -> APIRouter:
+    """Build the routes of one project."""
+    router = APIRouter()
+    for name, (payload_model, _) in operations.OPERATIONS.items():
+        _add_operation(router, session, name, payload_model)
+
+    @router.get("/api/session", summary="Get the cookies that the other calls need")
+    def get_session(request: Request) -> dict[str, str]:
+        caller = CALLER.get()
+        return {
+            "user": caller.user,
+            "role": caller.role.label,
+            "project": session.project.settings.name,
+            "token_cookie": cookie_names(request.scope)[1],
+        }
+
+    @router.get("/api/health", summary="Tell that the server answers, to anybody")
+    def get_health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get("/api/export", summary="Download every saved photo's tags")
+    def export(format: str = "jsonl") -> Response:
+        if format not in FORMATS:
+            return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
+        media_type, suffix = FORMATS[format]
+        lines = export_lines(session.export(CALLER.get().user), format)
+        try:
+            first = next(lines, "")
+        except (StoreError, DemoError) as error:
+            kind = error_answer(error)["error"]["kind"]
+            return _error(STATUS_OF_KIND[kind], kind, str(error))
+        body = ("".join(block).encode() for block in _blocks(chain([first], lines)))
+        name = f'attachment; filename="tags.{suffix}"'
+        return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
+
+    @router.get("/api/backup", summary="Download a backup of the project; for admins")
+    def backup(features: bool = True) -> Response:
+        if CALLER.get().role < Role.ADMIN:
+            return _error(403, "forbidden", "Backups are for admins.")
+        try:
+            path = session.back_up(with_features=features)
+        except DemoError as error:
+            return _error(403, "demo", str(error))
+        except AnnotatorError as error:
+            return _error(507, "store", str(error))
+        name = "project.tar"
+        return FileResponse(path, media_type="application/x-tar", filename=name, background=BackgroundTask(path.unlink))
+
+    @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
+    def thumbnail(image_id: int) -> Response:
+        return _picture(lambda: pictures.thumbnail(image_id))
+
+    @router.get("/image/{image_id}", summary="A photo, for showing or (full=1) for zooming")
+    def image(image_id: int, full: bool = False) -> Response:
+        return _picture(lambda: pictures.photo(image_id, full=full))
+
+    files = {path.name: path for path in assets_path.iterdir() if path.suffix in {".js", ".css", ".svg"}}
+
+    @router.get("/ui/{name}", include_in_schema=False)
+    def asset(name: str) -> Response:
+        if name not in files:
+            return _error(404, "request", "There is no such file.")
+        return FileResponse(files[name], headers={"cache-control": "no-cache"})
+
+    return router
+
+
+def _add_operation(
+    router: APIRouter, session: AnnotatingSession, name: str, payload_model: type[operations.Payload]
+) -> None:
+    def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
+        result = operations.answer_caller(session, CALLER.get(), name, payload)
+        error = result.get("error")
+        return JSONResponse(result, STATUS_OF_KIND[error["kind"]] if error else 200)
+
+    call.__annotations__["payload"] = payload_model
+    router.add_api_route(f"/api/{name}", call, methods=["POST"], summary=payload_model.__doc__, name=name)
+
+
+def _picture(make: Callable[[], Picture]) -> Response:
+    try:
+        picture = make()
+    except (UnknownImageError, UnreadableImageError) as error:
+        return _error(404, "unknown_image", str(error))
+    except DemoError as error:
+        return _error(429, "demo", str(error))
+    except StoreError as error:
+        return _error(507, "store", str(error))
+    # The sandbox keeps even a file that turned into something else since the ingest from running here.
+    headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
+    return Response(picture.data, media_type=picture.media_type, headers=headers)
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(lines)
+    return iter(lambda: list(islice(rest, EXPORT_BLOCK)), [])
+
+
+def _error(status: int, kind: str, message: str) -> JSONResponse:
+    return JSONResponse({"error": {"kind": kind, "message": message}}, status)
+
+
+async def refuse_malformed(request: Request, error: Exception) -> JSONResponse:
+    """Answer a malformed body in the same form as every other error; for ``app.add_exception_handler``."""
+    if isinstance(error, HTTPException):
+        return _error(error.status_code, "request", f"The call was refused: {error.detail}.")
+    assert isinstance(error, RequestValidationError)  # registered for these two only
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the body"
+    return _error(400, "request", f"The call was refused: {where}: {first['msg']}.")

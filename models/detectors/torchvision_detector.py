@@ -1,0 +1,88 @@
+"""Faster R-CNN with a MobileNet, from torchvision, run by torch: surer than NanoDet, and slower without a GPU.
+
+Ren et al., "Faster R-CNN", NeurIPS 2015; Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
+Its weights (74 MB) are downloaded when it is first loaded.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torchvision import models  # type: ignore[import-untyped]
+
+from annotator.errors import DetectorError
+from annotator.models.detectors.coco_classes import COCO_CLASSES
+from annotator.models.detectors.detector import LEAST_SCORE, MAX_DETECTIONS, TORCHVISION, Detection, clipped_detections
+
+NETWORK = "fasterrcnn_mobilenet_v3_large_fpn"
+WEIGHTS = "FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1"
+
+
+class TorchvisionDetector:
+    """Faster R-CNN with a MobileNet by torch, on the GPU where there is one.
+
+    Args:
+        network: One of torchvision's detection networks, with its weights.
+        categories: Its class names by number.
+        version: Of its weights.
+    """
+
+    name = TORCHVISION
+    image_size = 1333
+
+    def __init__(self, network: torch.nn.Module, categories: Sequence[str], version: str) -> None:
+        self.version = version
+        self._categories = categories
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._network = network.eval().to(self._device)
+
+    def detect(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
+        """Return each photo's detections, surest first."""
+        batch = [
+            torch.from_numpy(np.array(image.convert("RGB"))).to(self._device).permute(2, 0, 1).float() / 255
+            for image in images
+        ]
+        with torch.inference_mode():
+            outputs = self._network(batch) if batch else []
+        return [self._read(output, image) for output, image in zip(outputs, images, strict=True)]
+
+    def _read(self, output: dict[str, torch.Tensor], image: Image.Image) -> list[Detection]:
+        scores, numbers = output["scores"].cpu().numpy(), output["labels"].cpu().numpy()
+        boxes = output["boxes"].cpu().numpy() / np.array([*image.size, *image.size], np.float32)
+        labels = [self._categories[number] for number in numbers]
+        kept = [i for i, label in enumerate(labels) if scores[i] >= LEAST_SCORE and label in COCO_CLASSES]
+        kept = sorted(kept, key=lambda i: -scores[i])[:MAX_DETECTIONS]
+        return clipped_detections(boxes[kept], scores[kept], [labels[i] for i in kept])
+
+
+def build_network() -> torch.nn.Module:
+    """Build the network with random weights."""
+    network: torch.nn.Module = models.get_model(NETWORK, weights=None, weights_backbone=None)
+    return network
+
+
+def weights_path() -> Path:
+    """Return where torch keeps the weights once they are downloaded."""
+    url: str = models.get_weight(WEIGHTS).url
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
+
+
+def load_torchvision() -> TorchvisionDetector:
+    """Load the detector, downloading its weights when they are not there.
+
+    Raises:
+        DetectorError: They are neither cached nor downloadable.
+    """
+    weights = models.get_weight(WEIGHTS)
+    try:
+        state = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise DetectorError(
+            f"The weights of torchvision's detector are neither cached nor downloadable ({error}). "
+            f"Put the file {weights_path().name} into {weights_path().parent}, or choose the detector nanodet or none."
+        ) from error
+    network = build_network()
+    network.load_state_dict(state)
+    return TorchvisionDetector(network, weights.meta["categories"], weights_path().stem.rsplit("-", 1)[1])

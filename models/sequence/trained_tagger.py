@@ -1,0 +1,347 @@
+"""The base of the recurrent taggers that are trained: what a batch is, what a pass gives, the papers' two losses.
+
+A subclass holds the equations of one paper as a torch module; its twin in models/sequence/numpy_steps.py runs them without torch. `decode`
+goes through that twin, so that what is measured after training is what the page runs. Knows nothing of data sets,
+optimisers or files.
+Shapes: B images, D feature size, V tags, T - 1 the longest list of the batch (T with its END).
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models.context import Context
+from annotator.models.context_tensors import ContextBatch, ContextTensors
+from annotator.models.sequence.decoding import Steps
+from annotator.models.sequence.inference import InferenceTagger, Ranking, make_steps
+from annotator.models.tagger import Features, RankedTag
+
+PADDING = -1
+"""Target of a step that the list does not have."""
+
+ROOT_OFFSET = 1e-6
+
+ConceptLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(B, V) logits, labels and weights -> a scalar."""
+SequenceLoss = Callable[[Tensor, Tensor], Tensor]
+"""(B, T, W) logits and (B, T) targets -> (B,) each image's."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images with their tags in the order that is taught, the longest list first."""
+
+    features: Tensor
+    """(B, D) float32."""
+    lengths: Tensor
+    """(B,) int64: how many tags each list has, falling."""
+    inputs: Tensor
+    """(B, T) int64: START, then the tags; V (START) where the list is over."""
+    targets: Tensor
+    """(B, T) int64: the tags, then END = V; PADDING where the list is over."""
+    labels: Tensor
+    """(B, V) float32: which tags the image carries."""
+    weights: Tensor
+    """(B, V) float32: how much each label counts in the concept loss."""
+    user_tags: Tensor | None = None
+    """(B, U) float32: side information, which of the known user tags the image carries."""
+    importance: Tensor | None = None
+    """(B,) float32: how much each image's list counts; None counts every one once. `weights` holds it already."""
+    context: ContextBatch | None = None
+    """For the taggers that hear of metadata and neighbours."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on a device."""
+        moved = {name: value.to(device) for name, value in vars(self).items() if value is not None}
+        return Batch(**moved)
+
+
+def make_batch(
+    features: Tensor,
+    sequences: Sequence[Sequence[int]],
+    num_tags: int,
+    *,
+    weights: Tensor | None = None,
+    user_tags: Tensor | None = None,
+    importance: Tensor | None = None,
+    context: ContextBatch | None = None,
+) -> Batch:
+    """Pad lists of tag ids into a batch and sort it by length.
+
+    Args:
+        features: (B, D).
+        sequences: B lists of tag ids, at least one tag each.
+        num_tags: V.
+        weights: (B, V); None counts every label once.
+        user_tags: (B, U), in the order of `features`.
+        importance: (B,) how much each photo counts in every loss; None counts each once.
+        context: Of the same images, in the order of `features`.
+    """
+    order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
+    rows = torch.tensor(order)
+    longest = len(sequences[order[0]])
+    inputs = torch.full((len(order), longest + 1), num_tags)
+    targets = torch.full((len(order), longest + 1), PADDING)
+    labels = torch.zeros(len(order), num_tags)
+    for row, source in enumerate(order):
+        tags = torch.tensor(sequences[source])
+        inputs[row, 1 : len(tags) + 1] = tags
+        targets[row, : len(tags)] = tags
+        targets[row, len(tags)] = num_tags
+        labels[row, tags] = 1.0
+    weights = torch.ones_like(labels) if weights is None else weights[rows]
+    return Batch(
+        features=features[rows],
+        lengths=torch.tensor([len(sequences[source]) for source in order]),
+        inputs=inputs,
+        targets=targets,
+        labels=labels,
+        weights=weights if importance is None else weights * importance[rows, None],
+        user_tags=None if user_tags is None else user_tags[rows],
+        importance=None if importance is None else importance[rows],
+        context=None if context is None else context.take(rows),
+    )
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What one pass with the true previous tags gives."""
+
+    logits: Tensor
+    """(B, T, V + 1), or (B, T, V) without END; (B, V) of a tagger that is not recurrent."""
+    concept_logits: Tensor | None = None
+    """(B, V)."""
+    penalty: Tensor | None = None
+    """A scalar that the tagger adds to its loss."""
+
+
+def binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return -sum_j s_j log(s^_j) + (1 - s_j) log(1 - s^_j), the mean over images.
+
+    Eq. 5 of semantic-regularisation.txt, with the minus sign that it lacks.
+    """
+    return F.binary_cross_entropy_with_logits(logits, labels, weights, reduction="sum") / len(logits)
+
+
+def sequence_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-likelihood summed over each image's list, (B,)."""
+    if logits.shape[2] <= int(targets.max()):
+        targets = targets.masked_fill(targets == logits.shape[2], PADDING)  # a tagger without END
+    losses = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=PADDING, reduction="none")  # (B, T)
+    return losses.sum(dim=1)
+
+
+def mean_step_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-likelihood averaged over each image's own list, (B,).
+
+    Eq. 11 of jvsp.txt without its second term.
+    """
+    losses = F.cross_entropy(logits.transpose(1, 2), targets, ignore_index=PADDING, reduction="none")  # (B, T)
+    return losses.sum(dim=1) / (targets != PADDING).sum(dim=1)
+
+
+@dataclass(frozen=True)
+class TaggerConfig:
+    """Settings that every recurrent tagger has."""
+
+    dropout: float = 0.5
+    """Share of values that are dropped in training, where the paper drops any."""
+    input_dropout: float = 0.0
+    """Share of the features that are dropped in training; no paper does."""
+    root_features: bool = True
+    """Take the root of each feature's size first (Hellinger scaling). Measured on captions: mAP by tag of a logistic
+    regression 0.206 without and 0.217 with it."""
+    concept_layer: bool = False
+    """Learn a logistic layer beside the sequence, for the score. S-CNN-RNN has one in any case."""
+    user_tags: tuple[str, ...] = ()
+    """User tags that are known as side information; only S-CNN-RNN takes any."""
+
+    def __post_init__(self) -> None:
+        for name in ("dropout", "input_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}.")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a training, as the paper has it."""
+
+    name: str
+    """Given to `TrainedTagger.loss`."""
+    optimizer: str
+    """adam or rmsprop."""
+    learning_rate: float
+    epochs: int
+    """At most so many passes over the training photos."""
+    min_epochs: int = 0
+    """At least so many, though the validation loss rises; unless `epochs` are fewer."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    halve_on_plateau: bool = False
+    """Halve the learning rate when the validation loss does not fall."""
+
+
+class TrainedTagger(nn.Module):
+    """A tagger under training: a recurrent one or, with `is_recurrent` False, one that scores each tag by itself.
+
+    Args:
+        vocabulary: The tags it knows.
+        feature_size: D.
+        config: Its settings.
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[TaggerConfig]] = TaggerConfig
+    has_end: ClassVar[bool] = True
+    is_recurrent: ClassVar[bool] = True
+    """It makes lists step by step, by a `Ranking`; else it scores each tag by itself."""
+    takes_user_tags: ClassVar[bool] = False
+    """Whether a photo's user tags are side information to it."""
+    stages: ClassVar[tuple[Stage, ...]]
+    sequence_loss: ClassVar[SequenceLoss] = staticmethod(sequence_cross_entropy)
+    """The paper's."""
+
+    def __init__(self, vocabulary: Vocabulary, feature_size: int, config: TaggerConfig) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.feature_size = feature_size
+        self.config = config
+        self.ranking = Ranking()
+        self.version = "untrained"
+        self.feature_mean: Tensor
+        self.feature_scale: Tensor
+        self.register_buffer("feature_mean", torch.zeros(feature_size))
+        self.register_buffer("feature_scale", torch.ones(feature_size))
+        self.precedence: Tensor
+        """(V,): how early people name each tag; 0 where no order is known. See trainer/precedence.py."""
+        self.register_buffer("precedence", torch.zeros(len(vocabulary)))
+        self.input_dropout = nn.Dropout(config.input_dropout)
+        self.concept = nn.Linear(feature_size, self.num_tags) if config.concept_layer else None
+
+    @property
+    def num_tags(self) -> int:
+        """V."""
+        return len(self.vocabulary)
+
+    def prepare(self, features: Tensor, labels: Tensor) -> None:
+        """Take from the training photos what is not learnt: the features' scale and each tag's prior.
+
+        The concept layer's bias becomes logit(prior): [measured, spec] without it, S-CNN-RNN collapses, because its
+        first stage trains the LSTM on 0 and 1, from which the concepts' probabilities stay far.
+
+        Args:
+            features: (N, D).
+            labels: (N, V), 0 or 1.
+        """
+        features = self.root(features)
+        self.feature_mean.copy_(features.mean(dim=0))
+        self.feature_scale.copy_(features.std(dim=0, correction=0).clamp(min=1e-3).reciprocal())
+        if self.concept is not None:
+            prior = (labels.sum(dim=0) + 0.5) / (len(labels) + 1)
+            with torch.no_grad():
+                self.concept.bias.copy_(torch.logit(prior))
+                self.concept.weight.zero_()
+
+    def set_precedence(self, precedence: npt.NDArray[np.float32]) -> None:
+        """Take over how early people name each tag, (V,); a list is put in order by it."""
+        self.precedence.copy_(torch.from_numpy(precedence))
+
+    def encode_context(self, context: Context) -> ContextTensors:
+        """Return a context as this tagger is fed it. Only taggers with a context can."""
+        raise NotImplementedError(f"{self.name} hears nothing of metadata and neighbours.")
+
+    def prepare_context(self, context: ContextTensors) -> None:
+        """Take from the training photos' context what is not learnt."""
+
+    def scale(self, features: Tensor) -> Tensor:
+        """Return features of mean 0 and deviation 1."""
+        scaled: Tensor = self.input_dropout((self.root(features) - self.feature_mean) * self.feature_scale)
+        return scaled
+
+    def root(self, features: Tensor) -> Tensor:
+        """Return sign(x) sqrt(|x|), if the config asks for it."""
+        if not self.config.root_features:
+            return features
+        rooted: Tensor = features.sign() * (features.abs() + ROOT_OFFSET).sqrt()  # the root's own slope has no end
+        return rooted
+
+    def forward(self, batch: Batch, stage: str = "joint") -> Outputs:
+        """Run all steps with the true previous tags."""
+        raise NotImplementedError
+
+    def loss(
+        self,
+        batch: Batch,
+        stage: str = "joint",
+        *,
+        concept_loss: ConceptLoss = binary_cross_entropy,
+        sequence_loss: SequenceLoss | None = None,
+    ) -> Tensor:
+        """Return the paper's loss of a batch.
+
+        Args:
+            batch: Images and their lists.
+            stage: Name of one of `stages`.
+            concept_loss: Another one for the concept layer.
+            sequence_loss: Another one for the lists; None is the paper's.
+        """
+        return self.total_loss(self(batch, stage), batch, concept_loss, sequence_loss)
+
+    def total_loss(
+        self,
+        outputs: Outputs,
+        batch: Batch,
+        concept_loss: ConceptLoss = binary_cross_entropy,
+        sequence_loss: SequenceLoss | None = None,
+    ) -> Tensor:
+        """Return the loss of a pass: lists, concepts where there are any, and the tagger's own penalty."""
+        losses = (sequence_loss or type(self).sequence_loss)(outputs.logits, batch.targets)  # (B,)
+        total = (losses if batch.importance is None else losses * batch.importance).mean()
+        if outputs.concept_logits is not None:
+            total = total + concept_loss(outputs.concept_logits, batch.labels, batch.weights)
+        if outputs.penalty is not None:
+            total = total + outputs.penalty
+        return total
+
+    def concept_logits(self, features: Tensor, user_tags: Tensor | None = None) -> Tensor | None:
+        """Return the (B, V) logits of the concept layer for scaled features, if there is one."""
+        if self.concept is None:
+            return None
+        logits: Tensor = self.concept(features)
+        return logits
+
+    def weights(self) -> dict[str, npt.NDArray[np.float32]]:
+        """Return every parameter and buffer as numpy; float32 ones share memory with the module."""
+        return {name: value.detach().cpu().numpy() for name, value in self.state_dict().items()}
+
+    def settings(self) -> Mapping[str, Any]:
+        """Return the config as JSON values."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.config).items()}
+
+    def steps(self) -> Steps:
+        """Return the numpy twin of the recurrent part, on the present weights."""
+        return make_steps(self.name, self.weights(), self.settings())
+
+    def for_inference(self) -> InferenceTagger:
+        """Return the tagger that the page runs, on the present weights."""
+        return InferenceTagger(
+            self.name, self.version, self.vocabulary, self.weights(), dict(self.settings()), self.ranking
+        )
+
+    def decode(
+        self,
+        features: Features,
+        prefixes: Sequence[Sequence[str]],
+        *,
+        dropped: Sequence[Collection[str]] = (),
+        k: int = 20,
+        free_length: bool = False,
+    ) -> list[list[RankedTag]]:
+        """Continue each image's settled prefix; see `InferenceTagger.decode`."""
+        return self.for_inference().decode(features, prefixes, dropped=dropped, k=k, free_length=free_length)

@@ -1,0 +1,472 @@
+"""Taggers that look at a photo, its metadata and the photos nearest to it by metadata: one family of nine.
+
+Paper: Tesan, Coscia, Ballan, "A CNN-RNN Framework for Image Annotation from Visual Cues and Social Network Metadata",
+2020.
+Implements: eq. 8 in VisualOnly; eq. 9-11 in Ltn; eq. 12 in Rtn; eq. 13-14 in LtnVecs; eq. 15-16 in LtnAllVecs; eq. 17
+    in Ltwin; section 3.3's two further forms in LtwinRnn and Ltwin2Rnn (eq. 18); eq. 19 in LZip. The encodings pi are
+    context.py's. Eq. 1-3: one random m-subset of the M nearest for each photo and step in training, drawn by
+    `context_tensors.ContextTensors.draw`; the mean over fixed random ones at test, in models/taggers/metadata_neighbours_numpy.py.
+Departs: the backbone is frozen and its features are scaled to deviation 1; sums of word vectors are scaled to deviation
+    1 too and never longer than the longest of a training photo, so that 10,000 user tags say no more than many. LZip
+    reads [v; u] of the photo, then of each neighbour, m + 1 positions rather than eq. 19's 2 m + 2. The LSTMs of
+    LTwin+2RNN and LZip end in a linear layer to the tags. The output's bias starts at logit(tag prior), the forget
+    gates' at 1. A photo whose metadata find fewer than M photos has its look-alikes as the further neighbours. There
+    is no least number of epochs.
+Shapes: features (B, D), neighbours (B, m, D), codes (B, S) and (B, m, S) float32 -> logits (B, V) float32.
+"""
+
+from abc import abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from annotator.datasets.metadata_words import FIELDS
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models import registry
+from annotator.models.context import ENCODINGS, Context
+from annotator.models.context_tensors import ContextBatch, ContextTensors
+from annotator.models.sequence.trained_tagger import (
+    Batch,
+    ConceptLoss,
+    Outputs,
+    SequenceLoss,
+    Stage,
+    TaggerConfig,
+    TrainedTagger,
+    binary_cross_entropy,
+)
+from annotator.models.tagger import Features, RankedTag
+from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork, make_encoder
+
+MIN_DEVIATION = 1e-3
+NO_LIMIT = 1e9
+"""Length of a code that none has."""
+
+
+@dataclass(frozen=True)
+class MetadataConfig(TaggerConfig):
+    """Sizes are section 3.4's."""
+
+    metadata: str = "user_tags"
+    """Which field the words come from: user_tags or caption."""
+    neighbourhood: str = "id"
+    """By what neighbours are found: id (Jaccard distance of word sets), w2v or wnet (cosine of summed vectors)."""
+    input: str = "id"
+    """How words are fed to the network: id, w2v or wnet. Of no effect in visual_only, ltn and rtn."""
+    m: int = 6
+    """Neighbours that are looked at together."""
+    M: int = 12
+    """Nearest photos among which they are drawn."""
+    num_subsets: int = 10
+    """Random m-subsets that are averaged at test."""
+    hidden_size: int = 500
+    l2: float = 3e-4
+    """Lambda: weight of the squared weights, beside a loss that is the mean over tags."""
+    max_words: int = 5000
+    """Tau: most frequent words that `id` knows."""
+    vectors: str = "glove"
+    """Word vectors of w2v: glove, or a file."""
+    known_words: tuple[str, ...] = ()
+    """The words that `id` feeds; taken from the training photos."""
+    input_version: str = ""
+    """Of the vectors that are fed; taken from them."""
+    input_size: int = 0
+    """Of the vectors that are fed; taken from them."""
+    neighbourhood_version: str = ""
+    """Of the vectors that neighbours are found by; taken from them."""
+    neighbourhood_size: int = 0
+    """Of the vectors that neighbours are found by; taken from them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, choices in (("metadata", FIELDS), ("neighbourhood", ENCODINGS), ("input", ENCODINGS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+        for name in ("m", "M", "num_subsets", "hidden_size", "max_words"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number from 1, got {getattr(self, name)!r}.")
+        if self.m > self.M:
+            raise ValueError(f"m must not be above M, got m = {self.m} and M = {self.M}.")
+        if self.l2 < 0:
+            raise ValueError(f"l2 must not be below 0, got {self.l2!r}.")
+
+    @property
+    def code_size(self) -> int:
+        """S."""
+        return len(self.known_words) if self.input == "id" else self.input_size
+
+
+class LinearLstm(nn.Module):
+    """An LSTM whose two tanh are the identity ("linear activation", section 3.2); the gates stay sigmoid.
+
+    Nothing bounds its state: each step adds what the recurrent weights make of the one before. From the start of He et
+    al., which the paper has, a dozen steps end in logits so large that nothing is learnt. `MetadataTagger` lets the
+    recurrent weights begin at zero: then the state is a leaky sum, until something better is learnt.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.hidden_size = hidden_size
+        self.inputs = nn.Linear(input_size, 4 * hidden_size)
+        self.recurrent = nn.Linear(hidden_size, 4 * hidden_size, bias=False)
+
+    def forward(self, sequence: Tensor) -> Tensor:
+        """Return the last hidden state, (B, H), of a (B, T, I) sequence; zeros where T = 0."""
+        gates = self.inputs(sequence)  # (B, T, 4 H), in the order i, f, g, o
+        hidden = sequence.new_zeros(len(sequence), self.hidden_size)
+        cell = hidden
+        for step in range(sequence.shape[1]):
+            opened, forget, value, out = (gates[:, step] + self.recurrent(hidden)).chunk(4, dim=1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(opened) * value
+            hidden = torch.sigmoid(out) * cell
+        return hidden
+
+
+class MetadataTagger(TrainedTagger):
+    """The base of the family; a subclass holds one model's layers and equations. See `TrainedTagger`."""
+
+    Config = MetadataConfig
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=15, min_epochs=5),)
+    is_recurrent: ClassVar[bool] = False
+    hears_words: ClassVar[bool] = True
+    """The metadata words are fed to the network."""
+    config: MetadataConfig
+
+    def __init__(self, vocabulary: Vocabulary, feature_size: int, config: MetadataConfig) -> None:
+        super().__init__(vocabulary, feature_size, config)
+        if self.hears_words and not config.code_size:
+            raise ValueError(
+                f"{self.name} is fed metadata words, and knows none: known_words (input=id) or input_size are missing."
+            )
+        self.code_scale: Tensor
+        self.code_limit: Tensor
+        if self.hears_words:
+            self.register_buffer("code_scale", torch.ones(config.code_size))
+            self.register_buffer("code_limit", torch.tensor(NO_LIMIT))
+        self.dropout = nn.Dropout(config.dropout)
+        self.build(feature_size, config.code_size, config.hidden_size)
+        for name, parameter in self.named_parameters():
+            if name.endswith("recurrent.weight"):
+                nn.init.zeros_(parameter)  # see LinearLstm
+            elif parameter.ndim > 1:
+                nn.init.kaiming_normal_(parameter)  # He et al.
+            else:
+                nn.init.zeros_(parameter)
+                if name.endswith("inputs.bias"):
+                    parameter.data[config.hidden_size : 2 * config.hidden_size] = 1.0
+
+    output: nn.Linear
+
+    @abstractmethod
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers, `output` among them."""
+
+    @abstractmethod
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Return f, (B, V), before its sigmoid.
+
+        Args:
+            x: (B, D), Phi(x).
+            z: (B, m, D), Phi(z_i), nearest first.
+            o_x: (B, S), pi(o_x).
+            o_z: (B, m, S), pi(o_z_i).
+        """
+
+    def prepare(self, features: Tensor, labels: Tensor) -> None:
+        """Take each tag's prior and the features' scale from the training photos; see `TrainedTagger.prepare`."""
+        super().prepare(features, labels)
+        prior = (labels.sum(dim=0) + 0.5) / (len(labels) + 1)
+        with torch.no_grad():
+            self.output.bias.copy_(torch.logit(prior))
+
+    def prepare_context(self, context: ContextTensors) -> None:
+        """Take the codes' scale and the longest code from the training photos."""
+        if not self.hears_words:
+            return
+        codes = context.pool_codes.float()
+        if self.config.input != "id":
+            self.code_scale.copy_(codes.std(dim=0, correction=0).clamp(min=MIN_DEVIATION).reciprocal())
+        self.code_limit.copy_((codes * self.code_scale).norm(dim=1).max().clamp(min=1.0))
+
+    def encode_context(self, context: Context) -> ContextTensors:
+        """Return a context with its words encoded for this tagger's input."""
+        codes, pool_codes = torch.zeros(len(context.words), 0), torch.zeros(len(context.pool.words), 0)
+        if self.hears_words:
+            encoder = make_encoder(self.settings())
+            kind: Any = np.uint8 if self.config.input == "id" else np.float32
+            codes, pool_codes = (
+                torch.from_numpy(encoder.encode(words).astype(kind)) for words in (context.words, context.pool.words)
+            )
+        return ContextTensors(
+            codes,
+            torch.from_numpy(np.ascontiguousarray(context.pool.features)),
+            pool_codes,
+            torch.from_numpy(context.neighbours),
+            self.config.m,
+        )
+
+    def scale_codes(self, codes: Tensor) -> Tensor:
+        """Return codes of deviation 1, shortened where they are longer than any training photo's."""
+        if not self.hears_words:
+            return codes
+        scaled = codes * self.code_scale
+        lengths = scaled.norm(dim=-1, keepdim=True)
+        shortened: Tensor = scaled * (self.code_limit / lengths.clamp(min=1e-9)).clamp(max=1.0)
+        return shortened
+
+    def forward(self, batch: Batch, stage: str = "joint") -> Outputs:
+        """Return (B, V) logits. Without a context the photos have neither words nor neighbours."""
+        context = batch.context
+        if context is None:
+            num = len(batch.features)
+            size = self.config.code_size if self.hears_words else 0
+            context = ContextBatch(
+                batch.features.new_zeros(num, size),
+                batch.features.new_zeros(num, 0, self.feature_size),
+                batch.features.new_zeros(num, 0, size),
+            )
+        logits = self.logits(
+            self.scale(batch.features),
+            self.scale(context.neighbours),
+            self.scale_codes(context.codes),
+            self.scale_codes(context.neighbour_codes),
+        )
+        return Outputs(logits, penalty=self.penalty() if self.training and self.config.l2 else None)
+
+    def penalty(self) -> Tensor:
+        """Return lambda sum w^2, times V, since the loss here is a sum over tags."""
+        squares = [parameter.square().sum() for parameter in self.parameters() if parameter.ndim > 1]
+        return self.config.l2 * self.num_tags * torch.stack(squares).sum()
+
+    def total_loss(
+        self,
+        outputs: Outputs,
+        batch: Batch,
+        concept_loss: ConceptLoss = binary_cross_entropy,
+        sequence_loss: SequenceLoss | None = None,
+    ) -> Tensor:
+        """Return the loss of a pass: each tag by itself, eq. 3 with L the binary cross-entropy."""
+        total = concept_loss(outputs.logits, batch.labels, batch.weights)
+        return total if outputs.penalty is None else total + outputs.penalty
+
+    def for_inference(self) -> NeighbourNetwork:  # type: ignore[override]  # it makes no lists by steps
+        """Return the tagger that the page runs, on the present weights."""
+        kind: Any = registry.find_scoring(self.name)
+        made: NeighbourNetwork = kind.from_arrays(self.vocabulary, dict(self.settings()), dict(self.weights()))
+        return made
+
+    def decode(
+        self,
+        features: Features,
+        prefixes: Sequence[Sequence[str]],
+        *,
+        dropped: Sequence[Collection[str]] = (),
+        k: int = 20,
+        free_length: bool = False,
+        context: Context | None = None,
+    ) -> list[list[RankedTag]]:
+        """Rank the tags; see `NeighbourNetwork.decode`."""
+        return self.for_inference().decode(
+            features, prefixes, dropped=dropped, k=k, free_length=free_length, context=context
+        )
+
+
+def relu_max(values: Tensor) -> Tensor:
+    """Return max_i ReLU(values_i) over the second dimension, zeros where it is empty."""
+    if not values.shape[1]:
+        return values.sum(dim=1)
+    return F.relu(values).amax(dim=1)
+
+
+class VisualOnly(MetadataTagger):
+    """W Phi(x) + b, eq. 8."""
+
+    name = "visual_only"
+    hears_words = False
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        self.output = nn.Linear(feature_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 8."""
+        result: Tensor = self.output(x)
+        return result
+
+
+class Ltn(MetadataTagger):
+    """Neighbours max-pooled; Johnson, Ballan, Fei-Fei, "Love Thy Neighbors", ICCV 2015. Eq. 9-11."""
+
+    name = "ltn"
+    hears_words = False
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        self.image = nn.Linear(feature_size, hidden_size)
+        self.neighbours = nn.Linear(feature_size, hidden_size)
+        self.output = nn.Linear(2 * hidden_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 9."""
+        v_x = F.relu(self.image(x))  # eq. 10
+        v_z = relu_max(self.neighbours(z))  # eq. 11
+        result: Tensor = self.output(self.dropout(torch.cat([v_x, v_z], dim=1)))
+        return result
+
+
+class Rtn(MetadataTagger):
+    """Neighbours read by an LSTM, nearest first. Eq. 9, 10, 12."""
+
+    name = "rtn"
+    hears_words = False
+    stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        self.image = nn.Linear(feature_size, hidden_size)
+        self.neighbours = LinearLstm(feature_size, hidden_size)
+        self.output = nn.Linear(2 * hidden_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 9."""
+        v_x = F.relu(self.image(x))  # eq. 10
+        v_z = self.neighbours(z)  # eq. 12
+        result: Tensor = self.output(self.dropout(torch.cat([v_x, v_z], dim=1)))
+        return result
+
+
+class LtnVecs(MetadataTagger):
+    """LTN with the photo's words beside its features. Eq. 13-14."""
+
+    name = "ltn_vecs"
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        self.image = nn.Linear(feature_size + code_size, hidden_size)
+        self.neighbours = nn.Linear(feature_size, hidden_size)
+        self.output = nn.Linear(2 * hidden_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 13."""
+        v_x = F.relu(self.image(torch.cat([x, o_x], dim=1)))  # eq. 14
+        v_z = relu_max(self.neighbours(z))  # eq. 11
+        result: Tensor = self.output(self.dropout(torch.cat([v_x, v_z], dim=1)))
+        return result
+
+
+class LtnAllVecs(MetadataTagger):
+    """LTN with the words of the photo and of its neighbours beside the features. Eq. 15-16."""
+
+    name = "ltn_all_vecs"
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        self.image = nn.Linear(feature_size + code_size, hidden_size)
+        self.neighbours = nn.Linear(feature_size + code_size, hidden_size)
+        self.output = nn.Linear(2 * hidden_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 15."""
+        v_x = F.relu(self.image(torch.cat([x, o_x], dim=1)))  # eq. 14
+        v_z = relu_max(self.neighbours(torch.cat([z, o_z], dim=2)))  # eq. 16, with a bias
+        result: Tensor = self.output(self.dropout(torch.cat([v_x, v_z], dim=1)))
+        return result
+
+
+class Ltwin(MetadataTagger):
+    """Features and words in two pipelines, neighbours max-pooled in both. Eq. 17."""
+
+    name = "ltwin"
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        self.image = nn.Linear(feature_size, hidden_size)
+        self.neighbours = nn.Linear(feature_size, hidden_size)
+        self.words = nn.Linear(code_size, hidden_size)
+        self.neighbour_words = nn.Linear(code_size, hidden_size)
+        self.output = nn.Linear(4 * hidden_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 17."""
+        v_x, u_x = F.relu(self.image(x)), F.relu(self.words(o_x))
+        v_z, u_z = relu_max(self.neighbours(z)), relu_max(self.neighbour_words(o_z))
+        result: Tensor = self.output(self.dropout(torch.cat([v_x, v_z, u_x, u_z], dim=1)))
+        return result
+
+
+class LtwinRnn(Ltwin):
+    """LTwin with LSTMs in place of both maxima."""
+
+    name = "ltwin_rnn"
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        super().build(feature_size, code_size, hidden_size)
+        self.neighbour_rnn = LinearLstm(hidden_size, hidden_size)
+        self.word_rnn = LinearLstm(hidden_size, hidden_size)
+
+    def parts(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> list[Tensor]:
+        """Return v_x, v_z, u_x, u_z, each (B, H)."""
+        return [
+            F.relu(self.image(x)),
+            self.neighbour_rnn(F.relu(self.neighbours(z))),
+            F.relu(self.words(o_x)),
+            self.word_rnn(F.relu(self.neighbour_words(o_z))),
+        ]
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 17 with v_z = RNN(FC(z_1), ..), u_z = RNN(FC(o_z1), ..)."""
+        result: Tensor = self.output(self.dropout(torch.cat(self.parts(x, z, o_x, o_z), dim=1)))
+        return result
+
+
+class Ltwin2Rnn(LtwinRnn):
+    """LTwin+RNN with a third LSTM over the four parts. Eq. 18."""
+
+    name = "ltwin_2rnn"
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        super().build(feature_size, code_size, hidden_size)
+        self.final_rnn = LinearLstm(hidden_size, hidden_size)
+        self.output = nn.Linear(hidden_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 18."""
+        sequence = self.dropout(torch.stack(self.parts(x, z, o_x, o_z), dim=1))  # (B, 4, H)
+        result: Tensor = self.output(self.final_rnn(sequence))
+        return result
+
+
+class LZip(MetadataTagger):
+    """One LSTM over the photo and its neighbours, features and words together. Eq. 19."""
+
+    name = "lzip"
+
+    def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
+        """Make the layers."""
+        self.image = nn.Linear(feature_size, hidden_size)
+        self.neighbours = nn.Linear(feature_size, hidden_size)
+        self.words = nn.Linear(code_size, hidden_size)
+        self.neighbour_words = nn.Linear(code_size, hidden_size)
+        self.zip_rnn = LinearLstm(2 * hidden_size, hidden_size)
+        self.output = nn.Linear(hidden_size, self.num_tags)
+
+    def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
+        """Eq. 19."""
+        own = torch.cat([F.relu(self.image(x)), F.relu(self.words(o_x))], dim=1)  # (B, 2 H)
+        near = torch.cat([F.relu(self.neighbours(z)), F.relu(self.neighbour_words(o_z))], dim=2)  # (B, m, 2 H)
+        sequence = self.dropout(torch.cat([own[:, None], near], dim=1))  # (B, m + 1, 2 H)
+        result: Tensor = self.output(self.zip_rnn(sequence))
+        return result

@@ -1,0 +1,355 @@
+"""Photos asked of several people: who is given which, who sees what, and that nothing overwrites another's answer."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotator.errors import LeaseError, ReviewError, StaleRevisionError
+from annotator.session import operations
+from annotator.session.serializers import error_answer
+from annotator.session.session import AnnotatingSession
+from annotator.storage.correction_log import Effort
+from annotator.web.server import OpenProject
+
+ROLES = {"anna": "annotator", "ben": "annotator", "cleo": "annotator", "rita": "reviewer"}
+SECRET = "zebrra"
+"""A tag that no model would propose: wherever it turns up, an answer has leaked."""
+
+
+@pytest.fixture
+def opened(open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path) -> OpenProject:
+    write_photos(tmp_path / "photos", range(1, 5))
+    opened = open_project(tmp_path / "photos")
+    for name, role in ROLES.items():
+        opened.accounts.add(name, role, "correct horse battery")
+    return opened
+
+
+@pytest.fixture
+def session(opened: OpenProject) -> AnnotatingSession:
+    return opened.session
+
+
+def ask(session: AnnotatingSession, num_people: int, *people: str, images: Any = (1,), **values: Any) -> dict[str, Any]:
+    state, share, added_too = values.get("state", "all"), values.get("share", 1.0), values.get("added_too", False)
+    return session.ask("rita", num_people, people, list(images), "", state, share, added_too)
+
+
+def save(session: AnnotatingSession, user: str, image_id: int, *tags: str, **values: Any) -> dict[str, Any]:
+    revision = values.get("revision", session.open(user, image_id)["revision"])
+    return session.save(user, image_id, revision, tags, values.get("dropped", []), Effort())
+
+
+TELL_NO_TAGS = {
+    "hold", "leave", "assign", "ask", "end_lease", "check", "unreadable", "set_tagger", "set_strategy",
+    "set_show_expected", "set_keys", "set_loop", "models", "training_run", "train_now", "cancel_training",
+    "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
+}  # fmt: skip
+"""Operations whose answers hold no tags but those that the caller named, or counts alone."""
+GIVE_A_PHOTO = {"step", "skip", "save", "save_group", "undo", "accept", "restore"}
+"""Operations that change something and answer with a photo in the form of `open`."""
+
+
+def looks(session: AnnotatingSession, user: str) -> dict[str, Any]:
+    """What a person gets by each operation that only looks, or keeps a draft of their own."""
+
+    def ask_all(name: str, *payloads: dict[str, Any]) -> list[Any]:
+        return [operations.answer(session, user, name, payload) for payload in payloads]
+
+    both = ({"image_id": 1}, {"image_id": 2})
+    revision = session.open(user, 1)["revision"]
+    return {
+        "open": ask_all("open", *({"image_id": image_id} for image_id in (1, 2, 3, 4))),
+        "browse": ask_all("browse", {}, {"query": SECRET}),
+        "strip": ask_all("strip", *both),
+        "history": ask_all("history", *both),
+        "timeline": ask_all("timeline", *both),
+        "propose": ask_all("propose", {"image_id": 1, "kept": ["cat"], "revision": revision}),
+        "look_alikes": ask_all("look_alikes", *both),
+        "propose_group": ask_all("propose_group", *({**one, "kept": ["cat"], "members": [3]} for one in both)),
+        "explain": ask_all("explain", *({**one, "tag": "cat"} for one in both)),
+        "complete": ask_all("complete", *({**one, "text": "zeb"} for one in both)),
+        "retro_tag": ask_all("retro_tag", {"tag": "cat"}),
+        "review": ask_all("review", {}, *both),
+        "agreement": ask_all("agreement", {}),
+        "effort_report": ask_all("effort_report", {}),
+        "state": ask_all("state", {}),
+    }
+
+
+def everything(session: AnnotatingSession, user: str) -> str:
+    """All that a person can get at, as text."""
+    seen = [looks(session, user), list(session.export())]
+    for image_id in (1, 2, 3, 4):
+        session.leave(user, image_id)
+    return json.dumps(seen, default=str)
+
+
+def test_every_operation_that_could_tell_an_answer_is_looked_at(session: AnnotatingSession) -> None:
+    assert set(looks(session, "ben")) | TELL_NO_TAGS | GIVE_A_PHOTO == set(operations.OPERATIONS)
+
+
+def test_a_photo_goes_to_as_many_people_as_it_is_asked_of(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    assert session.open("anna", None)["image_id"] == 1
+    assert save(session, "anna", 1, "cat")["next"]["image_id"] == 2
+    session.leave("anna", 2)
+    assert session.open("ben", None)["image_id"] == 1
+    save(session, "ben", 1, "dog")
+    for user in ("anna", "ben", "cleo"):
+        assert session.open(user, None)["image_id"] != 1
+        for image_id in (1, 2, 3, 4):
+            session.leave(user, image_id)
+    assert session.open("cleo", 1)["locked"] == "This photo has all its answers: a reviewer decides now."
+    with pytest.raises(ReviewError, match="Nothing was saved"):
+        save(session, "cleo", 1, "fish")
+    assert {user: session.open(user, 1)["state"] for user in ROLES} == dict.fromkeys(ROLES, "in_review")
+
+
+def test_as_many_people_as_are_asked_have_a_photo_open_at_the_same_time(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    photos = {user: session.open(user, None) for user in ("anna", "ben", "cleo")}
+    assert {user: photo["image_id"] for user, photo in photos.items()} == {"anna": 1, "ben": 1, "cleo": 2}
+    assert [photo["held_by"] for photo in photos.values()] == [[], [], []]
+    assert session.open("cleo", 1)["held_by"] == ["anna", "ben"]
+    with pytest.raises(LeaseError, match=r"^anna and ben have this photo open"):
+        save(session, "cleo", 1, "fish", revision=0)
+    session.propose("anna", 1, [SECRET], [], 0)
+    assert SECRET not in json.dumps(session.propose("ben", 1, ["dog"], [], 0))
+    save(session, "anna", 1, SECRET, revision=0)
+    assert session.open("cleo", 1)["held_by"] == ["ben"]  # one answer is outstanding, and Ben is at it
+    save(session, "ben", 1, "dog", revision=0)
+    assert [(one.user_name, one.tags) for one in session._answers.all(1)] == [("anna", (SECRET,)), ("ben", ("dog",))]
+
+
+def test_whoever_gives_an_asked_photo_back_makes_room_for_another(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    for user in ("anna", "ben"):
+        session.open(user, None)
+    session.leave("anna", 1)
+    assert session.open("cleo", None)["image_id"] == 1
+    assert session.open("anna", 1)["held_by"] == ["ben", "cleo"]
+    session.end_lease(1)
+    assert session.open("anna", 1)["held_by"] == []
+
+
+def test_who_changes_their_own_answer_takes_nobodys_place(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    save(session, "anna", 1, "cat")
+    assert session.open("anna", 1)["held_by"] == []
+    assert session.open("ben", None)["image_id"] == 1
+    assert save(session, "anna", 1, "cat", "sofa")["revision"] == 2
+    save(session, "ben", 1, "dog")
+    assert len(session._answers.all(1)) == 2
+
+
+def test_a_photo_that_is_not_asked_of_several_people_is_for_one_at_a_time(session: AnnotatingSession) -> None:
+    ask(session, 2, images=(2,))
+    assert session.open("anna", 1)["held_by"] == []
+    assert session.open("ben", None)["image_id"] == 2
+    assert session.open("ben", 1)["held_by"] == ["anna"]
+    with pytest.raises(LeaseError, match=r"^anna has this photo open"):
+        save(session, "ben", 1, "dog")
+
+
+def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    for user in ("anna", "ben"):
+        save(session, user, 1, "cat")
+    session.send_back("rita", 1, 0, [], "Look again.", None)
+    assert [session.open(user, None)["image_id"] for user in ("anna", "ben")] == [1, 1]
+    assert session.open("rita", 1)["held_by"] == ["anna", "ben"]
+    for user in ("anna", "ben"):
+        assert save(session, user, 1, "dog", revision=1)["revision"] == 2
+
+
+def test_nothing_of_an_answer_reaches_another_before_theirs_is_saved(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    save(session, "anna", 1, SECRET, "cat")
+    for user in ("ben", "cleo", "rita"):
+        assert SECRET not in everything(session, user), user
+    assert session.browse(0, 1, "", "all", "ben")["items"][0]["state"] == "draft"  # his own
+    assert session.open("anna", 1)["kept"] == [SECRET, "cat"]
+
+
+def test_a_list_that_was_saved_before_is_its_persons_answer_and_hidden_from_the_others(
+    session: AnnotatingSession,
+) -> None:
+    save(session, "anna", 1, SECRET, "cat", dropped=["dog"])
+    assert SECRET in everything(session, "ben")  # what everybody could see
+    ask(session, 2)
+    assert SECRET not in everything(session, "ben")
+    photo = session.open("anna", 1)
+    assert (photo["kept"], photo["dropped"], photo["state"]) == ([SECRET, "cat"], ["dog"], "saved")
+    assert session.state("ben")["num_saved"] == 0
+    with pytest.raises(StaleRevisionError):  # it is open again: her old save cannot be taken back under it
+        session._log.undo("anna")
+
+
+def test_a_list_that_is_only_to_be_reviewed_stays_as_it_is(session: AnnotatingSession) -> None:
+    save(session, "anna", 1, "cat")
+    answer = ask(session, 1, images=(), state="saved")
+    assert answer["num_asked"] == 1
+    assert answer["states"] == {"new": 3, "draft": 0, "saved": 0, "in_review": 1, "accepted": 0}
+    assert [row["tags"] for row in session.export()] == [["cat"]]
+    with pytest.raises(ReviewError, match="in review"):
+        session.undo("anna")
+    ask(session, 2)
+    assert list(session.export()) == []
+    assert session.undo("anna")["kept"] == ["cat"]
+    assert session._answers.all(1) == []
+
+
+def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session: AnnotatingSession) -> None:
+    ask(session, 3)
+    save(session, "anna", 1, "cat")
+    assert save(session, "ben", 1, "dog")["revision"] == 1
+    assert save(session, "anna", 1, "cat", "sofa")["revision"] == 2
+    with pytest.raises(StaleRevisionError) as caught:  # from a window that was opened before
+        save(session, "anna", 1, "bed", revision=1)
+    error = error_answer(caught.value)["error"]
+    assert (error["kind"], error["revision"], error["tags"], error["user"]) == ("stale", 2, ["cat", "sofa"], "anna")
+    assert [list(answer.tags) for answer in session._answers.all(1)] == [["cat", "sofa"], ["dog"]]
+    rows = session._answers.answer_rows(1)
+    assert [(row["user_name"], row["revision"], row["tags"]) for row in rows] == [
+        ("anna", 1, ["cat"]), ("ben", 1, ["dog"]), ("anna", 2, ["cat", "sofa"]),
+    ]  # fmt: skip
+    assert session._log.history(1) == []
+
+
+def test_why_an_answer_was_sent_back_is_not_told_to_who_is_still_asked(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    for user in ("anna", "ben"):
+        save(session, user, 1, "cat")
+    session.send_back("rita", 1, 0, ["anna"], f"That is no {SECRET}.", None)
+    ask(session, 3)
+    for user in ("cleo", "rita"):
+        assert SECRET not in everything(session, user), user
+    assert SECRET in everything(session, "anna")  # to whom it was written
+
+
+def test_drafts_are_each_persons_own(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    session.propose("anna", 1, ["cat"], [], 0)
+    assert session.open("anna", 1)["state"] == "draft"
+    session.leave("anna", 1)
+    assert session.open("ben", 1)["kept"] == []
+    session.leave("ben", 1)
+    save(session, "anna", 1, "cat")
+    assert not session._log.has_draft(1, "anna")
+    session.propose("anna", 1, ["cat"], [], 1)  # what stands: no draft
+    assert session.open("anna", 1)["state"] == "saved"
+
+
+def test_an_answer_is_taken_back_as_any_save_and_the_newest_first(session: AnnotatingSession) -> None:
+    ask(session, 2)
+    save(session, "anna", 1, "cat", "sofa", dropped=["dog"])
+    save(session, "anna", 2, "bed")
+    assert session.undo("anna")["image_id"] == 2
+    photo = session.undo("anna")
+    assert (photo["image_id"], photo["kept"], photo["dropped"], photo["state"]) == (
+        1,
+        ["cat", "sofa"],
+        ["dog"],
+        "draft",
+    )
+    assert photo["undone"] == "Took back the save of photo 1.jpg (2 tags)."
+    assert session.open("anna", None)["image_id"] == 1
+    assert session._answers.all(1) == []
+    assert save(session, "anna", 1, "cat")["revision"] == 3
+    assert [row["is_given"] for row in session._answers.answer_rows(1)] == [True, False, True]
+
+
+def test_named_people_are_asked_in_turn(session: AnnotatingSession) -> None:
+    ask(session, 2, "anna", "ben", "cleo", images=(1, 2, 3))
+    wanted = {
+        image_id: [user for user in ROLES if session._answers.is_open_to(image_id, user)] for image_id in (1, 2, 3)
+    }
+    assert wanted == {1: ["anna", "ben"], 2: ["anna", "cleo"], 3: ["ben", "cleo"]}
+    assert session.open("cleo", 1)["locked"] == "This photo is asked of other people."
+    with pytest.raises(ReviewError, match="3 answers are wanted of 2 people"):
+        ask(session, 3, "anna", "ben")
+    with pytest.raises(ReviewError, match="1 to 20 people"):
+        ask(session, 21)
+
+
+def test_a_question_is_withdrawn_only_where_nobody_has_answered(session: AnnotatingSession) -> None:
+    ask(session, 2, images=(1, 2))
+    save(session, "anna", 1, "cat")
+    ask(session, 0, images=(1, 2))
+    assert [session._answers.num_people(image_id) for image_id in (1, 2)] == [2, 0]
+    ask(session, 1, images=(1,))  # fewer are enough
+    assert session.open("ben", 1)["state"] == "in_review"
+
+
+def test_states_are_counted_and_found_as_each_person_sees_them(session: AnnotatingSession) -> None:
+    ask(session, 2, images=(1, 2))
+    save(session, "anna", 1, "cat")
+    save(session, "ben", 1, "cat")
+    save(session, "anna", 2, "dog")
+    session.leave("anna", 3)
+    save(session, "ben", 3, "bed")
+    session.leave("ben", 4)
+    session.propose("anna", 4, ["tree"], [], 0)
+    session.leave("anna", 4)
+    assert session.state("anna")["states"] == {"new": 0, "draft": 1, "saved": 2, "in_review": 1, "accepted": 0}
+    assert session.state("ben")["states"] == {"new": 2, "draft": 0, "saved": 1, "in_review": 1, "accepted": 0}
+    for user in ROLES:
+        counts = session.state(user)["states"]
+        found = {state: session.browse(0, 10, "", state, user)["total"] for state in counts if state != "saved"}
+        assert found == {state: number for state, number in counts.items() if state != "saved"}, user
+    assert [item["tags"] for item in session.browse(0, 10, "", "all", "anna")["items"]][:2] == [["cat"], ["dog"]]
+    assert [item["tags"] for item in session.browse(0, 10, "", "all", "cleo")["items"]][:2] == [[], []]
+
+
+def test_photos_added_later_are_asked_when_that_was_wished(
+    opened: OpenProject, write_photos: Callable[..., Any], tmp_path: Path
+) -> None:
+    ask(opened.session, 2, images=(1, 2, 3, 4), added_too=True)
+    write_photos(tmp_path / "more", range(5, 8))
+    opened.ingest.run([tmp_path / "more"])
+    assert [opened.session._answers.num_people(image_id) for image_id in range(1, 8)] == [2] * 7
+
+
+def test_a_share_is_drawn_by_content_and_only_grows(session: AnnotatingSession) -> None:
+    few = {i for i in (1, 2, 3, 4) if i in session._in_share([1, 2, 3, 4], 0.4)}
+    many = set(session._in_share([1, 2, 3, 4], 0.9))
+    assert few <= many
+    assert session._in_share([1, 2, 3, 4], 0.0) == []
+    assert session._in_share([1, 2, 3, 4], 1.0) == [1, 2, 3, 4]
+
+
+def test_a_restart_changes_nothing_of_it(
+    opened: OpenProject, open_project: Callable[..., OpenProject], tmp_path: Path
+) -> None:
+    session = opened.session
+    ask(session, 2, images=(1, 2, 3))
+    save(session, "anna", 1, "cat")
+    save(session, "ben", 1, "dog")
+    save(session, "anna", 2, "cat")
+    session.undo("anna")
+
+    def view(session: AnnotatingSession) -> list[Any]:
+        photos = [session.open(user, image_id) for user in ROLES for image_id in (1, 2, 3)]
+        return [photos, [session.state(user)["states"] for user in ROLES], session._answers.counts()]
+
+    session.leases._ends.clear()
+    before = view(session)
+    opened.close()
+    assert view(open_project(folder=tmp_path / "project").session) == before
+
+
+def test_the_command_asks_with_and_without_a_server(
+    opened: OpenProject, run_command: Callable[..., Any], tmp_path: Path
+) -> None:
+    opened.close()
+    folder = tmp_path / "project"
+    done = run_command("assign", folder, "anna", "ben", "--people", 2, "--images", "1-2", "--json", check=True)
+    assert json.loads(done.stdout) == {"num_asked": 2}
+    refused = run_command("assign", folder, "nobody", "--people", 1)
+    assert (refused.returncode, refused.stderr) == (1, "annotator: There is no user 'nobody' who may annotate.\n")
+    refused = run_command("assign", folder, "--people", 2, "--images", "99")
+    assert refused.stderr == "annotator: This project has no image 99.\n"

@@ -1,0 +1,115 @@
+"""Turns with a fake clock and trainings that end when the test says so."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from annotator.hosted.training_queue import TrainingTurns, Turn
+
+LIMIT_SECONDS = 30
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Training:
+    """Runs until it is told to end."""
+
+    def __init__(self, clock: Clock, seconds: float = 0.0, fails: bool = False) -> None:
+        self.began, self._end, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self._clock, self._seconds, self._fails = clock, seconds, fails
+
+    def __call__(self) -> None:
+        self.began.set()
+        assert self._end.wait(LIMIT_SECONDS)
+        self._clock.now += self._seconds
+        self.ended.set()
+        if self._fails:
+            raise RuntimeError("out of memory")
+
+    def finish(self) -> None:
+        self._end.set()
+        assert self.ended.wait(LIMIT_SECONDS)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def turns(clock: Clock) -> Iterator[TrainingTurns]:
+    turns = TrainingTurns(first_guess=30.0, clock=clock)
+    yield turns
+    turns.close()
+
+
+def test_one_trains_at_a_time_in_the_order_of_asking(turns: TrainingTurns, clock: Clock) -> None:
+    a, b, c = Training(clock), Training(clock), Training(clock)
+    for name, training in zip("abc", (a, b, c), strict=True):
+        assert turns.ask(name, training)
+    for now, after in ((a, b), (b, c)):
+        assert now.began.wait(LIMIT_SECONDS)
+        assert not after.began.is_set()
+        now.finish()
+    assert c.began.wait(LIMIT_SECONDS)
+    c.finish()
+
+
+def test_the_estimate_is_what_the_last_trainings_took(turns: TrainingTurns, clock: Clock) -> None:
+    a, b, c = Training(clock, seconds=50), Training(clock), Training(clock)
+    turns.ask("a", a)
+    assert a.began.wait(LIMIT_SECONDS)
+    assert turns.turn("a") == Turn(0, 0.0)
+    assert turns.turn("b") is None
+    turns.ask("b", b)
+    turns.ask("c", c)
+    clock.now += 10
+    first, second = turns.turn("b"), turns.turn("c")
+    assert first is not None
+    assert second is not None
+    assert (first.position, first.seconds) == (1, 20.0)  # 30 guessed, 10 have passed
+    assert (second.position, second.seconds) == (2, 50.0)
+    a.finish()
+    assert b.began.wait(LIMIT_SECONDS)
+    second = turns.turn("c")
+    assert second is not None
+    assert (second.position, second.seconds) == (1, 60.0)  # a took 60
+    b.finish()
+    assert c.began.wait(LIMIT_SECONDS)
+    c.finish()
+
+
+def test_nobody_waits_twice(turns: TrainingTurns, clock: Clock) -> None:
+    a = Training(clock)
+    assert turns.ask("a", a)
+    assert a.began.wait(LIMIT_SECONDS)
+    assert not turns.ask("a", Training(clock))
+    assert turns.ask("b", Training(clock))
+    assert not turns.ask("b", Training(clock))
+    assert turns.leave("b")
+    assert not turns.leave("b")
+    a.finish()
+
+
+def test_a_training_that_breaks_off_does_not_stop_the_next(
+    turns: TrainingTurns, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    a, b = Training(clock, fails=True), Training(clock)
+    turns.ask("a", a)
+    turns.ask("b", b)
+    a.finish()
+    assert b.began.wait(LIMIT_SECONDS)
+    assert "broke off" in caplog.text
+    b.finish()
+
+
+def test_after_closing_nothing_begins(clock: Clock) -> None:
+    turns = TrainingTurns(first_guess=1.0, clock=clock)
+    turns.close()
+    assert not turns.ask("a", Training(clock))

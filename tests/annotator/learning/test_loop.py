@@ -1,0 +1,408 @@
+"""The loop with a real project; the training process is a small script unless a test says otherwise."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotator.errors import ConfigError, StoreError, TrainingError
+from annotator.learning import loop as model_loop_module
+from annotator.learning.worker import TRAINED_FILE, read_trained
+from annotator.models import checkpoint
+from annotator.models.checkpoint import About
+from annotator.storage.correction_log import Effort
+from annotator.web.server import OpenProject
+
+LIMIT_SECONDS = 180
+
+COPY_THE_LIVE_ONE = """
+import json, shutil, sys, pathlib
+folder = pathlib.Path(sys.argv[1])
+job = json.loads((folder / "job.json").read_text())
+print(json.dumps({"phase": "learning", "step": 1, "num_steps": 2, "loss": 3.5, "seconds_left": 1.0}), flush=True)
+shutil.copytree(SOURCE, folder / "candidate")
+figures = {"actions_per_photo": 3, "ndcg": 1}
+verdict = {"is_promoted": PASSES, "sentence": "Promoted: 3.00 actions.", "candidate": figures}
+report = {"tagger": "jvsp new", "num_fresh": 2, "num_replayed": 0, "new_tags": [], "note": "", "verdict": verdict}
+print(json.dumps({"phase": "done", "report": report}), flush=True)
+"""
+WAIT = 'import time; print(\'{"phase": "reading"}\', flush=True); time.sleep(600)'
+RAISE = "raise RuntimeError('out of luck')"
+SAY_FAILED = 'print(\'{"phase": "failed", "sentence": "The loss was not a finite number."}\', flush=True)'
+
+
+@pytest.fixture(scope="module")
+def other_jvsp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The starter with another version, as a candidate would be."""
+    folder = tmp_path_factory.mktemp("other") / "jvsp"
+    about = checkpoint.read_info("starter/jvsp").about
+    checkpoint.save(
+        checkpoint.load("starter/jvsp"), folder, About(about.backbone, about.backbone_version, about.order, {"n": 1})
+    )
+    return folder
+
+
+@pytest.fixture
+def run_script(monkeypatch: pytest.MonkeyPatch, other_jvsp: Path) -> Callable[..., None]:
+    """Let a script be the training process."""
+
+    def use(script: str, *, passes: bool = True) -> None:
+        filled = script.replace("SOURCE", repr(str(other_jvsp))).replace("PASSES", str(passes))
+        monkeypatch.setattr(model_loop_module, "_command", lambda folder: [sys.executable, "-c", filled, str(folder)])
+
+    return use
+
+
+@pytest.fixture
+def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenProject:
+    opened = open_project(demo_photos, tagger="starter/jvsp")
+    for image_id, tags in ((1, ["cat"]), (2, ["coffee", "cup"])):
+        save(opened, image_id, tags)
+    return opened
+
+
+def save(opened: OpenProject, image_id: int, tags: list[str]) -> None:
+    photo = opened.session.open("local", image_id)
+    opened.session.save("local", image_id, photo["revision"], tags, [], Effort(tagger=photo["tagger"]))
+
+
+def train(opened: OpenProject) -> dict[str, Any]:
+    run_id = opened.models.train("ann")
+    opened.models.wait()
+    return opened.models.run(run_id)
+
+
+def proposing(answer: dict[str, Any]) -> str:
+    """The tagger of an answer, without the count of rows made for the project's own words."""
+    return str(answer["tagger"]).split("+")[0]
+
+
+def until(is_so: Callable[[], Any]) -> None:
+    ends = time.monotonic() + LIMIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < ends, "it took too long"
+        time.sleep(0.02)
+
+
+def test_a_candidate_that_passes_goes_live_and_can_be_taken_back(
+    opened: OpenProject, run_script: Callable[..., None]
+) -> None:
+    run_script(COPY_THE_LIVE_ONE)
+    before = proposing(opened.session.open("local", 3))
+    run = train(opened)
+    assert (run["state"], run["user"], run["cause"]) == ("promoted", "ann", "button")
+    assert run["report"]["verdict"]["candidate"]["actions_per_photo"] == 3
+    state = opened.models.state()
+    live = next(model for model in state["models"] if model["is_live"])
+    assert live["model_id"] == state["live_id"]
+    assert live["name"] == opened.project.settings.tagger == "checkpoints/run-0001"
+    assert (live["num_fresh"], live["actions_per_photo"]) == (2, 3)
+    parent = next(model for model in state["models"] if model["model_id"] == live["parent_id"])
+    assert parent["name"] == "starter/jvsp"
+    assert proposing(opened.session.open("local", 4)) != before
+    opened.models.roll_back("ann")
+    assert opened.project.settings.tagger == "starter/jvsp"
+    assert proposing(opened.session.open("local", 4)) == before
+    assert [change.reason for change in opened.models.log.changes()] == [
+        "live when the project was opened", "training 1", f"rolled back from model {live['model_id']}",
+    ]  # fmt: skip
+
+
+def test_a_photo_in_hand_keeps_the_model_that_it_was_opened_with(
+    opened: OpenProject, run_script: Callable[..., None]
+) -> None:
+    run_script(COPY_THE_LIVE_ONE)
+    session = opened.session
+    before = proposing(session.open("local", 3))
+    train(opened)
+    assert proposing(session.propose("local", 3, ["tree"], [], 0)) == before
+    after = proposing(session.open("ben", 4))
+    assert after != before
+    following = session.save("local", 3, 0, ["tree"], [], Effort(tagger=before))["next"]
+    assert proposing(following) == after
+    assert [event["tagger"] for event in session.history(3)["events"]] == [before]
+
+
+def test_a_candidate_that_fails_is_kept_but_not_live(opened: OpenProject, run_script: Callable[..., None]) -> None:
+    run_script(COPY_THE_LIVE_ONE, passes=False)
+    run = train(opened)
+    state = opened.models.state()
+    assert run["state"] == "refused"
+    assert opened.project.settings.tagger == "starter/jvsp"
+    refused = state["models"][0]
+    assert not refused["is_live"]
+    opened.models.promote(refused["model_id"], "ann")  # a person may still want it
+    assert opened.project.settings.tagger == refused["name"]
+
+
+def test_without_leave_a_candidate_that_passes_waits_for_a_person(
+    opened: OpenProject, run_script: Callable[..., None]
+) -> None:
+    run_script(COPY_THE_LIVE_ONE)
+    opened.models.set({"promotes": False})
+    run = train(opened)
+    assert run["state"] == "waiting"
+    assert "waits to be promoted" in run["sentence"]
+    assert opened.project.settings.tagger == "starter/jvsp"
+
+
+def test_a_candidate_does_not_replace_another_model_than_it_was_judged_against(
+    opened: OpenProject, run_script: Callable[..., None]
+) -> None:
+    run_script("import time; time.sleep(0.5)\n" + COPY_THE_LIVE_ONE)
+    run_id = opened.models.train("ann")
+    opened.session.set_tagger("starter/scnn_rnn")
+    opened.models.wait()
+    assert opened.models.run(run_id)["state"] == "waiting"
+    assert opened.project.settings.tagger == "starter/scnn_rnn"
+
+
+@pytest.mark.parametrize(
+    ("script", "sentence"),
+    [
+        (RAISE, "broke off (RuntimeError: out of luck)"),
+        (SAY_FAILED, "The loss was not a finite number."),
+        ("pass", "broke off (exit code 0)"),
+        ("import os; os.kill(os.getpid(), 9)", "was ended from outside (SIGKILL)"),
+        ("print('not JSON')", "broke off"),
+    ],
+    ids=["exception", "failed", "silent", "killed", "noise"],
+)
+def test_a_process_that_breaks_off_leaves_the_live_model_and_says_why(
+    opened: OpenProject, run_script: Callable[..., None], script: str, sentence: str
+) -> None:
+    run_script(script)
+    run = train(opened)
+    assert run["state"] == "failed"
+    assert sentence in run["sentence"]
+    assert opened.project.settings.tagger == "starter/jvsp"
+    assert [model["name"] for model in opened.models.state()["models"] if model["run_id"]] == []
+    assert not opened.models.state()["is_training"]
+
+
+def test_one_training_at_a_time_and_it_can_be_cancelled(opened: OpenProject, run_script: Callable[..., None]) -> None:
+    run_script(WAIT)
+    with pytest.raises(TrainingError, match="nothing to cancel"):
+        opened.models.cancel()
+    run_id = opened.models.train("ann")
+    until(lambda: (opened.models.state()["progress"] or {}).get("phase") == "reading")
+    with pytest.raises(TrainingError, match="learning already"):
+        opened.models.train("ben")
+    opened.models.cancel()
+    opened.models.wait()
+    assert opened.models.run(run_id)["state"] == "cancelled"
+    assert opened.project.settings.tagger == "starter/jvsp"
+
+
+def test_a_training_that_the_server_did_not_survive_is_told_of_and_leaves_nothing(
+    opened: OpenProject, open_project: Callable[..., OpenProject], run_script: Callable[..., None]
+) -> None:
+    run_script(WAIT)
+    run_id = opened.models.train("ann")
+    training = opened.models._training
+    assert training is not None
+    # As if this process were killed: nobody ends the run in the log.
+    opened.models._end = lambda *_: None  # type: ignore[method-assign]
+    os.kill(training.process.pid, signal.SIGKILL)
+    opened.models.wait()
+    opened.close()
+    again = open_project(folder=opened.project.folder, tagger="starter/jvsp")
+    run = again.models.run(run_id)
+    assert run["state"] == "interrupted"
+    assert "server ended" in run["sentence"]
+    assert again.models.state()["num_new"] == 2  # what it would have learnt is still to be learnt
+    assert not (again.project.training_path / "run-0001" / "candidate").exists()
+
+
+def test_enough_new_corrections_start_a_training_by_themselves(
+    opened: OpenProject, run_script: Callable[..., None]
+) -> None:
+    import threading
+
+    run_script(COPY_THE_LIVE_ONE, passes=False)
+    opened.models.set({"train_after": 4})
+    watch = threading.Thread(target=opened.models.keep_watch)
+    watch.start()
+    try:
+        save(opened, 3, ["rocket"])
+        assert opened.models.log.runs() == []
+        save(opened, 4, ["woman"])
+        until(lambda: [run.state for run in opened.models.log.runs()] == ["refused"])
+        assert opened.models.log.runs()[0].cause == "corrections"
+        until(lambda: not opened.models.state()["is_training"])
+        save(opened, 5, ["house"])  # one is not four
+        assert opened.models.state()["num_new"] == 1
+        assert len(opened.models.log.runs()) == 1
+    finally:
+        opened.models.close()
+        watch.join(timeout=60)
+    assert not watch.is_alive()
+
+
+def test_a_clock_that_jumps_starts_nothing(
+    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import threading
+
+    run_script(COPY_THE_LIVE_ONE)
+    opened.models.set({"train_every_minutes": 60.0, "train_after": 0})
+    monkeypatch.setattr("annotator.learning.loop.SECONDS_BETWEEN_LOOKS", 0.0)
+    watch = threading.Thread(target=opened.models.keep_watch)
+    watch.start()
+    try:
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now + 10 * 365 * 86_400)
+        save(opened, 3, ["rocket"])
+        opened.models.note_save()
+        time.sleep(0.1)
+        assert opened.models.log.runs() == []
+    finally:
+        opened.models.close()
+        watch.join(timeout=60)
+
+
+def test_many_saves_are_not_each_counted(opened: OpenProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    looks: list[None] = []
+    has_looked, is_resting, rest_is_over = threading.Event(), threading.Event(), threading.Event()
+    count = opened.models.log.num_corrections_since
+
+    def counted(event_id: int) -> int:
+        looks.append(None)
+        has_looked.set()
+        return count(event_id)
+
+    def rest(seconds: float) -> bool:
+        assert seconds == model_loop_module.SECONDS_BETWEEN_LOOKS
+        is_resting.set()
+        return rest_is_over.wait(timeout=60)
+
+    monkeypatch.setattr(opened.models.log, "num_corrections_since", counted)
+    monkeypatch.setattr(opened.models._closing, "wait", rest)
+    watch = threading.Thread(target=opened.models.keep_watch)
+    watch.start()
+    try:
+        assert is_resting.wait(timeout=60)
+        has_looked.clear()
+        for _ in range(50):
+            opened.models.note_save()
+        assert len(looks) == 1
+        rest_is_over.set()
+        assert has_looked.wait(timeout=60)  # what was saved meanwhile is not forgotten
+    finally:
+        rest_is_over.set()
+        opened.models.close()
+        watch.join(timeout=60)
+    assert len(looks) == 2
+
+
+def test_what_cannot_learn_says_so(opened: OpenProject) -> None:
+    opened.session.set_tagger("cold_start")
+    assert not opened.models.state()["can_learn"]
+    with pytest.raises(TrainingError, match="cold_start"):
+        opened.models.train("ann")
+
+
+def test_without_corrections_there_is_nothing_to_learn(
+    open_project: Callable[..., OpenProject], demo_photos: Path
+) -> None:
+    opened = open_project(demo_photos, tagger="starter/jvsp")
+    with pytest.raises(TrainingError, match="no correction yet"):
+        opened.models.train("ann")
+
+
+def test_a_full_disk_at_the_start_is_told_and_nothing_runs(
+    opened: OpenProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise StoreError("The snapshot could not be written: No space left on device.")
+
+    monkeypatch.setattr(model_loop_module, "write_snapshot", refuse)
+    with pytest.raises(TrainingError, match="could not start: The snapshot could not be written: No space left"):
+        opened.models.train("ann")
+    assert opened.models.log.runs()[0].state == "failed"
+    assert not opened.models.state()["is_training"]
+
+
+def test_a_full_disk_at_the_end_leaves_the_live_model(
+    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_script(COPY_THE_LIVE_ONE)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("Not saved: the disk is full.")
+
+    monkeypatch.setattr(opened.models.log, "end_run_with_model", refuse)
+    run = train(opened)
+    assert run["state"] == "failed"
+    assert "the disk is full" in run["sentence"]
+    assert opened.project.settings.tagger == "starter/jvsp"
+
+
+def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
+    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_script(SAY_FAILED)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("Not saved: the disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(opened.models.log, "end_run", refuse)
+        first = train(opened)
+        assert (first["state"], first["sentence"]) == ("failed", "The loss was not a finite number.")
+        assert opened.models.state()["last"]["sentence"] == first["sentence"]
+        assert opened.models.log.runs()[0].state == "running"
+    train(opened)
+    assert [run.state for run in opened.models.log.runs()] == ["failed", "failed"]
+
+
+def test_a_candidate_that_the_log_could_not_take_is_not_left_as_if_put_there_by_hand(
+    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_script(COPY_THE_LIVE_ONE)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StoreError("Not saved: the disk is full.")
+
+    monkeypatch.setattr(opened.models.log, "end_run_with_model", refuse)
+    train(opened)
+    assert not list(opened.project.checkpoints_path.glob("*"))
+
+
+def test_models_and_runs_that_do_not_exist_are_refused(opened: OpenProject) -> None:
+    with pytest.raises(ConfigError, match="no model 99"):
+        opened.models.promote(99, "ann")
+    with pytest.raises(ConfigError, match="no training 99"):
+        opened.models.run(99)
+    with pytest.raises(ConfigError, match="none to go back to"):
+        opened.models.roll_back("ann")
+    with pytest.raises(ConfigError, match="gold_margin"):
+        opened.models.set({"gold_margin": -1.0})
+
+
+def test_a_checkpoint_put_into_the_project_is_listed(
+    opened: OpenProject, open_project: Callable[..., OpenProject], other_jvsp: Path
+) -> None:
+    import shutil
+
+    shutil.copytree(other_jvsp, opened.project.checkpoints_path / "mine")
+    opened.close()
+    again = open_project(folder=opened.project.folder, tagger="starter/jvsp")
+    assert "checkpoints/mine" in [model["name"] for model in again.models.state()["models"]]
+
+
+def test_a_damaged_list_of_what_was_learnt_forbids_judging(tmp_path: Path) -> None:
+    assert read_trained(tmp_path) == {}
+    (tmp_path / TRAINED_FILE).write_text(json.dumps({"a": 3}))
+    assert read_trained(tmp_path) == {"a": 3}
+    (tmp_path / TRAINED_FILE).write_text("[1, 2")
+    with pytest.raises(TrainingError, match="damaged"):
+        read_trained(tmp_path)

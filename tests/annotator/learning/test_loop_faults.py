@@ -1,0 +1,163 @@
+"""Faults around the real training process: the server killed, poisoned features, photos and tags gone meanwhile."""
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from annotator.learning.worker import CANDIDATE_FOLDER
+from annotator.storage.correction_log import Effort
+from annotator.web.server import OpenProject
+
+RANDOM = random.Random(3)
+LIMIT_SECONDS = 120
+LIVE = "starter/scnn_rnn"
+
+
+@pytest.fixture
+def photos(write_photos: Callable[..., list[Path]], tmp_path: Path) -> list[Path]:
+    return write_photos(tmp_path / "photos", range(6))
+
+
+@pytest.fixture
+def opened(open_project: Callable[..., OpenProject], photos: list[Path]) -> OpenProject:
+    opened = open_project(photos[0].parent, tagger=LIVE)
+    teach(opened)
+    return opened
+
+
+def teach(opened: OpenProject) -> None:
+    for image_id in range(1, 7):
+        opened.session.save("local", image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x"))
+    opened.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5, "niceness": 0})
+
+
+def until(is_so: Callable[[], Any]) -> None:
+    ends = time.monotonic() + LIMIT_SECONDS
+    while not is_so():
+        assert time.monotonic() < ends, "it took too long"
+        time.sleep(0.01)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def children_of(pid: int) -> list[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
+    return [int(line) for line in found.stdout.split()]
+
+
+def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_ends(
+    opened: OpenProject, open_project: Callable[..., OpenProject]
+) -> None:
+    folder = opened.project.folder
+    exported = list(opened.session.export())
+    opened.close()
+    # The command opens the project and trains as a server does.
+    server = subprocess.Popen(
+        [sys.executable, "-m", "annotator.cli", "finetune", str(folder)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until(lambda: (folder / "training" / "run-0001" / "job.json").exists() or server.poll() is not None)
+    time.sleep(RANDOM.uniform(0.0, 2.0))
+    trainers = children_of(server.pid)
+    server.send_signal(signal.SIGKILL)
+    assert server.wait() == -signal.SIGKILL
+    until(lambda: not any(map(is_running, trainers)))
+    again = open_project(folder=folder, tagger=LIVE)
+    run = again.models.run(1)
+    assert (run["state"], again.project.settings.tagger) == ("interrupted", LIVE)
+    assert list(again.session.export()) == exported
+    assert not (folder / "training" / "run-0001" / CANDIDATE_FOLDER).exists()
+    assert not list(again.project.checkpoints_path.glob("*"))
+    assert again.models.state()["num_new"] == 6  # what it would have learnt is still to be learnt
+
+
+@pytest.mark.parametrize("num_left", [0, 400_000], ids=["every byte", "what the log needs is left"])
+def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs_that_training_alone(
+    open_project: Callable[..., OpenProject],
+    photos: list[Path],
+    mount_disk: Callable[[str], Path],
+    fill_disk: Callable[..., Path],
+    num_left: int,
+) -> None:
+    disk = mount_disk("48m")
+    opened = open_project(photos[0].parent, folder=disk / "project", tagger=LIVE)
+    session, models = opened.session, opened.models
+    teach(opened)
+    exported = list(session.export())
+    run_id = models.train("local")
+    until(lambda: (models.state()["progress"] or {"phase": "over"})["phase"] != "starting")
+    filler = fill_disk(disk, num_left)
+    models.wait()
+    state = models.state()
+    assert (state["is_training"], state["last"]["run_id"], state["last"]["state"]) == (False, run_id, "failed")
+    assert "No space left on device" in state["last"]["sentence"]
+    assert models.run(run_id)["sentence"] == state["last"]["sentence"]
+    assert opened.project.settings.tagger == LIVE
+    assert session.open("local", 3)["tagger"].startswith("scnn_rnn")
+    assert list(session.export()) == exported
+    assert not list(opened.project.checkpoints_path.glob("*"))
+    assert not (opened.project.training_path / "run-0001" / CANDIDATE_FOLDER).exists()
+    filler.unlink()
+    session.save("local", 1, 1, ["heron"], [], Effort(tagger="x"))
+    following = models.train("local")
+    models.wait()
+    assert models.run(following)["state"] in ("promoted", "refused"), models.run(following)["sentence"]
+    opened.close()
+    again = open_project(folder=disk / "project", tagger=LIVE)
+    assert again.models.run(run_id)["state"] == "failed"
+    assert [record["tags"] for record in again.session.export()] == [["heron"], *(r["tags"] for r in exported[1:])]
+
+
+def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: OpenProject) -> None:
+    features = np.memmap(opened.features.path, dtype="<f4", mode="r+", shape=(6, opened.features.feature_size))
+    features[:, 7] = np.nan
+    features.flush()
+    run_id = opened.models.train("local")
+    opened.models.wait()
+    run = opened.models.run(run_id)
+    assert run["state"] == "failed"
+    assert "finite numbers; extract them again" in run["sentence"]
+    assert opened.project.settings.tagger == LIVE
+    assert not list(opened.project.checkpoints_path.glob("*"))
+
+
+def test_photos_and_tags_that_go_under_training_stay_gone(
+    opened: OpenProject, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = opened.session
+    # Two people who contradict each other: the last word on each photo counts, and both can be learnt from.
+    session.save("ann", 1, 1, ["dog"], ["heron", "reed"], Effort(tagger="x"))
+    session.save("ben", 1, 2, ["heron"], ["dog"], Effort(tagger="x"))
+    run_id = opened.models.train("local")
+    until(lambda: (opened.models.state()["progress"] or {}).get("phase") != "starting")
+    photos[1].unlink()
+    opened.ingest.run([photos[0].parent])
+    assert session.change_tag("rename", "heron", "grey heron", "ann") == {"num_photos": 6, "now_common": []}
+    assert session.change_tag("rename", "reed", "grass", "ann") == {"num_photos": 5, "now_common": []}
+    jump = time.time() - 10 * 365 * 86_400
+    monkeypatch.setattr(time, "time", lambda: jump)  # the clock on the wall goes back ten years
+    opened.models.wait()
+    run = opened.models.run(run_id)
+    assert run["state"] in ("promoted", "refused"), run["sentence"]
+    opened.models.promote(max(model["model_id"] for model in opened.models.state()["models"]), "ann")
+    # The new model learnt "heron" and "reed"; nobody is offered a name that is not used any more.
+    shown = [proposal["tag"] for proposal in session.open("local", 3)["proposals"]]
+    assert not {"heron", "reed"} & set(shown)
+    following = [proposal["tag"] for proposal in session.propose("local", 3, [], ["grey heron"], 1)["proposals"]]
+    assert "grey heron" not in following
+    assert next(record["tags"] for record in session.export()) == ["grey heron"]

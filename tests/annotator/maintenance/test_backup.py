@@ -1,0 +1,223 @@
+"""Backups: whole, consistent while people save, put back as they were; damaged ones are refused."""
+
+import hashlib
+import io
+import json
+import tarfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from annotator.errors import BackupError
+from annotator.maintenance import backup as backup_module
+from annotator.maintenance.backup import MANIFEST, back_up, restore
+from annotator.storage.correction_log import CorrectionLog, Effort
+from annotator.storage.database import IngestedBatch, Store
+from annotator.storage.project import Project
+
+
+def save(log: CorrectionLog, image_id: int, *tags: str) -> None:
+    revision = log.annotation(image_id).revision
+    log.save(image_id, revision=revision, tags=tags, dropped=(), user_name="anna", effort=Effort())
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = Project.open_or_create(tmp_path / "project", "holiday")
+    (project.checkpoints_path / "mine").mkdir()
+    (project.checkpoints_path / "mine" / "tagger.json").write_text("{}")
+    (project.features_path / "net-1.f32").write_bytes(np.arange(8, dtype="<f4").tobytes())
+    (project.thumbnails_path / "thumb.jpg").write_bytes(b"made anew")
+    return project
+
+
+@pytest.fixture
+def store(project: Project, make_store: Callable[..., Store]) -> Store:
+    store = make_store(path=project.database_path)
+    store.add_batch(IngestedBatch(backbone="net-1", feature_rows=[(1, 0), (2, 1)]))
+    log = CorrectionLog(store)
+    save(log, 1, "cat", "sofa")
+    save(log, 1, "sofa", "cat")
+    return store
+
+
+def make_backup(project: Project, store: Store, target: Path, **options: Any) -> Path:
+    snapshot = target.with_suffix(".duckdb")
+    store.copy_to(snapshot)
+    back_up(project, snapshot, target, **options)
+    return target
+
+
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    """Change the members of a backup."""
+    with tarfile.open(path) as archive:
+        members = {info.name: archive.extractfile(info).read() for info in archive}  # type: ignore[union-attr]
+    change(members)
+    changed = path.with_name("changed.tar")
+    with tarfile.open(changed, "w") as archive:
+        for name, data in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return changed
+
+
+def with_member(members: dict[str, bytes], name: str, data: bytes) -> None:
+    """Put a file in, named by the list as it should be."""
+    manifest = json.loads(members[MANIFEST])
+    manifest["members"].append({"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    members[MANIFEST] = json.dumps(manifest).encode()
+    members[name] = data
+
+
+def test_what_is_restored_is_what_was_backed_up(project: Project, store: Store, tmp_path: Path) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    manifest = restore(path, tmp_path / "again")
+    assert (manifest.num_images, manifest.num_saved, manifest.num_events) == (3, 1, 2)
+    again = Project.open(tmp_path / "again")
+    assert again.settings.name == "holiday"
+    assert (again.features_path / "net-1.f32").read_bytes() == (project.features_path / "net-1.f32").read_bytes()
+    assert (again.checkpoints_path / "mine" / "tagger.json").read_text() == "{}"
+    assert list(again.thumbnails_path.iterdir()) == []
+    restored = Store(again.database_path)
+    try:
+        log = CorrectionLog(restored)
+        assert log.annotation(1).tags == ("sofa", "cat")
+        assert [event["after_tags"] for event in log.history(1)] == [["cat", "sofa"], ["sofa", "cat"]]
+        save(log, 1, "dog")  # keys and constraints came along
+        assert restored.feature_rows("net-1") == [(1, 0), (2, 1)]
+    finally:
+        restored.close()
+
+
+def test_features_can_be_left_out(project: Project, store: Store, tmp_path: Path) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar", with_features=False)
+    restore(path, tmp_path / "again")
+    assert list((tmp_path / "again" / "features").iterdir()) == []
+
+
+def test_a_backup_made_while_people_save_is_of_one_moment(project: Project, store: Store, tmp_path: Path) -> None:
+    log, is_over = CorrectionLog(store), threading.Event()
+
+    def work() -> None:
+        number = 0
+        while not is_over.is_set():
+            number += 1
+            save(log, 1 + number % 3, f"tag {number}")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        paths = [make_backup(project, store, tmp_path / f"{number}.tar") for number in range(4)]
+    finally:
+        is_over.set()
+        worker.join()
+    assert len(log.history(1)) > 4
+    for path in paths:
+        folder = tmp_path / f"restored {path.stem}"
+        manifest = restore(path, folder)
+        restored = Store(folder / "project.duckdb")
+        try:
+            events = restored.rows("SELECT event_id, image_id, after_tags FROM events ORDER BY event_id")
+            assert [event[0] for event in events] == list(range(1, manifest.num_events + 1))
+            newest = {image_id: tags for _, image_id, tags in events}
+            assert dict(restored.rows("SELECT image_id, tags FROM annotations")) == newest
+        finally:
+            restored.close()
+
+
+def test_nothing_is_overwritten(project: Project, store: Store, tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    target.write_bytes(b"somebody's")
+    with pytest.raises(BackupError, match="exists already"):
+        make_backup(project, store, target)
+    assert target.read_bytes() == b"somebody's"
+    path = make_backup(project, store, tmp_path / "c.tar")
+    with pytest.raises(BackupError, match="not empty"):
+        restore(path, project.folder)
+    assert project.settings_path.exists()
+
+
+def test_a_full_disk_leaves_no_half_backup(
+    project: Project, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(backup_module.os, "fsync", full)
+    with pytest.raises(BackupError, match="No space left"):
+        make_backup(project, store, tmp_path / "b.tar")
+    assert not [path for path in tmp_path.iterdir() if path.name.endswith((".tar", ".part"))]
+
+
+@pytest.mark.parametrize("name", ["../evil", "/etc/evil", "features/../../evil", "server.json", "checkpoints/a\\..\\b"])
+def test_a_path_that_leads_out_is_refused(project: Project, store: Store, tmp_path: Path, name: str) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    changed = rewrite(path, lambda members: with_member(members, name, b"x"))
+    with pytest.raises(BackupError, match="no project has"):
+        restore(changed, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+    assert not (tmp_path / "evil").exists()
+
+
+def test_without_the_check_the_path_would_lead_out(
+    project: Project, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import re
+
+    path = make_backup(project, store, tmp_path / "b.tar")
+    changed = rewrite(path, lambda members: with_member(members, "server.json", b"x"))
+    monkeypatch.setattr(backup_module, "_ALLOWED", re.compile(".*"))
+    restore(changed, tmp_path / "again")
+    assert (tmp_path / "again" / "server.json").exists()
+
+
+def test_links_are_refused(project: Project, store: Store, tmp_path: Path) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    with tarfile.open(path, "a") as archive:
+        info = tarfile.TarInfo("checkpoints/link")
+        info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(info)
+    with pytest.raises(BackupError, match="does not name so"):
+        restore(path, tmp_path / "again")
+
+
+DAMAGES: dict[str, Callable[[dict[str, bytes]], None]] = {
+    "a flipped byte": lambda m: m.update({"settings.json": b"X" + m["settings.json"][1:]}),
+    "a file more": lambda m: m.update({"checkpoints/more": b"x"}),
+    "a file less": lambda m: m.pop("settings.json") and None,
+    "no list": lambda m: m.pop(MANIFEST) and None,
+    "a list that is no JSON": lambda m: m.update({MANIFEST: b"{"}),
+    "a list of another kind": lambda m: m.update({MANIFEST: b"[]"}),
+    "a newer format": lambda m: m.update(
+        {MANIFEST: m[MANIFEST].replace(b'"format_version": 1', b'"format_version": 2')}
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_backup_is_refused_and_leaves_nothing(
+    project: Project, store: Store, tmp_path: Path, damage: str
+) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    changed = rewrite(path, DAMAGES[damage])
+    with pytest.raises(BackupError):
+        restore(changed, tmp_path / "again")
+    assert not [found for found in tmp_path.iterdir() if "again" in found.name]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.9])
+def test_a_cut_off_backup_is_refused(project: Project, store: Store, tmp_path: Path, share: float) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(BackupError, match="whole backup"):
+        restore(path, tmp_path / "again")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(BackupError, match="No such file"):
+        restore(tmp_path / "nothing.tar", tmp_path / "again")

@@ -1,0 +1,239 @@
+"""The check finds each kind of damage, and repairs what follows from the log or can be computed again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from annotator.collaboration.responses import Answers
+from annotator.maintenance.integrity import check, repair
+from annotator.models.backbones.pretrained import find_architecture
+from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.storage.correction_log import CorrectionLog, Effort
+from annotator.storage.database import IngestedBatch, Store
+from annotator.storage.feature_digests import digests_path
+from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.project import Project
+
+LABEL = "efficientnet_lite0-1"
+SIZE = find_architecture("efficientnet_lite0").feature_size
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project.open_or_create(tmp_path / "project", "checked")
+
+
+@pytest.fixture
+def store(project: Project, make_store: Callable[..., Store]) -> Store:
+    store = make_store(path=project.database_path)
+    np.ones((3, SIZE), "<f4").tofile(project.features_path / f"{LABEL}.f32")
+    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(1, 0), (2, 1), (3, 2)]))
+    log = CorrectionLog(store)
+    for revision, tags in enumerate((["cat"], ["cat", "sofa"])):
+        log.save(1, revision=revision, tags=tags, dropped=["dog"], user_name="anna", effort=Effort())
+    log.skip(2, "anna")
+    log.save(3, revision=0, tags=["rocket"], dropped=[], user_name="ben", effort=Effort())
+    log.undo("ben")
+    answers = Answers(store, log)
+    answers.ask([2], 2, [], "rita")
+    for revision, tags in enumerate((["sea"], ["sea", "sky"])):
+        answers.give(2, "anna", revision=revision, tags=tags, dropped=[], effort=Effort())
+    return store
+
+
+def change(store: Store, *statements: str) -> None:
+    with store.transaction() as cursor:
+        for statement in statements:
+            cursor.execute(statement)
+
+
+def test_a_sound_project_has_no_findings(project: Project, store: Store) -> None:
+    assert check(project, store) == []
+    assert repair(project, store) == []
+
+
+REPAIRABLE = {
+    "other tags": ("UPDATE annotations SET tags = ['dog'] WHERE image_id = 1", "image 1"),
+    "no annotation": ("DELETE FROM annotations WHERE image_id = 1", "image 1"),
+    "an annotation of nobody": (
+        "INSERT INTO annotations VALUES (2, 1, ['x'], [], true, 'eve', now()::TIMESTAMP, 9)",
+        "image 2",
+    ),
+    "saved though undone": ("UPDATE annotations SET is_saved = true WHERE image_id = 3", "image 3"),
+    "a draft of an unknown image": (
+        "INSERT INTO drafts VALUES (77, 'anna', 0, [], [], now()::TIMESTAMP)",
+        "1 rows of drafts",
+    ),
+    "a feature row beyond the file": ("UPDATE features SET feature_row = 900 WHERE image_id = 2", "1 features"),
+}
+
+
+@pytest.mark.parametrize("damage", REPAIRABLE)
+def test_what_follows_from_the_log_is_found_and_repaired(project: Project, store: Store, damage: str) -> None:
+    statement, words = REPAIRABLE[damage]
+    change(store, statement)
+    findings = check(project, store)
+    assert [words in finding.what and finding.is_repairable for finding in findings] == [True]
+    assert check(project, store) == findings  # looking changes nothing
+    assert repair(project, store) == []
+    log = CorrectionLog(store)
+    assert (log.annotation(1).tags, log.annotation(1).dropped) == (("cat", "sofa"), ("dog",))
+    assert (log.annotation(3).revision, log.annotation(3).is_saved) == (2, False)
+    assert len(log.history(1)) == 2
+
+
+LOST = {
+    "an event is missing": ("DELETE FROM events WHERE event_id = 1", "from event 0 to event 2"),
+    "an event was changed": ("UPDATE events SET before_tags = ['fish'] WHERE event_id = 2", "other tags"),
+    "a revision was changed": ("UPDATE events SET revision = 7 WHERE event_id = 2", "does not follow"),
+    "an answer is missing": (
+        "UPDATE answers SET revision = 3 WHERE answer_id = 2",
+        "answers of anna on image 2 have a gap",
+    ),
+    "an answer is there twice": ("UPDATE answers SET revision = 1", "answers of anna on image 2 have a gap"),
+    "a question is missing": ("DELETE FROM asked", "2 rows of answers are of images that are not asked"),
+    "an image is missing": ("DELETE FROM images WHERE image_id = 2", "1 rows of events"),
+}
+
+
+@pytest.mark.parametrize("damage", LOST)
+def test_damage_to_the_log_itself_is_found_and_not_papered_over(project: Project, store: Store, damage: str) -> None:
+    statement, words = LOST[damage]
+    change(store, statement)
+    assert [f for f in check(project, store) if words in f.what and not f.is_repairable]
+    assert [f for f in repair(project, store) if words in f.what and not f.is_repairable]
+
+
+def test_features_that_are_no_numbers_or_gone_are_computed_again(project: Project, store: Store) -> None:
+    path = project.features_path / f"{LABEL}.f32"
+    values = np.memmap(path, "<f4", "r+", shape=(3, SIZE))
+    values[1, 5] = np.nan
+    values.flush()
+    assert ["1 features" in finding.what for finding in check(project, store)] == [True]
+    assert repair(project, store) == []
+    assert sorted(store.feature_rows(LABEL)) == [(1, 0), (3, 2)]
+    path.unlink()
+    assert ["2 features" in finding.what for finding in check(project, store)] == [True]
+    assert repair(project, store) == []
+    assert store.feature_rows(LABEL) == []
+
+
+def flip(path: Path, place: int) -> None:
+    """Change one bit."""
+    with open(path, "r+b") as file:
+        file.seek(place)
+        (byte,) = file.read(1)
+        file.seek(place)
+        file.write(bytes([byte ^ 1]))
+
+
+def feature_file(project: Project, store: Store, num: int = 3) -> FeatureStore:
+    """The features of the fixture, written anew by the program itself."""
+    digests_path(project.features_path / f"{LABEL}.f32").unlink(missing_ok=True)
+    features = FeatureStore(project.features_path, LABEL, SIZE)
+    features.append(np.random.default_rng(0).normal(size=(num, SIZE)).astype(np.float32))
+    features.commit((image_id, row) for image_id, row in store.feature_rows(LABEL))
+    return features
+
+
+def test_one_bit_of_a_feature_that_changed_is_found_and_it_is_computed_again(project: Project, store: Store) -> None:
+    features = feature_file(project, store)
+    assert check(project, store) == []
+    flip(features.path, 4 * SIZE + 40)  # the lowest bit of a value of row 1
+    assert np.isfinite(np.fromfile(features.path, "<f4")).all()
+    assert ["1 features" in finding.what and finding.is_repairable for finding in check(project, store)] == [True]
+    assert repair(project, store) == []
+    assert sorted(store.feature_rows(LABEL)) == [(1, 0), (3, 2)]
+    again = FeatureStore(project.features_path, LABEL, SIZE, store.feature_rows(LABEL))
+    rows = again.append(np.ones((1, SIZE), np.float32))
+    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(2, rows[0])]))
+    assert check(project, store) == []
+
+
+@pytest.mark.parametrize("by", ["repair", "append"])
+def test_features_of_before_are_taken_for_sound_until_they_get_digests(project: Project, store: Store, by: str) -> None:
+    path = project.features_path / f"{LABEL}.f32"
+    flip(path, 40)
+    assert check(project, store) == []  # as before: nobody knows what was written
+    if by == "repair":
+        repair(project, store)
+    else:
+        FeatureStore(project.features_path, LABEL, SIZE, store.feature_rows(LABEL)).append(np.ones((1, SIZE), "<f4"))
+    assert check(project, store) == []
+    flip(path, 8 * SIZE + 40)
+    assert ["1 features" in finding.what for finding in check(project, store)] == [True]
+
+
+SETTINGS = {
+    "exact": VisualIndexSettings(),
+    "inverted file": VisualIndexSettings(exact_below=10, num_lists=4, projected_size=16, num_build_threads=1),
+}
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_a_saved_index_is_compared_with_the_features(project: Project, store: Store, kind: str) -> None:
+    image_ids = list(range(1, 601))
+    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(i, i - 1) for i in image_ids[3:]]))
+    features = feature_file(project, store, 600)
+    path = project.indexes_path / f"{LABEL}.faiss"
+
+    def save(image_ids: list[int], vectors: Vectors) -> None:
+        index = VisualIndex(SIZE, SETTINGS[kind], lambda ids: vectors[ids - 1], tag=LABEL)
+        index.rebuild(image_ids)
+        assert index.kind == kind
+        index.save(path)
+
+    def found() -> list[str]:
+        findings = check(project, store)
+        assert all(finding.is_repairable for finding in findings)
+        return [finding.what for finding in findings]
+
+    vectors = features.vectors(image_ids)
+    save(image_ids[:-50], vectors)
+    assert found() == []  # the rest came later, and is added when the project is opened
+    flip(path, path.stat().st_size // 2)
+    assert ["checksum" in what for what in found()] == [True]
+    save([*image_ids, 601], np.concatenate([vectors, vectors[:1]]))
+    assert ["1 photos that have no features" in what for what in found()] == [True]
+    save(image_ids, np.roll(vectors, 1, axis=0))
+    assert ["other features than the project" in what for what in found()] == [True]
+    assert repair(project, store) == []
+    assert not path.exists()
+
+
+def test_photos_are_read_and_compared_only_when_asked_for(
+    run_command: Callable[..., Any], write_photos: Callable[..., Any], open_project: Callable[..., Any], tmp_path: Path
+) -> None:
+    photos = write_photos(tmp_path / "photos", range(1, 4))
+    opened = open_project(tmp_path / "photos")
+    try:
+        assert check(opened.project, opened.store, reads_photos=True) == check(opened.project, opened.store)
+        flip(photos[0], photos[0].stat().st_size - 20)
+        photos[1].unlink()
+        words = [finding.what for finding in check(opened.project, opened.store, reads_photos=True)]
+        assert words[-2:] == [
+            f"The photo {photos[0]} is not what it was when it was added.",
+            f"The photo {photos[1]} cannot be read (No such file or directory).",
+        ]
+        assert len(check(opened.project, opened.store)) == len(words) - 2
+    finally:
+        opened.close()
+    told = run_command("check", opened.project.folder, "--photos")
+    assert f"needs a backup   The photo {photos[0]} is not what" in told.stdout
+
+
+def test_a_checkpoint_with_other_weights_than_it_names_is_found(project: Project, store: Store) -> None:
+    folder = project.checkpoints_path / "mine"
+    folder.mkdir()
+    (folder / "weights.safetensors").write_bytes(b"weights")
+    (folder / "tagger.json").write_text(json.dumps({"weights": {"file": "weights.safetensors", "sha256": "0" * 64}}))
+    (project.checkpoints_path / "other").mkdir()
+    (project.checkpoints_path / "other" / "tagger.json").write_text("{")
+    words = [finding.what for finding in check(project, store)]
+    assert len(words) == 2
+    assert "another hash" in words[0]
+    assert "cannot be read" in words[1]

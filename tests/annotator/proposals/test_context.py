@@ -1,0 +1,394 @@
+"""What taggers with a context are told of a project's photos, and what a person may leave out."""
+
+import json
+import shutil
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from annotator.models.context import VectorSums
+from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
+from annotator.models.word_vectors.word_vectors import load_word_vectors
+from annotator.proposals import context as project_context
+from annotator.proposals.context import ProjectContext, SharedWords, SimilarMeaning
+from annotator.proposals.evidence import Words
+from annotator.proposals.tagged_photos import CarriedTags
+from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.proposals.without_project import suggest_files
+from annotator.retrieval.keyword_index import MetadataIndex
+from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.storage.correction_log import Effort
+from annotator.storage.features import FeatureStore
+from annotator.web.server import OpenProject
+
+OpenProjectFactory = Callable[..., OpenProject]
+
+# As in the conftest's small tagger and its word vectors: the others mean what those it was trained with mean.
+TAGS = {"cat", "coffee", "rocket", "building", "flower", "person"}
+TRAINED_WORDS = ("kitty", "espresso", "space")
+OTHER_WORDS = ("tomcat", "latte", "nasa")
+
+
+@dataclass
+class Asking:
+    """As much of a tagger as the context needs."""
+
+    metadata: str = "user_tags"
+    num_candidates: int = 3
+    neighbourhood: VectorSums | None = None
+
+
+@dataclass
+class Parts:
+    """Six photos in a row of looks: each is most like the next."""
+
+    context: ProjectContext
+    carried: CarriedTags
+    features: FeatureStore
+    looks: VisualIndex
+
+    def gather(self, tagger: Any, image_id: int, words: Words = Words(), off: Any = ()) -> Any:  # noqa: B008
+        return self.context.gather(tagger, image_id, self.features.vectors([image_id]), words, off)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Parts:
+    angles = np.arange(6) * 0.2
+    vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    features = FeatureStore(tmp_path, "line-1", 2)
+    features.commit(zip(range(1, 7), features.append(vectors), strict=True))
+    looks = VisualIndex(2, VisualIndexSettings(), features.vectors, tag="line-1")
+    carried = CarriedTags(features, looks, MetadataIndex(), Autocomplete([]))
+    return Parts(ProjectContext(features, looks, carried), carried, features, looks)
+
+
+def seen(gathered: Any) -> list[tuple[int, str]]:
+    return [(item.image_id, item.by) for item in gathered.neighbours]
+
+
+def test_neighbours_are_the_tagged_photos_with_the_same_words_nearest_first(parts: Parts) -> None:
+    for image_id, words in ((2, ("a",)), (3, ("A", "b")), (4, ("x",)), (5, ("a", "b", "c", "d"))):
+        parts.carried.add_image(image_id, Words(words))
+    gathered = parts.gather(Asking(), 1, Words(("a", "b")))
+    assert seen(gathered) == [(3, "metadata"), (2, "metadata"), (5, "metadata")]
+    assert [item.similarity for item in gathered.neighbours] == [1.0, 0.5, 0.5]
+    assert [item.shared for item in gathered.neighbours] == [("a", "b"), ("a",), ("a", "b")]
+    assert gathered.note == ""
+    assert list(gathered.context.words) == [("a", "b")]
+    assert list(gathered.context.pool.words) == [("a", "b"), ("a",), ("a", "b", "c", "d")]
+    np.testing.assert_array_equal(gathered.context.pool.features, parts.features.vectors([3, 2, 5]))
+
+
+def test_a_photo_is_never_its_own_neighbour_and_its_tags_are_never_told(parts: Parts) -> None:
+    for image_id in range(1, 7):
+        parts.carried.add_image(image_id, Words(("a",)))
+        parts.carried.set_saved(image_id, ("answer",))
+    for tagger in (Asking(), Asking(num_candidates=24)):
+        gathered = parts.gather(tagger, 3, Words(("a",)))
+        assert 3 not in [item.image_id for item in gathered.neighbours]
+        assert {word for words in gathered.context.pool.words for word in words} == {"a"}
+        assert list(gathered.context.words) == [("a",)]
+
+
+def test_without_metadata_the_neighbours_look_alike_and_it_is_said(parts: Parts) -> None:
+    assert parts.gather(Asking(), 1).note == "No other photo is tagged yet, so the model looks at this one alone."
+    for image_id in (2, 3, 4, 5, 6):
+        parts.carried.add_image(image_id, Words((f"w{image_id}",)))
+    gathered = parts.gather(Asking(), 1)
+    assert seen(gathered) == [(2, "looks"), (3, "looks"), (4, "looks")]
+    assert gathered.note == (
+        "This photo has no keywords, or they are left out: the model's neighbours are tagged photos that look like it."
+    )
+    assert parts.gather(Asking("caption"), 1).note.startswith("This photo has no caption")
+    assert parts.gather(Asking(), 1, Words(("z",))).note.startswith("No tagged photo has anything in common with its")
+    some = parts.gather(Asking(), 1, Words(("w4",)))
+    assert seen(some) == [(4, "metadata"), (2, "looks"), (3, "looks")]
+    assert some.note == "Only 1 tagged photo has something in common with its keywords; the others look like it."
+    assert parts.gather(Asking(num_candidates=0), 1).note == "This model looks at the photo alone."
+
+
+def test_word_vectors_find_neighbours_of_the_same_meaning(
+    parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path]
+) -> None:
+    vectors = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
+    tagger = Asking(num_candidates=1, neighbourhood=vectors)
+    parts.carried.add_image(2, Words(("space",)))
+    parts.carried.add_image(6, Words(("kitty",)))
+    assert seen(parts.gather(tagger, 1, Words(("tomcat",)))) == [(6, "metadata")]
+    parts.carried.add_image(5, Words(("Tomcat",)))  # after the index was made
+    gathered = parts.gather(tagger, 1, Words(("tomcat",)))
+    assert seen(gathered) == [(5, "metadata")]
+    assert gathered.neighbours[0].similarity == pytest.approx(1, abs=1e-5)
+    unknown = parts.gather(tagger, 1, Words(("кот", "猫")))
+    assert seen(unknown) == [(2, "looks")]
+    assert unknown.note.startswith("Nothing is known of what its keywords mean")
+
+
+def test_saves_and_undos_change_the_pool(parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path]) -> None:
+    vectors = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
+    taggers = [Asking("caption"), Asking("caption", neighbourhood=vectors)]
+    parts.carried.add_image(2, Words(caption=("kitty",)))  # carries no tags yet
+    for tagger in taggers:
+        assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == []
+    parts.carried.set_saved(2, ("x",))
+    for tagger in taggers:
+        assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == [(2, "metadata")]
+    parts.carried.set_saved(2, None)
+    for tagger in taggers:
+        assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == []
+
+
+def test_many_photos_are_read_beside_saves_and_until_then_looks_answer(
+    parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sums = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
+    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=2)
+    for image_id in (2, 3, 4, 5, 6):
+        parts.carried.add_image(image_id, Words(("space",)))
+    parts.carried.set_saved(3, ("x",))
+    reading, may_go_on = threading.Event(), threading.Event()
+    set_many = SimilarMeaning.set_many
+
+    def wait_first(index: SimilarMeaning, photos: Any) -> None:
+        if not reading.is_set():
+            reading.set()
+            assert may_go_on.wait(timeout=60)
+        set_many(index, photos)
+
+    monkeypatch.setattr(SimilarMeaning, "set_many", wait_first)
+    tagger = Asking(neighbourhood=sums)
+    early = parts.gather(tagger, 1, Words(("space",)))
+    assert early.note.startswith("The neighbours are being read")
+    assert seen(early) == [(2, "looks"), (3, "looks"), (4, "looks")]
+    assert reading.wait(timeout=60)
+    # None of these has to wait for what is being read.
+    parts.carried.add_image(2, Words(("kitty",)))
+    parts.carried.add_image(2, Words(("espresso",)))
+    parts.carried.set_saved(3, ())
+    assert parts.gather(tagger, 1, Words(("space",))).note == early.note
+    assert parts.gather(Asking(num_candidates=0), 1, Words(("space",))).note == "This model looks at the photo alone."
+    may_go_on.set()
+    for thread in parts.context._threads:
+        thread.join(timeout=60)
+    late = parts.gather(tagger, 1, Words(("space",)))
+    assert sorted(seen(late)) == [(4, "metadata"), (5, "metadata"), (6, "metadata")]
+    assert late.note == ""
+    assert seen(parts.gather(Asking(neighbourhood=sums, num_candidates=1), 1, Words(("latte",)))) == [(2, "metadata")]
+
+
+def test_photos_that_cannot_be_read_are_told_of(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(index: SharedWords, photos: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(SharedWords, "set_many", fail)
+    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=0)
+    parts.carried.add_image(2, Words(("a",)))
+    parts.gather(Asking(), 1, Words(("a",)))
+    for thread in parts.context._threads:
+        thread.join(timeout=60)
+    found = parts.gather(Asking(), 1, Words(("a",)))
+    assert found.note.startswith("The neighbours could not be read")
+    assert seen(found) == [(2, "looks")]
+
+
+def test_a_program_that_ends_does_not_wait_until_all_photos_are_read(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(project_context, "CHUNK_SIZE", 1)
+    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=0)
+    for image_id in (2, 3, 4):
+        parts.carried.add_image(image_id, Words(("a",)))
+    read: list[int] = []
+
+    def stop_after_one(index: SharedWords, photos: Any) -> None:
+        read.extend(image_id for image_id, _ in photos)
+        parts.context._stopping.set()
+
+    monkeypatch.setattr(SharedWords, "set_many", stop_after_one)
+    parts.gather(Asking(), 1, Words(("a",)))
+    parts.context.stop()
+    assert read == [2]
+
+
+def test_what_is_switched_off_is_shown_but_not_told(parts: Parts) -> None:
+    for image_id in (2, 3, 4):
+        parts.carried.add_image(image_id, Words(("a",)))
+    gathered = parts.gather(Asking(), 1, Words(("a",)), off={3})
+    assert [item.image_id for item in gathered.neighbours] == [2, 3, 4]
+    np.testing.assert_array_equal(gathered.context.pool.features, parts.features.vectors([2, 4]))
+    assert gathered.context.neighbours.tolist() == [[0, 1]]
+
+
+# ---- In a project
+
+
+@pytest.fixture
+def open_described(
+    open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path, write_context_checkpoint: Callable[..., Path]
+) -> Callable[..., OpenProject]:
+    """Open the demo's photos with keywords in sidecars, and a small tagger with a context."""
+
+    def make(words: Any = OTHER_WORDS, name: str = "ltwin", encoding: str = "w2v") -> OpenProject:
+        photos = tmp_path / f"photos {len(list(tmp_path.glob('photos *')))}"
+        shutil.copytree(demo_photos, photos)
+        for row, path in enumerate(sorted(photos.iterdir())):
+            if words:
+                path.with_suffix(".txt").write_text(words[row % len(words)])
+        tagger = write_context_checkpoint(tmp_path / f"{name} {encoding}", name, encoding)
+        return open_project(photos, folder=photos.with_name(f"{photos.name} project"), tagger=str(tagger))
+
+    return make
+
+
+def model_scores(answer: Any) -> dict[str, float]:
+    return {
+        proposal["tag"]: item["score"]
+        for proposal in answer["proposals"]
+        for item in proposal["evidence"]
+        if item["source"] == "context"
+    }
+
+
+def test_a_w2v_model_runs_unchanged_on_a_project_with_other_user_tags(
+    open_described: Callable[..., OpenProject],
+) -> None:
+    known = open_described(TRAINED_WORDS).session.open("local", 1)
+    other = open_described(OTHER_WORDS).session.open("local", 1)
+    without = open_described(()).session
+    for image_id in range(2, 7):
+        without.save("local", image_id, 0, ["x"], [], Effort())
+    bare = without.open("local", 1)
+    scores = [model_scores(answer) for answer in (known, other, bare)]
+    assert all(set(values) <= TAGS and values for values in scores)
+    tags = set.intersection(*(set(values) for values in scores))
+    gap_words = sum(abs(scores[0][tag] - scores[1][tag]) for tag in tags)
+    gap_bare = sum(abs(scores[0][tag] - scores[2][tag]) for tag in tags)
+    assert gap_words < gap_bare / 2  # words of the same meaning say nearly the same
+    assert other["neighbours"]["model"][0]["by"] == "metadata"
+    assert other["neighbours"]["model"][0]["shared"] == [OTHER_WORDS[0]]
+    assert bare["neighbours"]["note"].startswith("This photo has no keywords")
+    assert {n["by"] for n in bare["neighbours"]["model"]} == {"looks"}
+
+
+def test_the_panel_shows_exactly_the_neighbours_that_were_used(open_described: Callable[..., OpenProject]) -> None:
+    for name in ("ltn", "lzip", "visual_only"):
+        opened = open_described(name=name, encoding="id")
+        answer = opened.session.open("local", 1)
+        shown = [neighbour["image_id"] for neighbour in answer["neighbours"]["model"]]
+        assert len(shown) == (0 if name == "visual_only" else 3)
+        before = model_scores(answer)
+        for image_id in range(2, 7):
+            after = model_scores(opened.session.propose("local", 1, [], [], 0, _without(neighbours=[image_id])))
+            assert (after != before) == (image_id in shown), (name, image_id)
+
+
+def _without(neighbours: Any = (), sources: Any = ()) -> Any:
+    from annotator.proposals.proposer import Without
+
+    return Without(frozenset(neighbours), frozenset(sources))
+
+
+def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Callable[..., OpenProject]) -> None:
+    session = open_described().session
+    before = session.propose("local", 1, [], [], 0)
+    after = session.propose("local", 1, [], [], 0, _without(sources=["keywords"]))
+    assert {n["by"] for n in after["neighbours"]["model"]} == {"looks"}
+    assert after["neighbours"]["note"].startswith("This photo has no keywords")
+    assert model_scores(after) != model_scores(before)
+    assert OTHER_WORDS[0] in [p["tag"] for p in before["proposals"]]
+    assert OTHER_WORDS[0] not in {
+        p["tag"] for p in after["proposals"] for item in p["evidence"] if item["source"] == "keywords"
+    }
+    silent = session.propose("local", 1, [], [], 0, _without(sources=["context"]))
+    assert model_scores(silent) == {}
+    assert [p["tag"] for p in silent["proposals"] if p["source"] == "looks"]  # ImageNet's words take its place
+
+
+def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., OpenProject]) -> None:
+    session = open_described().session
+    (tag, reason), *_ = [
+        (p["tag"], item["text"]) for p in session.open("local", 1)["proposals"] for item in p["evidence"]
+        if item["source"] == "context"
+    ]  # fmt: skip
+    reason = f"{reason}; {session.explain('local', 1, tag.upper())['text']}"
+    assert reason.startswith("the model sees it with ")
+    assert "% without its neighbours; " in reason
+    assert reason.endswith("% without its metadata")
+    alone = session.explain("local", 1, tag, _without(range(2, 7), ["keywords"]))["text"]
+    assert alone == ""  # nothing is left that could be taken away
+    assert session.explain("local", 1, "no such tag")["text"] == ""
+
+
+def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
+    open_described: Callable[..., OpenProject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_described().session
+    told: list[Any] = []
+    decode = NeighbourNetwork.decode
+
+    def counted(self: NeighbourNetwork, *args: Any, **options: Any) -> Any:
+        told.append(options["context"])
+        return decode(self, *args, **options)
+
+    monkeypatch.setattr(NeighbourNetwork, "decode", counted)
+    session.open("local", 1)
+    session.propose("local", 1, ["cat"], [], 0)
+    assert len(told) == 2
+    assert all(context.neighbours.size and context.words[0] for context in told)
+    session.explain("local", 1, "cat")
+    assert len(told) == 4
+
+
+def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
+    open_described: Callable[..., OpenProject], tmp_path: Path
+) -> None:
+    words = ["\n".join(f"tag {number}" for number in range(10_000)), "кот", "猫\nnasa"]
+    for encoding in ("w2v", "id"):
+        session = open_described(words, encoding=encoding).session
+        for image_id in range(1, 7):
+            answer = session.open("local", image_id)
+            assert len(answer["neighbours"]["model"]) == 3
+            assert model_scores(answer)
+            json.dumps(answer, allow_nan=False)
+
+
+def test_ordinary_evidence_leaves_out_what_is_switched_off(
+    open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with Image.open(demo_photos / "cat.png") as cat:
+        cat.save(photos / "1.png")
+        cat.rotate(3).save(photos / "2.png")
+    session = open_project(photos).session
+    session.save("local", 2, 0, ["my Tibbles"], [], Effort())
+
+    def sources(**off: Any) -> set[str]:
+        answer = session.propose("local", 1, [], [], 0, _without(**off))
+        return {item["source"] for p in answer["proposals"] if p["tag"] == "my Tibbles" for item in p["evidence"]}
+
+    assert sources() == {"neighbours"}
+    assert sources(neighbours=[2]) == set()
+    assert sources(sources=["neighbours"]) == set()
+    shown = session.propose("local", 1, [], [], 0, _without(neighbours=[2]))["neighbours"]["looks"]
+    assert (shown[0]["image_id"], shown[0]["off"]) == (2, True)
+    looks_off = session.propose("local", 1, [], [], 0, _without(sources=["looks"]))
+    assert {p["source"] for p in looks_off["proposals"]} <= {"neighbours", "metadata", "keywords", "folder", "words"}
+
+
+def test_a_context_tagger_suggests_for_photos_outside_a_project(
+    demo_photos: Path, tmp_path: Path, write_context_checkpoint: Callable[..., Path]
+) -> None:
+    photo = tmp_path / "cat.png"
+    shutil.copy(demo_photos / "cat.png", photo)
+    tagger = write_context_checkpoint(tmp_path / "tagger")
+    photo.with_suffix(".txt").write_text("nasa")
+    ((_, ranked),) = suggest_files([photo], 20, str(tagger))
+    assert isinstance(ranked, list)
+    assert "context" in {item["source"] for item in ranked}

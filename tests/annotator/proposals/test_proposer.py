@@ -1,0 +1,355 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from annotator.datasets.tags import tag_key
+from annotator.models.backbones.backbone import Backbone
+from annotator.models.detectors.detector import Detection
+from annotator.models.tagger import RankedTag
+from annotator.models.taggers.cold_start import ColdStartTagger
+from annotator.models.taggers.open_vocabulary import AddedWords
+from annotator.proposals import evidence as sources
+from annotator.proposals import fusion as merging
+from annotator.proposals import proposer as suggest
+from annotator.proposals.evidence import (
+    FEW_KEYWORDS,
+    KEYWORD_SCORE,
+    Evidence,
+    Neighbour,
+    Words,
+    detector_evidence,
+    metadata_evidence,
+    neighbour_evidence,
+    own_word_evidence,
+    seen_evidence,
+)
+from annotator.proposals.fusion import merge, without_settled
+from annotator.storage.correction_log import Effort
+from annotator.web.server import OpenProject
+
+OpenProjectFactory = Callable[..., OpenProject]
+
+
+def test_witnesses_that_agree_raise_a_tag_by_hand() -> None:
+    first, second = merge(
+        [
+            Evidence("dog", "looks", 0.7, "seen"),
+            Evidence("cat", "looks", 0.5, "seen"),
+            Evidence("Cat", "neighbours", 0.6, "2 of 3 similar photos carry it"),
+        ]
+    )
+    assert first.tag == "Cat"  # the strongest witness's spelling
+    assert first.score == pytest.approx(1 - 0.5 * 0.4)
+    assert first.source == "neighbours"
+    assert first.why == "2 of 3 similar photos carry it; seen."
+    assert (second.tag, second.score, second.source) == ("dog", pytest.approx(0.7), "looks")
+
+
+def test_the_rank_goes_by_rank_score_and_the_shown_score_stays() -> None:
+    proposals = merge([Evidence("animal", "looks", 0.9, "seen", 0.5), Evidence("cat", "looks", 0.8, "seen", 0.8)])
+    assert [proposal.tag for proposal in proposals] == ["cat", "animal"]
+    assert [proposal.score for proposal in proposals] == [pytest.approx(0.8), pytest.approx(0.9)]
+
+
+def test_equals_stay_in_the_order_they_came() -> None:
+    assert [p.tag for p in merge(Evidence(tag, "looks", 0.5, "seen") for tag in "badc")] == list("badc")
+
+
+def test_a_tag_is_spelled_as_the_project_spells_it() -> None:
+    assert merge([Evidence("paris", "looks", 0.5, "seen")], {"paris": "Paris"}.__getitem__)[0].tag == "Paris"
+
+
+def test_the_expected_line_stands_where_a_proposal_is_likelier_wrong_than_right() -> None:
+    def expected(*scores: float) -> int:
+        return merging.num_expected([merging.Proposal(str(n), s, "looks", (), 0.0) for n, s in enumerate(scores)])
+
+    assert expected(0.9, 0.5, 0.4, 0.8) == 2  # by rank, so what stands below a doubtful one is not expected
+    assert expected(0.4, 0.9) == 0
+    assert expected(0.9, 0.8) == 2
+    assert expected() == 0
+
+
+evidence = st.builds(
+    Evidence,
+    tag=st.sampled_from(["cat", "Cat", "CAT", "\uff43\uff41\uff54", "dog", "é", "e\u0301"]),
+    source=st.sampled_from(["looks", "neighbours", "metadata", "keywords", "folder"]),
+    score=st.floats(-0.5, 1.5),
+    text=st.just("so"),
+    rank_score=st.none() | st.floats(0, 1),
+)
+
+
+@given(st.lists(evidence, max_size=12))
+def test_merged_scores_lie_in_0_to_1_never_below_a_witness_and_tags_are_unique(items: list[Evidence]) -> None:
+    proposals = merge(items)
+    assert len({tag_key(proposal.tag) for proposal in proposals}) == len(proposals)
+    assert sum(len(proposal.evidence) for proposal in proposals) == len(items)
+    assert [p.rank_score for p in proposals] == sorted((p.rank_score for p in proposals), reverse=True)
+    for proposal in proposals:
+        clipped = [min(max(item.score, 0.0), 1.0) for item in proposal.evidence]
+        assert 0 <= proposal.score <= 1
+        assert proposal.score >= max(clipped) - 1e-9
+        assert proposal.score == pytest.approx(1 - np.prod([1 - score for score in clipped]))
+
+
+def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "UNLIKE", 0.2)
+    monkeypatch.setattr(sources, "DOUBT", 0.5)
+    neighbours = [Neighbour(1, 1.0, ("cat", "sofa")), Neighbour(2, 0.6, ("Cat",)), Neighbour(3, 0.1, ("dog",))]
+    cat, sofa = neighbour_evidence(neighbours)
+    assert (cat.tag, cat.score) == ("cat", pytest.approx(1.25 / 1.75))
+    assert (sofa.tag, sofa.score) == ("sofa", pytest.approx(1 / 1.75))
+    assert cat.text == "2 of 3 similar photos carry it"
+    assert sofa.text == "1 of 3 similar photos carries it"
+    assert cat.source == "neighbours"
+
+
+def test_photos_with_the_same_words_vote_by_the_words_in_common_by_hand() -> None:
+    (cat,) = metadata_evidence([Neighbour(1, 0.5, ("cat",), ("park",))])
+    assert cat.score == pytest.approx(sources.METADATA_TRUST * 0.5 / (0.5 + sources.DOUBT))
+    assert cat.text == "1 of 1 photo with the same words carries it"
+    assert metadata_evidence([]) == neighbour_evidence([]) == []
+
+
+def test_one_look_alike_is_less_sure_than_many() -> None:
+    one = neighbour_evidence([Neighbour(1, 0.9, ("cat",))])[0].score
+    many = neighbour_evidence([Neighbour(number, 0.9, ("cat",)) for number in range(9)])[0].score
+    assert one < many < 1
+
+
+def test_keywords_speak_always_and_names_only_when_they_are_known_words() -> None:
+    words = Words(("Sommer 2024",), ("beach", "xqz"))
+    keyword, name = own_word_evidence(words, {"beach"}.__contains__)
+    assert (keyword.tag, keyword.source) == ("Sommer 2024", "keywords")
+    assert (name.tag, name.source) == ("beach", "folder")
+    assert keyword.score > name.score
+
+
+def test_many_keywords_each_count_less_so_that_what_is_seen_stays_in_the_list() -> None:
+    def keywords(num: int) -> list[Evidence]:
+        return own_word_evidence(Words(tuple(f"tag {number}" for number in range(num))), lambda word: False)
+
+    assert {item.score for item in keywords(FEW_KEYWORDS)} == {item.score for item in keywords(1)} == {KEYWORD_SCORE}
+    assert keywords(4 * FEW_KEYWORDS)[0].score == pytest.approx(KEYWORD_SCORE / 2)
+    seen = [Evidence("cat", "looks", 0.4, "seen"), Evidence("tag 7", "looks", 0.1, "seen")]
+    assert [proposal.tag for proposal in merge([*keywords(1000), *seen])[:3]] == ["cat", "tag 7", "tag 0"]
+
+
+@pytest.mark.parametrize(("name", "tag"), [("cat.png", "cat"), ("coffee.png", "coffee"), ("rocket.jpg", "rocket")])
+def test_the_first_word_for_a_real_photo_is_what_a_person_would_say(
+    open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path, name: str, tag: str
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / f"1{Path(name).suffix}").write_bytes((demo_photos / name).read_bytes())
+    photo = open_project(photos).session.open("local", None)
+    assert photo["proposals"][0]["tag"] == tag
+    assert photo["proposals"][0]["source"] == "looks"
+    assert photo["proposals"][0]["why"].startswith("Seen in the picture with ")
+
+
+def test_what_is_settled_or_refused_is_never_proposed(open_project: OpenProjectFactory, demo_photos: Path) -> None:
+    session = open_project(demo_photos).session
+    cat = next(photo for photo in (session.open("local", i) for i in range(1, 7)) if photo["file_name"] == "cat.png")
+    tags = [proposal["tag"] for proposal in cat["proposals"]]
+    answer = session.propose("local", cat["image_id"], [tags[0].upper()], [tags[1]], 0)
+    after = {tag_key(proposal["tag"]) for proposal in answer["proposals"]}
+    assert not {tag_key(tags[0]), tag_key(tags[1])} & after
+
+
+def test_saved_tags_reach_photos_that_look_alike(
+    open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    with Image.open(demo_photos / "cat.png") as cat:
+        cat.save(photos / "1.png")
+        cat.rotate(3).save(photos / "2.png")
+    opened = open_project(photos)
+    opened.session.save("local", 1, 0, ["my Tibbles"], [], Effort())
+    photo = opened.session.open("local", 2)
+    proposal = next(item for item in photo["proposals"] if item["tag"] == "my Tibbles")
+    assert proposal["source"] == "neighbours"
+    assert photo["neighbours"]["looks"][0]["image_id"] == 1
+    assert photo["neighbours"]["looks"][0]["tags"] == ["my Tibbles"]
+    opened.session.undo("local")
+    assert "my Tibbles" not in [item["tag"] for item in opened.session.open("local", 2)["proposals"]]
+
+
+class Knows:
+    """A first tagger that knows some words and proposes none of them."""
+
+    name, version = "knows", "1"
+
+    def __init__(self, words: list[str]) -> None:
+        self._words = words
+
+    def allowed_words(self) -> list[str]:
+        return self._words
+
+    def decode(self, features: np.ndarray, *_: object, **__: object) -> list[list[RankedTag]]:
+        return [[] for _ in features]
+
+
+@pytest.mark.parametrize("name", ["cat.png", "coffee.png", "china.jpg", "astronaut.png"])
+def test_the_order_and_the_scores_of_the_tagger_pass_through(backbone: Backbone, demo_photos: Path, name: str) -> None:
+    with Image.open(demo_photos / name) as photo:
+        features = backbone.extract(np.stack([backbone.preprocess(photo)]))
+    tagger = ColdStartTagger(backbone)
+    ranked = tagger.decode(features, [[]], k=sources.NUM_PROPOSALS)[0]
+    assert len(ranked) > 1
+    merged = merge(seen_evidence([tagger], features, (), ()))
+    assert [(item.tag, item.source) for item in merged] == [(item.tag, "looks") for item in ranked]
+    behind = merge(seen_evidence([Knows(["cat"]), tagger], features, (), ()))
+    assert [item.tag for item in behind] == [item.tag for item in ranked if item.tag != "cat"]
+    assert max(item.rank_score for item in behind) <= sources.SECOND_TAGGER_TRUST
+    assert [item.score for item in merged] == pytest.approx([item.score for item in ranked])
+
+
+def test_the_tagger_that_comes_with_the_program_speaks_first(
+    open_project: OpenProjectFactory, demo_photos: Path
+) -> None:
+    opened = open_project(demo_photos, tagger="")
+    cat = next(p for p in (opened.session.open("local", i) for i in range(1, 7)) if p["file_name"] == "cat.png")
+    assert cat["proposals"][0]["tag"] == "cat"
+    sources = {evidence["source"] for evidence in cat["proposals"][0]["evidence"]}
+    assert sources & {"decoder", "looks"}
+
+
+class Unsure:
+    """A recurrent tagger that puts one tag next with .9, however unlikely it is to be right."""
+
+    name, version = "unsure", "1"
+
+    def __init__(self, score: float) -> None:
+        self._score = score
+
+    def ranking(self) -> None:
+        """Recurrent taggers have one."""
+
+    def allowed_words(self) -> list[str]:
+        return ["dog", "man"]
+
+    def decode(self, features: np.ndarray, *_: object, **__: object) -> list[list[RankedTag]]:
+        return [[RankedTag("dog", self._score, {"next": 0.9, "step": 1, "utility": 0.9})] for _ in features]
+
+
+@pytest.mark.parametrize(
+    ("score", "prefix", "rank_score"),
+    [(0.8, [], 0.9), (0.3, [], 0.9), (0.15, [], 0.9 / 4), (0.15, ["sofa"], 0.9 / 4), (0.15, ["Man"], 0.9)],
+)
+def test_a_recurrent_tagger_speaks_softly_on_a_photo_unlike_its_own(
+    score: float, prefix: list[str], rank_score: float
+) -> None:
+    (found,) = seen_evidence([Unsure(score)], np.zeros((1, 4), np.float32), prefix, ())
+    assert (found.tag, found.source, found.score) == ("dog", "decoder", score)
+    assert found.rank_score == pytest.approx(rank_score)
+
+
+def said(tag: str, source: str = "looks", score: float = 0.5) -> Evidence:
+    return Evidence(tag, source, score, f"{source} says {tag}")
+
+
+@pytest.mark.parametrize(
+    ("used", "sources", "expected"),
+    [
+        ((), ("decoder", "neighbours"), ["car"]),
+        ((), ("neighbours", "decoder"), ["cars"]),
+        ((), ("looks", "neighbours"), ["cars"]),
+        (("cars",), ("decoder", "neighbours"), ["cars"]),
+        (("car",), ("neighbours", "decoder"), ["car"]),
+        (("car", "cars"), ("decoder", "neighbours"), ["cars", "car"]),
+    ],
+)
+def test_forms_of_one_tag_are_one_proposal_named_as_the_project_or_the_model_does(
+    used: tuple[str, ...], sources: tuple[str, str], expected: list[str]
+) -> None:
+    evidence = [said("car", sources[0], 0.4), said("cars", sources[1], 0.6)]
+    proposals = merge(evidence, is_used=used.__contains__)
+    assert [proposal.tag for proposal in proposals] == expected
+    if len(expected) == 1:
+        assert proposals[0].score == pytest.approx(1 - 0.6 * 0.4)
+        assert {item.tag for item in proposals[0].evidence} == {"car", "cars"}
+
+
+def test_one_source_that_names_two_forms_is_one_witness() -> None:
+    (proposal,) = merge([said("traffic light", score=0.6), said("trafficlight", score=0.5)])
+    assert (proposal.tag, proposal.score) == ("traffic light", pytest.approx(0.6))
+
+
+def test_words_that_only_look_like_forms_stay_apart() -> None:
+    assert len(merge([said("glass"), said("glasses"), said("bus"), said("bu")])) == 4
+
+
+def test_another_form_of_a_settled_tag_is_not_proposed_unless_the_project_uses_it() -> None:
+    evidence = [said("cars"), said("dog"), said("cats")]
+    left = without_settled(evidence, ["car", "cat"], ["Dog"], {"cats"}.__contains__)
+    assert [item.tag for item in left] == ["cats"]
+
+
+def test_a_detection_is_proposed_under_the_plain_word_once() -> None:
+    boxes = [Detection("tv", 0.75, (0.0, 0.0, 0.5, 0.5)), Detection("tv", 0.5, (0.0, 0.0, 1.0, 1.0))]
+    (found,) = detector_evidence(boxes)
+    assert (found.tag, found.source) == ("television", "detector")
+    assert found.text == "the detector finds it with 75%, 2 times, the largest on 100% of the photo, in the middle"
+    assert found.rank_score is not None
+    assert 0 < found.rank_score < 1
+
+
+def test_a_class_that_a_settled_tag_names_is_not_proposed_again() -> None:
+    person = Detection("person", 0.75, (0.0, 0.0, 0.5, 0.5))
+    assert [item.tag for item in detector_evidence([person])] == ["person"]
+    assert detector_evidence([person], ["Man"]) == []
+
+
+def test_without_detections_there_is_no_such_evidence() -> None:
+    assert detector_evidence([]) == []
+
+
+OWN_TAGS = ("zirconium", "polymorphism", "日本")
+
+
+def test_the_open_vocabulary_scores_a_projects_own_tags_beside_its_words(
+    open_project: OpenProjectFactory, demo_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(suggest, "MAX_OPEN_SCORES", 100_000)
+    opened = open_project(demo_photos, tagger="starter/jvsp")
+    suggester, shelf = opened.session._suggester, opened.session._shelf
+    opened.session.save("local", 1, 0, list(OWN_TAGS), [], Effort())
+    assert set(OWN_TAGS).isdisjoint(suggester.scores(2, Words(), ["x"]))  # the vectors are not loaded yet
+    opened.meanings.load()
+    known = {tag for tagger in (*shelf.taggers, shelf.open_vocabulary) for tag in tagger.allowed_words()}  # type: ignore[union-attr]
+    assert set(OWN_TAGS).isdisjoint(known)
+    scores = suggester.scores(2, Words(), ["x"])
+    assert set(OWN_TAGS) & set(scores) == {"zirconium", "polymorphism"}  # nothing is known of the third
+    assert shelf.open_vocabulary is not None
+    vector = opened.features.vectors([2])
+    for tag in ("zirconium", "polymorphism"):
+        assert scores[tag] == pytest.approx(float(shelf.open_vocabulary.score_words(vector, [tag])[0][0, 0]), abs=1e-6)
+    opened.session.save("local", 3, 0, ["jurisprudence"], [], Effort())
+    assert "jurisprudence" in suggester.scores(2, Words(), ["x"])
+
+
+def test_the_best_of_the_projects_own_tags_come_into_the_list_as_words(
+    open_project: OpenProjectFactory, demo_photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_project(demo_photos, tagger="starter/jvsp")
+    opened.session.save("local", 1, 0, ["polymorphism", "zirconium"], [], Effort())
+    opened.meanings.load()
+    scores = AddedWords.scores
+
+    def surely_polymorphism(self: AddedWords, features: Any, words: tuple[str, ...]) -> Any:
+        known, chances = scores(self, features, words)
+        return known, np.where([word == "polymorphism" for word in known], np.float32(0.9), chances * 0)
+
+    monkeypatch.setattr(AddedWords, "scores", surely_polymorphism)
+    proposals = opened.session._suggester.propose(2, Words()).proposals
+    (found,) = [item for p in proposals if p.tag == "polymorphism" for item in p.evidence if item.source == "words"]
+    assert found.score == pytest.approx(0.9)
+    assert found.text == "what is seen is near it in meaning (90%)"

@@ -1,0 +1,121 @@
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from annotator.proposals.evidence import Words
+from annotator.proposals.tag_statistics import Habits
+from annotator.proposals.tagged_photos import CarriedTags
+from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.retrieval.keyword_index import MetadataIndex
+from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.storage.features import FeatureStore
+
+
+@dataclass
+class Parts:
+    carried: CarriedTags
+    features: FeatureStore
+    looks: VisualIndex
+    words: MetadataIndex
+    autocomplete: Autocomplete
+
+    def state(self) -> tuple[list[int], list[tuple[str, ...]], list[str]]:
+        known = [image for image in range(1, 6) if self.words.words(image)]
+        completions = [completion.tag for completion in self.autocomplete.complete("t", {})]
+        return self.looks.image_ids().tolist(), [self.words.words(image) for image in known], completions
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> "type[Parts]":
+    vectors = np.eye(5, dtype=np.float32) + 0.1
+
+    def build() -> Parts:
+        features = FeatureStore(tmp_path, "grid-1", 5)
+        if not len(features):
+            features.commit(zip(range(1, 6), features.append(vectors), strict=True))
+        looks = VisualIndex(5, VisualIndexSettings(), features.vectors, tag="grid-1")
+        words, autocomplete = MetadataIndex(), Autocomplete([])
+        return Parts(CarriedTags(features, looks, words, autocomplete), features, looks, words, autocomplete)
+
+    return build  # type: ignore[return-value]
+
+
+def test_a_photo_speaks_through_its_keywords_until_it_is_saved(make: type[Parts]) -> None:
+    parts = make()  # type: ignore[call-arg]
+    parts.carried.add_image(1, Words(("tree",), ("park",)))
+    assert parts.carried.tags_of(1) == ("tree",)
+    assert parts.carried.saved_tags(1) == ()
+    assert parts.state() == ([1], [("park", "tree")], [])
+    parts.carried.set_saved(1, ("Tower", "tram"))
+    assert parts.carried.tags_of(1) == ("Tower", "tram")
+    assert parts.state() == ([1], [("park", "tower", "tram", "tree")], ["Tower", "tram"])
+    parts.carried.set_saved(1, None)
+    assert parts.carried.tags_of(1) == ("tree",)
+    assert parts.state() == ([1], [("park", "tree")], [])
+
+
+def test_a_photo_without_tags_is_in_no_index(make: type[Parts]) -> None:
+    parts = make()  # type: ignore[call-arg]
+    parts.carried.add_image(1, Words((), ("park",)))
+    parts.carried.add_image(2, Words(("tree",)))
+    parts.carried.set_saved(2, ())  # saved as having none
+    assert parts.state() == ([], [], [])
+    parts.carried.set_saved(1, ("tram",))
+    parts.carried.set_saved(1, None)
+    assert parts.state() == ([], [], [])
+
+
+def test_a_photo_saved_before_its_features_came_is_indexed_with_them(make: type[Parts], tmp_path: Path) -> None:
+    parts = make()  # type: ignore[call-arg]
+    parts.features._row_of.pop(3)
+    parts.carried.set_saved(3, ("tram",))
+    assert parts.looks.image_ids().tolist() == []
+    parts.features.commit([(3, 2)])
+    parts.carried.add_image(3, Words())
+    assert parts.looks.image_ids().tolist() == [3]
+
+
+def test_loading_at_once_gives_the_same_as_following_each_change(make: type[Parts]) -> None:
+    own = {1: Words(("tree",), ("park",)), 2: Words((), ("park",)), 3: Words(("tent",)), 4: Words(("toy",))}
+    saved = {2: ("tram",), 3: (), 5: ("tram", "tower")}
+    followed, loaded = make(), make()  # type: ignore[call-arg]
+    for image, words in own.items():
+        followed.carried.add_image(image, words)
+    for image, tags in saved.items():
+        followed.carried.set_saved(image, ("typo",))
+        followed.carried.set_saved(image, tags)
+    loaded.carried.load(own, saved)
+    assert followed.state() == loaded.state()
+    assert loaded.state()[0] == [1, 2, 4, 5]
+    assert followed.autocomplete.num_lists == loaded.autocomplete.num_lists == 3
+
+
+def test_habits_hear_of_lists_that_are_saved_while_they_are_counted(
+    make: type[Parts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = make()  # type: ignore[call-arg]
+    for image in (1, 2, 3):
+        parts.carried.set_saved(image, ("sky", "sea"))
+    note, is_told = Habits.note, False
+
+    def note_while_others_save(habits: Habits, tags: tuple[str, ...], change: int) -> None:
+        nonlocal is_told
+        if not is_told:
+            is_told = True
+            saving = threading.Thread(target=parts.carried.set_saved, args=(2, ("sky", "tram")))
+            saving.start()
+            saving.join(timeout=10)
+            assert not saving.is_alive()  # it had not to wait for the count
+        note(habits, tags, change)
+
+    monkeypatch.setattr(Habits, "note", note_while_others_save)
+    after_sky = parts.carried.habits(4).usual(["sky"])
+    assert [(item.tag, item.text) for item in after_sky] == [
+        ("sea", "after “sky” it came next in 2 of 3 lists"),
+        ("tram", "after “sky” it came next in 1 of 3 lists"),
+    ]
+    parts.carried.set_saved(1, None)
+    assert parts.carried.habits(4).usual(["sky"])[0].text == "after “sky” it came next in 1 of 2 lists"

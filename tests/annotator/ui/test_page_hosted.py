@@ -1,0 +1,96 @@
+"""Two strangers on a hosted demo in Chromium, and a third who has to wait."""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from annotator.cli.main import main
+
+
+@pytest.fixture
+def address(forking: tuple[ForkServerContext, Path], tmp_path: Path, until: Callable[..., Any]) -> Iterator[str]:
+    """A hosted demo with room for two, with one sample photo."""
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    context, log_path = forking
+    logged = log_path.stat().st_size
+    options = ["--demo", "--port", str(port), "--spaces", str(tmp_path / "spaces"), "--visitors", "2"]
+    process = context.Process(target=main, args=(["serve", *options],))
+    process.start()
+    address = f"http://127.0.0.1:{port}"
+    until(lambda: address in log_path.read_text()[logged:] or not process.is_alive())
+    yield address
+    process.terminate()
+    process.join(60)
+    assert not process.is_alive()
+    assert "Traceback" not in log_path.read_text()[logged:]
+
+
+@pytest.fixture
+def come(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Open the entrance in a browser of one's own, and press Start."""
+    with ExitStack() as stack:
+
+        def make() -> Page:
+            context = chromium.new_context()
+            stack.callback(context.close)
+            page = context.new_page()
+            page.goto(address)
+            expect(page).to_have_url(f"{address}/demo")
+            expect(page.locator("main")).to_contain_text("60 minutes")
+            page.locator("#enter").click()
+            return page
+
+        yield make
+
+
+def test_two_strangers_tag_their_own_photos_and_a_third_waits(
+    come: Callable[..., Page], demo_photos: Path, tmp_path: Path
+) -> None:
+    anna, ben = come(), come()
+    for page in (anna, ben):
+        expect(page.locator("#drop-area")).to_contain_text("Drop a few photos here")
+        expect(page.locator("#drop-area")).to_contain_text("are deleted")
+    # Anna adds a photo of her own by the keyboard; a drawing beside it is refused with the reason.
+    drawing = tmp_path / "drawing.svg"
+    drawing.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
+    shutil.copy(demo_photos / "cat.png", tmp_path / "my cat.png")
+    with anna.expect_file_chooser() as chooser:
+        anna.locator("#choose-photos").press("Enter")
+    chooser.value.set_files([tmp_path / "my cat.png", drawing])
+    expect(anna.locator("#refused-photos")).to_contain_text("drawing.svg: This is an SVG drawing")
+    anna.keyboard.press("Escape")
+    expect(anna.locator(".row.proposed").first).to_be_visible()
+    expect(anna.locator("#tagged")).to_have_text("0 of 1 tagged")
+    anna.keyboard.press("1")
+    expect(anna.locator(".row.kept")).to_have_count(1)
+    tag = anna.locator(".row.kept .tag").inner_text()
+    anna.keyboard.press("Enter")
+    expect(anna.locator("#rest")).to_contain_text("All 1 photo")
+    # Ben takes the samples, and sees nothing of hers.
+    ben.locator("#add-samples").click()
+    expect(ben.locator("#tagged")).to_have_text(re.compile("0 of [5-8] tagged"))
+    # A third has to wait, and is told for how long at most.
+    third = come()
+    expect(third.locator("#queue")).to_contain_text("You are next")
+    expect(third.locator("#queue")).to_contain_text(re.compile(r"in (5\d|60) minutes at most"))
+    # Anna takes her tags away under her own name of the photo, and goes; the third comes in.
+    anna.locator("#open-demo").click()
+    with anna.expect_download() as download:
+        anna.locator("#export-csv-end").last.click()
+    assert f"my cat.png,{tag}" in Path(download.value.path()).read_text()
+    anna.locator("#end-demo").click()
+    anna.locator("#end-demo").click()
+    expect(anna.locator("#over")).to_contain_text("deleted")
+    expect(third.locator("#drop-area")).to_be_visible()
+    expect(third.locator("#tagged")).to_have_text("0 of 0 tagged")

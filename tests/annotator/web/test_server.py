@@ -1,0 +1,227 @@
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from annotator.errors import BackboneError, ConfigError, ProjectError
+from annotator.retrieval.vector_index import VisualIndexSettings
+from annotator.settings import ServerConfig
+from annotator.storage.correction_log import Effort
+from annotator.storage.project import Project
+from annotator.web import server as app_module
+from annotator.web.server import OpenProject
+
+WritePhotos = Callable[..., list[Path]]
+
+
+@dataclass
+class Served:
+    """``annotator serve`` in a process of its own, asked over loopback."""
+
+    process: subprocess.Popen[str]
+    lines: list[str]
+    port: int
+
+    def __post_init__(self) -> None:
+        answer, _ = self._ask("GET", "/api/session", None, {})
+        pairs = [value.split(";")[0] for name, value in answer.getheaders() if name == "set-cookie"]
+        cookies = dict(pair.split("=", 1) for pair in pairs)
+        self.headers = {"cookie": "; ".join(pairs), "x-annotator-token": cookies[f"annotator_token_{self.port}"]}
+
+    def _ask(self, method: str, path: str, body: str | None, headers: dict[str, str]) -> tuple[Any, bytes]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers)
+            answer = connection.getresponse()
+            return answer, answer.read()
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> bytes:
+        return self._ask("GET", path, None, self.headers)[1]
+
+    def call(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        headers = self.headers | {"content-type": "application/json"}
+        answer: dict[str, Any] = json.loads(self._ask("POST", f"/api/{name}", json.dumps(payload), headers)[1])
+        return answer
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        code = self.process.wait(60)
+        if self.process.stdout:
+            self.process.stdout.close()
+        return code
+
+
+@pytest.fixture
+def serve(backbone_cache: Path) -> Iterator[Callable[..., Served]]:
+    with ExitStack() as stack:
+
+        def start(*arguments: object) -> Served:
+            command = [sys.executable, "-m", "annotator.cli", "serve", *map(str, arguments), "--port", "0"]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            stack.callback(lambda: process.poll() is None and process.kill())
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(3)]
+            return Served(process, lines, int(lines[0].rsplit(":", 1)[1]))
+
+        yield start
+
+
+def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
+    serve: Callable[..., Served],
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    run_command: Callable[..., subprocess.CompletedProcess[str]],
+    backbone: object,
+) -> None:
+    photos, project = tmp_path / "photos", tmp_path / "project"
+    write_photos(photos, range(40))
+    first = serve(photos, "--project", project)
+    assert first.lines[0].startswith("Tagging page: http://127.0.0.1:")
+    assert str(project) in first.lines[1]
+    while first.call("state", {})["num_images"] < 4:
+        pass
+    acknowledged = {}
+    for image_id in range(1, 5):
+        tags = [f"tag {image_id}", "<b>"]
+        assert first.call("save", {"image_id": image_id, "revision": 0, "kept": tags})["revision"] == 1
+        acknowledged[image_id] = tags
+    # Another process is told who has the project, and the export goes through the server.
+    refused = run_command("add", project, photos)
+    assert refused.returncode == 1
+    assert f"in use by process {first.process.pid}" in refused.stderr
+    exported = run_command("export", project, env=os.environ | {"http_proxy": "http://127.0.0.1:9"})
+    assert [json.loads(line)["tags"] for line in exported.stdout.splitlines()] == list(acknowledged.values())
+    first.end(signal.SIGKILL)
+
+    second = serve(project)  # knows its photo folder
+    while second.call("state", {})["ingest"]["running"]:
+        pass
+    state = second.call("state", {})
+    assert (state["num_images"], state["num_saved"], state["ingest"]["error"]) == (40, 4, None)
+    lines = second.get("/api/export").decode().splitlines()
+    assert {row["image_id"]: row["tags"] for row in map(json.loads, lines)} == acknowledged
+    assert second.call("undo", {})["image_id"] == 4
+    assert (project / "server.json").exists()
+    assert second.end(signal.SIGTERM) in (0, -signal.SIGTERM)
+    assert not (project / "server.json").exists()
+    exported = run_command("export", project, "--format", "csv", check=True)
+    assert len(exported.stdout.splitlines()) == 4
+
+
+def test_a_taken_port_is_told_before_anything_is_loaded(
+    tmp_path: Path, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app_module, "OpenProject", lambda *_: pytest.fail("the project was opened"))
+    project = Project.open_or_create(tmp_path / "project", "x")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError, match=rf"Port {port} on 127\.0\.0\.1 is taken.*--port 0"):
+            app_module.serve(project, [], ServerConfig(port=port), None, print)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"Cannot listen on 203\.0\.113\.1"):
+        app_module.serve(project, [], ServerConfig(host="203.0.113.1", port=0), None, print)  # type: ignore[arg-type]
+
+
+def test_a_project_that_cannot_be_opened_is_let_go_again(
+    open_project: Callable[..., OpenProject], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_weights(name: str, num_threads: int) -> None:
+        raise BackboneError("no weights")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(app_module, "load_backbone", no_weights)
+        with pytest.raises(BackboneError):
+            open_project()
+    assert open_project().session.state("local")["num_images"] == 0
+
+
+def test_features_of_another_backbone_are_not_searched(
+    open_project: Callable[..., OpenProject], write_photos: WritePhotos, tmp_path: Path
+) -> None:
+    write_photos(tmp_path / "photos", range(3))
+    opened = open_project(tmp_path / "photos")
+    opened.session.save("local", 1, 0, ["cat"], [], Effort())
+    opened.close()
+    store = app_module.Store(opened.project.database_path)
+    with store.transaction() as cursor:
+        cursor.execute("UPDATE features SET backbone = 'another-1'")
+    store.close()
+    again = open_project()
+    assert len(again.features) == 0
+    assert again.session.open("local", 2)["neighbours"]["looks"] == []
+    assert again.session.open("local", 1)["saved"] == ["cat"]
+    again.ingest.run([tmp_path / "photos"])
+    assert again.features.image_ids() == [1, 2, 3]
+    assert again.session.state("local")["num_images"] == 3
+    looks = again.session.open("local", 2)["neighbours"]["looks"]
+    assert {item["image_id"]: item["tags"] for item in looks} == {1: ["cat"], 3: []}
+
+
+@pytest.mark.parametrize("damage", [None, b"", b"not an index", "missing"])
+def test_the_index_is_built_anew_when_it_is_missing_or_damaged(
+    open_project: Callable[..., OpenProject],
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: bytes | str | None,
+) -> None:
+    monkeypatch.setattr(app_module, "VisualIndexSettings", lambda: VisualIndexSettings(exact_below=20))
+    write_photos(tmp_path / "photos", range(40))
+    opened = open_project(tmp_path / "photos")
+    query = opened.features.vectors([1])
+    assert opened.looks.kind == "inverted file"
+    before = opened.looks.search(query, 5)
+    opened.close()
+    (path,) = opened.project.indexes_path.glob("*.faiss")
+    if damage == "missing":
+        path.unlink()
+    elif isinstance(damage, bytes):
+        path.write_bytes(damage)
+    again = open_project()
+    assert again.looks.image_ids().tolist() == list(range(1, 41))
+    for found, expected in zip(again.looks.search(query, 5), before, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_index_follows_photos_added_since_it_was_written(
+    open_project: Callable[..., OpenProject],
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app_module, "VisualIndexSettings", lambda: VisualIndexSettings(exact_below=20))
+    write_photos(tmp_path / "photos", range(30))
+    first = open_project(tmp_path / "photos")
+    first.close()
+    (path,) = first.project.indexes_path.glob("*.faiss")
+    old = path.read_bytes()
+    write_photos(tmp_path / "photos", range(30, 36))
+    open_project(tmp_path / "photos").close()
+    path.write_bytes(old)
+    assert open_project().looks.image_ids().tolist() == list(range(1, 37))
+
+
+def test_a_damaged_project_is_refused_at_once(open_project: Callable[..., OpenProject], tmp_path: Path) -> None:
+    opened = open_project()
+    opened.close()
+    opened.project.database_path.write_bytes(b"junk" * 1000)
+    with pytest.raises(ProjectError, match="is damaged"):
+        open_project()
+    opened.project.database_path.unlink()
+    opened.project.settings_path.write_text("{")
+    with pytest.raises(ProjectError, match="Mend or delete the file"):
+        open_project()

@@ -1,0 +1,240 @@
+"""The replay gate: does a candidate save people actions, on corrections that neither it nor the live model has seen?
+
+Both models replay each held-back correction by the policy of trainer/effort.py. A candidate passes when what it saves
+a photo is above 0 by a bootstrap interval paired by photo, and when on the gold photos alone, which no model is ever
+trained on, it loses no more than a margin. Knows nothing of taggers: it is given what proposes.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from annotator.datasets.tags import tag_key
+from annotator.errors import ConfigError
+from annotator.trainer.evaluation.effort import Action, ActionCosts, Offer, actions_needed, total
+from annotator.trainer.evaluation.metrics import ndcg_at
+from annotator.trainer.finetuning.corrections import Correction
+
+DEPTH = 10
+"""NDCG is the mean over k = 1 .. 10."""
+MOST_REGRESSIONS = 10
+
+
+class Proposer(Protocol):
+    """What a model would show in the page."""
+
+    def propose(self, image_id: int, kept: Sequence[str], dropped: Sequence[str]) -> Offer:
+        """Return what the page shows after an edit."""
+        ...
+
+    def complete(self, image_id: int, text: str, kept: Sequence[str]) -> Sequence[str]:
+        """Return completions of typed text, best first."""
+        ...
+
+
+@dataclass(frozen=True)
+class GateRule:
+    """When a candidate is promoted."""
+
+    least_photos: int = 10
+    """Held-back corrections without which nothing is promoted."""
+    confidence: float = 0.9
+    """Of the interval, two-sided."""
+    gold_margin: float = 0.1
+    """Actions a photo that the candidate may lose on gold."""
+    num_samples: int = 2000
+    """Of the bootstrap."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("least_photos", 1, 1_000_000),
+            ("confidence", 0.5, 0.999),
+            ("gold_margin", 0.0, 100.0),
+            ("num_samples", 100, 1_000_000),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ModelFigures:
+    """One model on all held-back photos."""
+
+    actions_per_photo: float
+    ndcg: float
+    """Graded, mean of k = 1 .. 10, nothing settled."""
+
+
+@dataclass(frozen=True)
+class TagChange:
+    """What one tag costs with each model, in actions for each time it was wanted."""
+
+    tag: str
+    num: int
+    live: float
+    candidate: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate found; kept in full."""
+
+    is_promoted: bool
+    sentence: str
+    """For a person."""
+    num_gold: int
+    num_newest: int
+    live: ModelFigures | None = None
+    candidate: ModelFigures | None = None
+    saved: Interval | None = None
+    """Actions saved a photo, all held-back photos."""
+    gold_saved: Interval | None = None
+    regressions: list[TagChange] = field(default_factory=list)
+    """Tags that cost more with the candidate, the worst first."""
+    rule: dict[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+def judge(
+    live: Proposer,
+    candidate: Proposer,
+    gold: Sequence[Correction],
+    newest: Sequence[Correction],
+    rule: GateRule,
+    *,
+    costs: ActionCosts | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Verdict:
+    """Compare two models on held-back corrections.
+
+    Args:
+        live: What proposes now.
+        candidate: What may take its place.
+        gold: Never trained on.
+        newest: Not trained on yet.
+        rule: When to promote.
+        costs: Of each action.
+        progress: Called with (photos done, photos in all).
+    """
+    photos = [item for item in (*gold, *newest) if item.tags]
+    num_gold = sum(1 for item in gold if item.tags)
+    num_newest = len(photos) - num_gold
+    if len(photos) < rule.least_photos:
+        return Verdict(
+            False,
+            f"Not promoted: {len(photos)} held-back corrections are too few to judge by; {rule.least_photos} are "
+            "needed. Tag more photos that look unlike those learnt from.",
+            num_gold, num_newest, rule=asdict(rule),
+        )  # fmt: skip
+    replays: list[tuple[list[Action], list[Action]]] = []
+    lists: tuple[list[Sequence[str]], list[Sequence[str]]] = ([], [])
+    for number, item in enumerate(photos, start=1):
+        replays.append((_replay(live, item, costs), _replay(candidate, item, costs)))
+        for model, proposals in zip((live, candidate), lists, strict=True):
+            proposals.append([tag_key(tag) for tag in model.propose(item.image_id, (), ()).tags])
+        if progress:
+            progress(number, len(photos))
+    spent = np.array([[total(actions) for actions in pair] for pair in replays], np.float64)  # (N, 2)
+    saved = spent[:, 0] - spent[:, 1]
+    wanted = [[tag_key(tag) for tag in item.tags] for item in photos]
+    figures = [ModelFigures(float(spent[:, side].mean()), _ndcg(lists[side], wanted)) for side in (0, 1)]
+    interval = bootstrap(saved, rule)
+    gold_interval = bootstrap(saved[:num_gold], rule) if num_gold else None
+    is_promoted, sentence = _decide(interval, gold_interval, figures, len(photos), num_gold, rule)
+    return Verdict(
+        is_promoted, sentence, num_gold, num_newest, figures[0], figures[1], interval, gold_interval,
+        regressions([item.tags for item in photos], replays), asdict(rule),
+    )  # fmt: skip
+
+
+def _replay(model: Proposer, item: Correction, costs: ActionCosts | None) -> list[Action]:
+    return actions_needed(
+        item.tags,
+        lambda kept, dropped: model.propose(item.image_id, kept, dropped),
+        lambda text, kept: model.complete(item.image_id, text, kept),
+        costs,
+    )
+
+
+def _ndcg(ranked: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> float:
+    return float(np.mean([ndcg_at(list(ranked), list(wanted), k, "graded") for k in range(1, DEPTH + 1)]))
+
+
+def bootstrap(values: "np.typing.NDArray[np.float64]", rule: GateRule) -> Interval:
+    """Return the mean and its percentile bootstrap interval; photos are drawn with replacement."""
+    rng = np.random.default_rng(rule.seed)
+    means = values[rng.integers(0, len(values), (rule.num_samples, len(values)))].mean(axis=1)
+    low, high = np.quantile(means, [(1 - rule.confidence) / 2, (1 + rule.confidence) / 2])
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def _decide(
+    saved: Interval,
+    gold: Interval | None,
+    figures: Sequence[ModelFigures],
+    num_photos: int,
+    num_gold: int,
+    rule: GateRule,
+) -> tuple[bool, str]:
+    found = (
+        f"{figures[1].actions_per_photo:.2f} actions a photo instead of {figures[0].actions_per_photo:.2f} on "
+        f"{num_photos} held-back photos ({saved.mean:+.2f} saved, {rule.confidence:.0%} interval {saved.low:+.2f} to "
+        f"{saved.high:+.2f})"
+    )
+    if gold is not None and gold.mean < -rule.gold_margin:
+        return False, (
+            f"Not promoted: on {num_gold} gold photos it costs {-gold.mean:.2f} actions a photo more, and "
+            f"{rule.gold_margin:g} are allowed; {found}."
+        )
+    if saved.low <= 0:
+        return False, f"Not promoted: it is not shown to save actions; {found}."
+    return True, f"Promoted: {found}."
+
+
+def regressions(
+    wanted: Sequence[Sequence[str]], replays: Sequence[tuple[Sequence[Action], Sequence[Action]]]
+) -> list[TagChange]:
+    """Return the tags that cost more with the candidate, those that cost most in all first.
+
+    Args:
+        wanted: The list of each photo.
+        replays: What it cost with the live model and with the candidate. An action that brings several tags is shared
+            out among them; dropping a tag that was not wanted counts for none.
+    """
+    costs: dict[str, list[tuple[float, float]]] = {}
+    for tags, (before, after) in zip(wanted, replays, strict=True):
+        spent = [_by_tag(actions) for actions in (before, after)]
+        for tag in tags:
+            costs.setdefault(tag, []).append((spent[0][tag_key(tag)], spent[1][tag_key(tag)]))
+    changes = [
+        TagChange(tag, len(pairs), float(np.mean([b for b, _ in pairs])), float(np.mean([a for _, a in pairs])))
+        for tag, pairs in costs.items()
+    ]
+    worse = [change for change in changes if change.candidate > change.live + 1e-9]
+    worse.sort(key=lambda change: (-(change.candidate - change.live) * change.num, change.tag))
+    return worse[:MOST_REGRESSIONS]
+
+
+def _by_tag(actions: Sequence[Action]) -> Mapping[str, float]:
+    spent: defaultdict[str, float] = defaultdict(float)
+    for action in actions:
+        for tag in action.tags:
+            spent[tag_key(tag)] += action.num_actions / len(action.tags)
+    return spent
