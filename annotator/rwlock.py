@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class SharedLock:
+class ReadWriteLock:
     """Readers share, writers exclude; a waiting writer goes before readers that come later.
 
     Not re-entrant: a thread that holds it in either way and asks again waits for itself for ever.

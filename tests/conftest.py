@@ -32,7 +32,7 @@ from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Stor
 from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
 from annotator.web import server as app_module
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
@@ -225,16 +225,16 @@ def image_entry(number: int, **values: Any) -> ImageEntry:
 @pytest.fixture
 def open_project(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., OpenProject]]:
+) -> Iterator[Callable[..., Workspace]]:
     """Open a project with the session's backbone, with photos ingested if a folder is given."""
     monkeypatch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
     with ExitStack() as stack:
 
-        def make(photos: Path | None = None, folder: Path | None = None, tagger: str = "cold_start") -> OpenProject:
+        def make(photos: Path | None = None, folder: Path | None = None, tagger: str = "cold_start") -> Workspace:
             project = Project.open_or_create(folder or tmp_path / "project", "test")
             # Not the tagger that comes with the program: these tests are not about how well that was trained.
             project.update_settings(tagger=tagger)
-            opened = OpenProject(project)
+            opened = Workspace(project)
             stack.callback(opened.close)
             if photos is not None:
                 opened.ingest.run([photos])
@@ -262,7 +262,7 @@ def _text(argument: object) -> str | os.PathLike[str]:
 def build_app() -> Callable[..., FastAPI]:
     """Build a project's real app."""
 
-    def build(opened: OpenProject, config: ServerConfig | None = None) -> FastAPI:
+    def build(opened: Workspace, config: ServerConfig | None = None) -> FastAPI:
         with warnings.catch_warnings():
             # Gradio makes event loops for its locks (safe_get_lock) and never closes them.
             warnings.simplefilter("ignore", ResourceWarning)
@@ -276,14 +276,14 @@ def build_app() -> Callable[..., FastAPI]:
 
 @pytest.fixture
 def make_client(
-    build_app: Callable[..., FastAPI], open_project: Callable[..., OpenProject]
+    build_app: Callable[..., FastAPI], open_project: Callable[..., Workspace]
 ) -> Iterator[Callable[..., Any]]:
     """Serve a project's real app without a network; the client has the cookies and sends the token."""
     from starlette.testclient import TestClient
 
     with ExitStack() as stack:
 
-        def make(opened: OpenProject, config: ServerConfig | None = None) -> TestClient:
+        def make(opened: Workspace, config: ServerConfig | None = None) -> TestClient:
             app = build_app(opened, config)
             client = stack.enter_context(
                 TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=True)

@@ -29,7 +29,7 @@ from annotator.errors import AnnotatorError
 from annotator.models.sequence.inference import InferenceTagger
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.scoring_tagger import ScoringTagger
-from annotator.proposals.tagger_catalog import TaggerShelf
+from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.settings import STRATEGIES, ProjectSettings
 from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
@@ -59,7 +59,7 @@ class _Status:
     is_ready: bool = False
 
 
-class QueueOrder:
+class QueueScheduler:
     """The order of one project's queue.
 
     Args:
@@ -76,7 +76,7 @@ class QueueOrder:
         project: Project,
         queue: PhotoQueue,
         features: FeatureStore,
-        shelf: TaggerShelf,
+        shelf: TaggerCatalog,
         content_hash: Callable[[int], str],
         work_times: Callable[[], Sequence[tuple[int, float]]],
     ) -> None:

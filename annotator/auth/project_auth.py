@@ -10,7 +10,7 @@ from annotator.auth.accounts import Accounts
 from annotator.auth.roles import CALLER, LOCAL_USER, Caller, Role
 
 
-class ProjectGate:
+class ProjectAuthenticator:
     """The gate of one project's server.
 
     Args:

@@ -40,7 +40,7 @@ class Caller:
     role: Role
 
 
-class Gate(Protocol):
+class Authenticator(Protocol):
     """Tells who is behind a request."""
 
     @property

@@ -289,7 +289,7 @@ def _check_folder(photos: Path) -> None:
 
 
 def _add_photos(parsed: argparse.Namespace) -> int:
-    from annotator.web.server import OpenProject
+    from annotator.web.server import Workspace
 
     folders = [folder.expanduser().resolve() for folder in parsed.photos]
     for folder in folders:
@@ -297,7 +297,7 @@ def _add_photos(parsed: argparse.Namespace) -> int:
     project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
     if parsed.backbone:
         choose_backbone(project, parsed.backbone)
-    opened = OpenProject(project, _ingest_config(parsed))
+    opened = Workspace(project, _ingest_config(parsed))
     try:
         progress = opened.ingest.run(folders)
         summary = {

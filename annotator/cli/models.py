@@ -14,10 +14,10 @@ from typing import Any
 
 from annotator.cli.server_client import ServerClient
 from annotator.errors import AnnotatorError, ProjectError
+from annotator.json_types import JsonObject
 from annotator.storage.project import Project
 
-Answer = dict[str, Any]
-Ask = Callable[[str, Answer], Answer]
+Ask = Callable[[str, JsonObject], JsonObject]
 """(operation, payload) -> answer."""
 
 POLL_SECONDS = 0.5
@@ -79,10 +79,10 @@ def project_operations(project: Project) -> Iterator[Ask]:
         ProjectError: Neither can be reached.
     """
     from annotator.session.operations import answer
-    from annotator.web.server import OpenProject
+    from annotator.web.server import Workspace
 
     try:
-        opened = OpenProject(project)
+        opened = Workspace(project)
     except ProjectError as in_use:
         try:
             client = ServerClient(project)
@@ -91,7 +91,7 @@ def project_operations(project: Project) -> Iterator[Ask]:
         yield client.call
         return
 
-    def ask(name: str, payload: Answer) -> Answer:
+    def ask(name: str, payload: JsonObject) -> JsonObject:
         found = answer(opened.session, "local", name, payload)
         if "error" in found:
             raise AnnotatorError(found["error"]["message"])
@@ -121,7 +121,7 @@ def _finetune(parsed: argparse.Namespace) -> int:
     return 0 if run["state"] in ENDED_WELL else 1
 
 
-def _progress_line(progress: Answer) -> str:
+def _progress_line(progress: JsonObject) -> str:
     phase = progress["phase"]
     if phase == "learning":
         return f"learning: {progress['share']:.0%}, loss {progress['loss']:.2f}, {progress['seconds_left']:.0f} s left"
@@ -168,7 +168,7 @@ def _tags(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _model_line(model: Answer) -> str:
+def _model_line(model: JsonObject) -> str:
     live = "*" if model["is_live"] else " "
     parent = f"from {model['parent_id']}" if model["parent_id"] else ""
     actions = f"{model['actions_per_photo']:.2f} actions/photo" if model["actions_per_photo"] is not None else ""

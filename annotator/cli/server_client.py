@@ -10,9 +10,9 @@ import urllib.request
 from typing import Any
 
 from annotator.errors import AnnotatorError
+from annotator.json_types import JsonObject
 from annotator.storage.project import Project
 
-Answer = dict[str, Any]
 TIMEOUT_SECONDS = 600
 
 
@@ -34,7 +34,7 @@ class ServerClient:
         except (OSError, ValueError, KeyError) as error:
             raise AnnotatorError(f"No server of {project.folder} can be found ({project.server_path}).") from error
 
-    def call(self, name: str, payload: Answer | None = None) -> Answer:
+    def call(self, name: str, payload: JsonObject | None = None) -> JsonObject:
         """Ask one of the server's operations, by its name under /api/.
 
         Raises:
@@ -42,7 +42,7 @@ class ServerClient:
         """
         body = json.dumps(payload or {}).encode()
         with self.open(name, body) as response:
-            answer: Answer = json.loads(response.read())
+            answer: JsonObject = json.loads(response.read())
         return answer
 
     def open(self, name: str, body: bytes | None = None) -> Any:

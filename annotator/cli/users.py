@@ -182,7 +182,7 @@ def _ask_people(project: Project, payload: dict[str, Any], as_json: bool) -> int
 
 def _ask_in(project: Project, store: Any, payload: dict[str, Any]) -> dict[str, Any]:
     from annotator.collaboration.assignments import Assignments
-    from annotator.collaboration.responses import Answers, in_share
+    from annotator.collaboration.responses import Responses, in_share
     from annotator.storage.correction_log import CorrectionLog
 
     _check_people(store, payload["users"])
@@ -192,7 +192,7 @@ def _ask_in(project: Project, store: Any, payload: dict[str, Any]) -> dict[str, 
         if image_id not in contents:
             raise UnknownImageError(f"This project has no image {image_id}.")
     asked = [image_id for image_id in ids if in_share(contents[image_id], payload["share"])]
-    Answers(store, CorrectionLog(store)).ask(asked, payload["people"], payload["users"], LOCAL_USER)
+    Responses(store, CorrectionLog(store)).ask(asked, payload["people"], payload["users"], LOCAL_USER)
     Assignments(store).assign(asked, None)
     if payload["added_too"]:
         project.update_settings(asked_people=payload["people"], asked_share=payload["share"])

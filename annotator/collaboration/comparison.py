@@ -8,15 +8,15 @@ from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
-from annotator.collaboration.responses import Answers
-from annotator.collaboration.review_rules import Reviewing
+from annotator.collaboration.responses import Responses
+from annotator.collaboration.review_rules import ReviewRules
 from annotator.errors import ReviewError
 from annotator.reports.agreement import agreement_between, by_place, by_tag, mean_agreement
 from annotator.storage.correction_log import Annotation, CorrectionLog
 from annotator.storage.database import utc
 
 
-class ReviewDesk:
+class ResponseComparison:
     """Photos in review, one after another.
 
     Args:
@@ -27,7 +27,7 @@ class ReviewDesk:
     """
 
     def __init__(
-        self, log: CorrectionLog, answers: Answers, reviewing: Reviewing, facts: Callable[[int], dict[str, Any]]
+        self, log: CorrectionLog, answers: Responses, reviewing: ReviewRules, facts: Callable[[int], dict[str, Any]]
     ) -> None:
         self._log = log
         self._answers = answers

@@ -8,10 +8,10 @@ nothing of roles, pages or proposals, and speaks SQL only through the store.
 import json
 import threading
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from annotator.collaboration.asked_photo import AskedPhoto, Note, Standing
 from annotator.errors import ReviewError, StaleRevisionError
 from annotator.storage.correction_log import Annotation, CorrectionLog, Effort
 from annotator.storage.database import Cursor, Store, utc_now
@@ -20,58 +20,8 @@ from annotator.storage.stable_hash import hash_key
 MOST_PEOPLE = 20
 """Most people who may be asked about one photo."""
 
-Standing = Literal["waiting", "in_review", "accepted"]
 
-
-@dataclass(frozen=True)
-class Note:
-    """Why a reviewer sent a photo back."""
-
-    user_name: str
-    """The reviewer."""
-    text: str
-    sent_at: datetime
-
-
-@dataclass
-class _Asked:
-    """One photo that is asked of several people."""
-
-    num_people: int
-    people: tuple[str, ...]
-    """Who may answer; empty: anybody."""
-    revisions: dict[str, int] = field(default_factory=dict)
-    """The newest revision of each person's answer."""
-    given: set[str] = field(default_factory=set)
-    """Whose answer stands."""
-    sent_back: dict[str, Note] = field(default_factory=dict)
-    is_accepted: bool = False
-
-    @property
-    def is_complete(self) -> bool:
-        return len(self.given) >= self.num_people
-
-    @property
-    def num_wanted(self) -> int:
-        """How many answers are still outstanding."""
-        return 0 if self.is_accepted else max(0, self.num_people - len(self.given)) + len(self.sent_back)
-
-    @property
-    def standing(self) -> Standing:
-        if self.is_accepted:
-            return "accepted"
-        return "in_review" if self.is_complete and not self.sent_back else "waiting"
-
-    def is_open_to(self, user: str) -> bool:
-        """Whether this person's answer is wanted."""
-        if self.is_accepted:
-            return False
-        if user in self.sent_back:
-            return True
-        return user not in self.given and not self.is_complete and (not self.people or user in self.people)
-
-
-class Answers:
+class Responses:
     """The asked photos of one project, their answers and the decisions on them.
 
     Args:
@@ -83,7 +33,7 @@ class Answers:
         self._store = store
         self._log = log
         self._lock = threading.RLock()
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, AskedPhoto] = {}
         # By place, so that no call looks through all photos.
         self._by_standing: dict[Standing, set[int]] = {"waiting": set(), "in_review": set(), "accepted": set()}
         self._sent_back: set[int] = set()
@@ -93,7 +43,7 @@ class Answers:
 
     def _load(self) -> None:
         for image_id, num_people, people in self._store.rows("SELECT image_id, num_people, people FROM asked"):
-            self._asked[int(image_id)] = _Asked(int(num_people), tuple(people))
+            self._asked[int(image_id)] = AskedPhoto(int(num_people), tuple(people))
         answers = self._store.rows(
             "SELECT answer_id, 0, image_id, user_name, revision, is_given FROM answers ORDER BY answer_id"
         )
@@ -250,7 +200,7 @@ class Answers:
 
     def _took_asked(self, row: tuple[int, int, list[str]]) -> None:
         image_id, num_people, people = row
-        asked = self._asked.setdefault(image_id, _Asked(num_people, tuple(people)))
+        asked = self._asked.setdefault(image_id, AskedPhoto(num_people, tuple(people)))
         asked.num_people, asked.people = num_people, tuple(people)
         self._place(image_id)
 

@@ -7,7 +7,7 @@ Knows nothing of proposals, queues, HTTP or SQL.
 from collections.abc import Callable
 from typing import Any, Literal
 
-from annotator.collaboration.responses import Answers
+from annotator.collaboration.responses import Responses
 from annotator.storage.correction_log import Annotation, CorrectionLog
 from annotator.storage.database import utc
 
@@ -17,7 +17,7 @@ STATES: tuple[State, ...] = ("new", "draft", "saved", "in_review", "accepted")
 awaited; ``in_review``: all answers are there, and no list is accepted."""
 
 
-class Reviewing:
+class ReviewRules:
     """What each person may see of asked photos, and do with them.
 
     Args:
@@ -26,7 +26,7 @@ class Reviewing:
         may_review: Tells of a user whether they may decide.
     """
 
-    def __init__(self, answers: Answers, log: CorrectionLog, may_review: Callable[[str], bool]) -> None:
+    def __init__(self, answers: Responses, log: CorrectionLog, may_review: Callable[[str], bool]) -> None:
         self.answers = answers
         self._log = log
         self.may_review = may_review

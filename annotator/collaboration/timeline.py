@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-from annotator.collaboration.responses import Answers
-from annotator.collaboration.review_rules import Reviewing
+from annotator.collaboration.responses import Responses
+from annotator.collaboration.review_rules import ReviewRules
 from annotator.datasets.tags import tag_key
 from annotator.errors import ReviewError
 from annotator.storage.correction_log import Annotation, CorrectionLog
@@ -30,7 +30,7 @@ class Timeline:
         reviewing: Who may see what.
     """
 
-    def __init__(self, log: CorrectionLog, answers: Answers, reviewing: Reviewing) -> None:
+    def __init__(self, log: CorrectionLog, answers: Responses, reviewing: ReviewRules) -> None:
         self._log = log
         self._answers = answers
         self._reviewing = reviewing

@@ -16,9 +16,10 @@ from starlette.datastructures import UploadFile
 from annotator.auth.roles import CALLER
 from annotator.errors import AnnotatorError, DemoError, UnreadableImageError
 from annotator.hosted.limits import HostedLimits
+from annotator.hosted.middleware import address_of
 from annotator.hosted.photos import PhotoIntake, num_photos
 from annotator.hosted.spaces import HostedSpaces, Space
-from annotator.hosted.visit import VISIT, Visitor, VisitorsProject, address_of
+from annotator.hosted.visit import VISIT, Visitor, VisitorsProject
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 
 ENTRANCE = "/demo"

@@ -1,6 +1,6 @@
 """The composition root of the hosted demo: builds the parts, and serves a private space to each visitor.
 
-What web/server.py is for one project, for many short-lived ones: a visitor's space is an `OpenProject` like any other.
+What web/server.py is for one project, for many short-lived ones: a visitor's space is an `Workspace` like any other.
 """
 
 import logging
@@ -19,27 +19,21 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from annotator.auth.roles import LOCAL_USER
 from annotator.errors import AnnotatorError
 from annotator.hosted.limits import HostedLimits, RateLimiter
+from annotator.hosted.middleware import AddressLimit, VisitorRouter
 from annotator.hosted.photos import PhotoIntake, read_names
 from annotator.hosted.routes import ENTRANCE, PUBLIC_PATHS, UPLOAD_EXTRA_BYTES, UPLOAD_PATH, build_hosted_router
 from annotator.hosted.spaces import HostedSpaces, Space
-from annotator.hosted.training_queue import TrainingTurns
-from annotator.hosted.visit import (
-    AddressLimit,
-    VisitorGate,
-    VisitorPictures,
-    VisitorRouter,
-    VisitorSession,
-    VisitorsProject,
-)
+from annotator.hosted.training_queue import TrainingQueue
+from annotator.hosted.visit import VisitorAuthenticator, VisitorPictures, VisitorSession, VisitorsProject
 from annotator.ingest.pictures import Pictures
 from annotator.models.detectors.detector import NONE
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.settings import IngestConfig, LoopSettings, ServerConfig
 from annotator.storage.project import Project
 from annotator.web.connection_limits import ConnectionLimits, limited_protocol
 from annotator.web.request_guard import RequestGuard, Tokens
 from annotator.web.routes import build_router
-from annotator.web.server import OpenProject, Server, address_of, listen, mount_page, new_app, proxy_settings
+from annotator.web.server import Server, Workspace, address_of, listen, mount_page, new_app, proxy_settings
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +57,7 @@ class HostedOptions:
     """Origins whose pages may show this one in a frame."""
 
 
-class _SpaceProject(OpenProject):
+class _SpaceProject(Workspace):
     """A visitor's project: what the page keeps asking for is remembered when it is closed."""
 
     def __init__(self, space: Space[VisitorsProject], limits: HostedLimits) -> None:
@@ -97,7 +91,7 @@ class HostedDemo:
     def __init__(self, options: HostedOptions) -> None:
         self._options = options
         limits = options.limits
-        self.turns = TrainingTurns(FIRST_TRAINING_SECONDS)
+        self.turns = TrainingQueue(FIRST_TRAINING_SECONDS)
         self.spaces: HostedSpaces[VisitorsProject] = HostedSpaces(
             options.root, limits, lambda space: _SpaceProject(space, limits), self._stop
         )
@@ -114,7 +108,7 @@ class HostedDemo:
 
         limits, options = self._options.limits, self._options
         tokens = Tokens(in_frames=bool(options.frame_ancestors))
-        session = cast(AnnotatingSession, VisitorSession(limits, self.turns))
+        session = cast(Session, VisitorSession(limits, self.turns))
         app = new_app()
         app.include_router(build_router(session, cast(Pictures, VisitorPictures()), ASSETS_PATH))
         app.include_router(build_hosted_router(self.spaces, self._intake, self.read_photos, tokens, ASSETS_PATH))
@@ -125,7 +119,7 @@ class HostedDemo:
             RequestGuard,
             hosts=[config.host, *config.allowed_hosts],
             max_body_bytes=limits.max_body_bytes,
-            gate=VisitorGate(self.spaces),
+            gate=VisitorAuthenticator(self.spaces),
             tokens=tokens,
             frame_ancestors=options.frame_ancestors,
             entrance=ENTRANCE,
@@ -153,7 +147,7 @@ class HostedDemo:
     def _read(self, space: Space[VisitorsProject]) -> None:
         try:
             with self.spaces.use(space) as opened:
-                cast(OpenProject, opened).ingest.run([space.photos_path])
+                cast(Workspace, opened).ingest.run([space.photos_path])
         except AnnotatorError as error:
             logger.warning("Photos of a visitor were not read: %s", error)
         except Exception:

@@ -26,7 +26,7 @@ class Turn:
     """Until it begins, if those take as long as the last ones did."""
 
 
-class TrainingTurns:
+class TrainingQueue:
     """Runs trainings one after another, in a thread of its own.
 
     Args:

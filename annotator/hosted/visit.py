@@ -5,7 +5,6 @@ No call names a space: it follows from the session cookie alone, so there is no 
 another one's. Knows nothing of how spaces come and go.
 """
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -15,20 +14,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from starlette.types import ASGIApp, Receive, Scope, Send
-
-from annotator.auth.addresses import network_of
-from annotator.auth.roles import CALLER, LOCAL_USER, Caller, Role
+from annotator.auth.roles import LOCAL_USER, Caller, Role
 from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingError
-from annotator.hosted.limits import HostedLimits, RateLimiter
+from annotator.hosted.limits import HostedLimits
 from annotator.hosted.photos import full_sentence, num_photos, read_names
 from annotator.hosted.spaces import HostedSpaces, Space
-from annotator.hosted.training_queue import TrainingTurns
+from annotator.hosted.training_queue import TrainingQueue
 from annotator.ingest.pictures import Picture, Pictures
+from annotator.json_types import JsonObject
 from annotator.learning.loop import ModelLoop
-from annotator.session.serializers import Answer
-from annotator.session.session import AnnotatingSession
-from annotator.web.request_guard import SECURITY_HEADERS
+from annotator.session.session import Session
 
 READS = frozenset(
     {
@@ -43,7 +38,7 @@ READS = frozenset(
 class VisitorsProject(Protocol):
     """The parts of an open project that a visitor's calls reach."""
 
-    session: AnnotatingSession
+    session: Session
     pictures: Pictures
     models: ModelLoop
 
@@ -59,7 +54,7 @@ class Visitor(Caller):
     space: Space[VisitorsProject]
 
 
-class VisitorGate:
+class VisitorAuthenticator:
     """Lets in whoever has a space; everybody may do everything in their own.
 
     Args:
@@ -111,81 +106,6 @@ VISIT: ContextVar[Visit] = ContextVar("visit")
 """Set for each call of a visitor; threads that serve the call see it, too."""
 
 
-class VisitorRouter:
-    """Gives each call its visitor's space, and counts calls; the layer inside of the guard.
-
-    Args:
-        app: What is served.
-        spaces: All spaces.
-        calls: Counts each visitor's calls.
-    """
-
-    def __init__(self, app: ASGIApp, spaces: HostedSpaces[VisitorsProject], calls: RateLimiter) -> None:
-        self._app = app
-        self._spaces = spaces
-        self._calls = calls
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one connection on."""
-        visitor = CALLER.get(None)
-        if scope["type"] != "http" or not isinstance(visitor, Visitor):
-            await self._app(scope, receive, send)
-            return
-        wait = self._calls.take(visitor.space.space_id)
-        if wait:
-            await refuse(send, 429, "These were many calls within a moment. Wait a few seconds.", wait)
-            return
-        visit = Visit(self._spaces, visitor.space)
-        token = VISIT.set(visit)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            VISIT.reset(token)
-            visit.end()
-
-
-class AddressLimit:
-    """Refuses more connections at a time, and more calls, than one address may have; the outermost layer.
-
-    Args:
-        app: What is served.
-        limits: How many.
-    """
-
-    def __init__(self, app: ASGIApp, limits: HostedLimits) -> None:
-        self._app = app
-        self._num_at_most = limits.connections_an_address
-        share = limits.visitors_an_address
-        self._calls = RateLimiter(limits.calls_a_second * share, limits.calls_at_once * share)
-        self._num_now: dict[str, int] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one connection on."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        address = address_of(scope)
-        wait = self._calls.take(address)
-        if wait or self._num_now.get(address, 0) >= self._num_at_most:
-            await refuse(
-                send, 429, "These were many calls from your address within a moment. Wait a few seconds.", wait
-            )
-            return
-        self._num_now[address] = self._num_now.get(address, 0) + 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._num_now[address] -= 1
-            if not self._num_now[address]:
-                del self._num_now[address]
-
-
-def address_of(scope: Scope) -> str:
-    """Return where a call comes from: an IPv4 address, or the network of an IPv6 one, which has very many."""
-    client = scope.get("client")
-    return network_of(str(client[0]) if client else "")
-
-
 class VisitorPictures:
     """Stands in for `Pictures`: those of the visitor's own project."""
 
@@ -199,14 +119,14 @@ class VisitorPictures:
 
 
 class VisitorSession:
-    """Stands in for `AnnotatingSession`: whatever is asked of it, the visitor's own session answers.
+    """Stands in for `Session`: whatever is asked of it, the visitor's own session answers.
 
     Args:
         limits: What a visitor may use up.
         turns: Whose turn it is to train.
     """
 
-    def __init__(self, limits: HostedLimits, turns: TrainingTurns) -> None:
+    def __init__(self, limits: HostedLimits, turns: TrainingQueue) -> None:
         self._limits = limits
         self._turns = turns
 
@@ -221,7 +141,7 @@ class VisitorSession:
         """The models of the visitor's own project."""
         return QueuedModels(VISIT.get(), self._limits, self._turns)
 
-    def state(self, user: str) -> Answer:
+    def state(self, user: str) -> JsonObject:
         """Return the state, and what the page tells of the space.
 
         The page asks for it every second as long as there are no photos; that opens no space.
@@ -258,7 +178,7 @@ class QueuedModels:
         turns: The queue.
     """
 
-    def __init__(self, visit: Visit, limits: HostedLimits, turns: TrainingTurns) -> None:
+    def __init__(self, visit: Visit, limits: HostedLimits, turns: TrainingQueue) -> None:
         self._visit = visit
         self._limits = limits
         self._turns = turns
@@ -266,7 +186,7 @@ class QueuedModels:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._visit.opened().models, name)
 
-    def state(self) -> Answer:
+    def state(self) -> JsonObject:
         """Return what the page shows of models; the page asks often, and that opens no space."""
         space = self._visit.space
         with self._visit.spaces.use_if_open(space) as opened:
@@ -283,7 +203,7 @@ class QueuedModels:
             "by_hand_only": True,
         }
 
-    def set(self, changes: Answer) -> Answer:
+    def set(self, changes: JsonObject) -> JsonObject:
         """Change settings of the loop.
 
         Raises:
@@ -291,7 +211,7 @@ class QueuedModels:
         """
         if any(changes.get(name) for name in ("train_after", "train_every_minutes")):
             raise ConfigError("In the hosted demo a training starts by hand only.")
-        answer: Answer = self._visit.opened().models.set(changes)
+        answer: JsonObject = self._visit.opened().models.set(changes)
         return answer
 
     def train(self, user: str) -> None:
@@ -313,7 +233,7 @@ class QueuedModels:
         if not self._turns.ask(space.space_id, lambda: train_in_turn(spaces, space, limits)):
             raise TrainingError("Your training waits or runs already.")
 
-    def cancel(self) -> Answer:
+    def cancel(self) -> JsonObject:
         """Cancel the training that waits or runs.
 
         Raises:
@@ -332,7 +252,7 @@ def train_in_turn(spaces: HostedSpaces[VisitorsProject], space: Space[VisitorsPr
             opened.models.train(LOCAL_USER)
             space.remembered["has_begun"] = True
 
-            def watch(progress: Answer) -> None:
+            def watch(progress: JsonObject) -> None:
                 if space.is_over:
                     opened.models.close()  # kills the process: nobody waits for it
                 elif time.monotonic() - began > limits.training_seconds and not progress["is_cancelled"]:
@@ -345,7 +265,7 @@ def train_in_turn(spaces: HostedSpaces[VisitorsProject], space: Space[VisitorsPr
         space.remembered.pop("has_begun", None)
 
 
-def describe(spaces: HostedSpaces[VisitorsProject], space: Space[VisitorsProject]) -> Answer:
+def describe(spaces: HostedSpaces[VisitorsProject], space: Space[VisitorsProject]) -> JsonObject:
     """Return what the page tells a visitor of their space."""
     limits = spaces.limits
     return {
@@ -356,17 +276,3 @@ def describe(spaces: HostedSpaces[VisitorsProject], space: Space[VisitorsProject
         "max_photo_bytes": limits.max_photo_bytes,
         "is_full": space.is_full,
     }
-
-
-async def refuse(send: Send, status: int, message: str, seconds: float) -> None:
-    """Answer that a call was one too many, and when the next may come."""
-    body = json.dumps({"error": {"kind": "demo", "message": message}}).encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(max(1, round(seconds))).encode()),
-        (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
-        *((name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

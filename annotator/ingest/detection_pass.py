@@ -14,7 +14,7 @@ from annotator.datasets.image_folder import decode_image
 from annotator.errors import AnnotatorError, UnreadableImageError
 from annotator.models.detectors.detector import NANODET, NONE, Detection, Detector, load_detector
 from annotator.models.detectors.detector_install import is_installed
-from annotator.storage.detections import DetectionBook
+from annotator.storage.detections import DetectionStore
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class DetectionPass:
 
     def __init__(
         self,
-        book: DetectionBook,
+        book: DetectionStore,
         name: str,
         read_photo: Callable[[int], bytes],
         num_threads: int,

@@ -18,18 +18,19 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from annotator.errors import AnnotatorError, ConfigError, StoreError, TrainingError
 from annotator.ingest.detection_pass import wanted_detector
 from annotator.ingest.project_backbone import backbone_options
-from annotator.learning.model_registry import Model, ModelLog, Run
+from annotator.json_types import JsonObject
+from annotator.learning.job import CANDIDATE_FOLDER, JOB_FILE, Job
+from annotator.learning.model_registry import Model, ModelRegistry, Run
 from annotator.learning.snapshot import write_snapshot
-from annotator.learning.worker import CANDIDATE_FOLDER, JOB_FILE, Job
 from annotator.models import registry
 from annotator.models.backbones.backbone import Backbone
 from annotator.models.detectors.detector import NONE
-from annotator.proposals.tagger_catalog import PROJECT_PREFIX, TaggerShelf
+from annotator.proposals.tagger_catalog import PROJECT_PREFIX, TaggerCatalog
 from annotator.settings import LoopSettings
 from annotator.storage.correction_log import CorrectionLog
 from annotator.storage.database import Store
@@ -38,7 +39,6 @@ from annotator.storage.tag_changes import TagChanges
 
 logger = logging.getLogger(__name__)
 
-Answer = dict[str, Any]
 SNAPSHOT_FILE = "snapshot.parquet"
 LOG_FILE = "log.txt"
 LOCK_FILE = "training.lock"
@@ -57,7 +57,7 @@ class _Training:
     run_id: int
     folder: Path
     process: "subprocess.Popen[str]"
-    progress: Answer = field(default_factory=lambda: {"phase": "starting"})
+    progress: JsonObject = field(default_factory=lambda: {"phase": "starting"})
     is_cancelled: bool = False
 
 
@@ -77,10 +77,10 @@ class ModelLoop:
         self,
         project: Project,
         store: Store,
-        shelf: TaggerShelf,
+        shelf: TaggerCatalog,
         backbone: Backbone,
         features_path: Path,
-        finetune: Answer | None = None,
+        finetune: JsonObject | None = None,
     ) -> None:
         self._project = project
         self._store = store
@@ -88,7 +88,7 @@ class ModelLoop:
         self._backbone = backbone
         self._features_path = features_path
         self._finetune = finetune or {}
-        self.log = ModelLog(store)
+        self.log = ModelRegistry(store)
         self._lock = threading.Lock()
         self._training: _Training | None = None
         self._watcher: threading.Thread | None = None
@@ -102,7 +102,7 @@ class ModelLoop:
 
     # What there is
 
-    def state(self) -> Answer:
+    def state(self) -> JsonObject:
         """Return everything the page shows of models: training, new corrections, models, changes, settings."""
         training = self._training
         runs = self._runs()
@@ -121,7 +121,7 @@ class ModelLoop:
             "settings": asdict(self._project.settings.loop),
         }
 
-    def run(self, run_id: int) -> Answer:
+    def run(self, run_id: int) -> JsonObject:
         """Return one training in full.
 
         Raises:
@@ -132,7 +132,7 @@ class ModelLoop:
                 return {**_run_answer(run), "settings": run.settings, "report": run.report}
         raise ConfigError(f"This project has no training {run_id}.")
 
-    def set(self, changes: Answer) -> Answer:
+    def set(self, changes: JsonObject) -> JsonObject:
         """Change settings of the loop, for good.
 
         Raises:
@@ -179,7 +179,7 @@ class ModelLoop:
             self._watcher.start()
         return run_id
 
-    def cancel(self) -> Answer:
+    def cancel(self) -> JsonObject:
         """Cancel the training that runs; the live model stays.
 
         Raises:
@@ -193,7 +193,7 @@ class ModelLoop:
         threading.Timer(SECONDS_TO_END, _signal, (training.process, signal.SIGKILL)).start()
         return {"run_id": training.run_id}
 
-    def wait(self, on_progress: Callable[[Answer], None] = lambda progress: None) -> None:
+    def wait(self, on_progress: Callable[[JsonObject], None] = lambda progress: None) -> None:
         """Wait until no training runs."""
         while (training := self._training) is not None:
             on_progress(_shown(training))
@@ -248,7 +248,7 @@ class ModelLoop:
 
     # Promoting and going back
 
-    def promote(self, model_id: int, user: str, reason: str = "by hand") -> Answer:
+    def promote(self, model_id: int, user: str, reason: str = "by hand") -> JsonObject:
         """Let a model propose from now on. Photos in hand keep the model that they were opened with.
 
         Raises:
@@ -261,7 +261,7 @@ class ModelLoop:
         self.log.note_live(model_id, user, reason)
         return {"live_id": model_id, "name": model.name}
 
-    def roll_back(self, user: str, model_id: int | None = None) -> Answer:
+    def roll_back(self, user: str, model_id: int | None = None) -> JsonObject:
         """Go back to a model: the one that was live before the present one, unless told otherwise.
 
         Raises:
@@ -378,7 +378,7 @@ class ModelLoop:
             self._training = None
             self._saved.set()
 
-    def _take_over(self, training: _Training, report: Answer) -> None:
+    def _take_over(self, training: _Training, report: JsonObject) -> None:
         run = next(run for run in self.log.runs() if run.run_id == training.run_id)
         verdict = report["verdict"]
         name = f"run-{training.run_id:04}"
@@ -430,7 +430,7 @@ class ModelLoop:
                 runs[place] = replace(run, state=state, sentence=sentence)
         return runs
 
-    def _model_answer(self, model: Model, runs: list[Run]) -> Answer:
+    def _model_answer(self, model: Model, runs: list[Run]) -> JsonObject:
         run = next((run for run in runs if run.run_id == model.run_id), None)
         report = run.report if run else {}
         verdict = report.get("verdict") or {}
@@ -457,7 +457,7 @@ def _command(folder: Path) -> list[str]:
     return [sys.executable, "-m", "annotator.learning.worker", str(folder)]
 
 
-def _follow(training: _Training, lines: IO[str]) -> Answer:
+def _follow(training: _Training, lines: IO[str]) -> JsonObject:
     """Read what a process says until it ends; return its last word."""
     for line in lines:
         try:
@@ -469,7 +469,7 @@ def _follow(training: _Training, lines: IO[str]) -> Answer:
     return training.progress
 
 
-def _shown(training: _Training) -> Answer:
+def _shown(training: _Training) -> JsonObject:
     progress = training.progress
     if progress["phase"] == "done":
         return {"phase": "judging", "share": 1.0, "is_cancelled": training.is_cancelled}
@@ -492,7 +492,7 @@ def _signal(process: "subprocess.Popen[str]", number: signal.Signals) -> None:
         process.send_signal(number)
 
 
-def _run_answer(run: Run) -> Answer:
+def _run_answer(run: Run) -> JsonObject:
     return {
         "run_id": run.run_id,
         "cause": run.cause,

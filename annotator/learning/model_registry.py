@@ -64,7 +64,7 @@ class Change:
     reason: str
 
 
-class ModelLog:
+class ModelRegistry:
     """Models, runs and changes of one project.
 
     Args:

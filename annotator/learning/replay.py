@@ -21,15 +21,15 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.context import ProjectContext
 from annotator.proposals.evidence import Words
 from annotator.proposals.fusion import num_expected
-from annotator.proposals.proposer import Suggester
-from annotator.proposals.tagged_photos import CarriedTags
+from annotator.proposals.proposer import Proposer
+from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.proposals.tagger_catalog import MAX_NEW_TAGS, with_rows_for
 from annotator.proposals.vocabulary.completions import completions_of
 from annotator.proposals.vocabulary.lexicon import shared_lexicon
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.proposals.vocabulary.similar_tags import TagMeanings
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.features import FeatureStore
 from annotator.trainer.evaluation.effort import ActionCosts, Offer
 
@@ -75,14 +75,14 @@ class ReplayedEvidence:
         self._detections = snapshot.detections
         self.words = snapshot.words
         self.show_expected = sources.show_expected
-        self.autocomplete = Autocomplete([*everyday_words(), *sources.cold_start.allowed_words()])
-        self.meanings = TagMeanings("")
+        self.autocomplete = ProjectVocabulary([*everyday_words(), *sources.cold_start.allowed_words()])
+        self.meanings = SimilarTags("")
         if sources.word_vectors is not None:
             self.meanings.vectors = sources.word_vectors
             self.autocomplete.use_lexicon(shared_lexicon(sources.word_vectors))
-        self._looks = VisualIndex(features.feature_size, VisualIndexSettings(), features.vectors, tag="replay")
-        self._metadata = MetadataIndex()
-        self._carried = CarriedTags(features, self._looks, self._metadata, self.autocomplete)
+        self._looks = VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag="replay")
+        self._metadata = KeywordIndex()
+        self._carried = TaggedPhotos(features, self._looks, self._metadata, self.autocomplete)
         self._tags = {item.image_id: item.tags for item in snapshot.corrections}
         self._carried.load(snapshot.words, self._tags)
         self.autocomplete.set_aliases(sources.aliases)
@@ -95,14 +95,14 @@ class ReplayedEvidence:
             except WordVectorError as error:
                 logger.warning("Replayed as the page is: the project's own tags are not scored. %s", error)
 
-    def page(self, tagger: Tagger) -> "ReplayedPage":
+    def page(self, tagger: Tagger) -> "ReplayedProposer":
         """Return the page with one model; no photo is in hand then."""
         if self._in_hand is not None:
             self._carried.set_saved(self._in_hand, self._tags[self._in_hand])
             self._in_hand = None
         tags = self.autocomplete.common_tags(LEAST_PHOTOS)[:MAX_NEW_TAGS]
         taggers = with_rows_for(tags, (tagger, self._sources.cold_start), self._sources.word_vectors)
-        suggester = Suggester(
+        suggester = Proposer(
             lambda: taggers,
             self._features,
             self._looks,
@@ -115,7 +115,7 @@ class ReplayedEvidence:
             added=self._added,
             habits=self._carried.habits,
         )
-        return ReplayedPage(self, suggester, taggers[0])
+        return ReplayedProposer(self, suggester, taggers[0])
 
     def take_in_hand(self, image_id: int) -> Words:
         """Forget the correction of one photo until another is in hand, and return what the photo brings along."""
@@ -127,8 +127,8 @@ class ReplayedEvidence:
         return self.words[image_id]
 
 
-class ReplayedPage:
-    """The page with one model; a `Proposer` of trainer/replay_gate.py.
+class ReplayedProposer:
+    """The page with one model; a `ReplayedModel` of trainer/replay_gate.py.
 
     Args:
         evidence: Shared with the pages of other models.
@@ -136,7 +136,7 @@ class ReplayedPage:
         tagger: The model.
     """
 
-    def __init__(self, evidence: ReplayedEvidence, suggester: Suggester, tagger: Tagger) -> None:
+    def __init__(self, evidence: ReplayedEvidence, suggester: Proposer, tagger: Tagger) -> None:
         self._evidence = evidence
         self._suggester = suggester
         self._tagger = tagger

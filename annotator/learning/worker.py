@@ -13,58 +13,24 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from annotator.errors import AnnotatorError, TrainingError
+from annotator.learning.job import CANDIDATE_FOLDER, JOB_FILE, TRAINED_FILE, Job, hold_lock, read_trained
 
 if TYPE_CHECKING:
-    from annotator.learning.replay import ReplayedEvidence, ReplayedPage
+    from annotator.learning.replay import ReplayedEvidence, ReplayedProposer
     from annotator.models.reranker import Reranker
     from annotator.trainer.finetuning.corrections import Correction, Division
 
-JOB_FILE = "job.json"
-CANDIDATE_FOLDER = "candidate"
-TRAINED_FILE = "trained_on.json"
-"""Beside a checkpoint: content hash -> event id of all that it and its ancestors learnt from."""
 SAY_EVERY_SECONDS = 0.2
 MOST_WEIGHED, MOST_PLACES = 300, 6
 """Corrections, the newest, and places of each, from which the re-ranker learns: every one costs a proposal."""
 
 
-@dataclass(frozen=True)
-class Job:
-    """What a training process is to do."""
-
-    live: str
-    """The live checkpoint: a folder, or "starter/NAME"."""
-    backbone: str
-    backbone_weights: str
-    """Weights of a backbone that was fine-tuned; empty takes the published ones."""
-    snapshot_path: str
-    features_path: str
-    lock_path: str
-    gold_share: float
-    newest_share: float
-    least_photos: int
-    most_photos: int
-    confidence: float
-    gold_margin: float
-    num_threads: int
-    niceness: int
-    finetune: dict[str, Any]
-    """Settings of trainer/finetune.py that differ from its defaults."""
-    word_vectors: str = ""
-    """As the project's setting; empty takes wordnet where it was made, else glove."""
-    is_detector_heard: bool = True
-    """Whether what a detector found speaks in the page."""
-    show_expected: bool = True
-    aliases: dict[str, str] = field(default_factory=dict)
-    """What renamed and merged tags are called now: the old tag's key -> the new tag."""
-
-
-class _Voice:
+class ProgressReporter:
     """Says how far the process is; no more often than is worth reading."""
 
     def __init__(self) -> None:
@@ -88,7 +54,7 @@ def main(arguments: list[str]) -> int:
     step_back(job.niceness, job.num_threads)
     cancelled = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: cancelled.set())
-    voice = _Voice()
+    voice = ProgressReporter()
     try:
         with hold_lock(Path(job.lock_path)):
             report = _train_and_judge(folder, job, voice, cancelled)
@@ -120,43 +86,7 @@ def step_back(niceness: int, num_threads: int) -> None:
     torch.set_num_threads(num_threads)
 
 
-class hold_lock:  # noqa: N801 - used as a context manager, like a function
-    """Hold a lock file, with this process's id in it, as long as the process lives: never two trainings at once.
-
-    Args:
-        path: The file. It stays; only its lock counts, and the system lets go of that however the process ends.
-
-    Raises:
-        TrainingError: Another process holds it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._file: IO[str] | None = None
-
-    def __enter__(self) -> None:
-        import fcntl
-
-        self._file = self._path.open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._file.seek(0)
-            holder = self._file.read().strip() or "another one"
-            self._file.close()
-            raise TrainingError(
-                f"The model is learning already (process {holder}); this training was not started."
-            ) from error
-        self._file.truncate(0)
-        self._file.write(str(os.getpid()))
-        self._file.flush()
-
-    def __exit__(self, *_: object) -> None:
-        assert self._file is not None
-        self._file.close()
-
-
-def _train_and_judge(folder: Path, job: Job, voice: _Voice, cancelled: threading.Event) -> dict[str, Any]:
+def _train_and_judge(folder: Path, job: Job, voice: ProgressReporter, cancelled: threading.Event) -> dict[str, Any]:
     """Write the candidate below the folder and return what came of it."""
     # Imported here: torch takes seconds, and the lock and the priority come first.
     import numpy as np
@@ -271,7 +201,7 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
 
 
 def _learn_reranker(
-    page: "ReplayedPage",
+    page: "ReplayedProposer",
     unknown: "Sequence[Correction]",
     before: "Reranker",
     seed: int,
@@ -302,15 +232,15 @@ def _learn_reranker(
 
 def _judge(
     job: Job,
-    live: "ReplayedPage",
-    candidate: "ReplayedPage",
+    live: "ReplayedProposer",
+    candidate: "ReplayedProposer",
     division: "Division",
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
     from annotator.learning.replay import PAGE
-    from annotator.trainer.finetuning.promotion_test import GateRule, judge
+    from annotator.trainer.finetuning.promotion_test import PromotionRule, judge
 
-    rule = GateRule(least_photos=job.least_photos, confidence=job.confidence, gold_margin=job.gold_margin)
+    rule = PromotionRule(least_photos=job.least_photos, confidence=job.confidence, gold_margin=job.gold_margin)
     gold, newest = division.gold, division.newest
     # The newest of each, in the shares in which there are.
     num = len(gold) + len(newest)
@@ -326,23 +256,6 @@ def _judge(
         progress=progress,
     )
     return verdict.to_json()
-
-
-def read_trained(checkpoint_path: Path) -> dict[str, int]:
-    """Return what a checkpoint and its ancestors learnt from: content hash -> event id; empty where nothing says.
-
-    Raises:
-        TrainingError: The file is damaged, so that nobody knows what may judge.
-    """
-    path = checkpoint_path / TRAINED_FILE
-    if not path.exists():
-        return {}
-    try:
-        return {str(name): int(event_id) for name, event_id in json.loads(path.read_text(encoding="utf-8")).items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise TrainingError(
-            f"{path} is damaged ({error}), so nobody knows which corrections may judge. Choose another model."
-        ) from error
 
 
 if __name__ == "__main__":

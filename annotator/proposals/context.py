@@ -19,11 +19,12 @@ import numpy.typing as npt
 from annotator.datasets.tags import tag_key
 from annotator.models.context import Context, ContextTagger, Pool, VectorSums
 from annotator.models.tagger import Tagger
-from annotator.proposals.evidence import Neighbour, Words, hears_context
-from annotator.proposals.proposer import Gathered
-from annotator.proposals.tagged_photos import CarriedTags
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.proposals.evidence import Neighbour, Words
+from annotator.proposals.proposer import TaggerContext
+from annotator.proposals.sources.taggers import hears_context
+from annotator.proposals.tagged_photos import TaggedPhotos
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.features import FeatureStore, Vectors
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class SharedWords:
 
     def __init__(self, field: str) -> None:
         self._field = field
-        self._index = MetadataIndex()
+        self._index = KeywordIndex()
 
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
         """Take photos in."""
@@ -100,7 +101,7 @@ class SimilarMeaning:
         self._field = field
         self._sums = sums
         self._codes: dict[int, Vectors] = {}  # kept after a removal: searches under way may ask for them
-        self._index = VisualIndex(sums.size, VisualIndexSettings(), self._vectors_of, tag=sums.vectors.version)
+        self._index = VectorIndex(sums.size, VectorIndexSettings(), self._vectors_of, tag=sums.vectors.version)
 
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
         """Take photos in; one whose words have no vectors is left out."""
@@ -228,8 +229,8 @@ class ProjectContext:
     def __init__(
         self,
         features: FeatureStore,
-        tagged_looks: VisualIndex,
-        carried: CarriedTags,
+        tagged_looks: VectorIndex,
+        carried: TaggedPhotos,
         *,
         max_at_once: int | None = MAX_READ_AT_ONCE,
     ) -> None:
@@ -255,7 +256,7 @@ class ProjectContext:
         vector: Vectors,
         words: Words,
         without_neighbours: Collection[int] = (),
-    ) -> Gathered:
+    ) -> TaggerContext:
         """Return what a tagger is told of a photo, and the neighbours for a person to see.
 
         Args:
@@ -276,7 +277,7 @@ class ProjectContext:
             self._features.vectors(told) if told else np.zeros((0, vector.shape[1]), np.float32),
             [field_words(self._carried.words_of(other), tagger.metadata) for other in told],
         )
-        return Gathered(
+        return TaggerContext(
             Context([own], pool, np.arange(len(told), dtype=np.int64)[None]),
             [self._neighbour(item, own, tagger.metadata) for item in found],
             growing.note if growing and index is None else _note(found, own, tagger),

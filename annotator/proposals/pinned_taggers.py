@@ -13,7 +13,7 @@ MOST_PINS = 256
 """Photos in hand at once, all people and tabs; the longest untouched go first."""
 
 
-class TaggerPins:
+class PinnedTaggers:
     """Taggers by (user, image id)."""
 
     def __init__(self) -> None:

@@ -20,32 +20,28 @@ from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
-from annotator.proposals.evidence import (
+from annotator.proposals.evidence import Evidence, Neighbour, Words
+from annotator.proposals.fusion import HABITS, Proposal, merge, without_settled
+from annotator.proposals.reranking import features_of, habit_evidence, open_proposals, rerank
+from annotator.proposals.sources.detector import detector_evidence
+from annotator.proposals.sources.neighbours import metadata_evidence, neighbour_evidence
+from annotator.proposals.sources.open_vocabulary import NUM_OPEN, open_evidence
+from annotator.proposals.sources.own_words import own_word_evidence
+from annotator.proposals.sources.taggers import (
     LEAST_SCORE,
-    NUM_OPEN,
     NUM_PROPOSALS,
-    Evidence,
-    Neighbour,
-    Words,
     ask,
     context_shares,
-    detector_evidence,
     hears_context,
     known_keys,
-    metadata_evidence,
-    neighbour_evidence,
-    open_evidence,
-    own_word_evidence,
     seen_evidence,
     source_of,
     taught_keys,
 )
-from annotator.proposals.fusion import HABITS, Proposal, merge, without_settled
-from annotator.proposals.reranking import features_of, habit_evidence, open_proposals, rerank
-from annotator.proposals.tag_statistics import HabitsBeside
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex
+from annotator.proposals.tag_statistics import OthersTagStatistics
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex
 from annotator.storage.features import FeatureStore, Vectors
 
 NUM_NEIGHBOURS = 48
@@ -59,7 +55,7 @@ photos without "wildlife" does not want it at the top of the next. Only the rank
 
 
 @dataclass(frozen=True)
-class Suggestion:
+class ProposedList:
     """What the page shows beside a photo."""
 
     proposals: list[Proposal]
@@ -77,7 +73,7 @@ class Suggestion:
 
 
 @dataclass(frozen=True)
-class Without:
+class Exclusions:
     """What a person switched off for one photo."""
 
     neighbours: frozenset[int] = frozenset()
@@ -87,11 +83,11 @@ class Without:
     to find neighbours either."""
 
 
-NOTHING_OFF = Without()
+NO_EXCLUSIONS = Exclusions()
 
 
 @dataclass(frozen=True)
-class Gathered:
+class TaggerContext:
     """What a tagger with a context is told of a photo, and shows."""
 
     context: Context
@@ -110,14 +106,14 @@ class _Everything:
     """Found in the photo, also where the detector is switched off."""
     looks: list[Neighbour]
     metadata: list[Neighbour]
-    told: Gathered | None
+    told: TaggerContext | None
     """What a tagger with a context was told."""
 
 
-Gather = Callable[[ContextTagger, int, Vectors, Words, Collection[int]], Gathered]
+Gather = Callable[[ContextTagger, int, Vectors, Words, Collection[int]], TaggerContext]
 
 
-class Suggester:
+class Proposer:
     """Proposes tags for photos of one project.
 
     Args:
@@ -128,7 +124,7 @@ class Suggester:
         tags_of: The tags a photo carries: saved ones, or its own keywords.
         autocomplete: Which words are known, and how they are spelled here.
         gather: Gathers what a tagger with a context is told: (tagger, image id, features, words, switched-off
-            neighbours) -> `Gathered`. None: such taggers are told nothing.
+            neighbours) -> `TaggerContext`. None: such taggers are told nothing.
         detections: Image id -> what was found in the photo, stored before anybody asks.
         opened: Scores words that no tagger knows.
         added: Scores the project's own tags that neither a tagger nor `opened` knows; None: other sources do.
@@ -139,16 +135,16 @@ class Suggester:
         self,
         taggers: Callable[[], Sequence[Tagger]],
         features: FeatureStore,
-        tagged_looks: VisualIndex,
-        tagged_words: MetadataIndex,
+        tagged_looks: VectorIndex,
+        tagged_words: KeywordIndex,
         tags_of: Callable[[int], Sequence[str]],
-        autocomplete: Autocomplete,
+        autocomplete: ProjectVocabulary,
         gather: Gather | None = None,
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         opened: OpenVocabulary | None = None,
         added: AddedWords | None = None,
-        habits: Callable[[int], HabitsBeside] | None = None,
+        habits: Callable[[int], OthersTagStatistics] | None = None,
     ) -> None:
         self._opened = opened
         self._added = added
@@ -168,9 +164,9 @@ class Suggester:
         words: Words,
         prefix: Sequence[str] = (),
         dropped: Collection[str] = (),
-        without: Without = NOTHING_OFF,
+        without: Exclusions = NO_EXCLUSIONS,
         taggers: Sequence[Tagger] | None = None,
-    ) -> Suggestion:
+    ) -> ProposedList:
         """Continue a photo's settled tags; called again after every edit.
 
         Args:
@@ -192,7 +188,7 @@ class Suggester:
         if found.detections and "detector" not in without.sources:
             entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, found.detections)]
-        return Suggestion(
+        return ProposedList(
             proposals[:NUM_PROPOSALS],
             found.looks,
             found.metadata,
@@ -222,7 +218,7 @@ class Suggester:
         if self._habits is None:
             raise ValueError("Without habits there is nothing to re-rank by.")
         habits = self._habits(image_id)
-        found = self._ask_all(image_id, words, prefix, (), NOTHING_OFF, self._taggers(), habits)
+        found = self._ask_all(image_id, words, prefix, (), NO_EXCLUSIONS, self._taggers(), habits)
         weighed, _ = open_proposals(found.proposals)
         return [proposal.tag for proposal in weighed], features_of(weighed, habits, prefix)
 
@@ -232,16 +228,16 @@ class Suggester:
         words: Words,
         prefix: Sequence[str],
         dropped: Collection[str],
-        without: Without,
+        without: Exclusions,
         asked: Sequence[Tagger],
-        habits: HabitsBeside | None,
+        habits: OthersTagStatistics | None,
     ) -> _Everything:
         """Ask every source, and join what they say."""
         taggers = [tagger for tagger in asked if source_of(tagger) not in without.sources]
         words = words.without(without.sources)
         evidence: list[Evidence] = []
         looks: list[Neighbour] = []
-        told: Gathered | None = None
+        told: TaggerContext | None = None
         if image_id in self._features:
             vector = self._features.vectors([image_id])
             told = self._gathered(asked, image_id, vector, words, without)
@@ -280,7 +276,7 @@ class Suggester:
         scores: dict[str, float] = {}
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            gathered = self._gathered(taggers, image_id, vector, words, NOTHING_OFF)
+            gathered = self._gathered(taggers, image_id, vector, words, NO_EXCLUSIONS)
             told = gathered.context if gathered else None
             for tagger in taggers:
                 for item in ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger)), told):
@@ -295,7 +291,7 @@ class Suggester:
         image_id: int,
         words: Words,
         tag: str,
-        without: Without = NOTHING_OFF,
+        without: Exclusions = NO_EXCLUSIONS,
         taggers: Sequence[Tagger] | None = None,
     ) -> str:
         """Return how likely the tagger would hold a tag without neighbours and without metadata, as a clause.
@@ -326,8 +322,8 @@ class Suggester:
         return "; ".join(f"{max(scores):.0%} without its {name}" for name, scores in found if scores)
 
     def _gathered(
-        self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Without
-    ) -> Gathered | None:
+        self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Exclusions
+    ) -> TaggerContext | None:
         """Return what the first tagger is told, if it hears of a context."""
         if self._gather is None or not taggers or not hears_context(taggers[0]):
             return None

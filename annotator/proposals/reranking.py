@@ -12,7 +12,7 @@ import numpy as np
 from annotator.models.reranker import FEATURES, SOURCES, Matrix, Reranker
 from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import HABITS, Proposal
-from annotator.proposals.tag_statistics import HabitsBeside
+from annotator.proposals.tag_statistics import OthersTagStatistics
 
 NUM_OPEN = 120
 """Proposals that are weighed; what the sources put behind stays behind, unless habits speak for it."""
@@ -21,7 +21,7 @@ FLOOR = 0.01
 _COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
 
-def habit_evidence(habits: HabitsBeside, settled: Sequence[str]) -> list[Evidence]:
+def habit_evidence(habits: OthersTagStatistics, settled: Sequence[str]) -> list[Evidence]:
     """Return tags that lists often go on with; alone they have no rank, only a re-ranker gives them one."""
     return [Evidence(item.tag, HABITS, item.share, item.text, 0.0) for item in habits.usual(settled)]
 
@@ -38,7 +38,7 @@ def open_proposals(proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[
     )
 
 
-def features_of(proposals: Sequence[Proposal], habits: HabitsBeside, settled: Sequence[str]) -> Matrix:
+def features_of(proposals: Sequence[Proposal], habits: OthersTagStatistics, settled: Sequence[str]) -> Matrix:
     """Return (N, F) features of N proposals, as `models/reranker.py` names them.
 
     Args:
@@ -63,7 +63,7 @@ def features_of(proposals: Sequence[Proposal], habits: HabitsBeside, settled: Se
 
 
 def rerank(
-    proposals: Sequence[Proposal], habits: HabitsBeside, settled: Sequence[str], reranker: Reranker
+    proposals: Sequence[Proposal], habits: OthersTagStatistics, settled: Sequence[str], reranker: Reranker
 ) -> list[Proposal]:
     """Return proposals in the re-ranker's order; their rank score then is the chance to be the next."""
     weighed, rest = open_proposals(proposals)

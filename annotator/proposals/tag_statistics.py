@@ -52,10 +52,10 @@ class UsualTag:
 
 
 @dataclass(frozen=True)
-class HabitsBeside:
+class OthersTagStatistics:
     """The habits that count for one photo: those of all others."""
 
-    habits: "Habits"
+    habits: "TagStatistics"
     own: tuple[str, ...] = ()
     """The photo's saved list."""
 
@@ -68,7 +68,7 @@ class HabitsBeside:
         return self.habits.of(tags, settled, self.own)
 
 
-class Habits:
+class TagStatistics:
     """Keeps the counts; safe to use from several threads."""
 
     def __init__(self) -> None:

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from annotator.datasets.tags import tag_key
 from annotator.proposals.evidence import Words
-from annotator.proposals.tag_statistics import Habits, HabitsBeside
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex
+from annotator.proposals.tag_statistics import OthersTagStatistics, TagStatistics
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex
 from annotator.storage.features import FeatureStore
 
 
@@ -29,7 +29,7 @@ class Follower(Protocol):
         ...
 
 
-class CarriedTags:
+class TaggedPhotos:
     """Keeps the two indexes of tagged photos, and the counts for completions, in step with every save.
 
     A photo that carries no tags is in neither index.
@@ -44,9 +44,9 @@ class CarriedTags:
     def __init__(
         self,
         features: FeatureStore,
-        tagged_looks: VisualIndex,
-        tagged_words: MetadataIndex,
-        autocomplete: Autocomplete,
+        tagged_looks: VectorIndex,
+        tagged_words: KeywordIndex,
+        autocomplete: ProjectVocabulary,
     ) -> None:
         self._features = features
         self._looks = tagged_looks
@@ -56,7 +56,7 @@ class CarriedTags:
         self._saved: dict[int, tuple[str, ...]] = {}
         self._lock = threading.Lock()
         self._followers: list[Follower] = []
-        self._habits: Habits | None = None
+        self._habits: TagStatistics | None = None
         self._counting = threading.Lock()
         self._meanwhile: list[tuple[tuple[str, ...], int]] | None = None
         """Lists that came and went while the habits are being counted."""
@@ -74,18 +74,18 @@ class CarriedTags:
         carriers = sorted(with_keywords | {i for i, tags in saved.items() if tags})
         return [(i, own.get(i, Words())) for i in carriers]
 
-    def habits(self, image_id: int) -> HabitsBeside:
+    def habits(self, image_id: int) -> OthersTagStatistics:
         """Return what is usual in the saved lists of all other photos; counted when first asked for, then kept."""
         habits = self.count_habits()
         with self._lock:
-            return HabitsBeside(habits, self._saved.get(image_id, ()))
+            return OthersTagStatistics(habits, self._saved.get(image_id, ()))
 
-    def count_habits(self) -> Habits:
+    def count_habits(self) -> TagStatistics:
         """Count the habits, unless that was done; 100,000 lists take seconds, in which saves go on."""
         with self._counting:
             if self._habits is not None:
                 return self._habits
-            habits = Habits()
+            habits = TagStatistics()
             with self._lock:
                 saved = list(self._saved.values())
                 self._meanwhile = []

@@ -57,7 +57,7 @@ class TaggerChoice:
     """What a person reads."""
 
 
-class TaggerShelf:
+class TaggerCatalog:
     """The taggers of one project.
 
     Args:

@@ -21,10 +21,14 @@ from annotator.models.detectors.detector import NANODET, Detector, load_detector
 from annotator.models.tagger import Tagger, takes_labels
 from annotator.models.taggers.cold_start import COLD_START
 from annotator.proposals.context import lone_context
-from annotator.proposals.evidence import Words, detector_labels, open_evidence, own_word_evidence, seen_evidence
+from annotator.proposals.evidence import Words
 from annotator.proposals.fusion import Proposal, merge
-from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.proposals.sources.detector import detector_labels
+from annotator.proposals.sources.open_vocabulary import open_evidence
+from annotator.proposals.sources.own_words import own_word_evidence
+from annotator.proposals.sources.taggers import seen_evidence
+from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +53,8 @@ def suggest_files(
     """
     is_checkpoint = tagger not in ("", COLD_START)
     backbone = load_backbone_of(tagger) if is_checkpoint else load_backbone()
-    shelf = TaggerShelf(backbone, Path(), tagger or default_tagger(backbone))
-    autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
+    shelf = TaggerCatalog(backbone, Path(), tagger or default_tagger(backbone))
+    autocomplete = ProjectVocabulary([*everyday_words(), *shelf.cold_start.allowed_words()])
     sidecars = SidecarFinder()
     detector = _detector_for(shelf.taggers[0])
     min_side = max(backbone.image_size * 2, detector.image_size if detector else 0)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotator.rwlock import SharedLock
+from annotator.rwlock import ReadWriteLock
 
 CHUNK_SIZE = 5_000
 """Sets entered under one hold of the lock by ``set_many``."""
@@ -60,11 +60,11 @@ class _Column:
         self._size = size
 
 
-class MetadataIndex:
+class KeywordIndex:
     """Word sets of images, changed while searches are served; any method may be called from any thread."""
 
     def __init__(self) -> None:
-        self._lock = SharedLock()
+        self._lock = ReadWriteLock()
         self._word_ids: dict[str, int] = {}
         self._words: list[str] = []
         self._clear()

@@ -17,9 +17,15 @@ import numpy.typing as npt
 
 from annotator.errors import ConfigError, RetrievalError
 from annotator.retrieval.faiss_backend import GpuClone, UseGpu, load_faiss
-from annotator.retrieval.index_file import IndexHeader, read_index_file, write_index_file
-from annotator.retrieval.inverted_file import TRAINING_POINTS, nearest_num_lists, train_inverted_file
-from annotator.rwlock import SharedLock
+from annotator.retrieval.index_file import (
+    TRAINING_POINTS,
+    IndexHeader,
+    nearest_num_lists,
+    read_index_file,
+    train_inverted_file,
+    write_index_file,
+)
+from annotator.rwlock import ReadWriteLock
 
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -36,7 +42,7 @@ READ_SIZE = 8_192
 
 
 @dataclass(frozen=True)
-class VisualIndexSettings:
+class VectorIndexSettings:
     """How visual neighbours are searched. The defaults are measured by tests/benchmarks/search.py."""
 
     exact_below: int = 20_000
@@ -73,7 +79,7 @@ class VisualIndexSettings:
             raise ConfigError(f"use_gpu must be 'auto' or 'never', got {self.use_gpu!r}.")
 
 
-class VisualIndex:
+class VectorIndex:
     """Cosine neighbours of images, added and removed while searches are served.
 
     Any method may be called from any thread. Searches run side by side; a change waits for those under way
@@ -92,7 +98,7 @@ class VisualIndex:
         RetrievalError: FAISS is not installed.
     """
 
-    def __init__(self, feature_size: int, settings: VisualIndexSettings, vectors_of: VectorsOf, *, tag: str) -> None:
+    def __init__(self, feature_size: int, settings: VectorIndexSettings, vectors_of: VectorsOf, *, tag: str) -> None:
         self._faiss = load_faiss()
         self._feature_size = feature_size
         self._settings = settings
@@ -101,7 +107,7 @@ class VisualIndex:
         self._index = self._empty_exact()
         self._num_trained_for = 0  # images when the inverted file was trained; 0: the index is exact
         self._present: npt.NDArray[np.bool_] = np.zeros(1_024, dtype=np.bool_)
-        self._gate = SharedLock()  # searches share it; the moment of a change excludes them
+        self._gate = ReadWriteLock()  # searches share it; the moment of a change excludes them
         self._writes = threading.Lock()  # one change at a time; taken before the gate
         self._builds = threading.Lock()  # one build at a time; taken before both
         self._touched: set[int] | None = None  # images changed while a build is under way
@@ -217,7 +223,7 @@ class VisualIndex:
 
     @classmethod
     def load(
-        cls, path: Path, feature_size: int, settings: VisualIndexSettings, vectors_of: VectorsOf, *, tag: str
+        cls, path: Path, feature_size: int, settings: VectorIndexSettings, vectors_of: VectorsOf, *, tag: str
     ) -> Self:
         """Read an index that ``save`` wrote.
 

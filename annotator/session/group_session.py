@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from annotator.errors import ReviewError
-from annotator.proposals.proposer import NOTHING_OFF, Without
+from annotator.json_types import JsonObject
+from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
 from annotator.session.group_tagging import join_proposals
 from annotator.session.review import PeopleSession
-from annotator.session.serializers import Answer, form_of
+from annotator.session.serializers import form_of
 from annotator.session.session_core import words_of
 from annotator.storage.correction_log import Annotation, Effort
 
@@ -18,8 +19,8 @@ from annotator.storage.correction_log import Annotation, Effort
 class GroupSession(PeopleSession):
     """Look-alikes tagged together."""
 
-    def look_alikes(self, user: str, image_id: int) -> Answer:
-        """Return the open photos that look like one, the most alike first, with which it can be saved; see `Groups`."""
+    def look_alikes(self, user: str, image_id: int) -> JsonObject:
+        """Return the open photos that look like one, the most alike first, with which it can be saved; see `GroupTagging`."""
         self._check(image_id)
         note = self._groups.lead_refusal(image_id)
         found = [] if note else self._groups.find(user, image_id)
@@ -43,8 +44,8 @@ class GroupSession(PeopleSession):
         kept: Sequence[str],
         dropped: Sequence[str],
         members: Sequence[int],
-        without: Without = NOTHING_OFF,
-    ) -> Answer:
+        without: Exclusions = NO_EXCLUSIONS,
+    ) -> JsonObject:
         """Propose to a photo and others how the settled tags go on; nothing is kept or saved.
 
         Raises:
@@ -71,7 +72,7 @@ class GroupSession(PeopleSession):
         dropped: Sequence[str],
         effort: Effort,
         members: Sequence[tuple[int, int]],
-    ) -> Answer:
+    ) -> JsonObject:
         """Save one list to a photo and to others, (image id, revision) each; returns the next photo, as `save` does.
 
         A photo that was changed meanwhile is left out and reported under ``group``.

@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 from annotator.active_learning.queue import PhotoQueue
 from annotator.collaboration.assignments import Assignments
 from annotator.collaboration.leases import Leases
-from annotator.collaboration.responses import Answers
+from annotator.collaboration.responses import Responses
 from annotator.datasets.tags import tag_key
 from annotator.errors import StaleRevisionError
-from annotator.proposals.evidence import NUM_PROPOSALS, Evidence
+from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import Proposal
-from annotator.retrieval.vector_index import VisualIndex
+from annotator.proposals.sources.taggers import NUM_PROPOSALS
+from annotator.retrieval.vector_index import VectorIndex
 from annotator.storage.correction_log import (
     GROUP_LEAD,
     GROUP_MEMBER,
@@ -82,7 +83,7 @@ class TakenBack:
     """Members that somebody else has saved since: they stay."""
 
 
-class Groups:
+class GroupTagging:
     """Finds, saves and takes back groups of one project.
 
     Args:
@@ -100,12 +101,12 @@ class Groups:
     def __init__(
         self,
         log: CorrectionLog,
-        looks: VisualIndex,
+        looks: VectorIndex,
         features: FeatureStore,
         queue: PhotoQueue,
         leases: Leases,
         assignments: Assignments,
-        answers: Answers,
+        answers: Responses,
         is_probe: Callable[[int], bool],
         took: Callable[[Annotation], None],
     ) -> None:

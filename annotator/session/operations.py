@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from annotator.auth.roles import Caller, Role
 from annotator.collaboration.responses import MOST_PEOPLE
 from annotator.errors import AnnotatorError, ForbiddenError
-from annotator.proposals.proposer import Without
+from annotator.json_types import JsonObject
+from annotator.proposals.proposer import Exclusions
 from annotator.session.group_tagging import MOST_PHOTOS
-from annotator.session.serializers import Answer, error_answer
-from annotator.session.session import AnnotatingSession
+from annotator.session.serializers import error_answer
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
 
 Text = Annotated[str, StringConstraints(max_length=20_000)]
@@ -29,36 +30,36 @@ class Payload(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Nothing(Payload):
+class EmptyRequest(Payload):
     """A question without parameters."""
 
 
-class OneImage(Payload):
+class ImageRequest(Payload):
     """A question about one image."""
 
     image_id: ImageId
 
 
-class OpenImage(Payload):
+class OpenRequest(Payload):
     """Open an image; null opens the one to work on now."""
 
     image_id: ImageId | None = None
 
 
-class StepImage(OneImage):
+class StepRequest(ImageRequest):
     """The image before or after one."""
 
     by: Literal[-1, 1]
 
 
-class Strip(OneImage):
+class StripRequest(ImageRequest):
     """The images around one."""
 
     num_before: Annotated[int, Field(ge=0, le=100)] = 3
     num_after: Annotated[int, Field(ge=0, le=100)] = 12
 
 
-class Settled(OneImage):
+class ListRequest(ImageRequest):
     """The list as it stands."""
 
     kept: Tags
@@ -66,35 +67,35 @@ class Settled(OneImage):
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)] = 0
 
 
-class LeavingOut(Payload):
+class ExclusionsRequest(Payload):
     """What must not speak this time."""
 
     without_neighbours: Annotated[list[ImageId], Field(max_length=1000)] = []
     without_sources: Annotated[list[Annotated[str, StringConstraints(max_length=40)]], Field(max_length=40)] = []
 
 
-class Proposing(Settled, LeavingOut):
+class ProposeRequest(ListRequest, ExclusionsRequest):
     """The list as it stands, and what must not speak this time."""
 
 
-class OneTag(OneImage):
+class TagRequest(ImageRequest):
     """A question about one tag of one image."""
 
     tag: Text
 
 
-class Explaining(OneTag, LeavingOut):
+class ExplainRequest(TagRequest, ExclusionsRequest):
     """Why a tag is proposed, with what does not speak."""
 
 
-class Sweeping(Payload):
+class MissingTagsRequest(Payload):
     """A tag to look through the saved photos for."""
 
     tag: Text
     limit: Annotated[int, Field(ge=1, le=200)] = 200
 
 
-class Choosing(Payload):
+class ChooseTaggerRequest(Payload):
     """A tagger to choose."""
 
     tagger: Annotated[str, StringConstraints(max_length=4000)]
@@ -104,7 +105,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, StringConstraints(max_length=80)]
 
 
-class Queueing(Payload):
+class QueueRequest(Payload):
     """Which photo comes next; null leaves a share as it is."""
 
     strategy: Annotated[str, StringConstraints(max_length=100)]
@@ -112,7 +113,7 @@ class Queueing(Payload):
     probe_share: Share | None = None
 
 
-class Assigning(Payload):
+class AssignRequest(Payload):
     """Photos, named or found, and whose they are to be."""
 
     users: Annotated[list[Annotated[str, StringConstraints(max_length=80)]], Field(max_length=1000)]
@@ -121,7 +122,7 @@ class Assigning(Payload):
     state: Literal["all", "saved", "unsaved"] = "unsaved"
 
 
-class Asking(Assigning):
+class AskRequest(AssignRequest):
     """Photos, named or found, and of how many people they are asked; users restricts who."""
 
     people: Annotated[int, Field(ge=0, le=MOST_PEOPLE)]
@@ -130,7 +131,7 @@ class Asking(Assigning):
     added_too: bool = False
 
 
-class Completing(OneImage):
+class CompleteRequest(ImageRequest):
     """What is being typed."""
 
     text: Text
@@ -145,7 +146,7 @@ class ShownTag(Payload):
     source: Annotated[str, StringConstraints(max_length=40)]
 
 
-class Saving(Settled):
+class SaveRequest(ListRequest):
     """A list to save, and what it cost."""
 
     shown: Annotated[list[ShownTag], Field(max_length=200)] = []
@@ -156,25 +157,25 @@ class Saving(Settled):
     actions: Annotated[list[list[Text | int | float | None]], Field(max_length=5000)] = []
 
 
-class SavingOne(Saving):
+class SaveOneRequest(SaveRequest):
     """A list to save, what it cost, and whether the next photo comes with the answer."""
 
     brings_next: bool = True
 
 
-class GroupProposing(Proposing):
+class ProposeGroupRequest(ProposeRequest):
     """The list as it stands, and the other photos that it is to fit."""
 
     members: Annotated[list[ImageId], Field(max_length=MOST_PHOTOS)] = []
 
 
-class GroupMember(OneImage):
+class GroupMember(ImageRequest):
     """A photo to save along, and the revision that was seen of it."""
 
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)]
 
 
-class SavingGroup(Saving):
+class SaveGroupRequest(SaveRequest):
     """A list to save to several photos, and what it cost."""
 
     members: Annotated[list[GroupMember], Field(max_length=MOST_PHOTOS)] = []
@@ -183,20 +184,20 @@ class SavingGroup(Saving):
 Revisions = Annotated[dict[Name, Annotated[int, Field(ge=1, le=2**31 - 2)]], Field(max_length=1000)]
 
 
-class Reviewing(Payload):
+class ReviewRequest(Payload):
     """A photo to review; null takes the next one in review after another."""
 
     image_id: ImageId | None = None
     after: ImageId | None = None
 
 
-class Accepting(Saving):
+class AcceptRequest(SaveRequest):
     """A list to accept, what it cost, and the revisions of the answers that were looked at."""
 
     seen: Revisions | None = None
 
 
-class SendingBack(OneImage):
+class SendBackRequest(ImageRequest):
     """A photo that people are to answer again, and why; nobody named means everybody."""
 
     people: Annotated[list[Name], Field(max_length=1000)] = []
@@ -205,28 +206,28 @@ class SendingBack(OneImage):
     seen: Revisions | None = None
 
 
-class Restoring(OneImage):
+class RestoreRequest(ImageRequest):
     """An entry of a photo's time line whose list is to be current again."""
 
     entry_id: Annotated[str, StringConstraints(max_length=40)]
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)]
 
 
-class Page(Payload):
+class PageRequest(Payload):
     """A window on a list."""
 
     offset: Annotated[int, Field(ge=0, le=2**31)] = 0
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
-class Browsing(Page):
+class BrowseRequest(PageRequest):
     """A window on the photos that match."""
 
     query: Annotated[str, StringConstraints(max_length=500)] = ""
     state: Literal["all", "saved", "unsaved", "new", "draft", "in_review", "accepted"] = "all"
 
 
-class Keys(Payload):
+class KeysRequest(Payload):
     """Actions and their keys."""
 
     keys: Annotated[
@@ -235,25 +236,25 @@ class Keys(Payload):
     ]
 
 
-class OneRun(Payload):
+class RunRequest(Payload):
     """A training."""
 
     run_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-class OneModel(Payload):
+class ModelRequest(Payload):
     """A model to let propose."""
 
     model_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
-class Going(Payload):
+class RollBackRequest(Payload):
     """A model to go back to; null is the one before."""
 
     model_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
 
 
-class LoopChanges(Payload):
+class LoopSettingsRequest(Payload):
     """Settings of the loop to change; null leaves one as it is."""
 
     train_after: int | None = None
@@ -265,7 +266,7 @@ class LoopChanges(Payload):
     gold_margin: float | None = None
 
 
-class ChangingTag(Payload):
+class ChangeTagRequest(Payload):
     """A tag to rename, merge, split or alias."""
 
     kind: Literal["rename", "merge", "split", "alias"]
@@ -274,22 +275,22 @@ class ChangingTag(Payload):
     where: Text = ""
 
 
-class ShowExpected(Payload):
+class ShowExpectedRequest(Payload):
     """Whether the expected line is drawn."""
 
     shown: bool
 
 
-Handler = Callable[[AnnotatingSession, str, Any], Answer]
+Handler = Callable[[Session, str, Any], JsonObject]
 
 OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
-    "state": (Nothing, lambda session, user, p: session.state(user)),
-    "open": (OpenImage, lambda session, user, p: session.open(user, p.image_id)),
-    "step": (StepImage, lambda session, user, p: session.step(user, p.image_id, p.by)),
-    "skip": (OneImage, lambda session, user, p: session.skip(user, p.image_id)),
-    "strip": (Strip, lambda session, user, p: session.strip(p.image_id, p.num_before, p.num_after, user)),
+    "state": (EmptyRequest, lambda session, user, p: session.state(user)),
+    "open": (OpenRequest, lambda session, user, p: session.open(user, p.image_id)),
+    "step": (StepRequest, lambda session, user, p: session.step(user, p.image_id, p.by)),
+    "skip": (ImageRequest, lambda session, user, p: session.skip(user, p.image_id)),
+    "strip": (StripRequest, lambda session, user, p: session.strip(p.image_id, p.num_before, p.num_after, user)),
     "propose": (
-        Proposing,
+        ProposeRequest,
         lambda session, user, p: session.propose(
             user,
             p.image_id,
@@ -299,28 +300,28 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
             _without(p),
         ),
     ),
-    "complete": (Completing, lambda session, user, p: session.complete(p.image_id, p.text, p.kept, user)),
-    "explain": (Explaining, lambda session, user, p: session.explain(user, p.image_id, p.tag, _without(p))),
-    "heat_map": (OneTag, lambda session, user, p: session.heat_map(p.image_id, p.tag, user)),
-    "set_tagger": (Choosing, lambda session, user, p: session.set_tagger(p.tagger, user)),
+    "complete": (CompleteRequest, lambda session, user, p: session.complete(p.image_id, p.text, p.kept, user)),
+    "explain": (ExplainRequest, lambda session, user, p: session.explain(user, p.image_id, p.tag, _without(p))),
+    "heat_map": (TagRequest, lambda session, user, p: session.heat_map(p.image_id, p.tag, user)),
+    "set_tagger": (ChooseTaggerRequest, lambda session, user, p: session.set_tagger(p.tagger, user)),
     "set_strategy": (
-        Queueing,
+        QueueRequest,
         lambda session, user, p: session.set_strategy(p.strategy, p.random_share, p.probe_share),
     ),
-    "effort_report": (Nothing, lambda session, user, p: session.effort_report()),
+    "effort_report": (EmptyRequest, lambda session, user, p: session.effort_report()),
     "save": (
-        SavingOne,
+        SaveOneRequest,
         lambda session, user, p: session.save(
             user, p.image_id, p.revision, p.kept, p.dropped, _effort(p), brings_next=p.brings_next
         ),
     ),
-    "look_alikes": (OneImage, lambda session, user, p: session.look_alikes(user, p.image_id)),
+    "look_alikes": (ImageRequest, lambda session, user, p: session.look_alikes(user, p.image_id)),
     "propose_group": (
-        GroupProposing,
+        ProposeGroupRequest,
         lambda session, user, p: session.propose_group(user, p.image_id, p.kept, p.dropped, p.members, _without(p)),
     ),
     "save_group": (
-        SavingGroup,
+        SaveGroupRequest,
         lambda session, user, p: session.save_group(
             user,
             p.image_id,
@@ -331,45 +332,45 @@ OPERATIONS: dict[str, tuple[type[Payload], Handler]] = {
             [(member.image_id, member.revision) for member in p.members],
         ),
     ),
-    "undo": (Nothing, lambda session, user, p: session.undo(user)),
-    "hold": (OneImage, lambda session, user, p: session.hold(user, p.image_id)),
-    "leave": (OneImage, lambda session, user, p: session.leave(user, p.image_id)),
-    "assign": (Assigning, lambda session, user, p: session.assign(p.users, p.image_ids, p.query, p.state)),
+    "undo": (EmptyRequest, lambda session, user, p: session.undo(user)),
+    "hold": (ImageRequest, lambda session, user, p: session.hold(user, p.image_id)),
+    "leave": (ImageRequest, lambda session, user, p: session.leave(user, p.image_id)),
+    "assign": (AssignRequest, lambda session, user, p: session.assign(p.users, p.image_ids, p.query, p.state)),
     "ask": (
-        Asking,
+        AskRequest,
         lambda session, user, p: session.ask(
             user, p.people, p.users, p.image_ids, p.query, p.state, p.share, p.added_too
         ),
     ),
-    "end_lease": (OneImage, lambda session, user, p: session.end_lease(p.image_id)),
-    "retro_tag": (Sweeping, lambda session, user, p: session.retro_tag(p.tag, p.limit, user)),
-    "review": (Reviewing, lambda session, user, p: session.review(user, p.image_id, p.after)),
+    "end_lease": (ImageRequest, lambda session, user, p: session.end_lease(p.image_id)),
+    "retro_tag": (MissingTagsRequest, lambda session, user, p: session.retro_tag(p.tag, p.limit, user)),
+    "review": (ReviewRequest, lambda session, user, p: session.review(user, p.image_id, p.after)),
     "accept": (
-        Accepting,
+        AcceptRequest,
         lambda session, user, p: session.accept(user, p.image_id, p.revision, p.kept, p.dropped, _effort(p), p.seen),
     ),
     "send_back": (
-        SendingBack,
+        SendBackRequest,
         lambda session, user, p: session.send_back(user, p.image_id, p.revision, p.people, p.note, p.seen),
     ),
-    "agreement": (Nothing, lambda session, user, p: session.agreement()),
-    "timeline": (OneImage, lambda session, user, p: session.timeline(user, p.image_id)),
-    "restore": (Restoring, lambda session, user, p: session.restore(user, p.image_id, p.entry_id, p.revision)),
-    "history": (OneImage, lambda session, user, p: session.history(p.image_id, user)),
-    "browse": (Browsing, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state, user)),
-    "check": (Nothing, lambda session, user, p: session.check()),
-    "unreadable": (Page, lambda session, user, p: session.unreadable(user, p.offset, p.limit)),
-    "set_show_expected": (ShowExpected, lambda session, user, p: session.set_show_expected(p.shown)),
-    "set_keys": (Keys, lambda session, user, p: session.set_keys(p.keys)),
-    "change_tag": (ChangingTag, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user, p.where)),
-    "tag_changes": (Nothing, lambda session, user, p: session.tag_changes()),
-    "models": (Nothing, lambda session, user, p: session.models.state()),
-    "training_run": (OneRun, lambda session, user, p: session.models.run(p.run_id)),
-    "train_now": (Nothing, lambda session, user, p: {"run_id": session.models.train(user)}),
-    "cancel_training": (Nothing, lambda session, user, p: session.models.cancel()),
-    "promote_model": (OneModel, lambda session, user, p: session.models.promote(p.model_id, user)),
-    "roll_back": (Going, lambda session, user, p: session.models.roll_back(user, p.model_id)),
-    "set_loop": (LoopChanges, lambda session, user, p: session.models.set(p.model_dump(exclude_none=True))),
+    "agreement": (EmptyRequest, lambda session, user, p: session.agreement()),
+    "timeline": (ImageRequest, lambda session, user, p: session.timeline(user, p.image_id)),
+    "restore": (RestoreRequest, lambda session, user, p: session.restore(user, p.image_id, p.entry_id, p.revision)),
+    "history": (ImageRequest, lambda session, user, p: session.history(p.image_id, user)),
+    "browse": (BrowseRequest, lambda session, user, p: session.browse(p.offset, p.limit, p.query, p.state, user)),
+    "check": (EmptyRequest, lambda session, user, p: session.check()),
+    "unreadable": (PageRequest, lambda session, user, p: session.unreadable(user, p.offset, p.limit)),
+    "set_show_expected": (ShowExpectedRequest, lambda session, user, p: session.set_show_expected(p.shown)),
+    "set_keys": (KeysRequest, lambda session, user, p: session.set_keys(p.keys)),
+    "change_tag": (ChangeTagRequest, lambda session, user, p: session.change_tag(p.kind, p.old, p.new, user, p.where)),
+    "tag_changes": (EmptyRequest, lambda session, user, p: session.tag_changes()),
+    "models": (EmptyRequest, lambda session, user, p: session.models.state()),
+    "training_run": (RunRequest, lambda session, user, p: session.models.run(p.run_id)),
+    "train_now": (EmptyRequest, lambda session, user, p: {"run_id": session.models.train(user)}),
+    "cancel_training": (EmptyRequest, lambda session, user, p: session.models.cancel()),
+    "promote_model": (ModelRequest, lambda session, user, p: session.models.promote(p.model_id, user)),
+    "roll_back": (RollBackRequest, lambda session, user, p: session.models.roll_back(user, p.model_id)),
+    "set_loop": (LoopSettingsRequest, lambda session, user, p: session.models.set(p.model_dump(exclude_none=True))),
 }
 
 LEAST_ROLE: dict[str, Role] = {
@@ -421,7 +422,7 @@ LEAST_ROLE: dict[str, Role] = {
 """Who may ask what. An operation that is not named here is for admins."""
 
 
-def answer_caller(session: AnnotatingSession, caller: Caller, name: str, payload: object) -> Answer:
+def answer_caller(session: Session, caller: Caller, name: str, payload: object) -> JsonObject:
     """Answer one question of somebody, if their role allows it; else like `answer`."""
     least = LEAST_ROLE.get(name, Role.ADMIN)
     if caller.role < least:
@@ -431,11 +432,11 @@ def answer_caller(session: AnnotatingSession, caller: Caller, name: str, payload
     return answer(session, caller.user, name, payload)
 
 
-def _without(payload: LeavingOut) -> Without:
-    return Without(frozenset(payload.without_neighbours), frozenset(payload.without_sources))
+def _without(payload: ExclusionsRequest) -> Exclusions:
+    return Exclusions(frozenset(payload.without_neighbours), frozenset(payload.without_sources))
 
 
-def _effort(payload: Saving) -> Effort:
+def _effort(payload: SaveRequest) -> Effort:
     return Effort(
         tagger=payload.tagger,
         shown=[shown.model_dump() for shown in payload.shown],
@@ -446,7 +447,7 @@ def _effort(payload: Saving) -> Effort:
     )
 
 
-def answer(session: AnnotatingSession, user: str, name: str, payload: object) -> Answer:
+def answer(session: Session, user: str, name: str, payload: object) -> JsonObject:
     """Answer one question; a foreseeable error is an answer too, under the key ``error``.
 
     Args:

@@ -10,8 +10,8 @@ from annotator.collaboration.responses import in_share
 from annotator.errors import (
     AccountError,
 )
+from annotator.json_types import JsonObject
 from annotator.reports.agreement_report import agreement_report
-from annotator.session.serializers import Answer
 from annotator.session.session_core import SessionCore
 from annotator.storage.correction_log import Annotation, Effort
 
@@ -22,11 +22,11 @@ NUM_ASKED_AT_ONCE = 500
 class PeopleSession(SessionCore):
     """Sharing out, asking several people, reviewing, and a photo's past."""
 
-    def agreement(self) -> Answer:
+    def agreement(self) -> JsonObject:
         """Return how far people agree with the accepted lists and with one another; see reports/agreement_report.py."""
         return agreement_report(self._store.rows)
 
-    def assign(self, users: Sequence[str], image_ids: Sequence[int], query: str, state: str) -> Answer:
+    def assign(self, users: Sequence[str], image_ids: Sequence[int], query: str, state: str) -> JsonObject:
         """Share photos out between people; nobody gives them back to everybody.
 
         Args:
@@ -59,7 +59,7 @@ class PeopleSession(SessionCore):
         state: str,
         share: float,
         added_too: bool,
-    ) -> Answer:
+    ) -> JsonObject:
         """Ask photos of several people, each blind to the others.
 
         Args:
@@ -95,13 +95,13 @@ class PeopleSession(SessionCore):
             self.project.update_settings(asked_people=num_people, asked_share=share)
         return {"num_asked": len(asked), "states": self.state(user)["states"]}
 
-    def end_lease(self, image_id: int) -> Answer:
+    def end_lease(self, image_id: int) -> JsonObject:
         """Let others have a photo, whoever has it open."""
         self._check(image_id)
         self.leases.end(image_id)
         return {}
 
-    def review(self, user: str, image_id: int | None, after: int | None) -> Answer:
+    def review(self, user: str, image_id: int | None, after: int | None) -> JsonObject:
         """Return the answers to a photo side by side, with how far they agree; null takes the next one in review.
 
         Raises:
@@ -122,7 +122,7 @@ class PeopleSession(SessionCore):
         dropped: Sequence[str],
         effort: Effort,
         seen: dict[str, int] | None,
-    ) -> Answer:
+    ) -> JsonObject:
         """Make a list the accepted one; it is on disk when this returns. Returns the next photo with it.
 
         Args:
@@ -163,7 +163,7 @@ class PeopleSession(SessionCore):
         people: Sequence[str],
         note: str,
         seen: dict[str, int] | None,
-    ) -> Answer:
+    ) -> JsonObject:
         """Have people answer a photo again, with a note that they read when it comes back to them.
 
         Args:
@@ -191,7 +191,7 @@ class PeopleSession(SessionCore):
         self.leases.give_back(image_id, user)
         return {"states": self.state(user)["states"]}
 
-    def timeline(self, user: str, image_id: int) -> Answer:
+    def timeline(self, user: str, image_id: int) -> JsonObject:
         """Return who did what to a photo when, as far as this user may see it; see collaboration/timeline.py."""
         self._check(image_id)
         entries = self._timeline.entries(user, image_id, self._store.added_at(image_id))
@@ -199,7 +199,7 @@ class PeopleSession(SessionCore):
             entries = [{**entry, "can_restore": False} for entry in entries]
         return {"entries": entries, "revision": self._reviewing.list_of(user, image_id).revision}
 
-    def restore(self, user: str, image_id: int, entry_id: str, revision: int) -> Answer:
+    def restore(self, user: str, image_id: int, entry_id: str, revision: int) -> JsonObject:
         """Make the list of an entry of the time line the current one again, by one more entry; return the photo.
 
         Args:
@@ -227,7 +227,7 @@ class PeopleSession(SessionCore):
                 self._took(self._log.record("restore", now, was.tags, was.dropped, was.is_saved, user))
         return self._photo(user, image_id)
 
-    def history(self, image_id: int, user: str = LOCAL_USER) -> Answer:
+    def history(self, image_id: int, user: str = LOCAL_USER) -> JsonObject:
         """Return every event of a photo, oldest first; none by which this user would see another's answer too early."""
         self._check(image_id)
         events = self._reviewing.history(user, image_id)

@@ -1,17 +1,14 @@
 """How errors, places and proposals are told: JSON-ready, in one form for the page, the routes and the commands."""
 
-from typing import Any
-
 from annotator.errors import (
     AnnotatorError,
 )
+from annotator.json_types import JsonObject
 from annotator.proposals.fusion import HABITS, Proposal
 from annotator.storage.database import ImageEntry
 
-Answer = dict[str, Any]
 
-
-def error_answer(error: AnnotatorError) -> Answer:
+def error_answer(error: AnnotatorError) -> JsonObject:
     """Return a known error as the page and the routes say it."""
     kind = _ERROR_KINDS.get(type(error).__name__, "request")
     details = {name: getattr(error, name) for name in ("revision", "tags", "user", "saved_at") if hasattr(error, name)}
@@ -42,7 +39,7 @@ def place_of(entry: ImageEntry) -> str | None:
     return f"{entry.latitude:.4f}, {entry.longitude:.4f}"
 
 
-def form_of(proposal: Proposal) -> Answer:
+def form_of(proposal: Proposal) -> JsonObject:
     """Return a proposal with its evidence."""
     return {
         "tag": proposal.tag,

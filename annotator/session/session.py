@@ -19,21 +19,21 @@ from annotator.errors import (
     TagError,
 )
 from annotator.ingest.pipeline import NewImage
+from annotator.json_types import JsonObject
 from annotator.maintenance.backup import back_up
 from annotator.maintenance.integrity import check
 from annotator.models.tag_order import boxes_for
 from annotator.proposals.missing_tags import UNKNOWN_NOTE, sweep
-from annotator.proposals.proposer import NOTHING_OFF, Without
+from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
 from annotator.proposals.vocabulary.completions import completions_of
 from annotator.reports.effort import effort_report
 from annotator.session.group_session import GroupSession
-from annotator.session.serializers import Answer
 from annotator.session.session_core import words_of
 from annotator.storage.correction_log import Annotation, Draft, Effort, NothingToUndoError
 from annotator.storage.database import SeenPath
 
 
-class AnnotatingSession(GroupSession):
+class Session(GroupSession):
     """One project, open for annotating; what it is made of stands in session/session_core.py."""
 
     # What the project is
@@ -57,14 +57,14 @@ class AnnotatingSession(GroupSession):
         self._queue.add(image.image_id for image in images)
         self.queue_order.added(len(images))
 
-    def unreadable(self, user: str, offset: int, limit: int) -> Answer:
+    def unreadable(self, user: str, offset: int, limit: int) -> JsonObject:
         """Return a page of the files that could not be read, with reasons."""
         in_full = self._shows_folders(user)
         total, found = self._store.unreadable(offset, limit, in_full=in_full)
         items = [{"path": path if in_full else self._shown_name(path), "reason": reason} for path, reason in found]
         return {"total": total, "items": items}
 
-    def set_keys(self, keys: dict[str, list[str]]) -> Answer:
+    def set_keys(self, keys: dict[str, list[str]]) -> JsonObject:
         """Re-map actions to keys, for good.
 
         Raises:
@@ -73,11 +73,11 @@ class AnnotatingSession(GroupSession):
         settings = self.project.update_settings(keys={action: tuple(names) for action, names in keys.items()})
         return {"keys": {action: list(names) for action, names in settings.keys.items()}}
 
-    def set_show_expected(self, shown: bool) -> Answer:
+    def set_show_expected(self, shown: bool) -> JsonObject:
         """Draw the line below what is more likely right than wrong from now on, or do not."""
         return {"show_expected": self.project.update_settings(show_expected=shown).show_expected}
 
-    def set_tagger(self, name: str, user: str = LOCAL_USER) -> Answer:
+    def set_tagger(self, name: str, user: str = LOCAL_USER) -> JsonObject:
         """Let another tagger propose from now on, for good; for this user also on the photo in hand.
 
         Raises:
@@ -89,7 +89,7 @@ class AnnotatingSession(GroupSession):
         self.queue_order.request()
         return {"tagger": self._shelf.chosen}
 
-    def set_strategy(self, strategy: str, random_share: float | None, probe_share: float | None) -> Answer:
+    def set_strategy(self, strategy: str, random_share: float | None, probe_share: float | None) -> JsonObject:
         """Choose which photo comes next, for good; a share that is None stays as it is.
 
         Raises:
@@ -102,13 +102,13 @@ class AnnotatingSession(GroupSession):
         self.queue_order.request()
         return {"queue": self.queue_order.describe()}
 
-    def effort_report(self) -> Answer:
+    def effort_report(self) -> JsonObject:
         """Return what tagging has cost so far and what the proposals were worth; see reports/effort.py."""
         return effort_report(self._store.rows)
 
     # Going from photo to photo
 
-    def open(self, user: str, image_id: int | None) -> Answer:
+    def open(self, user: str, image_id: int | None) -> JsonObject:
         """Return a photo with its proposals; None opens the one to work on now."""
         if image_id is None:
             newest = self._answers.taken_back(user) or self._log.newest_image(user)
@@ -121,7 +121,7 @@ class AnnotatingSession(GroupSession):
             image_id = newest
         return self._photo(user, image_id)
 
-    def hold(self, user: str, image_id: int) -> Answer:
+    def hold(self, user: str, image_id: int) -> JsonObject:
         """Keep a photo from being given to others for some more minutes.
 
         Raises:
@@ -133,20 +133,20 @@ class AnnotatingSession(GroupSession):
         self._hold(user, image_id)
         return {}
 
-    def leave(self, user: str, image_id: int) -> Answer:
+    def leave(self, user: str, image_id: int) -> JsonObject:
         """Let others have a photo that the user had open."""
         self._check(image_id)
         self.leases.give_back(image_id, user)
         return {}
 
-    def step(self, user: str, image_id: int, by: int) -> Answer:
+    def step(self, user: str, image_id: int, by: int) -> JsonObject:
         """Return the photo before or after one in folder order, whatever its state; at an end, the same one."""
         self._check(image_id)
         self.leases.give_back(image_id, user)
         position = min(max(self._queue.position(image_id) + by, 0), len(self._queue) - 1)
         return self._photo(user, self._queue.at(position))
 
-    def skip(self, user: str, image_id: int) -> Answer:
+    def skip(self, user: str, image_id: int) -> JsonObject:
         """Put a photo off until no other is open, and return the next one."""
         self._check(image_id)
         is_locked = self._reviewing.lock(user, image_id) or self._not_theirs(user, image_id)
@@ -156,7 +156,7 @@ class AnnotatingSession(GroupSession):
             self._queue.skip(image_id)
         return self._next(user, image_id)
 
-    def strip(self, image_id: int, num_before: int, num_after: int, user: str = LOCAL_USER) -> Answer:
+    def strip(self, image_id: int, num_before: int, num_after: int, user: str = LOCAL_USER) -> JsonObject:
         """Return the photos around one, in folder order."""
         self._check(image_id)
         position = self._queue.position(image_id)
@@ -173,7 +173,7 @@ class AnnotatingSession(GroupSession):
             ]
         }
 
-    def browse(self, offset: int, limit: int, query: str, state: str, user: str = LOCAL_USER) -> Answer:
+    def browse(self, offset: int, limit: int, query: str, state: str, user: str = LOCAL_USER) -> JsonObject:
         """Return one page of the photos whose standing tags or file names hold a text.
 
         ``state`` is ``all``, ``saved`` (a list stands), ``unsaved``, or one of the states of collaboration/review_rules.py as this user
@@ -211,8 +211,8 @@ class AnnotatingSession(GroupSession):
         kept: Sequence[str],
         dropped: Sequence[str],
         revision: int,
-        without: Without = NOTHING_OFF,
-    ) -> Answer:
+        without: Exclusions = NO_EXCLUSIONS,
+    ) -> JsonObject:
         """Propose how the settled tags go on, without what is switched off, and keep the list as a draft.
 
         Raises:
@@ -233,7 +233,7 @@ class AnnotatingSession(GroupSession):
         finally:
             written.result()  # on disk before the answer, like everything
 
-    def complete(self, image_id: int, text: str, kept: Sequence[str], user: str = LOCAL_USER) -> Answer:
+    def complete(self, image_id: int, text: str, kept: Sequence[str], user: str = LOCAL_USER) -> JsonObject:
         """Return completions of what is being typed: the model's, the project's, plain words, then by meaning."""
         self._check(image_id)
         if not text.strip():
@@ -259,13 +259,13 @@ class AnnotatingSession(GroupSession):
             self._typing[user] = known
         return known[1]
 
-    def explain(self, user: str, image_id: int, tag: str, without: Without = NOTHING_OFF) -> Answer:
+    def explain(self, user: str, image_id: int, tag: str, without: Exclusions = NO_EXCLUSIONS) -> JsonObject:
         """Return what the model would say of a tag without the photo's neighbours or metadata, which takes a moment."""
         self._check(image_id)
         taggers = self._pins.taggers(user, image_id)
         return {"text": self._suggester.explain(image_id, words_of(self._store.image(image_id)), tag, without, taggers)}
 
-    def heat_map(self, image_id: int, tag: str, user: str = LOCAL_USER) -> Answer:
+    def heat_map(self, image_id: int, tag: str, user: str = LOCAL_USER) -> JsonObject:
         """Return where a tag is seen in a photo: its ``found`` boxes, or else a glow, ``grid`` and ``box``.
 
         ``grid`` and ``box`` are null when there are boxes, or when nobody can tell.
@@ -290,7 +290,7 @@ class AnnotatingSession(GroupSession):
         effort: Effort,
         *,
         brings_next: bool = True,
-    ) -> Answer:
+    ) -> JsonObject:
         """Save the list above the cut line; it is on disk when this returns. Returns the next photo with it.
 
         Of a photo that is asked of several people it is this person's answer, on a revision of its own.
@@ -353,7 +353,7 @@ class AnnotatingSession(GroupSession):
         effort: Effort,
         *,
         brings_next: bool,
-    ) -> Answer:
+    ) -> JsonObject:
         with self._lock:
             reason = self._reviewing.lock(user, image_id)
             if reason or not self._reviewing.is_personal(user, image_id):
@@ -367,7 +367,7 @@ class AnnotatingSession(GroupSession):
 
     # Reviewing, and what happened to a photo
 
-    def retro_tag(self, tag: str, limit: int, user: str = LOCAL_USER) -> Answer:
+    def retro_tag(self, tag: str, limit: int, user: str = LOCAL_USER) -> JsonObject:
         """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
 
         Photos whose person refused the tag, or which this user may not change, are left out. `num_likely` is how many
@@ -385,7 +385,7 @@ class AnnotatingSession(GroupSession):
         found = sweep(
             tag, self._features.vectors(carriers), self._features.vectors(others), self._shelf.open_vocabulary
         )
-        items: list[Answer] = []
+        items: list[JsonObject] = []
         num_left_out = 0
         for place, candidate in enumerate(found.order[: max(limit, found.num_likely)].tolist()):
             image_id = others[candidate]
@@ -402,7 +402,7 @@ class AnnotatingSession(GroupSession):
             "items": items,
         }
 
-    def undo(self, user: str) -> Answer:
+    def undo(self, user: str) -> JsonObject:
         """Take back the user's last save, and return its photo with the list as it was just before.
 
         Raises:
@@ -433,7 +433,7 @@ class AnnotatingSession(GroupSession):
         self._log.save_draft(image_id, user, Draft(now.revision, was.tags, was.dropped))
         return len(was.tags)
 
-    def change_tag(self, kind: str, old: str, new: str, user: str, where: str = "") -> Answer:
+    def change_tag(self, kind: str, old: str, new: str, user: str, where: str = "") -> JsonObject:
         """Rename a tag, merge it into another, split it, or let it mean another from now on; the log is not edited.
 
         Args:
@@ -459,14 +459,14 @@ class AnnotatingSession(GroupSession):
             now_common = self._now_common(before)
         return {"num_photos": num_photos, "now_common": now_common}
 
-    def tag_changes(self) -> Answer:
+    def tag_changes(self) -> JsonObject:
         """Return every change of a tag, oldest first."""
         changes = [
             {**asdict(change), "changed_at": f"{change.changed_at.isoformat()}Z"} for change in self._tag_changes.all()
         ]
         return {"changes": changes}
 
-    def check(self) -> Answer:
+    def check(self) -> JsonObject:
         """Look whether the project holds together; changes nothing."""
         return {"findings": [asdict(finding) for finding in check(self.project, self._store)]}
 
@@ -496,7 +496,7 @@ class AnnotatingSession(GroupSession):
 
     # Inside
 
-    def _swept(self, image_id: int, annotation: Annotation) -> Answer:
+    def _swept(self, image_id: int, annotation: Annotation) -> JsonObject:
         return {
             "image_id": image_id,
             **self._shown(image_id),

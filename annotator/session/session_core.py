@@ -12,12 +12,12 @@ from dataclasses import asdict
 from annotator import __version__
 from annotator.active_learning.queue import PhotoQueue
 from annotator.active_learning.random_sample import Probe, is_in_sample, probe_of, shuffle_key
-from annotator.active_learning.scheduler import QueueOrder
+from annotator.active_learning.scheduler import QueueScheduler
 from annotator.collaboration.assignments import Assignments
-from annotator.collaboration.comparison import ReviewDesk
+from annotator.collaboration.comparison import ResponseComparison
 from annotator.collaboration.leases import Leases
-from annotator.collaboration.responses import Answers
-from annotator.collaboration.review_rules import Reviewing, State
+from annotator.collaboration.responses import Responses
+from annotator.collaboration.review_rules import ReviewRules, State
 from annotator.collaboration.timeline import Timeline
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import clean_tag, tag_key
@@ -30,21 +30,22 @@ from annotator.errors import (
 )
 from annotator.ingest.detection_pass import DetectionProgress
 from annotator.ingest.pipeline import IngestProgress
+from annotator.json_types import JsonObject
 from annotator.learning.loop import ModelLoop
 from annotator.models.detectors.detector import Detection
 from annotator.models.tagger import Tagger
 from annotator.proposals.evidence import Neighbour, Words
 from annotator.proposals.fusion import num_expected
 from annotator.proposals.heatmap import HeatMapper
-from annotator.proposals.pinned_taggers import TaggerPins
-from annotator.proposals.proposer import NOTHING_OFF, Suggester, Without
-from annotator.proposals.tagged_photos import CarriedTags
-from annotator.proposals.tagger_catalog import TaggerShelf
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.proposals.vocabulary.similar_tags import TagMeanings
-from annotator.retrieval.vector_index import VisualIndex
-from annotator.session.group_tagging import Groups
-from annotator.session.serializers import Answer, form_of, place_of
+from annotator.proposals.pinned_taggers import PinnedTaggers
+from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions, Proposer
+from annotator.proposals.tagged_photos import TaggedPhotos
+from annotator.proposals.tagger_catalog import TaggerCatalog
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.retrieval.vector_index import VectorIndex
+from annotator.session.group_tagging import GroupTagging
+from annotator.session.serializers import form_of, place_of
 from annotator.storage.correction_log import Annotation, CorrectionLog, Selection
 from annotator.storage.database import ImageEntry, Store
 from annotator.storage.features import FeatureStore
@@ -90,12 +91,12 @@ class SessionCore:
         store: Store,
         log: CorrectionLog,
         features: FeatureStore,
-        looks: VisualIndex,
-        carried_tags: CarriedTags,
-        suggester: Suggester,
-        autocomplete: Autocomplete,
-        shelf: TaggerShelf,
-        meanings: TagMeanings,
+        looks: VectorIndex,
+        carried_tags: TaggedPhotos,
+        suggester: Proposer,
+        autocomplete: ProjectVocabulary,
+        shelf: TaggerCatalog,
+        meanings: SimilarTags,
         heat_mapper: HeatMapper,
         progress: Callable[[], IngestProgress],
         models: ModelLoop,
@@ -126,14 +127,14 @@ class SessionCore:
         self._backing_up = threading.Lock()
         self._detections = detections
         self._detection_progress = detection_progress
-        self._pins = TaggerPins()
+        self._pins = PinnedTaggers()
         self._typing: dict[str, tuple[TypedOn, dict[str, float]]] = {}
         """User -> what is settled where they type, and how likely each tag is there."""
         self.leases = Leases()
         self.assignments = Assignments(store)
-        self._answers = Answers(store, log)
-        self._reviewing = Reviewing(self._answers, log, may_review)
-        self._desk = ReviewDesk(log, self._answers, self._reviewing, self._shown)
+        self._answers = Responses(store, log)
+        self._reviewing = ReviewRules(self._answers, log, may_review)
+        self._desk = ResponseComparison(log, self._answers, self._reviewing, self._shown)
         self._timeline = Timeline(log, self._answers, self._reviewing)
         self._tag_changes = TagChanges(store, log)
         autocomplete.set_aliases(self._tag_changes.aliases())
@@ -144,7 +145,7 @@ class SessionCore:
         self._files = {i: (content_hash, shown_name(path)) for i, (content_hash, path) in store.file_names().items()}
         self._queue = PhotoQueue()
         self._queue.add(self._files)
-        self._groups = Groups(
+        self._groups = GroupTagging(
             log,
             looks,
             features,
@@ -159,11 +160,11 @@ class SessionCore:
             self._queue.mark(image_id, saved=True)
         for image_id in log.skipped():
             self._queue.skip(image_id)
-        self.queue_order = QueueOrder(
+        self.queue_order = QueueScheduler(
             project, self._queue, features, shelf, lambda image_id: self._files[image_id][0], log.work_times
         )
 
-    def state(self, user: str) -> Answer:
+    def state(self, user: str) -> JsonObject:
         """Return the project's name, counts, ingest progress and keys."""
         ingest = asdict(self._progress())  # first: when no more photos are being read, those counted are all
         return {
@@ -234,7 +235,7 @@ class SessionCore:
         suggestion = self._suggester.propose(image_id, words_of(self._store.image(image_id)), [], [])
         return Selection(strategy, is_random, probe, [proposal.tag for proposal in suggestion.proposals])
 
-    def _shown(self, image_id: int) -> Answer:
+    def _shown(self, image_id: int) -> JsonObject:
         content_hash, file_name = self._files[image_id]
         return {"image_url": f"/image/{image_id}?v={content_hash[:16]}", "file_name": file_name}
 
@@ -293,18 +294,18 @@ class SessionCore:
                 return other
         return self._queue.next_open(image_id, is_free)
 
-    def _next(self, user: str, image_id: int) -> Answer:
+    def _next(self, user: str, image_id: int) -> JsonObject:
         self.leases.give_back(image_id, user)
         return self._following_photo(user, image_id)
 
-    def _after(self, user: str, image_id: int, brings_next: bool) -> Answer | None:
+    def _after(self, user: str, image_id: int, brings_next: bool) -> JsonObject | None:
         """Return the photo that follows a save, if it is wanted; the saved one is free for others either way."""
         if brings_next:
             return self._next(user, image_id)
         self.leases.give_back(image_id, user)
         return None
 
-    def _following_photo(self, user: str, image_id: int | None) -> Answer:
+    def _following_photo(self, user: str, image_id: int | None) -> JsonObject:
         """Return the photo to work on after one, or that there is none."""
         following = self._following(user, image_id)
         if following is None:
@@ -316,7 +317,7 @@ class SessionCore:
                 return {"done": True, **state}
         return self._photo(user, following)
 
-    def _photo(self, user: str, image_id: int) -> Answer:
+    def _photo(self, user: str, image_id: int) -> JsonObject:
         self._check(image_id)
         about = self._reviewing.about(user, image_id)
         if self._may_annotate(user):
@@ -369,8 +370,8 @@ class SessionCore:
         entry: ImageEntry,
         kept: Sequence[str],
         dropped: Sequence[str],
-        without: Without = NOTHING_OFF,
-    ) -> Answer:
+        without: Exclusions = NO_EXCLUSIONS,
+    ) -> JsonObject:
         taggers = self._pins.taggers(user, image_id)
         suggestion = self._suggester.propose(image_id, words_of(entry), kept, dropped, without, taggers)
         looks = suggestion.looks[:NUM_SHOWN_NEIGHBOURS]
@@ -409,7 +410,7 @@ class SessionCore:
             if other >= 0 and other != image_id and int(other) not in known
         ]
 
-    def _neighbour(self, item: Neighbour, without: Without) -> Answer:
+    def _neighbour(self, item: Neighbour, without: Exclusions) -> JsonObject:
         return {
             "image_id": item.image_id,
             "thumbnail_url": self._thumbnail_url(item.image_id),

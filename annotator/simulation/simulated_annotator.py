@@ -19,9 +19,10 @@ from annotator.datasets.record import Record
 from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import AnnotatorError, ConfigError, TrainingError
 from annotator.ingest.pipeline import NewImage
+from annotator.json_types import JsonObject
 from annotator.learning.replay import PAGE
 from annotator.models.tagger import Features
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.session.operations import answer
 from annotator.settings import LoopSettings
 from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath
@@ -38,10 +39,9 @@ from annotator.trainer.evaluation.effort import (
     total,
     without_repeats,
 )
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 USER = "simulated"
-Answer = dict[str, Any]
 Progress = Callable[[str, int, int], None]
 """(arm, photos done, photos in all)."""
 
@@ -144,7 +144,7 @@ def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, 
     with tempfile.TemporaryDirectory() as folder:
         project = Project.open_or_create(Path(folder) / "project", "simulation")
         project.update_settings(tagger=setting.tagger, strategy=arm.strategy, loop=setting.loop)
-        opened = OpenProject(project)
+        opened = Workspace(project)
         try:
             if setting.has_word_vectors:
                 opened.meanings.load()
@@ -154,7 +154,7 @@ def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, 
             opened.close()
 
 
-def _tag_everything(opened: OpenProject, arm: Arm, setting: Setting, progress: Progress) -> ArmRun:
+def _tag_everything(opened: Workspace, arm: Arm, setting: Setting, progress: Progress) -> ArmRun:
     person = SimulatedAnnotator(opened, arm)
     run = ArmRun([])
     trained_after = setting.trained_after if arm.learns else []
@@ -175,7 +175,7 @@ def _tag_everything(opened: OpenProject, arm: Arm, setting: Setting, progress: P
     return run
 
 
-def _order_queue(opened: OpenProject, arm: Arm) -> None:
+def _order_queue(opened: Workspace, arm: Arm) -> None:
     """Order the queue in this thread: a served project does it beside the requests."""
     opened.session.queue_order.refresh()
     said = opened.session.queue_order.describe()
@@ -183,7 +183,7 @@ def _order_queue(opened: OpenProject, arm: Arm) -> None:
         raise ConfigError(f"The arm {arm.name} cannot be followed. {said['note']}")
 
 
-def _train(opened: OpenProject, num_corrections: int) -> Round:
+def _train(opened: Workspace, num_corrections: int) -> Round:
     """Teach the model what was corrected; what the gate promotes proposes from the next photo on."""
     run_id = opened.models.train(USER)
     opened.models.wait()
@@ -193,7 +193,7 @@ def _train(opened: OpenProject, num_corrections: int) -> Round:
     return Round(num_corrections, run["state"], run["sentence"], run["report"]["verdict"].get("saved"))
 
 
-def add_photos(opened: OpenProject, records: Sequence[Record], features: Features) -> None:
+def add_photos(opened: Workspace, records: Sequence[Record], features: Features) -> None:
     """Bring photos whose features are known into a project, as ingest does, but without reading them.
 
     Args:
@@ -223,11 +223,11 @@ class SimulatedAnnotator:
         arm: What they are shown, and which keys they have.
     """
 
-    def __init__(self, opened: OpenProject, arm: Arm) -> None:
+    def __init__(self, opened: Workspace, arm: Arm) -> None:
         self._session = opened.session
         self._arm = arm
 
-    def ask(self, name: str, **payload: Any) -> Answer:
+    def ask(self, name: str, **payload: Any) -> JsonObject:
         """Ask as the page asks.
 
         Raises:
@@ -238,7 +238,7 @@ class SimulatedAnnotator:
             raise AnnotatorError(said["error"]["message"])
         return said
 
-    def annotate(self, photo: Answer, record: Record) -> tuple[PhotoEffort, Answer]:
+    def annotate(self, photo: JsonObject, record: Record) -> tuple[PhotoEffort, JsonObject]:
         """Bring a photo's list to the record's tags and save it; return what it cost, and what comes next.
 
         Args:
@@ -260,7 +260,9 @@ class SimulatedAnnotator:
         following = self.save(photo, kept, dropped, actions)
         return photo_effort(record, actions), following
 
-    def save(self, photo: Answer, kept: Sequence[str], dropped: Sequence[str], actions: Sequence[Action]) -> Answer:
+    def save(
+        self, photo: JsonObject, kept: Sequence[str], dropped: Sequence[str], actions: Sequence[Action]
+    ) -> JsonObject:
         """Save a list; return what comes next."""
         shown = [{name: proposal[name] for name in ("tag", "score", "source")} for proposal in photo["proposals"]]
         num_clicks = sum(action.kind in ("drop", "move") for action in actions)
@@ -276,7 +278,7 @@ class SimulatedAnnotator:
             num_clicks=num_clicks,
             actions=[[action.kind, *action.tags] for action in actions],
         )
-        following: Answer = said["next"]
+        following: JsonObject = said["next"]
         return following
 
     def give(self, image_id: int, tags: Sequence[str]) -> None:
@@ -306,13 +308,13 @@ def photo_effort(record: Record, actions: Sequence[Action]) -> PhotoEffort:
     return PhotoEffort(record.image.name, len(without_repeats(record.tags)), total(actions), num_held, dict(by_kind))
 
 
-def _offer(said: Answer) -> Offer:
+def _offer(said: JsonObject) -> Offer:
     return Offer([proposal["tag"] for proposal in said["proposals"]], said.get("num_expected", 0))
 
 
 def _type_everything(arm: Arm, setting: Setting) -> list[PhotoEffort]:
     """Return what each photo costs somebody who has the add box alone."""
-    words = Autocomplete(everyday_words())
+    words = ProjectVocabulary(everyday_words())
     efforts = []
     for number, record in enumerate(setting.records):
         if number >= setting.num_given:

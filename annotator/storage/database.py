@@ -19,9 +19,8 @@ from typing import Any
 import duckdb
 
 from annotator.errors import ProjectError, StoreError, UnknownImageError
-from annotator.rwlock import SharedLock
-from annotator.storage.migrations import NEWEST_VERSION, migrate, pending
-from annotator.storage.schema_copy import forget_older, keep_copy
+from annotator.rwlock import ReadWriteLock
+from annotator.storage.migrations import NEWEST_VERSION, forget_older, keep_copy, migrate, pending
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +92,7 @@ class Store:
 
     Args:
         path: The DuckDB file; made when missing. One with an older schema is brought to the newest.
-        keeps_copy: Whether it is copied before its schema is changed (`schema_copy`).
+        keeps_copy: Whether it is copied before its schema is changed (migrations.keep_copy).
 
     Raises:
         ProjectError: The file is damaged, newer than this program, or open in another process.
@@ -105,7 +104,7 @@ class Store:
         self._local = threading.local()
         self._cursors: weakref.WeakSet[Cursor] = weakref.WeakSet()
         self._generation = 0
-        self._gate = SharedLock()  # readers share it; closing the connections excludes them
+        self._gate = ReadWriteLock()  # readers share it; closing the connections excludes them
         self._write_lock = threading.RLock()
         self._is_writing = False
         self._is_closed = False

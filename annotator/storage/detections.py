@@ -10,7 +10,7 @@ NUM_KEPT = 4096
 """Photos whose detections are kept in memory."""
 
 
-class DetectionBook:
+class DetectionStore:
     """The detections of a project's photos.
 
     Args:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from annotator.errors import ConfigError, ProjectError
-from annotator.settings import ProjectSettings, with_new_actions
+from annotator.keymap import with_new_actions
+from annotator.settings import ProjectSettings
 
 SETTINGS_VERSION = 1
 

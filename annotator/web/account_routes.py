@@ -13,7 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Resp
 from pydantic import Field, StringConstraints
 
 from annotator.auth.accounts import Accounts, user_row
-from annotator.auth.roles import CALLER, Gate, Role
+from annotator.auth.roles import CALLER, Authenticator, Role
 from annotator.errors import AccountError, AnnotatorError, LoginError
 from annotator.session.operations import Payload
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
@@ -39,7 +39,7 @@ class Users(Payload):
     days: Annotated[int, Field(ge=1, le=3650)] = 90
 
 
-def build_account_router(accounts: Accounts, gate: Gate, tokens: Tokens, assets_path: Path) -> APIRouter:
+def build_account_router(accounts: Accounts, gate: Authenticator, tokens: Tokens, assets_path: Path) -> APIRouter:
     """Build the routes."""
     router = APIRouter()
 

@@ -19,7 +19,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from annotator.auth.roles import CALLER, Caller, Gate
+from annotator.auth.roles import CALLER, Authenticator, Caller
 
 TOKEN_HEADER = "x-annotator-token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -137,7 +137,7 @@ class RequestGuard:
         app: ASGIApp,
         hosts: Iterable[str],
         max_body_bytes: int,
-        gate: Gate,
+        gate: Authenticator,
         tokens: Tokens,
         frame_ancestors: Iterable[str] = (),
         *,

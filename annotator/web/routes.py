@@ -20,7 +20,7 @@ from annotator.exchange.export import FORMATS, export_lines
 from annotator.ingest.pictures import Picture, Pictures
 from annotator.session import operations
 from annotator.session.serializers import error_answer
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.web.request_guard import cookie_names
 
 STATUS_OF_KIND = {
@@ -43,7 +43,7 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's address holds its content hash, so it never changes."""
 
 
-def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Path) -> APIRouter:
+def build_router(session: Session, pictures: Pictures, assets_path: Path) -> APIRouter:
     """Build the routes of one project."""
     router = APIRouter()
     for name, (payload_model, _) in operations.OPERATIONS.items():
@@ -110,9 +110,7 @@ def build_router(session: AnnotatingSession, pictures: Pictures, assets_path: Pa
     return router
 
 
-def _add_operation(
-    router: APIRouter, session: AnnotatingSession, name: str, payload_model: type[operations.Payload]
-) -> None:
+def _add_operation(router: APIRouter, session: Session, name: str, payload_model: type[operations.Payload]) -> None:
     def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
         result = operations.answer_caller(session, CALLER.get(), name, payload)
         error = result.get("error")

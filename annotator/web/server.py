@@ -23,7 +23,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator import __version__
 from annotator.auth.accounts import Accounts
-from annotator.auth.project_auth import ProjectGate
+from annotator.auth.project_auth import ProjectAuthenticator
 from annotator.auth.roles import CALLER
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.vocabulary import everyday_words
@@ -39,20 +39,20 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.context import ProjectContext
 from annotator.proposals.evidence import Words
 from annotator.proposals.heatmap import HeatMapper
-from annotator.proposals.proposer import Suggester
-from annotator.proposals.tagged_photos import CarriedTags
-from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
+from annotator.proposals.proposer import Proposer
+from annotator.proposals.tagged_photos import TaggedPhotos
+from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.proposals.vocabulary.lexicon import shared_lexicon
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.proposals.vocabulary.similar_tags import TagMeanings
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.session.operations import OPERATIONS, answer_caller
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.settings import IngestConfig, ServerConfig
 from annotator.storage.correction_log import CorrectionLog
 from annotator.storage.database import Store
-from annotator.storage.detections import DetectionBook
+from annotator.storage.detections import DetectionStore
 from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project, write_atomically
 from annotator.web.account_routes import build_account_router
@@ -63,7 +63,7 @@ from annotator.web.routes import build_router, refuse_malformed
 logger = logging.getLogger(__name__)
 
 
-class OpenProject:
+class Workspace:
     """A project with everything that works on it.
 
     Args:
@@ -108,23 +108,23 @@ class OpenProject:
             self.backbone.feature_size,
             self.store.feature_rows(label),
         )
-        shelf = TaggerShelf(
+        shelf = TaggerCatalog(
             self.backbone, self.project.checkpoints_path, self.project.settings.tagger or default_tagger(self.backbone)
         )
-        autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
+        autocomplete = ProjectVocabulary([*everyday_words(), *shelf.cold_start.allowed_words()])
 
         def use_word_vectors(vectors: WordVectors) -> None:
             shelf.use_word_vectors(vectors, autocomplete.tags_in_use())
             autocomplete.use_lexicon(shared_lexicon(vectors))
 
-        self.meanings = TagMeanings(self.project.settings.word_vectors, use_word_vectors)
+        self.meanings = SimilarTags(self.project.settings.word_vectors, use_word_vectors)
         self.looks = self._visual_index(label)
-        tagged_looks = VisualIndex(self.backbone.feature_size, VisualIndexSettings(), self.features.vectors, tag=label)
-        tagged_words = MetadataIndex()
-        carried = CarriedTags(self.features, tagged_looks, tagged_words, autocomplete)
+        tagged_looks = VectorIndex(self.backbone.feature_size, VectorIndexSettings(), self.features.vectors, tag=label)
+        tagged_words = KeywordIndex()
+        carried = TaggedPhotos(self.features, tagged_looks, tagged_words, autocomplete)
         self.log = CorrectionLog(self.store)
         self.accounts = Accounts(self.store)
-        self.gate = ProjectGate(self.accounts)
+        self.gate = ProjectAuthenticator(self.accounts)
         carried.load(
             {
                 i: Words(tuple(own), tuple(path), caption_words(caption))
@@ -134,10 +134,10 @@ class OpenProject:
         )
         self.pictures = Pictures(self.project, self.store)
         detector = wanted_detector(self.project.settings.detector)
-        book = DetectionBook(self.store, is_read=detector != NONE)
+        book = DetectionStore(self.store, is_read=detector != NONE)
         self.detection_pass = DetectionPass(book, detector, self.pictures.read, self.ingest_config.num_detector_threads)
         self.context = ProjectContext(self.features, tagged_looks, carried)
-        suggester = Suggester(
+        suggester = Proposer(
             lambda: shelf.taggers,
             self.features,
             tagged_looks,
@@ -161,7 +161,7 @@ class OpenProject:
             lambda images, paths: self.session.add_images(images, paths),
         )
         self.models = ModelLoop(self.project, self.store, shelf, self.backbone, self.features.path, self._finetune)
-        self.session = AnnotatingSession(
+        self.session = Session(
             self.project,
             self.store,
             self.log,
@@ -183,14 +183,14 @@ class OpenProject:
             detection_progress=lambda: self.detection_pass.progress,
         )
 
-    def _visual_index(self, label: str) -> VisualIndex:
+    def _visual_index(self, label: str) -> VectorIndex:
         """Read the index of all photos, or build it from the features where the file is missing or does not fit."""
-        settings, size = VisualIndexSettings(), self.backbone.feature_size
+        settings, size = VectorIndexSettings(), self.backbone.feature_size
         ids = self.features.image_ids()
         path = self.project.indexes_path / f"{label}.faiss"
         if path.exists():
             try:
-                index = VisualIndex.load(path, size, settings, self.features.vectors, tag=label)
+                index = VectorIndex.load(path, size, settings, self.features.vectors, tag=label)
             except RetrievalError as error:
                 logger.warning("The index of looks is built anew: %s", error)
             else:
@@ -200,7 +200,7 @@ class OpenProject:
                 if missing:
                     index.add(missing, self.features.vectors(missing))
                 return index
-        index = VisualIndex(size, settings, self.features.vectors, tag=label)
+        index = VectorIndex(size, settings, self.features.vectors, tag=label)
         if len(ids) > settings.exact_below:
             index.rebuild(ids)
         elif ids:
@@ -225,7 +225,7 @@ class OpenProject:
             self.store.close()
 
 
-def build_app(opened: OpenProject, config: ServerConfig) -> FastAPI:
+def build_app(opened: Workspace, config: ServerConfig) -> FastAPI:
     """Build the server's app: REST routes, pictures, and the page that Gradio mounts at the root."""
     # Imported here: only a served project needs Gradio, and importing it takes seconds.
     from annotator.ui.page import ASSETS_PATH
@@ -250,7 +250,7 @@ def new_app() -> FastAPI:
     return app
 
 
-def mount_page(app: FastAPI, session: AnnotatingSession, title: str, max_file_size: int) -> None:
+def mount_page(app: FastAPI, session: Session, title: str, max_file_size: int) -> None:
     """Mount the tagging page at an app's root; the routes that the app has already come first."""
     import gradio as gr
 
@@ -298,7 +298,7 @@ def serve(
     listener = listen(config)
     for left_over in project.folder.glob(".backup-*.tar"):
         left_over.unlink(missing_ok=True)  # of a server that was killed while somebody fetched a backup
-    opened = OpenProject(project, ingest_config)
+    opened = Workspace(project, ingest_config)
     # One request is a few small products; a pool of threads that spin while they wait costs more than it brings.
     # After the project is open: only libraries that are loaded by now are limited.
     threadpool_limits(1, user_api="blas")
@@ -337,7 +337,7 @@ def serve(
         listener.close()
 
 
-def _ingest(opened: OpenProject, photos: Sequence[Path]) -> None:
+def _ingest(opened: Workspace, photos: Sequence[Path]) -> None:
     try:
         opened.ingest.run(photos)
     except Exception:
@@ -373,7 +373,7 @@ def _check_exposure(config: ServerConfig, accounts: Accounts) -> None:
     )
 
 
-def _started(opened: OpenProject, address: str, on_ready: Callable[[str], None]) -> None:
+def _started(opened: Workspace, address: str, on_ready: Callable[[str], None]) -> None:
     _announce(opened.project, address, opened.gate.local_secret, on_ready)
     # Not before the page answers: it takes seconds, and only completions and new tags wait for it.
     opened.meanings.start()

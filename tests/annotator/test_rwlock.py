@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from annotator.rwlock import SharedLock
+from annotator.rwlock import ReadWriteLock
 
 
 def start(target: object) -> threading.Thread:
@@ -13,7 +13,7 @@ def start(target: object) -> threading.Thread:
 
 
 def test_readers_hold_the_lock_side_by_side() -> None:
-    lock, meeting = SharedLock(), threading.Barrier(3, timeout=60)
+    lock, meeting = ReadWriteLock(), threading.Barrier(3, timeout=60)
 
     def read() -> None:
         with lock.shared():
@@ -28,7 +28,7 @@ def test_readers_hold_the_lock_side_by_side() -> None:
 
 
 def test_writers_exclude_each_other_and_readers() -> None:
-    lock, total, seen = SharedLock(), [0, 0], set()
+    lock, total, seen = ReadWriteLock(), [0, 0], set()
 
     def write() -> None:
         for _ in range(300):
@@ -50,7 +50,7 @@ def test_writers_exclude_each_other_and_readers() -> None:
 
 
 def test_a_waiting_writer_goes_before_later_readers() -> None:
-    lock, order = SharedLock(), []
+    lock, order = ReadWriteLock(), []
 
     def write() -> None:
         with lock.exclusive():
@@ -73,7 +73,7 @@ def test_a_waiting_writer_goes_before_later_readers() -> None:
 
 
 def test_an_error_inside_lets_the_lock_go() -> None:
-    lock = SharedLock()
+    lock = ReadWriteLock()
     for hold in (lock.shared, lock.exclusive):
         with pytest.raises(KeyError), hold():
             raise KeyError

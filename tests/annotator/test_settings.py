@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from annotator.errors import ConfigError
-from annotator.settings import DEFAULT_KEYS, IngestConfig, ProjectSettings, ServerConfig, check_keys
+from annotator.keymap import DEFAULT_KEYS, check_keys
+from annotator.settings import IngestConfig, ProjectSettings, ServerConfig
 
 
 def test_the_default_keys_are_allowed_and_complete() -> None:

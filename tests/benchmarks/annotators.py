@@ -25,7 +25,7 @@ import httpx
 from harness import Served, percentiles, report, served
 
 from annotator.storage.project import Project
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 PASSWORD = "only for this run"
 
@@ -43,7 +43,7 @@ def main() -> int:
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "project"
-        opened = OpenProject(Project.open_or_create(path, "benchmark"))
+        opened = Workspace(Project.open_or_create(path, "benchmark"))
         opened.ingest.run([parsed.photos.resolve()])
         opened.close()
         with served(path) as server:

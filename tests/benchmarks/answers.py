@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from annotator.active_learning.queue import PhotoQueue
-from annotator.collaboration.responses import Answers
+from annotator.collaboration.responses import Responses
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import ImageEntry, IngestedBatch, Store
 
@@ -26,7 +26,7 @@ def fill(store: Store, num: int) -> None:
     for start in range(1, num + 1, BATCH):
         ids = range(start, min(start + BATCH, num + 1))
         store.add_batch(IngestedBatch(images=[(i, ImageEntry(f"{i:064x}", 1, 1, "JPEG")) for i in ids]))
-    Answers(store, CorrectionLog(store)).ask(range(1, num + 1), 2, [], "rita")
+    Responses(store, CorrectionLog(store)).ask(range(1, num + 1), 2, [], "rita")
     with store.transaction() as cursor:
         for user, first, num_given in (("anna", 0, num // 2), ("ben", num, num // 4)):
             cursor.execute(
@@ -48,8 +48,8 @@ def milliseconds(run: Callable[[], object], times: int) -> list[float]:
 
 def measure(store: Store, num: int) -> Iterator[tuple[str, list[float]]]:
     """Yield what was done and its times."""
-    opened: list[Answers] = []
-    yield "open the answers", milliseconds(lambda: opened.append(Answers(store, CorrectionLog(store))), 3)
+    opened: list[Responses] = []
+    yield "open the answers", milliseconds(lambda: opened.append(Responses(store, CorrectionLog(store))), 3)
     answers = opened[-1]
     queue = PhotoQueue()
     queue.add(range(1, num + 1))

@@ -22,7 +22,7 @@ from annotator.datasets.tags import tag_key
 from annotator.models.backbones.backbone import Backbone, load_backbone
 from annotator.models.tagger import RankedTag, Tagger
 from annotator.models.taggers.cold_start import COLD_START
-from annotator.proposals.tagger_catalog import TaggerShelf
+from annotator.proposals.tagger_catalog import TaggerCatalog
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 CELL = (430, 230)
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     num = min(options.measure or options.num, len(photos))
     chosen = random.Random(options.seed).sample(photos, num)
     backbone = load_backbone(options.backbone)
-    tagger = TaggerShelf(backbone, Path(), options.tagger).taggers[0]
+    tagger = TaggerCatalog(backbone, Path(), options.tagger).taggers[0]
     ranked = propose(backbone, tagger, [path for path, _ in chosen], 10)
     if options.measure:
         measures = measure([tags for _, tags in chosen], ranked)

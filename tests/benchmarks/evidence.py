@@ -37,14 +37,14 @@ from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.proposals.context import ProjectContext
 from annotator.proposals.evidence import Words
-from annotator.proposals.proposer import Suggester
-from annotator.proposals.tagged_photos import CarriedTags
-from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.proposals.proposer import Proposer
+from annotator.proposals.tagged_photos import TaggedPhotos
+from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.database import Store
-from annotator.storage.detections import DetectionBook
+from annotator.storage.detections import DetectionStore
 from annotator.storage.features import FeatureStore
 from annotator.trainer.feature_cache import features_of
 
@@ -83,21 +83,21 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
     of = [records[place % len(records)] for place in range(parsed.num)]
     asked = set(queries)
     words = {place: Words((), ("holiday",), caption_words(record.caption or "")) for place, record in enumerate(of)}
-    looks = VisualIndex(backbone.feature_size, VisualIndexSettings(), features.vectors, tag=label)
-    metadata = MetadataIndex()
-    shelf = TaggerShelf(backbone, folder, default_tagger(backbone))
-    autocomplete = Autocomplete([*everyday_words(), *shelf.cold_start.allowed_words()])
-    carried = CarriedTags(features, looks, metadata, autocomplete)
+    looks = VectorIndex(backbone.feature_size, VectorIndexSettings(), features.vectors, tag=label)
+    metadata = KeywordIndex()
+    shelf = TaggerCatalog(backbone, folder, default_tagger(backbone))
+    autocomplete = ProjectVocabulary([*everyday_words(), *shelf.cold_start.allowed_words()])
+    carried = TaggedPhotos(features, looks, metadata, autocomplete)
     carried.load(words, {place: tuple(record.tags) for place, record in enumerate(of) if place not in asked})
     store = Store(folder / "project.duckdb")
-    book = DetectionBook(store)
+    book = DetectionStore(store)
     found = boxes(rng)
     with store.transaction() as cursor:
         cursor.execute(
             "INSERT INTO detections SELECT range, 'made up', ?::VARCHAR[], ?::DOUBLE[], ?::DOUBLE[4][] FROM range(?)",
             [[item.label for item in found], [item.score for item in found], [item.box for item in found], parsed.num],
         )
-    suggester = Suggester(
+    suggester = Proposer(
         lambda: shelf.taggers, features, looks, metadata, carried.tags_of, autocomplete,
         detections=book.of, opened=shelf.open_vocabulary, habits=carried.habits,
     )  # fmt: skip
@@ -122,7 +122,7 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
     gather = ProjectContext(features, looks, carried).gather
     for named in parsed.context:
         untaught = random_tagger(named, shelf.taggers[0].allowed_words(), backbone.feature_size)
-        asking = Suggester(
+        asking = Proposer(
             lambda untaught=untaught: (untaught, shelf.cold_start), features, looks, metadata, carried.tags_of,
             autocomplete, gather, detections=book.of, opened=shelf.open_vocabulary, habits=carried.habits,
         )  # fmt: skip
@@ -153,7 +153,7 @@ def random_tagger(named: str, tags: Sequence[str], feature_size: int) -> Neighbo
     return made
 
 
-def made(asking: Suggester, place: int, words: dict[int, Words]) -> bool:
+def made(asking: Proposer, place: int, words: dict[int, Words]) -> bool:
     """Tell whether the index of neighbours is there, which the first proposal begins to make."""
     started = time.perf_counter()
     note = asking.propose(place, words[place]).note

@@ -35,7 +35,7 @@ from annotator.models import checkpoint
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.tagger import Features, Tagger
 from annotator.models.word_vectors.word_vectors import load_word_vectors
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.trainer.evaluation.effort import Offer, actions_needed, total
 from annotator.trainer.evaluation.evaluate import measure_lists
 from annotator.trainer.feature_cache import features_of
@@ -190,7 +190,7 @@ def _measure(tagger: Any, data: Any, rows: list[int], num_judged: int) -> list[f
 
 
 def _actions(tagger: Any, features: Features, wanted: Sequence[str]) -> int:
-    autocomplete = Autocomplete([*everyday_words(), *tagger.vocabulary.tags])
+    autocomplete = ProjectVocabulary([*everyday_words(), *tagger.vocabulary.tags])
     known: dict[tuple[str, ...], dict[str, float]] = {}
 
     def scores(kept: list[str]) -> dict[str, float]:

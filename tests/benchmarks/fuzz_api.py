@@ -32,7 +32,7 @@ from annotator.hosted.routes import UPLOAD_PATH
 from annotator.hosted.server import HostedDemo, HostedOptions
 from annotator.settings import ServerConfig
 from annotator.storage.project import Project
-from annotator.web.server import OpenProject, build_app
+from annotator.web.server import Workspace, build_app
 
 HOME = "http://127.0.0.1:7860"
 TOKEN_COOKIE = "annotator_token_7860"
@@ -214,7 +214,7 @@ def main() -> int:
         return 1 if any(row["found"] for row in rows) else 0
     with tempfile.TemporaryDirectory() as folder:
         copy_demo_photos(Path(folder) / "photos")
-        opened = OpenProject(Project.open_or_create(Path(folder) / "project", "fuzzed"))
+        opened = Workspace(Project.open_or_create(Path(folder) / "project", "fuzzed"))
         try:
             # In a thread of its own: ingest gives way to everything else, for good.
             ingest = threading.Thread(target=opened.ingest.run, args=([Path(folder) / "photos"],))

@@ -20,7 +20,7 @@ from annotator.datasets.image_folder import decode_image, find_images, read_imag
 from annotator.models.backbones.backbone import load_backbone
 from annotator.settings import IngestConfig
 from annotator.storage.project import Project
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 
 def main() -> None:
@@ -52,7 +52,7 @@ def main() -> None:
             for at in range(0, len(crops), config.batch_size):
                 backbone.extract(crops[at : at + config.batch_size])
             alone.append(len(crops) / (time.perf_counter() - started))
-            opened = OpenProject(Project.open_or_create(folder / f"project-{turn}", "benchmark"), config)
+            opened = Workspace(Project.open_or_create(folder / f"project-{turn}", "benchmark"), config)
             started = time.perf_counter()
             progress = opened.ingest.run([photos])
             whole.append(progress.num_done / (time.perf_counter() - started))

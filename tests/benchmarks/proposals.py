@@ -21,12 +21,12 @@ from harness import report
 from annotator.datasets.tags import tag_key
 from annotator.models.backbones.backbone import load_backbone
 from annotator.proposals.evidence import Words
-from annotator.proposals.proposer import Suggester
-from annotator.proposals.tagged_photos import CarriedTags
-from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.proposals.proposer import Proposer
+from annotator.proposals.tagged_photos import TaggedPhotos
+from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
@@ -57,20 +57,20 @@ def main() -> None:
     ids = sorted(truth)
     random.Random(parsed.seed).shuffle(ids)
     queries, pool = ids[: parsed.queries], ids[parsed.queries :]
-    taggers = TaggerShelf(backbone, project.checkpoints_path, parsed.tagger or default_tagger(backbone)).taggers
+    taggers = TaggerCatalog(backbone, project.checkpoints_path, parsed.tagger or default_tagger(backbone)).taggers
     rows = []
     for num in parsed.tagged:
         tagged = {image_id: truth[image_id] for image_id in pool[:num]}
-        looks = VisualIndex(backbone.feature_size, VisualIndexSettings(), features.vectors, tag=label)
-        words, completions = MetadataIndex(), Autocomplete([])
-        carried = CarriedTags(features, looks, words, completions)
+        looks = VectorIndex(backbone.feature_size, VectorIndexSettings(), features.vectors, tag=label)
+        words, completions = KeywordIndex(), ProjectVocabulary([])
+        carried = TaggedPhotos(features, looks, words, completions)
         carried.load({}, tagged)
-        suggester = Suggester(lambda: taggers, features, looks, words, carried.tags_of, completions)
+        suggester = Proposer(lambda: taggers, features, looks, words, carried.tags_of, completions)
         rows.append({"tagged": len(tagged), **measure(suggester, queries, truth)})
     report(f"Proposals for {len(queries)} held-back photos, seed {parsed.seed}", rows, as_json=parsed.json)
 
 
-def measure(suggester: Suggester, queries: Sequence[int], truth: dict[int, tuple[str, ...]]) -> dict[str, Any]:
+def measure(suggester: Proposer, queries: Sequence[int], truth: dict[int, tuple[str, ...]]) -> dict[str, Any]:
     """Return first tag right, recall at 9, and recall at 5 of the rest without and with the first tag settled."""
     first, recall, rest_alone, rest_given = [], [], [], []
     for image_id in queries:

@@ -34,7 +34,7 @@ from annotator.simulation.simulated_annotator import PREFIX, SimulatedAnnotator
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.finetuning.reranker_fit import Place, fit_reranker
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 WEIGHTS = (0.0, 0.1, 0.3, 0.6)
 DEPTHS = (1, 3, 5, 9)
@@ -71,7 +71,7 @@ def detections_of(records: Sequence[Record]) -> list[list[Detection]]:
     ]
 
 
-def look_at(opened: OpenProject, lists: Sequence[list[str]], found: Sequence[list[Detection]]) -> Ranks:
+def look_at(opened: Workspace, lists: Sequence[list[str]], found: Sequence[list[Detection]]) -> Ranks:
     """Return where each tag of the second half's lists stood at its place, each seen before its photo was saved."""
     person = SimulatedAnnotator(opened, PREFIX)
     suggester, order = opened.session._suggester, load_tag_order()

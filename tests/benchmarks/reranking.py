@@ -32,7 +32,7 @@ from annotator.storage.project import Project
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import ExtractedFeatures, features_of
 from annotator.trainer.finetuning.reranker_fit import PULL, Place, fit_reranker
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 FIRST_TAUGHT = 5
 DEPTHS = (1, 5, 9, 20)
@@ -80,19 +80,19 @@ def main() -> None:
 
 
 @contextmanager
-def opened_with(photos: ExtractedFeatures, tagger: str) -> Iterator[OpenProject]:
+def opened_with(photos: ExtractedFeatures, tagger: str) -> Iterator[Workspace]:
     """Open a project of its own with photos that nobody has tagged, and a tagger that does not learn by itself."""
     with tempfile.TemporaryDirectory() as name:
         project = Project.open_or_create(Path(name) / "project", "benchmark")
         project.update_settings(tagger=tagger, loop=LoopSettings(train_after=0))
-        opened = OpenProject(project)
+        opened = Workspace(project)
         opened.meanings.load()
         with closing(opened):
             add_photos(opened, photos.records, photos.features)
             yield opened
 
 
-def look_at(opened: OpenProject, lists: Sequence[list[str]]) -> list[Seen]:
+def look_at(opened: Workspace, lists: Sequence[list[str]]) -> list[Seen]:
     """Return every place of every list, each seen before its photo was saved."""
     person = SimulatedAnnotator(opened, PREFIX)
     suggester = opened.session._suggester

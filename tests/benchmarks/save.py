@@ -16,7 +16,7 @@ from typing import Any
 from harness import Served, percentiles, report, served
 
 from annotator.storage.project import Project
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 
 def main() -> None:
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        opened = OpenProject(Project.open_or_create(Path(folder) / "project", "benchmark"))
+        opened = Workspace(Project.open_or_create(Path(folder) / "project", "benchmark"))
         opened.ingest.run([parsed.photos.resolve()])
         num_images = len(opened.features)
         opened.close()

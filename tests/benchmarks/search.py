@@ -28,8 +28,8 @@ from annotator.models.context import VectorSums
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.proposals.context import SimilarMeaning, field_words
 from annotator.proposals.evidence import Words
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 
 K = 24
 CHUNK = 20_000
@@ -124,7 +124,7 @@ def spread(seconds: list[float]) -> Row:
     return {"p50_ms": round(p50, 2), "p95_ms": round(p95, 2), "max_ms": round(longest, 2), "num": len(seconds)}
 
 
-def searches(index: VisualIndex, queries: Vectors) -> list[Callable[[], object]]:
+def searches(index: VectorIndex, queries: Vectors) -> list[Callable[[], object]]:
     return [lambda query=query: index.search(query[np.newaxis], K) for query in queries]  # type: ignore[misc]
 
 
@@ -139,7 +139,7 @@ def measure_visual(options: argparse.Namespace, folder: Path) -> list[Row]:
         queries = np.abs(rng.standard_normal((options.num_queries, options.feature_size), dtype=np.float32))
     features = FeatureFile(folder / "features.f32", options.num, queries.shape[1])
     fill(features, real, rng)
-    settings = VisualIndexSettings(
+    settings = VectorIndexSettings(
         exact_below=min(20_000, options.num // 2), num_build_threads=options.build_threads, use_gpu="never"
     )
     rows: list[Row] = []
@@ -147,7 +147,7 @@ def measure_visual(options: argparse.Namespace, folder: Path) -> list[Row]:
         rows.append(measure_real_only(real, queries, settings))
 
     before = private_megabytes()
-    index = VisualIndex(queries.shape[1], settings, features.vectors, tag=TAG)
+    index = VectorIndex(queries.shape[1], settings, features.vectors, tag=TAG)
     start = time.perf_counter()
     index.rebuild(np.arange(options.num))
     built = time.perf_counter() - start
@@ -166,8 +166,8 @@ def measure_visual(options: argparse.Namespace, folder: Path) -> list[Row]:
     )
     truth = None if real is None else exact_neighbours(features.rows, queries)
 
-    def measured(what: str, changed: VisualIndexSettings) -> None:
-        other = VisualIndex.load(path, queries.shape[1], changed, features.vectors, tag=TAG)
+    def measured(what: str, changed: VectorIndexSettings) -> None:
+        other = VectorIndex.load(path, queries.shape[1], changed, features.vectors, tag=TAG)
         row = {"what": what, **milliseconds(searches(other, queries))}
         if truth is not None:
             row["recall"] = round(recall(other.search(queries, K)[0], truth), 4)
@@ -185,15 +185,15 @@ def measure_visual(options: argparse.Namespace, folder: Path) -> list[Row]:
                     replace(settings, num_probes=num_probes, num_candidates=num_candidates),
                 )
     rows += measure_changes(index, features, queries)
-    exact = VisualIndex(queries.shape[1], replace(settings, exact_below=CHUNK), features.vectors, tag=TAG)
+    exact = VectorIndex(queries.shape[1], replace(settings, exact_below=CHUNK), features.vectors, tag=TAG)
     exact.rebuild(np.arange(min(CHUNK, options.num)))
     rows.append({"what": f"search, {len(exact):,} features, exact", **milliseconds(searches(exact, queries))})
     return rows
 
 
-def measure_real_only(real: Vectors, queries: Vectors, settings: VisualIndexSettings) -> Row:
+def measure_real_only(real: Vectors, queries: Vectors, settings: VectorIndexSettings) -> Row:
     """Search the real features alone through an inverted file, however few they are."""
-    index = VisualIndex(real.shape[1], replace(settings, exact_below=0), lambda ids: real[ids], tag=TAG)
+    index = VectorIndex(real.shape[1], replace(settings, exact_below=0), lambda ids: real[ids], tag=TAG)
     index.rebuild(np.arange(len(real)))
     return {
         "what": f"search, {len(real):,} real features, {index.kind}",
@@ -202,7 +202,7 @@ def measure_real_only(real: Vectors, queries: Vectors, settings: VisualIndexSett
     }
 
 
-def measure_changes(index: VisualIndex, features: FeatureFile, queries: Vectors) -> list[Row]:
+def measure_changes(index: VectorIndex, features: FeatureFile, queries: Vectors) -> list[Row]:
     """Time changes while another thread searches without a pause."""
     searched: list[float] = []
     stop = threading.Event()
@@ -239,7 +239,7 @@ def measure_metadata(options: argparse.Namespace) -> list[Row]:
     drawn = rng.choice(len(chances), size=(options.num, 10), p=chances / chances.sum())
     sets = [[words[number] for number in row] for row in drawn.tolist()]
     del drawn
-    index = MetadataIndex()
+    index = KeywordIndex()
     before = private_megabytes()
     start = time.perf_counter()
     index.set_many(enumerate(sets))

@@ -33,7 +33,7 @@ import httpx
 
 from annotator.auth.accounts import Accounts
 from annotator.cli.main import main as main_of_annotator
-from annotator.collaboration.responses import MOST_PEOPLE, Answers
+from annotator.collaboration.responses import MOST_PEOPLE, Responses
 from annotator.datasets.demo_photos import copy_demo_photos
 from annotator.maintenance.integrity import check
 from annotator.storage.correction_log import CorrectionLog, Effort
@@ -209,7 +209,7 @@ def make_people(project: Project, num_clients: int) -> tuple[dict[str, str | Non
     """Add accounts and ask the photos; return each person's token, and what is written so far."""
     store = Store(project.database_path)
     accounts, log = Accounts(store), CorrectionLog(store)
-    answers = Answers(store, log)
+    answers = Responses(store, log)
     tokens: dict[str, str | None] = {}
     for number in range(num_clients):
         kind, role = KINDS[number % len(KINDS)]

@@ -20,9 +20,10 @@ from annotator.datasets.splits import load_split
 from annotator.datasets.tags import tag_key
 from annotator.errors import DataError
 from annotator.models.backbones.backbone import load_backbone
-from annotator.proposals import evidence as sources
 from annotator.proposals import fusion as merging
-from annotator.proposals.tagger_catalog import TaggerShelf
+from annotator.proposals.sources import open_vocabulary as open_source
+from annotator.proposals.sources import taggers as tagger_source
+from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.trainer.evaluation.metrics import ndcg_at, precision_at, recall_at
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.training import SPLIT_FILE
@@ -52,19 +53,19 @@ def measure(data: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
         print(f"{data.name}: not what the checkpoint was trained on; all photos may be asked about")
     backbone = load_backbone(num_threads=1)
     extracted = features_of(records, backbone)
-    shelf = TaggerShelf(backbone, Path(), str(parsed.checkpoint))
+    shelf = TaggerCatalog(backbone, Path(), str(parsed.checkpoint))
     chosen = np.random.default_rng(parsed.seed).permutation(len(extracted.records))[: parsed.num]
     half = len(chosen) // 2
     chosen = {"first": chosen[:half], "second": chosen[half:], "both": chosen}[parsed.half]
     given = [[tag_key(tag) for tag in extracted.records[place].tags] for place in chosen]
     rows = []
     for at_home in parsed.at_home:
-        sources.AT_HOME = at_home or 1e-9
+        tagger_source.AT_HOME = at_home or 1e-9
         ranked = []
         for place in chosen:
             features = extracted.features[place : place + 1]
-            evidence = sources.seen_evidence(shelf.taggers, features, (), ())
-            evidence += sources.open_evidence(shelf.open_vocabulary, shelf.taggers, features)
+            evidence = tagger_source.seen_evidence(shelf.taggers, features, (), ())
+            evidence += open_source.open_evidence(shelf.open_vocabulary, shelf.taggers, features)
             ranked.append([tag_key(proposal.tag) for proposal in merging.merge(evidence)])
         rows.append({
             "data": data.name, "at_home": at_home, "num": len(chosen),

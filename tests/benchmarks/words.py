@@ -9,7 +9,7 @@ from harness import percentiles, report
 from annotator.datasets.vocabulary import everyday_words
 from annotator.models import checkpoint
 from annotator.models.taggers.cold_start import load_table
-from annotator.proposals.vocabulary.similar_tags import TagMeanings
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
 
 TYPED = [
     "automobile",
@@ -41,7 +41,7 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     for source in parsed.vectors:
         started = time.perf_counter()
-        meanings = TagMeanings(source)
+        meanings = SimilarTags(source)
         meanings.load()
         loading = time.perf_counter() - started
         if meanings.vectors is None:

@@ -32,10 +32,11 @@ from annotator.models.backbones.backbone import load_backbone
 from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
 from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
 from annotator.models.word_vectors.word_vectors import load_word_vectors
-from annotator.proposals import evidence as sources
 from annotator.proposals import fusion as merging
 from annotator.proposals import missing_tags as retro_tag
-from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
+from annotator.proposals.sources import open_vocabulary as open_source
+from annotator.proposals.sources import taggers as tagger_source
+from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.trainer.feature_cache import features_of
 
 Scores = npt.NDArray[np.float32]
@@ -265,18 +266,18 @@ def sweeps(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
 
 def joined(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int) -> dict[str, dict[str, float]]:
     """Measure what the open vocabulary's words do to the list that the page shows."""
-    shelf = TaggerShelf(backbone, Path(), default_tagger(backbone))
-    known_words = frozenset[str]().union(*map(sources.known_keys, shelf.taggers))
+    shelf = TaggerCatalog(backbone, Path(), default_tagger(backbone))
+    known_words = frozenset[str]().union(*map(tagger_source.known_keys, shelf.taggers))
     photos = np.random.default_rng(seed).permutation(len(features))[:NUM_JOINED]
     rows = {}
     for weight in (0.0, 0.25, 0.5, 1.0):
-        sources.OPEN_TRUST = weight
+        open_source.OPEN_TRUST = weight
         recalls: dict[str, list[float]] = {"known tags": [], "all tags": []}
         for photo in photos.tolist():
             vector = features[photo : photo + 1]
-            evidence = sources.seen_evidence(shelf.taggers, vector, (), ())
+            evidence = tagger_source.seen_evidence(shelf.taggers, vector, (), ())
             if weight:
-                evidence += sources.open_evidence(shelf.open_vocabulary, shelf.taggers, vector)
+                evidence += open_source.open_evidence(shelf.open_vocabulary, shelf.taggers, vector)
             proposed = {tag_key(proposal.tag) for proposal in merging.merge(evidence)[:K]}
             right = {tag_key(tag) for tag in given[photo]}
             for column, wanted in (("known tags", right & known_words), ("all tags", right)):

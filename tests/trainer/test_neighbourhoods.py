@@ -11,7 +11,7 @@ from annotator.errors import ConfigError, DataError, TagError
 from annotator.models.context import VectorSums
 from annotator.models.registry import configure
 from annotator.models.word_vectors.word_vectors import load_word_vectors
-from annotator.retrieval.keyword_index import MetadataIndex
+from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.trainer.neighbourhoods import Photos, find_context, learn_settings, vector_notes, with_target
 
 
@@ -73,7 +73,7 @@ def test_neighbours_agree_with_plain_loops(vectors: Any) -> None:
 
 def test_neighbours_by_words_are_those_of_the_projects_index() -> None:
     pool = make_photos(60, 3)
-    index = MetadataIndex()
+    index = KeywordIndex()
     index.set_many(enumerate(pool.words))
     found = find_context(pool, pool, 5, None).neighbours
     for row, words in enumerate(pool.words):

@@ -23,7 +23,7 @@ DEPTH = 10
 MOST_REGRESSIONS = 10
 
 
-class Proposer(Protocol):
+class ReplayedModel(Protocol):
     """What a model would show in the page."""
 
     def propose(self, image_id: int, kept: Sequence[str], dropped: Sequence[str]) -> Offer:
@@ -36,7 +36,7 @@ class Proposer(Protocol):
 
 
 @dataclass(frozen=True)
-class GateRule:
+class PromotionRule:
     """When a candidate is promoted."""
 
     least_photos: int = 10
@@ -113,11 +113,11 @@ class Verdict:
 
 
 def judge(
-    live: Proposer,
-    candidate: Proposer,
+    live: ReplayedModel,
+    candidate: ReplayedModel,
     gold: Sequence[Correction],
     newest: Sequence[Correction],
-    rule: GateRule,
+    rule: PromotionRule,
     *,
     costs: ActionCosts | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -164,7 +164,7 @@ def judge(
     )  # fmt: skip
 
 
-def _replay(model: Proposer, item: Correction, costs: ActionCosts | None) -> list[Action]:
+def _replay(model: ReplayedModel, item: Correction, costs: ActionCosts | None) -> list[Action]:
     return actions_needed(
         item.tags,
         lambda kept, dropped: model.propose(item.image_id, kept, dropped),
@@ -177,7 +177,7 @@ def _ndcg(ranked: Sequence[Sequence[str]], wanted: Sequence[Sequence[str]]) -> f
     return float(np.mean([ndcg_at(list(ranked), list(wanted), k, "graded") for k in range(1, DEPTH + 1)]))
 
 
-def bootstrap(values: "np.typing.NDArray[np.float64]", rule: GateRule) -> Interval:
+def bootstrap(values: "np.typing.NDArray[np.float64]", rule: PromotionRule) -> Interval:
     """Return the mean and its percentile bootstrap interval; photos are drawn with replacement."""
     rng = np.random.default_rng(rule.seed)
     means = values[rng.integers(0, len(values), (rule.num_samples, len(values)))].mean(axis=1)
@@ -191,7 +191,7 @@ def _decide(
     figures: Sequence[ModelFigures],
     num_photos: int,
     num_gold: int,
-    rule: GateRule,
+    rule: PromotionRule,
 ) -> tuple[bool, str]:
     found = (
         f"{figures[1].actions_per_photo:.2f} actions a photo instead of {figures[0].actions_per_photo:.2f} on "

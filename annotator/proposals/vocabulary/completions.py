@@ -7,8 +7,8 @@ Knows nothing of photos or pages.
 from collections.abc import Mapping, Sequence
 
 from annotator.models.tagger import Tagger
-from annotator.proposals.vocabulary.project_vocabulary import MAX_COMPLETIONS, Autocomplete, Completion
-from annotator.proposals.vocabulary.similar_tags import TagMeanings
+from annotator.proposals.vocabulary.project_vocabulary import MAX_COMPLETIONS, Completion, ProjectVocabulary
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
 
 
 def completions_of(
@@ -16,8 +16,8 @@ def completions_of(
     scores: Mapping[str, float],
     kept: Sequence[str],
     *,
-    autocomplete: Autocomplete,
-    meanings: TagMeanings,
+    autocomplete: ProjectVocabulary,
+    meanings: SimilarTags,
     tagger: Tagger,
 ) -> list[Completion]:
     """Return completions of what is being typed: the model's, the project's, plain words, then by meaning.

@@ -31,7 +31,7 @@ class Completion:
     """``model``, ``project`` or ``words``; ``meaning`` for one that only means nearly the same (proposals/vocabulary/similar_tags.py)."""
 
 
-class Autocomplete:
+class ProjectVocabulary:
     """Completes tags; also decides which of several spellings a tag is kept under.
 
     Args:

@@ -28,7 +28,7 @@ LEAST_TYPED = 3
 """Letters typed before a meaning is looked up: shorter words are beginnings."""
 
 
-class TagMeanings:
+class SimilarTags:
     """The word vectors of one project, and what they are asked for.
 
     Args:

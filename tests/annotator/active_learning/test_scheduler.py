@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from annotator.active_learning.random_sample import is_in_sample, sample_key
-from annotator.active_learning.scheduler import REFRESH_SAVES, QueueOrder, shared_tags, tag_probabilities
+from annotator.active_learning.scheduler import REFRESH_SAVES, QueueScheduler, shared_tags, tag_probabilities
 from annotator.errors import ConfigError
 from annotator.models.tagger import RankedTag
 from annotator.session.operations import answer
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 
 class CertainOf:
@@ -41,7 +41,7 @@ class Shelf:
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Workspace:
     write_photos(tmp_path / "photos", range(1, 7))
     opened = open_project(tmp_path / "photos")
     opened.project.update_settings(random_share=0.0)
@@ -49,11 +49,11 @@ def opened(open_project: Callable[..., OpenProject], write_photos: Callable[...,
 
 
 @pytest.fixture
-def session(opened: OpenProject) -> AnnotatingSession:
+def session(opened: Workspace) -> Session:
     return opened.session
 
 
-def use(opened: OpenProject, scores: list[float], *others: list[float]) -> QueueOrder:
+def use(opened: Workspace, scores: list[float], *others: list[float]) -> QueueScheduler:
     """Let the order be made by taggers that are this certain of photos 1, 2, ..."""
     rows = [row.tobytes() for row in opened.features.vectors(range(1, 7))]
     taggers = [CertainOf(dict(zip(rows, each, strict=True))) for each in (scores, *others)]
@@ -62,7 +62,7 @@ def use(opened: OpenProject, scores: list[float], *others: list[float]) -> Queue
     return order
 
 
-def save(session: AnnotatingSession, image_id: int, user: str = "local") -> dict[str, Any]:
+def save(session: Session, image_id: int, user: str = "local") -> dict[str, Any]:
     photo = session.open(user, image_id)
     return session.save(user, image_id, photo["revision"], ["cat"], [], Effort(seconds=5))
 
@@ -70,7 +70,7 @@ def save(session: AnnotatingSession, image_id: int, user: str = "local") -> dict
 UNSURE_OF_FIVE_THEN_THREE = [0.01, 0.02, 0.4, 0.1, 0.5, 0.95]
 
 
-def test_the_strategy_decides_which_photo_is_next(opened: OpenProject, session: AnnotatingSession) -> None:
+def test_the_strategy_decides_which_photo_is_next(opened: Workspace, session: Session) -> None:
     order = use(opened, UNSURE_OF_FIVE_THEN_THREE)
     session.set_strategy("entropy", None, None)
     # Not computed yet: the folder's order, and that is said.
@@ -88,9 +88,7 @@ def test_the_strategy_decides_which_photo_is_next(opened: OpenProject, session: 
     assert [save(session, image_id)["next"].get("image_id") for image_id in (4, 6, 2, 1, 3)] == [6, 2, 1, 3, None]
 
 
-def test_a_photo_that_somebody_has_open_is_not_given_to_another(
-    opened: OpenProject, session: AnnotatingSession
-) -> None:
+def test_a_photo_that_somebody_has_open_is_not_given_to_another(opened: Workspace, session: Session) -> None:
     use(opened, UNSURE_OF_FIVE_THEN_THREE)
     session.set_strategy("entropy", None, None)
     session.queue_order.refresh()
@@ -104,9 +102,7 @@ def test_a_photo_that_somebody_has_open_is_not_given_to_another(
     assert save(session, 6)["next"]["image_id"] == 5
 
 
-def test_disagreement_asks_the_other_taggers_and_says_when_there_is_none(
-    opened: OpenProject, session: AnnotatingSession
-) -> None:
+def test_disagreement_asks_the_other_taggers_and_says_when_there_is_none(opened: Workspace, session: Session) -> None:
     order = use(opened, [0.5, 0.9, 0.1, 0.5, 0.5, 0.5], [0.5, 0.1, 0.1, 0.5, 0.5, 0.6])
     session.set_strategy("disagreement", None, None)
     order.refresh()
@@ -121,9 +117,7 @@ def test_disagreement_asks_the_other_taggers_and_says_when_there_is_none(
     assert session.open("ben", None)["image_id"] == 1
 
 
-def test_the_random_sample_comes_up_among_the_others_and_is_marked(
-    opened: OpenProject, session: AnnotatingSession
-) -> None:
+def test_the_random_sample_comes_up_among_the_others_and_is_marked(opened: Workspace, session: Session) -> None:
     use(opened, UNSURE_OF_FIVE_THEN_THREE)
     keys = {image_id: sample_key(opened.store.image(image_id).content_hash) for image_id in range(1, 7)}
     first, second, *_ = sorted(keys, key=keys.__getitem__)
@@ -142,9 +136,7 @@ def test_the_random_sample_comes_up_among_the_others_and_is_marked(
     assert rows == [("entropy", True, None), ("entropy", False, None)]
 
 
-def test_a_random_order_is_that_of_no_folder_and_always_the_same(
-    opened: OpenProject, session: AnnotatingSession
-) -> None:
+def test_a_random_order_is_that_of_no_folder_and_always_the_same(opened: Workspace, session: Session) -> None:
     session.set_strategy("random", 0.0, None)
     session.queue_order.refresh()
     order = session._queue._order
@@ -153,9 +145,7 @@ def test_a_random_order_is_that_of_no_folder_and_always_the_same(
     assert session._queue._order == order
 
 
-def test_the_order_is_made_anew_after_some_saves_in_the_background(
-    opened: OpenProject, session: AnnotatingSession
-) -> None:
+def test_the_order_is_made_anew_after_some_saves_in_the_background(opened: Workspace, session: Session) -> None:
     order = session.queue_order
     order._is_wanted.clear()
     for number in range(REFRESH_SAVES - 1):
@@ -173,7 +163,7 @@ def test_the_order_is_made_anew_after_some_saves_in_the_background(
 
 
 def test_what_goes_wrong_in_the_background_is_said_and_photos_go_on(
-    opened: OpenProject, session: AnnotatingSession, caplog: pytest.LogCaptureFixture
+    opened: Workspace, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     order = use(opened, UNSURE_OF_FIVE_THEN_THREE)
     order._shelf.taggers[0].scores.clear()  # type: ignore[attr-defined]
@@ -186,7 +176,7 @@ def test_what_goes_wrong_in_the_background_is_said_and_photos_go_on(
     assert session.open("local", None)["image_id"] == 1
 
 
-def test_a_strategy_is_kept_and_a_wrong_one_refused(opened: OpenProject, session: AnnotatingSession) -> None:
+def test_a_strategy_is_kept_and_a_wrong_one_refused(opened: Workspace, session: Session) -> None:
     given = answer(session, "local", "set_strategy", {"strategy": "random", "random_share": 0.5})
     assert (given["queue"]["strategy"], given["queue"]["random_share"]) == ("random", 0.5)
     assert opened.project.settings.strategy == "random"
@@ -210,7 +200,7 @@ def test_probabilities_are_those_of_the_tags_that_all_know() -> None:
 # Anchoring probes
 
 
-def probed(opened: OpenProject, kind: str) -> int:
+def probed(opened: Workspace, kind: str) -> int:
     """Tag some photos, so that there is something to propose, then draw until another is a probe of this kind."""
     for image_id in range(1, 4):
         if opened.session.open("local", image_id)["revision"] == 0:
@@ -224,7 +214,7 @@ def probed(opened: OpenProject, kind: str) -> int:
 
 
 def test_a_probe_hides_proposals_until_the_save_and_the_log_keeps_what_they_were(
-    opened: OpenProject, session: AnnotatingSession
+    opened: Workspace, session: Session
 ) -> None:
     image_id = probed(opened, "hidden")
     share = opened.project.settings.probe_share
@@ -243,9 +233,7 @@ def test_a_probe_hides_proposals_until_the_save_and_the_log_keeps_what_they_were
     assert (again["probe"], bool(again["proposals"])) == (None, True)
 
 
-def test_a_shuffled_probe_has_the_same_proposals_in_an_order_that_stays(
-    opened: OpenProject, session: AnnotatingSession
-) -> None:
+def test_a_shuffled_probe_has_the_same_proposals_in_an_order_that_stays(opened: Workspace, session: Session) -> None:
     image_id = probed(opened, "shuffled")
     shown = [item["tag"] for item in session.open("local", image_id)["proposals"]]
     share = opened.project.settings.probe_share

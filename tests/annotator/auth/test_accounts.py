@@ -11,7 +11,8 @@ import pytest
 from argon2 import PasswordHasher, extract_parameters
 
 from annotator.auth import accounts as accounts_module
-from annotator.auth.accounts import FORGET_SECONDS, FREE_FAILURES, SHARED_FREE_FAILURES, Accounts, LoginLimit
+from annotator.auth.accounts import Accounts
+from annotator.auth.login_limit import FORGET_SECONDS, FREE_FAILURES, SHARED_FREE_FAILURES, LoginLimit
 from annotator.auth.roles import Role
 from annotator.errors import AccountError, LoginError
 from annotator.storage.database import Store, utc_now

@@ -267,7 +267,7 @@ def test_other_machines_are_served_only_where_somebody_can_log_in(
     class EnoughError(Exception):
         pass
 
-    def build(opened: app_module.OpenProject, config: ServerConfig) -> None:
+    def build(opened: app_module.Workspace, config: ServerConfig) -> None:
         built.append(config.host)
         raise EnoughError
 

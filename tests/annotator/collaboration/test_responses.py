@@ -10,9 +10,9 @@ import pytest
 from annotator.errors import LeaseError, ReviewError, StaleRevisionError
 from annotator.session import operations
 from annotator.session.serializers import error_answer
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 ROLES = {"anna": "annotator", "ben": "annotator", "cleo": "annotator", "rita": "reviewer"}
 SECRET = "zebrra"
@@ -20,7 +20,7 @@ SECRET = "zebrra"
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Workspace:
     write_photos(tmp_path / "photos", range(1, 5))
     opened = open_project(tmp_path / "photos")
     for name, role in ROLES.items():
@@ -29,16 +29,16 @@ def opened(open_project: Callable[..., OpenProject], write_photos: Callable[...,
 
 
 @pytest.fixture
-def session(opened: OpenProject) -> AnnotatingSession:
+def session(opened: Workspace) -> Session:
     return opened.session
 
 
-def ask(session: AnnotatingSession, num_people: int, *people: str, images: Any = (1,), **values: Any) -> dict[str, Any]:
+def ask(session: Session, num_people: int, *people: str, images: Any = (1,), **values: Any) -> dict[str, Any]:
     state, share, added_too = values.get("state", "all"), values.get("share", 1.0), values.get("added_too", False)
     return session.ask("rita", num_people, people, list(images), "", state, share, added_too)
 
 
-def save(session: AnnotatingSession, user: str, image_id: int, *tags: str, **values: Any) -> dict[str, Any]:
+def save(session: Session, user: str, image_id: int, *tags: str, **values: Any) -> dict[str, Any]:
     revision = values.get("revision", session.open(user, image_id)["revision"])
     return session.save(user, image_id, revision, tags, values.get("dropped", []), Effort())
 
@@ -53,7 +53,7 @@ GIVE_A_PHOTO = {"step", "skip", "save", "save_group", "undo", "accept", "restore
 """Operations that change something and answer with a photo in the form of `open`."""
 
 
-def looks(session: AnnotatingSession, user: str) -> dict[str, Any]:
+def looks(session: Session, user: str) -> dict[str, Any]:
     """What a person gets by each operation that only looks, or keeps a draft of their own."""
 
     def ask_all(name: str, *payloads: dict[str, Any]) -> list[Any]:
@@ -80,7 +80,7 @@ def looks(session: AnnotatingSession, user: str) -> dict[str, Any]:
     }
 
 
-def everything(session: AnnotatingSession, user: str) -> str:
+def everything(session: Session, user: str) -> str:
     """All that a person can get at, as text."""
     seen = [looks(session, user), list(session.export())]
     for image_id in (1, 2, 3, 4):
@@ -88,11 +88,11 @@ def everything(session: AnnotatingSession, user: str) -> str:
     return json.dumps(seen, default=str)
 
 
-def test_every_operation_that_could_tell_an_answer_is_looked_at(session: AnnotatingSession) -> None:
+def test_every_operation_that_could_tell_an_answer_is_looked_at(session: Session) -> None:
     assert set(looks(session, "ben")) | TELL_NO_TAGS | GIVE_A_PHOTO == set(operations.OPERATIONS)
 
 
-def test_a_photo_goes_to_as_many_people_as_it_is_asked_of(session: AnnotatingSession) -> None:
+def test_a_photo_goes_to_as_many_people_as_it_is_asked_of(session: Session) -> None:
     ask(session, 2)
     assert session.open("anna", None)["image_id"] == 1
     assert save(session, "anna", 1, "cat")["next"]["image_id"] == 2
@@ -109,7 +109,7 @@ def test_a_photo_goes_to_as_many_people_as_it_is_asked_of(session: AnnotatingSes
     assert {user: session.open(user, 1)["state"] for user in ROLES} == dict.fromkeys(ROLES, "in_review")
 
 
-def test_as_many_people_as_are_asked_have_a_photo_open_at_the_same_time(session: AnnotatingSession) -> None:
+def test_as_many_people_as_are_asked_have_a_photo_open_at_the_same_time(session: Session) -> None:
     ask(session, 2)
     photos = {user: session.open(user, None) for user in ("anna", "ben", "cleo")}
     assert {user: photo["image_id"] for user, photo in photos.items()} == {"anna": 1, "ben": 1, "cleo": 2}
@@ -125,7 +125,7 @@ def test_as_many_people_as_are_asked_have_a_photo_open_at_the_same_time(session:
     assert [(one.user_name, one.tags) for one in session._answers.all(1)] == [("anna", (SECRET,)), ("ben", ("dog",))]
 
 
-def test_whoever_gives_an_asked_photo_back_makes_room_for_another(session: AnnotatingSession) -> None:
+def test_whoever_gives_an_asked_photo_back_makes_room_for_another(session: Session) -> None:
     ask(session, 2)
     for user in ("anna", "ben"):
         session.open(user, None)
@@ -136,7 +136,7 @@ def test_whoever_gives_an_asked_photo_back_makes_room_for_another(session: Annot
     assert session.open("anna", 1)["held_by"] == []
 
 
-def test_who_changes_their_own_answer_takes_nobodys_place(session: AnnotatingSession) -> None:
+def test_who_changes_their_own_answer_takes_nobodys_place(session: Session) -> None:
     ask(session, 2)
     save(session, "anna", 1, "cat")
     assert session.open("anna", 1)["held_by"] == []
@@ -146,7 +146,7 @@ def test_who_changes_their_own_answer_takes_nobodys_place(session: AnnotatingSes
     assert len(session._answers.all(1)) == 2
 
 
-def test_a_photo_that_is_not_asked_of_several_people_is_for_one_at_a_time(session: AnnotatingSession) -> None:
+def test_a_photo_that_is_not_asked_of_several_people_is_for_one_at_a_time(session: Session) -> None:
     ask(session, 2, images=(2,))
     assert session.open("anna", 1)["held_by"] == []
     assert session.open("ben", None)["image_id"] == 2
@@ -155,7 +155,7 @@ def test_a_photo_that_is_not_asked_of_several_people_is_for_one_at_a_time(sessio
         save(session, "ben", 1, "dog")
 
 
-def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: AnnotatingSession) -> None:
+def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: Session) -> None:
     ask(session, 2)
     for user in ("anna", "ben"):
         save(session, user, 1, "cat")
@@ -166,7 +166,7 @@ def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: AnnotatingSes
         assert save(session, user, 1, "dog", revision=1)["revision"] == 2
 
 
-def test_nothing_of_an_answer_reaches_another_before_theirs_is_saved(session: AnnotatingSession) -> None:
+def test_nothing_of_an_answer_reaches_another_before_theirs_is_saved(session: Session) -> None:
     ask(session, 2)
     save(session, "anna", 1, SECRET, "cat")
     for user in ("ben", "cleo", "rita"):
@@ -176,7 +176,7 @@ def test_nothing_of_an_answer_reaches_another_before_theirs_is_saved(session: An
 
 
 def test_a_list_that_was_saved_before_is_its_persons_answer_and_hidden_from_the_others(
-    session: AnnotatingSession,
+    session: Session,
 ) -> None:
     save(session, "anna", 1, SECRET, "cat", dropped=["dog"])
     assert SECRET in everything(session, "ben")  # what everybody could see
@@ -189,7 +189,7 @@ def test_a_list_that_was_saved_before_is_its_persons_answer_and_hidden_from_the_
         session._log.undo("anna")
 
 
-def test_a_list_that_is_only_to_be_reviewed_stays_as_it_is(session: AnnotatingSession) -> None:
+def test_a_list_that_is_only_to_be_reviewed_stays_as_it_is(session: Session) -> None:
     save(session, "anna", 1, "cat")
     answer = ask(session, 1, images=(), state="saved")
     assert answer["num_asked"] == 1
@@ -203,7 +203,7 @@ def test_a_list_that_is_only_to_be_reviewed_stays_as_it_is(session: AnnotatingSe
     assert session._answers.all(1) == []
 
 
-def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session: AnnotatingSession) -> None:
+def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session: Session) -> None:
     ask(session, 3)
     save(session, "anna", 1, "cat")
     assert save(session, "ben", 1, "dog")["revision"] == 1
@@ -220,7 +220,7 @@ def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session:
     assert session._log.history(1) == []
 
 
-def test_why_an_answer_was_sent_back_is_not_told_to_who_is_still_asked(session: AnnotatingSession) -> None:
+def test_why_an_answer_was_sent_back_is_not_told_to_who_is_still_asked(session: Session) -> None:
     ask(session, 2)
     for user in ("anna", "ben"):
         save(session, user, 1, "cat")
@@ -231,7 +231,7 @@ def test_why_an_answer_was_sent_back_is_not_told_to_who_is_still_asked(session: 
     assert SECRET in everything(session, "anna")  # to whom it was written
 
 
-def test_drafts_are_each_persons_own(session: AnnotatingSession) -> None:
+def test_drafts_are_each_persons_own(session: Session) -> None:
     ask(session, 2)
     session.propose("anna", 1, ["cat"], [], 0)
     assert session.open("anna", 1)["state"] == "draft"
@@ -244,7 +244,7 @@ def test_drafts_are_each_persons_own(session: AnnotatingSession) -> None:
     assert session.open("anna", 1)["state"] == "saved"
 
 
-def test_an_answer_is_taken_back_as_any_save_and_the_newest_first(session: AnnotatingSession) -> None:
+def test_an_answer_is_taken_back_as_any_save_and_the_newest_first(session: Session) -> None:
     ask(session, 2)
     save(session, "anna", 1, "cat", "sofa", dropped=["dog"])
     save(session, "anna", 2, "bed")
@@ -263,7 +263,7 @@ def test_an_answer_is_taken_back_as_any_save_and_the_newest_first(session: Annot
     assert [row["is_given"] for row in session._answers.answer_rows(1)] == [True, False, True]
 
 
-def test_named_people_are_asked_in_turn(session: AnnotatingSession) -> None:
+def test_named_people_are_asked_in_turn(session: Session) -> None:
     ask(session, 2, "anna", "ben", "cleo", images=(1, 2, 3))
     wanted = {
         image_id: [user for user in ROLES if session._answers.is_open_to(image_id, user)] for image_id in (1, 2, 3)
@@ -276,7 +276,7 @@ def test_named_people_are_asked_in_turn(session: AnnotatingSession) -> None:
         ask(session, 21)
 
 
-def test_a_question_is_withdrawn_only_where_nobody_has_answered(session: AnnotatingSession) -> None:
+def test_a_question_is_withdrawn_only_where_nobody_has_answered(session: Session) -> None:
     ask(session, 2, images=(1, 2))
     save(session, "anna", 1, "cat")
     ask(session, 0, images=(1, 2))
@@ -285,7 +285,7 @@ def test_a_question_is_withdrawn_only_where_nobody_has_answered(session: Annotat
     assert session.open("ben", 1)["state"] == "in_review"
 
 
-def test_states_are_counted_and_found_as_each_person_sees_them(session: AnnotatingSession) -> None:
+def test_states_are_counted_and_found_as_each_person_sees_them(session: Session) -> None:
     ask(session, 2, images=(1, 2))
     save(session, "anna", 1, "cat")
     save(session, "ben", 1, "cat")
@@ -306,7 +306,7 @@ def test_states_are_counted_and_found_as_each_person_sees_them(session: Annotati
 
 
 def test_photos_added_later_are_asked_when_that_was_wished(
-    opened: OpenProject, write_photos: Callable[..., Any], tmp_path: Path
+    opened: Workspace, write_photos: Callable[..., Any], tmp_path: Path
 ) -> None:
     ask(opened.session, 2, images=(1, 2, 3, 4), added_too=True)
     write_photos(tmp_path / "more", range(5, 8))
@@ -314,7 +314,7 @@ def test_photos_added_later_are_asked_when_that_was_wished(
     assert [opened.session._answers.num_people(image_id) for image_id in range(1, 8)] == [2] * 7
 
 
-def test_a_share_is_drawn_by_content_and_only_grows(session: AnnotatingSession) -> None:
+def test_a_share_is_drawn_by_content_and_only_grows(session: Session) -> None:
     few = {i for i in (1, 2, 3, 4) if i in session._in_share([1, 2, 3, 4], 0.4)}
     many = set(session._in_share([1, 2, 3, 4], 0.9))
     assert few <= many
@@ -323,7 +323,7 @@ def test_a_share_is_drawn_by_content_and_only_grows(session: AnnotatingSession) 
 
 
 def test_a_restart_changes_nothing_of_it(
-    opened: OpenProject, open_project: Callable[..., OpenProject], tmp_path: Path
+    opened: Workspace, open_project: Callable[..., Workspace], tmp_path: Path
 ) -> None:
     session = opened.session
     ask(session, 2, images=(1, 2, 3))
@@ -332,7 +332,7 @@ def test_a_restart_changes_nothing_of_it(
     save(session, "anna", 2, "cat")
     session.undo("anna")
 
-    def view(session: AnnotatingSession) -> list[Any]:
+    def view(session: Session) -> list[Any]:
         photos = [session.open(user, image_id) for user in ROLES for image_id in (1, 2, 3)]
         return [photos, [session.state(user)["states"] for user in ROLES], session._answers.counts()]
 
@@ -343,7 +343,7 @@ def test_a_restart_changes_nothing_of_it(
 
 
 def test_the_command_asks_with_and_without_a_server(
-    opened: OpenProject, run_command: Callable[..., Any], tmp_path: Path
+    opened: Workspace, run_command: Callable[..., Any], tmp_path: Path
 ) -> None:
     opened.close()
     folder = tmp_path / "project"

@@ -11,16 +11,16 @@ from annotator.cli.agreement import agreement_text
 from annotator.errors import ReviewError, StaleRevisionError
 from annotator.reports.agreement_report import BLOCK, agreement_report
 from annotator.session import operations
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.session.session_core import NUM_FOR_SWEEP
 from annotator.storage.correction_log import Effort, NothingToUndoError
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 ROLES = {"anna": "annotator", "ben": "annotator", "rita": "reviewer", "rob": "reviewer"}
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Workspace:
     write_photos(tmp_path / "photos", range(1, 4))
     opened = open_project(tmp_path / "photos")
     for name, role in ROLES.items():
@@ -29,7 +29,7 @@ def opened(open_project: Callable[..., OpenProject], write_photos: Callable[...,
 
 
 @pytest.fixture
-def session(opened: OpenProject) -> AnnotatingSession:
+def session(opened: Workspace) -> Session:
     """Photo 1 is in review with the answers of Anna and Ben; photo 2 waits for Ben's."""
     session = opened.session
     session.ask("rita", 2, [], [1, 2], "", "all", 1.0, False)
@@ -39,7 +39,7 @@ def session(opened: OpenProject) -> AnnotatingSession:
     return session
 
 
-def save(session: AnnotatingSession, user: str, image_id: int, *tags: str, **values: Any) -> dict[str, Any]:
+def save(session: Session, user: str, image_id: int, *tags: str, **values: Any) -> dict[str, Any]:
     revision = values.get("revision", session.open(user, image_id)["revision"])
     effort = Effort(tagger="cold start", shown=[{"tag": "sky", "score": 0.5, "source": "looks"}])
     try:
@@ -48,29 +48,29 @@ def save(session: AnnotatingSession, user: str, image_id: int, *tags: str, **val
         let_go(session)
 
 
-def let_go(session: AnnotatingSession) -> None:
+def let_go(session: Session) -> None:
     """Everybody leaves: these tests are not about who has a photo open."""
     for image_id in session.leases.all():
         session.leases.end(image_id)
 
 
-def accept(session: AnnotatingSession, *tags: str, image_id: int = 1, **values: Any) -> dict[str, Any]:
+def accept(session: Session, *tags: str, image_id: int = 1, **values: Any) -> dict[str, Any]:
     revision, seen = values.get("revision", session._log.annotation(image_id).revision), values.get("seen")
     let_go(session)
     return session.accept("rita", image_id, revision, tags, [], Effort(), seen)
 
 
-def kinds(session: AnnotatingSession, image_id: int, user: str = "rita") -> list[str]:
+def kinds(session: Session, image_id: int, user: str = "rita") -> list[str]:
     return [entry["kind"] for entry in session.timeline(user, image_id)["entries"]]
 
 
-def test_an_accepted_list_that_makes_a_tag_common_says_so(session: AnnotatingSession) -> None:
+def test_an_accepted_list_that_makes_a_tag_common_says_so(session: Session) -> None:
     for _ in range(NUM_FOR_SWEEP - 1):
         session._autocomplete.count(["sky"], 1)
     assert accept(session, "sea", "sky", seen={"anna": 1, "ben": 1})["now_common"] == ["sky"]
 
 
-def test_the_answers_stand_side_by_side_with_their_measures(session: AnnotatingSession) -> None:
+def test_the_answers_stand_side_by_side_with_their_measures(session: Session) -> None:
     found = session.review("rita", None, None)
     assert (found["image_id"], found["state"], found["place"], found["num_in_review"]) == (1, "in_review", 1, 1)
     assert [(one["user"], one["tags"]) for one in found["answers"]] == [
@@ -87,7 +87,7 @@ def test_the_answers_stand_side_by_side_with_their_measures(session: AnnotatingS
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_photo_whose_answers_are_awaited_is_shown_to_nobody(session: AnnotatingSession) -> None:
+def test_a_photo_whose_answers_are_awaited_is_shown_to_nobody(session: Session) -> None:
     with pytest.raises(ReviewError, match="still awaited"):
         session.review("rita", 2, None)
     with pytest.raises(ReviewError, match="annotator assign PROJECT --people 1"):
@@ -98,7 +98,7 @@ def test_a_photo_whose_answers_are_awaited_is_shown_to_nobody(session: Annotatin
         session.send_back("rita", 2, 0, [], "why?", None)
 
 
-def test_accepting_makes_the_list_stand_for_all(session: AnnotatingSession) -> None:
+def test_accepting_makes_the_list_stand_for_all(session: Session) -> None:
     assert list(session.export()) == []
     answer = accept(session, "sea", "sky", seen={"anna": 1, "ben": 1})
     assert answer["revision"] == 1
@@ -122,14 +122,14 @@ def test_accepting_makes_the_list_stand_for_all(session: AnnotatingSession) -> N
     assert session.open("ben", 1)["kept"] == ["sky"]
 
 
-def test_whose_answer_was_taken_is_kept(session: AnnotatingSession) -> None:
+def test_whose_answer_was_taken_is_kept(session: Session) -> None:
     accept(session, "sky", "sea")
     assert session._answers.review_rows(1)[0]["people"] == ["ben"]
     accept(session, "sea", "sun")
     assert session._answers.review_rows(1)[1]["people"] == []
 
 
-def test_a_decision_on_what_changed_meanwhile_is_refused(session: AnnotatingSession) -> None:
+def test_a_decision_on_what_changed_meanwhile_is_refused(session: Session) -> None:
     seen = session.review("rita", 1, None)["revisions"]
     session.undo("anna")  # her answer to photo 2
     session.undo("anna")
@@ -147,7 +147,7 @@ def test_a_decision_on_what_changed_meanwhile_is_refused(session: AnnotatingSess
     assert session._log.history(1) == []
 
 
-def test_what_another_reviewer_accepted_meanwhile_is_not_sent_back(session: AnnotatingSession) -> None:
+def test_what_another_reviewer_accepted_meanwhile_is_not_sent_back(session: Session) -> None:
     looked_at = session.review("rita", 1, None)
     let_go(session)
     session.accept("rob", 1, 0, ["sea", "sky"], [], Effort(), looked_at["revisions"])
@@ -161,7 +161,7 @@ def test_what_another_reviewer_accepted_meanwhile_is_not_sent_back(session: Anno
     assert "error" not in operations.answer(session, "rita", "send_back", now_seen)
 
 
-def test_no_decision_is_made_on_a_photo_that_another_reviewer_has_open(session: AnnotatingSession) -> None:
+def test_no_decision_is_made_on_a_photo_that_another_reviewer_has_open(session: Session) -> None:
     save(session, "anna", 3, "a")
     payloads: dict[str, dict[str, Any]] = {
         "accept": {"image_id": 1, "revision": 0, "kept": ["sea"]},
@@ -181,7 +181,7 @@ def test_no_decision_is_made_on_a_photo_that_another_reviewer_has_open(session: 
         let_go(session)
 
 
-def test_what_is_sent_back_comes_first_with_its_note_and_only_to_who_is_asked(session: AnnotatingSession) -> None:
+def test_what_is_sent_back_comes_first_with_its_note_and_only_to_who_is_asked(session: Session) -> None:
     session.send_back("rita", 1, 0, ["anna"], "  The boat\n is a ship. ", None)
     assert session.open("ben", None)["image_id"] == 2
     let_go(session)
@@ -199,7 +199,7 @@ def test_what_is_sent_back_comes_first_with_its_note_and_only_to_who_is_asked(se
         session.send_back("rita", 1, 0, ["rita"], "why?", None)
 
 
-def test_an_accepted_list_that_is_sent_back_stands_no_more(session: AnnotatingSession) -> None:
+def test_an_accepted_list_that_is_sent_back_stands_no_more(session: Session) -> None:
     accept(session, "sea")
     session.send_back("rita", 1, 1, [], "Look again.", None)
     assert list(session.export()) == []
@@ -209,7 +209,7 @@ def test_an_accepted_list_that_is_sent_back_stands_no_more(session: AnnotatingSe
 
 
 def test_a_restart_keeps_what_was_sent_back_and_accepted(
-    session: AnnotatingSession, opened: OpenProject, open_project: Callable[..., OpenProject], tmp_path: Path
+    session: Session, opened: Workspace, open_project: Callable[..., Workspace], tmp_path: Path
 ) -> None:
     session.send_back("rita", 1, 0, ["anna"], "Once more.", None)
     save(session, "ben", 2, "cat")
@@ -223,7 +223,7 @@ def test_a_restart_keeps_what_was_sent_back_and_accepted(
     assert again._answers.sent_back_to("anna") == []
 
 
-def test_the_time_line_tells_who_did_what_and_from_which_proposal(session: AnnotatingSession) -> None:
+def test_the_time_line_tells_who_did_what_and_from_which_proposal(session: Session) -> None:
     session.send_back("rita", 1, 0, ["ben"], "More, please.", None)
     save(session, "ben", 1, "sea", "sky", "boat")
     accept(session, "sea", "boat")
@@ -244,14 +244,14 @@ def test_the_time_line_tells_who_did_what_and_from_which_proposal(session: Annot
     assert json.loads(json.dumps(entries)) == entries
 
 
-def test_the_time_line_hides_what_a_person_must_not_see_yet(session: AnnotatingSession) -> None:
+def test_the_time_line_hides_what_a_person_must_not_see_yet(session: Session) -> None:
     assert kinds(session, 2, "ben") == kinds(session, 2, "rita") == ["added", "asked"]
     assert kinds(session, 2, "anna") == ["added", "asked", "answer"]
     save(session, "ben", 2, "dog")
     assert kinds(session, 2, "ben") == ["added", "asked", "answer", "answer"]
 
 
-def test_any_earlier_list_is_restored_and_nothing_is_erased(session: AnnotatingSession) -> None:
+def test_any_earlier_list_is_restored_and_nothing_is_erased(session: Session) -> None:
     save(session, "anna", 3, "a", "b", dropped=["c"])
     save(session, "ben", 3, "b")
     line = session.timeline("ben", 3)
@@ -270,7 +270,7 @@ def test_any_earlier_list_is_restored_and_nothing_is_erased(session: AnnotatingS
     assert [finding for finding in session.check()["findings"] if "features" not in finding["what"]] == []
 
 
-def test_of_an_asked_photo_a_person_restores_their_own_answers_alone(session: AnnotatingSession) -> None:
+def test_of_an_asked_photo_a_person_restores_their_own_answers_alone(session: Session) -> None:
     save(session, "anna", 2, "fish")
     line = session.timeline("anna", 2)["entries"]
     assert [(entry["kind"], entry["can_restore"]) for entry in line] == [
@@ -293,7 +293,7 @@ def test_of_an_asked_photo_a_person_restores_their_own_answers_alone(session: An
         session.restore("anna", 1, first["id"], 3)
 
 
-def test_agreement_with_gold_is_told_by_person_and_over_time(session: AnnotatingSession, opened: OpenProject) -> None:
+def test_agreement_with_gold_is_told_by_person_and_over_time(session: Session, opened: Workspace) -> None:
     assert "cat" not in json.dumps(session.agreement())  # Ben is still asked
     save(session, "ben", 2, "dog")
     accept(session, "sea", "sky", "boat")

@@ -22,11 +22,12 @@ from starlette.testclient import TestClient
 from annotator.hosted import server as hosted_app
 from annotator.hosted import visit as hosted_visit
 from annotator.hosted.limits import HostedLimits
+from annotator.hosted.middleware import AddressLimit
 from annotator.hosted.server import HostedDemo, HostedOptions
-from annotator.hosted.visit import AddressLimit, Visitor, VisitorGate, train_in_turn
-from annotator.learning.model_registry import ModelLog
+from annotator.hosted.visit import Visitor, VisitorAuthenticator, train_in_turn
+from annotator.learning.model_registry import ModelRegistry
 from annotator.models.backbones.backbone import Backbone
-from annotator.proposals.vocabulary.similar_tags import TagMeanings
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
 from annotator.session.operations import OPERATIONS
 from annotator.settings import ServerConfig
 from annotator.web import server as app_module
@@ -45,7 +46,7 @@ def demo(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
         patch.setattr(hosted_app, "SWEEP_SECONDS", 3600.0)  # the tests sweep when they want to
         patch.setattr(app_module, "default_tagger", lambda backbone: "cold_start")  # is opened sooner
-        patch.setattr(TagMeanings, "start", lambda self: None)  # word vectors take seconds, and nothing here needs them
+        patch.setattr(SimilarTags, "start", lambda self: None)  # word vectors take seconds, and nothing here needs them
         demo = HostedDemo(HostedOptions(tmp_path_factory.mktemp("hosted") / "spaces", LIMITS))
         yield demo
         demo.close()
@@ -174,9 +175,9 @@ def test_if_sessions_did_not_tell_visitors_apart_that_would_be_seen(
     app: FastAPI, anna: TestClient, demo: HostedDemo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ben = visitor(app)
-    own = VisitorGate.by_session
+    own = VisitorAuthenticator.by_session
     session_id = anna.cookies["annotator_session_7860"]
-    monkeypatch.setattr(VisitorGate, "by_session", lambda self, other: own(self, session_id))
+    monkeypatch.setattr(VisitorAuthenticator, "by_session", lambda self, other: own(self, session_id))
     monkeypatch.setattr(demo.turns, "ask", lambda name, train: True)  # that Anna's model would learn is seen without it
     found = leaks(app, ben, anna)
     assert {"/thumbnail/1", "/image/1", "/api/export", "open by REST", "open by page", "browse by REST"} <= {*found}
@@ -515,7 +516,7 @@ def test_a_space_has_only_so_many_trainings(
     demo: HostedDemo, anna: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     num_had = LIMITS.num_trainings - 1
-    monkeypatch.setattr(ModelLog, "runs", lambda self, limit: [None] * min(limit, num_had))
+    monkeypatch.setattr(ModelRegistry, "runs", lambda self, limit: [None] * min(limit, num_had))
     asked: list[str] = []
     monkeypatch.setattr(demo.turns, "ask", lambda name, train: asked.append(name) or True)
     assert call(anna, "train_now").status_code == 200
@@ -595,7 +596,7 @@ def test_who_has_a_space_is_not_shown_the_entrance(anna: TestClient) -> None:
 
 
 def test_the_gate_names_the_space_by_the_session_alone(demo: HostedDemo, anna: TestClient) -> None:
-    found = VisitorGate(demo.spaces).by_session(anna.cookies["annotator_session_7860"])
+    found = VisitorAuthenticator(demo.spaces).by_session(anna.cookies["annotator_session_7860"])
     assert isinstance(found, Visitor)
-    assert VisitorGate(demo.spaces).by_session(found.space.space_id) is None
-    assert VisitorGate(demo.spaces).by_bearer(found.space.space_id) is None
+    assert VisitorAuthenticator(demo.spaces).by_session(found.space.space_id) is None
+    assert VisitorAuthenticator(demo.spaces).by_bearer(found.space.space_id) is None

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from annotator.hosted.training_queue import TrainingTurns, Turn
+from annotator.hosted.training_queue import TrainingQueue, Turn
 
 LIMIT_SECONDS = 30
 
@@ -43,13 +43,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def turns(clock: Clock) -> Iterator[TrainingTurns]:
-    turns = TrainingTurns(first_guess=30.0, clock=clock)
+def turns(clock: Clock) -> Iterator[TrainingQueue]:
+    turns = TrainingQueue(first_guess=30.0, clock=clock)
     yield turns
     turns.close()
 
 
-def test_one_trains_at_a_time_in_the_order_of_asking(turns: TrainingTurns, clock: Clock) -> None:
+def test_one_trains_at_a_time_in_the_order_of_asking(turns: TrainingQueue, clock: Clock) -> None:
     a, b, c = Training(clock), Training(clock), Training(clock)
     for name, training in zip("abc", (a, b, c), strict=True):
         assert turns.ask(name, training)
@@ -61,7 +61,7 @@ def test_one_trains_at_a_time_in_the_order_of_asking(turns: TrainingTurns, clock
     c.finish()
 
 
-def test_the_estimate_is_what_the_last_trainings_took(turns: TrainingTurns, clock: Clock) -> None:
+def test_the_estimate_is_what_the_last_trainings_took(turns: TrainingQueue, clock: Clock) -> None:
     a, b, c = Training(clock, seconds=50), Training(clock), Training(clock)
     turns.ask("a", a)
     assert a.began.wait(LIMIT_SECONDS)
@@ -85,7 +85,7 @@ def test_the_estimate_is_what_the_last_trainings_took(turns: TrainingTurns, cloc
     c.finish()
 
 
-def test_nobody_waits_twice(turns: TrainingTurns, clock: Clock) -> None:
+def test_nobody_waits_twice(turns: TrainingQueue, clock: Clock) -> None:
     a = Training(clock)
     assert turns.ask("a", a)
     assert a.began.wait(LIMIT_SECONDS)
@@ -98,7 +98,7 @@ def test_nobody_waits_twice(turns: TrainingTurns, clock: Clock) -> None:
 
 
 def test_a_training_that_breaks_off_does_not_stop_the_next(
-    turns: TrainingTurns, clock: Clock, caplog: pytest.LogCaptureFixture
+    turns: TrainingQueue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     a, b = Training(clock, fails=True), Training(clock)
     turns.ask("a", a)
@@ -110,6 +110,6 @@ def test_a_training_that_breaks_off_does_not_stop_the_next(
 
 
 def test_after_closing_nothing_begins(clock: Clock) -> None:
-    turns = TrainingTurns(first_guess=1.0, clock=clock)
+    turns = TrainingQueue(first_guess=1.0, clock=clock)
     turns.close()
     assert not turns.ask("a", Training(clock))

@@ -12,9 +12,9 @@ from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.models.detectors import detector_install
 from annotator.models.detectors.detector import Detection
 from annotator.storage.database import Store
-from annotator.storage.detections import DetectionBook
+from annotator.storage.detections import DetectionStore
 from annotator.storage.project import Project
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 CAT = Detection("cat", 0.75, (0.25, 0.125, 0.75, 1.0))
 DOG = Detection("dog", 0.5, (0.0, 0.0, 0.25, 0.5))
@@ -45,7 +45,7 @@ def store(make_store: Callable[..., Store]) -> Store:
 @pytest.fixture
 def make_pass(photo_bytes: Callable[..., bytes]) -> Callable[..., DetectionPass]:
     def make(
-        book: DetectionBook, detector: Colours, read: Callable[[int], bytes] | None = None, name: str = "nanodet"
+        book: DetectionStore, detector: Colours, read: Callable[[int], bytes] | None = None, name: str = "nanodet"
     ) -> DetectionPass:
         return DetectionPass(book, name, read or photo_bytes, 1, lambda name, num_threads: detector)
 
@@ -54,16 +54,16 @@ def make_pass(photo_bytes: Callable[..., bytes]) -> Callable[..., DetectionPass]
 
 def test_what_was_found_is_there_after_reopening(make_store: Callable[..., Store], tmp_path: Path) -> None:
     store = make_store(path=tmp_path / "a.duckdb")
-    DetectionBook(store).add("nanodet-1", [(1, [CAT, DOG]), (2, [])])
+    DetectionStore(store).add("nanodet-1", [(1, [CAT, DOG]), (2, [])])
     store.close()
-    book = DetectionBook(make_store(path=tmp_path / "a.duckdb"))
+    book = DetectionStore(make_store(path=tmp_path / "a.duckdb"))
     assert book.of(1) == (CAT, DOG)
     assert book.of(2) == book.of(3) == ()
     assert book.missing("nanodet-1") == [3]
 
 
 def test_another_version_looks_again_and_replaces_what_was_found(store: Store) -> None:
-    book = DetectionBook(store)
+    book = DetectionStore(store)
     book.add("nanodet-1", [(1, [CAT]), (2, [CAT]), (3, [])])
     assert book.of(1) == (CAT,)
     assert book.missing("nanodet-1") == []
@@ -74,12 +74,12 @@ def test_another_version_looks_again_and_replaces_what_was_found(store: Store) -
 
 
 def test_a_project_that_wants_no_detector_hears_of_nothing(store: Store) -> None:
-    DetectionBook(store).add("nanodet-1", [(1, [CAT])])
-    assert DetectionBook(store, is_read=False).of(1) == ()
+    DetectionStore(store).add("nanodet-1", [(1, [CAT])])
+    assert DetectionStore(store, is_read=False).of(1) == ()
 
 
 def test_a_pass_looks_at_every_photo_once(store: Store, make_pass: Callable[..., DetectionPass]) -> None:
-    book, detector = DetectionBook(store), Colours()
+    book, detector = DetectionStore(store), Colours()
     progress = make_pass(book, detector).run()
     assert (progress.num_found, progress.num_done, progress.num_unreadable) == (3, 3, 0)
     assert (progress.running, progress.error) == (False, None)
@@ -96,7 +96,7 @@ def test_photos_that_cannot_be_read_are_counted_and_tried_again(
             raise UnreadableImageError("The file is gone.")
         return b"no picture" if image_id == 2 else photo_bytes(image_id)
 
-    book = DetectionBook(store)
+    book = DetectionStore(store)
     progress = make_pass(book, Colours(), read).run()
     assert (progress.num_done, progress.num_unreadable, progress.error) == (3, 2, None)
     assert book.missing("colours-1") == [1, 2]
@@ -109,7 +109,7 @@ def test_a_photo_of_200_megapixels_is_decoded_small(
     path = tmp_path / "large.jpg"
     Image.new("RGB", (20_000, 10_000), (200, 100, 50)).save(path, quality=30)
     detector = Colours()
-    progress = make_pass(DetectionBook(store), detector, lambda image_id: path.read_bytes()).run()
+    progress = make_pass(DetectionStore(store), detector, lambda image_id: path.read_bytes()).run()
     assert progress.num_unreadable == 0
     assert detector.seen == [(2500, 1250)] * 3
 
@@ -122,7 +122,7 @@ def test_a_stopped_pass_keeps_what_it_found(
             running.stop()
         return photo_bytes(image_id)
 
-    book = DetectionBook(store)
+    book = DetectionStore(store)
     running = make_pass(book, Colours(), read)
     assert running.run().num_done == 2
     assert book.missing("colours-1") == [3]
@@ -130,7 +130,7 @@ def test_a_stopped_pass_keeps_what_it_found(
 
 def test_without_a_detector_nothing_runs(store: Store, make_pass: Callable[..., DetectionPass]) -> None:
     detector = Colours()
-    progress = make_pass(DetectionBook(store), detector, name="none").run()
+    progress = make_pass(DetectionStore(store), detector, name="none").run()
     assert (progress.detector, progress.num_found, detector.seen) == ("none", 0, [])
 
 
@@ -138,7 +138,7 @@ def test_a_detector_that_cannot_be_loaded_is_said_in_the_progress(store: Store, 
     def load(name: str, num_threads: int) -> Any:
         raise DetectorError("The detector nanodet is not installed.")
 
-    failing = DetectionPass(DetectionBook(store), "nanodet", lambda image_id: b"", 1, load)
+    failing = DetectionPass(DetectionStore(store), "nanodet", lambda image_id: b"", 1, load)
     with pytest.raises(DetectorError):
         failing.run()
     assert failing.progress.error == "The detector nanodet is not installed."
@@ -148,7 +148,7 @@ def test_a_detector_that_cannot_be_loaded_is_said_in_the_progress(store: Store, 
 def test_a_failed_commit_loses_only_its_own_batch(
     store: Store, make_pass: Callable[..., DetectionPass], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    book = DetectionBook(store)
+    book = DetectionStore(store)
     book.add("colours-1", [(1, [DOG])])
 
     def fail(version: str, found: Any) -> None:
@@ -163,7 +163,7 @@ def test_a_failed_commit_loses_only_its_own_batch(
 
 
 def test_a_person_can_read_while_the_pass_writes(store: Store, make_pass: Callable[..., DetectionPass]) -> None:
-    book, read = DetectionBook(store), []
+    book, read = DetectionStore(store), []
     thread = threading.Thread(target=lambda: read.extend(book.of(i % 3 + 1) for i in range(200)))
     thread.start()
     make_pass(book, Colours()).run()
@@ -193,14 +193,14 @@ def test_a_setting_of_another_detector_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], demo_photos: Path, tmp_path: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], demo_photos: Path, tmp_path: Path) -> Workspace:
     Project.open_or_create(tmp_path / "project", "test").update_settings(detector="nanodet")
     return open_project(demo_photos, tmp_path / "project")
 
 
-def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: OpenProject) -> None:
+def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Workspace) -> None:
     (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "cat.png"]
-    DetectionBook(opened.store).add("nanodet-1", [(image_id, [DOG, CAT])])
+    DetectionStore(opened.store).add("nanodet-1", [(image_id, [DOG, CAT])])
     answer = opened.session.heat_map(image_id, "Kitten")
     assert answer == {
         "grid": None,
@@ -212,7 +212,7 @@ def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: OpenPr
     assert glow["grid"]
 
 
-def test_a_proposal_says_what_the_detector_found_and_where(opened: OpenProject) -> None:
+def test_a_proposal_says_what_the_detector_found_and_where(opened: Workspace) -> None:
     (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "rocket.jpg"]
     before = {item["tag"] for item in opened.session.open("local", image_id)["proposals"]}
     assert "teddy bear" not in before
@@ -230,7 +230,7 @@ def test_a_proposal_says_what_the_detector_found_and_where(opened: OpenProject) 
     assert found["score"] > 0.9
 
 
-def test_the_state_tells_how_far_the_detector_is(opened: OpenProject) -> None:
+def test_the_state_tells_how_far_the_detector_is(opened: Workspace) -> None:
     with pytest.raises(DetectorError, match="not installed"):
         opened.detection_pass.run()
     state = opened.session.state("local")["detections"]
@@ -242,8 +242,8 @@ def test_the_state_tells_how_far_the_detector_is(opened: OpenProject) -> None:
     not detector_install.is_installed(INSTALLED),
     reason="NanoDet is not installed: annotator detector install",
 )
-def test_the_installed_detector_fills_a_project(opened: OpenProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_installed_detector_fills_a_project(opened: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(INSTALLED.parents[1]))
     opened.detection_pass.run()
     (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "cat.png"]
-    assert DetectionBook(opened.store).of(image_id)[0].label == "cat"
+    assert DetectionStore(opened.store).of(image_id)[0].label == "cat"

@@ -16,9 +16,9 @@ from annotator.ingest.project_backbone import choose_backbone, choose_tagger
 from annotator.models import checkpoint
 from annotator.models.backbones.backbone import Backbone, default_cache_path
 from annotator.models.taggers.cold_start import COLD_START
-from annotator.proposals.tagger_catalog import TaggerShelf
+from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.storage.project import Project
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 TAGS = [["cat", "sofa"], ["coffee", "table"], ["rocket"], ["astronaut", "rocket"]]
 
@@ -71,7 +71,7 @@ def test_suggest_uses_it(tuned: Path, data: Path, capsys: pytest.CaptureFixture[
 
 def test_a_project_is_switched_to_it_and_back(tuned: Path, data: Path, tmp_path: Path, backbone: Backbone) -> None:
     def open_it(project: Project) -> tuple[str, Any, int]:
-        opened = OpenProject(project)
+        opened = Workspace(project)
         try:
             before = len(opened.features)
             opened.ingest.run([data])
@@ -118,7 +118,7 @@ def test_the_shelf_says_what_to_do_for_a_tagger_of_another_backbone(
 ) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "mine").symlink_to(tuned)
-    shelf = TaggerShelf(backbone, tmp_path / "checkpoints", COLD_START)
+    shelf = TaggerCatalog(backbone, tmp_path / "checkpoints", COLD_START)
     with pytest.raises(CheckpointError, match="name its folder with --tagger"):
         shelf.choose(str(tmp_path / "checkpoints" / "mine"))
     assert shelf.chosen == COLD_START

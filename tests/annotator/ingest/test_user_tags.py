@@ -9,7 +9,7 @@ import pytest
 from annotator.datasets.record import Record, tags_in_field
 from annotator.errors import ConfigError, DataError
 from annotator.models import checkpoint
-from annotator.proposals.evidence import seen_evidence
+from annotator.proposals.sources.taggers import seen_evidence
 from annotator.trainer.evaluation.evaluate import evaluate
 from annotator.trainer.families import TrainingRequest
 from annotator.trainer.fit_settings import FitSettings

@@ -13,11 +13,11 @@ import pytest
 
 from annotator.errors import ConfigError, StoreError, TrainingError
 from annotator.learning import loop as model_loop_module
-from annotator.learning.worker import TRAINED_FILE, read_trained
+from annotator.learning.job import TRAINED_FILE, read_trained
 from annotator.models import checkpoint
 from annotator.models.checkpoint import About
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 LIMIT_SECONDS = 180
 
@@ -60,19 +60,19 @@ def run_script(monkeypatch: pytest.MonkeyPatch, other_jvsp: Path) -> Callable[..
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], demo_photos: Path) -> Workspace:
     opened = open_project(demo_photos, tagger="starter/jvsp")
     for image_id, tags in ((1, ["cat"]), (2, ["coffee", "cup"])):
         save(opened, image_id, tags)
     return opened
 
 
-def save(opened: OpenProject, image_id: int, tags: list[str]) -> None:
+def save(opened: Workspace, image_id: int, tags: list[str]) -> None:
     photo = opened.session.open("local", image_id)
     opened.session.save("local", image_id, photo["revision"], tags, [], Effort(tagger=photo["tagger"]))
 
 
-def train(opened: OpenProject) -> dict[str, Any]:
+def train(opened: Workspace) -> dict[str, Any]:
     run_id = opened.models.train("ann")
     opened.models.wait()
     return opened.models.run(run_id)
@@ -91,7 +91,7 @@ def until(is_so: Callable[[], Any]) -> None:
 
 
 def test_a_candidate_that_passes_goes_live_and_can_be_taken_back(
-    opened: OpenProject, run_script: Callable[..., None]
+    opened: Workspace, run_script: Callable[..., None]
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
     before = proposing(opened.session.open("local", 3))
@@ -115,7 +115,7 @@ def test_a_candidate_that_passes_goes_live_and_can_be_taken_back(
 
 
 def test_a_photo_in_hand_keeps_the_model_that_it_was_opened_with(
-    opened: OpenProject, run_script: Callable[..., None]
+    opened: Workspace, run_script: Callable[..., None]
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
     session = opened.session
@@ -129,7 +129,7 @@ def test_a_photo_in_hand_keeps_the_model_that_it_was_opened_with(
     assert [event["tagger"] for event in session.history(3)["events"]] == [before]
 
 
-def test_a_candidate_that_fails_is_kept_but_not_live(opened: OpenProject, run_script: Callable[..., None]) -> None:
+def test_a_candidate_that_fails_is_kept_but_not_live(opened: Workspace, run_script: Callable[..., None]) -> None:
     run_script(COPY_THE_LIVE_ONE, passes=False)
     run = train(opened)
     state = opened.models.state()
@@ -142,7 +142,7 @@ def test_a_candidate_that_fails_is_kept_but_not_live(opened: OpenProject, run_sc
 
 
 def test_without_leave_a_candidate_that_passes_waits_for_a_person(
-    opened: OpenProject, run_script: Callable[..., None]
+    opened: Workspace, run_script: Callable[..., None]
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
     opened.models.set({"promotes": False})
@@ -153,7 +153,7 @@ def test_without_leave_a_candidate_that_passes_waits_for_a_person(
 
 
 def test_a_candidate_does_not_replace_another_model_than_it_was_judged_against(
-    opened: OpenProject, run_script: Callable[..., None]
+    opened: Workspace, run_script: Callable[..., None]
 ) -> None:
     run_script("import time; time.sleep(0.5)\n" + COPY_THE_LIVE_ONE)
     run_id = opened.models.train("ann")
@@ -175,7 +175,7 @@ def test_a_candidate_does_not_replace_another_model_than_it_was_judged_against(
     ids=["exception", "failed", "silent", "killed", "noise"],
 )
 def test_a_process_that_breaks_off_leaves_the_live_model_and_says_why(
-    opened: OpenProject, run_script: Callable[..., None], script: str, sentence: str
+    opened: Workspace, run_script: Callable[..., None], script: str, sentence: str
 ) -> None:
     run_script(script)
     run = train(opened)
@@ -186,7 +186,7 @@ def test_a_process_that_breaks_off_leaves_the_live_model_and_says_why(
     assert not opened.models.state()["is_training"]
 
 
-def test_one_training_at_a_time_and_it_can_be_cancelled(opened: OpenProject, run_script: Callable[..., None]) -> None:
+def test_one_training_at_a_time_and_it_can_be_cancelled(opened: Workspace, run_script: Callable[..., None]) -> None:
     run_script(WAIT)
     with pytest.raises(TrainingError, match="nothing to cancel"):
         opened.models.cancel()
@@ -201,7 +201,7 @@ def test_one_training_at_a_time_and_it_can_be_cancelled(opened: OpenProject, run
 
 
 def test_a_training_that_the_server_did_not_survive_is_told_of_and_leaves_nothing(
-    opened: OpenProject, open_project: Callable[..., OpenProject], run_script: Callable[..., None]
+    opened: Workspace, open_project: Callable[..., Workspace], run_script: Callable[..., None]
 ) -> None:
     run_script(WAIT)
     run_id = opened.models.train("ann")
@@ -221,7 +221,7 @@ def test_a_training_that_the_server_did_not_survive_is_told_of_and_leaves_nothin
 
 
 def test_enough_new_corrections_start_a_training_by_themselves(
-    opened: OpenProject, run_script: Callable[..., None]
+    opened: Workspace, run_script: Callable[..., None]
 ) -> None:
     import threading
 
@@ -246,7 +246,7 @@ def test_enough_new_corrections_start_a_training_by_themselves(
 
 
 def test_a_clock_that_jumps_starts_nothing(
-    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import threading
 
@@ -267,7 +267,7 @@ def test_a_clock_that_jumps_starts_nothing(
         watch.join(timeout=60)
 
 
-def test_many_saves_are_not_each_counted(opened: OpenProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_saves_are_not_each_counted(opened: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     looks: list[None] = []
@@ -303,7 +303,7 @@ def test_many_saves_are_not_each_counted(opened: OpenProject, monkeypatch: pytes
     assert len(looks) == 2
 
 
-def test_what_cannot_learn_says_so(opened: OpenProject) -> None:
+def test_what_cannot_learn_says_so(opened: Workspace) -> None:
     opened.session.set_tagger("cold_start")
     assert not opened.models.state()["can_learn"]
     with pytest.raises(TrainingError, match="cold_start"):
@@ -311,16 +311,14 @@ def test_what_cannot_learn_says_so(opened: OpenProject) -> None:
 
 
 def test_without_corrections_there_is_nothing_to_learn(
-    open_project: Callable[..., OpenProject], demo_photos: Path
+    open_project: Callable[..., Workspace], demo_photos: Path
 ) -> None:
     opened = open_project(demo_photos, tagger="starter/jvsp")
     with pytest.raises(TrainingError, match="no correction yet"):
         opened.models.train("ann")
 
 
-def test_a_full_disk_at_the_start_is_told_and_nothing_runs(
-    opened: OpenProject, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_at_the_start_is_told_and_nothing_runs(opened: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise StoreError("The snapshot could not be written: No space left on device.")
 
@@ -332,7 +330,7 @@ def test_a_full_disk_at_the_start_is_told_and_nothing_runs(
 
 
 def test_a_full_disk_at_the_end_leaves_the_live_model(
-    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
 
@@ -347,7 +345,7 @@ def test_a_full_disk_at_the_end_leaves_the_live_model(
 
 
 def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
-    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(SAY_FAILED)
 
@@ -365,7 +363,7 @@ def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
 
 
 def test_a_candidate_that_the_log_could_not_take_is_not_left_as_if_put_there_by_hand(
-    opened: OpenProject, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
 
@@ -377,7 +375,7 @@ def test_a_candidate_that_the_log_could_not_take_is_not_left_as_if_put_there_by_
     assert not list(opened.project.checkpoints_path.glob("*"))
 
 
-def test_models_and_runs_that_do_not_exist_are_refused(opened: OpenProject) -> None:
+def test_models_and_runs_that_do_not_exist_are_refused(opened: Workspace) -> None:
     with pytest.raises(ConfigError, match="no model 99"):
         opened.models.promote(99, "ann")
     with pytest.raises(ConfigError, match="no training 99"):
@@ -389,7 +387,7 @@ def test_models_and_runs_that_do_not_exist_are_refused(opened: OpenProject) -> N
 
 
 def test_a_checkpoint_put_into_the_project_is_listed(
-    opened: OpenProject, open_project: Callable[..., OpenProject], other_jvsp: Path
+    opened: Workspace, open_project: Callable[..., Workspace], other_jvsp: Path
 ) -> None:
     import shutil
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotator.learning.worker import CANDIDATE_FOLDER
+from annotator.learning.job import CANDIDATE_FOLDER
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 RANDOM = random.Random(3)
 LIMIT_SECONDS = 120
@@ -27,13 +27,13 @@ def photos(write_photos: Callable[..., list[Path]], tmp_path: Path) -> list[Path
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], photos: list[Path]) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], photos: list[Path]) -> Workspace:
     opened = open_project(photos[0].parent, tagger=LIVE)
     teach(opened)
     return opened
 
 
-def teach(opened: OpenProject) -> None:
+def teach(opened: Workspace) -> None:
     for image_id in range(1, 7):
         opened.session.save("local", image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x"))
     opened.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5, "niceness": 0})
@@ -60,7 +60,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_ends(
-    opened: OpenProject, open_project: Callable[..., OpenProject]
+    opened: Workspace, open_project: Callable[..., Workspace]
 ) -> None:
     folder = opened.project.folder
     exported = list(opened.session.export())
@@ -88,7 +88,7 @@ def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_en
 
 @pytest.mark.parametrize("num_left", [0, 400_000], ids=["every byte", "what the log needs is left"])
 def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs_that_training_alone(
-    open_project: Callable[..., OpenProject],
+    open_project: Callable[..., Workspace],
     photos: list[Path],
     mount_disk: Callable[[str], Path],
     fill_disk: Callable[..., Path],
@@ -123,7 +123,7 @@ def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs
     assert [record["tags"] for record in again.session.export()] == [["heron"], *(r["tags"] for r in exported[1:])]
 
 
-def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: OpenProject) -> None:
+def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: Workspace) -> None:
     features = np.memmap(opened.features.path, dtype="<f4", mode="r+", shape=(6, opened.features.feature_size))
     features[:, 7] = np.nan
     features.flush()
@@ -137,7 +137,7 @@ def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: Ope
 
 
 def test_photos_and_tags_that_go_under_training_stay_gone(
-    opened: OpenProject, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+    opened: Workspace, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = opened.session
     # Two people who contradict each other: the last word on each photo counts, and both can be learnt from.

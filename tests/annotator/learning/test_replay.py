@@ -11,29 +11,29 @@ from annotator.models import checkpoint
 from annotator.models.detectors.detector import Detection
 from annotator.models.reranker import FEATURES, Reranker
 from annotator.models.taggers.cold_start import ColdStartTagger
-from annotator.proposals.proposer import Without
+from annotator.proposals.proposer import Exclusions
 from annotator.storage.correction_log import Effort
-from annotator.storage.detections import DetectionBook
-from annotator.web.server import OpenProject
+from annotator.storage.detections import DetectionStore
+from annotator.web.server import Workspace
 
 IN_HAND = 3
 SAVED = {1: ["cat", "whisker"], 2: ["whisker", "coffee"], 4: ["coffee", "cat"], 5: ["heron", "cat", "pet"]}
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], demo_photos: Path) -> Workspace:
     first = open_project(demo_photos, tagger="starter/scnn_rnn")
     first.project.update_settings(detector="nanodet")
     first.close()
     opened = open_project(folder=first.project.folder, tagger="starter/scnn_rnn")
-    DetectionBook(opened.store).add("nanodet-1", [(IN_HAND, [Detection("zebra", 0.9, (0.1, 0.1, 0.8, 0.8))])])
+    DetectionStore(opened.store).add("nanodet-1", [(IN_HAND, [Detection("zebra", 0.9, (0.1, 0.1, 0.8, 0.8))])])
     for image_id, tags in SAVED.items():
         opened.session.save("local", image_id, 0, tags, [], Effort())
     opened.session.change_tag("rename", "pet", "animal companion", "local")
     return opened
 
 
-def evidence_of(opened: OpenProject, folder: Path) -> ReplayedEvidence:
+def evidence_of(opened: Workspace, folder: Path) -> ReplayedEvidence:
     path = folder / "snapshot.parquet"
     write_snapshot(opened.store, opened.features.path.stem, path)
     snapshot = read_snapshot(path, opened.features.path, opened.features.feature_size)
@@ -46,7 +46,7 @@ def evidence_of(opened: OpenProject, folder: Path) -> ReplayedEvidence:
     return ReplayedEvidence(snapshot, opened.features, sources)
 
 
-def test_the_replay_shows_what_the_page_showed(opened: OpenProject, tmp_path: Path) -> None:
+def test_the_replay_shows_what_the_page_showed(opened: Workspace, tmp_path: Path) -> None:
     opened.meanings.load()
     session = opened.session
     shown = {}
@@ -73,7 +73,7 @@ def test_the_replay_shows_what_the_page_showed(opened: OpenProject, tmp_path: Pa
             assert page.complete(IN_HAND, text, kept_tags) == expected, text
 
 
-def test_a_photo_in_hand_does_not_know_its_own_tags(opened: OpenProject, tmp_path: Path) -> None:
+def test_a_photo_in_hand_does_not_know_its_own_tags(opened: Workspace, tmp_path: Path) -> None:
     opened.session.save("local", IN_HAND, 0, ["qzx"], [], Effort())
     page = evidence_of(opened, tmp_path).page(checkpoint.load("starter/scnn_rnn", backbone=opened.backbone))
     assert "qzx" not in page.complete(IN_HAND, "qz", ())
@@ -83,7 +83,7 @@ def test_a_photo_in_hand_does_not_know_its_own_tags(opened: OpenProject, tmp_pat
 
 
 def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_switched_off(
-    opened: OpenProject, tmp_path: Path
+    opened: Workspace, tmp_path: Path
 ) -> None:
     session, source = opened.session, "starter/scnn_rnn"
     answer = session.propose("local", IN_HAND, ["cat"], [], 0)
@@ -103,7 +103,7 @@ def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_swit
     habit = next(item for item in first["evidence"] if item["source"] == "habits")
     assert habit["text"] == "after “cat” it came next in 1 of 3 lists"
     assert habit["weight"] == habit["score"] > 0
-    without = session.propose("local", IN_HAND, ["cat"], [], 0, without=Without(sources=frozenset(("habits",))))
+    without = session.propose("local", IN_HAND, ["cat"], [], 0, without=Exclusions(sources=frozenset(("habits",))))
     assert [item["tag"] for item in without["proposals"]] == [item["tag"] for item in plain]
     assert without["neighbours"]["has_learnt_order"]  # it can be switched on again
 
@@ -120,7 +120,7 @@ def test_a_reranker_is_heard_by_the_page_and_by_its_replay_until_habits_are_swit
     ][:5]
 
 
-def test_the_habits_of_a_photo_in_hand_are_not_weighed(opened: OpenProject, tmp_path: Path) -> None:
+def test_the_habits_of_a_photo_in_hand_are_not_weighed(opened: Workspace, tmp_path: Path) -> None:
     opened.session.save("local", IN_HAND, 0, ["cat", "qzx"], [], Effort())
     page = evidence_of(opened, tmp_path).page(checkpoint.load("starter/scnn_rnn", backbone=opened.backbone))
     assert "qzx" not in page.open_tags(IN_HAND, ["cat"])[0]

@@ -7,15 +7,15 @@ import pytest
 from annotator.errors import FeatureMismatchError, StoreError
 from annotator.learning.snapshot import read_snapshot, write_snapshot
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], demo_photos: Path) -> Workspace:
     return open_project(demo_photos)
 
 
-def test_a_snapshot_gives_back_the_standing_corrections(opened: OpenProject, tmp_path: Path) -> None:
+def test_a_snapshot_gives_back_the_standing_corrections(opened: Workspace, tmp_path: Path) -> None:
     session = opened.session
     shown = [{"tag": "dog", "score": 0.5, "source": "looks"}, {"tag": "cat", "score": 0.4, "source": "looks"}]
     session.save("ann", 1, 0, ["a", "b"], ["c"], Effort())
@@ -35,7 +35,7 @@ def test_a_snapshot_gives_back_the_standing_corrections(opened: OpenProject, tmp
     assert set(snapshot.words) == {1}
 
 
-def test_a_feature_file_that_is_too_short_is_refused(opened: OpenProject, tmp_path: Path) -> None:
+def test_a_feature_file_that_is_too_short_is_refused(opened: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "snapshot.parquet"
     write_snapshot(opened.store, opened.features.path.stem, path)
     short = tmp_path / "short.f32"
@@ -44,7 +44,7 @@ def test_a_feature_file_that_is_too_short_is_refused(opened: OpenProject, tmp_pa
         read_snapshot(path, short, opened.features.feature_size)
 
 
-def test_a_damaged_snapshot_and_one_that_cannot_be_written_are_told(opened: OpenProject, tmp_path: Path) -> None:
+def test_a_damaged_snapshot_and_one_that_cannot_be_written_are_told(opened: Workspace, tmp_path: Path) -> None:
     path = tmp_path / "snapshot.parquet"
     path.write_bytes(b"PAR1 not really")
     with pytest.raises(StoreError, match="could not be read"):

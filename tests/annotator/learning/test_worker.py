@@ -14,17 +14,17 @@ from typing import Any
 import pytest
 
 from annotator.errors import CheckpointError, TrainingError
-from annotator.learning.worker import CANDIDATE_FOLDER, hold_lock
+from annotator.learning.job import CANDIDATE_FOLDER, hold_lock
 from annotator.models import checkpoint
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 RANDOM = random.Random(7)
 NUM_KILLS = 3
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], demo_photos: Path) -> Workspace:
     opened = open_project(demo_photos, tagger="starter/scnn_rnn")  # the smaller of the two
     for image_id in range(1, 7):
         opened.session.save("local", image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x"))
@@ -32,7 +32,7 @@ def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenP
     return opened
 
 
-def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_one_works(opened: OpenProject) -> None:
+def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_one_works(opened: Workspace) -> None:
     models = opened.models
     exported = list(opened.session.export())
     seen: list[str] = []
@@ -116,9 +116,7 @@ def test_a_real_disk_that_is_full_is_told_and_leaves_nothing_half(mount_disk: Ca
     assert not list((disk / "candidate").iterdir())
 
 
-def test_the_commands_work_on_a_project_that_nobody_serves(
-    opened: OpenProject, run_command: Callable[..., Any]
-) -> None:
+def test_the_commands_work_on_a_project_that_nobody_serves(opened: Workspace, run_command: Callable[..., Any]) -> None:
     folder = opened.project.folder
     opened.close()
     done = run_command("tags", folder, "rename", "heron", "grey heron")

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotator.collaboration.responses import Answers
+from annotator.collaboration.responses import Responses
 from annotator.maintenance.integrity import check, repair
 from annotator.models.backbones.pretrained import find_architecture
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import IngestedBatch, Store
 from annotator.storage.feature_digests import digests_path
@@ -38,7 +38,7 @@ def store(project: Project, make_store: Callable[..., Store]) -> Store:
     log.skip(2, "anna")
     log.save(3, revision=0, tags=["rocket"], dropped=[], user_name="ben", effort=Effort())
     log.undo("ben")
-    answers = Answers(store, log)
+    answers = Responses(store, log)
     answers.ask([2], 2, [], "rita")
     for revision, tags in enumerate((["sea"], ["sea", "sky"])):
         answers.give(2, "anna", revision=revision, tags=tags, dropped=[], effort=Effort())
@@ -169,8 +169,8 @@ def test_features_of_before_are_taken_for_sound_until_they_get_digests(project: 
 
 
 SETTINGS = {
-    "exact": VisualIndexSettings(),
-    "inverted file": VisualIndexSettings(exact_below=10, num_lists=4, projected_size=16, num_build_threads=1),
+    "exact": VectorIndexSettings(),
+    "inverted file": VectorIndexSettings(exact_below=10, num_lists=4, projected_size=16, num_build_threads=1),
 }
 
 
@@ -182,7 +182,7 @@ def test_a_saved_index_is_compared_with_the_features(project: Project, store: St
     path = project.indexes_path / f"{LABEL}.faiss"
 
     def save(image_ids: list[int], vectors: Vectors) -> None:
-        index = VisualIndex(SIZE, SETTINGS[kind], lambda ids: vectors[ids - 1], tag=LABEL)
+        index = VectorIndex(SIZE, SETTINGS[kind], lambda ids: vectors[ids - 1], tag=LABEL)
         index.rebuild(image_ids)
         assert index.kind == kind
         index.save(path)

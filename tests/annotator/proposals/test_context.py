@@ -18,16 +18,16 @@ from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.proposals import context as project_context
 from annotator.proposals.context import ProjectContext, SharedWords, SimilarMeaning
 from annotator.proposals.evidence import Words
-from annotator.proposals.tagged_photos import CarriedTags
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.proposals.tagged_photos import TaggedPhotos
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.proposals.without_project import suggest_files
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.correction_log import Effort
 from annotator.storage.features import FeatureStore
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
-OpenProjectFactory = Callable[..., OpenProject]
+OpenProjectFactory = Callable[..., Workspace]
 
 # As in the conftest's small tagger and its word vectors: the others mean what those it was trained with mean.
 TAGS = {"cat", "coffee", "rocket", "building", "flower", "person"}
@@ -49,9 +49,9 @@ class Parts:
     """Six photos in a row of looks: each is most like the next."""
 
     context: ProjectContext
-    carried: CarriedTags
+    carried: TaggedPhotos
     features: FeatureStore
-    looks: VisualIndex
+    looks: VectorIndex
 
     def gather(self, tagger: Any, image_id: int, words: Words = Words(), off: Any = ()) -> Any:  # noqa: B008
         return self.context.gather(tagger, image_id, self.features.vectors([image_id]), words, off)
@@ -63,8 +63,8 @@ def parts(tmp_path: Path) -> Parts:
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     features = FeatureStore(tmp_path, "line-1", 2)
     features.commit(zip(range(1, 7), features.append(vectors), strict=True))
-    looks = VisualIndex(2, VisualIndexSettings(), features.vectors, tag="line-1")
-    carried = CarriedTags(features, looks, MetadataIndex(), Autocomplete([]))
+    looks = VectorIndex(2, VectorIndexSettings(), features.vectors, tag="line-1")
+    carried = TaggedPhotos(features, looks, KeywordIndex(), ProjectVocabulary([]))
     return Parts(ProjectContext(features, looks, carried), carried, features, looks)
 
 
@@ -231,10 +231,10 @@ def test_what_is_switched_off_is_shown_but_not_told(parts: Parts) -> None:
 @pytest.fixture
 def open_described(
     open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path, write_context_checkpoint: Callable[..., Path]
-) -> Callable[..., OpenProject]:
+) -> Callable[..., Workspace]:
     """Open the demo's photos with keywords in sidecars, and a small tagger with a context."""
 
-    def make(words: Any = OTHER_WORDS, name: str = "ltwin", encoding: str = "w2v") -> OpenProject:
+    def make(words: Any = OTHER_WORDS, name: str = "ltwin", encoding: str = "w2v") -> Workspace:
         photos = tmp_path / f"photos {len(list(tmp_path.glob('photos *')))}"
         shutil.copytree(demo_photos, photos)
         for row, path in enumerate(sorted(photos.iterdir())):
@@ -256,7 +256,7 @@ def model_scores(answer: Any) -> dict[str, float]:
 
 
 def test_a_w2v_model_runs_unchanged_on_a_project_with_other_user_tags(
-    open_described: Callable[..., OpenProject],
+    open_described: Callable[..., Workspace],
 ) -> None:
     known = open_described(TRAINED_WORDS).session.open("local", 1)
     other = open_described(OTHER_WORDS).session.open("local", 1)
@@ -276,7 +276,7 @@ def test_a_w2v_model_runs_unchanged_on_a_project_with_other_user_tags(
     assert {n["by"] for n in bare["neighbours"]["model"]} == {"looks"}
 
 
-def test_the_panel_shows_exactly_the_neighbours_that_were_used(open_described: Callable[..., OpenProject]) -> None:
+def test_the_panel_shows_exactly_the_neighbours_that_were_used(open_described: Callable[..., Workspace]) -> None:
     for name in ("ltn", "lzip", "visual_only"):
         opened = open_described(name=name, encoding="id")
         answer = opened.session.open("local", 1)
@@ -289,12 +289,12 @@ def test_the_panel_shows_exactly_the_neighbours_that_were_used(open_described: C
 
 
 def _without(neighbours: Any = (), sources: Any = ()) -> Any:
-    from annotator.proposals.proposer import Without
+    from annotator.proposals.proposer import Exclusions
 
-    return Without(frozenset(neighbours), frozenset(sources))
+    return Exclusions(frozenset(neighbours), frozenset(sources))
 
 
-def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Callable[..., OpenProject]) -> None:
+def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Callable[..., Workspace]) -> None:
     session = open_described().session
     before = session.propose("local", 1, [], [], 0)
     after = session.propose("local", 1, [], [], 0, _without(sources=["keywords"]))
@@ -310,7 +310,7 @@ def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Call
     assert [p["tag"] for p in silent["proposals"] if p["source"] == "looks"]  # ImageNet's words take its place
 
 
-def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., OpenProject]) -> None:
+def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., Workspace]) -> None:
     session = open_described().session
     (tag, reason), *_ = [
         (p["tag"], item["text"]) for p in session.open("local", 1)["proposals"] for item in p["evidence"]
@@ -326,7 +326,7 @@ def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Cal
 
 
 def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
-    open_described: Callable[..., OpenProject], monkeypatch: pytest.MonkeyPatch
+    open_described: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = open_described().session
     told: list[Any] = []
@@ -346,7 +346,7 @@ def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
 
 
 def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
-    open_described: Callable[..., OpenProject], tmp_path: Path
+    open_described: Callable[..., Workspace], tmp_path: Path
 ) -> None:
     words = ["\n".join(f"tag {number}" for number in range(10_000)), "кот", "猫\nnasa"]
     for encoding in ("w2v", "id"):

@@ -10,10 +10,10 @@ import pytest
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
 from annotator.proposals.missing_tags import MAX_LIKELY, UNKNOWN_NOTE, _by_examples, sweep
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.session.session_core import NUM_FOR_SWEEP
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 SIZE = 8
 WORDS = {"dog": (1.0, 0.0), "puppy": (0.9, 0.1), "car": (0.0, 1.0), "truck": (0.1, 0.9)}
@@ -114,21 +114,19 @@ def test_a_sweep_of_nothing_is_empty_and_a_large_one_is_cut() -> None:
 
 
 @pytest.fixture
-def session(
-    open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path
-) -> AnnotatingSession:
+def session(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Session:
     write_photos(tmp_path / "photos", range(1, NUM_FOR_SWEEP + 4))
     session = open_project(tmp_path / "photos").session
     session._shelf.open_vocabulary = None  # its word vectors are read from a file that takes seconds to make
     return session
 
 
-def save(session: AnnotatingSession, image_id: int, *tags: str, dropped: Sequence[str] = ()) -> dict[str, Any]:
+def save(session: Session, image_id: int, *tags: str, dropped: Sequence[str] = ()) -> dict[str, Any]:
     revision = session.open("local", image_id)["revision"]
     return session.save("local", image_id, revision, tags, dropped, Effort())
 
 
-def test_the_save_that_brings_a_tag_to_ten_photos_says_so_once(session: AnnotatingSession) -> None:
+def test_the_save_that_brings_a_tag_to_ten_photos_says_so_once(session: Session) -> None:
     for image_id in range(1, NUM_FOR_SWEEP):
         assert save(session, image_id, "wildlife")["now_common"] == []
     assert save(session, NUM_FOR_SWEEP, "Wildlife", "lake")["now_common"] == ["wildlife"]
@@ -136,7 +134,7 @@ def test_the_save_that_brings_a_tag_to_ten_photos_says_so_once(session: Annotati
     assert save(session, NUM_FOR_SWEEP + 1, "wildlife")["now_common"] == []  # the eleventh
 
 
-def test_every_save_that_takes_a_tag_over_the_line_says_so(session: AnnotatingSession) -> None:
+def test_every_save_that_takes_a_tag_over_the_line_says_so(session: Session) -> None:
     for image_id in range(1, NUM_FOR_SWEEP - 1):
         save(session, image_id, "wildlife")
     revision = session.open("local", NUM_FOR_SWEEP - 1)["revision"]
@@ -146,9 +144,7 @@ def test_every_save_that_takes_a_tag_over_the_line_says_so(session: AnnotatingSe
     assert save(session, 1, "lake")["now_common"] == []
 
 
-def test_a_save_says_so_of_the_count_that_it_changed_itself(
-    session: AnnotatingSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_save_says_so_of_the_count_that_it_changed_itself(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     for image_id in range(1, NUM_FOR_SWEEP):
         save(session, image_id, "wildlife")
     # Somebody else's save of the eleventh comes between this one's commit and its answer.
@@ -156,7 +152,7 @@ def test_a_save_says_so_of_the_count_that_it_changed_itself(
     assert save(session, NUM_FOR_SWEEP, "wildlife")["now_common"] == ["wildlife"]
 
 
-def test_a_merge_that_takes_a_tag_over_the_line_says_so_and_a_rename_does_not(session: AnnotatingSession) -> None:
+def test_a_merge_that_takes_a_tag_over_the_line_says_so_and_a_rename_does_not(session: Session) -> None:
     for image_id in range(1, NUM_FOR_SWEEP + 1):
         save(session, image_id, "wildlife" if image_id % 2 else "animals")
     assert session.change_tag("merge", "animals", "wildlife", "local") == {
@@ -165,7 +161,7 @@ def test_a_merge_that_takes_a_tag_over_the_line_says_so_and_a_rename_does_not(se
     assert session.change_tag("rename", "wildlife", "fauna", "local") == {"num_photos": NUM_FOR_SWEEP, "now_common": []}
 
 
-def test_the_answer_says_where_the_order_of_the_photos_means_nothing(session: AnnotatingSession) -> None:
+def test_the_answer_says_where_the_order_of_the_photos_means_nothing(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
     assert session.retro_tag("wildlife", 10)["note"] == ""
@@ -173,7 +169,7 @@ def test_the_answer_says_where_the_order_of_the_photos_means_nothing(session: An
     assert (answer["note"], answer["num_likely"], len(answer["items"])) == (UNKNOWN_NOTE, 0, 2)
 
 
-def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(session: AnnotatingSession) -> None:
+def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
     save(session, 3, "lake", dropped=["WILDLIFE"])
@@ -190,7 +186,7 @@ def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(sessi
     assert len(session.retro_tag("wildlife", 1)["items"]) == 1
 
 
-def test_the_sweep_leaves_out_what_is_assigned_to_others(session: AnnotatingSession) -> None:
+def test_the_sweep_leaves_out_what_is_assigned_to_others(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
     save(session, 4)
@@ -201,7 +197,7 @@ def test_the_sweep_leaves_out_what_is_assigned_to_others(session: AnnotatingSess
         assert answer["num_likely"] <= len(expected)
 
 
-def test_a_yes_is_a_save_with_a_revision_that_undo_takes_back(session: AnnotatingSession) -> None:
+def test_a_yes_is_a_save_with_a_revision_that_undo_takes_back(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
     (item,) = session.retro_tag("wildlife", 200)["items"]

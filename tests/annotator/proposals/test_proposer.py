@@ -14,26 +14,20 @@ from annotator.models.detectors.detector import Detection
 from annotator.models.tagger import RankedTag
 from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords
-from annotator.proposals import evidence as sources
 from annotator.proposals import fusion as merging
 from annotator.proposals import proposer as suggest
-from annotator.proposals.evidence import (
-    FEW_KEYWORDS,
-    KEYWORD_SCORE,
-    Evidence,
-    Neighbour,
-    Words,
-    detector_evidence,
-    metadata_evidence,
-    neighbour_evidence,
-    own_word_evidence,
-    seen_evidence,
-)
+from annotator.proposals.evidence import Evidence, Neighbour, Words
 from annotator.proposals.fusion import merge, without_settled
+from annotator.proposals.sources import neighbours as neighbour_source
+from annotator.proposals.sources import taggers as tagger_source
+from annotator.proposals.sources.detector import detector_evidence
+from annotator.proposals.sources.neighbours import metadata_evidence, neighbour_evidence
+from annotator.proposals.sources.own_words import FEW_KEYWORDS, KEYWORD_SCORE, own_word_evidence
+from annotator.proposals.sources.taggers import seen_evidence
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
-OpenProjectFactory = Callable[..., OpenProject]
+OpenProjectFactory = Callable[..., Workspace]
 
 
 def test_witnesses_that_agree_raise_a_tag_by_hand() -> None:
@@ -112,7 +106,7 @@ def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.Monke
 
 def test_photos_with_the_same_words_vote_by_the_words_in_common_by_hand() -> None:
     (cat,) = metadata_evidence([Neighbour(1, 0.5, ("cat",), ("park",))])
-    assert cat.score == pytest.approx(sources.METADATA_TRUST * 0.5 / (0.5 + sources.DOUBT))
+    assert cat.score == pytest.approx(neighbour_source.METADATA_TRUST * 0.5 / (0.5 + neighbour_source.DOUBT))
     assert cat.text == "1 of 1 photo with the same words carries it"
     assert metadata_evidence([]) == neighbour_evidence([]) == []
 
@@ -202,13 +196,13 @@ def test_the_order_and_the_scores_of_the_tagger_pass_through(backbone: Backbone,
     with Image.open(demo_photos / name) as photo:
         features = backbone.extract(np.stack([backbone.preprocess(photo)]))
     tagger = ColdStartTagger(backbone)
-    ranked = tagger.decode(features, [[]], k=sources.NUM_PROPOSALS)[0]
+    ranked = tagger.decode(features, [[]], k=tagger_source.NUM_PROPOSALS)[0]
     assert len(ranked) > 1
     merged = merge(seen_evidence([tagger], features, (), ()))
     assert [(item.tag, item.source) for item in merged] == [(item.tag, "looks") for item in ranked]
     behind = merge(seen_evidence([Knows(["cat"]), tagger], features, (), ()))
     assert [item.tag for item in behind] == [item.tag for item in ranked if item.tag != "cat"]
-    assert max(item.rank_score for item in behind) <= sources.SECOND_TAGGER_TRUST
+    assert max(item.rank_score for item in behind) <= tagger_source.SECOND_TAGGER_TRUST
     assert [item.score for item in merged] == pytest.approx([item.score for item in ranked])
 
 

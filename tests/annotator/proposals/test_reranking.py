@@ -8,20 +8,20 @@ from annotator.proposals import reranking
 from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import merge, num_expected
 from annotator.proposals.reranking import FLOOR, features_of, habit_evidence, rerank
-from annotator.proposals.tag_statistics import Habits, HabitsBeside
+from annotator.proposals.tag_statistics import OthersTagStatistics, TagStatistics
 
 COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
 
 @pytest.fixture
-def habits() -> HabitsBeside:
-    habits = Habits()
+def habits() -> OthersTagStatistics:
+    habits = TagStatistics()
     for _ in range(5):
         habits.note(["beach", "holiday"], +1)
-    return HabitsBeside(habits)
+    return OthersTagStatistics(habits)
 
 
-def test_the_features_by_hand(habits: HabitsBeside) -> None:
+def test_the_features_by_hand(habits: OthersTagStatistics) -> None:
     proposals = merge(
         [Evidence("dog", "context", 0.6, "seen", 0.5), Evidence("dog", "neighbours", 0.2, "alike"),
          Evidence("cat", "looks", 0.1, "seen")]
@@ -35,7 +35,7 @@ def test_the_features_by_hand(habits: HabitsBeside) -> None:
     assert dog[COLUMN["unused"]] == 1
 
 
-def test_a_habit_alone_comes_last_until_it_is_weighed(habits: HabitsBeside) -> None:
+def test_a_habit_alone_comes_last_until_it_is_weighed(habits: OthersTagStatistics) -> None:
     evidence = [Evidence("dog", "decoder", 0.3, "seen"), *habit_evidence(habits, ["beach"])]
     proposals = [item for item in merge(evidence) if item.tag != "beach"]
     assert [item.tag for item in proposals] == ["dog", "holiday"]
@@ -45,14 +45,16 @@ def test_a_habit_alone_comes_last_until_it_is_weighed(habits: HabitsBeside) -> N
     assert first.why == "After “beach” it came next in 5 of 5 lists."
 
 
-def test_a_habit_does_not_make_what_is_seen_surer(habits: HabitsBeside) -> None:
+def test_a_habit_does_not_make_what_is_seen_surer(habits: OthersTagStatistics) -> None:
     seen = Evidence("holiday", "decoder", 0.3, "seen")
     proposal = next(item for item in merge([seen, *habit_evidence(habits, ["beach"])]) if item.tag == "holiday")
     assert (proposal.score, proposal.source) == (pytest.approx(0.3), "decoder")
     assert "it came next" in proposal.why
 
 
-def test_only_the_first_are_weighed_and_nothing_is_lost(habits: HabitsBeside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_are_weighed_and_nothing_is_lost(
+    habits: OthersTagStatistics, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reranking, "NUM_OPEN", 3)
     proposals = merge(Evidence(tag, "looks", 0.9 - 0.1 * place, "seen") for place, tag in enumerate("abcdef"))
     backwards = rerank(proposals, habits, [], Reranker({"joint": -1.0}))
@@ -61,7 +63,7 @@ def test_only_the_first_are_weighed_and_nothing_is_lost(habits: HabitsBeside, mo
     assert rerank([], habits, [], Reranker({"next": 1.0})) == []
 
 
-def test_a_habit_alone_is_never_expected(habits: HabitsBeside) -> None:
+def test_a_habit_alone_is_never_expected(habits: OthersTagStatistics) -> None:
     proposals = merge([Evidence("holiday", "habits", 0.9, "usual", 0.0), Evidence("dog", "decoder", 0.8, "seen")])
     assert [item.tag for item in proposals] == ["dog", "holiday"]
     assert num_expected(proposals) == 1

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotator.proposals.tag_statistics import DOUBT, Habits, HabitsBeside
+from annotator.proposals.tag_statistics import DOUBT, OthersTagStatistics, TagStatistics
 
 LISTS = [("Beach", "sea", "sun"), ("beach", "sea"), ("beach", "palm"), ("sun",)]
 
 
-def habits_of(lists: Sequence[Sequence[str]]) -> Habits:
-    habits = Habits()
+def habits_of(lists: Sequence[Sequence[str]]) -> TagStatistics:
+    habits = TagStatistics()
     for tags in lists:
         habits.note(tags, +1)
     return habits
@@ -44,9 +44,9 @@ def test_the_facts_of_a_tag_by_hand() -> None:
 
 
 def test_without_any_list_nothing_is_usual() -> None:
-    assert Habits().usual([]) == []
-    assert Habits().usual(["dog"]) == []
-    assert Habits().of(["cat"], ["dog"])[0].is_unused
+    assert TagStatistics().usual([]) == []
+    assert TagStatistics().usual(["dog"]) == []
+    assert TagStatistics().of(["cat"], ["dog"])[0].is_unused
 
 
 @given(st.lists(st.lists(st.sampled_from("abcdeA"), max_size=5), max_size=8), st.data())
@@ -72,7 +72,7 @@ def test_lists_that_end_count_in_what_a_person_reads_and_empty_ones_nowhere() ->
 def test_a_photos_own_list_says_nothing_of_it() -> None:
     own = ("beach", "shell", "sea")
     with_own, without = habits_of([*LISTS, own]), habits_of(LISTS)
-    beside = HabitsBeside(with_own, own)
+    beside = OthersTagStatistics(with_own, own)
     for settled in ([], ["beach"], ["beach", "shell"]):
         assert beside.usual(settled) == without.usual(settled)
         assert beside.of(["sea", "shell", "sun"], settled) == without.of(["sea", "shell", "sun"], settled)

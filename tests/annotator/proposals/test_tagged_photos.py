@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 
 from annotator.proposals.evidence import Words
-from annotator.proposals.tag_statistics import Habits
-from annotator.proposals.tagged_photos import CarriedTags
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
-from annotator.retrieval.keyword_index import MetadataIndex
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.proposals.tag_statistics import TagStatistics
+from annotator.proposals.tagged_photos import TaggedPhotos
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.retrieval.keyword_index import KeywordIndex
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.features import FeatureStore
 
 
 @dataclass
 class Parts:
-    carried: CarriedTags
+    carried: TaggedPhotos
     features: FeatureStore
-    looks: VisualIndex
-    words: MetadataIndex
-    autocomplete: Autocomplete
+    looks: VectorIndex
+    words: KeywordIndex
+    autocomplete: ProjectVocabulary
 
     def state(self) -> tuple[list[int], list[tuple[str, ...]], list[str]]:
         known = [image for image in range(1, 6) if self.words.words(image)]
@@ -36,9 +36,9 @@ def make(tmp_path: Path) -> "type[Parts]":
         features = FeatureStore(tmp_path, "grid-1", 5)
         if not len(features):
             features.commit(zip(range(1, 6), features.append(vectors), strict=True))
-        looks = VisualIndex(5, VisualIndexSettings(), features.vectors, tag="grid-1")
-        words, autocomplete = MetadataIndex(), Autocomplete([])
-        return Parts(CarriedTags(features, looks, words, autocomplete), features, looks, words, autocomplete)
+        looks = VectorIndex(5, VectorIndexSettings(), features.vectors, tag="grid-1")
+        words, autocomplete = KeywordIndex(), ProjectVocabulary([])
+        return Parts(TaggedPhotos(features, looks, words, autocomplete), features, looks, words, autocomplete)
 
     return build  # type: ignore[return-value]
 
@@ -99,9 +99,9 @@ def test_habits_hear_of_lists_that_are_saved_while_they_are_counted(
     parts = make()  # type: ignore[call-arg]
     for image in (1, 2, 3):
         parts.carried.set_saved(image, ("sky", "sea"))
-    note, is_told = Habits.note, False
+    note, is_told = TagStatistics.note, False
 
-    def note_while_others_save(habits: Habits, tags: tuple[str, ...], change: int) -> None:
+    def note_while_others_save(habits: TagStatistics, tags: tuple[str, ...], change: int) -> None:
         nonlocal is_told
         if not is_told:
             is_told = True
@@ -111,7 +111,7 @@ def test_habits_hear_of_lists_that_are_saved_while_they_are_counted(
             assert not saving.is_alive()  # it had not to wait for the count
         note(habits, tags, change)
 
-    monkeypatch.setattr(Habits, "note", note_while_others_save)
+    monkeypatch.setattr(TagStatistics, "note", note_while_others_save)
     after_sky = parts.carried.habits(4).usual(["sky"])
     assert [(item.tag, item.text) for item in after_sky] == [
         ("sea", "after “sky” it came next in 2 of 3 lists"),

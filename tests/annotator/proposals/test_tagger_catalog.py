@@ -14,8 +14,8 @@ from annotator.models.reranker import Reranker
 from annotator.models.taggers.cold_start import COLD_START
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.proposals import tagger_catalog as tagger_shelf
-from annotator.proposals.evidence import seen_evidence, taught_keys
-from annotator.proposals.tagger_catalog import TaggerShelf, default_tagger
+from annotator.proposals.sources.taggers import seen_evidence, taught_keys
+from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def test_the_starter_proposes_by_default_where_it_was_taught_on_the_features(bac
 
 
 def test_the_starters_and_the_cold_start_are_offered(backbone: Backbone, tmp_path: Path) -> None:
-    shelf = TaggerShelf(backbone, tmp_path, COLD_START)
+    shelf = TaggerCatalog(backbone, tmp_path, COLD_START)
     assert [choice.name for choice in shelf.choices()] == [
         "starter/jvsp",
         "starter/open_vocabulary",
@@ -45,7 +45,7 @@ def test_the_starters_and_the_cold_start_are_offered(backbone: Backbone, tmp_pat
 
 
 def test_a_tagger_that_is_not_offered_is_refused_and_the_present_one_stays(backbone: Backbone, tmp_path: Path) -> None:
-    shelf = TaggerShelf(backbone, tmp_path, COLD_START)
+    shelf = TaggerCatalog(backbone, tmp_path, COLD_START)
     with pytest.raises(ConfigError, match="There is no tagger"):
         shelf.choose(str(tmp_path / "elsewhere"))
     assert shelf.chosen == COLD_START
@@ -53,7 +53,7 @@ def test_a_tagger_that_is_not_offered_is_refused_and_the_present_one_stays(backb
 
 def test_a_chosen_checkpoint_that_is_gone_is_an_error(backbone: Backbone, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
-        TaggerShelf(backbone, tmp_path, str(tmp_path / "gone"))
+        TaggerCatalog(backbone, tmp_path, str(tmp_path / "gone"))
 
 
 def test_projects_share_a_tagger_until_its_checkpoint_changes(backbone: Backbone, tmp_path: Path) -> None:
@@ -61,17 +61,17 @@ def test_projects_share_a_tagger_until_its_checkpoint_changes(backbone: Backbone
     starter = checkpoint.load("starter/ranked_lstm")
     about = checkpoint.read_info("starter/ranked_lstm").about
     checkpoint.save(starter, folder, about)
-    first, second = (TaggerShelf(backbone, tmp_path, str(folder)) for _ in range(2))
+    first, second = (TaggerCatalog(backbone, tmp_path, str(folder)) for _ in range(2))
     assert first.taggers[0] is second.taggers[0]
     assert first.open_vocabulary is second.open_vocabulary
     checkpoint.save(starter, folder, about, reranker=Reranker({"joint": 2.0}))
-    third = TaggerShelf(backbone, tmp_path, str(folder))
+    third = TaggerCatalog(backbone, tmp_path, str(folder))
     assert third.taggers[0].version != first.taggers[0].version
     assert third.taggers[0].reranker.weights == {"joint": 2.0}  # type: ignore[attr-defined]
 
 
 def test_a_shared_tagger_of_another_backbone_is_still_refused(backbone: Backbone, tmp_path: Path) -> None:
-    shelf = TaggerShelf(backbone, tmp_path, "starter/ranked_lstm")
+    shelf = TaggerCatalog(backbone, tmp_path, "starter/ranked_lstm")
     assert shelf.taggers[0].name == "ranked_lstm"
     with pytest.raises(CheckpointError, match="was trained on features of"):
         tagger_shelf._load_shared("starter/ranked_lstm", OtherBackbone())  # type: ignore[arg-type]
@@ -80,7 +80,7 @@ def test_a_shared_tagger_of_another_backbone_is_still_refused(backbone: Backbone
 def test_a_tag_that_was_saved_is_proposed_at_the_next_look_not_worked_out_while_saving(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shelf = TaggerShelf(backbone, tmp_path, "starter/jvsp")
+    shelf = TaggerCatalog(backbone, tmp_path, "starter/jvsp")
     shelf.use_word_vectors(load_word_vectors(), ["motorway"])
     assert "motorway" in shelf.taggers[0].allowed_words()
     monkeypatch.setattr(tagger_shelf, "extend", pytest.fail)
@@ -94,7 +94,7 @@ def test_a_tag_that_was_saved_is_proposed_at_the_next_look_not_worked_out_while_
 def test_a_tagger_with_neighbours_proposes_a_tag_that_it_was_never_taught_and_says_so(
     backbone: Backbone, tmp_path: Path, write_context_checkpoint: Callable[..., Path]
 ) -> None:
-    shelf = TaggerShelf(backbone, tmp_path, str(write_context_checkpoint(tmp_path / "ltwin")))
+    shelf = TaggerCatalog(backbone, tmp_path, str(write_context_checkpoint(tmp_path / "ltwin")))
     shelf.use_word_vectors(load_word_vectors(), ["zzyzx"])
     shelf.add_tags(["caffeine"])
     tagger = shelf.taggers[0]

@@ -12,8 +12,9 @@ from annotator.cli.main import main
 from annotator.models.backbones.backbone import Backbone
 from annotator.models.detectors.detector import Detection
 from annotator.proposals import without_project as suggest_module
-from annotator.proposals.evidence import Evidence, detector_labels
+from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import merge
+from annotator.proposals.sources.detector import detector_labels
 from annotator.proposals.without_project import _form
 
 VECTORS = {"cat": (1, 0, 0), "kitten": (0.95, 0.1, 0), "rocket": (0, 1, 0), "missile": (0.1, 0.95, 0), "cup": (0, 0, 1)}

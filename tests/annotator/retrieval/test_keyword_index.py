@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotator.retrieval import keyword_index as metadata_index
-from annotator.retrieval.keyword_index import MetadataIndex, MetadataNeighbour
+from annotator.retrieval.keyword_index import KeywordIndex, MetadataNeighbour
 
 WORDS = ["beach", "sea", "sand", "dog", "cat", "tree", "2024", "Nikon", "café", "sun"]
 
@@ -23,8 +23,8 @@ def plain_search(stored: dict[int, set[str]], query: set[str], k: int, exclude: 
     return [MetadataNeighbour(image, float(-value), shared) for value, image, shared in sorted(found)[:k]]
 
 
-def make_index(stored: dict[int, Any]) -> MetadataIndex:
-    index = MetadataIndex()
+def make_index(stored: dict[int, Any]) -> KeywordIndex:
+    index = KeywordIndex()
     index.set_many(stored.items())
     return index
 
@@ -52,7 +52,7 @@ OPERATION = st.one_of(
 def test_any_run_of_changes_agrees_with_a_plain_loop(
     operations: list[tuple[str, Any]], min_dead: int, chunk_size: int
 ) -> None:
-    index = MetadataIndex()
+    index = KeywordIndex()
     stored: dict[int, set[str]] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metadata_index, "MIN_DEAD", min_dead)
@@ -95,7 +95,7 @@ def test_neighbours_without_a_shared_word_are_left_out() -> None:
 @pytest.mark.parametrize("query", [[], ["never seen"]])
 def test_an_empty_or_unknown_query_has_no_neighbours(query: list[str]) -> None:
     assert make_index({1: ["sea"], 2: []}).search(query, 5) == []
-    assert MetadataIndex().search(query, 5) == []
+    assert KeywordIndex().search(query, 5) == []
 
 
 def test_ties_go_to_the_smallest_image_ids() -> None:
@@ -137,12 +137,12 @@ def test_similarities_that_single_precision_cannot_tell_apart_are_ordered() -> N
 
 def test_a_string_in_place_of_words_is_refused() -> None:
     with pytest.raises(TypeError, match="collection of strings"):
-        MetadataIndex().set(1, "sea")
+        KeywordIndex().set(1, "sea")
 
 
 def test_less_than_one_neighbour_is_refused() -> None:
     with pytest.raises(ValueError, match="k = 0"):
-        MetadataIndex().search(["sea"], 0)
+        KeywordIndex().search(["sea"], 0)
 
 
 def test_dead_slots_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

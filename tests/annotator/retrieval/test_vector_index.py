@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from annotator.errors import ConfigError, RetrievalError
 from annotator.retrieval import faiss_backend as faiss_library
 from annotator.retrieval.faiss_backend import describe_faiss, load_faiss
-from annotator.retrieval.vector_index import VisualIndex, VisualIndexSettings
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 
 SIZE = 16
 Vectors = npt.NDArray[np.float32]
@@ -31,17 +31,17 @@ class Features:
         return self.rows[ids]
 
 
-def make_index(features: Features, **changed: Any) -> VisualIndex:
-    return VisualIndex(SIZE, VisualIndexSettings(**changed), features.vectors, tag="test 1")
+def make_index(features: Features, **changed: Any) -> VectorIndex:
+    return VectorIndex(SIZE, VectorIndexSettings(**changed), features.vectors, tag="test 1")
 
 
-def make_full(features: Features, **changed: Any) -> VisualIndex:
+def make_full(features: Features, **changed: Any) -> VectorIndex:
     index = make_index(features, **changed)
     index.add(np.arange(len(features.rows)), features.rows)
     return index
 
 
-def kind_of(index: VisualIndex) -> str:
+def kind_of(index: VectorIndex) -> str:
     return index.kind
 
 
@@ -74,7 +74,7 @@ def test_neighbours_are_those_of_a_plain_loop(changed: dict[str, Any]) -> None:
 def test_a_case_worked_by_hand() -> None:
     stored = np.zeros((3, SIZE), np.float32)
     stored[0, 0], stored[1, :2], stored[2, 1] = 5, 3, -2
-    index = VisualIndex(SIZE, VisualIndexSettings(), lambda ids: stored[ids], tag="test 1")
+    index = VectorIndex(SIZE, VectorIndexSettings(), lambda ids: stored[ids], tag="test 1")
     index.add([10, 11, 12], stored)
     ids, similarities = index.search(stored[:1] * 9, 3)
     assert ids.tolist() == [[10, 11, 12]]
@@ -106,7 +106,7 @@ def test_an_empty_index_and_an_empty_batch_give_no_neighbours() -> None:
 def test_equal_similarities_are_ordered_by_image_id() -> None:
     rows = np.tile(np.arange(1, SIZE + 1, dtype=np.float32), (300, 1))
     for changed in ({}, EXHAUSTIVE):
-        index = VisualIndex(SIZE, VisualIndexSettings(**changed), lambda ids: rows[ids], tag="test 1")
+        index = VectorIndex(SIZE, VectorIndexSettings(**changed), lambda ids: rows[ids], tag="test 1")
         order = np.random.default_rng(0).permutation(300)
         index.add(order, rows)
         assert index.search(rows[:1], 300)[0][0].tolist() == list(range(300))
@@ -145,12 +145,12 @@ def test_add_remove_rebuild_and_save_agree_with_a_dictionary(
     pool = Features(60).rows
     stored: dict[int, Vectors] = {}
     everything = np.zeros((64, SIZE), np.float32)
-    chosen = VisualIndexSettings(exact_below=exact_below, num_probes=1_000, num_candidates=1_000)
+    chosen = VectorIndexSettings(exact_below=exact_below, num_probes=1_000, num_candidates=1_000)
 
     def vectors_of(ids: npt.NDArray[np.int64]) -> Vectors:
         return everything[ids]
 
-    index = VisualIndex(SIZE, chosen, vectors_of, tag="test 1")
+    index = VectorIndex(SIZE, chosen, vectors_of, tag="test 1")
     for name, argument in operations:
         if name == "add":
             for image_id, place in argument:
@@ -164,7 +164,7 @@ def test_add_remove_rebuild_and_save_agree_with_a_dictionary(
             index.rebuild()
         else:
             index.save(tmp_path / "visual.index")
-            index = VisualIndex.load(tmp_path / "visual.index", SIZE, chosen, vectors_of, tag="test 1")
+            index = VectorIndex.load(tmp_path / "visual.index", SIZE, chosen, vectors_of, tag="test 1")
         assert len(index) == len(stored)
         assert index.image_ids().tolist() == sorted(stored)
         ids, similarities = index.search(pool[:1], 10)
@@ -205,7 +205,7 @@ def test_searches_and_changes_go_on_while_an_inverted_file_is_trained() -> None:
             assert may_train.wait(30)
         return features.rows[ids]
 
-    index = VisualIndex(SIZE, VisualIndexSettings(exact_below=500, num_probes=1_000), vectors_of, tag="test 1")
+    index = VectorIndex(SIZE, VectorIndexSettings(exact_below=500, num_probes=1_000), vectors_of, tag="test 1")
     index.add(np.arange(500), features.rows[:500])
     ingest = threading.Thread(target=index.add, args=([500], features.rows[500:501]), name="ingest")
     ingest.start()
@@ -235,7 +235,7 @@ def test_a_failed_build_leaves_the_old_index_serving() -> None:
             raise OSError("the disk is gone")
         return features.rows[ids]
 
-    index = VisualIndex(SIZE, VisualIndexSettings(exact_below=20), vectors_of, tag="test 1")
+    index = VectorIndex(SIZE, VectorIndexSettings(exact_below=20), vectors_of, tag="test 1")
     index.add(np.arange(20), features.rows[:20])
     is_broken = True
     with pytest.raises(OSError, match="the disk is gone"):
@@ -312,7 +312,7 @@ def test_a_saved_index_finds_the_same_and_goes_on_changing(tmp_path: Path, chang
     index.save(path)
     index.save(path)
     assert [child.name for child in path.parent.iterdir()] == ["visual.index"]
-    loaded = VisualIndex.load(path, SIZE, VisualIndexSettings(**changed), features.vectors, tag="test 1")
+    loaded = VectorIndex.load(path, SIZE, VectorIndexSettings(**changed), features.vectors, tag="test 1")
     assert kind_of(loaded) == index.kind
     for ours, theirs in zip(index.search(features.rows[:30], 9), loaded.search(features.rows[:30], 9), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -321,8 +321,8 @@ def test_a_saved_index_finds_the_same_and_goes_on_changing(tmp_path: Path, chang
     assert len(loaded) == 400
 
 
-def load(path: Path, features: Features, *, size: int = SIZE, tag: str = "test 1") -> VisualIndex:
-    return VisualIndex.load(path, size, VisualIndexSettings(), features.vectors, tag=tag)
+def load(path: Path, features: Features, *, size: int = SIZE, tag: str = "test 1") -> VectorIndex:
+    return VectorIndex.load(path, size, VectorIndexSettings(), features.vectors, tag=tag)
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
         (lambda index: index.remove([[1]]), "integers"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(call: Callable[[VisualIndex], Any], message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(call: Callable[[VectorIndex], Any], message: str) -> None:
     index = make_full(Features(3))
     with pytest.raises(RetrievalError, match=message):
         call(index)
@@ -397,7 +397,7 @@ def test_arguments_that_do_not_fit_are_refused(call: Callable[[VisualIndex], Any
 )
 def test_bad_settings_are_refused_by_name(changed: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(changed))):
-        VisualIndexSettings(**changed)
+        VectorIndexSettings(**changed)
 
 
 def test_the_callers_arrays_are_left_as_they_were() -> None:

@@ -12,16 +12,16 @@ from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import Proposal
 from annotator.reports.effort import effort_report
 from annotator.session.group_tagging import group_members, join_proposals
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.storage.correction_log import GROUP_LEAD, GROUP_MEMBER, Draft, Effort, SavedEvent, StaleRevisionError
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 NUM_SAME = 5
 """Photos of the same scene: ids 1 to 5. The sixth shows something else."""
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], demo_photos: Path, tmp_path: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], demo_photos: Path, tmp_path: Path) -> Workspace:
     folder = tmp_path / "burst"
     folder.mkdir()
     sources = sorted(path for path in demo_photos.rglob("*") if path.suffix in (".jpg", ".png"))
@@ -35,30 +35,30 @@ def opened(open_project: Callable[..., OpenProject], demo_photos: Path, tmp_path
 
 
 @pytest.fixture
-def session(opened: OpenProject) -> AnnotatingSession:
+def session(opened: Workspace) -> Session:
     return opened.session
 
 
-def alike(session: AnnotatingSession, image_id: int = 1, user: str = "anna") -> dict[str, Any]:
+def alike(session: Session, image_id: int = 1, user: str = "anna") -> dict[str, Any]:
     return session.look_alikes(user, image_id)
 
 
-def ids_of(session: AnnotatingSession, image_id: int = 1, user: str = "anna") -> list[int]:
+def ids_of(session: Session, image_id: int = 1, user: str = "anna") -> list[int]:
     return sorted(item["image_id"] for item in alike(session, image_id, user)["items"])
 
 
-def save_group(session: AnnotatingSession, *members: int, **options: Any) -> dict[str, Any]:
+def save_group(session: Session, *members: int, **options: Any) -> dict[str, Any]:
     wanted = options.pop("wanted", [(member, 0) for member in members])
     lead, revision = options.pop("lead", 1), options.pop("revision", 0)
     effort = Effort("model", [{"tag": "cat", "score": 0.5, "source": "looks"}], [["take", "cat", 1]], 4.0, 3, 1)
     return session.save_group("anna", lead, revision, ["cat", "sofa"], ["dog"], effort, wanted)
 
 
-def tags_of(session: AnnotatingSession) -> dict[int, list[str]]:
+def tags_of(session: Session) -> dict[int, list[str]]:
     return {row["image_id"]: row["tags"] for row in session.export()}
 
 
-def test_open_photos_of_the_same_scene_are_near_and_another_scene_is_not_there(session: AnnotatingSession) -> None:
+def test_open_photos_of_the_same_scene_are_near_and_another_scene_is_not_there(session: Session) -> None:
     answer = alike(session)
     assert sorted(item["image_id"] for item in answer["items"]) == [2, 3, 4, 5]
     assert answer["num_near"] == NUM_SAME - 1
@@ -68,7 +68,7 @@ def test_open_photos_of_the_same_scene_are_near_and_another_scene_is_not_there(s
     assert alike(session, 6)["items"] == []
 
 
-def test_a_photo_that_is_not_free_is_in_no_group(opened: OpenProject) -> None:
+def test_a_photo_that_is_not_free_is_in_no_group(opened: Workspace) -> None:
     session = opened.session
     session.save("anna", 2, 0, ["cat"], [], Effort())
     assert ids_of(session) == [3, 4, 5]
@@ -86,7 +86,7 @@ def test_a_photo_that_is_not_free_is_in_no_group(opened: OpenProject) -> None:
     assert 4 not in ids_of(session, user="ben")
 
 
-def test_a_probe_neither_leads_nor_follows(session: AnnotatingSession) -> None:
+def test_a_probe_neither_leads_nor_follows(session: Session) -> None:
     session.set_strategy("in_order", 1.0, 1.0)  # every photo is one
     answer = alike(session)
     assert answer["items"] == []
@@ -101,7 +101,7 @@ def test_a_probe_neither_leads_nor_follows(session: AnnotatingSession) -> None:
     assert "probe" in answer["group"]["left_out"][0]["reason"]
 
 
-def test_a_group_save_is_one_event_a_photo_whose_effort_counts_once(opened: OpenProject) -> None:
+def test_a_group_save_is_one_event_a_photo_whose_effort_counts_once(opened: Workspace) -> None:
     session = opened.session
     answer = save_group(session, 2, 3)
     assert (answer["group"], answer["next"]["image_id"]) == ({"saved": [2, 3], "left_out": []}, 4)
@@ -121,7 +121,7 @@ def test_a_group_save_is_one_event_a_photo_whose_effort_counts_once(opened: Open
     assert opened.log.work_times() == [(2, 4.0)]
 
 
-def test_a_member_that_changed_is_left_out_and_nothing_is_overwritten(session: AnnotatingSession) -> None:
+def test_a_member_that_changed_is_left_out_and_nothing_is_overwritten(session: Session) -> None:
     session.save("ben", 2, 0, ["tree"], [], Effort())
     session.leases.take(3, "ben")
     session.save("anna", 4, 0, ["wrong"], [], Effort())
@@ -137,7 +137,7 @@ def test_a_member_that_changed_is_left_out_and_nothing_is_overwritten(session: A
     assert tags_of(session) == {1: ["cat", "sofa"], 2: ["tree"]}
 
 
-def test_a_stale_or_held_photo_in_hand_or_an_unknown_member_saves_nothing(session: AnnotatingSession) -> None:
+def test_a_stale_or_held_photo_in_hand_or_an_unknown_member_saves_nothing(session: Session) -> None:
     session.save("ben", 1, 0, ["tree"], [], Effort())
     with pytest.raises(StaleRevisionError):
         save_group(session, 2)
@@ -153,7 +153,7 @@ def test_a_stale_or_held_photo_in_hand_or_an_unknown_member_saves_nothing(sessio
     assert tags_of(session) == {1: ["tree"]}
 
 
-def test_one_undo_takes_the_group_back_and_leaves_what_others_changed(session: AnnotatingSession) -> None:
+def test_one_undo_takes_the_group_back_and_leaves_what_others_changed(session: Session) -> None:
     save_group(session, 2, 3)
     session.save("ben", 3, 1, ["tree"], [], Effort())
     session.save("anna", 4, 0, ["later"], [], Effort())
@@ -168,7 +168,7 @@ def test_one_undo_takes_the_group_back_and_leaves_what_others_changed(session: A
     assert 2 in ids_of(session)
 
 
-def test_a_group_whose_photo_in_hand_was_changed_since_is_not_taken_back(session: AnnotatingSession) -> None:
+def test_a_group_whose_photo_in_hand_was_changed_since_is_not_taken_back(session: Session) -> None:
     save_group(session, 2)
     session.save("ben", 1, 1, ["tree"], [], Effort())
     with pytest.raises(StaleRevisionError, match="Nothing was undone"):
@@ -198,7 +198,7 @@ def test_joined_proposals_go_by_the_mean_over_all_photos() -> None:
     assert joined[0].why == "Proposed for 2 of 2 photos."
 
 
-def test_proposals_to_a_group_hear_few_of_many_and_leave_out_what_is_settled(session: AnnotatingSession) -> None:
+def test_proposals_to_a_group_hear_few_of_many_and_leave_out_what_is_settled(session: Session) -> None:
     answer = session.propose_group("anna", 1, [], [], [2, 3, 6])
     assert answer["num_heard"] == 4
     first = answer["proposals"][0]["tag"]

@@ -6,25 +6,23 @@ import pytest
 
 from annotator.session import operations
 from annotator.session.operations import OPERATIONS, answer
-from annotator.session.session import AnnotatingSession
-from annotator.web.server import OpenProject
+from annotator.session.session import Session
+from annotator.web.server import Workspace
 
 SAVE = {"image_id": 1, "revision": 0, "kept": ["cat"]}
 
 
 @pytest.fixture
-def session(
-    open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path
-) -> AnnotatingSession:
+def session(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Session:
     write_photos(tmp_path / "photos", [1, 2])
     return open_project(tmp_path / "photos").session
 
 
-def ask(session: AnnotatingSession, name: str, payload: Any) -> dict[str, Any]:
+def ask(session: Session, name: str, payload: Any) -> dict[str, Any]:
     return answer(session, "local", name, payload)
 
 
-def test_every_operation_refuses_unknown_fields_and_what_is_no_object(session: AnnotatingSession) -> None:
+def test_every_operation_refuses_unknown_fields_and_what_is_no_object(session: Session) -> None:
     for name in OPERATIONS:
         for payload in ({"surprise": 1}, [], "x", None, 5):
             error = ask(session, name, payload)["error"]
@@ -88,21 +86,19 @@ def test_every_operation_refuses_unknown_fields_and_what_is_no_object(session: A
         ("set_keys", {"keys": {f"a{number}": ["F1"] for number in range(101)}}),
     ],
 )
-def test_wrong_types_and_values_out_of_bounds_are_refused(
-    session: AnnotatingSession, name: str, payload: dict[str, Any]
-) -> None:
+def test_wrong_types_and_values_out_of_bounds_are_refused(session: Session, name: str, payload: dict[str, Any]) -> None:
     assert ask(session, name, payload)["error"]["kind"] == "request"
     assert ask(session, "history", {"image_id": 1}) == {"events": []}
     assert ask(session, "open", {"image_id": 1})["state"] == "new"
 
 
-def test_a_refusal_does_not_repeat_what_was_sent(session: AnnotatingSession) -> None:
+def test_a_refusal_does_not_repeat_what_was_sent(session: Session) -> None:
     message = ask(session, "open", {"image_id": "<script>" * 1000})["error"]["message"]
     assert "<script>" not in message
     assert len(message) < 300
 
 
-def test_a_whole_save_is_kept_as_it_was_sent(session: AnnotatingSession) -> None:
+def test_a_whole_save_is_kept_as_it_was_sent(session: Session) -> None:
     payload = {
         **SAVE,
         "dropped": ["dog"],
@@ -131,12 +127,12 @@ def test_a_whole_save_is_kept_as_it_was_sent(session: AnnotatingSession) -> None
     ],
 )
 def test_foreseeable_errors_are_answers_with_their_kind(
-    session: AnnotatingSession, name: str, payload: dict[str, Any], kind: str
+    session: Session, name: str, payload: dict[str, Any], kind: str
 ) -> None:
     assert ask(session, name, payload)["error"]["kind"] == kind
 
 
-def test_a_store_that_fails_is_an_answer_and_other_failures_are_not(session: AnnotatingSession) -> None:
+def test_a_store_that_fails_is_an_answer_and_other_failures_are_not(session: Session) -> None:
     session._store.close()
     assert ask(session, "save", SAVE)["error"]["kind"] == "store"
     with pytest.raises(KeyError):

@@ -8,31 +8,31 @@ import pytest
 
 from annotator.errors import ConfigError, StaleRevisionError, TagError, UnknownImageError
 from annotator.session.serializers import error_answer
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.session.session_core import MAX_TAGS
 from annotator.storage.correction_log import Effort, NothingToUndoError
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
-Opened = tuple[OpenProject, AnnotatingSession]
+Opened = tuple[Workspace, Session]
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Workspace:
     write_photos(tmp_path / "photos", range(1, 5))
     return open_project(tmp_path / "photos")
 
 
 @pytest.fixture
-def session(opened: OpenProject) -> AnnotatingSession:
+def session(opened: Workspace) -> Session:
     return opened.session
 
 
-def save(session: AnnotatingSession, image_id: int, *tags: str, user: str = "local", **values: Any) -> dict[str, Any]:
+def save(session: Session, image_id: int, *tags: str, user: str = "local", **values: Any) -> dict[str, Any]:
     revision = values.get("revision", session.open(user, image_id)["revision"])
     return session.save(user, image_id, revision, tags, values.get("dropped", []), Effort())
 
 
-def test_a_person_begins_at_the_first_photo_and_goes_on_to_the_next_unsaved(session: AnnotatingSession) -> None:
+def test_a_person_begins_at_the_first_photo_and_goes_on_to_the_next_unsaved(session: Session) -> None:
     assert session.open("local", None)["image_id"] == 1
     assert save(session, 1, "cat")["next"]["image_id"] == 2
     save(session, 3, "dog")
@@ -43,13 +43,13 @@ def test_a_person_begins_at_the_first_photo_and_goes_on_to_the_next_unsaved(sess
     assert session.state("local")["num_saved"] == 4
 
 
-def test_an_empty_project_is_done_and_says_how_many_photos_it_has(open_project: Callable[..., OpenProject]) -> None:
+def test_an_empty_project_is_done_and_says_how_many_photos_it_has(open_project: Callable[..., Workspace]) -> None:
     answer = open_project().session.open("local", None)
     assert (answer["done"], answer["num_images"], answer["ingest"]["running"]) == (True, 0, False)
 
 
 def test_the_photo_that_is_read_last_while_none_is_found_is_opened(
-    session: AnnotatingSession, monkeypatch: pytest.MonkeyPatch
+    session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     next_open, state, is_read = session._queue.next_open, session.state, False
 
@@ -63,7 +63,7 @@ def test_the_photo_that_is_read_last_while_none_is_found_is_opened(
     assert session.open("local", None)["image_id"] == 1
 
 
-def test_a_photo_tells_all_the_page_shows(session: AnnotatingSession) -> None:
+def test_a_photo_tells_all_the_page_shows(session: Session) -> None:
     photo = session.open("local", 2)
     assert (photo["file_name"], photo["width"], photo["height"], photo["format"]) == ("photo 2.jpg", 96, 80, "JPEG")
     assert (photo["position"], photo["revision"], photo["state"]) == (2, 0, "new")
@@ -78,14 +78,14 @@ def test_a_photo_tells_all_the_page_shows(session: AnnotatingSession) -> None:
         assert proposal["why"].endswith(".")
 
 
-def test_saved_tags_come_back_as_they_were_ranked(session: AnnotatingSession) -> None:
+def test_saved_tags_come_back_as_they_were_ranked(session: Session) -> None:
     save(session, 1, "zebra", "apple", "  mango  ", dropped=["dog"])
     photo = session.open("local", 1)
     assert photo["kept"] == photo["saved"] == ["zebra", "apple", "mango"]
     assert (photo["dropped"], photo["state"], photo["revision"]) == (["dog"], "saved", 1)
 
 
-def test_spellings_of_one_tag_are_one_and_the_projects_spelling_wins(session: AnnotatingSession) -> None:
+def test_spellings_of_one_tag_are_one_and_the_projects_spelling_wins(session: Session) -> None:
     save(session, 1, "Paris", "PARIS", "pa\u0301tes", "p\u00e1tes")
     assert session.open("local", 1)["saved"] == ["Paris", "p\u00e1tes"]
     save(session, 2, "paris")
@@ -108,7 +108,7 @@ ODD_TAGS = [
 ]
 
 
-def test_odd_tags_are_kept_letter_by_letter(session: AnnotatingSession) -> None:
+def test_odd_tags_are_kept_letter_by_letter(session: Session) -> None:
     save(session, 1, *ODD_TAGS)
     assert session.open("local", 1)["saved"] == ODD_TAGS
     assert next(iter(session.export()))["tags"] == ODD_TAGS
@@ -119,7 +119,7 @@ def test_odd_tags_are_kept_letter_by_letter(session: AnnotatingSession) -> None:
 @pytest.mark.parametrize(
     "tag", ["", "   ", "x" * 101, "x" * 10_000, "a\0b", "a\x1bb", "\x7f", "\ud800", "a\u0085\x01"], ids=repr
 )
-def test_a_tag_that_cannot_be_kept_is_refused_and_nothing_saved(session: AnnotatingSession, tag: str) -> None:
+def test_a_tag_that_cannot_be_kept_is_refused_and_nothing_saved(session: Session, tag: str) -> None:
     for call in (
         lambda: save(session, 1, "cat", tag),
         lambda: save(session, 1, "cat", dropped=[tag]),
@@ -132,7 +132,7 @@ def test_a_tag_that_cannot_be_kept_is_refused_and_nothing_saved(session: Annotat
     assert session.open("local", 1)["state"] == "new"
 
 
-def test_too_many_tags_are_refused(session: AnnotatingSession) -> None:
+def test_too_many_tags_are_refused(session: Session) -> None:
     tags = [f"tag {number}" for number in range(MAX_TAGS + 1)]
     with pytest.raises(TagError, match="201 tags were kept; a photo can have at most 200"):
         save(session, 1, *tags)
@@ -140,7 +140,7 @@ def test_too_many_tags_are_refused(session: AnnotatingSession) -> None:
     assert len(session.open("local", 1)["saved"]) == MAX_TAGS
 
 
-def test_a_half_edited_list_survives_opening_again_and_is_the_users_own(session: AnnotatingSession) -> None:
+def test_a_half_edited_list_survives_opening_again_and_is_the_users_own(session: Session) -> None:
     session.propose("ann", 1, ["cat"], ["dog"], 0)
     photo = session.open("ann", 1)
     assert (photo["kept"], photo["dropped"], photo["state"], photo["saved"]) == (["cat"], ["dog"], "draft", [])
@@ -149,7 +149,7 @@ def test_a_half_edited_list_survives_opening_again_and_is_the_users_own(session:
     assert session.open("ann", 1)["state"] == "new"
 
 
-def test_a_stale_save_answers_with_what_stands_and_can_then_be_repeated(session: AnnotatingSession) -> None:
+def test_a_stale_save_answers_with_what_stands_and_can_then_be_repeated(session: Session) -> None:
     save(session, 1, "cat", user="ben")
     session.propose("ann", 1, ["dog"], [], 0)
     assert session.open("ann", 1)["revision"] == 0  # the draft was made on it
@@ -162,7 +162,7 @@ def test_a_stale_save_answers_with_what_stands_and_can_then_be_repeated(session:
     assert session.open("ben", 1)["saved"] == ["dog"]
 
 
-def test_undo_opens_the_photo_with_the_list_as_it_was_saved(session: AnnotatingSession) -> None:
+def test_undo_opens_the_photo_with_the_list_as_it_was_saved(session: Session) -> None:
     save(session, 1, "cat", "sofa", dropped=["dog"])
     save(session, 2, "bed")
     assert session.undo("local")["image_id"] == 2
@@ -178,7 +178,7 @@ def test_undo_opens_the_photo_with_the_list_as_it_was_saved(session: AnnotatingS
     assert session.open("local", 1)["saved"] == ["cat"]
 
 
-def test_after_an_undo_a_refresh_shows_that_photo_again(session: AnnotatingSession) -> None:
+def test_after_an_undo_a_refresh_shows_that_photo_again(session: Session) -> None:
     save(session, 1, "cat")
     save(session, 2, "dog")
     session.undo("local")
@@ -186,14 +186,14 @@ def test_after_an_undo_a_refresh_shows_that_photo_again(session: AnnotatingSessi
     assert (photo["image_id"], photo["kept"], photo["state"]) == (2, ["dog"], "draft")
 
 
-def test_undo_forgets_the_tag_in_completions_and_evidence(session: AnnotatingSession) -> None:
+def test_undo_forgets_the_tag_in_completions_and_evidence(session: Session) -> None:
     save(session, 1, "zebrra")
     assert [item["tag"] for item in session.complete(2, "zebrr", [])["completions"]] == ["zebrra"]
     session.undo("local")
     assert session.complete(2, "zebrr", [])["completions"] == []
 
 
-def test_skipped_photos_come_last_and_the_last_one_stays(session: AnnotatingSession) -> None:
+def test_skipped_photos_come_last_and_the_last_one_stays(session: Session) -> None:
     assert session.skip("local", 1)["image_id"] == 2
     for image in (2, 3, 4):
         following = save(session, image, "cat")["next"]
@@ -204,7 +204,7 @@ def test_skipped_photos_come_last_and_the_last_one_stays(session: AnnotatingSess
     assert session.open("local", 1)["state"] == "saved"
 
 
-def test_stepping_goes_in_folder_order_and_stays_at_the_ends(session: AnnotatingSession) -> None:
+def test_stepping_goes_in_folder_order_and_stays_at_the_ends(session: Session) -> None:
     save(session, 2, "cat")
     assert [session.step("local", image, by)["image_id"] for image, by in ((1, 1), (1, -1), (4, 1), (3, -1))] == [
         2,
@@ -214,7 +214,7 @@ def test_stepping_goes_in_folder_order_and_stays_at_the_ends(session: Annotating
     ]
 
 
-def test_the_strip_shows_the_photos_around_one(session: AnnotatingSession) -> None:
+def test_the_strip_shows_the_photos_around_one(session: Session) -> None:
     save(session, 1, "cat")
     items = session.strip(2, 3, 1)["items"]
     assert [item["image_id"] for item in items] == [1, 2, 3]
@@ -222,7 +222,7 @@ def test_the_strip_shows_the_photos_around_one(session: AnnotatingSession) -> No
     assert [item["current"] for item in items] == [False, True, False]
 
 
-def test_browsing_finds_by_tag_and_file_name_and_state(session: AnnotatingSession) -> None:
+def test_browsing_finds_by_tag_and_file_name_and_state(session: Session) -> None:
     save(session, 1, "Red Sofa")
     save(session, 3, "sofa bed")
 
@@ -253,12 +253,12 @@ def test_browsing_finds_by_tag_and_file_name_and_state(session: AnnotatingSessio
         lambda s: s.history(99),
     ],
 )
-def test_an_unknown_image_is_refused_everywhere(session: AnnotatingSession, call: Any) -> None:
+def test_an_unknown_image_is_refused_everywhere(session: Session, call: Any) -> None:
     with pytest.raises(UnknownImageError, match="no image 99"):
         call(session)
 
 
-def test_keys_are_kept_for_good_and_a_clash_changes_nothing(opened: OpenProject) -> None:
+def test_keys_are_kept_for_good_and_a_clash_changes_nothing(opened: Workspace) -> None:
     keys = opened.session.set_keys({"help": ["F1"]})["keys"]
     assert keys["help"] == ["F1"]
     with pytest.raises(ConfigError, match="is taken"):
@@ -267,7 +267,7 @@ def test_keys_are_kept_for_good_and_a_clash_changes_nothing(opened: OpenProject)
     assert opened.project.settings.keys["help"] == ("F1",)
 
 
-def test_history_tells_every_event_in_json(session: AnnotatingSession) -> None:
+def test_history_tells_every_event_in_json(session: Session) -> None:
     save(session, 1, "cat")
     session.undo("local")
     events = session.history(1)["events"]
@@ -276,7 +276,7 @@ def test_history_tells_every_event_in_json(session: AnnotatingSession) -> None:
 
 
 def test_a_restart_changes_nothing_a_person_sees(
-    opened: OpenProject, open_project: Callable[..., OpenProject], tmp_path: Path
+    opened: Workspace, open_project: Callable[..., Workspace], tmp_path: Path
 ) -> None:
     session = opened.session
     save(session, 2, "Cat", "sofa")
@@ -284,7 +284,7 @@ def test_a_restart_changes_nothing_a_person_sees(
     session.skip("local", 1)
     session.propose("local", 4, ["dog"], [], 0)
 
-    def view(session: AnnotatingSession) -> list[Any]:
+    def view(session: Session) -> list[Any]:
         photos = [session.open("local", image) for image in (1, 2, 3, 4)]
         state = {**session.state("local"), "ingest": None}  # which tells of this run only
         return [*photos, session.browse(0, 9, "", "all"), state, session.open("local", None)]
@@ -295,7 +295,7 @@ def test_a_restart_changes_nothing_a_person_sees(
 
 
 def test_a_copied_project_opens_elsewhere_and_finds_its_photos(
-    opened: OpenProject, open_project: Callable[..., OpenProject], tmp_path: Path
+    opened: Workspace, open_project: Callable[..., Workspace], tmp_path: Path
 ) -> None:
     save(opened.session, 1, "cat")
     opened.close()
@@ -308,7 +308,7 @@ def test_a_copied_project_opens_elsewhere_and_finds_its_photos(
 
 
 def test_the_page_can_be_used_while_ingest_adds_photos(
-    open_project: Callable[..., OpenProject], write_photos: Callable[..., Any], tmp_path: Path
+    open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path
 ) -> None:
     write_photos(tmp_path / "photos", range(30))
     opened = open_project()
@@ -335,7 +335,7 @@ def test_the_page_can_be_used_while_ingest_adds_photos(
     assert opened.session.state("local")["num_images"] == 30
 
 
-def test_a_save_without_the_next_photo_lets_the_photo_go(session: AnnotatingSession) -> None:
+def test_a_save_without_the_next_photo_lets_the_photo_go(session: Session) -> None:
     answer = session.save("local", 1, 0, ["cat"], [], Effort(), brings_next=False)
     assert answer["next"] is None
     assert session.leases.holders(1) == []

@@ -12,17 +12,16 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from annotator.collaboration.responses import Answers
+from annotator.collaboration.responses import Responses
 from annotator.errors import ProjectError
 from annotator.maintenance.backup import Manifest, Member, restore
 from annotator.maintenance.integrity import check
 from annotator.storage import database as store_module
-from annotator.storage import migrations, schema_copy
+from annotator.storage import migrations
 from annotator.storage.correction_log import CorrectionLog, Draft, Effort
 from annotator.storage.database import Store
-from annotator.storage.migrations import MIGRATIONS, NEWEST_VERSION
+from annotator.storage.migrations import MIGRATIONS, NEWEST_VERSION, copy_path
 from annotator.storage.project import Project
-from annotator.storage.schema_copy import copy_path
 
 OLD = {
     "schema_1": [1],
@@ -98,7 +97,7 @@ def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -
     store = Store(old_project("schema_6", tmp_path).database_path)
     try:
         log = CorrectionLog(store)
-        answers = Answers(store, log)
+        answers = Responses(store, log)
         assert [answers.standing(image_id) for image_id in (1, 2, 3)] == ["accepted", None, "waiting"]
         assert log.annotation(1).user_name == "rita"
         assert answers.own_tags([1], "anna") == {1: ["sofa", "cat", "caf\u00e9"]}
@@ -149,7 +148,7 @@ def test_nothing_is_changed_where_no_copy_can_be_kept(tmp_path: Path, monkeypatc
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(schema_copy.shutil, "copyfile", full)
+        patch.setattr(migrations.shutil, "copyfile", full)
         with pytest.raises(ProjectError, match=r"no copy could be kept .*No space left.* Nothing was changed\.$"):
             Store(project.database_path)
     assert ask(project.database_path, "SELECT version FROM migrations") == [(1,)]

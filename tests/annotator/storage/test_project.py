@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from annotator.errors import ConfigError, ProjectError
-from annotator.settings import DEFAULT_KEYS
+from annotator.keymap import DEFAULT_KEYS
 from annotator.storage.project import Project, default_folder, is_project, write_atomically
 
 

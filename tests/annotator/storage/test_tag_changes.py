@@ -8,11 +8,11 @@ from annotator.cli import models as model_commands
 from annotator.cli.main import main
 from annotator.errors import AnnotatorError, StoreError, TagError
 from annotator.storage.correction_log import Effort
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenProject:
+def opened(open_project: Callable[..., Workspace], demo_photos: Path) -> Workspace:
     opened = open_project(demo_photos)
     save = opened.session.save
     shown = [{"tag": "auto", "score": 0.5, "source": "looks"}]
@@ -22,12 +22,12 @@ def opened(open_project: Callable[..., OpenProject], demo_photos: Path) -> OpenP
     return opened
 
 
-def tags_of(opened: OpenProject, image_id: int) -> list[str]:
+def tags_of(opened: Workspace, image_id: int) -> list[str]:
     kept: list[str] = opened.session.open("zoe", image_id)["kept"]
     return kept
 
 
-def test_a_merged_tag_is_replaced_everywhere_and_the_history_stays(opened: OpenProject) -> None:
+def test_a_merged_tag_is_replaced_everywhere_and_the_history_stays(opened: Workspace) -> None:
     session = opened.session
     before = session.history(1)["events"]
     assert session.change_tag("merge", "auto", "car", "zoe") == {"num_photos": 3, "now_common": []}
@@ -41,9 +41,7 @@ def test_a_merged_tag_is_replaced_everywhere_and_the_history_stays(opened: OpenP
     assert (events[1]["tagger"], [item["tag"] for item in events[1]["shown"]]) == ("jvsp 1", ["auto"])
 
 
-def test_from_then_on_the_old_tag_means_the_new_one(
-    opened: OpenProject, open_project: Callable[..., OpenProject]
-) -> None:
+def test_from_then_on_the_old_tag_means_the_new_one(opened: Workspace, open_project: Callable[..., Workspace]) -> None:
     opened.session.change_tag("rename", "auto", "automobile", "zoe")
     opened.session.save("ann", 4, 0, ["AUTO", "sky"], [], Effort())
     assert tags_of(opened, 4) == ["automobile", "sky"]
@@ -54,7 +52,7 @@ def test_from_then_on_the_old_tag_means_the_new_one(
     assert tags_of(again, 5) == ["automobile"]
 
 
-def test_an_alias_touches_no_photo(opened: OpenProject) -> None:
+def test_an_alias_touches_no_photo(opened: Workspace) -> None:
     assert opened.session.change_tag("alias", "auto", "car", "zoe") == {"num_photos": 0, "now_common": []}
     assert "auto" in [tag.lower() for tag in tags_of(opened, 1)]
     opened.session.save("ann", 4, 0, ["auto", "car", "sky"], [], Effort())
@@ -64,7 +62,7 @@ def test_an_alias_touches_no_photo(opened: OpenProject) -> None:
     assert len(proposals) == len(set(proposals))
 
 
-def test_the_newest_word_on_a_tag_counts_and_aliases_do_not_go_in_circles(opened: OpenProject) -> None:
+def test_the_newest_word_on_a_tag_counts_and_aliases_do_not_go_in_circles(opened: Workspace) -> None:
     session = opened.session
     session.change_tag("rename", "auto", "vehicle", "zoe")
     session.change_tag("rename", "vehicle", "auto", "zoe")
@@ -86,7 +84,7 @@ def test_the_newest_word_on_a_tag_counts_and_aliases_do_not_go_in_circles(opened
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(
-    opened: OpenProject, kind: str, old: str, new: str, sentence: str
+    opened: Workspace, kind: str, old: str, new: str, sentence: str
 ) -> None:
     with pytest.raises(TagError, match=sentence):
         opened.session.change_tag(kind, old, new, "zoe")
@@ -94,13 +92,13 @@ def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(
     assert opened.session.tag_changes()["changes"] == []
 
 
-def test_only_the_spelling_can_be_changed_too(opened: OpenProject) -> None:
+def test_only_the_spelling_can_be_changed_too(opened: Workspace) -> None:
     assert opened.session.change_tag("rename", "auto", "AUTO", "zoe") == {"num_photos": 3, "now_common": []}
     assert tags_of(opened, 1) == ["street", "AUTO", "man"]
 
 
 def test_a_change_that_broke_off_is_finished_by_repeating_it(
-    opened: OpenProject, monkeypatch: pytest.MonkeyPatch
+    opened: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log = opened.session._log
     plain = log.rewrite
@@ -119,14 +117,14 @@ def test_a_change_that_broke_off_is_finished_by_repeating_it(
     assert tags_of(opened, 2) == ["car", "tree"]
 
 
-def test_a_correction_from_before_a_change_is_not_undone_past_it(opened: OpenProject) -> None:
+def test_a_correction_from_before_a_change_is_not_undone_past_it(opened: Workspace) -> None:
     opened.session.change_tag("merge", "auto", "car", "zoe")
     with pytest.raises(AnnotatorError, match="zoe has saved this photo since"):
         opened.session.undo("ben")
     assert opened.session.open("ben", 3)["dropped"] == ["car"]
 
 
-def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: OpenProject) -> None:
+def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: Workspace) -> None:
     session = opened.session
     assert session.change_tag("split", "AUTO", "automatic door", "zoe", "street") == {"num_photos": 1, "now_common": []}
     assert tags_of(opened, 1) == ["street", "automatic door", "man"]
@@ -145,7 +143,7 @@ def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: Open
 
 
 def test_the_command_tells_of_a_tag_that_a_merge_made_common(
-    opened: OpenProject, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    opened: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = {"num_photos": 3, "now_common": ["car"]}
     monkeypatch.setattr(model_commands, "project_operations", lambda project: nullcontext(lambda *asked: answer))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from annotator.collaboration.responses import Answers
+from annotator.collaboration.responses import Responses
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
 
@@ -35,7 +35,7 @@ def store(make_store: Callable[..., Store]) -> Store:
     for revision, tags in enumerate((["first", "cat"], ["second", "first", "cat"])):
         log.save(1, revision=revision, tags=tags, dropped=["dog"], user_name="anna", effort=Effort())
     log.undo("anna")
-    answers = Answers(store, log)
+    answers = Responses(store, log)
     answers.ask([2], 1, [], "rita")
     answers.give(2, "ben", revision=0, tags=["third", "sea"], dropped=[], effort=Effort())
     answers.accept(log.annotation(2), ["fourth", "sea"], ["sky"], "rita", Effort(), None, None)

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 
 from annotator.models.detectors.detector import Detection
 from annotator.storage.database import Store
-from annotator.storage.detections import DetectionBook
+from annotator.storage.detections import DetectionStore
 from annotator.storage.project import Project
 
 Factory = Callable[..., Any]
@@ -24,7 +24,7 @@ def test_a_box_is_drawn_where_the_detector_found_the_tag(
     # NanoDet is not installed here: what was found before is shown all the same.
     Project.open(folder).update_settings(detector="nanodet")
     store = Store(folder / "project.duckdb")
-    book = DetectionBook(store)
+    book = DetectionStore(store)
     box = Detection("cat", 0.9375, (0.25, 0.125, 0.75, 0.875))
     book.add("nanodet-1", [(i, [box] if path == "chelsea.png" else []) for i, (_, path) in store.file_names().items()])
     store.close()

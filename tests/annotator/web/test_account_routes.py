@@ -10,7 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from annotator.auth.project_auth import ProjectGate
+from annotator.auth.project_auth import ProjectAuthenticator
 from annotator.auth.roles import LOCAL_USER, Caller, Role
 from annotator.models.backbones.backbone import Backbone
 from annotator.session import operations
@@ -20,7 +20,7 @@ from annotator.storage.project import Project
 from annotator.web import request_guard as security
 from annotator.web import server as app_module
 from annotator.web.request_guard import Tokens
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 HOME = "http://127.0.0.1:7860"
 PASSWORD = "correct horse battery"
@@ -29,30 +29,30 @@ SESSION, TOKEN = "annotator_session_7860", "annotator_token_7860"
 
 
 @pytest.fixture(scope="module")
-def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenProject]:
+def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
         project = Project.open_or_create(tmp_path_factory.mktemp("people") / "project", "people")
         project.update_settings(tagger="cold_start")
-        opened = OpenProject(project)
+        opened = Workspace(project)
         opened.ingest.run([demo_photos])
         yield opened
         opened.close()
 
 
 @pytest.fixture(scope="module")
-def app(opened: OpenProject, build_app: Callable[..., FastAPI]) -> FastAPI:
+def app(opened: Workspace, build_app: Callable[..., FastAPI]) -> FastAPI:
     return build_app(opened)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _people(opened: OpenProject) -> None:
+def _people(opened: Workspace) -> None:
     for name, role in PEOPLE.items():
         opened.accounts.add(name, role, PASSWORD)
 
 
 @pytest.fixture(autouse=True)
-def _no_leases(opened: OpenProject) -> None:
+def _no_leases(opened: Workspace) -> None:
     for image_id in opened.session.leases.all():
         opened.session.leases.end(image_id)
     opened.session.assignments.assign(range(1, 7), None)
@@ -94,7 +94,7 @@ def test_a_stranger_sees_the_login_page_and_nothing_else(app: FastAPI) -> None:
 
 
 def test_without_the_login_the_stranger_would_see_everything(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ProjectGate, "by_session", lambda gate, session_id: Caller("local", Role.ADMIN))
+    monkeypatch.setattr(ProjectAuthenticator, "by_session", lambda gate, session_id: Caller("local", Role.ADMIN))
     client = stranger(app)
     assert client.get("/api/export").status_code == 200
     assert call(client, "users", do="list").status_code == 200
@@ -135,7 +135,7 @@ def test_logging_in_changes_the_session_so_that_a_slipped_in_one_is_worth_nothin
 
 
 def test_with_a_fixed_session_the_slipped_in_one_would_work(
-    app: FastAPI, opened: OpenProject, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, opened: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = stranger(app)
     before = client.cookies[SESSION]
@@ -160,7 +160,7 @@ def behind(app: FastAPI, trusted: tuple[str, ...]) -> Any:
 
 
 def test_behind_a_trusted_proxy_cookies_are_secure_and_addresses_differ(
-    app: FastAPI, opened: OpenProject, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, opened: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
     monkeypatch.setattr(opened.accounts, "log_in", lambda name, password, address: seen.append(address) or "session")
@@ -288,7 +288,7 @@ def test_gradio_s_other_routes_are_switched_off(app: FastAPI, path: str) -> None
         assert (answer.status_code, answer.json()["error"]["message"]) == (404, "This server does not offer that.")
 
 
-def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: OpenProject) -> None:
+def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: Workspace) -> None:
     client, root = person(app, "ben"), person(app, "root")
     assert call(client, "state").status_code == 200
     assert call(root, "users", do="disable", name="ben").json()["disabled"] is True
@@ -296,7 +296,7 @@ def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: OpenProject) -> 
     opened.accounts.set_disabled("ben", False)
 
 
-def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: OpenProject) -> None:
+def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Workspace) -> None:
     """Once, disabling the only account made every stranger the admin of the project."""
     root = person(app, "root")
     for name in PEOPLE:
@@ -320,14 +320,14 @@ def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Open
 
 @pytest.mark.parametrize(("host", "status"), [("0.0.0.0", 401), ("127.0.0.1", 200)])
 def test_a_server_that_others_reach_never_works_for_whoever_comes(
-    opened: OpenProject,
+    opened: Workspace,
     build_app: Callable[..., FastAPI],
     monkeypatch: pytest.MonkeyPatch,
     host: str,
     status: int,
 ) -> None:
     """Even if all accounts were gone: what was asked at its start holds."""
-    monkeypatch.setattr(opened, "gate", ProjectGate(opened.accounts))
+    monkeypatch.setattr(opened, "gate", ProjectAuthenticator(opened.accounts))
     served = build_app(opened, ServerConfig(host=host))
     monkeypatch.setattr(opened.accounts, "_users", {})
     assert call(stranger(served), "state").status_code == status
@@ -354,7 +354,7 @@ def test_a_person_s_session_does_not_stand_in_for_a_wrong_token(app: FastAPI) ->
     assert client.get("/api/export", headers={"authorization": "Bearer wrong"}).status_code == 401
 
 
-def test_commands_of_the_project_s_owner_use_the_server_s_secret(app: FastAPI, opened: OpenProject) -> None:
+def test_commands_of_the_project_s_owner_use_the_server_s_secret(app: FastAPI, opened: Workspace) -> None:
     headers = {"authorization": f"Bearer {opened.gate.local_secret}"}
     owner = TestClient(app, base_url=HOME, headers=headers)
     assert call(owner, "users", do="list").status_code == 200
@@ -375,7 +375,7 @@ def test_two_people_are_not_given_the_same_photo(app: FastAPI) -> None:
     assert call(ben, "open", image_id=first["image_id"]).json()["held_by"] == []
 
 
-def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI, opened: OpenProject) -> None:
+def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI, opened: Workspace) -> None:
     anna, ben, root = person(app, "anna"), person(app, "ben"), person(app, "root")
     photo = call(anna, "open", image_id=3).json()
     call(root, "end_lease", image_id=3)
@@ -387,7 +387,7 @@ def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI,
     assert opened.log.annotation(3).tags == ("rocket",)
 
 
-def test_going_on_gives_a_photo_back(app: FastAPI, opened: OpenProject) -> None:
+def test_going_on_gives_a_photo_back(app: FastAPI, opened: Workspace) -> None:
     anna = person(app, "anna")
     photo = call(anna, "open").json()
     image_id = photo["image_id"]
@@ -397,13 +397,13 @@ def test_going_on_gives_a_photo_back(app: FastAPI, opened: OpenProject) -> None:
     assert list(opened.session.leases.all()) == [stepped["image_id"]]
 
 
-def test_a_viewer_holds_nothing(app: FastAPI, opened: OpenProject) -> None:
+def test_a_viewer_holds_nothing(app: FastAPI, opened: Workspace) -> None:
     photo = call(person(app, "vera"), "open", image_id=2).json()
     assert photo["read_only"] is True
     assert opened.session.leases.all() == {}
 
 
-def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: OpenProject) -> None:
+def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: Workspace) -> None:
     root, anna, ben = person(app, "root"), person(app, "anna"), person(app, "ben")
     answer = call(root, "assign", users=["anna", "ben"], image_ids=[1, 2, 3, 4, 5, 6]).json()
     assert answer["assigned"] == {"anna": 3, "ben": 3}
@@ -415,7 +415,7 @@ def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: OpenProj
     assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
 
 
-def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, opened: OpenProject) -> None:
+def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, opened: Workspace) -> None:
     root, anna, ben, rita = person(app, "root"), person(app, "anna"), person(app, "ben"), person(app, "rita")
     revision = call(ben, "open", image_id=2).json()["revision"]
     call(root, "assign", users=["anna"], image_ids=[2])
@@ -458,7 +458,7 @@ def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, o
     assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200
 
 
-def test_where_photos_lie_is_told_at_this_machine_only(app: FastAPI, opened: OpenProject, demo_photos: Path) -> None:
+def test_where_photos_lie_is_told_at_this_machine_only(app: FastAPI, opened: Workspace, demo_photos: Path) -> None:
     vera = person(app, "vera")
     photo = call(vera, "open", image_id=1).json()
     assert photo["paths"] == [photo["file_name"]]
@@ -568,7 +568,7 @@ def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(app: F
     assert "http" not in policy
 
 
-def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, opened: OpenProject) -> None:
+def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, opened: Workspace) -> None:
     root, rita = person(app, "root"), person(app, "rita")
     revision = call(rita, "open", image_id=4).json()["revision"]
     call(rita, "save", image_id=4, revision=revision, kept=["cat"])

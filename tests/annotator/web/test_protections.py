@@ -26,7 +26,8 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 import annotator
-from annotator.auth.accounts import FREE_FAILURES, Accounts
+from annotator.auth.accounts import Accounts
+from annotator.auth.login_limit import FREE_FAILURES
 from annotator.errors import BackboneError, CheckpointError
 from annotator.models import checkpoint
 from annotator.models.backbones import pretrained
@@ -36,7 +37,7 @@ from annotator.storage.database import Store
 from annotator.storage.project import Project
 from annotator.web import server as app_module
 from annotator.web.account_routes import Users
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 HOME = "http://127.0.0.1:7860"
 PASSWORD = "correct horse battery"
@@ -44,19 +45,19 @@ CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 @pytest.fixture(scope="module")
-def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenProject]:
+def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
         project = Project.open_or_create(tmp_path_factory.mktemp("protected") / "project", "protected")
         project.update_settings(tagger="cold_start")
-        opened = OpenProject(project)
+        opened = Workspace(project)
         opened.ingest.run([demo_photos])
         yield opened
         opened.close()
 
 
 @pytest.fixture(scope="module")
-def app(opened: OpenProject, build_app: Callable[..., FastAPI]) -> FastAPI:
+def app(opened: Workspace, build_app: Callable[..., FastAPI]) -> FastAPI:
     return build_app(opened)
 
 
@@ -99,7 +100,7 @@ def test_every_changing_route_refuses_other_origins_and_calls_without_the_token(
         assert (bare.status_code, bare.json()["error"]["kind"]) == (403, "refused"), path
 
 
-def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: OpenProject, client: TestClient) -> None:
+def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: Workspace, client: TestClient) -> None:
     """These need no token: pages of others may send them, though not read the answer."""
     before = contents(opened.store)
     reading = sorted({path for method, path in routes_of(app.routes) if method == "GET"})
@@ -148,7 +149,7 @@ def needed(model: type[BaseModel]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", [name for name, (model, _) in OPERATIONS.items() if "image_id" in model.model_fields])
 def test_an_image_that_is_not_of_this_project_is_refused_by_every_operation(
-    client: TestClient, opened: OpenProject, name: str
+    client: TestClient, opened: Workspace, name: str
 ) -> None:
     before = contents(opened.store)
     for image_id in (7, 2**31 - 1):  # the project has six
@@ -200,7 +201,7 @@ def test_the_text_fields_are_found() -> None:
     assert len(FIELDS) > 20
 
 
-def test_sql_in_a_text_is_a_text(client: TestClient, opened: OpenProject) -> None:
+def test_sql_in_a_text_is_a_text(client: TestClient, opened: Workspace) -> None:
     client.post("/api/save", json={"image_id": 1, "revision": 0, "kept": ["cat", "sofa"]})
     before = contents(opened.store)
     for name, field in FIELDS:
@@ -220,7 +221,7 @@ def test_sql_in_a_text_is_a_text(client: TestClient, opened: OpenProject) -> Non
         assert 4 not in [item["image_id"] for item in found]
 
 
-def revision(opened: OpenProject, image_id: int) -> int:
+def revision(opened: Workspace, image_id: int) -> int:
     return opened.log.annotation(image_id).revision
 
 
@@ -242,7 +243,7 @@ def captured(level: int) -> Iterator[io.StringIO]:
         root.setLevel(was)
 
 
-def test_no_secret_is_logged_or_repeated_in_an_answer(app: FastAPI, opened: OpenProject, client: TestClient) -> None:
+def test_no_secret_is_logged_or_repeated_in_an_answer(app: FastAPI, opened: Workspace, client: TestClient) -> None:
     with captured(logging.DEBUG) as log:
         answers = []
 
@@ -320,7 +321,7 @@ def test_a_served_project_prints_no_secret_and_keeps_its_own_to_the_owner(
     assert PASSWORD.encode() not in project.database_path.read_bytes()
 
 
-def test_guessing_over_http_has_to_wait(app: FastAPI, opened: OpenProject, client: TestClient) -> None:
+def test_guessing_over_http_has_to_wait(app: FastAPI, opened: Workspace, client: TestClient) -> None:
     answers = [client.post("/api/login", json={"name": "guessed", "password": f"wrong {n}"}) for n in range(7)]
     assert {answer.status_code for answer in answers} == {401}
     assert re.search(r"Too many wrong passwords\. Try again in \d+ s\.", answers[-1].json()["error"]["message"])

@@ -16,13 +16,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from annotator.auth.roles import Caller, Role
 from annotator.models.backbones.backbone import Backbone
-from annotator.session.session import AnnotatingSession
+from annotator.session.session import Session
 from annotator.settings import ServerConfig
 from annotator.storage.project import Project
 from annotator.web import request_guard as security
 from annotator.web import server as app_module
 from annotator.web.request_guard import RequestGuard
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 HOME = "http://127.0.0.1:7860"
 MAX_BODY = 20_000
@@ -39,7 +39,7 @@ def served(
     """The real app on six photos, asked by nobody yet."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
-        opened = OpenProject(Project.open_or_create(tmp_path_factory.mktemp("secure") / "project", "secure"))
+        opened = Workspace(Project.open_or_create(tmp_path_factory.mktemp("secure") / "project", "secure"))
         opened.ingest.run([demo_photos])
         app = build_app(opened, ServerConfig(max_body_bytes=MAX_BODY, allowed_hosts=("Photos.example",)))
         with TestClient(app, base_url=HOME) as client:
@@ -213,13 +213,13 @@ def test_a_page_of_others_has_no_backup_made(
 ) -> None:
     """It could not read it, but each costs the disk as much as the project, and minutes."""
     made = []
-    back_up = AnnotatingSession.back_up
+    back_up = Session.back_up
 
-    def noted(session: AnnotatingSession, *, with_features: bool) -> Path:
+    def noted(session: Session, *, with_features: bool) -> Path:
         made.append(with_features)
         return back_up(session, with_features=with_features)
 
-    monkeypatch.setattr(AnnotatingSession, "back_up", noted)
+    monkeypatch.setattr(Session, "back_up", noted)
     answer = client.get("/api/backup", headers=headers)
     assert (answer.status_code, answer.json()["error"]["kind"]) == (403, "refused")
     assert made == []

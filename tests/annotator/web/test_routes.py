@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from annotator.models.backbones.backbone import Backbone
 from annotator.storage.project import Project
 from annotator.web import server as app_module
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 
 @pytest.fixture
@@ -21,9 +21,7 @@ def photos(write_photos: Callable[..., Any], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(
-    make_client: Callable[..., TestClient], open_project: Callable[..., OpenProject], photos: Path
-) -> TestClient:
+def client(make_client: Callable[..., TestClient], open_project: Callable[..., Workspace], photos: Path) -> TestClient:
     return make_client(open_project(photos))
 
 
@@ -41,7 +39,7 @@ def reader(
         (folder / "photos" / f"photo {number}.jpg").write_bytes(photo_bytes(number))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
-        opened = OpenProject(Project.open_or_create(folder / "project", "test"))
+        opened = Workspace(Project.open_or_create(folder / "project", "test"))
         opened.ingest.run([folder / "photos"])
         with TestClient(build_app(opened), base_url="http://127.0.0.1:7860") as client:
             client.get("/api/session")
@@ -115,7 +113,7 @@ def test_a_malformed_body_is_a_400_in_the_same_form(reader: TestClient, body: by
 
 
 def test_a_database_that_fails_is_a_507(
-    make_client: Callable[..., TestClient], open_project: Callable[..., OpenProject], photos: Path
+    make_client: Callable[..., TestClient], open_project: Callable[..., Workspace], photos: Path
 ) -> None:
     opened = open_project(photos)
     client = make_client(opened)
@@ -191,7 +189,7 @@ def test_only_the_pages_own_files_are_served(reader: TestClient) -> None:
 
 
 def test_tags_and_names_never_reach_the_pages_html(
-    make_client: Callable[..., TestClient], open_project: Callable[..., OpenProject], photos: Path
+    make_client: Callable[..., TestClient], open_project: Callable[..., Workspace], photos: Path
 ) -> None:
     bad = "<img src=x onerror=alert(1)>"
     (photos / "photo 1.jpg").rename(photos / f"{bad}.jpg")

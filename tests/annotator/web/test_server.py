@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from annotator.errors import BackboneError, ConfigError, ProjectError
-from annotator.retrieval.vector_index import VisualIndexSettings
+from annotator.retrieval.vector_index import VectorIndexSettings
 from annotator.settings import ServerConfig
 from annotator.storage.correction_log import Effort
 from annotator.storage.project import Project
 from annotator.web import server as app_module
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 WritePhotos = Callable[..., list[Path]]
 
@@ -124,7 +124,7 @@ def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
 def test_a_taken_port_is_told_before_anything_is_loaded(
     tmp_path: Path, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app_module, "OpenProject", lambda *_: pytest.fail("the project was opened"))
+    monkeypatch.setattr(app_module, "Workspace", lambda *_: pytest.fail("the project was opened"))
     project = Project.open_or_create(tmp_path / "project", "x")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -137,7 +137,7 @@ def test_a_taken_port_is_told_before_anything_is_loaded(
 
 
 def test_a_project_that_cannot_be_opened_is_let_go_again(
-    open_project: Callable[..., OpenProject], monkeypatch: pytest.MonkeyPatch
+    open_project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_weights(name: str, num_threads: int) -> None:
         raise BackboneError("no weights")
@@ -150,7 +150,7 @@ def test_a_project_that_cannot_be_opened_is_let_go_again(
 
 
 def test_features_of_another_backbone_are_not_searched(
-    open_project: Callable[..., OpenProject], write_photos: WritePhotos, tmp_path: Path
+    open_project: Callable[..., Workspace], write_photos: WritePhotos, tmp_path: Path
 ) -> None:
     write_photos(tmp_path / "photos", range(3))
     opened = open_project(tmp_path / "photos")
@@ -173,13 +173,13 @@ def test_features_of_another_backbone_are_not_searched(
 
 @pytest.mark.parametrize("damage", [None, b"", b"not an index", "missing"])
 def test_the_index_is_built_anew_when_it_is_missing_or_damaged(
-    open_project: Callable[..., OpenProject],
+    open_project: Callable[..., Workspace],
     write_photos: WritePhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     damage: bytes | str | None,
 ) -> None:
-    monkeypatch.setattr(app_module, "VisualIndexSettings", lambda: VisualIndexSettings(exact_below=20))
+    monkeypatch.setattr(app_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
     write_photos(tmp_path / "photos", range(40))
     opened = open_project(tmp_path / "photos")
     query = opened.features.vectors([1])
@@ -198,12 +198,12 @@ def test_the_index_is_built_anew_when_it_is_missing_or_damaged(
 
 
 def test_the_index_follows_photos_added_since_it_was_written(
-    open_project: Callable[..., OpenProject],
+    open_project: Callable[..., Workspace],
     write_photos: WritePhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(app_module, "VisualIndexSettings", lambda: VisualIndexSettings(exact_below=20))
+    monkeypatch.setattr(app_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
     write_photos(tmp_path / "photos", range(30))
     first = open_project(tmp_path / "photos")
     first.close()
@@ -215,7 +215,7 @@ def test_the_index_follows_photos_added_since_it_was_written(
     assert open_project().looks.image_ids().tolist() == list(range(1, 37))
 
 
-def test_a_damaged_project_is_refused_at_once(open_project: Callable[..., OpenProject], tmp_path: Path) -> None:
+def test_a_damaged_project_is_refused_at_once(open_project: Callable[..., Workspace], tmp_path: Path) -> None:
     opened = open_project()
     opened.close()
     opened.project.database_path.write_bytes(b"junk" * 1000)

@@ -7,9 +7,9 @@ import pytest
 from annotator.errors import ConfigError
 from annotator.trainer.evaluation.effort import Offer
 from annotator.trainer.finetuning.corrections import Correction
-from annotator.trainer.finetuning.promotion_test import GateRule, bootstrap, judge
+from annotator.trainer.finetuning.promotion_test import PromotionRule, bootstrap, judge
 
-RULE = GateRule(least_photos=4)
+RULE = PromotionRule(least_photos=4)
 TAGS = ("dog", "man", "park")
 
 
@@ -88,7 +88,7 @@ def test_tags_that_cost_more_are_named_the_worst_first() -> None:
 
 def test_the_bootstrap_agrees_with_the_normal_interval_on_many_photos() -> None:
     values = np.random.default_rng(1).normal(0.3, 1.0, 2000)
-    interval = bootstrap(values, GateRule(confidence=0.9))
+    interval = bootstrap(values, PromotionRule(confidence=0.9))
     half = 1.645 * values.std() / 2000**0.5
     assert interval.low == pytest.approx(values.mean() - half, abs=0.005)
     assert interval.high == pytest.approx(values.mean() + half, abs=0.005)
@@ -97,4 +97,4 @@ def test_the_bootstrap_agrees_with_the_normal_interval_on_many_photos() -> None:
 @pytest.mark.parametrize("setting", [{"confidence": 1.0}, {"least_photos": 0}, {"gold_margin": float("nan")}])
 def test_a_rule_that_cannot_be_is_refused(setting: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(setting))):
-        GateRule(**setting)  # type: ignore[arg-type]
+        PromotionRule(**setting)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import pytest
 from annotator.models.word_vectors.word_vector_files import Table
 from annotator.models.word_vectors.word_vectors import WordVectors, load_word_vectors
 from annotator.proposals.vocabulary.lexicon import Lexicon, shared_lexicon
-from annotator.proposals.vocabulary.project_vocabulary import Autocomplete
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 
 WORDS = {
     # word: (food, town), the most frequent first
@@ -51,7 +51,7 @@ def test_the_subject_is_the_mean_direction_of_the_tags_words_by_the_root_of_thei
 
 
 def test_a_word_new_to_the_project_is_completed_behind_its_tags_and_before_everyday_words(lexicon: Lexicon) -> None:
-    words = Autocomplete(["parade", "park"])
+    words = ProjectVocabulary(["parade", "park"])
     words.count(["soup"], +1)
     words.count(["parfait"], +1)
     assert [found.tag for found in words.complete("par", {})] == ["parfait", "parade", "park"]
@@ -63,7 +63,7 @@ def test_a_word_new_to_the_project_is_completed_behind_its_tags_and_before_every
 
 
 def test_the_last_of_several_words_is_completed(lexicon: Lexicon) -> None:
-    words = Autocomplete([])
+    words = ProjectVocabulary([])
     words.use_lexicon(lexicon)
     assert words.complete("green pars", {}) == []  # nothing is known of what is tagged here
     words.count(["soup"], +1)
@@ -72,7 +72,7 @@ def test_the_last_of_several_words_is_completed(lexicon: Lexicon) -> None:
 
 
 def test_the_subject_follows_the_saves(lexicon: Lexicon) -> None:
-    words = Autocomplete([])
+    words = ProjectVocabulary([])
     words.use_lexicon(lexicon)
     words.count(["soup"], +1)
     assert words.complete("par", {})[0].tag == "parsley"

@@ -1,6 +1,6 @@
 import pytest
 
-from annotator.proposals.vocabulary.project_vocabulary import MAX_COMPLETIONS, Autocomplete, Completion
+from annotator.proposals.vocabulary.project_vocabulary import MAX_COMPLETIONS, Completion, ProjectVocabulary
 
 WORDS = ["cat", "car", "castle", "traffic light", "light", "dog"]
 
@@ -10,7 +10,7 @@ def tags(completions: list[Completion]) -> list[str]:
 
 
 def test_proposed_tags_come_by_score_then_tags_in_use_by_frequency_then_common_words() -> None:
-    autocomplete = Autocomplete(WORDS)
+    autocomplete = ProjectVocabulary(WORDS)
     autocomplete.count(["cave"], +1)
     autocomplete.count(["cabin"], +1)
     autocomplete.count(["cabin"], +1)
@@ -26,46 +26,46 @@ def test_proposed_tags_come_by_score_then_tags_in_use_by_frequency_then_common_w
 
 
 def test_the_word_typed_in_full_comes_first() -> None:
-    autocomplete = Autocomplete(WORDS)
+    autocomplete = ProjectVocabulary(WORDS)
     assert tags(autocomplete.complete("car", {"carnival": 0.99}))[:2] == ["car", "carnival"]
 
 
 def test_a_tag_that_starts_with_the_text_goes_before_one_where_a_later_word_does() -> None:
-    autocomplete = Autocomplete(WORDS)
+    autocomplete = ProjectVocabulary(WORDS)
     assert tags(autocomplete.complete("li", {"traffic light": 0.9})) == ["light", "traffic light"]
     assert tags(autocomplete.complete("fic", {})) == []
 
 
 def test_settled_tags_are_not_offered_in_any_spelling() -> None:
-    autocomplete = Autocomplete(WORDS)
+    autocomplete = ProjectVocabulary(WORDS)
     assert tags(autocomplete.complete("ca", {"CAT": 0.9}, exclude=["Cat", "\uff23\uff21\uff32"])) == ["castle"]
 
 
 def test_at_most_eight_are_offered() -> None:
-    autocomplete = Autocomplete([f"word{number}" for number in range(20)])
+    autocomplete = ProjectVocabulary([f"word{number}" for number in range(20)])
     assert tags(autocomplete.complete("wo", {})) == [f"word{number}" for number in range(MAX_COMPLETIONS)]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\t"])
 def test_nothing_typed_gives_nothing(text: str) -> None:
-    assert Autocomplete(WORDS).complete(text, {"cat": 1.0}) == []
+    assert ProjectVocabulary(WORDS).complete(text, {"cat": 1.0}) == []
 
 
 @pytest.mark.parametrize("text", ["CA", "\uff43\uff41", " ca"])
 def test_case_width_and_outer_spaces_do_not_matter(text: str) -> None:
-    assert tags(Autocomplete(WORDS).complete(text, {}))[0] == "cat"
+    assert tags(ProjectVocabulary(WORDS).complete(text, {}))[0] == "cat"
 
 
 @pytest.mark.parametrize("text", ["(", "[a", "\\", "%", "\0", "x" * 10_000, "🐈", "ك"])
 def test_odd_text_is_text(text: str) -> None:
-    autocomplete = Autocomplete(WORDS)
+    autocomplete = ProjectVocabulary(WORDS)
     assert autocomplete.complete(text, {}) == []
     autocomplete.count([f"{text}1"], +1)
     assert tags(autocomplete.complete(text, {})) == [f"{text}1"]
 
 
 def test_a_tag_keeps_the_spelling_it_was_first_saved_with() -> None:
-    autocomplete = Autocomplete(WORDS)
+    autocomplete = ProjectVocabulary(WORDS)
     assert autocomplete.spelling("Paris") == "Paris"
     autocomplete.count(["Paris"], +1)
     assert autocomplete.spelling("PARIS") == "Paris"
@@ -75,7 +75,7 @@ def test_a_tag_keeps_the_spelling_it_was_first_saved_with() -> None:
 
 
 def test_a_tag_no_photo_carries_any_more_is_forgotten_with_its_spelling() -> None:
-    autocomplete = Autocomplete(WORDS)
+    autocomplete = ProjectVocabulary(WORDS)
     autocomplete.count(["zebrra"], +1)
     assert autocomplete.knows("Zebrra")
     autocomplete.count(["zebrra"], -1)
@@ -87,11 +87,11 @@ def test_a_tag_no_photo_carries_any_more_is_forgotten_with_its_spelling() -> Non
 
 
 def test_the_words_may_be_any_iterable() -> None:
-    assert tags(Autocomplete(word for word in WORDS).complete("d", {})) == ["dog"]
+    assert tags(ProjectVocabulary(word for word in WORDS).complete("d", {})) == ["dog"]
 
 
 def test_an_unlikely_word_ranks_by_use_before_score() -> None:
-    completions = Autocomplete(["skier", "sky", "skin"])
+    completions = ProjectVocabulary(["skier", "sky", "skin"])
     completions.count(["skin"], +1)
     found = completions.complete("sk", {"sky": 0.012, "skier": 0.003, "ski": 0.5})
     assert [(item.tag, item.source) for item in found] == [

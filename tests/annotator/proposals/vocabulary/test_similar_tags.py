@@ -10,10 +10,10 @@ from annotator.models.tagger import Features
 from annotator.models.word_vectors import word_vectors
 from annotator.models.word_vectors.word_vector_files import Table
 from annotator.models.word_vectors.word_vectors import WordVectors
-from annotator.proposals.vocabulary.similar_tags import TagMeanings, choose_source
+from annotator.proposals.vocabulary.similar_tags import SimilarTags, choose_source
 from annotator.storage.correction_log import Effort
 from annotator.storage.project import Project
-from annotator.web.server import OpenProject
+from annotator.web.server import Workspace
 
 ROWS = {"car": [1.0, 0, 0], "automobile": [0.95, 0.1, 0], "truck": [0.7, 0.6, 0], "zebroid": [0, 0, 1.0]}
 
@@ -29,23 +29,23 @@ def vectors() -> WordVectors:
 
 @pytest.fixture
 def opened(
-    open_project: Callable[..., OpenProject],
+    open_project: Callable[..., Workspace],
     demo_photos: Path,
     vectors: WordVectors,
     monkeypatch: pytest.MonkeyPatch,
-) -> OpenProject:
+) -> Workspace:
     opened = open_project(demo_photos, tagger="starter/jvsp")
     monkeypatch.setattr("annotator.proposals.vocabulary.similar_tags.load_word_vectors", lambda source: vectors)
     opened.meanings.load()
     return opened
 
 
-def completions(opened: OpenProject, text: str, *kept: str) -> list[tuple[str, str]]:
+def completions(opened: Workspace, text: str, *kept: str) -> list[tuple[str, str]]:
     found = opened.session.complete(1, text, kept)["completions"]
     return [(item["tag"], item["source"]) for item in found]
 
 
-def test_a_word_of_the_same_meaning_is_offered_after_the_literal_ones(opened: OpenProject) -> None:
+def test_a_word_of_the_same_meaning_is_offered_after_the_literal_ones(opened: Workspace) -> None:
     found = completions(opened, "automobile")
     sources = [source for _, source in found]
     first = sources.index("meaning")
@@ -54,7 +54,7 @@ def test_a_word_of_the_same_meaning_is_offered_after_the_literal_ones(opened: Op
     assert ("car", "meaning") not in completions(opened, "automobile", "car")
 
 
-def test_a_tag_in_use_needs_no_other_of_its_meaning(opened: OpenProject) -> None:
+def test_a_tag_in_use_needs_no_other_of_its_meaning(opened: Workspace) -> None:
     session = opened.session
     assert ("car", "meaning") in completions(opened, "automobile")
     session.save("local", 1, session.open("local", 1)["revision"], ["automobile"], [], Effort())
@@ -62,7 +62,7 @@ def test_a_tag_in_use_needs_no_other_of_its_meaning(opened: OpenProject) -> None
 
 
 def test_nothing_is_found_by_meaning_before_the_vectors_are_there(vectors: WordVectors) -> None:
-    meanings = TagMeanings("")
+    meanings = SimilarTags("")
     assert meanings.near("automobile", [("car",)]) == []
     assert meanings.describe() == "not loaded yet"
     meanings.vectors = vectors
@@ -71,13 +71,13 @@ def test_nothing_is_found_by_meaning_before_the_vectors_are_there(vectors: WordV
 
 
 def test_vectors_that_cannot_be_loaded_leave_a_sentence(tmp_path: Path) -> None:
-    meanings = TagMeanings(str(tmp_path / "gone.vec"))
+    meanings = SimilarTags(str(tmp_path / "gone.vec"))
     meanings.load()
     assert meanings.vectors is None
     assert "no such file" in meanings.describe()
 
 
-def test_a_tag_never_taught_is_proposed_as_soon_as_it_was_saved(opened: OpenProject) -> None:
+def test_a_tag_never_taught_is_proposed_as_soon_as_it_was_saved(opened: Workspace) -> None:
     session = opened.session
     before = session._shelf.taggers[0].allowed_words()
     assert "zebroid" not in before
@@ -125,7 +125,7 @@ def test_any_failure_to_load_is_told(monkeypatch: pytest.MonkeyPatch, caplog: py
         raise OverflowError("a number\nis too large")
 
     monkeypatch.setattr("annotator.proposals.vocabulary.similar_tags.load_word_vectors", fail)
-    meanings = TagMeanings("own.txt", lambda vectors: pytest.fail("nothing was loaded"))
+    meanings = SimilarTags("own.txt", lambda vectors: pytest.fail("nothing was loaded"))
     meanings.start().join()
     assert meanings.describe() == "The word vectors could not be loaded: a number is too large."
     assert meanings.near("automobile", [["car"]]) == []
@@ -133,7 +133,7 @@ def test_any_failure_to_load_is_told(monkeypatch: pytest.MonkeyPatch, caplog: py
 
 
 def test_tags_in_use_without_a_vector_are_told(
-    opened: OpenProject, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    opened: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = opened.session
     assert session.state("local")["tags_without_vector"] == ""

@@ -40,9 +40,9 @@ def make_one(photos: Path, folder: Path) -> None:
     """Write schema 1 with the version of the program that is imported."""
     from annotator.storage.correction_log import Draft, Effort
     from annotator.storage.project import Project
-    from annotator.web.server import OpenProject
+    from annotator.web.server import Workspace
 
-    opened = OpenProject(Project.open_or_create(folder / "project", "holiday"))
+    opened = Workspace(Project.open_or_create(folder / "project", "holiday"))
     opened.ingest.run([photos])
 
     def save(image_id: int, revision: int, *tags: str) -> None:
@@ -80,7 +80,7 @@ def make_others(folder: Path) -> None:
 
 def make_six(folder: Path) -> None:
     """Write schema 6: photo 1 is answered by two, sent back and accepted; photo 3 is sent back and awaited."""
-    from annotator.collaboration.responses import Answers
+    from annotator.collaboration.responses import Responses
     from annotator.storage.correction_log import CorrectionLog, Effort
     from annotator.storage.database import Store
 
@@ -88,7 +88,7 @@ def make_six(folder: Path) -> None:
     path.write_bytes(gzip.decompress((HERE / "schema_5.duckdb.gz").read_bytes()))
     store = Store(path)
     log = CorrectionLog(store)
-    answers = Answers(store, log)
+    answers = Responses(store, log)
 
     def give(image_id: int, revision: int, *tags: str) -> None:
         answers.give(image_id, "ben", revision=revision, tags=tags, dropped=("dog",), effort=Effort(seconds=2.5))
