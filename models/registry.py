@@ -189,4 +189,4 @@ for _name, _target in {
     "zero_shot": "zero_shot:ZeroShotTagger",
     "open_vocabulary": "open_vocabulary:OpenVocabulary",
 }.items():
-    register(_name, f"annotator.models.{_target}", family=BASELINE)
+    register(_name, f"annotator.models.taggers.{_target}", family=BASELINE)

@@ -27,12 +27,14 @@ from annotator.ingest.pipeline import Ingest, NewImage
 from annotator.models.backbones import backbone as backbone_module
 from annotator.models.backbones import pretrained
 from annotator.models.backbones.backbone import Backbone, default_cache_path, load_backbone
+from annotator.session import workspace as workspace_module
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
 from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
 from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
-from annotator.web import server as app_module
-from annotator.web.server import Workspace
+from annotator.web import app as web_app
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
@@ -225,19 +227,19 @@ def image_entry(number: int, **values: Any) -> ImageEntry:
 @pytest.fixture
 def open_project(
     backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., Workspace]]:
+) -> Iterator[Callable[..., Session]]:
     """Open a project with the session's backbone, with photos ingested if a folder is given."""
-    monkeypatch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
+    monkeypatch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
     with ExitStack() as stack:
 
-        def make(photos: Path | None = None, folder: Path | None = None, tagger: str = "cold_start") -> Workspace:
+        def make(photos: Path | None = None, folder: Path | None = None, tagger: str = "cold_start") -> Session:
             project = Project.open_or_create(folder or tmp_path / "project", "test")
             # Not the tagger that comes with the program: these tests are not about how well that was trained.
             project.update_settings(tagger=tagger)
-            opened = Workspace(project)
+            opened = Session.over(Workspace(project))
             stack.callback(opened.close)
             if photos is not None:
-                opened.ingest.run([photos])
+                opened.workspace.ingest.run([photos])
             return opened
 
         yield make
@@ -262,11 +264,11 @@ def _text(argument: object) -> str | os.PathLike[str]:
 def build_app() -> Callable[..., FastAPI]:
     """Build a project's real app."""
 
-    def build(opened: Workspace, config: ServerConfig | None = None) -> FastAPI:
+    def build(opened: Session, config: ServerConfig | None = None) -> FastAPI:
         with warnings.catch_warnings():
             # Gradio makes event loops for its locks (safe_get_lock) and never closes them.
             warnings.simplefilter("ignore", ResourceWarning)
-            app = app_module.build_app(opened, config or ServerConfig())
+            app = web_app.build_app(opened, config or ServerConfig())
             asyncio.set_event_loop(None)
             gc.collect()
         return app
@@ -276,14 +278,14 @@ def build_app() -> Callable[..., FastAPI]:
 
 @pytest.fixture
 def make_client(
-    build_app: Callable[..., FastAPI], open_project: Callable[..., Workspace]
+    build_app: Callable[..., FastAPI], open_project: Callable[..., Session]
 ) -> Iterator[Callable[..., Any]]:
     """Serve a project's real app without a network; the client has the cookies and sends the token."""
     from starlette.testclient import TestClient
 
     with ExitStack() as stack:
 
-        def make(opened: Workspace, config: ServerConfig | None = None) -> TestClient:
+        def make(opened: Session, config: ServerConfig | None = None) -> TestClient:
             app = build_app(opened, config)
             client = stack.enter_context(
                 TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=True)

@@ -1,108 +1,205 @@
 """Who may import whom, read from the source."""
 
 import ast
-from collections.abc import Iterator
+import importlib
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("annotator", "models", "trainer", "datasets")
-MAY_IMPORT = {
-    "datasets": {"datasets"},
-    "models": {"models", "datasets"},
-    "trainer": {"trainer", "models", "datasets"},
-    "annotator": {"annotator", "trainer", "models", "datasets"},
-}
+SISTERS = FOLDERS[1:]
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("annotator.cli",),
+    ("annotator.hosted",),
+    ("annotator.web", "annotator.simulation"),
+    ("annotator.session",),
+    ("annotator.learning", "annotator.active_learning", "annotator.collaboration"),
+    (
+        "annotator.auth", "annotator.proposals", "annotator.ingest", "annotator.maintenance", "annotator.reports",
+        "annotator.exchange",
+    ),
+    ("annotator.storage",),
+    ("annotator.retrieval", "annotator.ui", "annotator.settings"),
+    ("annotator.keymap", "annotator.rwlock", "annotator.json_types"),
+    ("annotator.trainer.finetuning",),
+    ("annotator.trainer",),
+    ("annotator.trainer.evaluation",),
+    ("annotator.models.checkpoint", "annotator.models.growth", "annotator.models.new_tags"),
+    ("annotator.models.registry", "annotator.models.tag_order"),
+    ("annotator.models.taggers",),
+    ("annotator.models.sequence",),
+    ("annotator.models.detectors", "annotator.models.word_vectors"),
+    ("annotator.models.backbones", "annotator.models"),
+    ("annotator.datasets.loaders",),
+    ("annotator.datasets",),
+    ("annotator.ranges",),
+    ("annotator", "annotator.errors"),
+)  # fmt: skip
+"""Top first. A module imports modules of its own entry and of lower lines, never of a line above or of an entry beside.
+
+An entry is a package with all below it that no other entry names, or one file of a package's root.
+"""
+MOST_LEVELS = 10
+"""Of packages in annotator/ itself."""
 HOMES = {
-    "duckdb": {"annotator/store.py", "models/glove_package.py"},
-    "faiss": {"annotator/faiss_library.py"},
-    "gensim": {"models/word_vector_files.py"},
-    "gradio": {"annotator/app.py", "annotator/ui/*"},
-    "onnxruntime": {"models/backbone.py"},
+    "duckdb": {"annotator/storage/database.py", "models/word_vectors/glove_package.py"},
+    "faiss": {"annotator/retrieval/faiss_backend.py"},
+    "gensim": {"models/word_vectors/word_vector_files.py"},
+    "gradio": {"annotator/web/app.py", "annotator/ui/*"},
+    "onnxruntime": {"models/backbones/backbone.py"},
 }
-FACE = {
-    "annotator.session",
-    "annotator.answer_forms",
-    "annotator.access",
-    "annotator.operations",
-    "annotator.pictures",
-    "annotator.errors",
-}
-"""What the routes and the page may know of the inside."""
+"""Library -> the files that may import it."""
 
 
 def sources(folder: str) -> list[Path]:
     return sorted(path for path in (ROOT / folder).rglob("*.py") if "__pycache__" not in path.parts)
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the modules a file imports anywhere, with ``from package import module`` as package.module."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def module_of(path: Path) -> str:
+    """The name under which a file of ours is imported."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    name = ".".join(parts if parts[0] == "annotator" else ("annotator", *parts))
+    return name.removesuffix(".__init__")
+
+
+MODULES = {module_of(path): path for folder in FOLDERS for path in sources(folder)}
+PACKAGES = {module.rpartition(".")[0] for module in MODULES if module.count(".") > 1}
+
+
+def imported(source: str, modules: Iterable[str] = MODULES) -> Iterator[str]:
+    """Yield the modules that a file imports anywhere, with ``from package import module`` as package.module."""
+    known = set(modules)
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path.name} imports relatively"
+            assert node.level == 0, "relative imports are not used here"
             assert node.module is not None
-            is_package = (ROOT / node.module.replace(".", "/")).is_dir() or node.module in {
-                f"annotator.{folder}" for folder in FOLDERS
-            }
-            if is_package:
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name if name in known else node.module for name in names)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "importlib.import_module"}:
             argument = node.args[0]
             if isinstance(argument, ast.Constant):
                 yield str(argument.value)
 
 
-def folder_of(module: str) -> str | None:
-    """The folder of ours a module lies in; None for other people's."""
-    if module == "annotator" or module.startswith("annotator."):
-        part = module.split(".")[1] if "." in module else ""
-        return part if part in FOLDERS else "annotator"
-    return None
+def imported_at_start(source: str, modules: Iterable[str]) -> Iterator[str]:
+    """Yield what a file imports as soon as it is imported itself; imports in functions cannot make a circle."""
+    tree = ast.parse(source)
+    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    yield from imported(ast.unparse(ast.Module(top, [])), modules)
 
 
-def test_the_reader_of_imports_sees_every_form(tmp_path: Path) -> None:
-    source = tmp_path / "source.py"
-    source.write_text(
-        "import faiss\nfrom annotator import session\nfrom annotator.models import backbone as b\n"
-        "from annotator.store import Store\ndef f():\n    import duckdb as d\n    importlib.import_module('gradio')\n"
+def entry_of(module: str) -> str:
+    """The entry of `LAYERS` that a module belongs to: the longest that fits."""
+    entries = [entry for layer in LAYERS for entry in layer]
+    return max((entry for entry in entries if f"{module}.".startswith(f"{entry}.")), key=len)
+
+
+def violations(files: Mapping[str, str]) -> list[str]:
+    """Return every import that goes up or sideways.
+
+    Args:
+        files: Module -> source.
+    """
+    level = {entry: place for place, layer in enumerate(LAYERS) for entry in layer}
+    known = {*MODULES, *files}
+    found = []
+    for module, source in files.items():
+        own = entry_of(module)
+        for other in imported(source, known):
+            if other.split(".")[0] == "annotator":
+                target = entry_of(other)
+                if target != own and level[target] <= level[own]:
+                    direction = "up" if level[target] < level[own] else "sideways"
+                    found.append(f"{module} imports {other} ({direction})")
+    return found
+
+
+def test_the_reader_of_imports_sees_every_form() -> None:
+    source = (
+        "import faiss\nfrom annotator.session import workspace\nfrom annotator.models.backbones import backbone as b\n"
+        "from annotator.storage.database import Store\ndef f():\n    import duckdb as d\n"
+        "    importlib.import_module('gradio')\n"
     )
-    found = set(imported(source))
-    assert found == {
+    assert set(imported(source)) == {
         "faiss",
-        "annotator.session",
-        "annotator.models.backbone",
-        "annotator.store",
+        "annotator.session.workspace",
+        "annotator.models.backbones.backbone",
+        "annotator.storage.database",
         "duckdb",
         "gradio",
     }
-    assert [folder_of(name) for name in ("annotator.models.backbone", "annotator.store", "models", "duckdb")] == [
-        "models",
-        "annotator",
-        None,
-        None,
-    ]
+    assert set(imported_at_start(source, MODULES)) == set(imported(source)) - {"duckdb", "gradio"}
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
-def test_imports_follow_the_arrows(folder: str) -> None:
-    assert sources(folder)
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {module}"
-        for path in sources(folder)
-        for module in imported(path)
-        if (target := folder_of(module)) and target not in MAY_IMPORT[folder] and module != "annotator.errors"
-        # annotator.errors is a leaf that everybody may import
-    ]
-    assert wrong == []
+def test_every_package_and_every_file_of_the_root_has_a_place() -> None:
+    entries = {entry for layer in LAYERS for entry in layer}
+    assert {module for module in MODULES if module != "annotator" and entry_of(module) == "annotator"} == set()
+    assert [entry for entry in entries if entry not in MODULES and entry not in PACKAGES] == []
 
 
-def test_errors_is_a_leaf() -> None:
-    assert [module for module in imported(ROOT / "annotator" / "errors.py") if folder_of(module)] == []
+def test_no_import_goes_up_or_sideways() -> None:
+    assert violations({module: path.read_text(encoding="utf-8") for module, path in MODULES.items()}) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "direction"),
+    [
+        ("annotator.storage.planted", "from annotator.session.session import Session", "up"),
+        ("annotator.reports.planted", "def f():\n    from annotator.ingest import pictures", "sideways"),
+        ("annotator.web.planted", "import annotator.simulation.report", "sideways"),
+        ("annotator.session.planted", "from annotator.cli.main import main", "up"),
+        ("annotator.models.planted", "from annotator.models.taggers import jvsp", "up"),
+        ("annotator.models.detectors.planted", "from annotator.models.word_vectors import word_vectors", "sideways"),
+        ("annotator.trainer.planted", "from annotator.settings import IngestConfig", "up"),
+        ("annotator.datasets.planted", "from annotator.datasets.loaders import coco", "up"),
+        ("annotator.keymap", "from annotator.rwlock import ReadWriteLock", "sideways"),
+    ],
+)
+def test_a_planted_violation_is_found(module: str, source: str, direction: str) -> None:
+    found = violations({module: source})
+    assert len(found) == 1
+    assert found[0].endswith(f"({direction})")
+
+
+def test_a_way_down_is_no_violation() -> None:
+    source = "from annotator.storage.database import Store\nfrom annotator.models import registry\nimport numpy"
+    assert violations({"annotator.session.planted": source}) == []
+
+
+def test_the_packages_of_annotator_have_few_levels() -> None:
+    own = [layer for layer in LAYERS if {entry.split(".")[1] for entry in layer if "." in entry} - {*SISTERS}]
+    assert len([layer for layer in own if any(entry in PACKAGES for entry in layer)]) <= MOST_LEVELS
+
+
+def circle_of(graph: Mapping[str, Iterable[str]]) -> str | None:
+    """Return a circle of imports, if there is one."""
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> str | None:
+        if module in above:
+            return " -> ".join((*above, module))
+        if module in graph and module not in done:
+            for other in graph[module]:
+                found = visit(other, (*above, module))
+                if found:
+                    return found
+            done.add(module)
+        return None
+
+    return next(filter(None, (visit(module, ()) for module in graph)), None)
+
+
+def test_no_module_of_ours_imports_in_a_circle() -> None:
+    graph = {
+        module: set(imported_at_start(path.read_text(encoding="utf-8"), MODULES)) - {"annotator"}
+        for module, path in MODULES.items()
+    }
+    assert circle_of(graph) is None
+    assert circle_of({"a": ["b"], "b": ["c"], "c": ["a"]}) == "a -> b -> c -> a"
 
 
 def test_nobody_imports_the_sister_folders_by_their_bare_names() -> None:
@@ -110,9 +207,9 @@ def test_nobody_imports_the_sister_folders_by_their_bare_names() -> None:
         f"{path.relative_to(ROOT)} imports {module}"
         for folder in (*FOLDERS, "tests")
         for path in sources(folder)
-        for module in imported(path)
+        for module in imported(path.read_text(encoding="utf-8"))
         # Bare `datasets` would be Hugging Face's package.
-        if module.split(".")[0] in {"models", "trainer", "datasets"}
+        if module.split(".")[0] in SISTERS
     ]
     assert wrong == []
 
@@ -121,83 +218,30 @@ def test_nobody_imports_the_sister_folders_by_their_bare_names() -> None:
 def test_a_library_has_one_home(library: str) -> None:
     users = {
         path.relative_to(ROOT).as_posix()
-        for folder in FOLDERS
-        for path in sources(folder)
-        for module in imported(path)
+        for path in MODULES.values()
+        for module in imported(path.read_text(encoding="utf-8"))
         if module.split(".")[0] == library
     }
     assert users, f"nobody imports {library}: mend this test"
     assert [user for user in users if not any(Path(user).match(home) for home in HOMES[library])] == []
 
 
-def test_routes_and_page_know_only_the_face_of_the_inside() -> None:
-    """The routes' own neighbours (security's cookie name, the export's formats) know nothing of the inside either."""
-    harmless = {"annotator.security", "annotator.export"}
-    for path in (ROOT / "annotator" / "routes.py", *sources("annotator/ui")):
-        deeper = {module for module in imported(path) if folder_of(module)} - FACE - harmless
-        assert deeper == set(), path.name
-    for module in harmless:
-        path = ROOT / f"{module.replace('.', '/')}.py"
-        assert [name for name in imported(path) if folder_of(name) and name not in FACE] == []
+def test_routes_and_page_know_the_operations_and_nothing_deeper() -> None:
+    allowed = {
+        "annotator.session.operations", "annotator.session.serializers", "annotator.auth.roles", "annotator.errors",
+        "annotator.json_types", "annotator.exchange.export", "annotator.ingest.pictures",
+        "annotator.web.request_guard",
+    }  # fmt: skip
+    for path in (ROOT / "annotator" / "web" / "routes.py", *sources("annotator/ui")):
+        ours = {name for name in imported(path.read_text(encoding="utf-8")) if name.split(".")[0] == "annotator"}
+        assert ours - allowed == set(), path.name
 
 
-def test_only_the_composition_root_and_the_commands_know_the_app() -> None:
-    users = {
-        path.name
-        for folder in FOLDERS
-        for path in sources(folder)
-        if {"annotator.app", "annotator.cli"} & set(imported(path))
-    }
-    assert users <= {
-        "cli.py",
-        "training_commands.py",
-        "evaluation_command.py",
-        "model_commands.py",
-        "simulation.py",
-        "hosted_app.py",
-    }
+def test_the_sister_folders_are_no_packages_of_their_own() -> None:
+    """As top-level packages, `datasets` would shadow Hugging Face's."""
+    assert [path for folder in SISTERS for path in (ROOT / folder).rglob("__init__.py")] == []
 
 
-def test_the_trainer_never_opens_the_database() -> None:
-    for folder in ("trainer", "models", "datasets"):
-        for path in sources(folder):
-            # DuckDB also reads the word list of a package, in memory; that is no project's database.
-            barred = {"annotator.store"} if path.name == "glove_package.py" else {"annotator.store", "duckdb"}
-            assert not barred & set(imported(path)), path.name
-
-
-def test_the_sister_folders_are_flat_and_no_packages() -> None:
-    for folder in ("models", "trainer", "datasets"):
-        assert not (ROOT / folder / "__init__.py").exists()
-        assert [path for path in sources(folder) if path.parent != ROOT / folder] == []
-
-
-def test_no_module_of_ours_imports_in_a_circle() -> None:
-    graph = {}
-    for folder in FOLDERS:
-        for path in sources(folder):
-            relative = path.relative_to(ROOT).with_suffix("")
-            parts = relative.parts if folder == "annotator" else ("annotator", *relative.parts)
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            # Imports inside functions or for type checkers only cannot make a loop.
-            top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-            modules = {f"{node.module}" for node in top if isinstance(node, ast.ImportFrom)}
-            modules |= {
-                f"{node.module}.{alias.name}"
-                for node in top
-                if isinstance(node, ast.ImportFrom)
-                for alias in node.names
-            }
-            graph[".".join(parts)] = modules
-    done: set[str] = set()
-
-    def visit(module: str, above: tuple[str, ...]) -> None:
-        assert module not in above, " -> ".join((*above, module))
-        if module in graph and module not in done:
-            for other in graph[module]:
-                if other in graph:
-                    visit(other, (*above, module))
-            done.add(module)
-
-    for module in graph:
-        visit(module, ())
+def test_every_module_can_be_imported_by_itself() -> None:
+    for module in ("annotator.session.session", "annotator.models.registry", "annotator.trainer.finetuning.finetune"):
+        assert importlib.import_module(module)

@@ -8,22 +8,23 @@ import json
 from pathlib import Path
 from typing import Any
 
+from annotator.cli.command import add_command
 from annotator.cli.report import table_lines
-from annotator.cli.users import open_or_ask
+from annotator.cli.server_client import open_or_ask
 from annotator.storage.project import Project
 
 
 def add_agreement(commands: Any) -> None:
     """Add `annotator agreement` to the parser of commands."""
-    summary = "print how far people agree with the accepted lists over time, and with one another"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "agreement",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ": Kendall's tau-b, rank-biased overlap, NDCG and shared tags, "
+        _agreement,
+        "print how far people agree with the accepted lists over time, and with one another",
+        "annotator agreement PROJECT --json",
+        ": Kendall's tau-b, rank-biased overlap, NDCG and shared tags, "
         "by each person's first, blind answers; also while the project is served.",
-        epilog="example: annotator agreement PROJECT --json",
     )
-    parser.set_defaults(command=_agreement)
     parser.add_argument("project", type=Path, metavar="PROJECT")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
 

@@ -13,8 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from annotator.cli.server_client import ServerClient
-from annotator.cli.users import open_or_ask
+from annotator.cli.server_client import ServerClient, open_or_ask
 from annotator.errors import AnnotatorError, BackupError
 from annotator.storage.project import Project
 

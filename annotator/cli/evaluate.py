@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotator.cli.command import add_command
 from annotator.errors import DataError
 
 if TYPE_CHECKING:
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
 
 def add_evaluate(commands: Any) -> argparse.ArgumentParser:
     """Add `annotator evaluate` to the parser of commands."""
-    summary = "measure a trained tagger on a folder of photos with tags"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "evaluate",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="example: annotator evaluate starter --data photos --k 5 --json",
+        _evaluate,
+        "measure a trained tagger on a folder of photos with tags",
+        "annotator evaluate starter --data photos --k 5 --json",
     )
-    parser.set_defaults(command=_evaluate)
     parser.add_argument("checkpoint", metavar="CHECKPOINT",
                         help="a folder that `annotator train` wrote, or the word starter")  # fmt: skip
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from annotator.auth.roles import LOCAL_USER
+from annotator.cli.command import add_command
 from annotator.cli.server_client import ServerClient
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
@@ -26,40 +28,38 @@ ENDED_WELL = ("promoted", "refused", "waiting")
 
 def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
     """Add `annotator finetune` and `annotator models` to the parser of commands."""
-    summary = "teach the project's model the corrections, and let it go live if it saves people actions"
-    finetune: argparse.ArgumentParser = commands.add_parser(
+    finetune = add_command(
+        commands,
         "finetune",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ". Served or not; fit for cron: never two at once. Exit code 0 "
+        _finetune,
+        "teach the project's model the corrections, and let it go live if it saves people actions",
+        "annotator finetune PROJECT --json",
+        ". Served or not; fit for cron: never two at once. Exit code 0 "
         "when the candidate was judged, whatever the verdict.",
-        epilog="example: annotator finetune PROJECT --json",
     )
-    finetune.set_defaults(command=_finetune)
     finetune.add_argument("project", type=Path, metavar="PROJECT")
     finetune.add_argument("--json", action="store_true", help="print the whole training as JSON")
-    summary = "list the project's models, let one propose, or go back to one"
-    models: argparse.ArgumentParser = commands.add_parser(
+    models = add_command(
+        commands,
         "models",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog="example: annotator models PROJECT rollback",
+        _models,
+        "list the project's models, let one propose, or go back to one",
+        "annotator models PROJECT rollback",
     )
-    models.set_defaults(command=_models)
     models.add_argument("project", type=Path, metavar="PROJECT")
     models.add_argument("action", choices=("list", "promote", "rollback"), nargs="?", default="list",
                         help="default: %(default)s")  # fmt: skip
     models.add_argument("model_id", type=int, nargs="?", metavar="ID",
                         help="a model's number; rollback without it goes to the model before")  # fmt: skip
     models.add_argument("--json", action="store_true", help="print JSON")
-    summary = "rename a tag, merge it into another, split it, or let it mean another from now on"
-    tags: argparse.ArgumentParser = commands.add_parser(
+    tags = add_command(
+        commands,
         "tags",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ". Every photo that carries it gets a further event; the "
-        "history stays. Served or not.",
-        epilog='example: annotator tags PROJECT merge "fire truck" "fire engine"',
+        _tags,
+        "rename a tag, merge it into another, split it, or let it mean another from now on",
+        'annotator tags PROJECT merge "fire truck" "fire engine"',
+        ". Every photo that carries it gets a further event; the history stays. Served or not.",
     )
-    tags.set_defaults(command=_tags)
     tags.add_argument("project", type=Path, metavar="PROJECT")
     tags.add_argument("kind", choices=("list", "rename", "merge", "split", "alias"),
                       help="list shows all changes so far; split needs --where")  # fmt: skip
@@ -79,10 +79,11 @@ def project_operations(project: Project) -> Iterator[Ask]:
         ProjectError: Neither can be reached.
     """
     from annotator.session.operations import answer
-    from annotator.web.server import Workspace
+    from annotator.session.session import Session
+    from annotator.session.workspace import Workspace
 
     try:
-        opened = Workspace(project)
+        session = Session.over(Workspace(project))
     except ProjectError as in_use:
         try:
             client = ServerClient(project)
@@ -92,7 +93,7 @@ def project_operations(project: Project) -> Iterator[Ask]:
         return
 
     def ask(name: str, payload: JsonObject) -> JsonObject:
-        found = answer(opened.session, "local", name, payload)
+        found = answer(session, LOCAL_USER, name, payload)
         if "error" in found:
             raise AnnotatorError(found["error"]["message"])
         return found
@@ -100,7 +101,7 @@ def project_operations(project: Project) -> Iterator[Ask]:
     try:
         yield ask
     finally:
-        opened.close()
+        session.close()
 
 
 def _finetune(parsed: argparse.Namespace) -> int:

@@ -9,21 +9,22 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from annotator.cli.users import open_or_ask
+from annotator.cli.command import add_command
+from annotator.cli.server_client import open_or_ask
 from annotator.errors import AnnotatorError
 from annotator.storage.project import Project
 
 
 def add_report(commands: Any) -> None:
     """Add `annotator report` to the parser of commands."""
-    summary = "print what tagging has cost, and what the proposals were worth"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "report",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ": from the log, also while the project is served.",
-        epilog="example: annotator report PROJECT --plot effort.png",
+        _report,
+        "print what tagging has cost, and what the proposals were worth",
+        "annotator report PROJECT --plot effort.png",
+        ": from the log, also while the project is served.",
     )
-    parser.set_defaults(command=_report)
     parser.add_argument("project", type=Path, metavar="PROJECT")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")

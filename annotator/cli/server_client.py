@@ -7,9 +7,11 @@ folder's database may as well ask its server. Knows nothing of what is asked.
 import json
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from annotator.errors import AnnotatorError
+from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
 from annotator.storage.project import Project
 
@@ -70,3 +72,27 @@ def _refusal(error: urllib.error.HTTPError) -> str:
         return str(json.loads(error.read())["error"]["message"])
     except (ValueError, KeyError, TypeError, OSError):
         return f"The server refused the call with status {error.code}."
+
+
+@contextmanager
+def open_or_ask(project: Project) -> Iterator[tuple[Any, ServerClient | None]]:
+    """Yield the project's open database, or the server that has it open.
+
+    Raises:
+        ProjectError: The database cannot be opened, and no server answers.
+    """
+    from annotator.storage.database import Store
+
+    try:
+        store = Store(project.database_path)
+    except ProjectError as error:
+        try:
+            server = ServerClient(project)
+        except AnnotatorError:
+            raise error from None
+        yield None, server
+        return
+    try:
+        yield store, None
+    finally:
+        store.close()

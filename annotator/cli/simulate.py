@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotator.cli.command import add_command
 from annotator.errors import ConfigError, DataError
 from annotator.settings import STRATEGIES
 
@@ -29,15 +30,15 @@ KEYS: dict[str, dict[str, Any]] = {
 
 def add_simulate(commands: Any) -> argparse.ArgumentParser:
     """Add `annotator simulate` to the parser of commands."""
-    summary = "count the keys and clicks that a person would need to tag photos"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "simulate",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ": a simulated one works through a project, towards each "
+        _simulate,
+        "count the keys and clicks that a person would need to tag photos",
+        "annotator simulate --data photos --tagger my_tagger --split validation --limit 200 --json",
+        ": a simulated one works through a project, towards each "
         "record's own tags, with the cheapest key at each moment.",
-        epilog="example: annotator simulate --data photos --tagger my_tagger --split validation --limit 200 --json",
     )
-    parser.set_defaults(command=_simulate)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
     parser.add_argument("--tagger", default="", metavar="NAME",
                         help="as for `annotator serve` (default: the one that comes along)")  # fmt: skip

@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotator.cli.command import add_command
 from annotator.datasets.metadata_words import FIELDS
 from annotator.datasets.vocabulary import ORDERS
 from annotator.errors import ConfigError
@@ -40,14 +41,14 @@ VECTOR_SETTINGS = ("vectors", "word_vectors")
 
 def add_train(commands: Any) -> argparse.ArgumentParser:
     """Add `annotator train` to the parser of commands."""
-    summary = "train a tagger on a folder of photos with tags"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "train",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ". A training that was killed goes on when started again.",
-        epilog="example: annotator train --tagger scnn_rnn --data photos --out my_tagger --seed 1",
+        _train,
+        "train a tagger on a folder of photos with tags",
+        "annotator train --tagger scnn_rnn --data photos --out my_tagger --seed 1",
+        ". A training that was killed goes on when started again.",
     )
-    parser.set_defaults(command=_train)
     names = registry.all_names()
     parser.add_argument("--tagger", required=True, choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")

@@ -7,14 +7,13 @@ import argparse
 import getpass
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from annotator.auth.roles import LOCAL_USER, ROLES, Role
-from annotator.cli.server_client import ServerClient
-from annotator.errors import AccountError, AnnotatorError, ProjectError, UnknownImageError
+from annotator.cli.command import add_command
+from annotator.cli.server_client import open_or_ask
+from annotator.errors import AccountError, AnnotatorError, UnknownImageError
 from annotator.storage.project import Project
 
 ACTIONS = {
@@ -32,15 +31,15 @@ ACTIONS = {
 
 def add_users(commands: Any) -> None:
     """Add `annotator users` to the parser of commands."""
-    summary = "manage the accounts of a project"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "users",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ". With at least one account, everybody must log in. "
+        _users,
+        "manage the accounts of a project",
+        "annotator users PROJECT add anna --role annotator",
+        ". With at least one account, everybody must log in. "
         "A password is asked for, or read from the first line of standard input.",
-        epilog="example: annotator users PROJECT add anna --role annotator",
     )
-    parser.set_defaults(command=_users)
     parser.add_argument("project", type=Path, metavar="PROJECT")
     parser.add_argument("do", choices=sorted(ACTIONS), metavar="ACTION",
                         help="; ".join(f"{name}: {text}" for name, text in ACTIONS.items()))  # fmt: skip
@@ -92,42 +91,18 @@ def _ask(project: Project, payload: dict[str, Any]) -> dict[str, Any]:
         return manage_users(Accounts(store), Users.model_validate(payload))
 
 
-@contextmanager
-def open_or_ask(project: Project) -> Iterator[tuple[Any, ServerClient | None]]:
-    """Yield the project's open database, or the server that has it open.
-
-    Raises:
-        ProjectError: The database cannot be opened, and no server answers.
-    """
-    from annotator.storage.database import Store
-
-    try:
-        store = Store(project.database_path)
-    except ProjectError as error:
-        try:
-            server = ServerClient(project)
-        except AnnotatorError:
-            raise error from None
-        yield None, server
-        return
-    try:
-        yield store, None
-    finally:
-        store.close()
-
-
 def add_assign(commands: Any) -> None:
     """Add `annotator assign` to the parser of commands."""
-    summary = "share photos out between people, ask several people about each, or give them back to everybody"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         "assign",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ". Several people share the photos evenly, in turn. With "
+        _assign,
+        "share photos out between people, ask several people about each, or give them back to everybody",
+        "annotator assign PROJECT anna ben --query beach",
+        ". Several people share the photos evenly, in turn. With "
         "--people each photo is asked of K of them (of anybody, if none is named), who do not see each other's "
         "answers; a reviewer then decides. A list that is saved already counts as its person's answer.",
-        epilog="example: annotator assign PROJECT anna ben --query beach",
     )
-    parser.set_defaults(command=_assign)
     parser.add_argument("project", type=Path, metavar="PROJECT")
     parser.add_argument("users", nargs="*", metavar="NAME", help="none gives the photos back to everybody")
     parser.add_argument("--images", default="", metavar="IDS", help="image ids, such as 1-100,205")

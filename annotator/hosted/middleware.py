@@ -7,8 +7,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from annotator.auth.addresses import network_of
 from annotator.auth.roles import CALLER
 from annotator.hosted.limits import HostedLimits, RateLimiter
+from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.spaces import HostedSpaces
-from annotator.hosted.visit import VISIT, Visit, Visitor, VisitorsProject
+from annotator.hosted.visit import VISIT, Visit, Visitor
 from annotator.web.request_guard import SECURITY_HEADERS
 
 
@@ -21,7 +22,7 @@ class VisitorRouter:
         calls: Counts each visitor's calls.
     """
 
-    def __init__(self, app: ASGIApp, spaces: HostedSpaces[VisitorsProject], calls: RateLimiter) -> None:
+    def __init__(self, app: ASGIApp, spaces: HostedSpaces[OpenSpace], calls: RateLimiter) -> None:
         self._app = app
         self._spaces = spaces
         self._calls = calls

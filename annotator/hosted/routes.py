@@ -17,9 +17,10 @@ from annotator.auth.roles import CALLER
 from annotator.errors import AnnotatorError, DemoError, UnreadableImageError
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.middleware import address_of
+from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import PhotoIntake, num_photos
 from annotator.hosted.spaces import HostedSpaces, Space
-from annotator.hosted.visit import VISIT, Visitor, VisitorsProject
+from annotator.hosted.visit import VISIT, Visitor
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 
 ENTRANCE = "/demo"
@@ -35,9 +36,9 @@ PUBLIC_PATHS = frozenset(
 
 
 def build_hosted_router(
-    spaces: HostedSpaces[VisitorsProject],
+    spaces: HostedSpaces[OpenSpace],
     intake: PhotoIntake,
-    read_photos: Callable[[Space[VisitorsProject]], None],
+    read_photos: Callable[[Space[OpenSpace]], None],
     tokens: Tokens,
     assets_path: Path,
 ) -> APIRouter:
@@ -101,7 +102,7 @@ def build_hosted_router(
         except DemoError as error:
             return _error(409, "demo", error)
 
-    async def _upload(request: Request, space: Space[VisitorsProject]) -> Response:
+    async def _upload(request: Request, space: Space[OpenSpace]) -> Response:
         async with request.form(max_files=1, max_fields=0) as form:
             photo = form.get("photo")
             if not isinstance(photo, UploadFile):
@@ -117,7 +118,7 @@ def build_hosted_router(
         space = VISIT.get().space
         return _taken(space, lambda: intake.add_samples(space))
 
-    def _taken(space: Space[VisitorsProject], take: Callable[[], object]) -> Response:
+    def _taken(space: Space[OpenSpace], take: Callable[[], object]) -> Response:
         try:
             take()
         except AnnotatorError as error:

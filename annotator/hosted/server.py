@@ -1,47 +1,37 @@
-"""The composition root of the hosted demo: builds the parts, and serves a private space to each visitor.
-
-What web/server.py is for one project, for many short-lived ones: a visitor's space is an `Workspace` like any other.
-"""
+"""Serves the hosted demo: a private space, with a short-lived project, for each visitor."""
 
 import logging
-import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from annotator.auth.roles import LOCAL_USER
 from annotator.errors import AnnotatorError
+from annotator.hosted.dispatch import HostedDispatcher, HostedPictures
 from annotator.hosted.limits import HostedLimits, RateLimiter
 from annotator.hosted.middleware import AddressLimit, VisitorRouter
-from annotator.hosted.photos import PhotoIntake, read_names
+from annotator.hosted.open_space import OpenSpace
+from annotator.hosted.photos import PhotoIntake
 from annotator.hosted.routes import ENTRANCE, PUBLIC_PATHS, UPLOAD_EXTRA_BYTES, UPLOAD_PATH, build_hosted_router
 from annotator.hosted.spaces import HostedSpaces, Space
 from annotator.hosted.training_queue import TrainingQueue
-from annotator.hosted.visit import VisitorAuthenticator, VisitorPictures, VisitorSession, VisitorsProject
-from annotator.ingest.pictures import Pictures
-from annotator.models.detectors.detector import NONE
-from annotator.session.session import Session
-from annotator.settings import IngestConfig, LoopSettings, ServerConfig
-from annotator.storage.project import Project
-from annotator.web.connection_limits import ConnectionLimits, limited_protocol
+from annotator.hosted.visit import VisitorAuthenticator
+from annotator.settings import ServerConfig
+from annotator.web.app import mount_page, new_app
+from annotator.web.connection_limits import ConnectionLimits
 from annotator.web.request_guard import RequestGuard, Tokens
 from annotator.web.routes import build_router
-from annotator.web.server import Server, Workspace, address_of, listen, mount_page, new_app, proxy_settings
+from annotator.web.server import address_of, end_in_good_order, listen, new_server
 
 logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 5.0
 FIRST_TRAINING_SECONDS = 30.0
 """How long a training is said to take before any was measured."""
-LOOP = LoopSettings(train_after=0, least_photos=2, gold_share=0.1)
-"""Few photos have to judge; whoever wants a candidate that did not pass can let it propose by hand."""
 
 
 @dataclass(frozen=True)
@@ -57,27 +47,6 @@ class HostedOptions:
     """Origins whose pages may show this one in a frame."""
 
 
-class _SpaceProject(Workspace):
-    """A visitor's project: what the page keeps asking for is remembered when it is closed."""
-
-    def __init__(self, space: Space[VisitorsProject], limits: HostedLimits) -> None:
-        project = Project.open_or_create(space.project_path, "Demo")
-        project.update_settings(detector=NONE, loop=LOOP, word_vectors="")
-        config = IngestConfig(num_decode_threads=1, num_network_threads=1, batch_size=8)
-        super().__init__(
-            project, config, {"epochs": limits.training_epochs}, lambda path: read_names(space).get(path, path)
-        )
-        self._remembered = space.remembered
-        self.meanings.start()
-        self.session.queue_order.start()
-
-    def close(self) -> None:
-        """Close it, so that it can be opened again."""
-        self._remembered["state"] = self.session.state(LOCAL_USER)
-        self._remembered["models"] = self.models.state()
-        super().close()
-
-
 class HostedDemo:
     """A hosted demo with all its spaces.
 
@@ -91,9 +60,9 @@ class HostedDemo:
     def __init__(self, options: HostedOptions) -> None:
         self._options = options
         limits = options.limits
-        self.turns = TrainingQueue(FIRST_TRAINING_SECONDS)
-        self.spaces: HostedSpaces[VisitorsProject] = HostedSpaces(
-            options.root, limits, lambda space: _SpaceProject(space, limits), self._stop
+        self.trainings = TrainingQueue(FIRST_TRAINING_SECONDS)
+        self.spaces: HostedSpaces[OpenSpace] = HostedSpaces(
+            options.root, limits, lambda space: OpenSpace(space, limits), self._stop
         )
         self._intake = PhotoIntake(limits, options.samples)
         # One space after another: a visitor has few photos, and a network on each processor would slow all down.
@@ -108,18 +77,18 @@ class HostedDemo:
 
         limits, options = self._options.limits, self._options
         tokens = Tokens(in_frames=bool(options.frame_ancestors))
-        session = cast(Session, VisitorSession(limits, self.turns))
+        dispatcher = HostedDispatcher(limits, self.trainings)
         app = new_app()
-        app.include_router(build_router(session, cast(Pictures, VisitorPictures()), ASSETS_PATH))
+        app.include_router(build_router(dispatcher, HostedPictures(), ASSETS_PATH))
         app.include_router(build_hosted_router(self.spaces, self._intake, self.read_photos, tokens, ASSETS_PATH))
-        mount_page(app, session, "Demo - annotator", limits.max_body_bytes)
+        mount_page(app, dispatcher, "Demo - annotator", limits.max_body_bytes)
         calls = RateLimiter(limits.calls_a_second, limits.calls_at_once)
         app.add_middleware(VisitorRouter, spaces=self.spaces, calls=calls)
         app.add_middleware(
             RequestGuard,
             hosts=[config.host, *config.allowed_hosts],
             max_body_bytes=limits.max_body_bytes,
-            gate=VisitorAuthenticator(self.spaces),
+            authenticator=VisitorAuthenticator(self.spaces),
             tokens=tokens,
             frame_ancestors=options.frame_ancestors,
             entrance=ENTRANCE,
@@ -129,7 +98,7 @@ class HostedDemo:
         app.add_middleware(AddressLimit, limits=limits)
         return app
 
-    def read_photos(self, space: Space[VisitorsProject]) -> None:
+    def read_photos(self, space: Space[OpenSpace]) -> None:
         """Let a space's project read its new photos, after those of the spaces that asked before."""
         self._reading.submit(self._read, space)
 
@@ -139,26 +108,26 @@ class HostedDemo:
         self._reading.shutdown(cancel_futures=True)
         for space in self.spaces.present():
             self._stop(space)
-        self.turns.close()
+        self.trainings.close()
         self._intake.close()
         self._sweeper.join()
         self.spaces.close()
 
-    def _read(self, space: Space[VisitorsProject]) -> None:
+    def _read(self, space: Space[OpenSpace]) -> None:
         try:
             with self.spaces.use(space) as opened:
-                cast(Workspace, opened).ingest.run([space.photos_path])
+                opened.session.workspace.ingest.run([space.photos_path])
         except AnnotatorError as error:
             logger.warning("Photos of a visitor were not read: %s", error)
         except Exception:
             logger.exception("Photos of a visitor were not read.")
 
-    def _stop(self, space: Space[VisitorsProject]) -> None:
+    def _stop(self, space: Space[OpenSpace]) -> None:
         """Let nothing go on that works for a space."""
-        self.turns.leave(space.space_id)
+        self.trainings.leave(space.space_id)
         with self.spaces.use_if_open(space) as opened:
             if opened is not None:
-                opened.models.close()
+                opened.session.workspace.models.close()
 
     def _sweep(self) -> None:
         while not self._is_closing.wait(SWEEP_SECONDS):
@@ -186,21 +155,8 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
     try:
         address = address_of(config, listener)
         connections = ConnectionLimits(options.limits.connections_an_address, trusted_proxies=config.trusted_proxies)
-        server = Server(
-            uvicorn.Config(
-                demo.build_app(config),
-                log_level="warning",
-                lifespan="on",
-                timeout_graceful_shutdown=5,
-                http=limited_protocol(connections),
-                ws="none",
-                **proxy_settings(config.trusted_proxies),
-            ),
-            on_started=lambda: on_ready(address),
-        )
-        # Uvicorn ends in good order on these signals and then raises them again; by then they have done their work.
-        for signal_number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(signal_number, lambda number, frame: None)
+        server = new_server(demo.build_app(config), connections, config.trusted_proxies, lambda: on_ready(address))
+        end_in_good_order()
         server.run(sockets=[listener])
     finally:
         demo.close()

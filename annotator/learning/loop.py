@@ -32,7 +32,6 @@ from annotator.models.backbones.backbone import Backbone
 from annotator.models.detectors.detector import NONE
 from annotator.proposals.tagger_catalog import PROJECT_PREFIX, TaggerCatalog
 from annotator.settings import LoopSettings
-from annotator.storage.correction_log import CorrectionLog
 from annotator.storage.database import Store
 from annotator.storage.project import Project, write_atomically
 from annotator.storage.tag_changes import TagChanges
@@ -70,6 +69,7 @@ class ModelLoop:
         shelf: What proposes.
         backbone: Whose features the models take.
         features_path: The feature file of that backbone.
+        tag_changes: Renamed and merged tags.
         finetune: Settings of trainer/finetune.py that differ from its defaults.
     """
 
@@ -80,6 +80,7 @@ class ModelLoop:
         shelf: TaggerCatalog,
         backbone: Backbone,
         features_path: Path,
+        tag_changes: TagChanges,
         finetune: JsonObject | None = None,
     ) -> None:
         self._project = project
@@ -87,6 +88,7 @@ class ModelLoop:
         self._shelf = shelf
         self._backbone = backbone
         self._features_path = features_path
+        self._tag_changes = tag_changes
         self._finetune = finetune or {}
         self.log = ModelRegistry(store)
         self._lock = threading.Lock()
@@ -336,7 +338,7 @@ class ModelLoop:
             word_vectors=self._project.settings.word_vectors,
             is_detector_heard=wanted_detector(self._project.settings.detector) != NONE,
             show_expected=self._project.settings.show_expected,
-            aliases=TagChanges(self._store, CorrectionLog(self._store)).aliases(),
+            aliases=self._tag_changes.aliases(),
         )
         write_atomically(folder / JOB_FILE, json.dumps(asdict(job), indent=1).encode())
         threads = dict.fromkeys(

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import WordVectorError
 from annotator.learning.snapshot import Snapshot
 from annotator.models.reranker import Matrix
@@ -18,18 +17,13 @@ from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.word_vectors.word_vectors import WordVectors
-from annotator.proposals.context import ProjectContext
+from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import Words
 from annotator.proposals.fusion import num_expected
 from annotator.proposals.proposer import Proposer
-from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.proposals.tagger_catalog import MAX_NEW_TAGS, with_rows_for
 from annotator.proposals.vocabulary.completions import completions_of
-from annotator.proposals.vocabulary.lexicon import shared_lexicon
-from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
-from annotator.retrieval.keyword_index import KeywordIndex
-from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.features import FeatureStore
 from annotator.trainer.evaluation.effort import ActionCosts, Offer
 
@@ -75,17 +69,15 @@ class ReplayedEvidence:
         self._detections = snapshot.detections
         self.words = snapshot.words
         self.show_expected = sources.show_expected
-        self.autocomplete = ProjectVocabulary([*everyday_words(), *sources.cold_start.allowed_words()])
-        self.meanings = SimilarTags("")
+        self._ranking = Ranking(features, sources.cold_start.allowed_words(), tag="replay")
+        self.vocabulary = self._ranking.vocabulary
+        self.similar_tags = SimilarTags("")
         if sources.word_vectors is not None:
-            self.meanings.vectors = sources.word_vectors
-            self.autocomplete.use_lexicon(shared_lexicon(sources.word_vectors))
-        self._looks = VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag="replay")
-        self._metadata = KeywordIndex()
-        self._carried = TaggedPhotos(features, self._looks, self._metadata, self.autocomplete)
+            self.similar_tags.vectors = sources.word_vectors
+            self._ranking.use_word_vectors(sources.word_vectors)
+        self._carried = self._ranking.tagged_photos
         self._tags = {item.image_id: item.tags for item in snapshot.corrections}
-        self._carried.load(snapshot.words, self._tags)
-        self.autocomplete.set_aliases(sources.aliases)
+        self._ranking.load(snapshot.words, self._tags, sources.aliases)
         self._in_hand: int | None = None
         self._added: AddedWords | None = None
         if sources.opened is not None and sources.word_vectors is not None:  # as in the page: not without vectors
@@ -100,22 +92,16 @@ class ReplayedEvidence:
         if self._in_hand is not None:
             self._carried.set_saved(self._in_hand, self._tags[self._in_hand])
             self._in_hand = None
-        tags = self.autocomplete.common_tags(LEAST_PHOTOS)[:MAX_NEW_TAGS]
+        tags = self.vocabulary.common_tags(LEAST_PHOTOS)[:MAX_NEW_TAGS]
         taggers = with_rows_for(tags, (tagger, self._sources.cold_start), self._sources.word_vectors)
-        suggester = Proposer(
+        proposer = self._ranking.proposer(
             lambda: taggers,
-            self._features,
-            self._looks,
-            self._metadata,
-            self._carried.tags_of,
-            self.autocomplete,
-            ProjectContext(self._features, self._looks, self._carried, max_at_once=None).gather,
+            self._ranking.context(max_at_once=None),
             detections=lambda image_id: self._detections.get(image_id, ()),
-            opened=self._sources.opened,
-            added=self._added,
-            habits=self._carried.habits,
+            open_vocabulary=self._sources.opened,
+            added_words=self._added,
         )
-        return ReplayedProposer(self, suggester, taggers[0])
+        return ReplayedProposer(self, proposer, taggers[0])
 
     def take_in_hand(self, image_id: int) -> Words:
         """Forget the correction of one photo until another is in hand, and return what the photo brings along."""
@@ -132,39 +118,39 @@ class ReplayedProposer:
 
     Args:
         evidence: Shared with the pages of other models.
-        suggester: Joins all evidence.
+        proposer: Joins all evidence.
         tagger: The model.
     """
 
-    def __init__(self, evidence: ReplayedEvidence, suggester: Proposer, tagger: Tagger) -> None:
+    def __init__(self, evidence: ReplayedEvidence, proposer: Proposer, tagger: Tagger) -> None:
         self._evidence = evidence
-        self._suggester = suggester
+        self._proposer = proposer
         self._tagger = tagger
         self._scored: tuple[tuple[int, tuple[str, ...]], dict[str, float]] | None = None
 
     def propose(self, image_id: int, kept: Sequence[str], dropped: Sequence[str]) -> Offer:
         """Return what the page shows after an edit."""
         words = self._evidence.take_in_hand(image_id)
-        proposals = self._suggester.propose(image_id, words, kept, dropped).proposals
+        proposals = self._proposer.propose(image_id, words, kept, dropped).proposals
         expected = num_expected(proposals) if self._evidence.show_expected else 0
         return Offer([proposal.tag for proposal in proposals], expected)
 
     def open_tags(self, image_id: int, kept: Sequence[str]) -> tuple[list[str], Matrix]:
         """Return what a re-ranker weighs after an edit: N tags and their (N, F) features."""
-        return self._suggester.open_tags(image_id, self._evidence.take_in_hand(image_id), kept)
+        return self._proposer.open_tags(image_id, self._evidence.take_in_hand(image_id), kept)
 
     def complete(self, image_id: int, text: str, kept: Sequence[str]) -> list[str]:
         """Return completions of typed text, best first."""
         words = self._evidence.take_in_hand(image_id)
         key = (image_id, tuple(kept))
         if self._scored is None or self._scored[0] != key:  # asked for each character of one word
-            self._scored = (key, self._suggester.scores(image_id, words, kept))
+            self._scored = (key, self._proposer.scores(image_id, words, kept))
         found = completions_of(
             text,
             self._scored[1],
             kept,
-            autocomplete=self._evidence.autocomplete,
-            meanings=self._evidence.meanings,
+            vocabulary=self._evidence.vocabulary,
+            similar_tags=self._evidence.similar_tags,
             tagger=self._tagger,
         )
         return [completion.tag for completion in found]

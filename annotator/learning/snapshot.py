@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import tag_key
 from annotator.errors import FeatureMismatchError
 from annotator.models.detectors.detector import Detection
 from annotator.models.tagger import Features
-from annotator.proposals.evidence import Words
+from annotator.proposals.evidence import Words, words_from
 from annotator.storage.database import Store, read_parquet
 from annotator.trainer.finetuning.corrections import Correction
 
@@ -111,7 +110,7 @@ def read_snapshot(path: Path, features_path: Path, feature_size: int) -> Snapsho
         for row in saved
     ]
     untagged = [row["feature_row"] for row in rows if not row["is_saved"]]
-    words = {int(row["image_id"]): _words(row) for row in saved}
+    words = {int(row["image_id"]): words_from(row["keywords"], row["path_words"], row["caption"]) for row in saved}
     detections = {int(row["image_id"]): _detections(row) for row in saved if row["labels"]}
     return Snapshot(corrections, np.array(vectors[untagged], np.float32), words, detections)
 
@@ -119,10 +118,6 @@ def read_snapshot(path: Path, features_path: Path, feature_size: int) -> Snapsho
 def read_feature_rows(path: Path) -> list[tuple[int, int]]:
     """Return (image id, row in the feature file) of every photo of a snapshot."""
     return [(int(row["image_id"]), int(row["feature_row"])) for row in read_parquet(path)]
-
-
-def _words(row: dict[str, Any]) -> Words:
-    return Words(tuple(dict.fromkeys(row["keywords"])), tuple(row["path_words"]), caption_words(row["caption"]))
 
 
 def _detections(row: dict[str, Any]) -> tuple[Detection, ...]:

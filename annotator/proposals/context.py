@@ -11,21 +11,20 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
 from annotator.models.context import Context, ContextTagger, Pool, VectorSums
-from annotator.models.tagger import Tagger
 from annotator.proposals.evidence import Neighbour, Words
+from annotator.proposals.feature_source import FeatureSource
 from annotator.proposals.proposer import TaggerContext
-from annotator.proposals.sources.taggers import hears_context
 from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
-from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.features import Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -194,21 +193,6 @@ class GrowingIndex:
             return self._meanwhile is not None
 
 
-def lone_context(tagger: Tagger, vector: Vectors, words: Words) -> Context | None:
-    """Return what a tagger is told of a photo outside any project: its own metadata, no neighbours.
-
-    Args:
-        tagger: None is returned for one that hears of no context.
-        vector: (1, D).
-        words: What the photo brings along.
-    """
-    if not hears_context(tagger):
-        return None
-    own = field_words(words, cast("ContextTagger", tagger).metadata)
-    nobody = Pool(np.zeros((0, vector.shape[1]), np.float32), [])
-    return Context([own], nobody, np.zeros((1, 0), np.int64))
-
-
 @dataclass(frozen=True)
 class _Found:
     image_id: int
@@ -228,7 +212,7 @@ class ProjectContext:
 
     def __init__(
         self,
-        features: FeatureStore,
+        features: FeatureSource,
         tagged_looks: VectorIndex,
         carried: TaggedPhotos,
         *,

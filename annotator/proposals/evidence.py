@@ -4,10 +4,12 @@ Every word comes as `Evidence` with its score and its reason; `proposals/fusion.
 Knows nothing of stores, indexes or pages.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import tag_key
+from annotator.storage.database import ImageEntry
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,13 @@ class Words:
     def keys(self, settled: Collection[str] = ()) -> set[str]:
         """Return the set under which the metadata index knows this photo."""
         return {tag_key(word) for word in (*self.keywords, *self.path_words, *settled)}
+
+
+def words_from(keywords: Iterable[str], path_words: Iterable[str], caption: str | None) -> Words:
+    """Return the words that a photo brings along, from what ingest read of it."""
+    return Words(tuple(dict.fromkeys(keywords)), tuple(path_words), caption_words(caption))
+
+
+def words_of(entry: ImageEntry) -> Words:
+    """Return the words that a photo brings along, from its row in the database."""
+    return words_from((*entry.keywords, *entry.user_tags), entry.path_words, entry.caption)

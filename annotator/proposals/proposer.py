@@ -18,9 +18,10 @@ from annotator.models.context import Context, ContextTagger
 from annotator.models.detectors.detector import Detection
 from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
-from annotator.models.tagger import Tagger
+from annotator.models.tagger import Labels, Tagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.proposals.evidence import Evidence, Neighbour, Words
+from annotator.proposals.feature_source import FeatureSource
 from annotator.proposals.fusion import HABITS, Proposal, merge, without_settled
 from annotator.proposals.reranking import features_of, habit_evidence, open_proposals, rerank
 from annotator.proposals.sources.detector import detector_evidence
@@ -42,7 +43,7 @@ from annotator.proposals.tag_statistics import OthersTagStatistics
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex
-from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.features import Vectors
 
 NUM_NEIGHBOURS = 48
 MAX_OPEN_SCORES = 200
@@ -125,7 +126,9 @@ class Proposer:
         autocomplete: Which words are known, and how they are spelled here.
         gather: Gathers what a tagger with a context is told: (tagger, image id, features, words, switched-off
             neighbours) -> `TaggerContext`. None: such taggers are told nothing.
-        detections: Image id -> what was found in the photo, stored before anybody asks.
+        detections: Image id -> objects found in the photo; a source of evidence of its own.
+        labels: Image id -> labels for taggers that take them as input. Where detections are a source, none are given:
+            they would count twice.
         opened: Scores words that no tagger knows.
         added: Scores the project's own tags that neither a tagger nor `opened` knows; None: other sources do.
         habits: Image id -> what is usual in the saved lists of all other photos. None: no re-ranker is heard.
@@ -134,7 +137,7 @@ class Proposer:
     def __init__(
         self,
         taggers: Callable[[], Sequence[Tagger]],
-        features: FeatureStore,
+        features: FeatureSource,
         tagged_looks: VectorIndex,
         tagged_words: KeywordIndex,
         tags_of: Callable[[int], Sequence[str]],
@@ -142,6 +145,7 @@ class Proposer:
         gather: Gather | None = None,
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
+        labels: Callable[[int], Labels] = lambda image_id: (),
         opened: OpenVocabulary | None = None,
         added: AddedWords | None = None,
         habits: Callable[[int], OthersTagStatistics] | None = None,
@@ -157,6 +161,7 @@ class Proposer:
         self._tags_of = tags_of
         self._autocomplete = autocomplete
         self._detections = detections
+        self._labels = labels
 
     def propose(
         self,
@@ -166,6 +171,7 @@ class Proposer:
         dropped: Collection[str] = (),
         without: Exclusions = NO_EXCLUSIONS,
         taggers: Sequence[Tagger] | None = None,
+        num: int = NUM_PROPOSALS,
     ) -> ProposedList:
         """Continue a photo's settled tags; called again after every edit.
 
@@ -176,6 +182,7 @@ class Proposer:
             dropped: Tags refused.
             without: What does not speak this time. Neighbours that are switched off are found and shown all the same.
             taggers: To ask these; None asks the ones that propose now.
+            num: Most proposals.
         """
         asked = taggers or self._taggers()
         reranker = _reranker_of(asked)
@@ -189,7 +196,7 @@ class Proposer:
             entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, found.detections)]
         return ProposedList(
-            proposals[:NUM_PROPOSALS],
+            proposals[:num],
             found.looks,
             found.metadata,
             f"{asked[0].name} {asked[0].version}",
@@ -242,7 +249,7 @@ class Proposer:
             vector = self._features.vectors([image_id])
             told = self._gathered(asked, image_id, vector, words, without)
             context = told.context if told else None
-            evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords, context)
+            evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords, context, self._labels(image_id))
             evidence += self._open_words(asked, vector)
             looks = self._look_alikes(image_id, vector)
             evidence += neighbour_evidence([item for item in looks if item.image_id not in without.neighbours])

@@ -10,11 +10,11 @@ from typing import Protocol
 
 from annotator.datasets.tags import tag_key
 from annotator.proposals.evidence import Words
+from annotator.proposals.feature_source import FeatureSource
 from annotator.proposals.tag_statistics import OthersTagStatistics, TagStatistics
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex
-from annotator.storage.features import FeatureStore
 
 
 class Follower(Protocol):
@@ -43,7 +43,7 @@ class TaggedPhotos:
 
     def __init__(
         self,
-        features: FeatureStore,
+        features: FeatureSource,
         tagged_looks: VectorIndex,
         tagged_words: KeywordIndex,
         autocomplete: ProjectVocabulary,

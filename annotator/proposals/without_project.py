@@ -1,6 +1,6 @@
 """Ranked tags for photos outside any project: what ``annotator suggest`` prints.
 
-Knows nothing of stores or indexes; only the photo itself and its own metadata speak.
+The same ranking as a project's, on a project without photos: only the photo itself and its own metadata count.
 """
 
 import logging
@@ -13,24 +13,24 @@ import numpy as np
 from annotator.datasets.image_folder import decode_image, read_image_file
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.sidecars import SidecarFinder, read_metadata
-from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import DetectorError, UnreadableImageError
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
 from annotator.models.detectors.detector import NANODET, Detector, load_detector
-from annotator.models.tagger import Tagger, takes_labels
+from annotator.models.tagger import Labels, Tagger, takes_labels
 from annotator.models.taggers.cold_start import COLD_START
-from annotator.proposals.context import lone_context
+from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import Words
-from annotator.proposals.fusion import Proposal, merge
+from annotator.proposals.feature_source import FeaturesInMemory
+from annotator.proposals.fusion import Proposal
 from annotator.proposals.sources.detector import detector_labels
-from annotator.proposals.sources.open_vocabulary import open_evidence
-from annotator.proposals.sources.own_words import own_word_evidence
-from annotator.proposals.sources.taggers import seen_evidence
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
-from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+from annotator.storage.features import Vectors
 
 logger = logging.getLogger(__name__)
+
+IMAGE_ID = 1
+"""Of the photo in hand: the ranking knows photos by id."""
 
 
 def suggest_files(
@@ -53,10 +53,19 @@ def suggest_files(
     """
     is_checkpoint = tagger not in ("", COLD_START)
     backbone = load_backbone_of(tagger) if is_checkpoint else load_backbone()
-    shelf = TaggerCatalog(backbone, Path(), tagger or default_tagger(backbone))
-    autocomplete = ProjectVocabulary([*everyday_words(), *shelf.cold_start.allowed_words()])
+    catalog = TaggerCatalog(backbone, Path(), tagger or default_tagger(backbone))
+    detector = _detector_for(catalog.taggers[0])
+    labels: Labels = ()
+    vectors: dict[int, Vectors] = {}
+    features = FeaturesInMemory(vectors, backbone.feature_size)
+    ranking = Ranking(features, catalog.cold_start.allowed_words(), tag="suggest")
+    proposer = ranking.proposer(
+        lambda: catalog.taggers,
+        ranking.context(max_at_once=None),
+        labels=lambda image_id: labels,
+        open_vocabulary=catalog.open_vocabulary,
+    )
     sidecars = SidecarFinder()
-    detector = _detector_for(shelf.taggers[0])
     min_side = max(backbone.image_size * 2, detector.image_size if detector else 0)
     for path in paths:
         try:
@@ -64,16 +73,12 @@ def suggest_files(
         except UnreadableImageError as error:
             yield path, error
             continue
-        features = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))
+        vectors[IMAGE_ID] = backbone.extract(np.stack([backbone.preprocess(decoded.image)]))[0]
+        labels = detector_labels(detector.detect([decoded.image])[0]) if detector else ()
         metadata = read_metadata(path, decoded, root=path.parent, sidecars=sidecars)
         own = (*metadata.keywords, *metadata.user_tags)
         words = Words(own, metadata.path_words, caption_words(metadata.caption))
-        context = lone_context(shelf.taggers[0], features, words)
-        labels = detector_labels(detector.detect([decoded.image])[0]) if detector else []
-        evidence = open_evidence(shelf.open_vocabulary, shelf.taggers, features)
-        evidence += seen_evidence(shelf.taggers, features, (), (), words.keywords, context, labels)
-        evidence += own_word_evidence(words, autocomplete.knows)
-        proposals = merge(evidence)[:num_tags]
+        proposals = proposer.propose(IMAGE_ID, words, num=num_tags).proposals
         yield path, [_form(proposal) for proposal in proposals]
 
 

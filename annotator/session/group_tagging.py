@@ -1,282 +1,123 @@
-"""Photos that look alike, tagged together: which ones, what is proposed to all of them, and one save for each.
+"""One list for several similar photos: who belongs to it, what is proposed to all, saving it."""
 
-A group is a photo in hand and open photos whose features lie near its own. Every photo of a group is saved by an event
-of its own, on its own revision; one that was changed meanwhile is refused by itself. Knows nothing of pages or HTTP.
-"""
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
-
-from annotator.active_learning.queue import PhotoQueue
-from annotator.collaboration.assignments import Assignments
-from annotator.collaboration.leases import Leases
-from annotator.collaboration.responses import Responses
-from annotator.datasets.tags import tag_key
-from annotator.errors import StaleRevisionError
-from annotator.proposals.evidence import Evidence
-from annotator.proposals.fusion import Proposal
-from annotator.proposals.sources.taggers import NUM_PROPOSALS
-from annotator.retrieval.vector_index import VectorIndex
-from annotator.storage.correction_log import (
-    GROUP_LEAD,
-    GROUP_MEMBER,
-    Annotation,
-    CorrectionLog,
-    Effort,
-    SavedEvent,
-    Selection,
-)
-from annotator.storage.features import FeatureStore
-from annotator.trainer.finetuning.corrections import NEAR_DUPLICATE
-
-LOOK_ALIKE = 0.7
-"""Cosine from which a photo is shown, for a person to choose: a quarter of its tags are the other's, by chance 4%."""
-MOST_PHOTOS = 60
-"""Most photos of a group beside the one in hand."""
-NUM_SEARCHED = 4 * MOST_PHOTOS
-"""Look-alikes among which the open ones are looked for."""
-NUM_HEARD = 8
-"""Photos of a group whose proposals are joined: they look alike, and each takes as long as a photo's own list."""
-
-
-@dataclass(frozen=True)
-class LookAlike:
-    """An open photo that looks like the one in hand."""
-
-    image_id: int
-    similarity: float
-    """Cosine of the features."""
-    revision: int
-
-    @property
-    def is_near(self) -> bool:
-        """Whether it is taken to show the same."""
-        return self.similarity >= NEAR_DUPLICATE
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """A photo of a group that was not saved."""
-
-    image_id: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class GroupSave:
-    """What became of a group."""
-
-    lead: Annotation
-    members: list[Annotation]
-    refused: list[Refusal]
-
-
-@dataclass(frozen=True)
-class TakenBack:
-    """What an undo took back."""
-
-    image_id: int
-    """The photo in hand."""
-    num_tags: int
-    num_members: int = 0
-    num_left: int = 0
-    """Members that somebody else has saved since: they stay."""
+from annotator.errors import ReviewError
+from annotator.json_types import JsonObject
+from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
+from annotator.session.edited_list import EditedList
+from annotator.session.navigation import Navigation
+from annotator.session.photo_groups import PhotoGroups, join_proposals
+from annotator.session.serializers import form_of
+from annotator.session.tagging import Tagging
+from annotator.session.workspace import Workspace
+from annotator.storage.correction_log import Annotation
 
 
 class GroupTagging:
-    """Finds, saves and takes back groups of one project.
+    """Similar photos tagged together.
 
     Args:
-        log: The correction log.
-        looks: Visual index of all photos.
-        features: Features by image id.
-        queue: Which photos are open.
-        leases: Who has which photo open.
-        assignments: Whose photo is whose.
-        answers: Which photos are asked of several people.
-        is_probe: Tells of a photo whether its proposals are tampered with until its first save.
-        took: Told of every annotation that was just committed.
+        workspace: The open project.
+        navigation: Brings the next photo.
+        tagging: Of the photo in hand.
+        groups: Which photos belong together.
     """
 
-    def __init__(
-        self,
-        log: CorrectionLog,
-        looks: VectorIndex,
-        features: FeatureStore,
-        queue: PhotoQueue,
-        leases: Leases,
-        assignments: Assignments,
-        answers: Responses,
-        is_probe: Callable[[int], bool],
-        took: Callable[[Annotation], None],
-    ) -> None:
-        self._log = log
-        self._looks = looks
-        self._features = features
-        self._queue = queue
-        self._leases = leases
-        self._assignments = assignments
-        self._answers = answers
-        self._is_probe = is_probe
-        self._took = took
+    def __init__(self, workspace: Workspace, navigation: Navigation, tagging: Tagging, groups: PhotoGroups) -> None:
+        self._workspace = workspace
+        self._access = workspace.access
+        self._navigation = navigation
+        self._tagging = tagging
+        self._groups = groups
 
-    def refusal(self, user: str, image_id: int) -> str | None:
-        """Return why a photo cannot be saved in a group of this user; None when it can."""
-        if not self._queue.is_open(image_id):
-            return "it was saved or put off meanwhile."
-        if self._answers.standing(image_id) is not None:
-            return "it is asked of several people."
-        if not self._assignments.is_open_to(image_id, user):
-            return f"it is {self._assignments.of(image_id)}'s."
-        if not self._leases.is_free(image_id, user):
-            return f"{' and '.join(self._leases.holders(image_id))} opened it."
-        if self._log.is_begun(image_id):
-            return "a list of it was begun and not saved."
-        if self._is_probe(image_id):
-            return "it is an anchoring probe, which is saved by itself first."
-        return None
+    def look_alikes(self, user: str, image_id: int) -> JsonObject:
+        """Return the open photos similar to one, the most alike first, with which it can be saved; see `PhotoGroups`."""
+        self._access.check(image_id)
+        files = self._workspace.files
+        note = self._groups.lead_refusal(image_id)
+        found = [] if note else self._groups.find(user, image_id)
+        items = [
+            {
+                "image_id": item.image_id,
+                "thumbnail_url": files.thumbnail_url(item.image_id),
+                "file_name": files.name(item.image_id),
+                "similarity": round(item.similarity, 4),
+                "is_near": item.is_near,
+                "revision": item.revision,
+            }
+            for item in found
+        ]
+        return {"items": items, "num_near": sum(item.is_near for item in found), "note": note}
 
-    def lead_refusal(self, image_id: int) -> str | None:
-        """Return why a photo cannot lead a group; None when it can."""
-        if self._answers.standing(image_id) is not None:
-            return "This photo is asked of several people: it is saved by itself."
-        if self._is_probe(image_id):
-            return "This photo's proposals are withheld to measure how far they sway people: it is saved by itself."
-        return None
-
-    def find(self, user: str, image_id: int) -> list[LookAlike]:
-        """Return the open photos that look like one, the most alike first."""
-        if image_id not in self._features:
-            return []
-        ids, similarities = self._looks.search(self._features.vectors([image_id]), NUM_SEARCHED)
-        found: list[LookAlike] = []
-        for other, similarity in zip(ids[0].tolist(), similarities[0].tolist(), strict=True):
-            if similarity < LOOK_ALIKE or other < 0 or len(found) == MOST_PHOTOS:
-                break
-            if other != image_id and other in self._queue and self.refusal(user, other) is None:
-                found.append(LookAlike(other, similarity, self._log.annotation(other).revision))
-        return found
-
-    def heard(self, user: str, image_id: int, members: Sequence[int]) -> list[int]:
-        """Return the photos of a group whose proposals are joined: the one in hand, and others evenly drawn."""
-        others = [other for other in dict.fromkeys(members) if other != image_id and self.refusal(user, other) is None]
-        step = max(1.0, len(others) / (NUM_HEARD - 1))
-        return [image_id, *(others[int(place * step)] for place in range(min(NUM_HEARD - 1, len(others))))]
-
-    def save(
+    def propose_group(
         self,
         user: str,
-        lead: Annotation,
-        members: Sequence[tuple[int, int]],
-        effort: Effort,
-        selection: Selection,
-        is_random: Callable[[int], bool],
-    ) -> GroupSave:
-        """Save one list to a photo and those chosen with it; the caller keeps others from saving meanwhile.
+        image_id: int,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        members: Sequence[int],
+        exclusions: Exclusions = NO_EXCLUSIONS,
+    ) -> JsonObject:
+        """Propose to a photo and others how the kept tags go on; nothing is saved, not even as a draft.
 
-        The photo in hand is saved last: the way back, and on, begins at it.
+        Raises:
+            UnknownImageError: The project has no such image.
+        """
+        workspace = self._workspace
+        for one in (image_id, *members):
+            self._access.check(one)
+        if self._groups.lead_refusal(image_id):
+            return {"proposals": [], "num_heard": 0}
+        kept, dropped = self._access.clean(kept, "kept"), self._access.clean(dropped, "dropped")
+        joined, taggers = self._groups.joined(user, image_id, members), workspace.pinned_taggers.taggers(user, image_id)
+        lists = [
+            workspace.proposer.propose(one, workspace.words_of(one), kept, dropped, exclusions, taggers).proposals
+            for one in joined
+        ]
+        return {"proposals": [form_of(item) for item in join_proposals(lists)], "num_heard": len(joined)}
+
+    def save_group(self, user: str, edited: EditedList, members: Sequence[tuple[int, int]]) -> JsonObject:
+        """Save one list to a photo and to others; returns the next photo, as `Tagging.save` does.
+
+        A photo that was changed meanwhile is left out and reported under ``group``.
 
         Args:
             user: Who.
-            lead: The photo in hand: its list, refused proposals, and the revision that the person had.
+            edited: The list of the photo in hand.
             members: (image id, revision) of each other photo.
-            effort: What all of it cost.
-            selection: Why the photo in hand came up.
-            is_random: Tells of a photo whether it belongs to the random sample.
 
         Raises:
-            StaleRevisionError: The photo in hand was saved meanwhile; nothing was written.
+            ReviewError: The photo in hand cannot be saved with others; nothing was written.
+            UnknownImageError: The project has no such image; nothing was written.
+            StaleRevisionError: Somebody saved the photo in hand meanwhile; nothing was written.
             StoreError: A commit failed; photos before it are saved.
+            TagError: A tag cannot be kept.
+            LeaseError: Somebody else has the photo in hand open.
+            ForbiddenError: The photo in hand is assigned to somebody else; nothing was written.
         """
-        saved: list[Annotation] = []
-        refused: list[Refusal] = []
-        wanted = {image_id: revision for image_id, revision in members if image_id != lead.image_id}
-        if self._log.annotation(lead.image_id).revision == lead.revision:
-            own = Effort(actions=[[GROUP_MEMBER, lead.image_id, len(wanted)]])
-            for image_id, revision in wanted.items():
-                reason = self.refusal(user, image_id)
-                if reason is None:
-                    try:
-                        saved.append(self._save(user, Annotation(image_id, revision, lead.tags), own,
-                                                Selection("group", is_random(image_id))))  # fmt: skip
-                        continue
-                    except StaleRevisionError:
-                        reason = "it was changed meanwhile."
-                refused.append(Refusal(image_id, reason))
-        if saved:
-            effort = replace(effort, actions=[*effort.actions, [GROUP_LEAD, len(saved)]])
-        return GroupSave(self._save(user, lead, effort, selection), saved, refused)
-
-    def _save(self, user: str, new: Annotation, effort: Effort, selection: Selection) -> Annotation:
-        annotation = self._log.save(
-            new.image_id, revision=new.revision, tags=new.tags, dropped=new.dropped, user_name=user,
-            effort=effort, selection=selection,
-        )  # fmt: skip
-        self._took(annotation)
-        return annotation
-
-    def take_back(self, user: str) -> TakenBack:
-        """Take back the user's newest save, with all that were saved in one group with it.
-
-        Members that somebody else has saved since stay as they are.
-
-        Raises:
-            NothingToUndoError: There is none.
-            StaleRevisionError: Somebody else has saved the photo in hand since; nothing was taken back.
-        """
-        newest = self._log.newest_saves(user, MOST_PHOTOS + 1)
-        members = group_members(newest)
-        num_left = 0
-        if members and self._log.overtaken_by(newest[0].image_id, newest[0].event_id) is None:
-            for member in members:
-                if self._log.overtaken_by(member.image_id, member.event_id) is None:
-                    annotation, _ = self._log.undo(user, member.event_id, into_draft=False)
-                    self._took(annotation)
-                else:
-                    num_left += 1
-        annotation, draft = self._log.undo(user, newest[0].event_id if newest else None)
-        self._took(annotation)
-        return TakenBack(annotation.image_id, len(draft.kept), len(members) - num_left, num_left)
-
-
-def group_members(newest: Sequence[SavedEvent]) -> list[SavedEvent]:
-    """Return the saves that were made in one group with the first.
-
-    Args:
-        newest: Standing saves of one person, the newest first.
-    """
-    if not newest or not any(action and action[0] == GROUP_LEAD for action in newest[0].actions):
-        return []
-    members = []
-    for event in newest[1:]:
-        if not (event.actions and list(event.actions[0])[:2] == [GROUP_MEMBER, newest[0].image_id]):
-            break
-        members.append(event)
-    return members
-
-
-def join_proposals(lists: Sequence[Sequence[Proposal]], barred: Collection[str] = ()) -> list[Proposal]:
-    """Return one list for several photos: a tag's place goes by the mean of its rank scores.
-
-    A photo on which a tag is not proposed counts 0, so what fits one photo alone falls behind what fits all.
-
-    Args:
-        lists: The proposals of each photo, best first.
-        barred: Tags that are left out.
-    """
-    out = {tag_key(tag) for tag in barred}
-    found: dict[str, list[Proposal]] = {}
-    for proposals in lists:
-        for proposal in proposals:
-            if tag_key(proposal.tag) not in out:
-                found.setdefault(tag_key(proposal.tag), []).append(proposal)
-    joined = []
-    for items in found.values():
-        best = max(items, key=lambda item: item.rank_score)
-        score = sum(item.score for item in items) / len(lists)
-        text = f"proposed for {len(items)} of {len(lists)} photos"
-        evidence = (Evidence(best.tag, best.source, score, text),)
-        rank_score = sum(item.rank_score for item in items) / len(lists)
-        joined.append(Proposal(best.tag, score, best.source, evidence, rank_score))
-    joined.sort(key=lambda proposal: -proposal.rank_score)
-    return joined[:NUM_PROPOSALS]
+        workspace, image_id = self._workspace, edited.image_id
+        for one in (image_id, *(member for member, _ in members)):
+            self._access.check(one)
+        self._access.check_assigned(user, image_id)
+        self._access.hold(user, image_id)
+        tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
+        selection = self._tagging.selection(image_id)
+        with workspace.lock:
+            reason = self._groups.lead_refusal(image_id)
+            if reason:
+                raise ReviewError(f"{reason} Nothing was saved.")
+            before = workspace.after_commit.counts_of(tags)
+            lead = Annotation(image_id, edited.revision, tuple(tags), tuple(dropped))
+            group = self._groups.save(user, lead, members, edited.effort, selection)
+            now_common = workspace.after_commit.now_common(before)
+        workspace.pinned_taggers.let_go(user, image_id)
+        workspace.models.note_save()
+        left_out = [{**asdict(item), "file_name": workspace.files.name(item.image_id)} for item in group.refused]
+        return {
+            "revision": group.lead.revision,
+            "now_common": now_common,
+            "group": {"saved": [item.image_id for item in group.members], "left_out": left_out},
+            "next": self._navigation.next(user, image_id),
+        }

@@ -24,6 +24,8 @@ from annotator.learning.replay import PAGE
 from annotator.models.tagger import Features
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.session.operations import answer
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.settings import LoopSettings
 from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
@@ -39,7 +41,6 @@ from annotator.trainer.evaluation.effort import (
     total,
     without_repeats,
 )
-from annotator.web.server import Workspace
 
 USER = "simulated"
 Progress = Callable[[str, int, int], None]
@@ -144,87 +145,87 @@ def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, 
     with tempfile.TemporaryDirectory() as folder:
         project = Project.open_or_create(Path(folder) / "project", "simulation")
         project.update_settings(tagger=setting.tagger, strategy=arm.strategy, loop=setting.loop)
-        opened = Workspace(project)
+        session = Session.over(Workspace(project))
         try:
             if setting.has_word_vectors:
-                opened.meanings.load()
-            add_photos(opened, setting.records, setting.features)
-            return _tag_everything(opened, arm, setting, progress)
+                session.workspace.similar_tags.load()
+            add_photos(session.workspace, setting.records, setting.features)
+            return _tag_everything(session, arm, setting, progress)
         finally:
-            opened.close()
+            session.close()
 
 
-def _tag_everything(opened: Workspace, arm: Arm, setting: Setting, progress: Progress) -> ArmRun:
-    person = SimulatedAnnotator(opened, arm)
+def _tag_everything(session: Session, arm: Arm, setting: Setting, progress: Progress) -> ArmRun:
+    person = SimulatedAnnotator(session, arm)
     run = ArmRun([])
     trained_after = setting.trained_after if arm.learns else []
     for image_id, record in enumerate(setting.records[: setting.num_given], start=1):
         person.give(image_id, without_repeats(record.tags))
     if setting.num_given in trained_after:
-        run.rounds.append(_train(opened, setting.num_given))
-    _order_queue(opened, arm)
+        run.rounds.append(_train(session, setting.num_given))
+    _order_queue(session, arm)
     photo = person.ask("open")
     for num_saved in range(setting.num_given + 1, len(setting.records) + 1):
         effort, photo = person.annotate(photo, setting.records[photo["image_id"] - 1])
         run.efforts.append(effort)
         progress(arm.name, num_saved, len(setting.records))
         if num_saved in trained_after:
-            run.rounds.append(_train(opened, num_saved))
+            run.rounds.append(_train(session, num_saved))
         if num_saved % REFRESH_SAVES == 0:
-            _order_queue(opened, arm)
+            _order_queue(session, arm)
     return run
 
 
-def _order_queue(opened: Workspace, arm: Arm) -> None:
+def _order_queue(session: Session, arm: Arm) -> None:
     """Order the queue in this thread: a served project does it beside the requests."""
-    opened.session.queue_order.refresh()
-    said = opened.session.queue_order.describe()
+    session.workspace.scheduler.refresh()
+    said = session.workspace.scheduler.describe()
     if arm.strategy != "in_order" and not said["is_ready"]:
         raise ConfigError(f"The arm {arm.name} cannot be followed. {said['note']}")
 
 
-def _train(opened: Workspace, num_corrections: int) -> Round:
+def _train(session: Session, num_corrections: int) -> Round:
     """Teach the model what was corrected; what the gate promotes proposes from the next photo on."""
-    run_id = opened.models.train(USER)
-    opened.models.wait()
-    run = opened.models.run(run_id)
+    models = session.workspace.models
+    run_id = models.train(USER)
+    models.wait()
+    run = models.run(run_id)
     if run["state"] not in ("promoted", "refused"):
         raise TrainingError(run["sentence"])
     return Round(num_corrections, run["state"], run["sentence"], run["report"]["verdict"].get("saved"))
 
 
-def add_photos(opened: Workspace, records: Sequence[Record], features: Features) -> None:
+def add_photos(workspace: Workspace, records: Sequence[Record], features: Features) -> None:
     """Bring photos whose features are known into a project, as ingest does, but without reading them.
 
     Args:
-        opened: An empty project.
+        workspace: An empty project.
         records: N photos; only their names count.
         features: (N, D) float32.
     """
-    root_id = opened.store.root_id(records[0].image.parent)
+    root_id = workspace.store.root_id(records[0].image.parent)
     entries = [ImageEntry(f"{number:064x}", 0, 0, "JPEG") for number in range(1, len(records) + 1)]
     images = list(enumerate(entries, start=1))
     paths = [
         SeenPath(root_id, record.image.name, 0, 0, image_id=number) for number, record in enumerate(records, start=1)
     ]
-    label = f"{opened.project.settings.backbone}-{opened.backbone.version}"
-    rows = [(image_id, row) for (image_id, _), row in zip(images, opened.features.append(features), strict=True)]
-    opened.store.add_batch(IngestedBatch(images, paths, label, rows))
-    opened.features.commit(rows)
+    rows = [(image_id, row) for (image_id, _), row in zip(images, workspace.features.append(features), strict=True)]
+    workspace.store.add_batch(IngestedBatch(images, paths, workspace.backbone_label, rows))
+    workspace.features.commit(rows)
     new = [NewImage(image_id, entry, vector) for (image_id, entry), vector in zip(images, features, strict=True)]
-    opened.session.add_images(new, paths)
+    workspace.after_commit.images_added(new, paths)
 
 
 class SimulatedAnnotator:
     """A person at the page, who knows what they want and wastes no key.
 
     Args:
-        opened: The project.
+        session: The open project.
         arm: What they are shown, and which keys they have.
     """
 
-    def __init__(self, opened: Workspace, arm: Arm) -> None:
-        self._session = opened.session
+    def __init__(self, session: Session, arm: Arm) -> None:
+        self._session = session
         self._arm = arm
 
     def ask(self, name: str, **payload: Any) -> JsonObject:

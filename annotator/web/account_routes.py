@@ -15,7 +15,7 @@ from pydantic import Field, StringConstraints
 from annotator.auth.accounts import Accounts, user_row
 from annotator.auth.roles import CALLER, Authenticator, Role
 from annotator.errors import AccountError, AnnotatorError, LoginError
-from annotator.session.operations import Payload
+from annotator.session.requests import Payload
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=80)]
@@ -39,13 +39,15 @@ class Users(Payload):
     days: Annotated[int, Field(ge=1, le=3650)] = 90
 
 
-def build_account_router(accounts: Accounts, gate: Authenticator, tokens: Tokens, assets_path: Path) -> APIRouter:
+def build_account_router(
+    accounts: Accounts, authenticator: Authenticator, tokens: Tokens, assets_path: Path
+) -> APIRouter:
     """Build the routes."""
     router = APIRouter()
 
     @router.get("/login", include_in_schema=False)
     def login_page(request: Request) -> Response:
-        if gate.by_session(session_id_of(request.scope)) is not None:
+        if authenticator.by_session(session_id_of(request.scope)) is not None:
             return RedirectResponse("/", 303)
         return FileResponse(assets_path / "login.html", headers={"cache-control": "no-store"})
 

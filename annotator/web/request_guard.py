@@ -124,7 +124,7 @@ class RequestGuard:
         app: What is guarded.
         hosts: Host names, without port, under which this server may be asked.
         max_body_bytes: Largest accepted request body.
-        gate: Knows who may call.
+        authenticator: Knows who may call.
         tokens: Made for this server.
         frame_ancestors: Origins, beside our own, that may show the page in a frame.
         entrance: Where a browser is sent that nobody knows.
@@ -137,7 +137,7 @@ class RequestGuard:
         app: ASGIApp,
         hosts: Iterable[str],
         max_body_bytes: int,
-        gate: Authenticator,
+        authenticator: Authenticator,
         tokens: Tokens,
         frame_ancestors: Iterable[str] = (),
         *,
@@ -148,7 +148,7 @@ class RequestGuard:
         self._app = app
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._max_body_bytes = max_body_bytes
-        self._gate = gate
+        self._authenticator = authenticator
         self._tokens = tokens
         self._entrance = entrance
         self._public_paths = public_paths
@@ -171,7 +171,7 @@ class RequestGuard:
         headers = Headers(scope=scope)
         session_id = session_id_of(scope)
         bearer = _bearer(headers)
-        caller = self._gate.by_bearer(bearer) if bearer else self._gate.by_session(session_id)
+        caller = self._authenticator.by_bearer(bearer) if bearer else self._authenticator.by_session(session_id)
         max_bytes = self._body_limits.get(scope["path"], self._max_body_bytes)
         refusal = self._refusal(scope["method"], headers, session_id, is_program=bool(bearer and caller))
         refusal = refusal or _length_refusal(scope["method"], headers, max_bytes)

@@ -6,7 +6,7 @@ Knows nothing of the store or of models. Security is a layer around the whole ap
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Body, Request
 from fastapi.exceptions import RequestValidationError
@@ -17,10 +17,9 @@ from starlette.exceptions import HTTPException
 from annotator.auth.roles import CALLER, Role
 from annotator.errors import AnnotatorError, DemoError, StoreError, UnknownImageError, UnreadableImageError
 from annotator.exchange.export import FORMATS, export_lines
-from annotator.ingest.pictures import Picture, Pictures
-from annotator.session import operations
+from annotator.ingest.pictures import Picture
+from annotator.session.operations import FORMER_NAMES, OPERATIONS, Dispatcher, Operation
 from annotator.session.serializers import error_answer
-from annotator.session.session import Session
 from annotator.web.request_guard import cookie_names
 
 STATUS_OF_KIND = {
@@ -43,11 +42,31 @@ IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's address holds its content hash, so it never changes."""
 
 
-def build_router(session: Session, pictures: Pictures, assets_path: Path) -> APIRouter:
-    """Build the routes of one project."""
+class PictureSource(Protocol):
+    """Where thumbnails and photos come from."""
+
+    def thumbnail(self, image_id: int) -> Picture:
+        """Return a photo's thumbnail."""
+        ...
+
+    def photo(self, image_id: int, *, full: bool = False) -> Picture:
+        """Return a photo for showing; ``full`` for zooming."""
+        ...
+
+
+def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: Path) -> APIRouter:
+    """Build the routes.
+
+    Args:
+        dispatcher: Answers the operations.
+        pictures: Thumbnails and photos.
+        assets_path: Where the page's own files lie.
+    """
     router = APIRouter()
-    for name, (payload_model, _) in operations.OPERATIONS.items():
-        _add_operation(router, session, name, payload_model)
+    for operation in OPERATIONS.values():
+        _add_operation(router, dispatcher, operation.name, operation)
+    for former, name in FORMER_NAMES.items():
+        _add_operation(router, dispatcher, former, OPERATIONS[name], deprecated=True)
 
     @router.get("/api/session", summary="Get the cookies that the other calls need")
     def get_session(request: Request) -> dict[str, str]:
@@ -55,7 +74,7 @@ def build_router(session: Session, pictures: Pictures, assets_path: Path) -> API
         return {
             "user": caller.user,
             "role": caller.role.label,
-            "project": session.project.settings.name,
+            "project": dispatcher.project_name(),
             "token_cookie": cookie_names(request.scope)[1],
         }
 
@@ -68,7 +87,7 @@ def build_router(session: Session, pictures: Pictures, assets_path: Path) -> API
         if format not in FORMATS:
             return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
         media_type, suffix = FORMATS[format]
-        lines = export_lines(session.export(CALLER.get().user), format)
+        lines = export_lines(dispatcher.export(CALLER.get().user), format)
         try:
             first = next(lines, "")
         except (StoreError, DemoError) as error:
@@ -83,7 +102,7 @@ def build_router(session: Session, pictures: Pictures, assets_path: Path) -> API
         if CALLER.get().role < Role.ADMIN:
             return _error(403, "forbidden", "Backups are for admins.")
         try:
-            path = session.back_up(with_features=features)
+            path = dispatcher.back_up(with_features=features)
         except DemoError as error:
             return _error(403, "demo", str(error))
         except AnnotatorError as error:
@@ -110,14 +129,17 @@ def build_router(session: Session, pictures: Pictures, assets_path: Path) -> API
     return router
 
 
-def _add_operation(router: APIRouter, session: Session, name: str, payload_model: type[operations.Payload]) -> None:
+def _add_operation(
+    router: APIRouter, dispatcher: Dispatcher, path: str, operation: Operation, *, deprecated: bool = False
+) -> None:
     def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
-        result = operations.answer_caller(session, CALLER.get(), name, payload)
+        result = dispatcher.call(CALLER.get(), operation.name, payload)
         error = result.get("error")
         return JSONResponse(result, STATUS_OF_KIND[error["kind"]] if error else 200)
 
-    call.__annotations__["payload"] = payload_model
-    router.add_api_route(f"/api/{name}", call, methods=["POST"], summary=payload_model.__doc__, name=name)
+    call.__annotations__["payload"] = operation.request
+    summary = operation.request.__doc__
+    router.add_api_route(f"/api/{path}", call, methods=["POST"], summary=summary, name=path, deprecated=deprecated)
 
 
 def _picture(make: Callable[[], Picture]) -> Response:

@@ -161,7 +161,7 @@ def forking(backbone_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     log_path = tmp_path_factory.mktemp("browser") / "servers.log"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["annotator.cli.main.main", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime"]
+        ["annotator.cli.main", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime"]
     )
     own = os.dup(1), os.dup(2)
     with log_path.open("wb") as log:

@@ -24,8 +24,9 @@ from typing import Any
 import httpx
 from harness import Served, percentiles, report, served
 
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.storage.project import Project
-from annotator.web.server import Workspace
 
 PASSWORD = "only for this run"
 
@@ -43,8 +44,8 @@ def main() -> int:
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "project"
-        opened = Workspace(Project.open_or_create(path, "benchmark"))
-        opened.ingest.run([parsed.photos.resolve()])
+        opened = Session.over(Workspace(Project.open_or_create(path, "benchmark")))
+        opened.workspace.ingest.run([parsed.photos.resolve()])
         opened.close()
         with served(path) as server:
             rows, problems = run(server, path, parsed)

@@ -30,9 +30,11 @@ from annotator.datasets.demo_photos import copy_demo_photos, demo_photos
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.routes import UPLOAD_PATH
 from annotator.hosted.server import HostedDemo, HostedOptions
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.settings import ServerConfig
 from annotator.storage.project import Project
-from annotator.web.server import Workspace, build_app
+from annotator.web.server import build_app
 
 HOME = "http://127.0.0.1:7860"
 TOKEN_COOKIE = "annotator_token_7860"
@@ -214,10 +216,10 @@ def main() -> int:
         return 1 if any(row["found"] for row in rows) else 0
     with tempfile.TemporaryDirectory() as folder:
         copy_demo_photos(Path(folder) / "photos")
-        opened = Workspace(Project.open_or_create(Path(folder) / "project", "fuzzed"))
+        opened = Session.over(Workspace(Project.open_or_create(Path(folder) / "project", "fuzzed")))
         try:
             # In a thread of its own: ingest gives way to everything else, for good.
-            ingest = threading.Thread(target=opened.ingest.run, args=([Path(folder) / "photos"],))
+            ingest = threading.Thread(target=opened.workspace.ingest.run, args=([Path(folder) / "photos"],))
             ingest.start()
             ingest.join()
             app = build_app(opened, ServerConfig())

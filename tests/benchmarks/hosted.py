@@ -157,9 +157,9 @@ def main() -> None:
             assert space is not None
             demo._intake.add_samples(space)
             with demo.spaces.use(space) as opened:
-                opened.ingest.run([space.photos_path])  # type: ignore[attr-defined]
-                opened.meanings.stop()  # type: ignore[attr-defined]
-                opened.session.open("local", None)
+                opened.workspace.ingest.run([space.photos_path])  # type: ignore[attr-defined]
+                opened.workspace.similar_tags.stop()  # type: ignore[attr-defined]
+                opened.navigation.open("local", None)
                 print(f"| {number + 1} | {time.monotonic() - began:.1f} | {memory_mib() - before:.0f} |", flush=True)
         demo.close()
 

@@ -18,9 +18,10 @@ from harness import report
 
 from annotator.datasets.image_folder import decode_image, find_images, read_image_file
 from annotator.models.backbones.backbone import load_backbone
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig
 from annotator.storage.project import Project
-from annotator.web.server import Workspace
 
 
 def main() -> None:
@@ -52,9 +53,9 @@ def main() -> None:
             for at in range(0, len(crops), config.batch_size):
                 backbone.extract(crops[at : at + config.batch_size])
             alone.append(len(crops) / (time.perf_counter() - started))
-            opened = Workspace(Project.open_or_create(folder / f"project-{turn}", "benchmark"), config)
+            opened = Session.over(Workspace(Project.open_or_create(folder / f"project-{turn}", "benchmark"), config))
             started = time.perf_counter()
-            progress = opened.ingest.run([photos])
+            progress = opened.workspace.ingest.run([photos])
             whole.append(progress.num_done / (time.perf_counter() - started))
             opened.close()
     ratio = statistics.median(whole) / statistics.median(alone)

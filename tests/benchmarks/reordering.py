@@ -30,11 +30,11 @@ from annotator.models.detectors.detector import Detection, load_detector
 from annotator.models.reranker import IDENTITY, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.proposals.evidence import Words
+from annotator.session.session import Session
 from annotator.simulation.simulated_annotator import PREFIX, SimulatedAnnotator
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.finetuning.reranker_fit import Place, fit_reranker
-from annotator.web.server import Workspace
 
 WEIGHTS = (0.0, 0.1, 0.3, 0.6)
 DEPTHS = (1, 3, 5, 9)
@@ -71,10 +71,10 @@ def detections_of(records: Sequence[Record]) -> list[list[Detection]]:
     ]
 
 
-def look_at(opened: Workspace, lists: Sequence[list[str]], found: Sequence[list[Detection]]) -> Ranks:
+def look_at(opened: Session, lists: Sequence[list[str]], found: Sequence[list[Detection]]) -> Ranks:
     """Return where each tag of the second half's lists stood at its place, each seen before its photo was saved."""
     person = SimulatedAnnotator(opened, PREFIX)
-    suggester, order = opened.session._suggester, load_tag_order()
+    suggester, order = opened.workspace.proposer, load_tag_order()
     suggester._detections = lambda image_id: found[image_id - 1]
     half, seen = len(lists) // 2, []
     ranks: Ranks = defaultdict(list)
@@ -90,7 +90,7 @@ def look_at(opened: Workspace, lists: Sequence[list[str]], found: Sequence[list[
                     keys = list(map(tag_key, open_tags))
                     seen.append((number, Place(features, keys.index(key)) if key in keys else None))
                 for arm, reranker in arms.items():
-                    vars(opened.session._shelf.taggers[0])["reranker"] = reranker
+                    vars(opened.workspace.catalog.taggers[0])["reranker"] = reranker
                     proposals = suggester.propose(number + 1, Words(), tags[:length]).proposals
                     entries = [(item.tag, item.rank_score, item.score) for item in proposals]
                     for weight in WEIGHTS:

@@ -26,13 +26,14 @@ from annotator.datasets.tags import tag_key
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.reranker import FEATURES, IDENTITY, SOURCES, Reranker
 from annotator.proposals.evidence import Words
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.settings import LoopSettings
 from annotator.simulation.simulated_annotator import PREFIX, SimulatedAnnotator, add_photos
 from annotator.storage.project import Project
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import ExtractedFeatures, features_of
 from annotator.trainer.finetuning.reranker_fit import PULL, Place, fit_reranker
-from annotator.web.server import Workspace
 
 FIRST_TAUGHT = 5
 DEPTHS = (1, 5, 9, 20)
@@ -80,22 +81,22 @@ def main() -> None:
 
 
 @contextmanager
-def opened_with(photos: ExtractedFeatures, tagger: str) -> Iterator[Workspace]:
+def opened_with(photos: ExtractedFeatures, tagger: str) -> Iterator[Session]:
     """Open a project of its own with photos that nobody has tagged, and a tagger that does not learn by itself."""
     with tempfile.TemporaryDirectory() as name:
         project = Project.open_or_create(Path(name) / "project", "benchmark")
         project.update_settings(tagger=tagger, loop=LoopSettings(train_after=0))
-        opened = Workspace(project)
-        opened.meanings.load()
+        opened = Session.over(Workspace(project))
+        opened.workspace.similar_tags.load()
         with closing(opened):
             add_photos(opened, photos.records, photos.features)
             yield opened
 
 
-def look_at(opened: Workspace, lists: Sequence[list[str]]) -> list[Seen]:
+def look_at(opened: Session, lists: Sequence[list[str]]) -> list[Seen]:
     """Return every place of every list, each seen before its photo was saved."""
     person = SimulatedAnnotator(opened, PREFIX)
-    suggester = opened.session._suggester
+    suggester = opened.workspace.proposer
     seen: list[Seen] = []
     for number, tags in enumerate(lists):
         for length, tag in enumerate(tags):

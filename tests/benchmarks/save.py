@@ -15,8 +15,9 @@ from typing import Any
 
 from harness import Served, percentiles, report, served
 
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.storage.project import Project
-from annotator.web.server import Workspace
 
 
 def main() -> None:
@@ -27,9 +28,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        opened = Workspace(Project.open_or_create(Path(folder) / "project", "benchmark"))
-        opened.ingest.run([parsed.photos.resolve()])
-        num_images = len(opened.features)
+        opened = Session.over(Workspace(Project.open_or_create(Path(folder) / "project", "benchmark")))
+        opened.workspace.ingest.run([parsed.photos.resolve()])
+        num_images = len(opened.workspace.features)
         opened.close()
         if num_images < 2:
             parser.error("the folder needs at least two photos")

@@ -247,7 +247,7 @@ def start_forking() -> ForkServerContext:
     """Start what servers are forked from; what they print goes nowhere."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["annotator.cli.main.main", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime"]
+        ["annotator.cli.main", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime"]
     )
     own = os.dup(1), os.dup(2)
     with open(os.devnull, "wb") as nowhere:

@@ -33,7 +33,7 @@ from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabul
 from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.proposals import fusion as merging
-from annotator.proposals import missing_tags as retro_tag
+from annotator.proposals import missing_tags as missing_tags
 from annotator.proposals.sources import open_vocabulary as open_source
 from annotator.proposals.sources import taggers as tagger_source
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
@@ -239,19 +239,19 @@ def sweeps(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
         others = np.setdiff1d(np.arange(len(features)), examples)
         right = carries[others]
 
-        def add(name: str, found: retro_tag.Sweep, right: Truth = right) -> None:
+        def add(name: str, found: missing_tags.Sweep, right: Truth = right) -> None:
             best = right[found.order]
             row = {"precision@20": float(best[:20].mean()), "recall@50": float(best[:50].sum() / right.sum())}
             if found.num_likely:
                 row |= {"likely / 100": found.num_likely / 100, "right of them": float(best[: found.num_likely].mean())}
             rows.setdefault(name, []).append(row)
 
-        add("chance", retro_tag.Sweep(rng.permutation(len(others)), 0))
-        add("the word alone", retro_tag.sweep(word, features[:0], features[others], opened, vectors=vectors))
-        add("ten examples alone", retro_tag.sweep(word, features[examples], features[others], None))
+        add("chance", missing_tags.Sweep(rng.permutation(len(others)), 0))
+        add("the word alone", missing_tags.sweep(word, features[:0], features[others], opened, vectors=vectors))
+        add("ten examples alone", missing_tags.sweep(word, features[examples], features[others], None))
         for weight in (0.25, 0.5, 1.0):
-            retro_tag.WORD_WEIGHT = weight
-            found = retro_tag.sweep(word, features[examples], features[others], opened, vectors=vectors)
+            missing_tags.WORD_WEIGHT = weight
+            found = missing_tags.sweep(word, features[examples], features[others], opened, vectors=vectors)
             add(f"both, the word at {weight}", found)
     columns = ("precision@20", "recall@50", "likely / 100", "right of them")
     return {

@@ -1,6 +1,6 @@
 """What the add box offers: completions by score and use, then tags that mean nearly what was typed.
 
-The page and the replay gate both ask here, so that a model is judged by the keys that it would really cost.
+The page and the promotion test both use it, so that a model is judged by the keys that it really costs.
 Knows nothing of photos or pages.
 """
 
@@ -16,8 +16,8 @@ def completions_of(
     scores: Mapping[str, float],
     kept: Sequence[str],
     *,
-    autocomplete: ProjectVocabulary,
-    meanings: SimilarTags,
+    vocabulary: ProjectVocabulary,
+    similar_tags: SimilarTags,
     tagger: Tagger,
 ) -> list[Completion]:
     """Return completions of what is being typed: the model's, the project's, plain words, then by meaning.
@@ -25,14 +25,14 @@ def completions_of(
     Args:
         text: What was typed so far.
         scores: Tag -> how likely it is for this photo.
-        kept: Tags settled already.
-        autocomplete: Which words are known, and how they are spelled.
-        meanings: The project's word vectors, if they are loaded.
+        kept: The tags so far.
+        vocabulary: Which words are known, and how they are spelled.
+        similar_tags: The project's word vectors, if they are loaded.
         tagger: Whose tags are found by meaning, beside those in use.
     """
-    completions = autocomplete.complete(text, scores, kept)
-    if not autocomplete.is_used(text):
-        vocabularies = (autocomplete.tags_in_use(), tuple(tagger.allowed_words()))
-        near = meanings.near(text, vocabularies, [*kept, *(item.tag for item in completions)])
-        completions += [Completion(autocomplete.spelling(tag), None, "meaning") for tag in near]
+    completions = vocabulary.complete(text, scores, kept)
+    if not vocabulary.is_used(text):
+        vocabularies = (vocabulary.tags_in_use(), tuple(tagger.allowed_words()))
+        near = similar_tags.near(text, vocabularies, [*kept, *(item.tag for item in completions)])
+        completions += [Completion(vocabulary.spelling(tag), None, "meaning") for tag in near]
     return completions[:MAX_COMPLETIONS]

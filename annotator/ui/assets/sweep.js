@@ -31,7 +31,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
     while (waiting.length) {
       const [tag] = waiting;
       // Asked only now: what was added to photos for the tag before changed them.
-      const answer = await call("retro_tag", { tag });
+      const answer = await call("missing_tags", { tag });
       if (waiting[0] !== tag) return; // others were proposed meanwhile, and are offered first
       if (answer.num_likely) return showOffer(answer);
       waiting.shift();
@@ -59,7 +59,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
 
   /** Look through the saved photos for any tag, likely or not, the likeliest first. */
   async function lookFor(tag) {
-    const answer = await call("retro_tag", { tag });
+    const answer = await call("missing_tags", { tag });
     if (answer.items.length) await look(answer, answer.items.length);
     else say(`No other saved photo could need “${answer.tag}”.`);
   }

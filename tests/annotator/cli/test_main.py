@@ -11,6 +11,7 @@ from annotator.auth.accounts import Accounts
 from annotator.cli.main import build_parser, main
 from annotator.models.backbones.backbone import Backbone
 from annotator.proposals import without_project as suggest_module
+from annotator.session import workspace as workspace_module
 from annotator.settings import ServerConfig
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
@@ -23,7 +24,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def quick(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the commands the session's backbone."""
-    monkeypatch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
+    monkeypatch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
     monkeypatch.setattr(suggest_module, "load_backbone", lambda *_, **__: backbone)
 
 
@@ -267,7 +268,7 @@ def test_other_machines_are_served_only_where_somebody_can_log_in(
     class EnoughError(Exception):
         pass
 
-    def build(opened: app_module.Workspace, config: ServerConfig) -> None:
+    def build(session: object, config: ServerConfig) -> None:
         built.append(config.host)
         raise EnoughError
 

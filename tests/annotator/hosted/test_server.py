@@ -19,18 +19,19 @@ from fastapi import FastAPI
 from PIL import Image
 from starlette.testclient import TestClient
 
+from annotator.hosted import limits as limits_module
 from annotator.hosted import server as hosted_app
-from annotator.hosted import visit as hosted_visit
+from annotator.hosted.dispatch import train_in_space
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.middleware import AddressLimit
 from annotator.hosted.server import HostedDemo, HostedOptions
-from annotator.hosted.visit import Visitor, VisitorAuthenticator, train_in_turn
+from annotator.hosted.visit import Visitor, VisitorAuthenticator
 from annotator.learning.model_registry import ModelRegistry
 from annotator.models.backbones.backbone import Backbone
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.session import workspace as workspace_module
 from annotator.session.operations import OPERATIONS
 from annotator.settings import ServerConfig
-from annotator.web import server as app_module
 
 HOME = "http://127.0.0.1:7860"
 SECRET = "zebra of my aunt"
@@ -43,9 +44,9 @@ LIMITS = HostedLimits(
 @pytest.fixture(scope="module")
 def demo(backbone: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostedDemo]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
+        patch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
         patch.setattr(hosted_app, "SWEEP_SECONDS", 3600.0)  # the tests sweep when they want to
-        patch.setattr(app_module, "default_tagger", lambda backbone: "cold_start")  # is opened sooner
+        patch.setattr(workspace_module, "default_tagger", lambda backbone: "cold_start")  # is opened sooner
         patch.setattr(SimilarTags, "start", lambda self: None)  # word vectors take seconds, and nothing here needs them
         demo = HostedDemo(HostedOptions(tmp_path_factory.mktemp("hosted") / "spaces", LIMITS))
         yield demo
@@ -109,7 +110,7 @@ def anna(app: FastAPI, photo_bytes: Callable[..., bytes]) -> TestClient:
 
 def payload_of(name: str) -> dict[str, Any]:
     """A question as strangers would ask it: about the ids and words that are another's."""
-    schema = OPERATIONS[name][0].model_json_schema()
+    schema = OPERATIONS[name].request.model_json_schema()
     values: dict[str, Any] = {"integer": 1, "number": 0.5, "string": SECRET, "boolean": True, "array": [], "object": {}}
     wanted = schema.get("required", [])
     return {
@@ -145,7 +146,7 @@ def leaks(app: FastAPI, other: TestClient, anna: TestClient) -> list[str]:
             # What was asked may come back in an answer; an error names it.
             text = answer.text.replace(SECRET, "") if "error" in answer.json() else answer.text
             is_asked = name in {
-                "retro_tag",
+                "missing_tags",
                 "change_tag",
                 "tag_changes",
                 "propose",
@@ -178,7 +179,9 @@ def test_if_sessions_did_not_tell_visitors_apart_that_would_be_seen(
     own = VisitorAuthenticator.by_session
     session_id = anna.cookies["annotator_session_7860"]
     monkeypatch.setattr(VisitorAuthenticator, "by_session", lambda self, other: own(self, session_id))
-    monkeypatch.setattr(demo.turns, "ask", lambda name, train: True)  # that Anna's model would learn is seen without it
+    monkeypatch.setattr(
+        demo.trainings, "ask", lambda name, train: True
+    )  # that Anna's model would learn is seen without it
     found = leaks(app, ben, anna)
     assert {"/thumbnail/1", "/image/1", "/api/export", "open by REST", "open by page", "browse by REST"} <= {*found}
 
@@ -216,9 +219,9 @@ def test_no_operation_tells_where_photos_lie_and_each_has_its_visitor_s_name(
     assert space is not None
     (space.photos_path / "photo-009.jpg").write_bytes(b"broken")  # as a disk would make it
     with demo.spaces.use(space) as opened:
-        opened.ingest.run([space.photos_path])  # type: ignore[attr-defined]
+        opened.session.workspace.ingest.run([space.photos_path])
     assert [item["path"] for item in call(anna, "unreadable").json()["items"]] == ["photo-009.jpg"]
-    reads = sorted(hosted_visit.READS & {*OPERATIONS} - {"leave"})
+    reads = sorted(name for name, item in OPERATIONS.items() if not item.writes and name != "leave")
     texts = [text for name in reads for text in strings(call(anna, name, **payload_of(name)).json())]
     texts.append(anna.get("/api/export").text)
     assert [text for text in texts if str(demo.spaces.root) in text or space.space_id in text] == []
@@ -429,12 +432,12 @@ def test_training_waits_for_its_turn_and_says_how_long(app: FastAPI, demo: Hoste
     import threading
 
     release = threading.Event()
-    demo.turns.ask("somebody else", lambda: release.wait(60) and None)
+    demo.trainings.ask("somebody else", lambda: release.wait(60) and None)
     try:
         assert call(anna, "train_now").status_code == 200
         waiting = call(anna, "models").json()["waiting"]
         assert waiting["position"] == 1
-        assert 0 < waiting["seconds"] <= demo.turns.mean_seconds
+        assert 0 < waiting["seconds"] <= demo.trainings.mean_seconds
         assert call(anna, "train_now").json()["error"]["kind"] == "training"
         assert call(anna, "cancel_training").status_code == 200
         assert call(anna, "models").json()["waiting"] is None
@@ -454,7 +457,7 @@ def test_trainings_start_by_hand_only(anna: TestClient) -> None:
 def test_too_many_calls_are_refused_with_the_time_to_wait(
     app: FastAPI, anna: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosted_visit.RateLimiter, "take", lambda self, key: 2.6)
+    monkeypatch.setattr(limits_module.RateLimiter, "take", lambda self, key: 2.6)
     answer = call(anna, "state")
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "3")
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -518,7 +521,7 @@ def test_a_space_has_only_so_many_trainings(
     num_had = LIMITS.num_trainings - 1
     monkeypatch.setattr(ModelRegistry, "runs", lambda self, limit: [None] * min(limit, num_had))
     asked: list[str] = []
-    monkeypatch.setattr(demo.turns, "ask", lambda name, train: asked.append(name) or True)
+    monkeypatch.setattr(demo.trainings, "ask", lambda name, train: asked.append(name) or True)
     assert call(anna, "train_now").status_code == 200
     num_had += 1
     answer = call(anna, "train_now")
@@ -546,9 +549,9 @@ def test_a_training_that_takes_too_long_is_ended(demo: HostedDemo, anna: TestCli
         class Spaces:
             @contextmanager
             def use(self, space: Any) -> Iterator[Any]:
-                yield SimpleNamespace(models=Models())
+                yield SimpleNamespace(session=SimpleNamespace(workspace=SimpleNamespace(models=Models())))
 
-        train_in_turn(cast(Any, Spaces()), space, replace(LIMITS, training_seconds=seconds))
+        train_in_space(cast(Any, Spaces()), space, replace(LIMITS, training_seconds=seconds))
         assert done == wanted
 
 
@@ -595,7 +598,7 @@ def test_who_has_a_space_is_not_shown_the_entrance(anna: TestClient) -> None:
     assert anna.post("/api/demo/enter", json={}).json() == {"state": "open"}
 
 
-def test_the_gate_names_the_space_by_the_session_alone(demo: HostedDemo, anna: TestClient) -> None:
+def test_the_authenticator_names_the_space_by_the_session_alone(demo: HostedDemo, anna: TestClient) -> None:
     found = VisitorAuthenticator(demo.spaces).by_session(anna.cookies["annotator_session_7860"])
     assert isinstance(found, Visitor)
     assert VisitorAuthenticator(demo.spaces).by_session(found.space.space_id) is None

@@ -11,10 +11,10 @@ from annotator.ingest import detection_pass as detections_module
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.models.detectors import detector_install
 from annotator.models.detectors.detector import Detection
+from annotator.session.session import Session
 from annotator.storage.database import Store
 from annotator.storage.detections import DetectionStore
 from annotator.storage.project import Project
-from annotator.web.server import Workspace
 
 CAT = Detection("cat", 0.75, (0.25, 0.125, 0.75, 1.0))
 DOG = Detection("dog", 0.5, (0.0, 0.0, 0.25, 0.5))
@@ -193,35 +193,35 @@ def test_a_setting_of_another_detector_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., Workspace], demo_photos: Path, tmp_path: Path) -> Workspace:
+def opened(open_project: Callable[..., Session], demo_photos: Path, tmp_path: Path) -> Session:
     Project.open_or_create(tmp_path / "project", "test").update_settings(detector="nanodet")
     return open_project(demo_photos, tmp_path / "project")
 
 
-def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Workspace) -> None:
-    (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "cat.png"]
-    DetectionStore(opened.store).add("nanodet-1", [(image_id, [DOG, CAT])])
-    answer = opened.session.heat_map(image_id, "Kitten")
+def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Session) -> None:
+    (image_id,) = [i for i, (_, path) in opened.workspace.store.file_names().items() if path == "cat.png"]
+    DetectionStore(opened.workspace.store).add("nanodet-1", [(image_id, [DOG, CAT])])
+    answer = opened.tagging.heat_map("local", image_id, "Kitten")
     assert answer == {
         "grid": None,
         "box": None,
         "found": [{"label": "cat", "score": 0.75, "box": (0.25, 0.125, 0.75, 1.0)}],
     }
-    glow = opened.session.heat_map(image_id, "tabby")
+    glow = opened.tagging.heat_map("local", image_id, "tabby")
     assert glow["found"] == []
     assert glow["grid"]
 
 
-def test_a_proposal_says_what_the_detector_found_and_where(opened: Workspace) -> None:
-    (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "rocket.jpg"]
-    before = {item["tag"] for item in opened.session.open("local", image_id)["proposals"]}
+def test_a_proposal_says_what_the_detector_found_and_where(opened: Session) -> None:
+    (image_id,) = [i for i, (_, path) in opened.workspace.store.file_names().items() if path == "rocket.jpg"]
+    before = {item["tag"] for item in opened.navigation.open("local", image_id)["proposals"]}
     assert "teddy bear" not in before
     bears = [
         Detection("teddy bear", 0.9375, (0.0, 0.0, 0.25, 0.25)),
         Detection("teddy bear", 0.5, (0.5, 0.5, 1.0, 1.0)),
     ]
-    opened.detection_pass._book.add("nanodet-1", [(image_id, bears)])
-    proposals = opened.session.open("local", image_id)["proposals"]
+    opened.workspace.detection_pass._book.add("nanodet-1", [(image_id, bears)])
+    proposals = opened.navigation.open("local", image_id)["proposals"]
     (found,) = [item for item in proposals if item["tag"] == "teddy bear"]
     assert found["source"] == "detector"
     assert "the detector finds it with 94%, 2 times, the largest on 25% of the photo, at the bottom right" in (
@@ -230,10 +230,10 @@ def test_a_proposal_says_what_the_detector_found_and_where(opened: Workspace) ->
     assert found["score"] > 0.9
 
 
-def test_the_state_tells_how_far_the_detector_is(opened: Workspace) -> None:
+def test_the_state_tells_how_far_the_detector_is(opened: Session) -> None:
     with pytest.raises(DetectorError, match="not installed"):
-        opened.detection_pass.run()
-    state = opened.session.state("local")["detections"]
+        opened.workspace.detection_pass.run()
+    state = opened.navigation.state("local")["detections"]
     assert state["detector"] == "nanodet"
     assert "annotator detector install" in state["error"]
 
@@ -242,8 +242,8 @@ def test_the_state_tells_how_far_the_detector_is(opened: Workspace) -> None:
     not detector_install.is_installed(INSTALLED),
     reason="NanoDet is not installed: annotator detector install",
 )
-def test_the_installed_detector_fills_a_project(opened: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_installed_detector_fills_a_project(opened: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(INSTALLED.parents[1]))
-    opened.detection_pass.run()
-    (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "cat.png"]
-    assert DetectionStore(opened.store).of(image_id)[0].label == "cat"
+    opened.workspace.detection_pass.run()
+    (image_id,) = [i for i, (_, path) in opened.workspace.store.file_names().items() if path == "cat.png"]
+    assert DetectionStore(opened.workspace.store).of(image_id)[0].label == "cat"

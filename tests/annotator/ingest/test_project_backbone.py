@@ -17,8 +17,9 @@ from annotator.models import checkpoint
 from annotator.models.backbones.backbone import Backbone, default_cache_path
 from annotator.models.taggers.cold_start import COLD_START
 from annotator.proposals.tagger_catalog import TaggerCatalog
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.storage.project import Project
-from annotator.web.server import Workspace
 
 TAGS = [["cat", "sofa"], ["coffee", "table"], ["rocket"], ["astronaut", "rocket"]]
 
@@ -71,13 +72,17 @@ def test_suggest_uses_it(tuned: Path, data: Path, capsys: pytest.CaptureFixture[
 
 def test_a_project_is_switched_to_it_and_back(tuned: Path, data: Path, tmp_path: Path, backbone: Backbone) -> None:
     def open_it(project: Project) -> tuple[str, Any, int]:
-        opened = Workspace(project)
+        opened = Session.over(Workspace(project))
         try:
-            before = len(opened.features)
-            opened.ingest.run([data])
-            proposals = opened.session.open("user", 1)["proposals"]
-            assert len(opened.features) == 12
-            return opened.backbone.version, opened.features.vectors([1]), before if proposals else -1
+            before = len(opened.workspace.features)
+            opened.workspace.ingest.run([data])
+            proposals = opened.navigation.open("user", 1)["proposals"]
+            assert len(opened.workspace.features) == 12
+            return (
+                opened.workspace.backbone.version,
+                opened.workspace.features.vectors([1]),
+                before if proposals else -1,
+            )
         finally:
             opened.close()
 

@@ -16,8 +16,9 @@ from annotator.learning import loop as model_loop_module
 from annotator.learning.job import TRAINED_FILE, read_trained
 from annotator.models import checkpoint
 from annotator.models.checkpoint import About
+from annotator.session.edited_list import EditedList
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
-from annotator.web.server import Workspace
 
 LIMIT_SECONDS = 180
 
@@ -60,22 +61,22 @@ def run_script(monkeypatch: pytest.MonkeyPatch, other_jvsp: Path) -> Callable[..
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., Workspace], demo_photos: Path) -> Workspace:
+def opened(open_project: Callable[..., Session], demo_photos: Path) -> Session:
     opened = open_project(demo_photos, tagger="starter/jvsp")
     for image_id, tags in ((1, ["cat"]), (2, ["coffee", "cup"])):
         save(opened, image_id, tags)
     return opened
 
 
-def save(opened: Workspace, image_id: int, tags: list[str]) -> None:
-    photo = opened.session.open("local", image_id)
-    opened.session.save("local", image_id, photo["revision"], tags, [], Effort(tagger=photo["tagger"]))
+def save(opened: Session, image_id: int, tags: list[str]) -> None:
+    photo = opened.navigation.open("local", image_id)
+    opened.tagging.save("local", EditedList(image_id, photo["revision"], tags, [], Effort(tagger=photo["tagger"])))
 
 
-def train(opened: Workspace) -> dict[str, Any]:
-    run_id = opened.models.train("ann")
-    opened.models.wait()
-    return opened.models.run(run_id)
+def train(opened: Session) -> dict[str, Any]:
+    run_id = opened.workspace.models.train("ann")
+    opened.workspace.models.wait()
+    return opened.workspace.models.run(run_id)
 
 
 def proposing(answer: dict[str, Any]) -> str:
@@ -91,76 +92,76 @@ def until(is_so: Callable[[], Any]) -> None:
 
 
 def test_a_candidate_that_passes_goes_live_and_can_be_taken_back(
-    opened: Workspace, run_script: Callable[..., None]
+    opened: Session, run_script: Callable[..., None]
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
-    before = proposing(opened.session.open("local", 3))
+    before = proposing(opened.navigation.open("local", 3))
     run = train(opened)
     assert (run["state"], run["user"], run["cause"]) == ("promoted", "ann", "button")
     assert run["report"]["verdict"]["candidate"]["actions_per_photo"] == 3
-    state = opened.models.state()
+    state = opened.workspace.models.state()
     live = next(model for model in state["models"] if model["is_live"])
     assert live["model_id"] == state["live_id"]
-    assert live["name"] == opened.project.settings.tagger == "checkpoints/run-0001"
+    assert live["name"] == opened.workspace.project.settings.tagger == "checkpoints/run-0001"
     assert (live["num_fresh"], live["actions_per_photo"]) == (2, 3)
     parent = next(model for model in state["models"] if model["model_id"] == live["parent_id"])
     assert parent["name"] == "starter/jvsp"
-    assert proposing(opened.session.open("local", 4)) != before
-    opened.models.roll_back("ann")
-    assert opened.project.settings.tagger == "starter/jvsp"
-    assert proposing(opened.session.open("local", 4)) == before
-    assert [change.reason for change in opened.models.log.changes()] == [
+    assert proposing(opened.navigation.open("local", 4)) != before
+    opened.workspace.models.roll_back("ann")
+    assert opened.workspace.project.settings.tagger == "starter/jvsp"
+    assert proposing(opened.navigation.open("local", 4)) == before
+    assert [change.reason for change in opened.workspace.models.log.changes()] == [
         "live when the project was opened", "training 1", f"rolled back from model {live['model_id']}",
     ]  # fmt: skip
 
 
 def test_a_photo_in_hand_keeps_the_model_that_it_was_opened_with(
-    opened: Workspace, run_script: Callable[..., None]
+    opened: Session, run_script: Callable[..., None]
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
-    session = opened.session
-    before = proposing(session.open("local", 3))
+    session = opened
+    before = proposing(session.navigation.open("local", 3))
     train(opened)
-    assert proposing(session.propose("local", 3, ["tree"], [], 0)) == before
-    after = proposing(session.open("ben", 4))
+    assert proposing(session.tagging.propose("local", 3, ["tree"], [], 0)) == before
+    after = proposing(session.navigation.open("ben", 4))
     assert after != before
-    following = session.save("local", 3, 0, ["tree"], [], Effort(tagger=before))["next"]
+    following = session.tagging.save("local", EditedList(3, 0, ["tree"], [], Effort(tagger=before)))["next"]
     assert proposing(following) == after
-    assert [event["tagger"] for event in session.history(3)["events"]] == [before]
+    assert [event["tagger"] for event in session.review.history("local", 3)["events"]] == [before]
 
 
-def test_a_candidate_that_fails_is_kept_but_not_live(opened: Workspace, run_script: Callable[..., None]) -> None:
+def test_a_candidate_that_fails_is_kept_but_not_live(opened: Session, run_script: Callable[..., None]) -> None:
     run_script(COPY_THE_LIVE_ONE, passes=False)
     run = train(opened)
-    state = opened.models.state()
+    state = opened.workspace.models.state()
     assert run["state"] == "refused"
-    assert opened.project.settings.tagger == "starter/jvsp"
+    assert opened.workspace.project.settings.tagger == "starter/jvsp"
     refused = state["models"][0]
     assert not refused["is_live"]
-    opened.models.promote(refused["model_id"], "ann")  # a person may still want it
-    assert opened.project.settings.tagger == refused["name"]
+    opened.workspace.models.promote(refused["model_id"], "ann")  # a person may still want it
+    assert opened.workspace.project.settings.tagger == refused["name"]
 
 
 def test_without_leave_a_candidate_that_passes_waits_for_a_person(
-    opened: Workspace, run_script: Callable[..., None]
+    opened: Session, run_script: Callable[..., None]
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
-    opened.models.set({"promotes": False})
+    opened.workspace.models.set({"promotes": False})
     run = train(opened)
     assert run["state"] == "waiting"
     assert "waits to be promoted" in run["sentence"]
-    assert opened.project.settings.tagger == "starter/jvsp"
+    assert opened.workspace.project.settings.tagger == "starter/jvsp"
 
 
 def test_a_candidate_does_not_replace_another_model_than_it_was_judged_against(
-    opened: Workspace, run_script: Callable[..., None]
+    opened: Session, run_script: Callable[..., None]
 ) -> None:
     run_script("import time; time.sleep(0.5)\n" + COPY_THE_LIVE_ONE)
-    run_id = opened.models.train("ann")
-    opened.session.set_tagger("starter/scnn_rnn")
-    opened.models.wait()
-    assert opened.models.run(run_id)["state"] == "waiting"
-    assert opened.project.settings.tagger == "starter/scnn_rnn"
+    run_id = opened.workspace.models.train("ann")
+    opened.administration.set_tagger("local", "starter/scnn_rnn")
+    opened.workspace.models.wait()
+    assert opened.workspace.models.run(run_id)["state"] == "waiting"
+    assert opened.workspace.project.settings.tagger == "starter/scnn_rnn"
 
 
 @pytest.mark.parametrize(
@@ -175,104 +176,104 @@ def test_a_candidate_does_not_replace_another_model_than_it_was_judged_against(
     ids=["exception", "failed", "silent", "killed", "noise"],
 )
 def test_a_process_that_breaks_off_leaves_the_live_model_and_says_why(
-    opened: Workspace, run_script: Callable[..., None], script: str, sentence: str
+    opened: Session, run_script: Callable[..., None], script: str, sentence: str
 ) -> None:
     run_script(script)
     run = train(opened)
     assert run["state"] == "failed"
     assert sentence in run["sentence"]
-    assert opened.project.settings.tagger == "starter/jvsp"
-    assert [model["name"] for model in opened.models.state()["models"] if model["run_id"]] == []
-    assert not opened.models.state()["is_training"]
+    assert opened.workspace.project.settings.tagger == "starter/jvsp"
+    assert [model["name"] for model in opened.workspace.models.state()["models"] if model["run_id"]] == []
+    assert not opened.workspace.models.state()["is_training"]
 
 
-def test_one_training_at_a_time_and_it_can_be_cancelled(opened: Workspace, run_script: Callable[..., None]) -> None:
+def test_one_training_at_a_time_and_it_can_be_cancelled(opened: Session, run_script: Callable[..., None]) -> None:
     run_script(WAIT)
     with pytest.raises(TrainingError, match="nothing to cancel"):
-        opened.models.cancel()
-    run_id = opened.models.train("ann")
-    until(lambda: (opened.models.state()["progress"] or {}).get("phase") == "reading")
+        opened.workspace.models.cancel()
+    run_id = opened.workspace.models.train("ann")
+    until(lambda: (opened.workspace.models.state()["progress"] or {}).get("phase") == "reading")
     with pytest.raises(TrainingError, match="learning already"):
-        opened.models.train("ben")
-    opened.models.cancel()
-    opened.models.wait()
-    assert opened.models.run(run_id)["state"] == "cancelled"
-    assert opened.project.settings.tagger == "starter/jvsp"
+        opened.workspace.models.train("ben")
+    opened.workspace.models.cancel()
+    opened.workspace.models.wait()
+    assert opened.workspace.models.run(run_id)["state"] == "cancelled"
+    assert opened.workspace.project.settings.tagger == "starter/jvsp"
 
 
 def test_a_training_that_the_server_did_not_survive_is_told_of_and_leaves_nothing(
-    opened: Workspace, open_project: Callable[..., Workspace], run_script: Callable[..., None]
+    opened: Session, open_project: Callable[..., Session], run_script: Callable[..., None]
 ) -> None:
     run_script(WAIT)
-    run_id = opened.models.train("ann")
-    training = opened.models._training
+    run_id = opened.workspace.models.train("ann")
+    training = opened.workspace.models._training
     assert training is not None
     # As if this process were killed: nobody ends the run in the log.
-    opened.models._end = lambda *_: None  # type: ignore[method-assign]
+    opened.workspace.models._end = lambda *_: None  # type: ignore[method-assign]
     os.kill(training.process.pid, signal.SIGKILL)
-    opened.models.wait()
+    opened.workspace.models.wait()
     opened.close()
-    again = open_project(folder=opened.project.folder, tagger="starter/jvsp")
-    run = again.models.run(run_id)
+    again = open_project(folder=opened.workspace.project.folder, tagger="starter/jvsp")
+    run = again.workspace.models.run(run_id)
     assert run["state"] == "interrupted"
     assert "server ended" in run["sentence"]
-    assert again.models.state()["num_new"] == 2  # what it would have learnt is still to be learnt
-    assert not (again.project.training_path / "run-0001" / "candidate").exists()
+    assert again.workspace.models.state()["num_new"] == 2  # what it would have learnt is still to be learnt
+    assert not (again.workspace.project.training_path / "run-0001" / "candidate").exists()
 
 
 def test_enough_new_corrections_start_a_training_by_themselves(
-    opened: Workspace, run_script: Callable[..., None]
+    opened: Session, run_script: Callable[..., None]
 ) -> None:
     import threading
 
     run_script(COPY_THE_LIVE_ONE, passes=False)
-    opened.models.set({"train_after": 4})
-    watch = threading.Thread(target=opened.models.keep_watch)
+    opened.workspace.models.set({"train_after": 4})
+    watch = threading.Thread(target=opened.workspace.models.keep_watch)
     watch.start()
     try:
         save(opened, 3, ["rocket"])
-        assert opened.models.log.runs() == []
+        assert opened.workspace.models.log.runs() == []
         save(opened, 4, ["woman"])
-        until(lambda: [run.state for run in opened.models.log.runs()] == ["refused"])
-        assert opened.models.log.runs()[0].cause == "corrections"
-        until(lambda: not opened.models.state()["is_training"])
+        until(lambda: [run.state for run in opened.workspace.models.log.runs()] == ["refused"])
+        assert opened.workspace.models.log.runs()[0].cause == "corrections"
+        until(lambda: not opened.workspace.models.state()["is_training"])
         save(opened, 5, ["house"])  # one is not four
-        assert opened.models.state()["num_new"] == 1
-        assert len(opened.models.log.runs()) == 1
+        assert opened.workspace.models.state()["num_new"] == 1
+        assert len(opened.workspace.models.log.runs()) == 1
     finally:
-        opened.models.close()
+        opened.workspace.models.close()
         watch.join(timeout=60)
     assert not watch.is_alive()
 
 
 def test_a_clock_that_jumps_starts_nothing(
-    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Session, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import threading
 
     run_script(COPY_THE_LIVE_ONE)
-    opened.models.set({"train_every_minutes": 60.0, "train_after": 0})
+    opened.workspace.models.set({"train_every_minutes": 60.0, "train_after": 0})
     monkeypatch.setattr("annotator.learning.loop.SECONDS_BETWEEN_LOOKS", 0.0)
-    watch = threading.Thread(target=opened.models.keep_watch)
+    watch = threading.Thread(target=opened.workspace.models.keep_watch)
     watch.start()
     try:
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now + 10 * 365 * 86_400)
         save(opened, 3, ["rocket"])
-        opened.models.note_save()
+        opened.workspace.models.note_save()
         time.sleep(0.1)
-        assert opened.models.log.runs() == []
+        assert opened.workspace.models.log.runs() == []
     finally:
-        opened.models.close()
+        opened.workspace.models.close()
         watch.join(timeout=60)
 
 
-def test_many_saves_are_not_each_counted(opened: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_saves_are_not_each_counted(opened: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     import threading
 
     looks: list[None] = []
     has_looked, is_resting, rest_is_over = threading.Event(), threading.Event(), threading.Event()
-    count = opened.models.log.num_corrections_since
+    count = opened.workspace.models.log.num_corrections_since
 
     def counted(event_id: int) -> int:
         looks.append(None)
@@ -284,68 +285,66 @@ def test_many_saves_are_not_each_counted(opened: Workspace, monkeypatch: pytest.
         is_resting.set()
         return rest_is_over.wait(timeout=60)
 
-    monkeypatch.setattr(opened.models.log, "num_corrections_since", counted)
-    monkeypatch.setattr(opened.models._closing, "wait", rest)
-    watch = threading.Thread(target=opened.models.keep_watch)
+    monkeypatch.setattr(opened.workspace.models.log, "num_corrections_since", counted)
+    monkeypatch.setattr(opened.workspace.models._closing, "wait", rest)
+    watch = threading.Thread(target=opened.workspace.models.keep_watch)
     watch.start()
     try:
         assert is_resting.wait(timeout=60)
         has_looked.clear()
         for _ in range(50):
-            opened.models.note_save()
+            opened.workspace.models.note_save()
         assert len(looks) == 1
         rest_is_over.set()
         assert has_looked.wait(timeout=60)  # what was saved meanwhile is not forgotten
     finally:
         rest_is_over.set()
-        opened.models.close()
+        opened.workspace.models.close()
         watch.join(timeout=60)
     assert len(looks) == 2
 
 
-def test_what_cannot_learn_says_so(opened: Workspace) -> None:
-    opened.session.set_tagger("cold_start")
-    assert not opened.models.state()["can_learn"]
+def test_what_cannot_learn_says_so(opened: Session) -> None:
+    opened.administration.set_tagger("local", "cold_start")
+    assert not opened.workspace.models.state()["can_learn"]
     with pytest.raises(TrainingError, match="cold_start"):
-        opened.models.train("ann")
+        opened.workspace.models.train("ann")
 
 
-def test_without_corrections_there_is_nothing_to_learn(
-    open_project: Callable[..., Workspace], demo_photos: Path
-) -> None:
+def test_without_corrections_there_is_nothing_to_learn(open_project: Callable[..., Session], demo_photos: Path) -> None:
     opened = open_project(demo_photos, tagger="starter/jvsp")
     with pytest.raises(TrainingError, match="no correction yet"):
-        opened.models.train("ann")
+        opened.workspace.models.train("ann")
 
 
-def test_a_full_disk_at_the_start_is_told_and_nothing_runs(opened: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_start_is_told_and_nothing_runs(opened: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise StoreError("The snapshot could not be written: No space left on device.")
 
     monkeypatch.setattr(model_loop_module, "write_snapshot", refuse)
     with pytest.raises(TrainingError, match="could not start: The snapshot could not be written: No space left"):
-        opened.models.train("ann")
-    assert opened.models.log.runs()[0].state == "failed"
-    assert not opened.models.state()["is_training"]
+        opened.workspace.models.train("ann")
+    assert opened.workspace.models.log.runs()[0].state == "failed"
+    assert not opened.workspace.models.state()["is_training"]
 
 
 def test_a_full_disk_at_the_end_leaves_the_live_model(
-    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Session, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
 
     def refuse(*_: object, **__: object) -> None:
         raise StoreError("Not saved: the disk is full.")
 
-    monkeypatch.setattr(opened.models.log, "end_run_with_model", refuse)
+    monkeypatch.setattr(opened.workspace.models.log, "end_run_with_model", refuse)
     run = train(opened)
     assert run["state"] == "failed"
     assert "the disk is full" in run["sentence"]
-    assert opened.project.settings.tagger == "starter/jvsp"
+    assert opened.workspace.project.settings.tagger == "starter/jvsp"
 
 
 def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
-    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Session, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(SAY_FAILED)
 
@@ -353,48 +352,48 @@ def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
         raise StoreError("Not saved: the disk is full.")
 
     with monkeypatch.context() as full:
-        full.setattr(opened.models.log, "end_run", refuse)
+        full.setattr(opened.workspace.models.log, "end_run", refuse)
         first = train(opened)
         assert (first["state"], first["sentence"]) == ("failed", "The loss was not a finite number.")
-        assert opened.models.state()["last"]["sentence"] == first["sentence"]
-        assert opened.models.log.runs()[0].state == "running"
+        assert opened.workspace.models.state()["last"]["sentence"] == first["sentence"]
+        assert opened.workspace.models.log.runs()[0].state == "running"
     train(opened)
-    assert [run.state for run in opened.models.log.runs()] == ["failed", "failed"]
+    assert [run.state for run in opened.workspace.models.log.runs()] == ["failed", "failed"]
 
 
 def test_a_candidate_that_the_log_could_not_take_is_not_left_as_if_put_there_by_hand(
-    opened: Workspace, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    opened: Session, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
 
     def refuse(*_: object, **__: object) -> None:
         raise StoreError("Not saved: the disk is full.")
 
-    monkeypatch.setattr(opened.models.log, "end_run_with_model", refuse)
+    monkeypatch.setattr(opened.workspace.models.log, "end_run_with_model", refuse)
     train(opened)
-    assert not list(opened.project.checkpoints_path.glob("*"))
+    assert not list(opened.workspace.project.checkpoints_path.glob("*"))
 
 
-def test_models_and_runs_that_do_not_exist_are_refused(opened: Workspace) -> None:
+def test_models_and_runs_that_do_not_exist_are_refused(opened: Session) -> None:
     with pytest.raises(ConfigError, match="no model 99"):
-        opened.models.promote(99, "ann")
+        opened.workspace.models.promote(99, "ann")
     with pytest.raises(ConfigError, match="no training 99"):
-        opened.models.run(99)
+        opened.workspace.models.run(99)
     with pytest.raises(ConfigError, match="none to go back to"):
-        opened.models.roll_back("ann")
+        opened.workspace.models.roll_back("ann")
     with pytest.raises(ConfigError, match="gold_margin"):
-        opened.models.set({"gold_margin": -1.0})
+        opened.workspace.models.set({"gold_margin": -1.0})
 
 
 def test_a_checkpoint_put_into_the_project_is_listed(
-    opened: Workspace, open_project: Callable[..., Workspace], other_jvsp: Path
+    opened: Session, open_project: Callable[..., Session], other_jvsp: Path
 ) -> None:
     import shutil
 
-    shutil.copytree(other_jvsp, opened.project.checkpoints_path / "mine")
+    shutil.copytree(other_jvsp, opened.workspace.project.checkpoints_path / "mine")
     opened.close()
-    again = open_project(folder=opened.project.folder, tagger="starter/jvsp")
-    assert "checkpoints/mine" in [model["name"] for model in again.models.state()["models"]]
+    again = open_project(folder=opened.workspace.project.folder, tagger="starter/jvsp")
+    assert "checkpoints/mine" in [model["name"] for model in again.workspace.models.state()["models"]]
 
 
 def test_a_damaged_list_of_what_was_learnt_forbids_judging(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from annotator.learning.job import CANDIDATE_FOLDER
+from annotator.session.edited_list import EditedList
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
-from annotator.web.server import Workspace
 
 RANDOM = random.Random(3)
 LIMIT_SECONDS = 120
@@ -27,16 +28,16 @@ def photos(write_photos: Callable[..., list[Path]], tmp_path: Path) -> list[Path
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., Workspace], photos: list[Path]) -> Workspace:
+def opened(open_project: Callable[..., Session], photos: list[Path]) -> Session:
     opened = open_project(photos[0].parent, tagger=LIVE)
     teach(opened)
     return opened
 
 
-def teach(opened: Workspace) -> None:
+def teach(opened: Session) -> None:
     for image_id in range(1, 7):
-        opened.session.save("local", image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x"))
-    opened.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5, "niceness": 0})
+        opened.tagging.save("local", EditedList(image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x")))
+    opened.workspace.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5, "niceness": 0})
 
 
 def until(is_so: Callable[[], Any]) -> None:
@@ -60,10 +61,10 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_ends(
-    opened: Workspace, open_project: Callable[..., Workspace]
+    opened: Session, open_project: Callable[..., Session]
 ) -> None:
-    folder = opened.project.folder
-    exported = list(opened.session.export())
+    folder = opened.workspace.project.folder
+    exported = list(opened.administration.export("local"))
     opened.close()
     # The command opens the project and trains as a server does.
     server = subprocess.Popen(
@@ -78,17 +79,17 @@ def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_en
     assert server.wait() == -signal.SIGKILL
     until(lambda: not any(map(is_running, trainers)))
     again = open_project(folder=folder, tagger=LIVE)
-    run = again.models.run(1)
-    assert (run["state"], again.project.settings.tagger) == ("interrupted", LIVE)
-    assert list(again.session.export()) == exported
+    run = again.workspace.models.run(1)
+    assert (run["state"], again.workspace.project.settings.tagger) == ("interrupted", LIVE)
+    assert list(again.administration.export("local")) == exported
     assert not (folder / "training" / "run-0001" / CANDIDATE_FOLDER).exists()
-    assert not list(again.project.checkpoints_path.glob("*"))
-    assert again.models.state()["num_new"] == 6  # what it would have learnt is still to be learnt
+    assert not list(again.workspace.project.checkpoints_path.glob("*"))
+    assert again.workspace.models.state()["num_new"] == 6  # what it would have learnt is still to be learnt
 
 
 @pytest.mark.parametrize("num_left", [0, 400_000], ids=["every byte", "what the log needs is left"])
 def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs_that_training_alone(
-    open_project: Callable[..., Workspace],
+    open_project: Callable[..., Session],
     photos: list[Path],
     mount_disk: Callable[[str], Path],
     fill_disk: Callable[..., Path],
@@ -96,9 +97,9 @@ def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs
 ) -> None:
     disk = mount_disk("48m")
     opened = open_project(photos[0].parent, folder=disk / "project", tagger=LIVE)
-    session, models = opened.session, opened.models
+    session, models = opened, opened.workspace.models
     teach(opened)
-    exported = list(session.export())
+    exported = list(session.administration.export("local"))
     run_id = models.train("local")
     until(lambda: (models.state()["progress"] or {"phase": "over"})["phase"] != "starting")
     filler = fill_disk(disk, num_left)
@@ -107,57 +108,66 @@ def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs
     assert (state["is_training"], state["last"]["run_id"], state["last"]["state"]) == (False, run_id, "failed")
     assert "No space left on device" in state["last"]["sentence"]
     assert models.run(run_id)["sentence"] == state["last"]["sentence"]
-    assert opened.project.settings.tagger == LIVE
-    assert session.open("local", 3)["tagger"].startswith("scnn_rnn")
-    assert list(session.export()) == exported
-    assert not list(opened.project.checkpoints_path.glob("*"))
-    assert not (opened.project.training_path / "run-0001" / CANDIDATE_FOLDER).exists()
+    assert opened.workspace.project.settings.tagger == LIVE
+    assert session.navigation.open("local", 3)["tagger"].startswith("scnn_rnn")
+    assert list(session.administration.export("local")) == exported
+    assert not list(opened.workspace.project.checkpoints_path.glob("*"))
+    assert not (opened.workspace.project.training_path / "run-0001" / CANDIDATE_FOLDER).exists()
     filler.unlink()
-    session.save("local", 1, 1, ["heron"], [], Effort(tagger="x"))
+    session.tagging.save("local", EditedList(1, 1, ["heron"], [], Effort(tagger="x")))
     following = models.train("local")
     models.wait()
     assert models.run(following)["state"] in ("promoted", "refused"), models.run(following)["sentence"]
     opened.close()
     again = open_project(folder=disk / "project", tagger=LIVE)
-    assert again.models.run(run_id)["state"] == "failed"
-    assert [record["tags"] for record in again.session.export()] == [["heron"], *(r["tags"] for r in exported[1:])]
+    assert again.workspace.models.run(run_id)["state"] == "failed"
+    assert [record["tags"] for record in again.administration.export("local")] == [
+        ["heron"],
+        *(r["tags"] for r in exported[1:]),
+    ]
 
 
-def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: Workspace) -> None:
-    features = np.memmap(opened.features.path, dtype="<f4", mode="r+", shape=(6, opened.features.feature_size))
+def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: Session) -> None:
+    features = np.memmap(
+        opened.workspace.features.path, dtype="<f4", mode="r+", shape=(6, opened.workspace.features.feature_size)
+    )
     features[:, 7] = np.nan
     features.flush()
-    run_id = opened.models.train("local")
-    opened.models.wait()
-    run = opened.models.run(run_id)
+    run_id = opened.workspace.models.train("local")
+    opened.workspace.models.wait()
+    run = opened.workspace.models.run(run_id)
     assert run["state"] == "failed"
     assert "finite numbers; extract them again" in run["sentence"]
-    assert opened.project.settings.tagger == LIVE
-    assert not list(opened.project.checkpoints_path.glob("*"))
+    assert opened.workspace.project.settings.tagger == LIVE
+    assert not list(opened.workspace.project.checkpoints_path.glob("*"))
 
 
 def test_photos_and_tags_that_go_under_training_stay_gone(
-    opened: Workspace, photos: list[Path], monkeypatch: pytest.MonkeyPatch
+    opened: Session, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = opened.session
+    session = opened
     # Two people who contradict each other: the last word on each photo counts, and both can be learnt from.
-    session.save("ann", 1, 1, ["dog"], ["heron", "reed"], Effort(tagger="x"))
-    session.save("ben", 1, 2, ["heron"], ["dog"], Effort(tagger="x"))
-    run_id = opened.models.train("local")
-    until(lambda: (opened.models.state()["progress"] or {}).get("phase") != "starting")
+    session.tagging.save("ann", EditedList(1, 1, ["dog"], ["heron", "reed"], Effort(tagger="x")))
+    session.tagging.save("ben", EditedList(1, 2, ["heron"], ["dog"], Effort(tagger="x")))
+    run_id = opened.workspace.models.train("local")
+    until(lambda: (opened.workspace.models.state()["progress"] or {}).get("phase") != "starting")
     photos[1].unlink()
-    opened.ingest.run([photos[0].parent])
-    assert session.change_tag("rename", "heron", "grey heron", "ann") == {"num_photos": 6, "now_common": []}
-    assert session.change_tag("rename", "reed", "grass", "ann") == {"num_photos": 5, "now_common": []}
+    opened.workspace.ingest.run([photos[0].parent])
+    assert session.tag_editing.change_tag("ann", "rename", "heron", "grey heron") == {"num_photos": 6, "now_common": []}
+    assert session.tag_editing.change_tag("ann", "rename", "reed", "grass") == {"num_photos": 5, "now_common": []}
     jump = time.time() - 10 * 365 * 86_400
     monkeypatch.setattr(time, "time", lambda: jump)  # the clock on the wall goes back ten years
-    opened.models.wait()
-    run = opened.models.run(run_id)
+    opened.workspace.models.wait()
+    run = opened.workspace.models.run(run_id)
     assert run["state"] in ("promoted", "refused"), run["sentence"]
-    opened.models.promote(max(model["model_id"] for model in opened.models.state()["models"]), "ann")
+    opened.workspace.models.promote(
+        max(model["model_id"] for model in opened.workspace.models.state()["models"]), "ann"
+    )
     # The new model learnt "heron" and "reed"; nobody is offered a name that is not used any more.
-    shown = [proposal["tag"] for proposal in session.open("local", 3)["proposals"]]
+    shown = [proposal["tag"] for proposal in session.navigation.open("local", 3)["proposals"]]
     assert not {"heron", "reed"} & set(shown)
-    following = [proposal["tag"] for proposal in session.propose("local", 3, [], ["grey heron"], 1)["proposals"]]
+    following = [
+        proposal["tag"] for proposal in session.tagging.propose("local", 3, [], ["grey heron"], 1)["proposals"]
+    ]
     assert "grey heron" not in following
-    assert next(record["tags"] for record in session.export()) == ["grey heron"]
+    assert next(record["tags"] for record in session.administration.export("local")) == ["grey heron"]

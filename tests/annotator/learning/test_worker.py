@@ -16,25 +16,26 @@ import pytest
 from annotator.errors import CheckpointError, TrainingError
 from annotator.learning.job import CANDIDATE_FOLDER, hold_lock
 from annotator.models import checkpoint
+from annotator.session.edited_list import EditedList
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
-from annotator.web.server import Workspace
 
 RANDOM = random.Random(7)
 NUM_KILLS = 3
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., Workspace], demo_photos: Path) -> Workspace:
+def opened(open_project: Callable[..., Session], demo_photos: Path) -> Session:
     opened = open_project(demo_photos, tagger="starter/scnn_rnn")  # the smaller of the two
     for image_id in range(1, 7):
-        opened.session.save("local", image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x"))
-    opened.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5})
+        opened.tagging.save("local", EditedList(image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x")))
+    opened.workspace.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5})
     return opened
 
 
-def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_one_works(opened: Workspace) -> None:
-    models = opened.models
-    exported = list(opened.session.export())
+def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_one_works(opened: Session) -> None:
+    models = opened.workspace.models
+    exported = list(opened.administration.export("local"))
     seen: list[str] = []
     for _ in range(NUM_KILLS):
         run_id = models.train("local")
@@ -49,10 +50,10 @@ def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_on
         models.wait()
         run = models.run(run_id)
         assert (run["state"], "SIGKILL" in run["sentence"]) == ("failed", True), (run, seen)
-        assert opened.project.settings.tagger == "starter/scnn_rnn"
+        assert opened.workspace.project.settings.tagger == "starter/scnn_rnn"
         assert not (training.folder / CANDIDATE_FOLDER).exists()
-    assert list(opened.session.export()) == exported
-    assert not list(opened.project.checkpoints_path.glob("*"))
+    assert list(opened.administration.export("local")) == exported
+    assert not list(opened.workspace.project.checkpoints_path.glob("*"))
     run_id = models.train("local")
     models.wait()
     run = models.run(run_id)
@@ -61,7 +62,7 @@ def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_on
     assert (
         run["report"]["num_fresh"] + run["report"]["verdict"]["num_gold"] + run["report"]["verdict"]["num_newest"] == 6
     )
-    assert checkpoint.load(opened.project.checkpoints_path / f"run-{run_id:04}").vocabulary.tags[-2:] == (
+    assert checkpoint.load(opened.workspace.project.checkpoints_path / f"run-{run_id:04}").vocabulary.tags[-2:] == (
         "heron",
         "reed",
     )
@@ -116,8 +117,8 @@ def test_a_real_disk_that_is_full_is_told_and_leaves_nothing_half(mount_disk: Ca
     assert not list((disk / "candidate").iterdir())
 
 
-def test_the_commands_work_on_a_project_that_nobody_serves(opened: Workspace, run_command: Callable[..., Any]) -> None:
-    folder = opened.project.folder
+def test_the_commands_work_on_a_project_that_nobody_serves(opened: Session, run_command: Callable[..., Any]) -> None:
+    folder = opened.workspace.project.folder
     opened.close()
     done = run_command("tags", folder, "rename", "heron", "grey heron")
     assert (done.returncode, done.stdout) == (0, "heron -> grey heron: 6 photos.\n"), done.stderr

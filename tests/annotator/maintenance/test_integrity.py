@@ -211,18 +211,20 @@ def test_photos_are_read_and_compared_only_when_asked_for(
     photos = write_photos(tmp_path / "photos", range(1, 4))
     opened = open_project(tmp_path / "photos")
     try:
-        assert check(opened.project, opened.store, reads_photos=True) == check(opened.project, opened.store)
+        assert check(opened.workspace.project, opened.workspace.store, reads_photos=True) == check(
+            opened.workspace.project, opened.workspace.store
+        )
         flip(photos[0], photos[0].stat().st_size - 20)
         photos[1].unlink()
-        words = [finding.what for finding in check(opened.project, opened.store, reads_photos=True)]
+        words = [finding.what for finding in check(opened.workspace.project, opened.workspace.store, reads_photos=True)]
         assert words[-2:] == [
             f"The photo {photos[0]} is not what it was when it was added.",
             f"The photo {photos[1]} cannot be read (No such file or directory).",
         ]
-        assert len(check(opened.project, opened.store)) == len(words) - 2
+        assert len(check(opened.workspace.project, opened.workspace.store)) == len(words) - 2
     finally:
         opened.close()
-    told = run_command("check", opened.project.folder, "--photos")
+    told = run_command("check", opened.workspace.project.folder, "--photos")
     assert f"needs a backup   The photo {photos[0]} is not what" in told.stdout
 
 

@@ -23,11 +23,12 @@ from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.proposals.without_project import suggest_files
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
+from annotator.session.edited_list import EditedList
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
 from annotator.storage.features import FeatureStore
-from annotator.web.server import Workspace
 
-OpenProjectFactory = Callable[..., Workspace]
+OpenProjectFactory = Callable[..., Session]
 
 # As in the conftest's small tagger and its word vectors: the others mean what those it was trained with mean.
 TAGS = {"cat", "coffee", "rocket", "building", "flower", "person"}
@@ -231,10 +232,10 @@ def test_what_is_switched_off_is_shown_but_not_told(parts: Parts) -> None:
 @pytest.fixture
 def open_described(
     open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path, write_context_checkpoint: Callable[..., Path]
-) -> Callable[..., Workspace]:
+) -> Callable[..., Session]:
     """Open the demo's photos with keywords in sidecars, and a small tagger with a context."""
 
-    def make(words: Any = OTHER_WORDS, name: str = "ltwin", encoding: str = "w2v") -> Workspace:
+    def make(words: Any = OTHER_WORDS, name: str = "ltwin", encoding: str = "w2v") -> Session:
         photos = tmp_path / f"photos {len(list(tmp_path.glob('photos *')))}"
         shutil.copytree(demo_photos, photos)
         for row, path in enumerate(sorted(photos.iterdir())):
@@ -256,10 +257,10 @@ def model_scores(answer: Any) -> dict[str, float]:
 
 
 def test_a_w2v_model_runs_unchanged_on_a_project_with_other_user_tags(
-    open_described: Callable[..., Workspace],
+    open_described: Callable[..., Session],
 ) -> None:
-    known = open_described(TRAINED_WORDS).session.open("local", 1)
-    other = open_described(OTHER_WORDS).session.open("local", 1)
+    known = open_described(TRAINED_WORDS).navigation.open("local", 1)
+    other = open_described(OTHER_WORDS).navigation.open("local", 1)
     without = open_described(()).session
     for image_id in range(2, 7):
         without.save("local", image_id, 0, ["x"], [], Effort())
@@ -276,15 +277,15 @@ def test_a_w2v_model_runs_unchanged_on_a_project_with_other_user_tags(
     assert {n["by"] for n in bare["neighbours"]["model"]} == {"looks"}
 
 
-def test_the_panel_shows_exactly_the_neighbours_that_were_used(open_described: Callable[..., Workspace]) -> None:
+def test_the_panel_shows_exactly_the_neighbours_that_were_used(open_described: Callable[..., Session]) -> None:
     for name in ("ltn", "lzip", "visual_only"):
         opened = open_described(name=name, encoding="id")
-        answer = opened.session.open("local", 1)
+        answer = opened.navigation.open("local", 1)
         shown = [neighbour["image_id"] for neighbour in answer["neighbours"]["model"]]
         assert len(shown) == (0 if name == "visual_only" else 3)
         before = model_scores(answer)
         for image_id in range(2, 7):
-            after = model_scores(opened.session.propose("local", 1, [], [], 0, _without(neighbours=[image_id])))
+            after = model_scores(opened.tagging.propose("local", 1, [], [], 0, _without(neighbours=[image_id])))
             assert (after != before) == (image_id in shown), (name, image_id)
 
 
@@ -294,10 +295,10 @@ def _without(neighbours: Any = (), sources: Any = ()) -> Any:
     return Exclusions(frozenset(neighbours), frozenset(sources))
 
 
-def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Callable[..., Workspace]) -> None:
+def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Callable[..., Session]) -> None:
     session = open_described().session
-    before = session.propose("local", 1, [], [], 0)
-    after = session.propose("local", 1, [], [], 0, _without(sources=["keywords"]))
+    before = session.tagging.propose("local", 1, [], [], 0)
+    after = session.tagging.propose("local", 1, [], [], 0, _without(sources=["keywords"]))
     assert {n["by"] for n in after["neighbours"]["model"]} == {"looks"}
     assert after["neighbours"]["note"].startswith("This photo has no keywords")
     assert model_scores(after) != model_scores(before)
@@ -305,28 +306,28 @@ def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Call
     assert OTHER_WORDS[0] not in {
         p["tag"] for p in after["proposals"] for item in p["evidence"] if item["source"] == "keywords"
     }
-    silent = session.propose("local", 1, [], [], 0, _without(sources=["context"]))
+    silent = session.tagging.propose("local", 1, [], [], 0, _without(sources=["context"]))
     assert model_scores(silent) == {}
     assert [p["tag"] for p in silent["proposals"] if p["source"] == "looks"]  # ImageNet's words take its place
 
 
-def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., Workspace]) -> None:
+def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., Session]) -> None:
     session = open_described().session
     (tag, reason), *_ = [
-        (p["tag"], item["text"]) for p in session.open("local", 1)["proposals"] for item in p["evidence"]
+        (p["tag"], item["text"]) for p in session.navigation.open("local", 1)["proposals"] for item in p["evidence"]
         if item["source"] == "context"
     ]  # fmt: skip
-    reason = f"{reason}; {session.explain('local', 1, tag.upper())['text']}"
+    reason = f"{reason}; {session.tagging.explain('local', 1, tag.upper())['text']}"
     assert reason.startswith("the model sees it with ")
     assert "% without its neighbours; " in reason
     assert reason.endswith("% without its metadata")
-    alone = session.explain("local", 1, tag, _without(range(2, 7), ["keywords"]))["text"]
+    alone = session.tagging.explain("local", 1, tag, _without(range(2, 7), ["keywords"]))["text"]
     assert alone == ""  # nothing is left that could be taken away
-    assert session.explain("local", 1, "no such tag")["text"] == ""
+    assert session.tagging.explain("local", 1, "no such tag")["text"] == ""
 
 
 def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
-    open_described: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+    open_described: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = open_described().session
     told: list[Any] = []
@@ -337,22 +338,22 @@ def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
         return decode(self, *args, **options)
 
     monkeypatch.setattr(NeighbourNetwork, "decode", counted)
-    session.open("local", 1)
-    session.propose("local", 1, ["cat"], [], 0)
+    session.navigation.open("local", 1)
+    session.tagging.propose("local", 1, ["cat"], [], 0)
     assert len(told) == 2
     assert all(context.neighbours.size and context.words[0] for context in told)
-    session.explain("local", 1, "cat")
+    session.tagging.explain("local", 1, "cat")
     assert len(told) == 4
 
 
 def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
-    open_described: Callable[..., Workspace], tmp_path: Path
+    open_described: Callable[..., Session], tmp_path: Path
 ) -> None:
     words = ["\n".join(f"tag {number}" for number in range(10_000)), "кот", "猫\nnasa"]
     for encoding in ("w2v", "id"):
         session = open_described(words, encoding=encoding).session
         for image_id in range(1, 7):
-            answer = session.open("local", image_id)
+            answer = session.navigation.open("local", image_id)
             assert len(answer["neighbours"]["model"]) == 3
             assert model_scores(answer)
             json.dumps(answer, allow_nan=False)
@@ -366,19 +367,19 @@ def test_ordinary_evidence_leaves_out_what_is_switched_off(
     with Image.open(demo_photos / "cat.png") as cat:
         cat.save(photos / "1.png")
         cat.rotate(3).save(photos / "2.png")
-    session = open_project(photos).session
-    session.save("local", 2, 0, ["my Tibbles"], [], Effort())
+    session = open_project(photos)
+    session.tagging.save("local", EditedList(2, 0, ["my Tibbles"], [], Effort()))
 
     def sources(**off: Any) -> set[str]:
-        answer = session.propose("local", 1, [], [], 0, _without(**off))
+        answer = session.tagging.propose("local", 1, [], [], 0, _without(**off))
         return {item["source"] for p in answer["proposals"] if p["tag"] == "my Tibbles" for item in p["evidence"]}
 
     assert sources() == {"neighbours"}
     assert sources(neighbours=[2]) == set()
     assert sources(sources=["neighbours"]) == set()
-    shown = session.propose("local", 1, [], [], 0, _without(neighbours=[2]))["neighbours"]["looks"]
+    shown = session.tagging.propose("local", 1, [], [], 0, _without(neighbours=[2]))["neighbours"]["looks"]
     assert (shown[0]["image_id"], shown[0]["off"]) == (2, True)
-    looks_off = session.propose("local", 1, [], [], 0, _without(sources=["looks"]))
+    looks_off = session.tagging.propose("local", 1, [], [], 0, _without(sources=["looks"]))
     assert {p["source"] for p in looks_off["proposals"]} <= {"neighbours", "metadata", "keywords", "folder", "words"}
 
 

@@ -10,10 +10,10 @@ import pytest
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
 from annotator.proposals.missing_tags import MAX_LIKELY, UNKNOWN_NOTE, _by_examples, sweep
+from annotator.session.after_commit import NUM_FOR_SWEEP
+from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
-from annotator.session.session_core import NUM_FOR_SWEEP
 from annotator.storage.correction_log import Effort
-from annotator.web.server import Workspace
 
 SIZE = 8
 WORDS = {"dog": (1.0, 0.0), "puppy": (0.9, 0.1), "car": (0.0, 1.0), "truck": (0.1, 0.9)}
@@ -114,16 +114,16 @@ def test_a_sweep_of_nothing_is_empty_and_a_large_one_is_cut() -> None:
 
 
 @pytest.fixture
-def session(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Session:
+def session(open_project: Callable[..., Session], write_photos: Callable[..., Any], tmp_path: Path) -> Session:
     write_photos(tmp_path / "photos", range(1, NUM_FOR_SWEEP + 4))
-    session = open_project(tmp_path / "photos").session
-    session._shelf.open_vocabulary = None  # its word vectors are read from a file that takes seconds to make
+    session = open_project(tmp_path / "photos")
+    session.workspace.catalog.open_vocabulary = None  # its word vectors are read from a file that takes seconds to make
     return session
 
 
 def save(session: Session, image_id: int, *tags: str, dropped: Sequence[str] = ()) -> dict[str, Any]:
-    revision = session.open("local", image_id)["revision"]
-    return session.save("local", image_id, revision, tags, dropped, Effort())
+    revision = session.navigation.open("local", image_id)["revision"]
+    return session.tagging.save("local", EditedList(image_id, revision, tags, dropped, Effort()))
 
 
 def test_the_save_that_brings_a_tag_to_ten_photos_says_so_once(session: Session) -> None:
@@ -137,9 +137,11 @@ def test_the_save_that_brings_a_tag_to_ten_photos_says_so_once(session: Session)
 def test_every_save_that_takes_a_tag_over_the_line_says_so(session: Session) -> None:
     for image_id in range(1, NUM_FOR_SWEEP - 1):
         save(session, image_id, "wildlife")
-    revision = session.open("local", NUM_FOR_SWEEP - 1)["revision"]
+    revision = session.navigation.open("local", NUM_FOR_SWEEP - 1)["revision"]
     members = [(image_id, 0) for image_id in range(NUM_FOR_SWEEP, NUM_FOR_SWEEP + 3)]
-    saved = session.save_group("local", NUM_FOR_SWEEP - 1, revision, ["wildlife", "lake"], [], Effort(), members)
+    saved = session.group_tagging.save_group(
+        "local", EditedList(NUM_FOR_SWEEP - 1, revision, ["wildlife", "lake"], [], Effort()), members
+    )
     assert saved["now_common"] == ["wildlife"]  # from 8 to 12
     assert save(session, 1, "lake")["now_common"] == []
 
@@ -148,24 +150,29 @@ def test_a_save_says_so_of_the_count_that_it_changed_itself(session: Session, mo
     for image_id in range(1, NUM_FOR_SWEEP):
         save(session, image_id, "wildlife")
     # Somebody else's save of the eleventh comes between this one's commit and its answer.
-    monkeypatch.setattr(session.models, "note_save", lambda: session._autocomplete.count(["wildlife"], 1))
+    monkeypatch.setattr(
+        session.workspace.models, "note_save", lambda: session.workspace.ranking.vocabulary.count(["wildlife"], 1)
+    )
     assert save(session, NUM_FOR_SWEEP, "wildlife")["now_common"] == ["wildlife"]
 
 
 def test_a_merge_that_takes_a_tag_over_the_line_says_so_and_a_rename_does_not(session: Session) -> None:
     for image_id in range(1, NUM_FOR_SWEEP + 1):
         save(session, image_id, "wildlife" if image_id % 2 else "animals")
-    assert session.change_tag("merge", "animals", "wildlife", "local") == {
+    assert session.tag_editing.change_tag("local", "merge", "animals", "wildlife") == {
         "num_photos": NUM_FOR_SWEEP // 2, "now_common": ["wildlife"]
     }  # fmt: skip
-    assert session.change_tag("rename", "wildlife", "fauna", "local") == {"num_photos": NUM_FOR_SWEEP, "now_common": []}
+    assert session.tag_editing.change_tag("local", "rename", "wildlife", "fauna") == {
+        "num_photos": NUM_FOR_SWEEP,
+        "now_common": [],
+    }
 
 
 def test_the_answer_says_where_the_order_of_the_photos_means_nothing(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
-    assert session.retro_tag("wildlife", 10)["note"] == ""
-    answer = session.retro_tag("sdfgh", 10)
+    assert session.tag_editing.missing_tags("local", "wildlife", 10)["note"] == ""
+    answer = session.tag_editing.missing_tags("local", "sdfgh", 10)
     assert (answer["note"], answer["num_likely"], len(answer["items"])) == (UNKNOWN_NOTE, 0, 2)
 
 
@@ -174,25 +181,25 @@ def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(sessi
     save(session, 2, "lake")
     save(session, 3, "lake", dropped=["WILDLIFE"])
     save(session, 4)
-    before = {image_id: session.history(image_id)["events"] for image_id in range(1, 6)}
-    answer = session.retro_tag("Wildlife", 200)
+    before = {image_id: session.review.history("local", image_id)["events"] for image_id in range(1, 6)}
+    answer = session.tag_editing.missing_tags("local", "Wildlife", 200)
     assert (answer["tag"], answer["num_examples"]) == ("wildlife", 1)
     assert {item["image_id"] for item in answer["items"]} == {2, 4}  # not refused, not unsaved
     assert 0 <= answer["num_likely"] <= 2
     lake = next(item for item in answer["items"] if item["image_id"] == 2)
     assert (lake["kept"], lake["dropped"], lake["revision"]) == (["lake"], [], 1)
     assert lake["image_url"].startswith("/image/2?v=")
-    assert {image_id: session.history(image_id)["events"] for image_id in range(1, 6)} == before
-    assert len(session.retro_tag("wildlife", 1)["items"]) == 1
+    assert {image_id: session.review.history("local", image_id)["events"] for image_id in range(1, 6)} == before
+    assert len(session.tag_editing.missing_tags("local", "wildlife", 1)["items"]) == 1
 
 
 def test_the_sweep_leaves_out_what_is_assigned_to_others(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
     save(session, 4)
-    session.assignments.assign([2], "anna")
+    session.workspace.assignments.assign([2], "anna")
     for user, expected in (("ben", {4}), ("anna", {2, 4}), ("local", {2, 4})):
-        answer = session.retro_tag("wildlife", 200, user)
+        answer = session.tag_editing.missing_tags(user, "wildlife", 200)
         assert {item["image_id"] for item in answer["items"]} == expected
         assert answer["num_likely"] <= len(expected)
 
@@ -200,9 +207,11 @@ def test_the_sweep_leaves_out_what_is_assigned_to_others(session: Session) -> No
 def test_a_yes_is_a_save_with_a_revision_that_undo_takes_back(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
-    (item,) = session.retro_tag("wildlife", 200)["items"]
-    session.save("local", 2, item["revision"], [*item["kept"], "wildlife"], item["dropped"], Effort())
-    assert session.open("local", 2)["saved"] == ["lake", "wildlife"]
-    assert session.retro_tag("wildlife", 200)["items"] == []
-    assert session.undo("local")["image_id"] == 2
-    assert session.open("local", 2)["saved"] == ["lake"]
+    (item,) = session.tag_editing.missing_tags("local", "wildlife", 200)["items"]
+    session.tagging.save(
+        "local", EditedList(2, item["revision"], [*item["kept"], "wildlife"], item["dropped"], Effort())
+    )
+    assert session.navigation.open("local", 2)["saved"] == ["lake", "wildlife"]
+    assert session.tag_editing.missing_tags("local", "wildlife", 200)["items"] == []
+    assert session.tagging.undo("local")["image_id"] == 2
+    assert session.navigation.open("local", 2)["saved"] == ["lake"]

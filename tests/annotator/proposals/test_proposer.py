@@ -24,10 +24,11 @@ from annotator.proposals.sources.detector import detector_evidence
 from annotator.proposals.sources.neighbours import metadata_evidence, neighbour_evidence
 from annotator.proposals.sources.own_words import FEW_KEYWORDS, KEYWORD_SCORE, own_word_evidence
 from annotator.proposals.sources.taggers import seen_evidence
+from annotator.session.edited_list import EditedList
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
-from annotator.web.server import Workspace
 
-OpenProjectFactory = Callable[..., Workspace]
+OpenProjectFactory = Callable[..., Session]
 
 
 def test_witnesses_that_agree_raise_a_tag_by_hand() -> None:
@@ -93,8 +94,8 @@ def test_merged_scores_lie_in_0_to_1_never_below_a_witness_and_tags_are_unique(i
 
 
 def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "UNLIKE", 0.2)
-    monkeypatch.setattr(sources, "DOUBT", 0.5)
+    monkeypatch.setattr(neighbour_source, "UNLIKE", 0.2)
+    monkeypatch.setattr(neighbour_source, "DOUBT", 0.5)
     neighbours = [Neighbour(1, 1.0, ("cat", "sofa")), Neighbour(2, 0.6, ("Cat",)), Neighbour(3, 0.1, ("dog",))]
     cat, sofa = neighbour_evidence(neighbours)
     assert (cat.tag, cat.score) == ("cat", pytest.approx(1.25 / 1.75))
@@ -142,17 +143,19 @@ def test_the_first_word_for_a_real_photo_is_what_a_person_would_say(
     photos = tmp_path / "photos"
     photos.mkdir()
     (photos / f"1{Path(name).suffix}").write_bytes((demo_photos / name).read_bytes())
-    photo = open_project(photos).session.open("local", None)
+    photo = open_project(photos).navigation.open("local", None)
     assert photo["proposals"][0]["tag"] == tag
     assert photo["proposals"][0]["source"] == "looks"
     assert photo["proposals"][0]["why"].startswith("Seen in the picture with ")
 
 
 def test_what_is_settled_or_refused_is_never_proposed(open_project: OpenProjectFactory, demo_photos: Path) -> None:
-    session = open_project(demo_photos).session
-    cat = next(photo for photo in (session.open("local", i) for i in range(1, 7)) if photo["file_name"] == "cat.png")
+    session = open_project(demo_photos)
+    cat = next(
+        photo for photo in (session.navigation.open("local", i) for i in range(1, 7)) if photo["file_name"] == "cat.png"
+    )
     tags = [proposal["tag"] for proposal in cat["proposals"]]
-    answer = session.propose("local", cat["image_id"], [tags[0].upper()], [tags[1]], 0)
+    answer = session.tagging.propose("local", cat["image_id"], [tags[0].upper()], [tags[1]], 0)
     after = {tag_key(proposal["tag"]) for proposal in answer["proposals"]}
     assert not {tag_key(tags[0]), tag_key(tags[1])} & after
 
@@ -166,14 +169,14 @@ def test_saved_tags_reach_photos_that_look_alike(
         cat.save(photos / "1.png")
         cat.rotate(3).save(photos / "2.png")
     opened = open_project(photos)
-    opened.session.save("local", 1, 0, ["my Tibbles"], [], Effort())
-    photo = opened.session.open("local", 2)
+    opened.tagging.save("local", EditedList(1, 0, ["my Tibbles"], [], Effort()))
+    photo = opened.navigation.open("local", 2)
     proposal = next(item for item in photo["proposals"] if item["tag"] == "my Tibbles")
     assert proposal["source"] == "neighbours"
     assert photo["neighbours"]["looks"][0]["image_id"] == 1
     assert photo["neighbours"]["looks"][0]["tags"] == ["my Tibbles"]
-    opened.session.undo("local")
-    assert "my Tibbles" not in [item["tag"] for item in opened.session.open("local", 2)["proposals"]]
+    opened.tagging.undo("local")
+    assert "my Tibbles" not in [item["tag"] for item in opened.navigation.open("local", 2)["proposals"]]
 
 
 class Knows:
@@ -210,7 +213,7 @@ def test_the_tagger_that_comes_with_the_program_speaks_first(
     open_project: OpenProjectFactory, demo_photos: Path
 ) -> None:
     opened = open_project(demo_photos, tagger="")
-    cat = next(p for p in (opened.session.open("local", i) for i in range(1, 7)) if p["file_name"] == "cat.png")
+    cat = next(p for p in (opened.navigation.open("local", i) for i in range(1, 7)) if p["file_name"] == "cat.png")
     assert cat["proposals"][0]["tag"] == "cat"
     sources = {evidence["source"] for evidence in cat["proposals"][0]["evidence"]}
     assert sources & {"decoder", "looks"}
@@ -314,19 +317,19 @@ def test_the_open_vocabulary_scores_a_projects_own_tags_beside_its_words(
 ) -> None:
     monkeypatch.setattr(suggest, "MAX_OPEN_SCORES", 100_000)
     opened = open_project(demo_photos, tagger="starter/jvsp")
-    suggester, shelf = opened.session._suggester, opened.session._shelf
-    opened.session.save("local", 1, 0, list(OWN_TAGS), [], Effort())
+    suggester, shelf = opened.workspace.proposer, opened.workspace.catalog
+    opened.tagging.save("local", EditedList(1, 0, list(OWN_TAGS), [], Effort()))
     assert set(OWN_TAGS).isdisjoint(suggester.scores(2, Words(), ["x"]))  # the vectors are not loaded yet
-    opened.meanings.load()
+    opened.workspace.similar_tags.load()
     known = {tag for tagger in (*shelf.taggers, shelf.open_vocabulary) for tag in tagger.allowed_words()}  # type: ignore[union-attr]
     assert set(OWN_TAGS).isdisjoint(known)
     scores = suggester.scores(2, Words(), ["x"])
     assert set(OWN_TAGS) & set(scores) == {"zirconium", "polymorphism"}  # nothing is known of the third
     assert shelf.open_vocabulary is not None
-    vector = opened.features.vectors([2])
+    vector = opened.workspace.features.vectors([2])
     for tag in ("zirconium", "polymorphism"):
         assert scores[tag] == pytest.approx(float(shelf.open_vocabulary.score_words(vector, [tag])[0][0, 0]), abs=1e-6)
-    opened.session.save("local", 3, 0, ["jurisprudence"], [], Effort())
+    opened.tagging.save("local", EditedList(3, 0, ["jurisprudence"], [], Effort()))
     assert "jurisprudence" in suggester.scores(2, Words(), ["x"])
 
 
@@ -334,8 +337,8 @@ def test_the_best_of_the_projects_own_tags_come_into_the_list_as_words(
     open_project: OpenProjectFactory, demo_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = open_project(demo_photos, tagger="starter/jvsp")
-    opened.session.save("local", 1, 0, ["polymorphism", "zirconium"], [], Effort())
-    opened.meanings.load()
+    opened.tagging.save("local", EditedList(1, 0, ["polymorphism", "zirconium"], [], Effort()))
+    opened.workspace.similar_tags.load()
     scores = AddedWords.scores
 
     def surely_polymorphism(self: AddedWords, features: Any, words: tuple[str, ...]) -> Any:
@@ -343,7 +346,7 @@ def test_the_best_of_the_projects_own_tags_come_into_the_list_as_words(
         return known, np.where([word == "polymorphism" for word in known], np.float32(0.9), chances * 0)
 
     monkeypatch.setattr(AddedWords, "scores", surely_polymorphism)
-    proposals = opened.session._suggester.propose(2, Words()).proposals
+    proposals = opened.workspace.proposer.propose(2, Words()).proposals
     (found,) = [item for p in proposals if p.tag == "polymorphism" for item in p.evidence if item.source == "words"]
     assert found.score == pytest.approx(0.9)
     assert found.text == "what is seen is near it in meaning (90%)"

@@ -11,17 +11,17 @@ from annotator.errors import LeaseError, ReviewError, UnknownImageError
 from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import Proposal
 from annotator.reports.effort import effort_report
-from annotator.session.group_tagging import group_members, join_proposals
+from annotator.session.edited_list import EditedList
+from annotator.session.photo_groups import group_members, join_proposals
 from annotator.session.session import Session
 from annotator.storage.correction_log import GROUP_LEAD, GROUP_MEMBER, Draft, Effort, SavedEvent, StaleRevisionError
-from annotator.web.server import Workspace
 
 NUM_SAME = 5
 """Photos of the same scene: ids 1 to 5. The sixth shows something else."""
 
 
 @pytest.fixture
-def opened(open_project: Callable[..., Workspace], demo_photos: Path, tmp_path: Path) -> Workspace:
+def opened(open_project: Callable[..., Session], demo_photos: Path, tmp_path: Path) -> Session:
     folder = tmp_path / "burst"
     folder.mkdir()
     sources = sorted(path for path in demo_photos.rglob("*") if path.suffix in (".jpg", ".png"))
@@ -35,12 +35,12 @@ def opened(open_project: Callable[..., Workspace], demo_photos: Path, tmp_path: 
 
 
 @pytest.fixture
-def session(opened: Workspace) -> Session:
-    return opened.session
+def session(opened: Session) -> Session:
+    return opened
 
 
 def alike(session: Session, image_id: int = 1, user: str = "anna") -> dict[str, Any]:
-    return session.look_alikes(user, image_id)
+    return session.group_tagging.look_alikes(user, image_id)
 
 
 def ids_of(session: Session, image_id: int = 1, user: str = "anna") -> list[int]:
@@ -51,11 +51,13 @@ def save_group(session: Session, *members: int, **options: Any) -> dict[str, Any
     wanted = options.pop("wanted", [(member, 0) for member in members])
     lead, revision = options.pop("lead", 1), options.pop("revision", 0)
     effort = Effort("model", [{"tag": "cat", "score": 0.5, "source": "looks"}], [["take", "cat", 1]], 4.0, 3, 1)
-    return session.save_group("anna", lead, revision, ["cat", "sofa"], ["dog"], effort, wanted)
+    return session.group_tagging.save_group(
+        "anna", EditedList(lead, revision, ["cat", "sofa"], ["dog"], effort), wanted
+    )
 
 
 def tags_of(session: Session) -> dict[int, list[str]]:
-    return {row["image_id"]: row["tags"] for row in session.export()}
+    return {row["image_id"]: row["tags"] for row in session.administration.export("local")}
 
 
 def test_open_photos_of_the_same_scene_are_near_and_another_scene_is_not_there(session: Session) -> None:
@@ -68,65 +70,65 @@ def test_open_photos_of_the_same_scene_are_near_and_another_scene_is_not_there(s
     assert alike(session, 6)["items"] == []
 
 
-def test_a_photo_that_is_not_free_is_in_no_group(opened: Workspace) -> None:
-    session = opened.session
-    session.save("anna", 2, 0, ["cat"], [], Effort())
+def test_a_photo_that_is_not_free_is_in_no_group(opened: Session) -> None:
+    session = opened
+    session.tagging.save("anna", EditedList(2, 0, ["cat"], [], Effort()))
     assert ids_of(session) == [3, 4, 5]
-    opened.log.save_draft(3, "ben", Draft(0, ("cat",)))
+    opened.workspace.log.save_draft(3, "ben", Draft(0, ("cat",)))
     assert ids_of(session) == [4, 5]
-    opened.log.discard_draft(3, "ben")
-    session.leases.take(4, "ben")
+    opened.workspace.log.discard_draft(3, "ben")
+    session.workspace.leases.take(4, "ben")
     assert ids_of(session) == [3, 5]
     assert ids_of(session, user="ben") == [3, 4, 5]
-    session.assignments.assign([5], "ben")
+    session.workspace.assignments.assign([5], "ben")
     assert ids_of(session) == [3]
-    session.ask("anna", 2, [], [3], "", "all", 1.0, False)
+    session.review.ask("anna", 2, [], [3], "", "all", 1.0, False)
     assert ids_of(session) == []
-    session.skip("ben", 4)
+    session.navigation.skip("ben", 4)
     assert 4 not in ids_of(session, user="ben")
 
 
 def test_a_probe_neither_leads_nor_follows(session: Session) -> None:
-    session.set_strategy("in_order", 1.0, 1.0)  # every photo is one
+    session.administration.set_strategy("in_order", 1.0, 1.0)  # every photo is one
     answer = alike(session)
     assert answer["items"] == []
     assert "by itself" in answer["note"]
-    assert session.propose_group("anna", 1, [], [], [2])["proposals"] == []
+    assert session.group_tagging.propose_group("anna", 1, [], [], [2])["proposals"] == []
     with pytest.raises(ReviewError, match="Nothing was saved"):
         save_group(session, 2)
-    session.save("anna", 1, 0, ["cat"], [], Effort())
+    session.tagging.save("anna", EditedList(1, 0, ["cat"], [], Effort()))
     assert alike(session)["items"] == []  # the others' first save is still to come
     answer = save_group(session, 2, revision=1)
     assert answer["group"]["saved"] == []
     assert "probe" in answer["group"]["left_out"][0]["reason"]
 
 
-def test_a_group_save_is_one_event_a_photo_whose_effort_counts_once(opened: Workspace) -> None:
-    session = opened.session
+def test_a_group_save_is_one_event_a_photo_whose_effort_counts_once(opened: Session) -> None:
+    session = opened
     answer = save_group(session, 2, 3)
     assert (answer["group"], answer["next"]["image_id"]) == ({"saved": [2, 3], "left_out": []}, 4)
     assert tags_of(session) == {image_id: ["cat", "sofa"] for image_id in (1, 2, 3)}
-    (lead,) = session.history(1)["events"]
+    (lead,) = session.review.history("local", 1)["events"]
     assert (lead["num_keys"], lead["actions"], lead["dropped"]) == (3, [["take", "cat", 1], [GROUP_LEAD, 2]], ["dog"])
     for member in (2, 3):
-        (event,) = session.history(member)["events"]
+        (event,) = session.review.history("local", member)["events"]
         assert (event["user_name"], event["revision"], event["kind"]) == ("anna", 1, "save")
         assert (event["num_keys"], event["num_clicks"], event["seconds"], event["shown"]) == (0, 0, 0, [])
         # What was refused was refused for the photo in hand.
         assert (event["actions"], event["dropped"]) == ([[GROUP_MEMBER, 1, 2]], [])
-    report = effort_report(opened.store.rows)
+    report = effort_report(opened.workspace.store.rows)
     assert (report["num_saves"], report["num_photos"], report["mean_actions"]) == (3, 1, 4)
     assert report["tags_added"] == [{"tag": "sofa", "num_photos": 1}]
     assert [row["strategy"] for row in report["queue"]["by_strategy"]] == ["in_order"]
-    assert opened.log.work_times() == [(2, 4.0)]
+    assert opened.workspace.log.work_times() == [(2, 4.0)]
 
 
 def test_a_member_that_changed_is_left_out_and_nothing_is_overwritten(session: Session) -> None:
-    session.save("ben", 2, 0, ["tree"], [], Effort())
-    session.leases.take(3, "ben")
-    session.save("anna", 4, 0, ["wrong"], [], Effort())
-    session.undo("anna")
-    session.open("anna", 5)
+    session.tagging.save("ben", EditedList(2, 0, ["tree"], [], Effort()))
+    session.workspace.leases.take(3, "ben")
+    session.tagging.save("anna", EditedList(4, 0, ["wrong"], [], Effort()))
+    session.tagging.undo("anna")
+    session.navigation.open("anna", 5)
     answer = save_group(session, wanted=[(2, 0), (2, 1), (3, 0), (4, 0), (5, 0), (5, 7), (1, 0)])
     left_out = {item["image_id"]: item["reason"] for item in answer["group"]["left_out"]}
     assert left_out[2] == "it was saved or put off meanwhile."
@@ -138,16 +140,16 @@ def test_a_member_that_changed_is_left_out_and_nothing_is_overwritten(session: S
 
 
 def test_a_stale_or_held_photo_in_hand_or_an_unknown_member_saves_nothing(session: Session) -> None:
-    session.save("ben", 1, 0, ["tree"], [], Effort())
+    session.tagging.save("ben", EditedList(1, 0, ["tree"], [], Effort()))
     with pytest.raises(StaleRevisionError):
         save_group(session, 2)
-    session.leases.take(6, "ben")
+    session.workspace.leases.take(6, "ben")
     with pytest.raises(LeaseError):
         save_group(session, 2, lead=6)
     with pytest.raises(UnknownImageError):
         save_group(session, 2, 99, revision=1)
-    session.ask("anna", 2, [], [6], "", "all", 1.0, False)
-    session.leases.end(6)
+    session.review.ask("anna", 2, [], [6], "", "all", 1.0, False)
+    session.workspace.leases.end(6)
     with pytest.raises(ReviewError):
         save_group(session, 2, lead=6)
     assert tags_of(session) == {1: ["tree"]}
@@ -155,24 +157,24 @@ def test_a_stale_or_held_photo_in_hand_or_an_unknown_member_saves_nothing(sessio
 
 def test_one_undo_takes_the_group_back_and_leaves_what_others_changed(session: Session) -> None:
     save_group(session, 2, 3)
-    session.save("ben", 3, 1, ["tree"], [], Effort())
-    session.save("anna", 4, 0, ["later"], [], Effort())
-    assert session.undo("anna")["image_id"] == 4
-    photo = session.undo("anna")
+    session.tagging.save("ben", EditedList(3, 1, ["tree"], [], Effort()))
+    session.tagging.save("anna", EditedList(4, 0, ["later"], [], Effort()))
+    assert session.tagging.undo("anna")["image_id"] == 4
+    photo = session.tagging.undo("anna")
     assert (photo["image_id"], photo["kept"]) == (1, ["cat", "sofa"])
     assert photo["undone"] == "Took back the save of a1.jpg and 1 with it; 1 that were changed since stay (2 tags)."
     assert tags_of(session) == {3: ["tree"]}
-    assert session.open("anna", None)["image_id"] == 1  # also after a refresh
-    assert session.open("anna", 2)["kept"] == []  # no half-edited list, so it is free for a group again
-    session.leave("anna", 2)
+    assert session.navigation.open("anna", None)["image_id"] == 1  # also after a refresh
+    assert session.navigation.open("anna", 2)["kept"] == []  # no half-edited list, so it is free for a group again
+    session.navigation.leave("anna", 2)
     assert 2 in ids_of(session)
 
 
 def test_a_group_whose_photo_in_hand_was_changed_since_is_not_taken_back(session: Session) -> None:
     save_group(session, 2)
-    session.save("ben", 1, 1, ["tree"], [], Effort())
+    session.tagging.save("ben", EditedList(1, 1, ["tree"], [], Effort()))
     with pytest.raises(StaleRevisionError, match="Nothing was undone"):
-        session.undo("anna")
+        session.tagging.undo("anna")
     assert tags_of(session)[2] == ["cat", "sofa"]
 
 
@@ -199,11 +201,11 @@ def test_joined_proposals_go_by_the_mean_over_all_photos() -> None:
 
 
 def test_proposals_to_a_group_hear_few_of_many_and_leave_out_what_is_settled(session: Session) -> None:
-    answer = session.propose_group("anna", 1, [], [], [2, 3, 6])
+    answer = session.group_tagging.propose_group("anna", 1, [], [], [2, 3, 6])
     assert answer["num_heard"] == 4
     first = answer["proposals"][0]["tag"]
-    again = session.propose_group("anna", 1, [first], [], [2, 3])
+    again = session.group_tagging.propose_group("anna", 1, [first], [], [2, 3])
     assert first not in [item["tag"] for item in again["proposals"]]
-    assert session.history(1)["events"] == []
-    assert session.open("anna", 1)["kept"] == []
+    assert session.review.history("local", 1)["events"] == []
+    assert session.navigation.open("anna", 1)["kept"] == []
     assert len(session._groups.heard("anna", 1, [2, 3, 4, 5] * 9)) == 5

@@ -4,18 +4,17 @@ from typing import Any
 
 import pytest
 
-from annotator.session import operations
 from annotator.session.operations import OPERATIONS, answer
+from annotator.session.requests import Payload
 from annotator.session.session import Session
-from annotator.web.server import Workspace
 
 SAVE = {"image_id": 1, "revision": 0, "kept": ["cat"]}
 
 
 @pytest.fixture
-def session(open_project: Callable[..., Workspace], write_photos: Callable[..., Any], tmp_path: Path) -> Session:
+def session(open_project: Callable[..., Session], write_photos: Callable[..., Any], tmp_path: Path) -> Session:
     write_photos(tmp_path / "photos", [1, 2])
-    return open_project(tmp_path / "photos").session
+    return open_project(tmp_path / "photos")
 
 
 def ask(session: Session, name: str, payload: Any) -> dict[str, Any]:
@@ -133,7 +132,7 @@ def test_foreseeable_errors_are_answers_with_their_kind(
 
 
 def test_a_store_that_fails_is_an_answer_and_other_failures_are_not(session: Session) -> None:
-    session._store.close()
+    session.workspace.store.close()
     assert ask(session, "save", SAVE)["error"]["kind"] == "store"
     with pytest.raises(KeyError):
         ask(session, "no_such_operation", {})
@@ -144,4 +143,5 @@ def test_the_table_holds_the_operations_of_the_page() -> None:
         "state", "open", "step", "skip", "strip", "propose", "complete", "save", "undo", "browse", "unreadable",
         "set_keys",
     }  # fmt: skip
-    assert all(issubclass(model, operations.Payload) for model, _ in OPERATIONS.values())
+    assert all(issubclass(item.request, Payload) for item in OPERATIONS.values())
+    assert all(name == item.name for name, item in OPERATIONS.items())

@@ -1,12 +1,12 @@
-// Tests of the page's list model, run with: node --test tests/annotator/page_draft.test.mjs
+// Tests of the page's list model, run with: node --test tests/annotator/ui/page_draft.test.mjs
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import * as list from "../../annotator/ui/assets/draft.js";
-import { toCsv } from "../../annotator/ui/assets/effort_dialog.js";
-import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../annotator/ui/assets/keys.js";
-import { createSweep } from "../../annotator/ui/assets/sweep.js";
+import * as list from "../../../annotator/ui/assets/draft.js";
+import { toCsv } from "../../../annotator/ui/assets/effort_dialog.js";
+import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../../annotator/ui/assets/keys.js";
+import { createSweep } from "../../../annotator/ui/assets/sweep.js";
 
 const proposal = (tag, score = 0.5) => ({ tag, score, source: "looks", why: `${tag} is seen.`, evidence: [] });
 const proposals = (...tags) => tags.map((tag) => proposal(tag));

@@ -26,7 +26,7 @@ export default {
 """
 PAGE = """<script type="importmap">
 {"imports": {"node:test": "/node_test.mjs", "node:assert/strict": "/node_assert.mjs"}}
-</script><script type="module" src="/tests/annotator/page_draft.test.mjs"></script>"""
+</script><script type="module" src="/tests/annotator/ui/page_draft.test.mjs"></script>"""
 RUN = """
 async () => {
   const failures = {};

@@ -5,7 +5,7 @@ from typing import Any
 
 from playwright.sync_api import expect
 
-from annotator.session.session_core import NUM_FOR_SWEEP
+from annotator.session.after_commit import NUM_FOR_SWEEP
 
 Factory = Callable[..., Any]
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from annotator.auth.project_auth import ProjectAuthenticator
 from annotator.auth.roles import LOCAL_USER, Caller, Role
 from annotator.models.backbones.backbone import Backbone
 from annotator.session import operations
-from annotator.session.operations import LEAST_ROLE, OPERATIONS
+from annotator.session import workspace as workspace_module
+from annotator.session.operations import OPERATIONS
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.settings import ServerConfig
 from annotator.storage.project import Project
 from annotator.web import request_guard as security
 from annotator.web import server as app_module
 from annotator.web.request_guard import Tokens
-from annotator.web.server import Workspace
 
 HOME = "http://127.0.0.1:7860"
 PASSWORD = "correct horse battery"
@@ -29,33 +32,33 @@ SESSION, TOKEN = "annotator_session_7860", "annotator_token_7860"
 
 
 @pytest.fixture(scope="module")
-def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
+        patch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
         project = Project.open_or_create(tmp_path_factory.mktemp("people") / "project", "people")
         project.update_settings(tagger="cold_start")
-        opened = Workspace(project)
-        opened.ingest.run([demo_photos])
+        opened = Session.over(Workspace(project))
+        opened.workspace.ingest.run([demo_photos])
         yield opened
         opened.close()
 
 
 @pytest.fixture(scope="module")
-def app(opened: Workspace, build_app: Callable[..., FastAPI]) -> FastAPI:
+def app(opened: Session, build_app: Callable[..., FastAPI]) -> FastAPI:
     return build_app(opened)
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _people(opened: Workspace) -> None:
+def _people(opened: Session) -> None:
     for name, role in PEOPLE.items():
-        opened.accounts.add(name, role, PASSWORD)
+        opened.workspace.accounts.add(name, role, PASSWORD)
 
 
 @pytest.fixture(autouse=True)
-def _no_leases(opened: Workspace) -> None:
-    for image_id in opened.session.leases.all():
-        opened.session.leases.end(image_id)
-    opened.session.assignments.assign(range(1, 7), None)
+def _no_leases(opened: Session) -> None:
+    for image_id in opened.workspace.leases.all():
+        opened.workspace.leases.end(image_id)
+    opened.workspace.assignments.assign(range(1, 7), None)
 
 
 def stranger(app: FastAPI) -> TestClient:
@@ -135,14 +138,14 @@ def test_logging_in_changes_the_session_so_that_a_slipped_in_one_is_worth_nothin
 
 
 def test_with_a_fixed_session_the_slipped_in_one_would_work(
-    app: FastAPI, opened: Workspace, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, opened: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = stranger(app)
     before = client.cookies[SESSION]
     monkeypatch.setattr("annotator.auth.accounts.secrets.token_urlsafe", lambda size: before)
     call(client, "login", name="anna", password=PASSWORD)
     assert TestClient(app, base_url=HOME, cookies={SESSION: before}).get("/api/session").status_code == 200
-    opened.accounts.log_out(before)
+    opened.workspace.accounts.log_out(before)
 
 
 def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
@@ -160,10 +163,12 @@ def behind(app: FastAPI, trusted: tuple[str, ...]) -> Any:
 
 
 def test_behind_a_trusted_proxy_cookies_are_secure_and_addresses_differ(
-    app: FastAPI, opened: Workspace, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, opened: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    monkeypatch.setattr(opened.accounts, "log_in", lambda name, password, address: seen.append(address) or "session")
+    monkeypatch.setattr(
+        opened.workspace.accounts, "log_in", lambda name, password, address: seen.append(address) or "session"
+    )
     for trusted in (("127.0.0.1",), ("10.0.0.0/8",), ()):
         client = TestClient(behind(app, trusted), base_url=HOME, client=("127.0.0.1", 5000))
         client.headers.update({"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"})
@@ -201,7 +206,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "complete": {"image_id": 1, "text": "c", "kept": []},
     "explain": {"image_id": 1, "tag": "cat"},
     "heat_map": {"image_id": 1, "tag": "cat"},
-    "retro_tag": {"tag": "cat"},
+    "missing_tags": {"tag": "cat"},
     "history": {"image_id": 1},
     "hold": {"image_id": 1},
     "leave": {"image_id": 1},
@@ -237,7 +242,7 @@ READING: dict[str, Role] = {
 
 
 def test_every_operation_says_who_may_ask_it(app: FastAPI) -> None:
-    assert set(LEAST_ROLE) == set(OPERATIONS)
+    assert {item.least_role for item in OPERATIONS.values()} == set(Role)
     got = {path.replace("{image_id}", "1") for path, methods in app.openapi()["paths"].items() if "get" in methods}
     assert {path for path in got if not path.startswith("/gradio_api/")} == {*READING, "/api/health"}
 
@@ -251,7 +256,7 @@ def is_allowed(client: TestClient, name: str) -> bool:
 def test_a_role_may_do_what_it_may_and_no_more(app: FastAPI, who: str) -> None:
     client = person(app, who)
     role = Role[PEOPLE[who].upper()]
-    expected = {name: role >= least for name, least in LEAST_ROLE.items()}
+    expected = {name: role >= item.least_role for name, item in OPERATIONS.items()}
     assert {name: is_allowed(client, name) for name in OPERATIONS} == expected
     may_get = {path: client.get(path).status_code for path in READING}
     assert may_get == {path: 200 if role >= least else 403 for path, least in READING.items()}
@@ -259,7 +264,8 @@ def test_a_role_may_do_what_it_may_and_no_more(app: FastAPI, who: str) -> None:
 
 
 def test_without_the_check_a_viewer_could_do_all(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "LEAST_ROLE", dict.fromkeys(OPERATIONS, Role.VIEWER))
+    open_to_all = {name: replace(item, least_role=Role.VIEWER) for name, item in OPERATIONS.items()}
+    monkeypatch.setattr(operations, "OPERATIONS", open_to_all)
     client = person(app, "vera")
     assert all(is_allowed(client, name) for name in OPERATIONS)
 
@@ -288,15 +294,15 @@ def test_gradio_s_other_routes_are_switched_off(app: FastAPI, path: str) -> None
         assert (answer.status_code, answer.json()["error"]["message"]) == (404, "This server does not offer that.")
 
 
-def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: Workspace) -> None:
+def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: Session) -> None:
     client, root = person(app, "ben"), person(app, "root")
     assert call(client, "state").status_code == 200
     assert call(root, "users", do="disable", name="ben").json()["disabled"] is True
     assert call(client, "state").status_code == 401
-    opened.accounts.set_disabled("ben", False)
+    opened.workspace.accounts.set_disabled("ben", False)
 
 
-def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Workspace) -> None:
+def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Session) -> None:
     """Once, disabling the only account made every stranger the admin of the project."""
     root = person(app, "root")
     for name in PEOPLE:
@@ -306,30 +312,30 @@ def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Work
     assert (refused.status_code, refused.json()["error"]["kind"]) == (422, "account")
     assert call(root, "users", do="role", name="root", role="viewer").status_code == 422
     assert call(root, "state").status_code == 200
-    with opened.store.transaction() as cursor:  # as a database edited by hand may be
+    with opened.workspace.store.transaction() as cursor:  # as a database edited by hand may be
         cursor.execute("UPDATE users SET is_disabled = true")
     try:
-        opened.accounts._load()
+        opened.workspace.accounts._load()
         assert call(root, "state").status_code == 401
         assert call(stranger(app), "state").status_code == 401
     finally:
-        with opened.store.transaction() as cursor:
+        with opened.workspace.store.transaction() as cursor:
             cursor.execute("UPDATE users SET is_disabled = false")
-        opened.accounts._load()
+        opened.workspace.accounts._load()
 
 
 @pytest.mark.parametrize(("host", "status"), [("0.0.0.0", 401), ("127.0.0.1", 200)])
 def test_a_server_that_others_reach_never_works_for_whoever_comes(
-    opened: Workspace,
+    opened: Session,
     build_app: Callable[..., FastAPI],
     monkeypatch: pytest.MonkeyPatch,
     host: str,
     status: int,
 ) -> None:
     """Even if all accounts were gone: what was asked at its start holds."""
-    monkeypatch.setattr(opened, "gate", ProjectAuthenticator(opened.accounts))
+    monkeypatch.setattr(opened, "gate", ProjectAuthenticator(opened.workspace.accounts))
     served = build_app(opened, ServerConfig(host=host))
-    monkeypatch.setattr(opened.accounts, "_users", {})
+    monkeypatch.setattr(opened.workspace.accounts, "_users", {})
     assert call(stranger(served), "state").status_code == status
 
 
@@ -354,8 +360,8 @@ def test_a_person_s_session_does_not_stand_in_for_a_wrong_token(app: FastAPI) ->
     assert client.get("/api/export", headers={"authorization": "Bearer wrong"}).status_code == 401
 
 
-def test_commands_of_the_project_s_owner_use_the_server_s_secret(app: FastAPI, opened: Workspace) -> None:
-    headers = {"authorization": f"Bearer {opened.gate.local_secret}"}
+def test_commands_of_the_project_s_owner_use_the_server_s_secret(app: FastAPI, opened: Session) -> None:
+    headers = {"authorization": f"Bearer {opened.workspace.authenticator.local_secret}"}
     owner = TestClient(app, base_url=HOME, headers=headers)
     assert call(owner, "users", do="list").status_code == 200
     assert owner.get("/api/session", headers={"host": "evil.example"}).status_code == 421
@@ -375,7 +381,7 @@ def test_two_people_are_not_given_the_same_photo(app: FastAPI) -> None:
     assert call(ben, "open", image_id=first["image_id"]).json()["held_by"] == []
 
 
-def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI, opened: Workspace) -> None:
+def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI, opened: Session) -> None:
     anna, ben, root = person(app, "anna"), person(app, "ben"), person(app, "root")
     photo = call(anna, "open", image_id=3).json()
     call(root, "end_lease", image_id=3)
@@ -384,26 +390,26 @@ def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI,
     assert call(ben, "save", image_id=3, revision=theirs["revision"], kept=["rocket"]).status_code == 200
     late = call(anna, "save", image_id=3, revision=photo["revision"], kept=["fish"])
     assert (late.status_code, late.json()["error"]["kind"]) == (409, "stale")
-    assert opened.log.annotation(3).tags == ("rocket",)
+    assert opened.workspace.log.annotation(3).tags == ("rocket",)
 
 
-def test_going_on_gives_a_photo_back(app: FastAPI, opened: Workspace) -> None:
+def test_going_on_gives_a_photo_back(app: FastAPI, opened: Session) -> None:
     anna = person(app, "anna")
     photo = call(anna, "open").json()
     image_id = photo["image_id"]
     following = call(anna, "save", image_id=image_id, revision=photo["revision"], kept=["a thing"]).json()["next"]
-    assert opened.session.leases.all() == {following["image_id"]: ["anna"]}
+    assert opened.workspace.leases.all() == {following["image_id"]: ["anna"]}
     stepped = call(anna, "step", image_id=following["image_id"], by=-1).json()
-    assert list(opened.session.leases.all()) == [stepped["image_id"]]
+    assert list(opened.workspace.leases.all()) == [stepped["image_id"]]
 
 
-def test_a_viewer_holds_nothing(app: FastAPI, opened: Workspace) -> None:
+def test_a_viewer_holds_nothing(app: FastAPI, opened: Session) -> None:
     photo = call(person(app, "vera"), "open", image_id=2).json()
     assert photo["read_only"] is True
-    assert opened.session.leases.all() == {}
+    assert opened.workspace.leases.all() == {}
 
 
-def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: Workspace) -> None:
+def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: Session) -> None:
     root, anna, ben = person(app, "root"), person(app, "anna"), person(app, "ben")
     answer = call(root, "assign", users=["anna", "ben"], image_ids=[1, 2, 3, 4, 5, 6]).json()
     assert answer["assigned"] == {"anna": 3, "ben": 3}
@@ -415,11 +421,11 @@ def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: Workspac
     assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
 
 
-def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, opened: Workspace) -> None:
+def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, opened: Session) -> None:
     root, anna, ben, rita = person(app, "root"), person(app, "anna"), person(app, "ben"), person(app, "rita")
     revision = call(ben, "open", image_id=2).json()["revision"]
     call(root, "assign", users=["anna"], image_ids=[2])
-    before = opened.log.history(2)
+    before = opened.workspace.log.history(2)
     saving = {"image_id": 2, "revision": revision, "kept": ["a zebra"]}
     entry = {"image_id": 2, "entry_id": "event:1", "revision": revision}
     for name, payload in (
@@ -433,13 +439,13 @@ def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, o
         assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "forbidden"), name
         assert "This photo is assigned to anna" in refused.json()["error"]["message"]
     call(ben, "skip", image_id=2)
-    assert opened.log.history(2) == before
+    assert opened.workspace.log.history(2) == before
     call(ben, "leave", image_id=2)
     photo = call(ben, "open", image_id=2).json()
     assert photo["read_only"] is True
     assert photo["locked"].startswith("This photo is assigned to anna")
     assert call(person(app, "vera"), "open", image_id=2).json()["locked"] is None
-    assert 2 not in opened.session.leases.all()
+    assert 2 not in opened.workspace.leases.all()
     for client in (anna, rita, root):
         photo = call(client, "open", image_id=2).json()
         assert (photo["read_only"], photo["locked"]) == (False, None)
@@ -458,15 +464,15 @@ def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, o
     assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200
 
 
-def test_where_photos_lie_is_told_at_this_machine_only(app: FastAPI, opened: Workspace, demo_photos: Path) -> None:
+def test_where_photos_lie_is_told_at_this_machine_only(app: FastAPI, opened: Session, demo_photos: Path) -> None:
     vera = person(app, "vera")
     photo = call(vera, "open", image_id=1).json()
     assert photo["paths"] == [photo["file_name"]]
     call(person(app, "anna"), "save", image_id=1, revision=photo["revision"], kept=["cat"])
     assert str(demo_photos) not in vera.get("/api/export").text
     assert str(demo_photos) not in vera.get("/api/export?format=csv").text
-    assert opened.session.open(LOCAL_USER, 1)["paths"] == [str(demo_photos / photo["file_name"])]
-    assert {row["root"] for row in opened.session.export()} == {str(demo_photos)}
+    assert opened.navigation.open(LOCAL_USER, 1)["paths"] == [str(demo_photos / photo["file_name"])]
+    assert {row["root"] for row in opened.administration.export("local")} == {str(demo_photos)}
 
 
 class Everybody:
@@ -568,12 +574,12 @@ def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(app: F
     assert "http" not in policy
 
 
-def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, opened: Workspace) -> None:
+def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, opened: Session) -> None:
     root, rita = person(app, "root"), person(app, "rita")
     revision = call(rita, "open", image_id=4).json()["revision"]
     call(rita, "save", image_id=4, revision=revision, kept=["cat"])
     assert call(rita, "ask", people=1, image_ids=[4]).json()["num_asked"] == 1
-    standing = opened.log.annotation(4).revision
+    standing = opened.workspace.log.annotation(4).revision
     assert call(rita, "accept", image_id=4, revision=standing, kept=["dog"]).status_code == 200
     entry = next(row for row in call(rita, "timeline", image_id=4).json()["entries"] if row["kind"] == "save")
     token = call(root, "users", do="token", name="rita", role="annotator").json()["token"]
@@ -583,5 +589,5 @@ def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, op
     for name, payload in (("restore", restoring), ("save", {"image_id": 4, "revision": standing + 1, "kept": ["x"]})):
         refused = call(program, name, **payload)
         assert (refused.status_code, refused.json()["error"]["kind"]) == (409, "review"), name
-    assert opened.log.annotation(4).tags == ("dog",)
+    assert opened.workspace.log.annotation(4).tags == ("dog",)
     assert call(rita, "restore", **restoring).json()["kept"] == ["cat"]

@@ -13,7 +13,6 @@ from starlette.types import Receive, Scope, Send
 
 from annotator.auth.accounts import Accounts
 from annotator.auth.addresses import network_of
-from annotator.hosted import server as hosted_app
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.server import HostedDemo, HostedOptions, serve_hosted
 from annotator.settings import IngestConfig, ServerConfig
@@ -259,8 +258,7 @@ def test_every_server_closes_what_asks_nothing(is_demo: bool, tmp_path: Path, mo
         made.append(config)
         raise _StoppedError
 
-    for module in (app_module, hosted_app):
-        monkeypatch.setattr(module, "Server", stop)
+    monkeypatch.setattr(app_module, "Server", stop)
     monkeypatch.setattr(app_module, "build_app", lambda opened, config: hello)
     monkeypatch.setattr(HostedDemo, "build_app", lambda self, config: hello)
     options = HostedOptions(tmp_path, HostedLimits(connections_an_address=7))

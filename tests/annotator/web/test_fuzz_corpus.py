@@ -10,13 +10,13 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from annotator.session.operations import OPERATIONS
-from annotator.web.server import Workspace
+from annotator.session.session import Session
 
 CORPUS = [json.loads(line) for line in (Path(__file__).parent / "fuzz_corpus.jsonl").read_text().splitlines()]
 
 
 @pytest.fixture
-def client(open_project: Callable[..., Workspace], build_app: Callable[..., FastAPI], demo_photos: Path) -> TestClient:
+def client(open_project: Callable[..., Session], build_app: Callable[..., FastAPI], demo_photos: Path) -> TestClient:
     app = build_app(open_project(demo_photos))
     client = TestClient(app, base_url="http://127.0.0.1:7860", raise_server_exceptions=False, follow_redirects=False)
     client.get("/api/session")

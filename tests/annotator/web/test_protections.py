@@ -32,12 +32,13 @@ from annotator.errors import BackboneError, CheckpointError
 from annotator.models import checkpoint
 from annotator.models.backbones import pretrained
 from annotator.models.backbones.backbone import Backbone
+from annotator.session import workspace as workspace_module
 from annotator.session.operations import OPERATIONS
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.storage.database import Store
 from annotator.storage.project import Project
-from annotator.web import server as app_module
 from annotator.web.account_routes import Users
-from annotator.web.server import Workspace
 
 HOME = "http://127.0.0.1:7860"
 PASSWORD = "correct horse battery"
@@ -45,19 +46,19 @@ CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 @pytest.fixture(scope="module")
-def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
+        patch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
         project = Project.open_or_create(tmp_path_factory.mktemp("protected") / "project", "protected")
         project.update_settings(tagger="cold_start")
-        opened = Workspace(project)
-        opened.ingest.run([demo_photos])
+        opened = Session.over(Workspace(project))
+        opened.workspace.ingest.run([demo_photos])
         yield opened
         opened.close()
 
 
 @pytest.fixture(scope="module")
-def app(opened: Workspace, build_app: Callable[..., FastAPI]) -> FastAPI:
+def app(opened: Session, build_app: Callable[..., FastAPI]) -> FastAPI:
     return build_app(opened)
 
 
@@ -100,15 +101,15 @@ def test_every_changing_route_refuses_other_origins_and_calls_without_the_token(
         assert (bare.status_code, bare.json()["error"]["kind"]) == (403, "refused"), path
 
 
-def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: Workspace, client: TestClient) -> None:
+def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: Session, client: TestClient) -> None:
     """These need no token: pages of others may send them, though not read the answer."""
-    before = contents(opened.store)
+    before = contents(opened.workspace.store)
     reading = sorted({path for method, path in routes_of(app.routes) if method == "GET"})
     assert "/api/export" in reading
     for path in reading:
         if "heartbeat" not in path:  # that one does not end
             assert client.get(path).status_code < 500, path
-    assert contents(opened.store) == before
+    assert contents(opened.workspace.store) == before
 
 
 def test_of_gradio_s_routes_only_the_page_s_own_are_there(app: FastAPI, client: TestClient) -> None:
@@ -147,18 +148,18 @@ def needed(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", [name for name, (model, _) in OPERATIONS.items() if "image_id" in model.model_fields])
+@pytest.mark.parametrize("name", [item.name for item in OPERATIONS.values() if "image_id" in item.request.model_fields])
 def test_an_image_that_is_not_of_this_project_is_refused_by_every_operation(
-    client: TestClient, opened: Workspace, name: str
+    client: TestClient, opened: Session, name: str
 ) -> None:
-    before = contents(opened.store)
+    before = contents(opened.workspace.store)
     for image_id in (7, 2**31 - 1):  # the project has six
-        answer = client.post(f"/api/{name}", json=needed(OPERATIONS[name][0]) | {"image_id": image_id})
+        answer = client.post(f"/api/{name}", json=needed(OPERATIONS[name].request) | {"image_id": image_id})
         assert (answer.status_code, answer.json()["error"]["kind"]) == (404, "unknown_image"), answer.text
     for image_id in (0, -1, 2**31, "1", 1.0, True, [1], None if name not in ("open", "review") else {}):
-        answer = client.post(f"/api/{name}", json=needed(OPERATIONS[name][0]) | {"image_id": image_id})
+        answer = client.post(f"/api/{name}", json=needed(OPERATIONS[name].request) | {"image_id": image_id})
         assert (answer.status_code, answer.json()["error"]["kind"]) == (400, "request"), answer.text
-    assert contents(opened.store) == before
+    assert contents(opened.workspace.store) == before
 
 
 # Text fields
@@ -191,7 +192,7 @@ def with_text(model: type[BaseModel], field: str, text: str) -> dict[str, Any]:
     return needed(model) | {field: value}
 
 
-MODELS = {**{name: model for name, (model, _) in OPERATIONS.items()}, "users": Users}
+MODELS = {**{name: item.request for name, item in OPERATIONS.items()}, "users": Users}
 FIELDS = [(name, field) for name, model in MODELS.items() for field in texts_of(model)]
 
 
@@ -201,28 +202,28 @@ def test_the_text_fields_are_found() -> None:
     assert len(FIELDS) > 20
 
 
-def test_sql_in_a_text_is_a_text(client: TestClient, opened: Workspace) -> None:
+def test_sql_in_a_text_is_a_text(client: TestClient, opened: Session) -> None:
     client.post("/api/save", json={"image_id": 1, "revision": 0, "kept": ["cat", "sofa"]})
-    before = contents(opened.store)
+    before = contents(opened.workspace.store)
     for name, field in FIELDS:
         for text in SQL[:2]:
             answer = client.post(f"/api/{name}", json=with_text(MODELS[name], field, text))
             assert answer.status_code < 500, (name, field, text, answer.text)
-    after = contents(opened.store)
+    after = contents(opened.workspace.store)
     assert set(after) == set(before)
     assert all(event in after["events"] for event in before["events"])
     assert after["users"] == before["users"] == []
     assert {row[0]: list(row[2]) for row in after["annotations"]}[1]
     client.post("/api/save", json={"image_id": 2, "revision": revision(opened, 2), "kept": SQL})
-    assert opened.log.annotation(2).tags == tuple(SQL)
+    assert opened.workspace.log.annotation(2).tags == tuple(SQL)
     for text in SQL:
         found = client.post("/api/browse", json={"query": text}).json()["items"]
         assert 2 in [item["image_id"] for item in found]
         assert 4 not in [item["image_id"] for item in found]
 
 
-def revision(opened: Workspace, image_id: int) -> int:
-    return opened.log.annotation(image_id).revision
+def revision(opened: Session, image_id: int) -> int:
+    return opened.workspace.log.annotation(image_id).revision
 
 
 # Secrets
@@ -243,7 +244,7 @@ def captured(level: int) -> Iterator[io.StringIO]:
         root.setLevel(was)
 
 
-def test_no_secret_is_logged_or_repeated_in_an_answer(app: FastAPI, opened: Workspace, client: TestClient) -> None:
+def test_no_secret_is_logged_or_repeated_in_an_answer(app: FastAPI, opened: Session, client: TestClient) -> None:
     with captured(logging.DEBUG) as log:
         answers = []
 
@@ -264,16 +265,22 @@ def test_no_secret_is_logged_or_repeated_in_an_answer(app: FastAPI, opened: Work
         assert program.get("/api/session", headers={"authorization": f"Bearer {token}x"}).status_code == 401
         call("users", do="password", name="root", password="short")
         logging.getLogger("test").debug("this is heard")
-    secrets = [PASSWORD, token, session_id, opened.gate.local_secret, client.headers["x-annotator-token"]]
+    secrets = [
+        PASSWORD,
+        token,
+        session_id,
+        opened.workspace.authenticator.local_secret,
+        client.headers["x-annotator-token"],
+    ]
     text = log.getvalue()
     assert "this is heard" in text
     assert [secret for secret in secrets if secret in text] == []
     told = "".join(answer.text for answer in answers).replace(token, "", 1)  # shown once, when it is made
     assert [secret for secret in secrets if secret in told] == []
-    with opened.store.transaction() as cursor:
+    with opened.workspace.store.transaction() as cursor:
         for table in ("users", "sessions", "api_tokens"):
             cursor.execute(f"DELETE FROM {table}")
-    opened.accounts._load()
+    opened.workspace.accounts._load()
 
 
 def test_a_served_project_prints_no_secret_and_keeps_its_own_to_the_owner(
@@ -321,7 +328,7 @@ def test_a_served_project_prints_no_secret_and_keeps_its_own_to_the_owner(
     assert PASSWORD.encode() not in project.database_path.read_bytes()
 
 
-def test_guessing_over_http_has_to_wait(app: FastAPI, opened: Workspace, client: TestClient) -> None:
+def test_guessing_over_http_has_to_wait(app: FastAPI, opened: Session, client: TestClient) -> None:
     answers = [client.post("/api/login", json={"name": "guessed", "password": f"wrong {n}"}) for n in range(7)]
     assert {answer.status_code for answer in answers} == {401}
     assert re.search(r"Too many wrong passwords\. Try again in \d+ s\.", answers[-1].json()["error"]["message"])

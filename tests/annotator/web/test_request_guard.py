@@ -16,13 +16,13 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from annotator.auth.roles import Caller, Role
 from annotator.models.backbones.backbone import Backbone
+from annotator.session import workspace as workspace_module
 from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.settings import ServerConfig
 from annotator.storage.project import Project
 from annotator.web import request_guard as security
-from annotator.web import server as app_module
 from annotator.web.request_guard import RequestGuard
-from annotator.web.server import Workspace
 
 HOME = "http://127.0.0.1:7860"
 MAX_BODY = 20_000
@@ -38,9 +38,11 @@ def served(
 ) -> Iterator[TestClient]:
     """The real app on six photos, asked by nobody yet."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
-        opened = Workspace(Project.open_or_create(tmp_path_factory.mktemp("secure") / "project", "secure"))
-        opened.ingest.run([demo_photos])
+        patch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
+        opened = Session.over(
+            Workspace(Project.open_or_create(tmp_path_factory.mktemp("secure") / "project", "secure"))
+        )
+        opened.workspace.ingest.run([demo_photos])
         app = build_app(opened, ServerConfig(max_body_bytes=MAX_BODY, allowed_hosts=("Photos.example",)))
         with TestClient(app, base_url=HOME) as client:
             yield client

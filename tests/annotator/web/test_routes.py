@@ -8,9 +8,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from annotator.models.backbones.backbone import Backbone
+from annotator.session import workspace as workspace_module
+from annotator.session.session import Session
+from annotator.session.workspace import Workspace
 from annotator.storage.project import Project
-from annotator.web import server as app_module
-from annotator.web.server import Workspace
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def photos(write_photos: Callable[..., Any], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(make_client: Callable[..., TestClient], open_project: Callable[..., Workspace], photos: Path) -> TestClient:
+def client(make_client: Callable[..., TestClient], open_project: Callable[..., Session], photos: Path) -> TestClient:
     return make_client(open_project(photos))
 
 
@@ -38,9 +39,9 @@ def reader(
     for number in (1, 2):
         (folder / "photos" / f"photo {number}.jpg").write_bytes(photo_bytes(number))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(app_module, "load_backbone", lambda name, num_threads: backbone)
-        opened = Workspace(Project.open_or_create(folder / "project", "test"))
-        opened.ingest.run([folder / "photos"])
+        patch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
+        opened = Session.over(Workspace(Project.open_or_create(folder / "project", "test")))
+        opened.workspace.ingest.run([folder / "photos"])
         with TestClient(build_app(opened), base_url="http://127.0.0.1:7860") as client:
             client.get("/api/session")
             client.headers["x-annotator-token"] = client.cookies["annotator_token_7860"]
@@ -113,11 +114,11 @@ def test_a_malformed_body_is_a_400_in_the_same_form(reader: TestClient, body: by
 
 
 def test_a_database_that_fails_is_a_507(
-    make_client: Callable[..., TestClient], open_project: Callable[..., Workspace], photos: Path
+    make_client: Callable[..., TestClient], open_project: Callable[..., Session], photos: Path
 ) -> None:
     opened = open_project(photos)
     client = make_client(opened)
-    opened.store.close()
+    opened.workspace.store.close()
     for answer in (save(client, 1, "cat"), client.get("/image/1"), client.get("/thumbnail/1")):
         assert answer.status_code == 507
         assert answer.json()["error"]["kind"] == "store"
@@ -189,12 +190,12 @@ def test_only_the_pages_own_files_are_served(reader: TestClient) -> None:
 
 
 def test_tags_and_names_never_reach_the_pages_html(
-    make_client: Callable[..., TestClient], open_project: Callable[..., Workspace], photos: Path
+    make_client: Callable[..., TestClient], open_project: Callable[..., Session], photos: Path
 ) -> None:
     bad = "<img src=x onerror=alert(1)>"
     (photos / "photo 1.jpg").rename(photos / f"{bad}.jpg")
     opened = open_project(photos)
-    opened.project.update_settings(name=f"{bad}</title><script>")
+    opened.workspace.project.update_settings(name=f"{bad}</title><script>")
     client = make_client(opened)
     save(client, 1, bad)
     for path in ("/", "/config"):

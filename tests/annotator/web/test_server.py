@@ -16,11 +16,14 @@ import pytest
 
 from annotator.errors import BackboneError, ConfigError, ProjectError
 from annotator.retrieval.vector_index import VectorIndexSettings
+from annotator.session import workspace as workspace_module
+from annotator.session.edited_list import EditedList
+from annotator.session.session import Session
 from annotator.settings import ServerConfig
 from annotator.storage.correction_log import Effort
+from annotator.storage.database import Store
 from annotator.storage.project import Project
 from annotator.web import server as app_module
-from annotator.web.server import Workspace
 
 WritePhotos = Callable[..., list[Path]]
 
@@ -137,73 +140,73 @@ def test_a_taken_port_is_told_before_anything_is_loaded(
 
 
 def test_a_project_that_cannot_be_opened_is_let_go_again(
-    open_project: Callable[..., Workspace], monkeypatch: pytest.MonkeyPatch
+    open_project: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_weights(name: str, num_threads: int) -> None:
         raise BackboneError("no weights")
 
     with monkeypatch.context() as patch:
-        patch.setattr(app_module, "load_backbone", no_weights)
+        patch.setattr(workspace_module, "load_backbone", no_weights)
         with pytest.raises(BackboneError):
             open_project()
-    assert open_project().session.state("local")["num_images"] == 0
+    assert open_project().navigation.state("local")["num_images"] == 0
 
 
 def test_features_of_another_backbone_are_not_searched(
-    open_project: Callable[..., Workspace], write_photos: WritePhotos, tmp_path: Path
+    open_project: Callable[..., Session], write_photos: WritePhotos, tmp_path: Path
 ) -> None:
     write_photos(tmp_path / "photos", range(3))
     opened = open_project(tmp_path / "photos")
-    opened.session.save("local", 1, 0, ["cat"], [], Effort())
+    opened.tagging.save("local", EditedList(1, 0, ["cat"], [], Effort()))
     opened.close()
-    store = app_module.Store(opened.project.database_path)
+    store = Store(opened.workspace.project.database_path)
     with store.transaction() as cursor:
         cursor.execute("UPDATE features SET backbone = 'another-1'")
     store.close()
     again = open_project()
-    assert len(again.features) == 0
-    assert again.session.open("local", 2)["neighbours"]["looks"] == []
-    assert again.session.open("local", 1)["saved"] == ["cat"]
-    again.ingest.run([tmp_path / "photos"])
-    assert again.features.image_ids() == [1, 2, 3]
-    assert again.session.state("local")["num_images"] == 3
-    looks = again.session.open("local", 2)["neighbours"]["looks"]
+    assert len(again.workspace.features) == 0
+    assert again.navigation.open("local", 2)["neighbours"]["looks"] == []
+    assert again.navigation.open("local", 1)["saved"] == ["cat"]
+    again.workspace.ingest.run([tmp_path / "photos"])
+    assert again.workspace.features.image_ids() == [1, 2, 3]
+    assert again.navigation.state("local")["num_images"] == 3
+    looks = again.navigation.open("local", 2)["neighbours"]["looks"]
     assert {item["image_id"]: item["tags"] for item in looks} == {1: ["cat"], 3: []}
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"not an index", "missing"])
 def test_the_index_is_built_anew_when_it_is_missing_or_damaged(
-    open_project: Callable[..., Workspace],
+    open_project: Callable[..., Session],
     write_photos: WritePhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     damage: bytes | str | None,
 ) -> None:
-    monkeypatch.setattr(app_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
+    monkeypatch.setattr(workspace_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
     write_photos(tmp_path / "photos", range(40))
     opened = open_project(tmp_path / "photos")
-    query = opened.features.vectors([1])
-    assert opened.looks.kind == "inverted file"
-    before = opened.looks.search(query, 5)
+    query = opened.workspace.features.vectors([1])
+    assert opened.workspace.vectors.kind == "inverted file"
+    before = opened.workspace.vectors.search(query, 5)
     opened.close()
-    (path,) = opened.project.indexes_path.glob("*.faiss")
+    (path,) = opened.workspace.project.indexes_path.glob("*.faiss")
     if damage == "missing":
         path.unlink()
     elif isinstance(damage, bytes):
         path.write_bytes(damage)
     again = open_project()
-    assert again.looks.image_ids().tolist() == list(range(1, 41))
-    for found, expected in zip(again.looks.search(query, 5), before, strict=True):
+    assert again.workspace.vectors.image_ids().tolist() == list(range(1, 41))
+    for found, expected in zip(again.workspace.vectors.search(query, 5), before, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_the_index_follows_photos_added_since_it_was_written(
-    open_project: Callable[..., Workspace],
+    open_project: Callable[..., Session],
     write_photos: WritePhotos,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(app_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
+    monkeypatch.setattr(workspace_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
     write_photos(tmp_path / "photos", range(30))
     first = open_project(tmp_path / "photos")
     first.close()
@@ -212,16 +215,16 @@ def test_the_index_follows_photos_added_since_it_was_written(
     write_photos(tmp_path / "photos", range(30, 36))
     open_project(tmp_path / "photos").close()
     path.write_bytes(old)
-    assert open_project().looks.image_ids().tolist() == list(range(1, 37))
+    assert open_project().workspace.vectors.image_ids().tolist() == list(range(1, 37))
 
 
-def test_a_damaged_project_is_refused_at_once(open_project: Callable[..., Workspace], tmp_path: Path) -> None:
+def test_a_damaged_project_is_refused_at_once(open_project: Callable[..., Session], tmp_path: Path) -> None:
     opened = open_project()
     opened.close()
-    opened.project.database_path.write_bytes(b"junk" * 1000)
+    opened.workspace.project.database_path.write_bytes(b"junk" * 1000)
     with pytest.raises(ProjectError, match="is damaged"):
         open_project()
-    opened.project.database_path.unlink()
-    opened.project.settings_path.write_text("{")
+    opened.workspace.project.database_path.unlink()
+    opened.workspace.project.settings_path.write_text("{")
     with pytest.raises(ProjectError, match="Mend or delete the file"):
         open_project()

@@ -11,9 +11,10 @@ from annotator.models.word_vectors import word_vectors
 from annotator.models.word_vectors.word_vector_files import Table
 from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.vocabulary.similar_tags import SimilarTags, choose_source
+from annotator.session.edited_list import EditedList
+from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
 from annotator.storage.project import Project
-from annotator.web.server import Workspace
 
 ROWS = {"car": [1.0, 0, 0], "automobile": [0.95, 0.1, 0], "truck": [0.7, 0.6, 0], "zebroid": [0, 0, 1.0]}
 
@@ -29,23 +30,23 @@ def vectors() -> WordVectors:
 
 @pytest.fixture
 def opened(
-    open_project: Callable[..., Workspace],
+    open_project: Callable[..., Session],
     demo_photos: Path,
     vectors: WordVectors,
     monkeypatch: pytest.MonkeyPatch,
-) -> Workspace:
+) -> Session:
     opened = open_project(demo_photos, tagger="starter/jvsp")
     monkeypatch.setattr("annotator.proposals.vocabulary.similar_tags.load_word_vectors", lambda source: vectors)
-    opened.meanings.load()
+    opened.workspace.similar_tags.load()
     return opened
 
 
-def completions(opened: Workspace, text: str, *kept: str) -> list[tuple[str, str]]:
-    found = opened.session.complete(1, text, kept)["completions"]
+def completions(opened: Session, text: str, *kept: str) -> list[tuple[str, str]]:
+    found = opened.tagging.complete("local", 1, text, kept)["completions"]
     return [(item["tag"], item["source"]) for item in found]
 
 
-def test_a_word_of_the_same_meaning_is_offered_after_the_literal_ones(opened: Workspace) -> None:
+def test_a_word_of_the_same_meaning_is_offered_after_the_literal_ones(opened: Session) -> None:
     found = completions(opened, "automobile")
     sources = [source for _, source in found]
     first = sources.index("meaning")
@@ -54,10 +55,12 @@ def test_a_word_of_the_same_meaning_is_offered_after_the_literal_ones(opened: Wo
     assert ("car", "meaning") not in completions(opened, "automobile", "car")
 
 
-def test_a_tag_in_use_needs_no_other_of_its_meaning(opened: Workspace) -> None:
-    session = opened.session
+def test_a_tag_in_use_needs_no_other_of_its_meaning(opened: Session) -> None:
+    session = opened
     assert ("car", "meaning") in completions(opened, "automobile")
-    session.save("local", 1, session.open("local", 1)["revision"], ["automobile"], [], Effort())
+    session.tagging.save(
+        "local", EditedList(1, session.navigation.open("local", 1)["revision"], ["automobile"], [], Effort())
+    )
     assert all(source != "meaning" for _, source in completions(opened, "automobile"))
 
 
@@ -77,18 +80,20 @@ def test_vectors_that_cannot_be_loaded_leave_a_sentence(tmp_path: Path) -> None:
     assert "no such file" in meanings.describe()
 
 
-def test_a_tag_never_taught_is_proposed_as_soon_as_it_was_saved(opened: Workspace) -> None:
-    session = opened.session
-    before = session._shelf.taggers[0].allowed_words()
+def test_a_tag_never_taught_is_proposed_as_soon_as_it_was_saved(opened: Session) -> None:
+    session = opened
+    before = session.workspace.catalog.taggers[0].allowed_words()
     assert "zebroid" not in before
-    session.save("local", 1, session.open("local", 1)["revision"], ["zebroid", "cars", "犬"], [], Effort())
-    tagger = session._shelf.taggers[0]
+    session.tagging.save(
+        "local", EditedList(1, session.navigation.open("local", 1)["revision"], ["zebroid", "cars", "犬"], [], Effort())
+    )
+    tagger = session.workspace.catalog.taggers[0]
     # "cars" is a form of a known tag, and of the other nothing is known.
     assert set(tagger.allowed_words()) - set(before) == {"zebroid"}
     assert tagger.version.endswith("+1")
-    session.set_tagger("starter/scnn_rnn")
-    assert "zebroid" in session._shelf.taggers[0].allowed_words()
-    assert "zebroid" in session._suggester.scores(2, _no_words())
+    session.administration.set_tagger("local", "starter/scnn_rnn")
+    assert "zebroid" in session.workspace.catalog.taggers[0].allowed_words()
+    assert "zebroid" in session.workspace.proposer.scores(2, _no_words())
 
 
 def _no_words() -> Any:
@@ -133,17 +138,19 @@ def test_any_failure_to_load_is_told(monkeypatch: pytest.MonkeyPatch, caplog: py
 
 
 def test_tags_in_use_without_a_vector_are_told(
-    opened: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    opened: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    session = opened.session
-    assert session.state("local")["tags_without_vector"] == ""
-    session.save("local", 1, session.open("local", 1)["revision"], ["car", "xyzzy", "東京"], [], Effort())
-    state = session.state("local")
+    session = opened
+    assert session.navigation.state("local")["tags_without_vector"] == ""
+    session.tagging.save(
+        "local", EditedList(1, session.navigation.open("local", 1)["revision"], ["car", "xyzzy", "東京"], [], Effort())
+    )
+    state = session.navigation.state("local")
     assert state["word_vectors"] == "tiny 1, 3 values"
     told = state["tags_without_vector"]
     assert told.startswith("2 of 3 tags in use have no word vector in tiny, 1 of them in another script: ")
-    assert session.state("local")["tags_without_vector"] is told
-    folder = opened.project.folder
+    assert session.navigation.state("local")["tags_without_vector"] is told
+    folder = opened.workspace.project.folder
     opened.close()
     monkeypatch.setattr("annotator.cli.main._run_server", lambda *arguments: None)
     (tmp_path / "own.txt").write_text("car 1 0\ndog 0 1\n")

@@ -38,23 +38,26 @@ ROWS = {
 
 def make_one(photos: Path, folder: Path) -> None:
     """Write schema 1 with the version of the program that is imported."""
+    from annotator.session.session import Session
+    from annotator.session.workspace import Workspace
     from annotator.storage.correction_log import Draft, Effort
     from annotator.storage.project import Project
-    from annotator.web.server import Workspace
 
-    opened = Workspace(Project.open_or_create(folder / "project", "holiday"))
-    opened.ingest.run([photos])
+    opened = Session.over(Workspace(Project.open_or_create(folder / "project", "holiday")))
+    opened.workspace.ingest.run([photos])
 
     def save(image_id: int, revision: int, *tags: str) -> None:
-        opened.log.save(image_id, revision=revision, tags=tags, dropped=("dog",), user_name="anna", effort=Effort())
+        opened.workspace.log.save(
+            image_id, revision=revision, tags=tags, dropped=("dog",), user_name="anna", effort=Effort()
+        )
 
     save(1, 0, "cat", "sofa")
     save(1, 1, "sofa", "cat", "caf\u00e9")
     save(2, 0, "rocket")
     save(2, 1, "rocket", "a mistake")
-    opened.log.undo("anna")
-    opened.log.skip(3, "anna")
-    opened.log.save_draft(3, "anna", Draft(0, ("half",)))
+    opened.workspace.log.undo("anna")
+    opened.workspace.log.skip(3, "anna")
+    opened.workspace.log.save_draft(3, "anna", Draft(0, ("half",)))
     opened.close()
     shutil.move(folder / "project" / "project.duckdb", folder / "schema_1.duckdb")
 

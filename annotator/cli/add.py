@@ -1,0 +1,79 @@
+"""`annotator add` and `annotator unreadable`: bring photos into a project, and list those that could not be read."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from annotator.cli.command import add_command
+from annotator.cli.options import add_ingest_options, check_folder, ingest_config
+from annotator.ingest.project_backbone import choose_backbone
+from annotator.storage.project import Project
+
+
+def add_add(commands: Any) -> None:
+    """Add `annotator add`."""
+    add = add_command(commands, "add", _add_photos, "bring photos into a project without serving it",
+               "annotator add PROJECT ~/Pictures/2026 --json")  # fmt: skip
+    add.add_argument("project", type=Path, metavar="PROJECT", help="the project folder, made when missing")
+    add.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="folders of photos")
+    add.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_ingest_options(add)
+
+
+def add_unreadable(commands: Any) -> None:
+    """Add `annotator unreadable`."""
+    unreadable = add_command(commands, "unreadable", _unreadable, "list the files that could not be read, and why",
+                      "annotator unreadable PROJECT --json")  # fmt: skip
+    unreadable.add_argument("project", type=Path, metavar="PROJECT")
+    unreadable.add_argument("--json", action="store_true", help="print a JSON list")
+
+
+def _add_photos(parsed: argparse.Namespace) -> int:
+    from annotator.session.workspace import Workspace
+
+    folders = [folder.expanduser().resolve() for folder in parsed.photos]
+    for folder in folders:
+        check_folder(folder)
+    project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
+    if parsed.backbone:
+        choose_backbone(project, parsed.backbone)
+    workspace = Workspace(project, ingest_config(parsed))
+    try:
+        progress = workspace.ingest.run(folders)
+        summary = {
+            "num_found": progress.num_found,
+            "num_new": progress.num_new,
+            "num_images": len(workspace.features),
+            "num_unreadable": workspace.store.unreadable(limit=0)[0],
+            "photos_per_second": progress.photos_per_second,
+        }
+    finally:
+        workspace.close()
+    if parsed.json:
+        print(json.dumps(summary))
+    else:
+        print(
+            f"{summary['num_found']:,} files, {summary['num_new']:,} new photos at "
+            f"{summary['photos_per_second']}/s, {summary['num_unreadable']:,} unreadable "
+            f"(see: annotator unreadable {parsed.project})."
+        )
+    return 0
+
+
+def _unreadable(parsed: argparse.Namespace) -> int:
+    from annotator.storage.database import Store
+
+    store = Store(Project.open(parsed.project).database_path)
+    try:
+        _, items = store.unreadable(limit=2**31)
+    finally:
+        store.close()
+    if parsed.json:
+        print(json.dumps([{"path": path, "reason": reason} for path, reason in items], ensure_ascii=False))
+    else:
+        for path, reason in items:
+            print(f"{path}: {reason}")
+        print(f"{len(items):,} files could not be read.", file=sys.stderr)
+    return 0

@@ -1,0 +1,53 @@
+"""Options that several commands share, and what they mean."""
+
+import argparse
+from pathlib import Path
+
+from annotator.errors import ProjectError
+from annotator.settings import IngestConfig
+
+TAGGER_HELP = (
+    "cold_start, starter, a tagger of the starter such as zero_shot, or a folder that `annotator train` wrote "
+    "(default: the project's, else starter)"
+)
+
+
+def add_ingest_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of reading photos."""
+    defaults = IngestConfig()
+    parser.add_argument("--decode-threads", type=int, default=defaults.num_decode_threads, metavar="N",
+                        help="threads that read photos (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--backbone", metavar="NAME",
+                        help="network whose features are used, see `annotator doctor`; a project that had another "
+                        "computes its features anew")  # fmt: skip
+    parser.add_argument("--network-threads", type=int, default=defaults.num_network_threads, metavar="N",
+                        help="threads of the backbone (default: %(default)s)")  # fmt: skip
+
+
+def ingest_config(parsed: argparse.Namespace) -> IngestConfig:
+    """Return what those options say."""
+    return IngestConfig(num_decode_threads=parsed.decode_threads, num_network_threads=parsed.network_threads)
+
+
+def tagger_name(name: str) -> str:
+    """Return a tagger's name as settings keep it: checkpoints by their full path."""
+    from annotator.models.checkpoint import STARTER, STARTER_TAGGER, starter_names
+
+    if name == STARTER:
+        return f"{STARTER}/{STARTER_TAGGER}"
+    if name in starter_names() and not Path(name).is_dir():
+        return f"{STARTER}/{name}"
+    is_folder = name and name != "cold_start" and not name.startswith(f"{STARTER}/")
+    return str(Path(name).expanduser().resolve()) if is_folder else name
+
+
+def check_folder(photos: Path) -> None:
+    """Refuse what is not a folder.
+
+    Raises:
+        ProjectError: It is missing, or a file.
+    """
+    if not photos.exists():
+        raise ProjectError(f"There is no folder {photos}.")
+    if not photos.is_dir():
+        raise ProjectError(f"{photos} is not a folder. Name the folder that holds the photos.")

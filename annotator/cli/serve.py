@@ -1,0 +1,133 @@
+"""`annotator serve` and `annotator demo`: open the tagging page."""
+
+import argparse
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from annotator.cli.command import add_command
+from annotator.cli.detector import choose_detector
+from annotator.cli.hosted import add_hosted_options, check_without_demo, serve_demo, server_config
+from annotator.cli.options import TAGGER_HELP, add_ingest_options, check_folder, ingest_config, tagger_name
+from annotator.ingest.project_backbone import choose_backbone, choose_tagger
+from annotator.settings import DETECTOR_CHOICES, STRATEGIES, IngestConfig, ServerConfig
+from annotator.storage.project import Project, default_folder, is_project
+
+
+def add_serve(commands: Any) -> None:
+    """Add `annotator serve`."""
+    serve = add_command(commands, "serve", _serve, "open the tagging page for a folder of photos",
+                 "annotator serve ~/Pictures/holiday --open")  # fmt: skip
+    serve.add_argument("photos", type=Path, nargs="?", metavar="PHOTOS",
+                       help="a folder of photos, or a project folder; with --demo: sample photos")  # fmt: skip
+    serve.add_argument("--project", type=Path, metavar="DIR", help="where the project lies (default: user data)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
+    serve.add_argument("--allow-host", action="append", default=[], metavar="NAME",
+                       help="a further host name the page may be asked under")  # fmt: skip
+    serve.add_argument("--trusted-proxy", action="append", default=[], metavar="NETWORK",
+                       help="a proxy before this server, as an address or network, whose X-Forwarded-For and -Proto "
+                       "are believed; without it all callers have its address; needs accounts or --demo")  # fmt: skip
+    serve.add_argument("--open", action="store_true", help="open the page in the browser")
+    serve.add_argument("--tagger", metavar="NAME", help=TAGGER_HELP)
+    serve.add_argument("--strategy", choices=tuple(STRATEGIES),
+                       help="which photo comes next (default: the project's own, at first in_order)")  # fmt: skip
+    serve.add_argument("--word-vectors", metavar="NAME|PATH",
+                       help="what tells words near in meaning: glove, wordnet (see `annotator wordnet build`) or a "
+                       "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
+    serve.add_argument("--detector", choices=DETECTOR_CHOICES,
+                       help="what finds things in photos (default: nanodet if it is there)")  # fmt: skip
+    add_ingest_options(serve)
+    add_hosted_options(serve)
+
+
+def add_demo(commands: Any) -> None:
+    """Add `annotator demo`."""
+    demo = add_command(commands, "demo", _demo, "serve a small project of photos that come with the packages",
+                "annotator demo --open")  # fmt: skip
+    demo.add_argument("folder", type=Path, nargs="?", default=Path("demo"), metavar="DIR",
+                      help="where the demo's photos and project lie (default: %(default)s)")  # fmt: skip
+    demo.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
+    demo.add_argument("--open", action="store_true", help="open the page in the browser")
+
+
+def _serve(parsed: argparse.Namespace) -> int:
+    if parsed.demo:
+        return serve_demo(parsed)
+    if parsed.photos is None and parsed.project and is_project(parsed.project.expanduser()):
+        parsed.photos, parsed.project = parsed.project, None
+    check_without_demo(parsed)
+    photos = parsed.photos.expanduser().resolve()
+    if is_project(photos) and parsed.project is None:
+        project, folders = Project.open(photos), None
+    else:
+        check_folder(photos)
+        folder = parsed.project or default_folder(photos)
+        project, folders = Project.open_or_create(folder, photos.name or "photos"), [photos]
+    if parsed.backbone:
+        choose_backbone(project, parsed.backbone)
+    if parsed.tagger:
+        switched = choose_tagger(project, tagger_name(parsed.tagger))
+        if switched:
+            print(switched, file=sys.stderr)
+        project.update_settings(tagger=tagger_name(parsed.tagger))
+    if parsed.strategy:
+        project.update_settings(strategy=parsed.strategy)
+    if parsed.word_vectors:
+        project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors, project))
+    if parsed.detector:
+        choose_detector(project, parsed.detector)
+    config = server_config(parsed)
+    _run_server(project, folders, config, ingest_config(parsed), parsed.open)
+    return 0
+
+
+def _check_word_vectors(source: str, project: Project) -> str:
+    """Return word vectors as settings keep them, files by their full path, once it is seen that they can be loaded.
+
+    Prints how many of the project's tags they lack.
+    """
+    from annotator.models.word_vectors.word_vectors import full_source, load_word_vectors
+    from annotator.storage.correction_log import CorrectionLog
+    from annotator.storage.database import Store
+
+    source = full_source(source)
+    vectors = load_word_vectors(source)
+    store = Store(project.database_path)
+    try:
+        tags = sorted({tag for _, given in CorrectionLog(store).saved() for tag in given})
+    finally:
+        store.close()
+    note = vectors.describe_unknown(tags, "tags in use")
+    if note:
+        print(note, file=sys.stderr)
+    return source
+
+
+def _demo(parsed: argparse.Namespace) -> int:
+    from annotator.datasets.demo_photos import copy_demo_photos
+
+    photos = parsed.folder.resolve() / "photos"
+    copy_demo_photos(photos)
+    project = Project.open_or_create(parsed.folder / "project", "demo")
+    _run_server(project, [photos], ServerConfig(port=parsed.port), IngestConfig(), parsed.open)
+    return 0
+
+
+def _run_server(
+    project: Project,
+    folders: list[Path] | None,
+    config: ServerConfig,
+    ingest_config: IngestConfig,
+    open_browser: bool,
+) -> None:
+    from annotator.web.server import serve
+
+    def ready(address: str) -> None:
+        print(f"Tagging page: {address}\nProject:      {project.folder}\nEnd with Ctrl+C.", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+
+    print("Starting ...", file=sys.stderr, flush=True)
+    serve(project, folders, config, ingest_config, ready)

@@ -1,0 +1,50 @@
+"""`annotator suggest`: ranked tags for photos, without a project."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from annotator.cli.command import add_command
+from annotator.cli.options import TAGGER_HELP, tagger_name
+from annotator.errors import AnnotatorError, UnreadableImageError
+
+
+def add_suggest(commands: Any) -> None:
+    """Add `annotator suggest`."""
+    suggest = add_command(commands, "suggest", _suggest, "print ranked tags for photos, without a project",
+                   "annotator suggest cat.jpg --json")  # fmt: skip
+    suggest.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
+    suggest.add_argument("--num", type=int, default=10, help="tags for each photo (default: %(default)s)")
+    suggest.add_argument("--tagger", metavar="NAME", default="", help=TAGGER_HELP)
+    suggest.add_argument("--json", action="store_true", help="print a JSON list")
+
+
+def _suggest(parsed: argparse.Namespace) -> int:
+    from annotator.datasets.image_folder import display_name
+    from annotator.proposals.without_project import suggest_files
+
+    if parsed.num < 1:
+        raise AnnotatorError(f"--num must be at least 1, got {parsed.num}.")
+    results, failed = [], False
+    for path, outcome in suggest_files(parsed.photos, parsed.num, tagger_name(parsed.tagger)):
+        if isinstance(outcome, UnreadableImageError):
+            print(f"annotator: {display_name(path)}: {outcome}", file=sys.stderr)
+            failed = True
+            continue
+        results.append({"image": display_name(path), "tags": outcome})
+        if not parsed.json:
+            print(display_name(path))
+            for tag in outcome:
+                print(f"  {tag['score']:5.2f}  {tag['tag']:<24} {tag['source']}{_origin(tag)}")
+    if parsed.json:
+        print(json.dumps(results, ensure_ascii=False, indent=2))
+    return 1 if failed else 0
+
+
+def _origin(tag: dict[str, Any]) -> str:
+    """Return who within the tagger named a tag, in words; empty where it does not tell."""
+    if "of" in tag:
+        return f", near {tag['of']}"
+    return {"tagger_net": ", own tag", "detector": ", detector"}.get(tag.get("from", ""), "")

@@ -1,0 +1,186 @@
+"""Answers operations on the hosted demo: each call by the session of the visitor's own project.
+
+A full space refuses whatever writes. Trainings wait for one another over all visitors. No call names a space: it
+follows from the session cookie alone, so there is no id by which a visitor could ask for another one's.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from annotator.auth.roles import LOCAL_USER, Caller
+from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingError
+from annotator.hosted.limits import HostedLimits
+from annotator.hosted.open_space import OpenSpace
+from annotator.hosted.photos import full_sentence, num_photos, read_names
+from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.training_queue import TrainingQueue
+from annotator.hosted.visit import VISIT, Visit
+from annotator.ingest.pictures import Picture
+from annotator.json_types import JsonObject
+from annotator.session.operations import OPERATIONS, answer, checked, malformed, refusal
+from annotator.session.serializers import error_answer
+
+Override = Callable[[Visit, str, Any], JsonObject]
+"""(visit, user, checked request) -> answer."""
+
+
+class HostedDispatcher:
+    """Answers every operation for whichever visitor calls.
+
+    Args:
+        limits: What a visitor may use up.
+        trainings: Runs one training after another.
+    """
+
+    def __init__(self, limits: HostedLimits, trainings: TrainingQueue) -> None:
+        self._limits = limits
+        self._trainings = trainings
+        self._overrides: Mapping[str, Override] = {
+            "state": self._state,
+            "models": self._models,
+            "set_loop": self._set_loop,
+            "train_now": self._train,
+            "cancel_training": self._cancel,
+        }
+
+    def project_name(self) -> str:
+        """Return the name of the visitor's project."""
+        return VISIT.get().opened().session.workspace.project.settings.name
+
+    def call(self, caller: Caller, name: str, payload: object) -> JsonObject:
+        """Answer one request of a visitor; see `annotator.session.operations.Dispatcher`."""
+        operation, visit = OPERATIONS[name], VISIT.get()
+        refused = refusal(caller, name)
+        if refused is not None:
+            return refused
+        try:
+            if operation.writes and visit.space.is_full:
+                raise DemoError(full_sentence(self._limits))
+            override = self._overrides.get(name)
+            if override is not None:
+                return override(visit, caller.user, checked(operation, payload))
+            session = visit.opened().session
+        except ValidationError as error:
+            return malformed(name, error)
+        except AnnotatorError as error:
+            return error_answer(error)
+        return answer(session, caller.user, name, payload)
+
+    def export(self, user: str) -> Iterator[JsonObject]:
+        """Yield a record for every saved photo, under the visitor's own name of it."""
+        visit = VISIT.get()
+        names = read_names(visit.space)
+        for row in visit.opened().session.administration.export(user):
+            yield {**row, "image": names.get(row["image"], row["image"]), "root": ""}
+
+    def back_up(self, *, with_features: bool) -> Path:
+        """Refuse: a backup would hold this server's paths.
+
+        Raises:
+            DemoError: Always.
+        """
+        raise DemoError("The hosted demo makes no backups. Export the tags instead.")
+
+    def _state(self, visit: Visit, user: str, request: object) -> JsonObject:
+        """Return the state, and what the page tells of the space.
+
+        The page asks for it every second as long as there are no photos; that opens no space.
+        """
+        with visit.spaces.use_if_open(visit.space) as opened:
+            state = opened.session.navigation.state(user) if opened else visit.space.remembered.get("state")
+        if state is None:
+            state = visit.opened().session.navigation.state(user)
+        return {**state, "demo": describe(visit.spaces, visit.space)}
+
+    def _models(self, visit: Visit, user: str, request: object) -> JsonObject:
+        """Return what the page shows of models; the page asks often, and that opens no space."""
+        space = visit.space
+        with visit.spaces.use_if_open(space) as opened:
+            state = opened.session.workspace.models.state() if opened else space.remembered.get("models")
+        if state is None:
+            state = visit.opened().session.workspace.models.state()
+        turn = None if "has_begun" in space.remembered else self._trainings.turn(space.space_id)
+        return {
+            **state,
+            "waiting": asdict(turn) if turn else None,
+            "problem": space.remembered.get("problem", ""),
+            "by_hand_only": True,
+        }
+
+    def _set_loop(self, visit: Visit, user: str, request: Any) -> JsonObject:
+        """Change settings of the loop, but let no training start by itself."""
+        changes: JsonObject = request.model_dump(exclude_none=True)
+        if any(changes.get(name) for name in ("train_after", "train_every_minutes")):
+            raise ConfigError("In the hosted demo a training starts by hand only.")
+        return visit.opened().session.workspace.models.set(changes)
+
+    def _train(self, visit: Visit, user: str, request: object) -> JsonObject:
+        """Queue a training."""
+        space, models = visit.space, visit.opened().session.workspace.models
+        if len(models.log.runs(self._limits.num_trainings)) >= self._limits.num_trainings:
+            raise DemoError(f"This space has had its {self._limits.num_trainings} trainings, which is the most here.")
+        if models.log.newest_event_id() == 0:
+            raise TrainingError("There is no correction yet to learn from. Tag and save some photos first.")
+        space.remembered.pop("problem", None)
+        spaces, limits = visit.spaces, self._limits
+        if not self._trainings.ask(space.space_id, lambda: train_in_space(spaces, space, limits)):
+            raise TrainingError("Your training waits or runs already.")
+        return {"run_id": None}
+
+    def _cancel(self, visit: Visit, user: str, request: object) -> JsonObject:
+        """Cancel the training that waits or runs."""
+        if self._trainings.leave(visit.space.space_id):
+            return {"run_id": None}
+        return visit.opened().session.workspace.models.cancel()
+
+
+class HostedPictures:
+    """The pictures of the visitor's own project."""
+
+    def thumbnail(self, image_id: int) -> Picture:
+        """Return a thumbnail of the visitor's own."""
+        return VISIT.get().opened().session.workspace.pictures.thumbnail(image_id)
+
+    def photo(self, image_id: int, *, full: bool = False) -> Picture:
+        """Return a photo of the visitor's own."""
+        return VISIT.get().opened().session.workspace.pictures.photo(image_id, full=full)
+
+
+def train_in_space(spaces: HostedSpaces[OpenSpace], space: Space[OpenSpace], limits: HostedLimits) -> None:
+    """Train in a space until it is done, takes too long, or the space is over."""
+    began = time.monotonic()
+    try:
+        with spaces.use(space) as opened:
+            models = opened.session.workspace.models
+            models.train(LOCAL_USER)
+            space.remembered["has_begun"] = True
+
+            def watch(progress: JsonObject) -> None:
+                if space.is_over:
+                    models.close()  # kills the process: nobody waits for it
+                elif time.monotonic() - began > limits.training_seconds and not progress["is_cancelled"]:
+                    models.cancel()
+
+            models.wait(watch)
+    except AnnotatorError as error:
+        space.remembered["problem"] = str(error)
+    finally:
+        space.remembered.pop("has_begun", None)
+
+
+def describe(spaces: HostedSpaces[OpenSpace], space: Space[OpenSpace]) -> JsonObject:
+    """Return what the page tells a visitor of their space."""
+    limits = spaces.limits
+    return {
+        "ends_at": spaces.latest_end(space),
+        "idle_minutes": limits.idle_minutes,
+        "num_photos": num_photos(space),
+        "max_photos": limits.num_photos,
+        "max_photo_bytes": limits.max_photo_bytes,
+        "is_full": space.is_full,
+    }

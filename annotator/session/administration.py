@@ -1,0 +1,109 @@
+"""The project itself: its settings, its files, its health, its backups and its export."""
+
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from annotator.errors import BackupError
+from annotator.json_types import JsonObject
+from annotator.maintenance.backup import back_up
+from annotator.maintenance.integrity import check
+from annotator.reports.effort import effort_report
+from annotator.session.workspace import Workspace
+
+
+class Administration:
+    """Settings, reports, checks and exports of a project.
+
+    Args:
+        workspace: The open project.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._backing_up = threading.Lock()
+
+    def unreadable(self, user: str, offset: int, limit: int) -> JsonObject:
+        """Return a page of the files that could not be read, with reasons."""
+        workspace = self._workspace
+        in_full = workspace.shows_folders(user)
+        total, found = workspace.store.unreadable(offset, limit, in_full=in_full)
+        shown_name = workspace.files.shown_name
+        items = [{"path": path if in_full else shown_name(path), "reason": reason} for path, reason in found]
+        return {"total": total, "items": items}
+
+    def set_keys(self, keys: dict[str, list[str]]) -> JsonObject:
+        """Re-map actions to keys, for good.
+
+        Raises:
+            ConfigError: A key clashes or cannot be used.
+        """
+        mapped = {action: tuple(names) for action, names in keys.items()}
+        settings = self._workspace.project.update_settings(keys=mapped)
+        return {"keys": {action: list(names) for action, names in settings.keys.items()}}
+
+    def set_show_expected(self, shown: bool) -> JsonObject:
+        """Draw the line below what is more likely right than wrong from now on, or do not."""
+        return {"show_expected": self._workspace.project.update_settings(show_expected=shown).show_expected}
+
+    def set_tagger(self, user: str, name: str) -> JsonObject:
+        """Let another tagger propose from now on, for good; for this user also on the photo in hand.
+
+        Raises:
+            ConfigError: It is not among the choices.
+            CheckpointError: Its checkpoint is damaged or of another backbone.
+        """
+        workspace = self._workspace
+        workspace.models.choose(name, user)
+        workspace.pinned_taggers.let_go(user)
+        workspace.scheduler.request()
+        return {"tagger": workspace.catalog.chosen}
+
+    def set_strategy(self, strategy: str, random_share: float | None, probe_share: float | None) -> JsonObject:
+        """Choose which photo comes next, for good; a share that is None stays as it is.
+
+        Raises:
+            ConfigError: There is no such strategy, or a share is not in [0, 1].
+        """
+        shares = {"random_share": random_share, "probe_share": probe_share}
+        self._workspace.project.update_settings(
+            strategy=strategy, **{name: share for name, share in shares.items() if share is not None}
+        )
+        self._workspace.scheduler.request()
+        return {"queue": self._workspace.scheduler.describe()}
+
+    def effort_report(self) -> JsonObject:
+        """Return what tagging has cost so far and what the proposals were worth; see reports/effort.py."""
+        return effort_report(self._workspace.store.rows)
+
+    def check(self) -> JsonObject:
+        """Look whether the project is consistent; changes nothing."""
+        return {"findings": [asdict(finding) for finding in check(self._workspace.project, self._workspace.store)]}
+
+    def back_up(self, *, with_features: bool) -> Path:
+        """Write a backup into the project's folder and return where; the caller takes it away.
+
+        Raises:
+            BackupError: It cannot be written, or one is being made.
+            StoreError: The database could not be copied.
+        """
+        project = self._workspace.project
+        if not self._backing_up.acquire(blocking=False):
+            raise BackupError("A backup is being made. Try again when it is done.")
+        try:
+            with tempfile.TemporaryDirectory(dir=project.folder, prefix=".backup-") as folder:
+                snapshot = Path(folder) / "project.duckdb"
+                self._workspace.store.copy_to(snapshot)
+                target = project.folder / f".backup-{secrets.token_hex(8)}.tar"
+                back_up(project, snapshot, target, with_features=with_features)
+        finally:
+            self._backing_up.release()
+        return target
+
+    def export(self, user: str) -> Iterator[JsonObject]:
+        """Yield a record for every saved photo; where its folder lies is told at this machine only."""
+        rows = self._workspace.log.export_rows()
+        return rows if self._workspace.shows_folders(user) else ({**row, "root": ""} for row in rows)

@@ -1,0 +1,93 @@
+"""What follows a commit: queue, indexes, counts and the queue's order take in what was saved or added.
+
+Knows nothing of people or of how answers look.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from annotator.active_learning.queue import PhotoQueue
+from annotator.active_learning.scheduler import QueueScheduler
+from annotator.auth.roles import LOCAL_USER
+from annotator.collaboration.responses import Responses
+from annotator.ingest.pipeline import NewImage
+from annotator.proposals.builder import Ranking
+from annotator.proposals.evidence import words_of
+from annotator.proposals.tagger_catalog import TaggerCatalog
+from annotator.retrieval.vector_index import VectorIndex
+from annotator.session.photo_files import PhotoFiles
+from annotator.storage.correction_log import Annotation
+from annotator.storage.database import SeenPath
+from annotator.storage.project import Project
+
+NUM_FOR_SWEEP = 10
+"""Photos on which a tag is offered for a look through those that were saved before it."""
+
+
+class AfterCommit:
+    """Keeps everything that is held in memory in step with the database.
+
+    Args:
+        project: Settings.
+        files: Names of the photos.
+        queue: The photos and their states.
+        scheduler: Orders the queue.
+        vectors: Index of all photos' features.
+        ranking: Evidence for other photos' tags.
+        catalog: The taggers; they propose new tags from now on.
+        responses: Photos that several people are asked about.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        files: PhotoFiles,
+        queue: PhotoQueue,
+        scheduler: QueueScheduler,
+        vectors: VectorIndex,
+        ranking: Ranking,
+        catalog: TaggerCatalog,
+        responses: Responses,
+    ) -> None:
+        self._project = project
+        self._files = files
+        self._queue = queue
+        self._scheduler = scheduler
+        self._vectors = vectors
+        self._ranking = ranking
+        self._catalog = catalog
+        self._responses = responses
+        self.num_commits = 0
+        """Of lists since the project was opened; what was computed before the newest may be out of date."""
+
+    def saved(self, annotation: Annotation) -> None:
+        """Follow one committed list."""
+        self._queue.mark(annotation.image_id, saved=annotation.is_saved)
+        tags = annotation.tags if annotation.is_saved else None
+        self._ranking.tagged_photos.set_saved(annotation.image_id, tags)
+        self.num_commits += 1
+        self._catalog.add_tags(annotation.tags)
+        self._scheduler.saved()
+
+    def images_added(self, images: Sequence[NewImage], paths: Sequence[SeenPath]) -> None:
+        """Follow one committed batch of ingest."""
+        # First, since whatever a search finds must have a file name.
+        self._files.add(paths, {image.image_id: image.entry.content_hash for image in images})
+        if images:
+            self._vectors.add([image.image_id for image in images], [image.vector for image in images])
+        for image in images:
+            self._ranking.tagged_photos.add_image(image.image_id, words_of(image.entry))
+        settings = self._project.settings
+        if settings.asked_people:
+            asked = self._files.in_share([image.image_id for image in images], settings.asked_share)
+            self._responses.ask(asked, settings.asked_people, [], LOCAL_USER)
+        self._queue.add(image.image_id for image in images)
+        self._scheduler.added(len(images))
+
+    def counts_of(self, tags: Iterable[str]) -> dict[str, int]:
+        """Return on how many photos each tag is, to compare with after a save."""
+        return {tag: self._ranking.vocabulary.num_photos(tag) for tag in tags}
+
+    def now_common(self, before: Mapping[str, int]) -> list[str]:
+        """Return the tags that came to enough photos for a look through the others since `before` was counted."""
+        num_photos = self._ranking.vocabulary.num_photos
+        return [tag for tag, num in before.items() if num < NUM_FOR_SWEEP <= num_photos(tag)]

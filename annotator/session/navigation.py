@@ -1,0 +1,173 @@
+"""From photo to photo: the next one, the neighbours in folder order, the strip, the browse view."""
+
+from dataclasses import asdict
+
+from annotator import __version__
+from annotator.json_types import JsonObject
+from annotator.session.photo_view import PhotoView
+from annotator.session.workspace import Workspace
+
+
+class Navigation:
+    """Opens photos, and tells how far the project is.
+
+    Args:
+        workspace: The open project.
+        view: Answers about photos.
+    """
+
+    def __init__(self, workspace: Workspace, view: PhotoView) -> None:
+        self._workspace = workspace
+        self._access = workspace.access
+        self._view = view
+
+    def state(self, user: str) -> JsonObject:
+        """Return the project's name, counts, ingest progress and keys."""
+        workspace = self._workspace
+        settings = workspace.project.settings
+        ingest = asdict(workspace.ingest.progress)  # first: when no more photos are being read, those counted are all
+        queue, rules = workspace.queue, workspace.review_rules
+        return {
+            "project": settings.name,
+            "num_images": len(queue),
+            "num_saved": queue.num_saved,
+            "num_unreadable": workspace.store.unreadable(limit=0)[0],
+            "ingest": ingest,
+            "detections": asdict(workspace.detection_pass.progress),
+            "keys": {action: list(keys) for action, keys in settings.keys.items()},
+            "show_expected": settings.show_expected,
+            "user": user,
+            "may_annotate": workspace.may_annotate(user),
+            "may_review": rules.may_review(user),
+            "states": rules.counts(user, len(queue), queue.num_saved, queue.is_saved),
+            "tagger": workspace.catalog.chosen,
+            "taggers": [asdict(choice) for choice in workspace.catalog.choices()],
+            "word_vectors": workspace.similar_tags.describe(),
+            "tags_without_vector": workspace.similar_tags.describe_unknown(workspace.ranking.vocabulary.tags_in_use()),
+            "queue": workspace.scheduler.describe(),
+            "version": __version__,
+        }
+
+    def open(self, user: str, image_id: int | None) -> JsonObject:
+        """Return a photo with its proposals; None opens the one to work on now."""
+        if image_id is None:
+            queue = self._workspace.queue
+            newest = self._workspace.responses.taken_back(user) or self._workspace.log.newest_image(user)
+            if newest is not None and newest not in queue:
+                newest = None
+            # An open one is the photo whose save was just taken back.
+            is_free = self._access.is_free_for(user)
+            if newest is None or not (queue.is_open(newest) and is_free(newest)):
+                return self.following_photo(user, newest)
+            image_id = newest
+        return self._view.photo(user, image_id)
+
+    def hold(self, user: str, image_id: int) -> JsonObject:
+        """Keep a photo from being given to others for some more minutes.
+
+        Raises:
+            LeaseError: Somebody else has this photo open.
+            ReviewError: This user cannot change it now.
+        """
+        self._access.check(image_id)
+        self._access.check_unlocked(user, image_id)
+        self._access.hold(user, image_id)
+        return {}
+
+    def leave(self, user: str, image_id: int) -> JsonObject:
+        """Let others have a photo that the user had open."""
+        self._access.check(image_id)
+        self._workspace.leases.give_back(image_id, user)
+        return {}
+
+    def step(self, user: str, image_id: int, by: int) -> JsonObject:
+        """Return the photo before or after one in folder order, whatever its state; at an end, the same one."""
+        self._access.check(image_id)
+        self._workspace.leases.give_back(image_id, user)
+        queue = self._workspace.queue
+        position = min(max(queue.position(image_id) + by, 0), len(queue) - 1)
+        return self._view.photo(user, queue.at(position))
+
+    def skip(self, user: str, image_id: int) -> JsonObject:
+        """Put a photo off until no other is open, and return the next one."""
+        self._access.check(image_id)
+        workspace = self._workspace
+        is_locked = workspace.review_rules.lock(user, image_id) or self._access.assigned_to_other(user, image_id)
+        if not workspace.queue.is_saved(image_id) and not is_locked:
+            self._access.hold(user, image_id)
+            workspace.log.skip(image_id, user)
+            workspace.queue.skip(image_id)
+        return self.next(user, image_id)
+
+    def strip(self, user: str, image_id: int, num_before: int, num_after: int) -> JsonObject:
+        """Return the photos around one, in folder order."""
+        self._access.check(image_id)
+        queue = self._workspace.queue
+        position = queue.position(image_id)
+        ids = queue.window(position - num_before, position + num_after + 1)
+        return {
+            "items": [
+                {
+                    "image_id": other,
+                    "thumbnail_url": self._workspace.files.thumbnail_url(other),
+                    "state": self._view.state_of(user, other),
+                    "current": other == image_id,
+                }
+                for other in ids
+            ]
+        }
+
+    def browse(self, user: str, offset: int, limit: int, query: str, state: str) -> JsonObject:
+        """Return one page of the photos whose saved tags or file names hold a text.
+
+        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, or one of the states of
+        collaboration/review_rules.py as this user sees them.
+        """
+        workspace, queue = self._workspace, self._workspace.queue
+        words = " ".join(query.split())
+        if words or state != "all":
+            wanted = state if state in ("saved", "unsaved") else "all"
+            # What ingest has committed this moment is not in the queue yet.
+            found = [image_id for image_id in workspace.store.find_images(words, wanted) if image_id in queue]
+            if wanted != state:
+                found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
+            total, ids = len(found), found[offset : offset + limit]
+        else:
+            total, ids = len(queue), queue.window(offset, offset + limit)
+        own = workspace.responses.own_tags(ids, user)
+        items = [
+            {
+                "image_id": image_id,
+                "thumbnail_url": workspace.files.thumbnail_url(image_id),
+                "file_name": workspace.files.name(image_id),
+                "state": self._view.state_of(user, image_id),
+                "tags": list(workspace.ranking.tagged_photos.saved_tags(image_id)) or own.get(image_id, []),
+            }
+            for image_id in ids
+        ]
+        return {"total": total, "items": items}
+
+    def next(self, user: str, image_id: int) -> JsonObject:
+        """Give a photo back and return the one to work on after it."""
+        self._workspace.leases.give_back(image_id, user)
+        return self.following_photo(user, image_id)
+
+    def following_photo(self, user: str, image_id: int | None) -> JsonObject:
+        """Return the photo to work on after one, or that there is none."""
+        following = self._following(user, image_id)
+        if following is None:
+            state = self.state(user)
+            # A page does not ask again once it reads of photos and that no more are being read: the last may have
+            # come since the first look.
+            following = self._following(user, image_id)
+            if following is None:
+                return {"done": True, **state}
+        return self._view.photo(user, following)
+
+    def _following(self, user: str, image_id: int | None) -> int | None:
+        """Return the photo to work on after one: what a reviewer sent back first, then the queue."""
+        is_free = self._access.is_free_for(user)
+        for other in self._workspace.responses.sent_back_to(user):
+            if other != image_id and self._workspace.queue.is_open(other) and is_free(other):
+                return other
+        return self._workspace.queue.next_open(image_id, is_free)

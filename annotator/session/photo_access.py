@@ -1,0 +1,125 @@
+"""May this person open, hold or change this photo, and may the tags be saved?
+
+Knows nothing of proposals or of how answers look.
+"""
+
+from collections.abc import Callable, Sequence
+
+from annotator.active_learning.queue import PhotoQueue
+from annotator.collaboration.assignments import Assignments
+from annotator.collaboration.leases import Leases
+from annotator.collaboration.responses import Responses
+from annotator.collaboration.review_rules import ReviewRules
+from annotator.datasets.tags import clean_tag, tag_key
+from annotator.errors import ForbiddenError, LeaseError, ReviewError, TagError, UnknownImageError
+from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
+
+MAX_TAGS = 200
+"""Most tags of one photo."""
+
+
+class PhotoAccess:
+    """Checks that come before anything is done with a photo.
+
+    Args:
+        queue: The photos.
+        leases: Who has which photo open.
+        assignments: Whose photo is whose.
+        responses: Photos that several people are asked about.
+        review_rules: What each person may see and change of such photos.
+        vocabulary: How tags are spelled here.
+    """
+
+    def __init__(
+        self,
+        queue: PhotoQueue,
+        leases: Leases,
+        assignments: Assignments,
+        responses: Responses,
+        review_rules: ReviewRules,
+        vocabulary: ProjectVocabulary,
+    ) -> None:
+        self._queue = queue
+        self._leases = leases
+        self._assignments = assignments
+        self._responses = responses
+        self._review_rules = review_rules
+        self._vocabulary = vocabulary
+
+    def check(self, image_id: int) -> None:
+        """Refuse an unknown photo.
+
+        Raises:
+            UnknownImageError: The project has no such image.
+        """
+        if image_id not in self._queue:
+            raise UnknownImageError(f"This project has no image {image_id}.")
+
+    def check_unlocked(self, user: str, image_id: int) -> None:
+        """Refuse a change by somebody who cannot change this photo now.
+
+        Raises:
+            ForbiddenError: It is assigned to somebody else.
+            ReviewError: It is asked of others, in review or accepted.
+        """
+        self.check_assigned(user, image_id)
+        reason = self._review_rules.lock(user, image_id)
+        if reason:
+            raise ReviewError(f"{reason} Nothing was changed.")
+
+    def assigned_to_other(self, user: str, image_id: int) -> str | None:
+        """Return why a photo is somebody else's to tag; None when it is not. Reviewers may change everybody's."""
+        owner = self._assignments.of(image_id)
+        if owner in (None, user) or self._review_rules.may_review(user):
+            return None
+        return f"This photo is assigned to {owner}: a reviewer can change it, an admin can assign it to you."
+
+    def check_assigned(self, user: str, image_id: int) -> None:
+        """Refuse a change of a photo that is assigned to somebody else.
+
+        Raises:
+            ForbiddenError: It is.
+        """
+        reason = self.assigned_to_other(user, image_id)
+        if reason:
+            raise ForbiddenError(f"{reason} Nothing was changed.")
+
+    def hold(self, user: str, image_id: int) -> None:
+        """Take or renew the user's lease of a photo.
+
+        Raises:
+            LeaseError: Somebody else has this photo open.
+        """
+        if not self.take(user, image_id):
+            raise LeaseError(self._leases.holders(image_id))
+
+    def take(self, user: str, image_id: int) -> bool:
+        """Take or renew the user's lease of a photo; tell whether that was possible."""
+        places = self._review_rules.places(user, image_id)
+        return places == 0 or self._leases.take(image_id, user, places)
+
+    def is_free_for(self, user: str) -> Callable[[int], bool]:
+        """Return a function that tells of a photo whether it can be given to this user."""
+        return lambda image_id: (
+            self._assignments.is_open_to(image_id, user)
+            and self._responses.is_open_to(image_id, user)
+            and self._leases.is_free(image_id, user, self._review_rules.places(user, image_id))
+        )
+
+    def clean(self, tags: Sequence[str], what: str) -> list[str]:
+        """Return tags without repeats, in the spelling of this project.
+
+        Args:
+            tags: As they were sent.
+            what: What was done with them, for the message: ``kept`` or ``dropped``.
+
+        Raises:
+            TagError: They are too many, or one cannot be a tag.
+        """
+        if len(tags) > MAX_TAGS:
+            raise TagError(f"{len(tags)} tags were {what}; a photo can have at most {MAX_TAGS}.")
+        cleaned: dict[str, str] = {}
+        for tag in tags:
+            spelled = self._vocabulary.spelling(clean_tag(tag))
+            cleaned.setdefault(tag_key(spelled), spelled)
+        return list(cleaned.values())

@@ -1,0 +1,252 @@
+"""Photos that look alike, tagged together: which ones, what is proposed to all of them, and one save for each.
+
+A group is a photo in hand and open photos whose features lie near its own. Every photo of a group is saved by an event
+of its own, on its own revision; one that was changed meanwhile is refused by itself. Knows nothing of pages or HTTP.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+
+from annotator.datasets.tags import tag_key
+from annotator.errors import StaleRevisionError
+from annotator.proposals.evidence import Evidence
+from annotator.proposals.fusion import Proposal
+from annotator.proposals.sources.taggers import NUM_PROPOSALS
+from annotator.session.workspace import Workspace
+from annotator.storage.correction_log import (
+    GROUP_LEAD,
+    GROUP_MEMBER,
+    Annotation,
+    Effort,
+    SavedEvent,
+    Selection,
+)
+from annotator.trainer.finetuning.corrections import NEAR_DUPLICATE
+
+LOOK_ALIKE = 0.7
+"""Cosine from which a photo is shown, for a person to choose: a quarter of its tags are the other's, by chance 4%."""
+MOST_PHOTOS = 60
+"""Most photos of a group beside the one in hand."""
+NUM_SEARCHED = 4 * MOST_PHOTOS
+"""Look-alikes among which the open ones are looked for."""
+NUM_JOINED = 8
+"""Photos of a group whose proposals are joined: they look alike, and each takes as long as a photo's own list."""
+
+
+@dataclass(frozen=True)
+class LookAlike:
+    """An open photo that looks like the one in hand."""
+
+    image_id: int
+    similarity: float
+    """Cosine of the features."""
+    revision: int
+
+    @property
+    def is_near(self) -> bool:
+        """Whether it is taken to show the same."""
+        return self.similarity >= NEAR_DUPLICATE
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A photo of a group that was not saved."""
+
+    image_id: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class GroupSave:
+    """What became of a group."""
+
+    lead: Annotation
+    members: list[Annotation]
+    refused: list[Refusal]
+
+
+@dataclass(frozen=True)
+class TakenBack:
+    """What an undo took back."""
+
+    image_id: int
+    """The photo in hand."""
+    num_tags: int
+    num_members: int = 0
+    num_left: int = 0
+    """Members that somebody else has saved since: they stay."""
+
+
+class PhotoGroups:
+    """Finds, saves and takes back groups of similar photos of one project.
+
+    Args:
+        workspace: The open project.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self._log = workspace.log
+        self._queue = workspace.queue
+        self._leases = workspace.leases
+        self._assignments = workspace.assignments
+        self._responses = workspace.responses
+
+    def refusal(self, user: str, image_id: int) -> str | None:
+        """Return why a photo cannot be saved in a group of this user; None when it can."""
+        if not self._queue.is_open(image_id):
+            return "it was saved or put off meanwhile."
+        if self._responses.standing(image_id) is not None:
+            return "it is asked of several people."
+        if not self._assignments.is_open_to(image_id, user):
+            return f"it is {self._assignments.of(image_id)}'s."
+        if not self._leases.is_free(image_id, user):
+            return f"{' and '.join(self._leases.holders(image_id))} opened it."
+        if self._log.is_begun(image_id):
+            return "a list of it was begun and not saved."
+        if self._workspace.probe(image_id):
+            return "it is an anchoring probe, which is saved by itself first."
+        return None
+
+    def lead_refusal(self, image_id: int) -> str | None:
+        """Return why a photo cannot lead a group; None when it can."""
+        if self._responses.standing(image_id) is not None:
+            return "This photo is asked of several people: it is saved by itself."
+        if self._workspace.probe(image_id):
+            return "This photo's proposals are withheld to measure how far they sway people: it is saved by itself."
+        return None
+
+    def find(self, user: str, image_id: int) -> list[LookAlike]:
+        """Return the open photos that look like one, the most alike first."""
+        if image_id not in self._workspace.features:
+            return []
+        ids, similarities = self._workspace.vectors.search(self._workspace.features.vectors([image_id]), NUM_SEARCHED)
+        found: list[LookAlike] = []
+        for other, similarity in zip(ids[0].tolist(), similarities[0].tolist(), strict=True):
+            if similarity < LOOK_ALIKE or other < 0 or len(found) == MOST_PHOTOS:
+                break
+            if other != image_id and other in self._queue and self.refusal(user, other) is None:
+                found.append(LookAlike(other, similarity, self._log.annotation(other).revision))
+        return found
+
+    def joined(self, user: str, image_id: int, members: Sequence[int]) -> list[int]:
+        """Return the photos of a group whose proposals are joined: the one in hand, and others evenly drawn."""
+        others = [other for other in dict.fromkeys(members) if other != image_id and self.refusal(user, other) is None]
+        step = max(1.0, len(others) / (NUM_JOINED - 1))
+        return [image_id, *(others[int(place * step)] for place in range(min(NUM_JOINED - 1, len(others))))]
+
+    def save(
+        self,
+        user: str,
+        lead: Annotation,
+        members: Sequence[tuple[int, int]],
+        effort: Effort,
+        selection: Selection,
+    ) -> GroupSave:
+        """Save one list to a photo and those chosen with it; the caller keeps others from saving meanwhile.
+
+        The photo in hand is saved last: the way back, and on, begins at it.
+
+        Args:
+            user: Who.
+            lead: The photo in hand: its list, refused proposals, and the revision that the person had.
+            members: (image id, revision) of each other photo.
+            effort: What all of it cost.
+            selection: Why the photo in hand came up.
+
+        Raises:
+            StaleRevisionError: The photo in hand was saved meanwhile; nothing was written.
+            StoreError: A commit failed; photos before it are saved.
+        """
+        saved: list[Annotation] = []
+        refused: list[Refusal] = []
+        wanted = {image_id: revision for image_id, revision in members if image_id != lead.image_id}
+        if self._log.annotation(lead.image_id).revision == lead.revision:
+            own = Effort(actions=[[GROUP_MEMBER, lead.image_id, len(wanted)]])
+            for image_id, revision in wanted.items():
+                reason = self.refusal(user, image_id)
+                if reason is None:
+                    try:
+                        saved.append(self._save(user, Annotation(image_id, revision, lead.tags), own,
+                                                Selection("group", self._workspace.is_random(image_id))))  # fmt: skip
+                        continue
+                    except StaleRevisionError:
+                        reason = "it was changed meanwhile."
+                refused.append(Refusal(image_id, reason))
+        if saved:
+            effort = replace(effort, actions=[*effort.actions, [GROUP_LEAD, len(saved)]])
+        return GroupSave(self._save(user, lead, effort, selection), saved, refused)
+
+    def _save(self, user: str, new: Annotation, effort: Effort, selection: Selection) -> Annotation:
+        annotation = self._log.save(
+            new.image_id, revision=new.revision, tags=new.tags, dropped=new.dropped, user_name=user,
+            effort=effort, selection=selection,
+        )  # fmt: skip
+        self._workspace.after_commit.saved(annotation)
+        return annotation
+
+    def take_back(self, user: str) -> TakenBack:
+        """Take back the user's newest save, with all that were saved in one group with it.
+
+        Members that somebody else has saved since stay as they are.
+
+        Raises:
+            NothingToUndoError: There is none.
+            StaleRevisionError: Somebody else has saved the photo in hand since; nothing was taken back.
+        """
+        newest = self._log.newest_saves(user, MOST_PHOTOS + 1)
+        members = group_members(newest)
+        num_left = 0
+        if members and self._log.overtaken_by(newest[0].image_id, newest[0].event_id) is None:
+            for member in members:
+                if self._log.overtaken_by(member.image_id, member.event_id) is None:
+                    annotation, _ = self._log.undo(user, member.event_id, into_draft=False)
+                    self._workspace.after_commit.saved(annotation)
+                else:
+                    num_left += 1
+        annotation, draft = self._log.undo(user, newest[0].event_id if newest else None)
+        self._workspace.after_commit.saved(annotation)
+        return TakenBack(annotation.image_id, len(draft.kept), len(members) - num_left, num_left)
+
+
+def group_members(newest: Sequence[SavedEvent]) -> list[SavedEvent]:
+    """Return the saves that were made in one group with the first.
+
+    Args:
+        newest: Standing saves of one person, the newest first.
+    """
+    if not newest or not any(action and action[0] == GROUP_LEAD for action in newest[0].actions):
+        return []
+    members = []
+    for event in newest[1:]:
+        if not (event.actions and list(event.actions[0])[:2] == [GROUP_MEMBER, newest[0].image_id]):
+            break
+        members.append(event)
+    return members
+
+
+def join_proposals(lists: Sequence[Sequence[Proposal]], barred: Collection[str] = ()) -> list[Proposal]:
+    """Return one list for several photos: a tag's place goes by the mean of its rank scores.
+
+    A photo on which a tag is not proposed counts 0, so what fits one photo alone falls behind what fits all.
+
+    Args:
+        lists: The proposals of each photo, best first.
+        barred: Tags that are left out.
+    """
+    out = {tag_key(tag) for tag in barred}
+    found: dict[str, list[Proposal]] = {}
+    for proposals in lists:
+        for proposal in proposals:
+            if tag_key(proposal.tag) not in out:
+                found.setdefault(tag_key(proposal.tag), []).append(proposal)
+    joined = []
+    for items in found.values():
+        best = max(items, key=lambda item: item.rank_score)
+        score = sum(item.score for item in items) / len(lists)
+        text = f"proposed for {len(items)} of {len(lists)} photos"
+        evidence = (Evidence(best.tag, best.source, score, text),)
+        rank_score = sum(item.rank_score for item in items) / len(lists)
+        joined.append(Proposal(best.tag, score, best.source, evidence, rank_score))
+    joined.sort(key=lambda proposal: -proposal.rank_score)
+    return joined[:NUM_PROPOSALS]

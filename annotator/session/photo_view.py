@@ -1,0 +1,164 @@
+"""The answer about one photo: its list, its proposals, its neighbours and where it stands."""
+
+from collections.abc import Sequence
+
+from annotator.active_learning.random_sample import shuffle_key
+from annotator.collaboration.review_rules import State
+from annotator.json_types import JsonObject
+from annotator.proposals.evidence import Neighbour, words_of
+from annotator.proposals.fusion import num_expected
+from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
+from annotator.session.serializers import form_of, place_of
+from annotator.session.workspace import Workspace
+from annotator.storage.database import ImageEntry
+
+NUM_SHOWN_NEIGHBOURS = 12
+
+
+class PhotoView:
+    """Answers about photos, JSON-ready.
+
+    Args:
+        workspace: The open project.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+
+    def photo(self, user: str, image_id: int) -> JsonObject:
+        """Return one photo with its list and proposals, and take a lease of it if this user may change it.
+
+        Raises:
+            UnknownImageError: The project has no such image.
+        """
+        workspace, access = self._workspace, self._workspace.access
+        access.check(image_id)
+        about = workspace.review_rules.about(user, image_id)
+        if workspace.may_annotate(user):
+            about["locked"] = about["locked"] or access.assigned_to_other(user, image_id)
+        may_annotate = workspace.may_annotate(user) and not about["locked"]
+        is_held = may_annotate and not access.take(user, image_id)
+        entry = workspace.store.image(image_id)
+        workspace.pinned_taggers.pin(user, image_id, workspace.catalog.taggers)
+        annotation = workspace.review_rules.list_of(user, image_id)
+        draft = None if about["locked"] else workspace.log.draft(image_id, user)
+        kept = list(draft.kept if draft else annotation.tags)
+        dropped = list(draft.dropped if draft else annotation.dropped)
+        return {
+            "image_id": image_id,
+            **self._file(user, image_id, entry),
+            "width": entry.width,
+            "height": entry.height,
+            "format": entry.format,
+            "taken_at": entry.taken_at,
+            "camera": entry.camera,
+            "place": place_of(entry),
+            "caption": entry.caption,
+            "keywords": list(words_of(entry).keywords),
+            "position": workspace.queue.position(image_id) + 1,
+            "revision": draft.revision if draft else annotation.revision,
+            "state": self.state_of(user, image_id),
+            "kept": kept,
+            "saved": list(annotation.tags) if annotation.is_saved else [],
+            "dropped": dropped,
+            "notes": list(entry.notes),
+            "read_only": not may_annotate,
+            **about,
+            "held_by": workspace.leases.holders(image_id) if is_held else [],
+            "assigned_to": workspace.assignments.of(image_id),
+            "is_random_sample": workspace.is_random(image_id),
+            "probe": workspace.probe(image_id),
+            **self.proposals(user, image_id, entry, kept, dropped),
+        }
+
+    def _file(self, user: str, image_id: int, entry: ImageEntry) -> JsonObject:
+        workspace, files = self._workspace, self._workspace.files
+        paths, in_full = workspace.store.image_paths(image_id), workspace.shows_folders(user)
+        gone = f"(file is gone) {entry.content_hash[:16]}"
+        return {
+            "image_url": files.image_url(image_id),
+            "full_url": f"{files.image_url(image_id)}&full=1",
+            "thumbnail_url": files.thumbnail_url(image_id),
+            "file_name": files.shown_name(paths[0][1]) if paths else gone,
+            "paths": [str(root / path) if in_full else files.shown_name(path) for root, path in paths],
+        }
+
+    def proposals(
+        self,
+        user: str,
+        image_id: int,
+        entry: ImageEntry,
+        kept: Sequence[str],
+        dropped: Sequence[str],
+        exclusions: Exclusions = NO_EXCLUSIONS,
+    ) -> JsonObject:
+        """Return how the kept tags go on, with the neighbours that are shown beside them."""
+        workspace = self._workspace
+        taggers = workspace.pinned_taggers.taggers(user, image_id)
+        found = workspace.proposer.propose(image_id, words_of(entry), kept, dropped, exclusions, taggers)
+        similar = found.looks[:NUM_SHOWN_NEIGHBOURS]
+        if len(similar) < NUM_SHOWN_NEIGHBOURS and image_id in workspace.features:
+            similar += self._untagged_neighbours(image_id, {item.image_id for item in similar})
+        similar = similar[:NUM_SHOWN_NEIGHBOURS]
+        metadata, model = found.metadata[:NUM_SHOWN_NEIGHBOURS], found.model
+        proposals = list(found.proposals)
+        probe = workspace.probe(image_id)
+        if probe == "shuffled":
+            proposals.sort(key=lambda proposal: shuffle_key(entry.content_hash, proposal.tag))
+        elif probe == "hidden":
+            # Neighbours' tags are proposals, too.
+            proposals, similar, metadata, model = [], [], [], None if model is None else []
+        shows_expected = workspace.project.settings.show_expected and not probe
+        return {
+            "proposals": [form_of(proposal) for proposal in proposals],
+            "num_expected": num_expected(proposals) if shows_expected else 0,
+            "neighbours": {
+                "looks": self._neighbours(similar, exclusions),
+                "metadata": self._neighbours(metadata, exclusions),
+                "model": None if model is None else self._neighbours(model, exclusions),
+                "note": found.note,
+                "has_learnt_order": found.has_learnt_order,
+                "has_detections": found.has_detections,
+            },
+            "tagger": found.tagger,
+        }
+
+    def _untagged_neighbours(self, image_id: int, known: set[int]) -> list[Neighbour]:
+        """Return similar photos without tags: no evidence, but good to see."""
+        vectors = self._workspace.features.vectors([image_id])
+        ids, similarities = self._workspace.vectors.search(vectors, NUM_SHOWN_NEIGHBOURS + 1)
+        return [
+            Neighbour(int(other), float(similarity), ())
+            for other, similarity in zip(ids[0], similarities[0], strict=True)
+            if other >= 0 and other != image_id and int(other) not in known
+        ]
+
+    def _neighbours(self, items: Sequence[Neighbour], exclusions: Exclusions) -> list[JsonObject]:
+        files = self._workspace.files
+        return [
+            {
+                "image_id": item.image_id,
+                "thumbnail_url": files.thumbnail_url(item.image_id),
+                "similarity": round(min(max(item.similarity, 0.0), 1.0), 4),
+                "tags": list(item.tags),
+                "shared": list(item.shared),
+                "by": item.by,
+                "off": item.image_id in exclusions.neighbours,
+                "file_name": files.name(item.image_id),
+            }
+            for item in items
+        ]
+
+    def state_of(self, user: str, image_id: int) -> State:
+        """Return where a photo stands, as this user sees it."""
+        return self._workspace.review_rules.state(
+            user,
+            image_id,
+            is_saved=self._workspace.queue.is_saved(image_id),
+            has_draft=self._workspace.log.has_draft(image_id, user),
+        )
+
+    def shown(self, image_id: int) -> JsonObject:
+        """Return the address and the name of a photo."""
+        files = self._workspace.files
+        return {"image_url": files.image_url(image_id), "file_name": files.name(image_id)}

@@ -1,0 +1,239 @@
+"""An open project: its database, features, indexes, models and queue, connected.
+
+Knows nothing of what people do with it (the services of this package) nor of HTTP.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from annotator.active_learning.queue import PhotoQueue
+from annotator.active_learning.random_sample import Probe, probe_of
+from annotator.active_learning.scheduler import QueueScheduler
+from annotator.auth.accounts import Accounts
+from annotator.auth.project_auth import ProjectAuthenticator
+from annotator.collaboration.assignments import Assignments
+from annotator.collaboration.leases import Leases
+from annotator.collaboration.responses import Responses
+from annotator.collaboration.review_rules import ReviewRules
+from annotator.errors import RetrievalError
+from annotator.ingest.detection_pass import DetectionPass, wanted_detector
+from annotator.ingest.pictures import Pictures
+from annotator.ingest.pipeline import Ingest
+from annotator.ingest.project_backbone import backbone_options
+from annotator.learning.loop import ModelLoop
+from annotator.models.backbones.backbone import Backbone, load_backbone
+from annotator.models.detectors.detector import NONE
+from annotator.models.word_vectors.word_vectors import WordVectors
+from annotator.proposals.builder import Ranking
+from annotator.proposals.evidence import Words, words_from, words_of
+from annotator.proposals.heatmap import HeatMapper
+from annotator.proposals.pinned_taggers import PinnedTaggers
+from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
+from annotator.session.after_commit import AfterCommit
+from annotator.session.photo_access import PhotoAccess
+from annotator.session.photo_files import PhotoFiles
+from annotator.settings import IngestConfig
+from annotator.storage.correction_log import CorrectionLog
+from annotator.storage.database import Store
+from annotator.storage.detections import DetectionStore
+from annotator.storage.features import FeatureStore
+from annotator.storage.project import Project
+from annotator.storage.tag_changes import TagChanges
+
+logger = logging.getLogger(__name__)
+
+
+class Workspace:
+    """A project with everything that works on it.
+
+    Args:
+        project: The folder.
+        ingest_config: Threads and sizes.
+        finetune: Settings of trainer/finetuning/finetune.py that differ from its defaults.
+        shown_name: What the page calls a file, by its path below its folder; None shows that path, and where the
+            folder lies to whoever is at this machine.
+
+    Raises:
+        ProjectError: The database is damaged or in use.
+        FeatureMismatchError: The stored features do not fit.
+        BackboneError: The project's backbone cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        ingest_config: IngestConfig | None = None,
+        finetune: dict[str, Any] | None = None,
+        shown_name: Callable[[str], str] | None = None,
+    ) -> None:
+        self.project = project
+        self.ingest_config = ingest_config or IngestConfig()
+        self._shows_folders = shown_name is None
+        self.store = Store(project.database_path)
+        try:
+            self._open_features()
+            self._open_ranking()
+            self._open_collaboration()
+            self._open_queue(shown_name or (lambda path: path))
+            self.models = ModelLoop(
+                project, self.store, self.catalog, self.backbone, self.features.path, self.tag_changes, finetune
+            )
+            self._open_ingest()
+        except BaseException:
+            self.store.close()
+            raise
+
+    def _open_features(self) -> None:
+        name = self.project.settings.backbone
+        self.backbone: Backbone = load_backbone(name, num_threads=1, **backbone_options(self.project))
+        self.backbone_label = f"{name}-{self.backbone.version}"
+        rows = self.store.feature_rows(self.backbone_label)
+        self.features = FeatureStore(self.project.features_path, self.backbone_label, self.backbone.feature_size, rows)
+        self.vectors = self._open_index()
+        """Index of all photos' features, tagged or not."""
+        self.pictures = Pictures(self.project, self.store)
+        self.heat_mapper = HeatMapper(self.backbone, self.features, self.pictures.decoded)
+
+    def _open_index(self) -> VectorIndex:
+        """Read the index of all photos, or build it from the features where the file is missing or does not fit."""
+        settings, size, label = VectorIndexSettings(), self.backbone.feature_size, self.backbone_label
+        ids = self.features.image_ids()
+        path = self.project.indexes_path / f"{label}.faiss"
+        if path.exists():
+            try:
+                index = VectorIndex.load(path, size, settings, self.features.vectors, tag=label)
+            except RetrievalError as error:
+                logger.warning("The index of all photos is built anew: %s", error)
+            else:
+                known = set(index.image_ids().tolist())
+                index.remove(sorted(known.difference(ids)))
+                missing = sorted(set(ids).difference(known))
+                if missing:
+                    index.add(missing, self.features.vectors(missing))
+                return index
+        index = VectorIndex(size, settings, self.features.vectors, tag=label)
+        if len(ids) > settings.exact_below:
+            index.rebuild(ids)
+        elif ids:
+            index.add(ids, self.features.vectors(ids))
+        return index
+
+    def _open_ranking(self) -> None:
+        settings = self.project.settings
+        chosen = settings.tagger or default_tagger(self.backbone)
+        self.catalog = TaggerCatalog(self.backbone, self.project.checkpoints_path, chosen)
+        self.log = CorrectionLog(self.store)
+        self.tag_changes = TagChanges(self.store, self.log)
+        self.ranking = Ranking(self.features, self.catalog.cold_start.allowed_words(), tag=self.backbone_label)
+        words = {
+            image_id: words_from(keywords, path_words, caption)
+            for image_id, keywords, path_words, caption in self.store.metadata_words()
+        }
+        self.ranking.load(words, dict(self.log.saved()), self.tag_changes.aliases())
+        self.similar_tags = SimilarTags(settings.word_vectors, self._use_word_vectors)
+        detector = wanted_detector(settings.detector)
+        self.detections = DetectionStore(self.store, is_read=detector != NONE)
+        self.detection_pass = DetectionPass(
+            self.detections, detector, self.pictures.read, self.ingest_config.num_detector_threads
+        )
+        self.context = self.ranking.context()
+        self.proposer = self.ranking.proposer(
+            lambda: self.catalog.taggers,
+            self.context,
+            detections=self.detections.of,
+            open_vocabulary=self.catalog.open_vocabulary,
+            added_words=self.catalog.added_words,
+        )
+        threading.Thread(target=self.proposer.prepare, name="tag statistics", daemon=True).start()
+
+    def _use_word_vectors(self, vectors: WordVectors) -> None:
+        self.catalog.use_word_vectors(vectors, self.ranking.vocabulary.tags_in_use())
+        self.ranking.use_word_vectors(vectors)
+
+    def _open_collaboration(self) -> None:
+        self.accounts = Accounts(self.store)
+        self.authenticator = ProjectAuthenticator(self.accounts)
+        self.leases = Leases()
+        self.assignments = Assignments(self.store)
+        self.responses = Responses(self.store, self.log)
+        self.review_rules = ReviewRules(self.responses, self.log, self.authenticator.may_review)
+
+    def _open_queue(self, shown_name: Callable[[str], str]) -> None:
+        self.files = PhotoFiles(self.store.file_names(), shown_name)
+        self.queue = PhotoQueue()
+        self.queue.add(self.files)
+        for image_id, _ in self.log.saved():
+            self.queue.mark(image_id, saved=True)
+        for image_id in self.log.skipped():
+            self.queue.skip(image_id)
+        self.scheduler = QueueScheduler(
+            self.project, self.queue, self.features, self.catalog, self.files.content_hash, self.log.work_times
+        )
+        self.access = PhotoAccess(
+            self.queue, self.leases, self.assignments, self.responses, self.review_rules, self.ranking.vocabulary
+        )
+        self.after_commit = AfterCommit(
+            self.project, self.files, self.queue, self.scheduler, self.vectors, self.ranking, self.catalog,
+            self.responses,
+        )  # fmt: skip
+        self.pinned_taggers = PinnedTaggers()
+        self.lock = threading.Lock()
+        """Held by whoever saves: queue, indexes and counts follow the saves in their order."""
+        # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
+        self.draft_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
+
+    def _open_ingest(self) -> None:
+        name, num_threads = self.project.settings.backbone, self.ingest_config.num_network_threads
+        options = backbone_options(self.project)
+        self.ingest = Ingest(
+            self.project,
+            self.store,
+            self.features,
+            lambda: load_backbone(name, num_threads=num_threads, **options),
+            self.backbone_label,
+            self.ingest_config,
+            self.after_commit.images_added,
+        )
+
+    def may_annotate(self, user: str) -> bool:
+        """Tell whether somebody may change tags here."""
+        return self.authenticator.may_annotate(user)
+
+    def shows_folders(self, user: str) -> bool:
+        """Tell whether somebody may know where photos lie on this machine."""
+        return self._shows_folders and self.authenticator.shows_folders(user)
+
+    def words_of(self, image_id: int) -> Words:
+        """Return the words that a photo brings along."""
+        return words_of(self.store.image(image_id))
+
+    def is_random(self, image_id: int) -> bool:
+        """Tell whether a photo belongs to the project's random sample."""
+        return self.files.is_in_sample(image_id, self.project.settings.random_share)
+
+    def probe(self, image_id: int) -> Probe | None:
+        """Return what is done to a photo's proposals until its first save, to measure how far they sway people."""
+        settings = self.project.settings
+        probe = probe_of(self.files.content_hash(image_id), settings.random_share, settings.probe_share)
+        is_first = self.log.annotation(image_id).revision == 0 and self.responses.standing(image_id) is None
+        return probe if probe and is_first else None
+
+    def close(self) -> None:
+        """Keep what was expensive to build, and let other processes open the project."""
+        self.ingest.stop()
+        self.detection_pass.stop()
+        self.models.close()
+        self.similar_tags.stop()
+        self.context.stop()
+        self.scheduler.stop()
+        try:
+            if self.vectors.kind != "exact":
+                self.project.indexes_path.mkdir(exist_ok=True)
+                self.vectors.save(self.project.indexes_path / f"{self.backbone_label}.faiss")
+        finally:
+            self.store.close()

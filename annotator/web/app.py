@@ -1,0 +1,103 @@
+"""The app of one project's server: REST routes, pictures, accounts, and the page that Gradio mounts at the root.
+
+Knows nothing of ports and processes.
+"""
+
+from collections.abc import Callable
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from annotator import __version__
+from annotator.auth.accounts import Accounts
+from annotator.auth.roles import CALLER
+from annotator.errors import ConfigError
+from annotator.json_types import JsonObject
+from annotator.session.operations import OPERATIONS, Dispatcher, ProjectDispatcher
+from annotator.session.session import Session
+from annotator.settings import ServerConfig
+from annotator.web.account_routes import build_account_router
+from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
+from annotator.web.routes import build_router, refuse_malformed
+
+
+def build_app(session: Session, config: ServerConfig) -> FastAPI:
+    """Build the app of one open project."""
+    # Imported here: only a served project needs Gradio, and importing it takes seconds.
+    from annotator.ui.page import ASSETS_PATH
+
+    workspace, tokens = session.workspace, Tokens()
+    authenticator, dispatcher = workspace.authenticator, ProjectDispatcher(session)
+    if is_exposed(config):
+        authenticator.always_ask()
+    app = new_app()
+    app.include_router(build_router(dispatcher, workspace.pictures, ASSETS_PATH))
+    app.include_router(build_account_router(workspace.accounts, authenticator, tokens, ASSETS_PATH))
+    mount_page(app, dispatcher, f"{workspace.project.settings.name} - annotator", config.max_body_bytes)
+    app.add_middleware(
+        RequestGuard,
+        hosts=[config.host, *config.allowed_hosts],
+        max_body_bytes=config.max_body_bytes,
+        authenticator=authenticator,
+        tokens=tokens,
+    )
+    return app
+
+
+def new_app() -> FastAPI:
+    """Return an app without routes that says of every malformed call what is wrong with it."""
+    app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
+    app.add_exception_handler(RequestValidationError, refuse_malformed)
+    app.add_exception_handler(HTTPException, refuse_malformed)
+    return app
+
+
+def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: int) -> None:
+    """Mount the tagging page at an app's root; the routes that the app has already come first."""
+    import gradio as gr
+
+    from annotator.ui.page import build_page, page_head
+
+    def server_function(name: str) -> Callable[[JsonObject], JsonObject]:
+        return lambda payload: dispatcher.call(CALLER.get(), name, payload)
+
+    gr.mount_gradio_app(
+        app,
+        build_page({name: server_function(name) for name in OPERATIONS}, title=title),
+        path="/",
+        footer_links=[],
+        show_error=False,
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        mcp_server=False,
+        max_file_size=max_file_size,
+        theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
+        head=page_head(),
+    )
+
+
+def is_exposed(config: ServerConfig) -> bool:
+    """Tell whether other machines may reach this server, by themselves or through a proxy."""
+    return config.host not in LOOPBACK_HOSTS or bool(config.trusted_proxies)
+
+
+def check_exposure(config: ServerConfig, accounts: Accounts) -> None:
+    """Refuse to open a project to other machines as long as nobody can log in.
+
+    Raises:
+        ConfigError: Other machines reach this server, and there is no account to log in with.
+    """
+    if not is_exposed(config) or accounts.is_usable():
+        return
+    if accounts.is_needed():
+        raise ConfigError(
+            "Every account of this project is disabled, so nobody could log in. Enable one first "
+            "(annotator users PROJECT enable NAME), or serve on 127.0.0.1."
+        )
+    where = config.host if config.host not in LOOPBACK_HOSTS else "the proxy"
+    raise ConfigError(
+        f"Without accounts, anybody who reaches {where} could read and change this project. Make one first "
+        "(annotator users PROJECT add NAME --role admin), serve a demo (--demo), or serve on 127.0.0.1."
+    )
