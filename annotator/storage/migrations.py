@@ -6,9 +6,9 @@ Knows nothing of what the tables are used for. A migration that has been release
 import os
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 from annotator.errors import ProjectError
+from annotator.storage.queries import Cursor
 
 MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
     (
@@ -242,13 +242,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
 NEWEST_VERSION = MIGRATIONS[-1][0]
 
 
-class _Cursor(Protocol):
-    def execute(self, query: str, parameters: object = ..., /) -> object: ...
-
-    def fetchall(self) -> list[tuple[int]]: ...
-
-
-def pending(cursor: _Cursor) -> tuple[int, list[int]]:
+def pending(cursor: Cursor) -> tuple[int, list[int]]:
     """Return the schema a database has (0 for a new one) and the versions it lacks.
 
     Raises:
@@ -266,7 +260,7 @@ def pending(cursor: _Cursor) -> tuple[int, list[int]]:
     return newest_known, [version for version, _, _ in MIGRATIONS if version not in known]
 
 
-def migrate(cursor: _Cursor) -> list[int]:
+def migrate(cursor: Cursor) -> list[int]:
     """Bring a database to the newest schema; return the versions applied now.
 
     Args:
