@@ -18,7 +18,8 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from annotator.auth.login_limit import LoginLimit
 from annotator.auth.roles import LOCAL_USER, ROLES, Caller, Role
 from annotator.errors import AccountError, LoginError
-from annotator.storage.database import Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import utc_now
 
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 1_000

@@ -304,7 +304,7 @@ def _add_photos(parsed: argparse.Namespace) -> int:
             "num_found": progress.num_found,
             "num_new": progress.num_new,
             "num_images": len(opened.features),
-            "num_unreadable": opened.store.unreadable(limit=0)[0],
+            "num_unreadable": opened.store.images.unreadable(limit=0)[0],
             "photos_per_second": progress.photos_per_second,
         }
     finally:
@@ -388,7 +388,7 @@ def _unreadable(parsed: argparse.Namespace) -> int:
 
     store = Store(Project.open(parsed.project).database_path)
     try:
-        _, items = store.unreadable(limit=2**31)
+        _, items = store.images.unreadable(limit=2**31)
     finally:
         store.close()
     if parsed.json:

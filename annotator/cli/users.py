@@ -186,8 +186,8 @@ def _ask_in(project: Project, store: Any, payload: dict[str, Any]) -> dict[str, 
     from annotator.storage.correction_log import CorrectionLog
 
     _check_people(store, payload["users"])
-    contents = {image_id: content_hash for image_id, (content_hash, _) in store.file_names().items()}
-    ids = payload["image_ids"] or store.find_images(payload["query"], payload["state"])
+    contents = {image_id: content_hash for image_id, (content_hash, _) in store.images.file_names().items()}
+    ids = payload["image_ids"] or store.images.find(payload["query"], payload["state"])
     for image_id in ids:
         if image_id not in contents:
             raise UnknownImageError(f"This project has no image {image_id}.")
@@ -213,7 +213,7 @@ def _assign_in(store: Any, payload: dict[str, Any]) -> dict[str, Any]:
 
     _check_people(store, payload["users"])
     assignments = Assignments(store)
-    ids = payload["image_ids"] or store.find_images(payload["query"], payload["state"])
+    ids = payload["image_ids"] or store.images.find(payload["query"], payload["state"])
     if not payload["users"]:
         return {"assigned": {}, "num_given_back": assignments.assign(ids, None)}
     return {"assigned": assignments.share_out(ids, payload["users"]), "num_given_back": 0}

@@ -13,7 +13,7 @@ from annotator.collaboration.review_rules import ReviewRules
 from annotator.errors import ReviewError
 from annotator.reports.agreement import agreement_between, by_place, by_tag, mean_agreement
 from annotator.storage.correction_log import Annotation, CorrectionLog
-from annotator.storage.database import utc
+from annotator.storage.queries import utc
 
 
 class ResponseComparison:

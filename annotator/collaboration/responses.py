@@ -14,7 +14,8 @@ from typing import Any, Literal
 from annotator.collaboration.asked_photo import AskedPhoto, Note, Standing
 from annotator.errors import ReviewError, StaleRevisionError
 from annotator.storage.correction_log import Annotation, CorrectionLog, Effort
-from annotator.storage.database import Cursor, Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import Cursor, utc_now
 from annotator.storage.stable_hash import hash_key
 
 MOST_PEOPLE = 20

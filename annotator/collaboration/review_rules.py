@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from annotator.collaboration.responses import Responses
 from annotator.storage.correction_log import Annotation, CorrectionLog
-from annotator.storage.database import utc
+from annotator.storage.queries import utc
 
 State = Literal["new", "draft", "saved", "in_review", "accepted"]
 STATES: tuple[State, ...] = ("new", "draft", "saved", "in_review", "accepted")

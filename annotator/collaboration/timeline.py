@@ -13,7 +13,7 @@ from annotator.collaboration.review_rules import ReviewRules
 from annotator.datasets.tags import tag_key
 from annotator.errors import ReviewError
 from annotator.storage.correction_log import Annotation, CorrectionLog
-from annotator.storage.database import utc
+from annotator.storage.queries import utc
 
 Entry = dict[str, Any]
 

@@ -55,7 +55,7 @@ class Pictures:
             UnknownImageError: The project has no such image.
             UnreadableImageError: Neither the thumbnail nor the photo can be read.
         """
-        path = self._project.thumbnail_path(self._store.image(image_id).content_hash)
+        path = self._project.thumbnail_path(self._store.images.entry(image_id).content_hash)
         return self._rendition(image_id, path, THUMBNAIL_SIZE)
 
     def photo(self, image_id: int, *, full: bool = False) -> Picture:
@@ -65,7 +65,7 @@ class Pictures:
             UnknownImageError: The project has no such image.
             UnreadableImageError: The file is gone or damaged.
         """
-        entry = self._store.image(image_id)
+        entry = self._store.images.entry(image_id)
         media_type = _MEDIA_TYPES.get(entry.format)
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
             return Picture(self.read(image_id), media_type)
@@ -112,8 +112,8 @@ class Pictures:
 
         Its address promises that the picture never changes, and whatever else a path may lead to is not for showing.
         """
-        wanted = self._store.image(image_id).content_hash
-        for root, relative in self._store.image_paths(image_id):
+        wanted = self._store.images.entry(image_id).content_hash
+        for root, relative in self._store.images.paths(image_id):
             path = (root / relative).resolve()
             # A link that was put there after the ingest must not lead the server out of the folder.
             if path.is_relative_to(root.resolve()) and path.is_file():

@@ -31,8 +31,9 @@ from annotator.datasets.image_folder import (
 from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.errors import StoreError, UnreadableImageError
 from annotator.settings import IngestConfig
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Ingest:
         self._config = config
         self._on_commit = on_commit
         self._sidecars = SidecarFinder()
-        self._id_by_hash = store.image_ids_by_hash()
+        self._id_by_hash = store.images.ids_by_hash()
         self._next_id = max(self._id_by_hash.values(), default=0) + 1
         self._known_hashes_lock = threading.Lock()
         self._stop = threading.Event()
@@ -163,13 +164,13 @@ class Ingest:
         return self.progress
 
     def _run_root(self, root: Path, pool: ThreadPoolExecutor, counter: "_Counter") -> None:
-        root_id = self._store.root_id(root)
-        known = self._store.seen_paths(root_id)
+        root_id = self._store.images.root_id(root)
+        known = self._store.images.seen_paths(root_id)
         todo, gone, problems, num_present = self._scan(root, root_id, known)
         counter.found(num_present)
         counter.done(num_present - len(todo))
         if problems:
-            self._store.add_batch(IngestedBatch(paths=problems))
+            self._store.images.add(IngestedBatch(paths=problems))
         batch: list[_Prepared] = []
         size = min(FIRST_BATCH_SIZE, self._config.batch_size)
         for prepared in self._prepare_ahead(root, todo, pool):
@@ -182,7 +183,7 @@ class Ingest:
                 return
         self._commit(batch, counter)
         # Only after the whole folder was seen: a moved photo has its new path by now.
-        self._store.forget_paths(root_id, gone)
+        self._store.images.forget_paths(root_id, gone)
 
     def _scan(
         self, root: Path, root_id: int, known: dict[str, SeenPath]
@@ -312,7 +313,7 @@ class Ingest:
         ]
         feature_rows = [(image.image_id, row) for image, row in zip(new, rows, strict=True)]
         added = [image for image in new if image.entry.content_hash not in self._id_by_hash]
-        self._store.add_batch(
+        self._store.images.add(
             IngestedBatch(
                 images=[(image.image_id, image.entry) for image in added],
                 paths=paths,

@@ -19,8 +19,9 @@ from typing import IO
 
 from annotator import __version__
 from annotator.errors import BackupError, ProjectError
-from annotator.storage.database import Store, utc_now
+from annotator.storage.database import Store
 from annotator.storage.project import Project
+from annotator.storage.queries import utc_now
 
 FORMAT_VERSION = 1
 MANIFEST = "backup.json"

@@ -198,7 +198,7 @@ def _lost_features(project: Project, store: Store) -> Iterator[tuple[str, list[i
 def _feature_files(project: Project, store: Store) -> Iterator[tuple[str, Path, list[tuple[int, int]]]]:
     """Yield each backbone with its feature file and the (image id, row) pairs that count."""
     for (backbone,) in store.rows("SELECT DISTINCT backbone FROM features ORDER BY backbone"):
-        yield backbone, project.features_path / f"{backbone}.f32", store.feature_rows(backbone)
+        yield backbone, project.features_path / f"{backbone}.f32", store.images.feature_rows(backbone)
 
 
 def _fill_digests(project: Project, store: Store) -> None:
@@ -243,7 +243,7 @@ def _check_indexes(project: Project, store: Store) -> Iterator[Finding]:
     It may lack photos that came after it was saved: they are added when the project is opened.
     """
     for path in sorted(project.indexes_path.glob("*.faiss")):
-        size, rows = _feature_size(path.stem), dict(store.feature_rows(path.stem))
+        size, rows = _feature_size(path.stem), dict(store.images.feature_rows(path.stem))
         try:
             faiss = load_faiss()
             _, ids, index = read_index_file(path, faiss)

@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any
 
 from annotator.reports.agreement import Agreement, agreement_between, agreement_with, by_tag, keys, mean, mean_agreement
-from annotator.storage.database import utc
+from annotator.storage.queries import utc
 
 Rows = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs a reading query: Store.rows."""

@@ -58,7 +58,9 @@ class GroupSession(PeopleSession):
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         heard, taggers = self._groups.heard(user, image_id, members), self._pins.taggers(user, image_id)
         lists = [
-            self._suggester.propose(one, words_of(self._store.image(one)), kept, dropped, without, taggers).proposals
+            self._suggester.propose(
+                one, words_of(self._store.images.entry(one)), kept, dropped, without, taggers
+            ).proposals
             for one in heard
         ]
         return {"proposals": [form_of(item) for item in join_proposals(lists)], "num_heard": len(heard)}

@@ -42,7 +42,7 @@ class PeopleSession(SessionCore):
         for user in users:
             if not self._may_annotate(user):
                 raise AccountError(f"There is no user {user[:80]!r} who may annotate.")
-        ids = list(image_ids) or self._store.find_images(" ".join(query.split()), state)
+        ids = list(image_ids) or self._store.images.find(" ".join(query.split()), state)
         for image_id in ids:
             self._check(image_id)
         if not users:
@@ -81,7 +81,7 @@ class PeopleSession(SessionCore):
         for name in people:
             if not self._may_annotate(name):
                 raise AccountError(f"There is no user {name[:80]!r} who may annotate.")
-        ids = list(image_ids) or self._store.find_images(" ".join(query.split()), state)
+        ids = list(image_ids) or self._store.images.find(" ".join(query.split()), state)
         for image_id in ids:
             self._check(image_id)
         asked = self._in_share(ids, share)
@@ -194,7 +194,7 @@ class PeopleSession(SessionCore):
     def timeline(self, user: str, image_id: int) -> JsonObject:
         """Return who did what to a photo when, as far as this user may see it; see collaboration/timeline.py."""
         self._check(image_id)
-        entries = self._timeline.entries(user, image_id, self._store.added_at(image_id))
+        entries = self._timeline.entries(user, image_id, self._store.images.added_at(image_id))
         if not self._may_annotate(user) or self._not_theirs(user, image_id):
             entries = [{**entry, "can_restore": False} for entry in entries]
         return {"entries": entries, "revision": self._reviewing.list_of(user, image_id).revision}
@@ -218,7 +218,7 @@ class PeopleSession(SessionCore):
         self._check_unlocked(user, image_id)
         self._hold(user, image_id)
         with self._lock:
-            was = self._timeline.state_of(user, image_id, entry_id, self._store.added_at(image_id))
+            was = self._timeline.state_of(user, image_id, entry_id, self._store.images.added_at(image_id))
             if self._reviewing.is_personal(user, image_id):
                 effort = Effort(actions=[["restore", entry_id]])
                 self._answers.give(image_id, user, revision=revision, tags=was.tags, dropped=was.dropped, effort=effort)

@@ -5,7 +5,7 @@ from annotator.errors import (
 )
 from annotator.json_types import JsonObject
 from annotator.proposals.fusion import HABITS, Proposal
-from annotator.storage.database import ImageEntry
+from annotator.storage.images import ImageEntry
 
 
 def error_answer(error: AnnotatorError) -> JsonObject:

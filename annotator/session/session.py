@@ -30,7 +30,7 @@ from annotator.reports.effort import effort_report
 from annotator.session.group_session import GroupSession
 from annotator.session.session_core import words_of
 from annotator.storage.correction_log import Annotation, Draft, Effort, NothingToUndoError
-from annotator.storage.database import SeenPath
+from annotator.storage.images import SeenPath
 
 
 class Session(GroupSession):
@@ -60,7 +60,7 @@ class Session(GroupSession):
     def unreadable(self, user: str, offset: int, limit: int) -> JsonObject:
         """Return a page of the files that could not be read, with reasons."""
         in_full = self._shows_folders(user)
-        total, found = self._store.unreadable(offset, limit, in_full=in_full)
+        total, found = self._store.images.unreadable(offset, limit, in_full=in_full)
         items = [{"path": path if in_full else self._shown_name(path), "reason": reason} for path, reason in found]
         return {"total": total, "items": items}
 
@@ -183,7 +183,7 @@ class Session(GroupSession):
         if words or state != "all":
             wanted = state if state in ("saved", "unsaved") else "all"
             # What ingest has committed this moment is not in the queue yet.
-            found = [image_id for image_id in self._store.find_images(words, wanted) if image_id in self._queue]
+            found = [image_id for image_id in self._store.images.find(words, wanted) if image_id in self._queue]
             if wanted != state:
                 found = [image_id for image_id in found if self._state_of(user, image_id) == state]
             total, ids = len(found), found[offset : offset + limit]
@@ -225,11 +225,11 @@ class Session(GroupSession):
         kept, dropped = self._clean(kept, "kept"), self._clean(dropped, "dropped")
         if (kept, dropped) == self._list_of(user, image_id):
             self._log.discard_draft(image_id, user)
-            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped, without)
+            return self._proposals(user, image_id, self._store.images.entry(image_id), kept, dropped, without)
         draft = Draft(revision, tuple(kept), tuple(dropped))
         written = self._drafts.submit(self._log.save_draft, image_id, user, draft)
         try:
-            return self._proposals(user, image_id, self._store.image(image_id), kept, dropped, without)
+            return self._proposals(user, image_id, self._store.images.entry(image_id), kept, dropped, without)
         finally:
             written.result()  # on disk before the answer, like everything
 
@@ -255,7 +255,7 @@ class Session(GroupSession):
         key = (image_id, tuple(kept), taggers)
         known = self._typing.get(user)
         if known is None or known[0] != key:
-            known = (key, self._suggester.scores(image_id, words_of(self._store.image(image_id)), kept, taggers))
+            known = (key, self._suggester.scores(image_id, words_of(self._store.images.entry(image_id)), kept, taggers))
             self._typing[user] = known
         return known[1]
 
@@ -263,7 +263,11 @@ class Session(GroupSession):
         """Return what the model would say of a tag without the photo's neighbours or metadata, which takes a moment."""
         self._check(image_id)
         taggers = self._pins.taggers(user, image_id)
-        return {"text": self._suggester.explain(image_id, words_of(self._store.image(image_id)), tag, without, taggers)}
+        return {
+            "text": self._suggester.explain(
+                image_id, words_of(self._store.images.entry(image_id)), tag, without, taggers
+            )
+        }
 
     def heat_map(self, image_id: int, tag: str, user: str = LOCAL_USER) -> JsonObject:
         """Return where a tag is seen in a photo: its ``found`` boxes, or else a glow, ``grid`` and ``box``.
@@ -451,7 +455,7 @@ class Session(GroupSession):
         if (kind == "split") != bool(words):
             raise TagError("A split needs a text that tells which photos it concerns; the other changes take none.")
         with self._lock:
-            among = set(self._store.find_images(words, "saved")) if words else None
+            among = set(self._store.images.find(words, "saved")) if words else None
             # A renamed tag is on as many photos as before.
             before = self._counts_of([new] if kind in ("merge", "split") else [])
             num_photos = self._tag_changes.apply(kind, old, new, user, self._took, among)

@@ -47,8 +47,9 @@ from annotator.retrieval.vector_index import VectorIndex
 from annotator.session.group_tagging import GroupTagging
 from annotator.session.serializers import form_of, place_of
 from annotator.storage.correction_log import Annotation, CorrectionLog, Selection
-from annotator.storage.database import ImageEntry, Store
+from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore
+from annotator.storage.images import ImageEntry
 from annotator.storage.project import Project
 from annotator.storage.tag_changes import TagChanges
 
@@ -142,7 +143,9 @@ class SessionCore:
         self._drafts = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
         self._lock = threading.Lock()  # queue, indexes and completions follow the saves in their order
         # (content hash, file name) by id: the strip, the neighbours and the browse view need them at every step.
-        self._files = {i: (content_hash, shown_name(path)) for i, (content_hash, path) in store.file_names().items()}
+        self._files = {
+            i: (content_hash, shown_name(path)) for i, (content_hash, path) in store.images.file_names().items()
+        }
         self._queue = PhotoQueue()
         self._queue.add(self._files)
         self._groups = GroupTagging(
@@ -171,7 +174,7 @@ class SessionCore:
             "project": self.project.settings.name,
             "num_images": len(self._queue),
             "num_saved": self._queue.num_saved,
-            "num_unreadable": self._store.unreadable(limit=0)[0],
+            "num_unreadable": self._store.images.unreadable(limit=0)[0],
             "ingest": ingest,
             "detections": asdict(self._detection_progress()),
             "keys": {action: list(keys) for action, keys in self.project.settings.keys.items()},
@@ -232,7 +235,7 @@ class SessionCore:
         strategy, is_random, probe = self.project.settings.strategy, self._is_random(image_id), self._probe(image_id)
         if probe is None:
             return Selection(strategy, is_random)
-        suggestion = self._suggester.propose(image_id, words_of(self._store.image(image_id)), [], [])
+        suggestion = self._suggester.propose(image_id, words_of(self._store.images.entry(image_id)), [], [])
         return Selection(strategy, is_random, probe, [proposal.tag for proposal in suggestion.proposals])
 
     def _shown(self, image_id: int) -> JsonObject:
@@ -324,8 +327,8 @@ class SessionCore:
             about["locked"] = about["locked"] or self._not_theirs(user, image_id)
         may_annotate = self._may_annotate(user) and not about["locked"]
         is_held = may_annotate and not self._take(user, image_id)
-        entry = self._store.image(image_id)
-        paths, in_full = self._store.image_paths(image_id), self._shows_folders(user)
+        entry = self._store.images.entry(image_id)
+        paths, in_full = self._store.images.paths(image_id), self._shows_folders(user)
         self._pins.pin(user, image_id, self._shelf.taggers)
         annotation = self._reviewing.list_of(user, image_id)
         draft = None if about["locked"] else self._log.draft(image_id, user)

@@ -25,7 +25,7 @@ from annotator.models.tagger import Features
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.session.operations import answer
 from annotator.settings import LoopSettings
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 from annotator.trainer.evaluation.effort import (
     SAVING,
@@ -201,7 +201,7 @@ def add_photos(opened: Workspace, records: Sequence[Record], features: Features)
         records: N photos; only their names count.
         features: (N, D) float32.
     """
-    root_id = opened.store.root_id(records[0].image.parent)
+    root_id = opened.store.images.root_id(records[0].image.parent)
     entries = [ImageEntry(f"{number:064x}", 0, 0, "JPEG") for number in range(1, len(records) + 1)]
     images = list(enumerate(entries, start=1))
     paths = [
@@ -209,7 +209,7 @@ def add_photos(opened: Workspace, records: Sequence[Record], features: Features)
     ]
     label = f"{opened.project.settings.backbone}-{opened.backbone.version}"
     rows = [(image_id, row) for (image_id, _), row in zip(images, opened.features.append(features), strict=True)]
-    opened.store.add_batch(IngestedBatch(images, paths, label, rows))
+    opened.store.images.add(IngestedBatch(images, paths, label, rows))
     opened.features.commit(rows)
     new = [NewImage(image_id, entry, vector) for (image_id, entry), vector in zip(images, features, strict=True)]
     opened.session.add_images(new, paths)

@@ -13,8 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from annotator.errors import AnnotatorError, StaleRevisionError
-from annotator.storage.database import Cursor, Store, utc_now
+from annotator.storage.database import Store
 from annotator.storage.edit_script import diff
+from annotator.storage.queries import Cursor, utc_now
 
 GROUP_MEMBER = "group"
 """Action of a save that was made along with another's: ``["group", image id of the photo in hand, photos asked for]``.

@@ -10,7 +10,8 @@ from datetime import datetime
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import TagError
 from annotator.storage.correction_log import Annotation, CorrectionLog
-from annotator.storage.database import Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import utc_now
 
 KINDS = ("rename", "merge", "split", "alias")
 

@@ -106,7 +106,7 @@ class Workspace:
             self.project.features_path,
             label,
             self.backbone.feature_size,
-            self.store.feature_rows(label),
+            self.store.images.feature_rows(label),
         )
         shelf = TaggerCatalog(
             self.backbone, self.project.checkpoints_path, self.project.settings.tagger or default_tagger(self.backbone)
@@ -128,7 +128,7 @@ class Workspace:
         carried.load(
             {
                 i: Words(tuple(own), tuple(path), caption_words(caption))
-                for i, own, path, caption in self.store.metadata_words()
+                for i, own, path, caption in self.store.images.metadata_words()
             },
             dict(self.log.saved()),
         )
@@ -318,7 +318,7 @@ def serve(
             ),
             on_started=lambda: _started(opened, address, on_ready),
         )
-        folders = photos if photos is not None else [root for _, root in opened.store.roots() if root.exists()]
+        folders = photos if photos is not None else [root for _, root in opened.store.images.roots() if root.exists()]
         worker = threading.Thread(target=_ingest, args=(opened, folders), name="ingest", daemon=True)
         worker.start()
         threading.Thread(target=opened.models.keep_watch, name="loop", daemon=True).start()

@@ -119,7 +119,7 @@ def test_disagreement_asks_the_other_taggers_and_says_when_there_is_none(opened:
 
 def test_the_random_sample_comes_up_among_the_others_and_is_marked(opened: Workspace, session: Session) -> None:
     use(opened, UNSURE_OF_FIVE_THEN_THREE)
-    keys = {image_id: sample_key(opened.store.image(image_id).content_hash) for image_id in range(1, 7)}
+    keys = {image_id: sample_key(opened.store.images.entry(image_id).content_hash) for image_id in range(1, 7)}
     first, second, *_ = sorted(keys, key=keys.__getitem__)
     share = (keys[second] + sorted(keys.values())[2]) / 2  # just these two are drawn
     session.set_strategy("entropy", share, None)
@@ -244,4 +244,4 @@ def test_a_shuffled_probe_has_the_same_proposals_in_an_order_that_stays(opened: 
     assert sorted(shown) == sorted(plain)
     later = [item["tag"] for item in session.propose("local", image_id, [], [shown[0]], 0)["proposals"]]
     assert [tag for tag in later if tag in shown] == [tag for tag in shown if tag in later]
-    assert is_in_sample(opened.store.image(image_id).content_hash, 1.0)
+    assert is_in_sample(opened.store.images.entry(image_id).content_hash, 1.0)

@@ -15,7 +15,8 @@ from annotator.auth.accounts import Accounts
 from annotator.auth.login_limit import FORGET_SECONDS, FREE_FAILURES, SHARED_FREE_FAILURES, LoginLimit
 from annotator.auth.roles import Role
 from annotator.errors import AccountError, LoginError
-from annotator.storage.database import Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import utc_now
 
 PASSWORD = "correct horse battery"
 FAST = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -199,7 +199,7 @@ def opened(open_project: Callable[..., Workspace], demo_photos: Path, tmp_path: 
 
 
 def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Workspace) -> None:
-    (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "cat.png"]
+    (image_id,) = [i for i, (_, path) in opened.store.images.file_names().items() if path == "cat.png"]
     DetectionStore(opened.store).add("nanodet-1", [(image_id, [DOG, CAT])])
     answer = opened.session.heat_map(image_id, "Kitten")
     assert answer == {
@@ -213,7 +213,7 @@ def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Worksp
 
 
 def test_a_proposal_says_what_the_detector_found_and_where(opened: Workspace) -> None:
-    (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "rocket.jpg"]
+    (image_id,) = [i for i, (_, path) in opened.store.images.file_names().items() if path == "rocket.jpg"]
     before = {item["tag"] for item in opened.session.open("local", image_id)["proposals"]}
     assert "teddy bear" not in before
     bears = [
@@ -245,5 +245,5 @@ def test_the_state_tells_how_far_the_detector_is(opened: Workspace) -> None:
 def test_the_installed_detector_fills_a_project(opened: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(INSTALLED.parents[1]))
     opened.detection_pass.run()
-    (image_id,) = [i for i, (_, path) in opened.store.file_names().items() if path == "cat.png"]
+    (image_id,) = [i for i, (_, path) in opened.store.images.file_names().items() if path == "cat.png"]
     assert DetectionStore(opened.store).of(image_id)[0].label == "cat"

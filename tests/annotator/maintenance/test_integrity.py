@@ -13,9 +13,10 @@ from annotator.maintenance.integrity import check, repair
 from annotator.models.backbones.pretrained import find_architecture
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.correction_log import CorrectionLog, Effort
-from annotator.storage.database import IngestedBatch, Store
+from annotator.storage.database import Store
 from annotator.storage.feature_digests import digests_path
 from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.images import IngestedBatch
 from annotator.storage.project import Project
 
 LABEL = "efficientnet_lite0-1"
@@ -31,7 +32,7 @@ def project(tmp_path: Path) -> Project:
 def store(project: Project, make_store: Callable[..., Store]) -> Store:
     store = make_store(path=project.database_path)
     np.ones((3, SIZE), "<f4").tofile(project.features_path / f"{LABEL}.f32")
-    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(1, 0), (2, 1), (3, 2)]))
+    store.images.add(IngestedBatch(backbone=LABEL, feature_rows=[(1, 0), (2, 1), (3, 2)]))
     log = CorrectionLog(store)
     for revision, tags in enumerate((["cat"], ["cat", "sofa"])):
         log.save(1, revision=revision, tags=tags, dropped=["dog"], user_name="anna", effort=Effort())
@@ -115,11 +116,11 @@ def test_features_that_are_no_numbers_or_gone_are_computed_again(project: Projec
     values.flush()
     assert ["1 features" in finding.what for finding in check(project, store)] == [True]
     assert repair(project, store) == []
-    assert sorted(store.feature_rows(LABEL)) == [(1, 0), (3, 2)]
+    assert sorted(store.images.feature_rows(LABEL)) == [(1, 0), (3, 2)]
     path.unlink()
     assert ["2 features" in finding.what for finding in check(project, store)] == [True]
     assert repair(project, store) == []
-    assert store.feature_rows(LABEL) == []
+    assert store.images.feature_rows(LABEL) == []
 
 
 def flip(path: Path, place: int) -> None:
@@ -136,7 +137,7 @@ def feature_file(project: Project, store: Store, num: int = 3) -> FeatureStore:
     digests_path(project.features_path / f"{LABEL}.f32").unlink(missing_ok=True)
     features = FeatureStore(project.features_path, LABEL, SIZE)
     features.append(np.random.default_rng(0).normal(size=(num, SIZE)).astype(np.float32))
-    features.commit((image_id, row) for image_id, row in store.feature_rows(LABEL))
+    features.commit((image_id, row) for image_id, row in store.images.feature_rows(LABEL))
     return features
 
 
@@ -147,10 +148,10 @@ def test_one_bit_of_a_feature_that_changed_is_found_and_it_is_computed_again(pro
     assert np.isfinite(np.fromfile(features.path, "<f4")).all()
     assert ["1 features" in finding.what and finding.is_repairable for finding in check(project, store)] == [True]
     assert repair(project, store) == []
-    assert sorted(store.feature_rows(LABEL)) == [(1, 0), (3, 2)]
-    again = FeatureStore(project.features_path, LABEL, SIZE, store.feature_rows(LABEL))
+    assert sorted(store.images.feature_rows(LABEL)) == [(1, 0), (3, 2)]
+    again = FeatureStore(project.features_path, LABEL, SIZE, store.images.feature_rows(LABEL))
     rows = again.append(np.ones((1, SIZE), np.float32))
-    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(2, rows[0])]))
+    store.images.add(IngestedBatch(backbone=LABEL, feature_rows=[(2, rows[0])]))
     assert check(project, store) == []
 
 
@@ -162,7 +163,9 @@ def test_features_of_before_are_taken_for_sound_until_they_get_digests(project: 
     if by == "repair":
         repair(project, store)
     else:
-        FeatureStore(project.features_path, LABEL, SIZE, store.feature_rows(LABEL)).append(np.ones((1, SIZE), "<f4"))
+        FeatureStore(project.features_path, LABEL, SIZE, store.images.feature_rows(LABEL)).append(
+            np.ones((1, SIZE), "<f4")
+        )
     assert check(project, store) == []
     flip(path, 8 * SIZE + 40)
     assert ["1 features" in finding.what for finding in check(project, store)] == [True]
@@ -177,7 +180,7 @@ SETTINGS = {
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_a_saved_index_is_compared_with_the_features(project: Project, store: Store, kind: str) -> None:
     image_ids = list(range(1, 601))
-    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(i, i - 1) for i in image_ids[3:]]))
+    store.images.add(IngestedBatch(backbone=LABEL, feature_rows=[(i, i - 1) for i in image_ids[3:]]))
     features = feature_file(project, store, 600)
     path = project.indexes_path / f"{LABEL}.faiss"
 

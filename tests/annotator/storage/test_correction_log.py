@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from annotator.errors import StaleRevisionError, StoreError
 from annotator.storage.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.database import Store
 from annotator.storage.edit_script import apply
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 
 MakeStore = Callable[..., Store]
 
@@ -178,9 +179,9 @@ def test_a_skip_between_two_saves_disturbs_neither_revisions_nor_undo(log: Corre
 
 def test_export_holds_only_saved_photos_with_their_first_path(make_store: MakeStore) -> None:
     store = make_store(3)
-    root = store.root_id(Path("/photos"))
+    root = store.images.root_id(Path("/photos"))
     paths = [SeenPath(root, name, 1, 1, image_id=2) for name in ("b.jpg", "a.jpg")]
-    store.add_batch(IngestedBatch(paths=paths))
+    store.images.add(IngestedBatch(paths=paths))
     log = CorrectionLog(store)
     save(log, 3, "dog")
     save(log, 2, "cat", "sofa", dropped=["bed"])
@@ -285,7 +286,7 @@ class LogAgainstDicts(RuleBasedStateMachine):
     def open(self) -> None:
         self.store = Store(Path(":memory:"))
         images = [(image, ImageEntry(str(image), 1, 1, "JPEG")) for image in (1, 2, 3)]
-        self.store.add_batch(IngestedBatch(images=images))
+        self.store.images.add(IngestedBatch(images=images))
         self.log = CorrectionLog(self.store)
         # image -> the states it went through, as (tags, dropped, is saved)
         self.states: dict[int, list[tuple[tuple[str, ...], tuple[str, ...], bool]]] = {
