@@ -11,7 +11,7 @@ from annotator.auth.roles import CALLER, LOCAL_USER, Caller, Role
 
 
 class ProjectAuthenticator:
-    """The gate of one project's server.
+    """Tells who is behind a request to one project's server; an `Authenticator` (auth/roles.py).
 
     Args:
         accounts: The project's.
@@ -19,18 +19,18 @@ class ProjectAuthenticator:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._is_closed = False
+        self._always_asks = False
         self.local_secret = secrets.token_urlsafe(32)
         """Proves that a program may read the project folder's files; see cli/server_client.py."""
 
     @property
     def has_login(self) -> bool:
         """Whether people log in here: as soon as there is an account, disabled or not, or once that was fixed."""
-        return self._is_closed or self._accounts.is_needed()
+        return self._always_asks or self._accounts.is_needed()
 
     def always_ask(self) -> None:
         """Have everybody log in from now on, whatever becomes of the accounts: other machines reach this server."""
-        self._is_closed = True
+        self._always_asks = True
 
     def may_annotate(self, user: str) -> bool:
         """Tell whether somebody may change tags."""

@@ -83,13 +83,13 @@ def _ask_password() -> str:
 
 
 def _ask(project: Project, payload: dict[str, Any]) -> dict[str, Any]:
+    from annotator.auth.account_admin import UsersRequest, manage_users
     from annotator.auth.accounts import Accounts
-    from annotator.web.account_routes import Users, manage_users
 
     with open_or_ask(project) as (store, server):
         if server is not None:
             return server.call("users", payload)
-        return manage_users(Accounts(store), Users.model_validate(payload))
+        return manage_users(Accounts(store), UsersRequest.model_validate(payload))
 
 
 @contextmanager

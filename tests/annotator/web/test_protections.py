@@ -26,6 +26,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 import annotator
+from annotator.auth.account_admin import UsersRequest
 from annotator.auth.accounts import Accounts
 from annotator.auth.login_limit import FREE_FAILURES
 from annotator.errors import BackboneError, CheckpointError
@@ -36,7 +37,6 @@ from annotator.session.operations import OPERATIONS
 from annotator.storage.database import Store
 from annotator.storage.project import Project
 from annotator.web import server as app_module
-from annotator.web.account_routes import Users
 from annotator.web.server import Workspace
 
 HOME = "http://127.0.0.1:7860"
@@ -191,7 +191,7 @@ def with_text(model: type[BaseModel], field: str, text: str) -> dict[str, Any]:
     return needed(model) | {field: value}
 
 
-MODELS = {**{name: model for name, (model, _) in OPERATIONS.items()}, "users": Users}
+MODELS = {**{name: model for name, (model, _) in OPERATIONS.items()}, "users": UsersRequest}
 FIELDS = [(name, field) for name, model in MODELS.items() for field in texts_of(model)]
 
 
