@@ -124,7 +124,7 @@ class GroupTagging:
         """Return why a photo cannot be saved in a group of this user; None when it can."""
         if not self._queue.is_open(image_id):
             return "it was saved or put off meanwhile."
-        if self._answers.standing(image_id) is not None:
+        if self._answers.state(image_id) is not None:
             return "it is asked of several people."
         if not self._assignments.is_open_to(image_id, user):
             return f"it is {self._assignments.of(image_id)}'s."
@@ -138,7 +138,7 @@ class GroupTagging:
 
     def lead_refusal(self, image_id: int) -> str | None:
         """Return why a photo cannot lead a group; None when it can."""
-        if self._answers.standing(image_id) is not None:
+        if self._answers.state(image_id) is not None:
             return "This photo is asked of several people: it is saved by itself."
         if self._is_probe(image_id):
             return "This photo's proposals are withheld to measure how far they sway people: it is saved by itself."

@@ -107,11 +107,11 @@ class PeopleSession(SessionCore):
         Raises:
             ReviewError: The photo is not asked of anybody, or its answers may not be seen yet.
         """
-        wanted = self._desk.following(after) if image_id is None else image_id
+        wanted = self._desk.next_in_review(after) if image_id is None else image_id
         if wanted is None:
             return {"done": True, "states": self.state(user)["states"]}
         self._check(wanted)
-        return self._desk.look(user, wanted)
+        return self._desk.compare(user, wanted)
 
     def accept(
         self,

@@ -321,11 +321,11 @@ class Session(GroupSession):
         self._hold(user, image_id)
         tags = self._clean(kept, "kept")
         refused = self._clean(dropped, "dropped")
-        if self._answers.standing(image_id) is not None:
+        if self._answers.state(image_id) is not None:
             return self._answer(user, image_id, revision, tags, refused, effort, brings_next=brings_next)
         selection = self._selection(image_id)
         with self._lock:
-            if self._answers.standing(image_id) is not None:
+            if self._answers.state(image_id) is not None:
                 raise ReviewError("This photo was asked of several people meanwhile. Nothing was saved: open it anew.")
             before = self._counts_of(tags)
             annotation = self._log.save(

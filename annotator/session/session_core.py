@@ -227,7 +227,7 @@ class SessionCore:
         """Return what is done to a photo's proposals until its first save."""
         settings = self.project.settings
         probe = probe_of(self._files[image_id][0], settings.random_share, settings.probe_share)
-        is_first = self._log.annotation(image_id).revision == 0 and self._answers.standing(image_id) is None
+        is_first = self._log.annotation(image_id).revision == 0 and self._answers.state(image_id) is None
         return probe if probe and is_first else None
 
     def _selection(self, image_id: int) -> Selection:

@@ -213,7 +213,7 @@ def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session:
     error = error_answer(caught.value)["error"]
     assert (error["kind"], error["revision"], error["tags"], error["user"]) == ("stale", 2, ["cat", "sofa"], "anna")
     assert [list(answer.tags) for answer in session._answers.all(1)] == [["cat", "sofa"], ["dog"]]
-    rows = session._answers.answer_rows(1)
+    rows = session._answers.response_rows(1)
     assert [(row["user_name"], row["revision"], row["tags"]) for row in rows] == [
         ("anna", 1, ["cat"]), ("ben", 1, ["dog"]), ("anna", 2, ["cat", "sofa"]),
     ]  # fmt: skip
@@ -260,7 +260,7 @@ def test_an_answer_is_taken_back_as_any_save_and_the_newest_first(session: Sessi
     assert session.open("anna", None)["image_id"] == 1
     assert session._answers.all(1) == []
     assert save(session, "anna", 1, "cat")["revision"] == 3
-    assert [row["is_given"] for row in session._answers.answer_rows(1)] == [True, False, True]
+    assert [row["is_given"] for row in session._answers.response_rows(1)] == [True, False, True]
 
 
 def test_named_people_are_asked_in_turn(session: Session) -> None:

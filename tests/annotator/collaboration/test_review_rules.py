@@ -142,7 +142,7 @@ def test_a_decision_on_what_changed_meanwhile_is_refused(session: Session) -> No
     ):
         with pytest.raises(StaleRevisionError):
             decide()
-    assert session._answers.standing(1) == "in_review"
+    assert session._answers.state(1) == "in_review"
     assert session._answers.review_rows(1) == []
     assert session._log.history(1) == []
 
@@ -172,7 +172,7 @@ def test_no_decision_is_made_on_a_photo_that_another_reviewer_has_open(session: 
         session.open("rob", image_id)
     for operation, payload in payloads.items():
         assert operations.answer(session, "rita", operation, payload)["error"]["kind"] == "leased", operation
-    assert session._answers.standing(1) == "in_review"
+    assert session._answers.state(1) == "in_review"
     assert [row["tags"] for row in session.export()] == [["a"]]
     let_go(session)
     payloads["send_back"]["revision"] = 1  # of the list that is accepted here

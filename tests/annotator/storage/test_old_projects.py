@@ -98,10 +98,10 @@ def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -
     try:
         log = CorrectionLog(store)
         answers = Responses(store, log)
-        assert [answers.standing(image_id) for image_id in (1, 2, 3)] == ["accepted", None, "waiting"]
+        assert [answers.state(image_id) for image_id in (1, 2, 3)] == ["accepted", None, "waiting"]
         assert log.annotation(1).user_name == "rita"
         assert answers.own_tags([1], "anna") == {1: ["sofa", "cat", "caf\u00e9"]}
-        rows = [(row["user_name"], row["revision"], row["tags"]) for row in answers.answer_rows(1)]
+        rows = [(row["user_name"], row["revision"], row["tags"]) for row in answers.response_rows(1)]
         assert rows == [
             ("anna", 2, ["sofa", "cat", "caf\u00e9"]), ("ben", 1, ["cat"]), ("ben", 2, ["cat", "caf\u00e9"]),
         ]  # fmt: skip
@@ -111,7 +111,7 @@ def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -
         assert note is not None
         assert (note.user_name, note.text) == ("rita", "Which fish?")
         given = answers.give(3, "ben", revision=1, tags=["trout"], dropped=(), effort=Effort())
-        assert (given.revision, answers.standing(3)) == (2, "in_review")
+        assert (given.revision, answers.state(3)) == (2, "in_review")
     finally:
         store.close()
 
