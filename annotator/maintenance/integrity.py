@@ -21,7 +21,7 @@ from annotator.models.checkpoint import SETTINGS_FILE
 from annotator.retrieval.faiss_backend import load_faiss
 from annotator.retrieval.index_file import read_index_file
 from annotator.storage.database import Store
-from annotator.storage.feature_digests import changed_rows, fill
+from annotator.storage.features import add_missing_digests, changed_rows
 from annotator.storage.project import Project
 
 ROWS_AT_ONCE = 4096
@@ -206,7 +206,7 @@ def _fill_digests(project: Project, store: Store) -> None:
     for backbone, path, rows in _feature_files(project, store):
         size = _feature_size(backbone)
         if size is not None and rows and path.is_file():
-            fill(path, size, max(row for _, row in rows) + 1)
+            add_missing_digests(path, size, max(row for _, row in rows) + 1)
 
 
 def _feature_size(label: str) -> int | None:

@@ -130,7 +130,7 @@ class GroupTagging:
             return f"it is {self._assignments.of(image_id)}'s."
         if not self._leases.is_free(image_id, user):
             return f"{' and '.join(self._leases.holders(image_id))} opened it."
-        if self._log.is_begun(image_id):
+        if self._log.has_any_draft(image_id):
             return "a list of it was begun and not saved."
         if self._is_probe(image_id):
             return "it is an anchoring probe, which is saved by itself first."

@@ -24,17 +24,17 @@ from annotator.storage.queries import Row
 logger = logging.getLogger(__name__)
 
 _BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
-# After a fatal error, such as a checkpoint on a full disk, DuckDB answers nothing until its file is opened anew.
+# After a fatal error, such as a checkpoint on a full disk, DuckDB refuses every statement until the file is reopened.
 
 
 class Store:
-    """An open project database; ``images`` is what it holds of the photos.
+    """An open project database; ``images`` are the tables about photos (storage/images.py).
 
-    Reads may run in any thread, each on its own cursor. Writes take turns.
+    Reads may run in any thread, each on its own cursor. Only one thread writes at a time.
 
     Args:
-        path: The DuckDB file; made when missing. One with an older schema is brought to the newest.
-        keeps_copy: Whether it is copied before its schema is changed (migrations.keep_copy).
+        path: The DuckDB file; created if missing. An older schema is migrated to the newest.
+        keeps_copy: Whether the file is copied before a migration (migrations.keep_copy).
 
     Raises:
         ProjectError: The file is damaged, newer than this program, or open in another process.
@@ -62,15 +62,14 @@ class Store:
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = None
         try:
-            # One thread: nearly all queries touch a few rows, and a pool that wakes up for each costs more than it
-            # brings.
+            # One thread: nearly all queries read few rows, and waking up a thread pool takes longer than it saves.
             connection = duckdb.connect(str(self.path), config={"threads": 1})
             self.migrated = _bring_up_to_date(connection, self.path) if self._keeps_copy else migrate(connection)
         except BaseException as error:
             if connection is not None:
                 connection.close()
             if isinstance(error, duckdb.Error):
-                raise ProjectError(_sentence_for_open(self.path, error)) from error
+                raise ProjectError(_message_for_open(self.path, error)) from error
             raise
         return connection
 
@@ -82,16 +81,16 @@ class Store:
         self._generation += 1
 
     def _recover(self) -> None:
-        """Open the database anew if DuckDB has given up on it."""
+        """Reopen the database if DuckDB refuses every statement."""
         with self._write_lock:
-            if self._is_writing or self._is_closed or self._answers():
+            if self._is_writing or self._is_closed or self._responds():
                 return
             logger.warning("The database %s is opened anew after a failure.", self.path)
             with self._lock.exclusive():
                 self._disconnect()
                 self._connection = self._connect()
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         try:
             self._connection.execute("SELECT 1")
         except duckdb.Error:
@@ -123,10 +122,10 @@ class Store:
                 self._recover()
                 return self._read(query, parameters)
         except duckdb.Error as error:
-            raise StoreError(_sentence_for_read(self.path, error)) from error
+            raise StoreError(_message_for_read(self.path, error)) from error
 
     def write_parquet(self, query: str, parameters: Sequence[object], path: Path) -> None:
-        """Write the rows of a reading query, as of the last commit, into a Parquet file; whole, or not at all.
+        """Write the rows of a reading query, as of the last commit, into a Parquet file; completely, or not at all.
 
         Raises:
             StoreError: The database could not be read, or the file not be written.
@@ -157,7 +156,7 @@ class Store:
                 _commit(cursor)
             except duckdb.Error as error:
                 _rollback(cursor)
-                raise StoreError(_sentence_for_write(error)) from error
+                raise StoreError(_message_for_write(error)) from error
             except BaseException:
                 _rollback(cursor)
                 raise
@@ -172,7 +171,7 @@ class Store:
             return self._cursor().execute("BEGIN")
 
     def copy_to(self, path: Path) -> None:
-        """Write a copy of the database as of one moment, while others read and write.
+        """Write a consistent copy of the database, while others read and write.
 
         Args:
             path: The new file; must not exist.
@@ -199,11 +198,11 @@ class Store:
 
 
 def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> list[int]:
-    """Migrate an open database, keeping a copy of one that has anything in it; return the versions applied."""
+    """Migrate an open database, and keep a copy of one that is not new; return the versions applied."""
     version, wanted = pending(connection)
     if not version or not wanted:
         return migrate(connection)
-    connection.execute("CHECKPOINT")  # what a killed process left in the log beside the file belongs in the copy
+    connection.execute("CHECKPOINT")  # the copy must contain what a killed process left in the write-ahead log
     kept = keep_copy(path, version)
     try:
         applied = migrate(connection)
@@ -239,7 +238,7 @@ def _commit(cursor: duckdb.DuckDBPyConnection) -> None:
     try:
         cursor.execute("COMMIT")
     except duckdb.FatalException as error:
-        # Only tidying up failed (a full disk): the data is on disk, and the next call opens the database anew.
+        # Only the cleanup failed (a full disk): the data is on disk, and the next call reopens the database.
         if "COMMIT succeeded and is durable" not in str(error):
             raise
         logger.warning("%s", _first_line(error))
@@ -258,7 +257,7 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0]
 
 
-def _sentence_for_write(error: Exception) -> str:
+def _message_for_write(error: Exception) -> str:
     text = _first_line(error)
     if "No space left" in text:
         return "Not saved: the disk is full. Free some space and save again; nothing was lost."
@@ -269,14 +268,14 @@ def _sentence_for_write(error: Exception) -> str:
     return f"Not saved: {text}"
 
 
-def _sentence_for_read(path: Path, error: Exception) -> str:
+def _message_for_read(path: Path, error: Exception) -> str:
     if _is_damage(error):
-        return f"The database {path} is damaged ({_first_line(error)}). {_way_back(path)}"
+        return f"The database {path} is damaged ({_first_line(error)}). {_restore_advice(path)}"
     return f"The project's database could not be read: {_first_line(error)}"
 
 
-def _way_back(path: Path) -> str:
-    """Say how to get a damaged project back."""
+def _restore_advice(path: Path) -> str:
+    """Return how to restore a damaged project."""
     return (
         f"Restore a backup into a new folder (annotator restore FILE {path.parent}-restored); nothing in "
         f"{path.parent} is overwritten."
@@ -288,7 +287,7 @@ def _is_damage(error: Exception) -> bool:
     return any(sign in str(error) for sign in signs)
 
 
-def _sentence_for_open(path: Path, error: Exception) -> str:
+def _message_for_open(path: Path, error: Exception) -> str:
     text = str(error)
     holder = re.search(r"held in (.*?) \(PID (\d+)\)", text)
     if holder:
@@ -297,7 +296,7 @@ def _sentence_for_open(path: Path, error: Exception) -> str:
             "Use the page that process serves, or end it first."
         )
     if _is_damage(error):
-        return _sentence_for_read(path, error)
+        return _message_for_read(path, error)
     if "No space left" in text:
         return f"The database {path} cannot be opened: the disk is full. Free some space; nothing was lost."
     if "Permission denied" in text or "ead-only" in text:

@@ -1,6 +1,6 @@
-"""The images of a project as the database has them: their metadata, their files, and their rows of features.
+"""The tables about images: metadata, files and folders, and the rows of the feature files.
 
-Knows nothing of pixels, models or pages. The tags are in storage/correction_log.py.
+Knows nothing of pixels, models or pages. Tags are in storage/correction_log.py.
 """
 
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from annotator.storage.queries import Cursor, Queries, Row, utc_now
 ROWS_A_STATEMENT = 64
 """Rows inserted by one statement."""
 NUM_REMEMBERED = 4096
-"""Photos whose rows are kept in memory: who edits a list asks for the same one at every key."""
+"""Photos whose rows are cached in memory: editing a list reads the same row at every key."""
 
 
 @dataclass(frozen=True)
 class ImageEntry:
-    """What is kept of one image beside its tags."""
+    """What is stored about one image besides its tags."""
 
     content_hash: str
     width: int
@@ -40,7 +40,7 @@ class ImageEntry:
 
 @dataclass(frozen=True)
 class SeenPath:
-    """One file of a root: the image it shows, or why it shows none."""
+    """One file of a root: its image, or why it could not be read."""
 
     root_id: int
     path: str
@@ -53,7 +53,7 @@ class SeenPath:
 
 @dataclass(frozen=True)
 class IngestedBatch:
-    """What one step of ingest commits: all of it, or nothing."""
+    """What one step of ingest commits, in one transaction."""
 
     images: Sequence[tuple[int, ImageEntry]] = ()
     paths: Sequence[SeenPath] = ()
@@ -72,14 +72,14 @@ class Images:
     def __init__(self, store: Queries) -> None:
         self._store = store
         self._paths_version = 0
-        # A photo's row never changes; its paths do with an ingest.
+        # The row of an image never changes; its paths change with an ingest.
         self._entry = lru_cache(NUM_REMEMBERED)(self._read_entry)
         self._paths = lru_cache(NUM_REMEMBERED)(self._read_paths)
 
     # Roots and paths
 
     def root_id(self, root: Path) -> int:
-        """Return the id of a photo folder, adding it when it is new."""
+        """Return the id of a photo folder; a new one is added."""
         text = str(root)
         with self._store.transaction() as cursor:
             found = cursor.execute("SELECT root_id FROM roots WHERE path = ?", [text]).fetchone()
@@ -102,7 +102,7 @@ class Images:
         return {row[0]: SeenPath(root_id, *row) for row in rows}
 
     def forget_paths(self, root_id: int, paths: Sequence[str]) -> None:
-        """Remove paths whose files are gone; their images and tags stay."""
+        """Delete paths of files that no longer exist; their images and tags remain."""
         if paths:
             with self._store.transaction() as cursor:
                 cursor.execute(
@@ -117,9 +117,9 @@ class Images:
         """Return how many files could not be read, and one page of (path, reason).
 
         Args:
-            offset: Where the page begins.
-            limit: How many it has.
-            in_full: Full paths; else as below the folder of photos.
+            offset: Index of the page's first file.
+            limit: Most files of a page.
+            in_full: Full paths; otherwise relative to the folder of photos.
         """
         total = self._store.rows("SELECT count(*) FROM paths WHERE reason IS NOT NULL")[0][0]
         rows = self._store.rows(
@@ -132,7 +132,7 @@ class Images:
     # Images
 
     def add(self, batch: IngestedBatch) -> None:
-        """Commit one step of ingest. A path that was known before is replaced."""
+        """Commit one step of ingest. A path that is known already is replaced."""
         now = utc_now()
         with self._store.transaction() as cursor:
             _insert(cursor, "images", [_image_row(image_id, entry, now) for image_id, entry in batch.images])
@@ -152,7 +152,7 @@ class Images:
         return {h: int(i) for h, i in self._store.rows("SELECT content_hash, image_id FROM images")}
 
     def entry(self, image_id: int) -> ImageEntry:
-        """Return what is known of an image.
+        """Return the metadata of an image.
 
         Raises:
             UnknownImageError: The project has no such image.
@@ -169,7 +169,7 @@ class Images:
         return ImageEntry(*values)
 
     def added_at(self, image_id: int) -> datetime:
-        """Return when an image came into the project, UTC without a zone.
+        """Return when an image was added to the project, UTC without a zone.
 
         Raises:
             UnknownImageError: The project has no such image.
@@ -181,7 +181,7 @@ class Images:
         return added_at
 
     def paths(self, image_id: int) -> list[tuple[Path, str]]:
-        """Return the (root, relative path) pairs under which an image was seen."""
+        """Return the (root, relative path) pairs of an image's files."""
         return list(self._paths(image_id, self._paths_version))
 
     def _read_paths(self, image_id: int, version: int) -> tuple[tuple[Path, str], ...]:
@@ -193,7 +193,7 @@ class Images:
         return tuple((Path(root), path) for root, path in rows)
 
     def file_names(self) -> dict[int, tuple[str, str]]:
-        """Return (content hash, first path) of every image, by id; the path is empty when no file is left."""
+        """Return (content hash, first path) of every image, by id; the path is empty if no file is left."""
         rows = self._store.rows(
             "SELECT i.image_id, any_value(i.content_hash), coalesce(min(p.path), '') "
             "FROM images i LEFT JOIN paths p USING (image_id) GROUP BY i.image_id ORDER BY i.image_id"
@@ -201,10 +201,10 @@ class Images:
         return {int(image_id): (content_hash, path) for image_id, content_hash, path in rows}
 
     def find(self, words: str, state: str) -> list[int]:
-        """Return the ids of images whose saved tags or paths hold a text, in the order of the queue.
+        """Return the ids of images whose saved tags or paths contain a text, in ascending order.
 
         Args:
-            words: Text to find, case ignored; empty finds every image.
+            words: The text, case ignored; empty finds every image.
             state: ``all``, ``saved`` or ``unsaved``.
         """
         clauses, parameters = ["true"], []
@@ -231,7 +231,7 @@ class Images:
         ]
 
     def feature_rows(self, backbone: str) -> list[tuple[int, int]]:
-        """Return (image id, row in the feature file) for every image a backbone has seen."""
+        """Return (image id, row in the feature file) of every image with features of a backbone."""
         rows = self._store.rows("SELECT image_id, feature_row FROM features WHERE backbone = ?", [backbone])
         return [(int(image_id), int(row)) for image_id, row in rows]
 
@@ -242,7 +242,7 @@ def _image_row(image_id: int, entry: ImageEntry, added_at: datetime) -> Row:
 
 
 def _insert(cursor: Cursor, table: str, rows: Sequence[Row]) -> None:
-    """Insert rows by statements of many: a statement of its own for each would cost more than decoding the photo."""
+    """Insert many rows by each statement: one statement for each row would take longer than decoding the photo."""
     for start in range(0, len(rows), ROWS_A_STATEMENT):
         part = rows[start : start + ROWS_A_STATEMENT]
         places = ", ".join(["(" + ", ".join("?" * len(part[0])) + ")"] * len(part))

@@ -35,10 +35,10 @@ class Queries(Protocol):
 
 
 def utc_now() -> datetime:
-    """Return the time as the database keeps it: UTC, without a zone."""
+    """Return the current time as stored in the database: UTC, without a zone."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def utc(moment: datetime) -> str:
-    """Return a moment of the database as JSON has it."""
+    """Return a time of the database in ISO 8601, as in JSON."""
     return f"{moment.isoformat(timespec='seconds')}Z"

@@ -14,8 +14,7 @@ from annotator.models.backbones.pretrained import find_architecture
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
-from annotator.storage.feature_digests import digests_path
-from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.features import FeatureStore, Vectors, digests_path
 from annotator.storage.images import IngestedBatch
 from annotator.storage.project import Project
 

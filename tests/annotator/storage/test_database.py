@@ -24,7 +24,10 @@ def entry(number: int) -> ImageEntry:
 
 def open_elsewhere(path: Path) -> subprocess.CompletedProcess[str]:
     """Open a database in another process."""
-    program = "import sys; from pathlib import Path; from annotator.storage.database import Store; Store(Path(sys.argv[1])).close()"
+    program = (
+        "import sys; from pathlib import Path; from annotator.storage.database import Store; "
+        "Store(Path(sys.argv[1])).close()"
+    )
     return subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
 
 
