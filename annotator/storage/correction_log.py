@@ -18,10 +18,10 @@ from annotator.storage.edit_script import diff
 from annotator.storage.queries import Cursor, utc_now
 
 GROUP_MEMBER = "group"
-"""Action of the save of a group member: ``["group", image id of the group's first photo, photos asked for]``. Such a save
-has no keys and no seconds of its own."""
+"""Action of a save that was made together with that of the open photo: ``["group", image id of the open photo, photos
+asked for]``. It has no keys and no seconds of its own."""
 GROUP_LEAD = "lead_group"
-"""Action of the save of a group's first photo: ``["lead_group", number of other photos saved with it]``."""
+"""Action of the save of the open photo: ``["lead_group", number of photos saved with it]``."""
 
 
 @dataclass(frozen=True)

@@ -232,7 +232,7 @@ def build_app(opened: Workspace, config: ServerConfig) -> FastAPI:
 
     gate, tokens = opened.gate, Tokens()
     if _is_exposed(config):
-        gate.always_ask()
+        gate.require_login()
     app = new_app()
     app.include_router(build_router(opened.session, opened.pictures, ASSETS_PATH))
     app.include_router(build_account_router(opened.accounts, gate, tokens, ASSETS_PATH))
