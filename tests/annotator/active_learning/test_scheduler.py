@@ -58,7 +58,7 @@ def use(opened: Workspace, scores: list[float], *others: list[float]) -> QueueSc
     rows = [row.tobytes() for row in opened.features.vectors(range(1, 7))]
     taggers = [CertainOf(dict(zip(rows, each, strict=True))) for each in (scores, *others)]
     order = opened.session.queue_order
-    order._shelf = Shelf(*taggers)  # type: ignore[assignment]
+    order._catalog = Shelf(*taggers)  # type: ignore[assignment]
     return order
 
 
@@ -166,7 +166,7 @@ def test_what_goes_wrong_in_the_background_is_said_and_photos_go_on(
     opened: Workspace, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     order = use(opened, UNSURE_OF_FIVE_THEN_THREE)
-    order._shelf.taggers[0].scores.clear()  # type: ignore[attr-defined]
+    order._catalog.taggers[0].scores.clear()  # type: ignore[attr-defined]
     session.set_strategy("entropy", None, None)
     order.start()
     while not session.state("local")["queue"]["note"].startswith("The order could not"):
