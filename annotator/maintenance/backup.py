@@ -19,6 +19,7 @@ from typing import IO
 
 from annotator import __version__
 from annotator.errors import BackupError, ProjectError
+from annotator.storage.correction_log import count_entries
 from annotator.storage.database import Store
 from annotator.storage.project import Project
 from annotator.storage.queries import utc_now
@@ -134,10 +135,7 @@ class _Hashing:
 def _manifest(snapshot: Path, members: tuple[Member, ...]) -> Manifest:
     store = Store(snapshot)
     try:
-        num_images, num_saved, num_events = store.rows(
-            "SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM annotations WHERE is_saved), "
-            "(SELECT count(*) FROM events)"
-        )[0]
+        num_images, (num_saved, num_events) = store.images.count(), count_entries(store)
     finally:
         store.close()
     created_at = utc_now().isoformat(timespec="seconds") + "Z"
@@ -244,7 +242,7 @@ def _check_opens(folder: Path, manifest: Manifest) -> None:
     except ProjectError as error:
         raise BackupError(f"The backup's database does not open: {error}") from error
     try:
-        num_events = store.rows("SELECT count(*) FROM events")[0][0]
+        _, num_events = count_entries(store)
     finally:
         store.close()
     if num_events != manifest.num_events:

@@ -15,7 +15,7 @@ from typing import Any
 from annotator.errors import AnnotatorError, StaleRevisionError
 from annotator.storage.database import Store
 from annotator.storage.edit_script import diff
-from annotator.storage.queries import Cursor, utc_now
+from annotator.storage.queries import Cursor, Queries, utc_now
 
 GROUP_MEMBER = "group"
 """Action of a save that was made together with that of the open photo: ``["group", image id of the open photo, photos
@@ -511,6 +511,12 @@ class CorrectionLog:
                 "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
                 "revision": int(revision),
             }
+
+
+def count_entries(store: Queries) -> tuple[int, int]:
+    """Return the number of saved annotations and the number of events of a project."""
+    rows = store.rows("SELECT (SELECT count(*) FROM annotations WHERE is_saved), (SELECT count(*) FROM events)")
+    return int(rows[0][0]), int(rows[0][1])
 
 
 def _values(selection: Selection) -> list[object]:

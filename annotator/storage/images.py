@@ -147,6 +147,10 @@ class Images:
             _insert(cursor, "features", [(batch.backbone, image_id, row) for image_id, row in batch.feature_rows])
         self._paths_version += 1
 
+    def count(self) -> int:
+        """Return the number of images."""
+        return int(self._store.rows("SELECT count(*) FROM images")[0][0])
+
     def ids_by_hash(self) -> dict[str, int]:
         """Return every image's id by its content hash."""
         return {h: int(i) for h, i in self._store.rows("SELECT content_hash, image_id FROM images")}
