@@ -49,11 +49,11 @@ def test_every_error_has_the_kind_and_the_status_that_the_page_and_programs_know
 
 
 @pytest.mark.parametrize("error", [AnnotatorError("No."), NothingToUndoError("No."), TagError("No.")], ids=str)
-def test_an_error_without_details_is_told_by_kind_and_message(error: AnnotatorError) -> None:
+def test_an_error_without_details_has_a_kind_and_a_message(error: AnnotatorError) -> None:
     assert error_answer(error) == {"error": {"kind": error.kind, "message": "No."}}
 
 
-def test_a_stale_revision_is_told_with_the_list_that_is_saved() -> None:
+def test_the_error_of_a_stale_revision_contains_the_saved_list() -> None:
     error = StaleRevisionError("Too late.", revision=3, tags=["cat"], user="anna", saved_at="2026-01-01T00:00:00Z")
     details = {"revision": 3, "tags": ["cat"], "user": "anna", "saved_at": "2026-01-01T00:00:00Z"}
     assert error_answer(error) == {"error": {"kind": "stale", "message": "Too late.", **details}}

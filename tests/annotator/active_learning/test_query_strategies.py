@@ -51,7 +51,7 @@ def test_disagreement_is_certainty_of_different_things_not_doubt_in_common() -> 
 
 
 @pytest.mark.parametrize(("strategy", "num"), [("disagreement", 1), ("entropy", 0), ("information_per_second", 0)])
-def test_too_few_taggers_are_told(strategy: str, num: int) -> None:
+def test_too_few_taggers_are_an_error(strategy: str, num: int) -> None:
     with pytest.raises(ConfigError, match=f"; {num} can be used here"):
         order_pool(strategy, pool_of([[[0.5]]] * num, features=floats([[1.0]]), random_keys=np.zeros(1)))
 

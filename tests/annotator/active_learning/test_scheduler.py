@@ -16,7 +16,7 @@ from annotator.web.server import Workspace
 
 
 class CertainOf:
-    """A tagger that is as certain as it is told, photo by photo (told apart by their features)."""
+    """A tagger with a given certainty for each photo, identified by its features."""
 
     def __init__(self, scores: dict[bytes, float], tags: tuple[str, ...] = ("cat", "dog")) -> None:
         self.scores, self.tags = scores, tags
@@ -28,8 +28,8 @@ class CertainOf:
         return [[RankedTag(self.tags[0], self.scores[row.tobytes()])] for row in features]
 
 
-class Shelf:
-    """Has taggers, of which the first is chosen."""
+class Catalog:
+    """A catalog of taggers; the first one is chosen."""
 
     chosen = "first"
 
@@ -54,11 +54,11 @@ def session(opened: Workspace) -> Session:
 
 
 def use(opened: Workspace, scores: list[float], *others: list[float]) -> QueueScheduler:
-    """Let the order be made by taggers that are this certain of photos 1, 2, ..."""
+    """Compute the order with taggers of this certainty for photos 1, 2, ..."""
     rows = [row.tobytes() for row in opened.features.vectors(range(1, 7))]
     taggers = [CertainOf(dict(zip(rows, each, strict=True))) for each in (scores, *others)]
     order = opened.session.queue_order
-    order._catalog = Shelf(*taggers)  # type: ignore[assignment]
+    order._catalog = Catalog(*taggers)  # type: ignore[assignment]
     return order
 
 
@@ -145,7 +145,7 @@ def test_a_random_order_is_that_of_no_folder_and_always_the_same(opened: Workspa
     assert session._queue._order == order
 
 
-def test_the_order_is_made_anew_after_some_saves_in_the_background(opened: Workspace, session: Session) -> None:
+def test_the_order_is_computed_again_in_the_background_after_some_saves(opened: Workspace, session: Session) -> None:
     order = session.queue_order
     order._is_wanted.clear()
     for number in range(REFRESH_SAVES - 1):
@@ -162,7 +162,7 @@ def test_the_order_is_made_anew_after_some_saves_in_the_background(opened: Works
     assert session.open("local", None)["image_id"] == 5
 
 
-def test_what_goes_wrong_in_the_background_is_said_and_photos_go_on(
+def test_a_background_error_is_reported_and_photos_keep_coming(
     opened: Workspace, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     order = use(opened, UNSURE_OF_FIVE_THEN_THREE)
@@ -201,7 +201,7 @@ def test_probabilities_are_those_of_the_tags_that_all_know() -> None:
 
 
 def probed(opened: Workspace, kind: str) -> int:
-    """Tag some photos, so that there is something to propose, then draw until another is a probe of this kind."""
+    """Tag some photos, so that there are proposals, then draw until another photo is a probe of this kind."""
     for image_id in range(1, 4):
         if opened.session.open("local", image_id)["revision"] == 0:
             opened.session.save("local", image_id, 0, ["cat", "dog", "sea", "tree", "sky"], [], Effort())

@@ -1,4 +1,4 @@
-"""Reviewing: answers side by side, deciding between them, sending back, the time line, restoring, and who may do it."""
+"""Review: comparison of responses, decisions, sending back, the time line, restoring, and who may do it."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ def opened(open_project: Callable[..., Workspace], write_photos: Callable[..., A
 
 @pytest.fixture
 def session(opened: Workspace) -> Session:
-    """Photo 1 is in review with the answers of Anna and Ben; photo 2 waits for Ben's."""
+    """Photo 1 is in review with the responses of Anna and Ben; photo 2 waits for Ben's."""
     session = opened.session
     session.ask("rita", 2, [], [1, 2], "", "all", 1.0, False)
     save(session, "anna", 1, "sea", "sky", "boat", dropped=["dog"])
@@ -49,7 +49,7 @@ def save(session: Session, user: str, image_id: int, *tags: str, **values: Any) 
 
 
 def let_go(session: Session) -> None:
-    """Everybody leaves: these tests are not about who has a photo open."""
+    """End all leases: these tests are not about who has a photo open."""
     for image_id in session.leases.all():
         session.leases.end(image_id)
 
@@ -70,7 +70,7 @@ def test_an_accepted_list_that_makes_a_tag_common_says_so(session: Session) -> N
     assert accept(session, "sea", "sky", seen={"anna": 1, "ben": 1})["now_common"] == ["sky"]
 
 
-def test_the_answers_stand_side_by_side_with_their_measures(session: Session) -> None:
+def test_the_responses_are_listed_with_their_measures(session: Session) -> None:
     found = session.review("rita", None, None)
     assert (found["image_id"], found["state"], found["place"], found["num_in_review"]) == (1, "in_review", 1, 1)
     assert [(one["user"], one["tags"]) for one in found["answers"]] == [
@@ -87,7 +87,7 @@ def test_the_answers_stand_side_by_side_with_their_measures(session: Session) ->
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_photo_whose_answers_are_awaited_is_shown_to_nobody(session: Session) -> None:
+def test_the_responses_to_a_photo_are_hidden_while_some_are_outstanding(session: Session) -> None:
     with pytest.raises(ReviewError, match="still awaited"):
         session.review("rita", 2, None)
     with pytest.raises(ReviewError, match="annotator assign PROJECT --people 1"):
@@ -98,7 +98,7 @@ def test_a_photo_whose_answers_are_awaited_is_shown_to_nobody(session: Session) 
         session.send_back("rita", 2, 0, [], "why?", None)
 
 
-def test_accepting_makes_the_list_stand_for_all(session: Session) -> None:
+def test_an_accepted_list_is_the_list_of_everybody(session: Session) -> None:
     assert list(session.export()) == []
     answer = accept(session, "sea", "sky", seen={"anna": 1, "ben": 1})
     assert answer["revision"] == 1
@@ -122,7 +122,7 @@ def test_accepting_makes_the_list_stand_for_all(session: Session) -> None:
     assert session.open("ben", 1)["kept"] == ["sky"]
 
 
-def test_whose_answer_was_taken_is_kept(session: Session) -> None:
+def test_the_person_of_an_accepted_response_is_stored(session: Session) -> None:
     accept(session, "sky", "sea")
     assert session._answers.review_rows(1)[0]["people"] == ["ben"]
     accept(session, "sea", "sun")
@@ -199,7 +199,7 @@ def test_what_is_sent_back_comes_first_with_its_note_and_only_to_who_is_asked(se
         session.send_back("rita", 1, 0, ["rita"], "why?", None)
 
 
-def test_an_accepted_list_that_is_sent_back_stands_no_more(session: Session) -> None:
+def test_an_accepted_list_that_is_sent_back_is_not_saved_any_more(session: Session) -> None:
     accept(session, "sea")
     session.send_back("rita", 1, 1, [], "Look again.", None)
     assert list(session.export()) == []
@@ -223,7 +223,7 @@ def test_a_restart_keeps_what_was_sent_back_and_accepted(
     assert again._answers.sent_back_to("anna") == []
 
 
-def test_the_time_line_tells_who_did_what_and_from_which_proposal(session: Session) -> None:
+def test_the_time_line_lists_who_did_what_and_from_which_proposal(session: Session) -> None:
     session.send_back("rita", 1, 0, ["ben"], "More, please.", None)
     save(session, "ben", 1, "sea", "sky", "boat")
     accept(session, "sea", "boat")
@@ -270,7 +270,7 @@ def test_any_earlier_list_is_restored_and_nothing_is_erased(session: Session) ->
     assert [finding for finding in session.check()["findings"] if "features" not in finding["what"]] == []
 
 
-def test_of_an_asked_photo_a_person_restores_their_own_answers_alone(session: Session) -> None:
+def test_a_person_restores_only_their_own_responses_to_an_asked_photo(session: Session) -> None:
     save(session, "anna", 2, "fish")
     line = session.timeline("anna", 2)["entries"]
     assert [(entry["kind"], entry["can_restore"]) for entry in line] == [
@@ -293,7 +293,7 @@ def test_of_an_asked_photo_a_person_restores_their_own_answers_alone(session: Se
         session.restore("anna", 1, first["id"], 3)
 
 
-def test_agreement_with_gold_is_told_by_person_and_over_time(session: Session, opened: Workspace) -> None:
+def test_agreement_with_gold_is_reported_by_person_and_over_time(session: Session, opened: Workspace) -> None:
     assert "cat" not in json.dumps(session.agreement())  # Ben is still asked
     save(session, "ben", 2, "dog")
     accept(session, "sea", "sky", "boat")
@@ -317,7 +317,7 @@ def test_agreement_with_gold_is_told_by_person_and_over_time(session: Session, o
     assert "anna and ben" in text
 
 
-def test_a_course_has_a_point_for_every_so_many_answers() -> None:
+def test_agreement_over_time_has_one_point_per_block_of_responses() -> None:
     from datetime import datetime, timedelta
 
     start = datetime(2026, 1, 1)

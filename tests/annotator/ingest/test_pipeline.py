@@ -281,7 +281,7 @@ def test_keywords_and_sidecars_are_kept(make_ingesting: Make, write_photos: Writ
     assert ingesting.store.images.metadata_words() == [(1, ["sea", "sand"], list(entry.path_words), None)]
 
 
-def test_commits_are_told_as_they_happen_small_ones_first(
+def test_commits_are_reported_at_once_small_ones_first(
     make_ingesting: Make, write_photos: WritePhotos, photos: Path
 ) -> None:
     write_photos(photos, range(40))

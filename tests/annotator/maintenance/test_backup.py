@@ -1,4 +1,4 @@
-"""Backups: whole, consistent while people save, put back as they were; damaged ones are refused."""
+"""Backups: complete, consistent during saves, restored as they were; damaged ones are refused."""
 
 import hashlib
 import io
@@ -68,7 +68,7 @@ def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
 
 
 def with_member(members: dict[str, bytes], name: str, data: bytes) -> None:
-    """Put a file in, named by the list as it should be."""
+    """Add a file, with a correct entry in the manifest."""
     manifest = json.loads(members[MANIFEST])
     manifest["members"].append({"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     members[MANIFEST] = json.dumps(manifest).encode()

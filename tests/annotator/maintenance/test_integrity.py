@@ -1,4 +1,4 @@
-"""The check finds each kind of damage, and repairs what follows from the log or can be computed again."""
+"""The check finds each kind of damage, and repairs what can be derived from the log or computed again."""
 
 import json
 from collections.abc import Callable
@@ -51,7 +51,7 @@ def change(store: Store, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def test_a_sound_project_has_no_findings(project: Project, store: Store) -> None:
+def test_an_intact_project_has_no_findings(project: Project, store: Store) -> None:
     assert check(project, store) == []
     assert repair(project, store) == []
 
@@ -101,7 +101,7 @@ LOST = {
 
 
 @pytest.mark.parametrize("damage", LOST)
-def test_damage_to_the_log_itself_is_found_and_not_papered_over(project: Project, store: Store, damage: str) -> None:
+def test_damage_to_the_log_itself_is_found_and_not_repaired(project: Project, store: Store, damage: str) -> None:
     statement, words = LOST[damage]
     change(store, statement)
     assert [f for f in check(project, store) if words in f.what and not f.is_repairable]
@@ -132,7 +132,7 @@ def flip(path: Path, place: int) -> None:
 
 
 def feature_file(project: Project, store: Store, num: int = 3) -> FeatureStore:
-    """The features of the fixture, written anew by the program itself."""
+    """The features of the fixture, written again by the program itself."""
     digests_path(project.features_path / f"{LABEL}.f32").unlink(missing_ok=True)
     features = FeatureStore(project.features_path, LABEL, SIZE)
     features.append(np.random.default_rng(0).normal(size=(num, SIZE)).astype(np.float32))
@@ -155,7 +155,9 @@ def test_one_bit_of_a_feature_that_changed_is_found_and_it_is_computed_again(pro
 
 
 @pytest.mark.parametrize("by", ["repair", "append"])
-def test_features_of_before_are_taken_for_sound_until_they_get_digests(project: Project, store: Store, by: str) -> None:
+def test_features_without_digests_count_as_unchanged_until_they_get_them(
+    project: Project, store: Store, by: str
+) -> None:
     path = project.features_path / f"{LABEL}.f32"
     flip(path, 40)
     assert check(project, store) == []  # as before: nobody knows what was written

@@ -58,7 +58,7 @@ def filled(store: Store) -> dict[str, Any]:
     return effort_report(store.rows)
 
 
-def test_effort_is_that_of_first_saves_that_stand(store: Store) -> None:
+def test_effort_is_that_of_first_saves_that_were_not_undone(store: Store) -> None:
     report = filled(store)
     assert (report["num_saves"], report["num_photos"]) == (5, 4)
     assert report["mean_actions"] == pytest.approx((6 + 4 + 2 + 4) / 4)

@@ -293,7 +293,7 @@ def test_rebuild_takes_the_given_images_from_the_feature_store() -> None:
     assert index.search(features.rows[3:4], 5)[0].tolist() == [[3, 4, -1, -1, -1]]
 
 
-def test_a_much_larger_project_is_trained_anew() -> None:
+def test_a_much_larger_project_is_trained_again() -> None:
     features = Features(1_000)
     index = make_index(features, exact_below=100)
     index.add(np.arange(101), features.rows[:101])
@@ -502,7 +502,7 @@ def test_both_faiss_packages_at_once_are_a_problem(monkeypatch: pytest.MonkeyPat
     assert "pip uninstall faiss-cpu faiss-gpu" in described["problem"]
 
 
-def test_a_sound_faiss_has_no_problem() -> None:
+def test_an_intact_faiss_has_no_problem() -> None:
     described = describe_faiss()
     assert described["problem"] is None
     assert described["version"] == faiss.__version__

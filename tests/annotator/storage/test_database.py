@@ -36,7 +36,7 @@ def write(store: Store, *statements: str) -> None:
 
 
 def width_of(store: Store) -> int:
-    """The first image's width by SQL: `Store.images.entry` remembers rows, which nothing in the program changes."""
+    """The first image's width by SQL: `Store.images.entry` caches rows, which the program never changes."""
     return int(store.rows("SELECT width FROM images WHERE image_id = 1")[0][0])
 
 
@@ -180,7 +180,7 @@ def test_a_disk_that_fills_up_at_a_checkpoint_does_not_end_the_work(make_store: 
 
 
 class FailingCursor:
-    """A cursor whose COMMIT meets a full disk."""
+    """A cursor whose COMMIT fails."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, failure: Exception) -> None:
         self._cursor, self._failure = cursor, failure
@@ -209,7 +209,7 @@ class FailingCursor:
         ),
     ],
 )
-def test_a_failed_commit_is_told_and_undone(
+def test_a_failed_commit_is_reported_and_undone(
     make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error, sentence: str
 ) -> None:
     store = make_store(1)

@@ -38,9 +38,7 @@ entries = st.builds(
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(image=entries)
-def test_what_is_known_of_an_image_comes_back_as_it_was(
-    make_store: MakeStore, tmp_path: Path, image: ImageEntry
-) -> None:
+def test_the_metadata_of_an_image_is_read_as_written(make_store: MakeStore, tmp_path: Path, image: ImageEntry) -> None:
     path = tmp_path / "round.duckdb"
     path.unlink(missing_ok=True)
     store = make_store(0, path)
@@ -113,7 +111,7 @@ def test_a_search_takes_every_character_as_it_is(make_store: MakeStore, words: s
     assert len(store.images.ids_by_hash()) == 3
 
 
-def test_paths_are_read_anew_after_an_ingest(make_store: MakeStore, tmp_path: Path) -> None:
+def test_paths_are_read_again_after_an_ingest(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store(1)
     before = store.images.paths(1)
     root_id = store.images.root_id(tmp_path)
@@ -123,7 +121,7 @@ def test_paths_are_read_anew_after_an_ingest(make_store: MakeStore, tmp_path: Pa
     assert store.images.paths(1) == before
 
 
-def test_what_is_not_there_yet_is_found_once_it_is(make_store: MakeStore) -> None:
+def test_an_image_is_found_after_it_was_added(make_store: MakeStore) -> None:
     store = make_store(1)
     with pytest.raises(UnknownImageError):
         store.images.entry(2)

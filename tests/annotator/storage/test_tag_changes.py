@@ -37,7 +37,7 @@ def test_a_merged_tag_is_replaced_everywhere_and_the_history_stays(opened: Works
     events = session.history(1)["events"]
     assert events[:1] == before
     assert (events[1]["kind"], events[1]["user_name"], events[1]["revision"]) == ("rename", "zoe", 2)
-    # Whoever learns from it still knows what was shown.
+    # The training on corrections still has what was shown.
     assert (events[1]["tagger"], [item["tag"] for item in events[1]["shown"]]) == ("jvsp 1", ["auto"])
 
 
@@ -62,7 +62,7 @@ def test_an_alias_touches_no_photo(opened: Workspace) -> None:
     assert len(proposals) == len(set(proposals))
 
 
-def test_the_newest_word_on_a_tag_counts_and_aliases_do_not_go_in_circles(opened: Workspace) -> None:
+def test_the_newest_change_of_a_tag_counts_and_aliases_have_no_cycles(opened: Workspace) -> None:
     session = opened.session
     session.change_tag("rename", "auto", "vehicle", "zoe")
     session.change_tag("rename", "vehicle", "auto", "zoe")
@@ -83,7 +83,7 @@ def test_the_newest_word_on_a_tag_counts_and_aliases_do_not_go_in_circles(opened
         ("alias", "car", "", "cannot be empty"),
     ],
 )
-def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(
+def test_an_invalid_change_is_refused_and_changes_nothing(
     opened: Workspace, kind: str, old: str, new: str, sentence: str
 ) -> None:
     with pytest.raises(TagError, match=sentence):
@@ -131,7 +131,7 @@ def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: Work
     assert tags_of(opened, 2) == ["car", "auto", "tree"]
     assert session.open("ben", 3)["dropped"] == ["auto"]
     assert [event["kind"] for event in session.history(1)["events"]] == ["save", "rename"]
-    # Both tags go on to be used.
+    # Both tags are still in use.
     session.save("ann", 4, 0, ["auto", "automatic door"], [], Effort())
     assert tags_of(opened, 4) == ["auto", "automatic door"]
     assert session.tag_changes()["changes"][-1]["kind"] == "split"
@@ -142,7 +142,7 @@ def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: Work
             session.change_tag(kind, "auto", "robot", "zoe", where)
 
 
-def test_the_command_tells_of_a_tag_that_a_merge_made_common(
+def test_the_command_reports_a_tag_that_became_common_by_a_merge(
     opened: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer = {"num_photos": 3, "now_common": ["car"]}
