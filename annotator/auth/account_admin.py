@@ -1,4 +1,4 @@
-"""What admins do with accounts, by REST or on the command line. Knows nothing of HTTP or of how passwords are kept."""
+"""What admins do with accounts, by REST or on the command line. Knows nothing of HTTP or of how passwords are stored."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -13,7 +13,7 @@ Password = Annotated[str, StringConstraints(max_length=2_000)]
 
 
 class UsersRequest(BaseModel):
-    """Something to do with accounts; which fields are needed depends on what."""
+    """An action on accounts; which fields are needed depends on ``do``."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -25,10 +25,10 @@ class UsersRequest(BaseModel):
 
 
 def manage_users(accounts: Accounts, request: UsersRequest) -> dict[str, Any]:
-    """Do what an admin asks with accounts.
+    """Run an action of an admin on accounts.
 
     Raises:
-        AccountError: It cannot be done, or a field is missing.
+        AccountError: The action is not possible, or a field is missing.
     """
     if request.do == "list":
         return {"users": [user_row(user) for user in accounts.users()]}

@@ -1,6 +1,6 @@
 """Compares the responses to one photo for a reviewer: side by side, with measures of agreement.
 
-Changes nothing. Knows nothing of roles, HTTP, or how a decision is kept (collaboration/responses.py).
+Changes nothing. Knows nothing of roles, HTTP, or how a decision is stored (collaboration/responses.py).
 """
 
 from collections.abc import Callable

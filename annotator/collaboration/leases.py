@@ -64,7 +64,7 @@ class Leases:
                 self._ends.pop(image_id, None)
 
     def end(self, image_id: int) -> None:
-        """End all leases of a photo, whoever holds them."""
+        """End all leases of a photo."""
         with self._lock:
             self._ends.pop(image_id, None)
 

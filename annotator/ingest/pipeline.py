@@ -206,7 +206,7 @@ class Ingest:
             try:
                 stat = path.stat()
             except OSError as error:
-                refuse(path, f"It cannot be looked at: {error.strerror}.")
+                refuse(path, f"Its size and time cannot be read: {error.strerror}.")
                 continue
             present.add(relative)
             seen = known.get(relative)

@@ -137,7 +137,9 @@ def _replay(store: Store) -> tuple[dict[int, _Replayed], list[Finding]]:
         if revision != (was.revision if was else 0) + 1:
             findings.append(Finding(f"Event {event_id:,} does not follow the one before on image {image_id:,}.", False))
         elif list(before) != (was.tags if was else []):
-            findings.append(Finding(f"Event {event_id:,} starts from other tags than the one before left.", False))
+            findings.append(
+                Finding(f"Event {event_id:,} starts with other tags than the event before it ended with.", False)
+            )
         replayed[image_id] = _Replayed(revision, after, dropped, is_saved, user_name, created_at, event_id)
     return replayed, findings
 
@@ -149,7 +151,7 @@ def _check_annotations(store: Store, replayed: dict[int, _Replayed]) -> Iterator
     stored = {row[0]: _Replayed(*row[1:]) for row in rows}
     for image_id in sorted(stored.keys() | replayed.keys()):
         if stored.get(image_id) != replayed.get(image_id):
-            yield Finding(f"The tags kept of image {image_id:,} are not those its events lead to.", True)
+            yield Finding(f"The stored tags of image {image_id:,} differ from those of its events.", True)
 
 
 def _check_references(store: Store) -> Iterator[Finding]:
@@ -157,7 +159,7 @@ def _check_references(store: Store) -> Iterator[Finding]:
     for table, is_repairable in tables.items():
         rows = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM images)")
         if rows[0][0]:
-            yield Finding(f"{rows[0][0]:,} rows of {table} are of images that are not known.", is_repairable)
+            yield Finding(f"{rows[0][0]:,} rows of {table} belong to unknown images.", is_repairable)
     double = store.rows(
         "SELECT count(*) FROM (SELECT backbone, image_id FROM features GROUP BY ALL HAVING count(*) > 1)"
     )[0][0]
@@ -176,13 +178,13 @@ def _check_responses(store: Store) -> Iterator[Finding]:
     for table in ("answers", "reviews"):
         count = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM asked)")[0][0]
         if count:
-            yield Finding(f"{count:,} rows of {table} are of images that are not asked of anybody.", False)
+            yield Finding(f"{count:,} rows of {table} belong to images that nobody is asked about.", False)
 
 
 def _check_features(project: Project, store: Store) -> Iterator[Finding]:
     for backbone, image_ids in _lost_features(project, store):
-        words = "are missing, are not numbers, or are not what was written"
-        yield Finding(f"{len(image_ids):,} features of {backbone} {words}.", True)
+        defect = "are missing, not finite, or changed since they were written"
+        yield Finding(f"{len(image_ids):,} features of {backbone} {defect}.", True)
 
 
 def _lost_features(project: Project, store: Store) -> Iterator[tuple[str, list[int]]]:
@@ -289,7 +291,7 @@ def _check_photos(store: Store) -> Iterator[Finding]:
             yield Finding(f"The photo {photo} cannot be read ({error.strerror or error}).", False)
             continue
         if content_hash(data) != digest:
-            yield Finding(f"The photo {photo} is not what it was when it was added.", False)
+            yield Finding(f"The photo {photo} has changed since it was added.", False)
 
 
 def _check_checkpoints(project: Project) -> Iterator[Finding]:
@@ -302,4 +304,4 @@ def _check_checkpoints(project: Project) -> Iterator[Finding]:
             yield Finding(f"The checkpoint {settings.parent} cannot be read ({error}).", False)
             continue
         if digest != weights["sha256"]:
-            yield Finding(f"The weights of the checkpoint {settings.parent} have another hash than it names.", False)
+            yield Finding(f"The weights of the checkpoint {settings.parent} have another hash than it lists.", False)

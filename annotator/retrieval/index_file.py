@@ -89,7 +89,7 @@ def read_index_file(path: Path, faiss: ModuleType) -> tuple[IndexHeader, Ids, An
             if index.ntotal != header.num_images:
                 raise ValueError(f"{index.ntotal} vectors, not {header.num_images}")
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise RetrievalError(f"The index {path} cannot be read ({error}). It has to be built anew.") from error
+        raise RetrievalError(f"The index {path} cannot be read ({error}). It must be rebuilt.") from error
     return header, ids, index
 
 

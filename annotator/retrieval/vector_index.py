@@ -243,7 +243,7 @@ class VectorIndex:
         if (header.tag, header.feature_size) != (tag, feature_size):
             raise RetrievalError(
                 f"{path} indexes {header.feature_size} values of {header.tag}, not {feature_size} of {tag}. "
-                "It has to be built anew."
+                "It must be rebuilt."
             )
         loaded._install(index, ids, header.num_trained_for)
         return loaded

@@ -85,7 +85,7 @@ class Store:
         with self._write_lock:
             if self._is_writing or self._is_closed or self._responds():
                 return
-            logger.warning("The database %s is opened anew after a failure.", self.path)
+            logger.warning("The database %s is reopened after a failure.", self.path)
             with self._lock.exclusive():
                 self._disconnect()
                 self._connection = self._connect()
@@ -208,12 +208,12 @@ def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> list
         applied = migrate(connection)
     except duckdb.Error as error:
         raise ProjectError(
-            f"The schema of {path} could not be brought from {version} to {NEWEST_VERSION} ({_first_line(error)}). "
-            f"As it was before, it is kept in {kept}."
+            f"The schema of {path} could not be migrated from {version} to {NEWEST_VERSION} ({_first_line(error)}). "
+            f"The original is kept in {kept}."
         ) from error
     forget_older(path, kept)
     logger.warning(
-        "The schema of %s was brought from %d to %d. As it was before, it is kept in %s.",
+        "The schema of %s was migrated from %d to %d. The original is kept in %s.",
         path, version, NEWEST_VERSION, kept,
     )  # fmt: skip
     return applied

@@ -15,7 +15,7 @@ from annotator.storage.queries import Cursor, Queries, Row, utc_now
 
 ROWS_A_STATEMENT = 64
 """Rows inserted by one statement."""
-NUM_REMEMBERED = 4096
+NUM_CACHED = 4096
 """Photos whose rows are cached in memory: editing a list reads the same row at every key."""
 
 
@@ -73,8 +73,8 @@ class Images:
         self._store = store
         self._paths_version = 0
         # The row of an image never changes; its paths change with an ingest.
-        self._entry = lru_cache(NUM_REMEMBERED)(self._read_entry)
-        self._paths = lru_cache(NUM_REMEMBERED)(self._read_paths)
+        self._entry = lru_cache(NUM_CACHED)(self._read_entry)
+        self._paths = lru_cache(NUM_CACHED)(self._read_paths)
 
     # Roots and paths
 

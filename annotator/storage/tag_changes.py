@@ -67,7 +67,7 @@ class TagChanges:
         old: str,
         new: str,
         user: str,
-        took: Callable[[Annotation], None],
+        on_commit: Callable[[Annotation], None],
         among: Collection[int] | None = None,
     ) -> int:
         """Change a tag on every photo on which it was kept or dropped; return the number of photos.
@@ -79,7 +79,7 @@ class TagChanges:
             old: The tag before the change, in any spelling.
             new: The tag after the change.
             user: Who.
-            took: Called with each photo's new annotation, after its commit.
+            on_commit: Called with each photo's new annotation, after its commit.
             among: The photos that a split concerns.
 
         Raises:
@@ -104,7 +104,7 @@ class TagChanges:
                 which = "None of these photos" if kind == "split" else "No photo"
                 raise TagError(f"{which} carries {old!r}, so there is nothing to {kind}.")
             for annotation in carriers:
-                took(
+                on_commit(
                     self._log.rewrite(
                         annotation, _replaced(annotation.tags, old, new), _replaced(annotation.dropped, old, new), user
                     )

@@ -78,7 +78,7 @@ def test_what_follows_from_the_log_is_found_and_repaired(project: Project, store
     change(store, statement)
     findings = check(project, store)
     assert [words in finding.what and finding.is_repairable for finding in findings] == [True]
-    assert check(project, store) == findings  # looking changes nothing
+    assert check(project, store) == findings  # a check changes nothing
     assert repair(project, store) == []
     log = CorrectionLog(store)
     assert (log.annotation(1).tags, log.annotation(1).dropped) == (("cat", "sofa"), ("dog",))
@@ -95,7 +95,7 @@ LOST = {
         "answers of anna on image 2 have a gap",
     ),
     "an answer is there twice": ("UPDATE answers SET revision = 1", "answers of anna on image 2 have a gap"),
-    "a question is missing": ("DELETE FROM asked", "2 rows of answers are of images that are not asked"),
+    "a question is missing": ("DELETE FROM asked", "2 rows of answers belong to images that nobody is asked"),
     "an image is missing": ("DELETE FROM images WHERE image_id = 2", "1 rows of events"),
 }
 
@@ -220,7 +220,7 @@ def test_photos_are_read_and_compared_only_when_asked_for(
         photos[1].unlink()
         words = [finding.what for finding in check(opened.project, opened.store, reads_photos=True)]
         assert words[-2:] == [
-            f"The photo {photos[0]} is not what it was when it was added.",
+            f"The photo {photos[0]} has changed since it was added.",
             f"The photo {photos[1]} cannot be read (No such file or directory).",
         ]
         assert len(check(opened.project, opened.store)) == len(words) - 2

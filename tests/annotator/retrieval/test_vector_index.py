@@ -332,13 +332,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for place in range(0, len(whole), 101):
         path.write_bytes(whole[:place])
-        with pytest.raises(RetrievalError, match="built anew"):
+        with pytest.raises(RetrievalError, match="must be rebuilt"):
             load(path, features)
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(RetrievalError, match="checksum"):
             load(path, features)
     path.unlink()
-    with pytest.raises(RetrievalError, match="built anew"):
+    with pytest.raises(RetrievalError, match="must be rebuilt"):
         load(path, features)
 
 

@@ -116,9 +116,7 @@ def test_settings_that_cannot_be_written_are_a_sentence(project: Project) -> Non
     assert project.settings.name == "holiday"
 
 
-def test_a_failing_write_leaves_the_old_file_and_no_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "settings.json"
     write_atomically(path, b"old")
 
