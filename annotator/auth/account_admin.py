@@ -1,4 +1,4 @@
-"""What admins do with accounts, by REST or on the command line. Knows nothing of HTTP or of how passwords are stored."""
+"""Actions of admins on accounts, by REST or on the command line. Knows nothing of HTTP or password hashes."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal

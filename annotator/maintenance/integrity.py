@@ -138,7 +138,7 @@ def _replay(store: Store) -> tuple[dict[int, _Replayed], list[Finding]]:
             findings.append(Finding(f"Event {event_id:,} does not follow the one before on image {image_id:,}.", False))
         elif list(before) != (was.tags if was else []):
             findings.append(
-                Finding(f"Event {event_id:,} starts with other tags than the event before it ended with.", False)
+                Finding(f"Event {event_id:,} starts with other tags than the one before it.", False)
             )
         replayed[image_id] = _Replayed(revision, after, dropped, is_saved, user_name, created_at, event_id)
     return replayed, findings
