@@ -239,19 +239,19 @@ def order_pool(strategy: str, pool: Pool) -> Rows:
     return _STRATEGIES[strategy](pool)
 
 
-def mix_in(ranked: Sequence[int], sample: Sequence[int], share: float, owed: float = 0.0) -> list[int]:
+def mix_in(ranked: Sequence[int], sample: Sequence[int], share: float, deficit: float = 0.0) -> list[int]:
     """Merge both lists so that each prefix of the result has the given share of the sample.
 
     Args:
         ranked: Ids as ranked by a strategy.
         sample: Ids of the random sample, in its order.
         share: Of the sample, in [0, 1].
-        owed: By how many photos the sample is behind its share so far.
+        deficit: By how many photos the sample is behind its share so far.
     """
     mixed: list[int] = []
     num_ranked = num_sample = 0
     while num_ranked < len(ranked) or num_sample < len(sample):
-        is_due = owed + share * (len(mixed) + 1) - num_sample >= 1 - 1e-9
+        is_due = deficit + share * (len(mixed) + 1) - num_sample >= 1 - 1e-9
         if num_sample < len(sample) and (is_due or num_ranked == len(ranked)):
             mixed.append(sample[num_sample])
             num_sample += 1

@@ -91,9 +91,9 @@ class QueueScheduler:
         self._num_added = 0
         self._num_ordered = 0
         self._committee: tuple[str, list[Tagger]] = ("", [])
-        self._is_wanted = threading.Event()
+        self._refresh_requested = threading.Event()
         self._is_stopping = threading.Event()
-        self._refreshing = threading.Lock()
+        self._refresh_lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def describe(self) -> dict[str, Any]:
@@ -115,13 +115,13 @@ class QueueScheduler:
     def start(self) -> None:
         """Compute the order in the background, now and whenever it is outdated."""
         self._thread = threading.Thread(target=self._run, name="queue order", daemon=True)
-        self._is_wanted.set()
+        self._refresh_requested.set()
         self._thread.start()
 
     def stop(self) -> None:
         """Stop the background thread; returns when it has ended."""
         self._is_stopping.set()
-        self._is_wanted.set()
+        self._refresh_requested.set()
         if self._thread is not None:
             self._thread.join()
 
@@ -129,23 +129,23 @@ class QueueScheduler:
         """Request a new order, computed in the background."""
         if self._project.settings.strategy == "in_order":
             self._queue.set_order(())
-        self._is_wanted.set()
+        self._refresh_requested.set()
 
     def saved(self) -> None:
         """Count a save; after `REFRESH_SAVES` of them the order is computed again."""
         self._num_saves += 1
         if self._num_saves >= REFRESH_SAVES:
-            self._is_wanted.set()
+            self._refresh_requested.set()
 
     def added(self, num_images: int) -> None:
         """Count new photos; the order is computed again when they are many compared with the ordered ones."""
         self._num_added += num_images
         if self._num_added > max(REFRESH_SAVES, self._num_ordered // 4):
-            self._is_wanted.set()
+            self._refresh_requested.set()
 
     def _run(self) -> None:
-        while self._is_wanted.wait() and not self._is_stopping.is_set():
-            self._is_wanted.clear()
+        while self._refresh_requested.wait() and not self._is_stopping.is_set():
+            self._refresh_requested.clear()
             try:
                 self.refresh()
             except Exception:
@@ -161,7 +161,7 @@ class QueueScheduler:
 
     def refresh(self) -> None:
         """Compute the order now, in this thread."""
-        with self._refreshing:
+        with self._refresh_lock:
             settings = self._project.settings
             self._num_saves = self._num_added = 0
             try:
@@ -190,7 +190,7 @@ class QueueScheduler:
         if ranked and settings.random_share < 1:
             share = settings.random_share / (1 - settings.random_share)
             sample = sample[: int(share * len(ranked)) + 2]
-        return mix_in(ranked, sample, settings.random_share, self._owed(settings.random_share))
+        return mix_in(ranked, sample, settings.random_share, self._sample_deficit(settings.random_share))
 
     def _ranked(self, strategy: str, photos: list[tuple[float, int]]) -> list[int]:
         """Return the ids of (random key, image id) pairs as ranked by the strategy."""
@@ -212,7 +212,7 @@ class QueueScheduler:
         )
         return [ids[row] for row in order_pool(strategy, pool)]
 
-    def _owed(self, share: float) -> float:
+    def _sample_deficit(self, share: float) -> float:
         """Return by how many photos the sample is behind its share of the saved photos, limited to [-1, 1]."""
         saved = self._queue.saved_ids()
         num_random = sum(sample_key(self._content_hash(image_id)) < share for image_id in saved)
@@ -227,7 +227,7 @@ class QueueScheduler:
             return
         taggers = [self._catalog.taggers[0]]
         if num_taggers > 1:
-            taggers += self._others()
+            taggers += self._committee_taggers()
         tags = shared_tags(taggers)
         if not tags:
             return
@@ -238,7 +238,7 @@ class QueueScheduler:
         self._is_stopping.wait(PAUSE_SECONDS)
         return tag_probabilities(tagger, features, tags)
 
-    def _others(self) -> list[Tagger]:
+    def _committee_taggers(self) -> list[Tagger]:
         chosen = self._catalog.chosen
         if self._committee[0] != chosen:
             self._committee = (chosen, self._catalog.others(NUM_OTHERS))

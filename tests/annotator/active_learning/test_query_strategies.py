@@ -131,6 +131,6 @@ def test_the_sample_has_its_share_of_every_beginning() -> None:
         assert abs(sum(image < 1000 for image in mixed[:length]) - 0.2 * length) < 1
     assert sorted(mixed) == [*range(40), *range(1000, 1080)]
     assert [image for image in mixed if image < 1000] == list(range(40))
-    assert mix_in([5, 6], [1], 0.2, owed=1.0)[0] == 1
+    assert mix_in([5, 6], [1], 0.2, deficit=1.0)[0] == 1
     assert mix_in([5, 6], [1], 0.0) == [5, 6, 1]
     assert mix_in([5], [1, 2], 1.0) == [1, 2, 5]

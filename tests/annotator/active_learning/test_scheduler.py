@@ -147,12 +147,12 @@ def test_a_random_order_is_that_of_no_folder_and_always_the_same(opened: Workspa
 
 def test_the_order_is_computed_again_in_the_background_after_some_saves(opened: Workspace, session: Session) -> None:
     order = session.queue_order
-    order._is_wanted.clear()
+    order._refresh_requested.clear()
     for number in range(REFRESH_SAVES - 1):
         order.saved()
-        assert not order._is_wanted.is_set(), number
+        assert not order._refresh_requested.is_set(), number
     order.saved()
-    assert order._is_wanted.is_set()
+    assert order._refresh_requested.is_set()
     use(opened, UNSURE_OF_FIVE_THEN_THREE)
     session.set_strategy("entropy", None, None)
     order.start()
