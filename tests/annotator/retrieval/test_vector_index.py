@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotator.errors import ConfigError, RetrievalError
-from annotator.retrieval import faiss_backend as faiss_library
+from annotator.retrieval import faiss_backend
 from annotator.retrieval.faiss_backend import describe_faiss, load_faiss
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 
@@ -475,7 +475,7 @@ def pretend_installed(monkeypatch: pytest.MonkeyPatch, packages: dict[str, str])
             raise PackageNotFoundError(name)
         return packages[name]
 
-    monkeypatch.setattr(faiss_library, "version", version)
+    monkeypatch.setattr(faiss_backend, "version", version)
 
 
 def test_missing_faiss_is_one_sentence_that_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,7 +511,7 @@ def test_an_intact_faiss_has_no_problem() -> None:
 
 
 def test_faiss_has_one_home() -> None:
-    root = Path(faiss_library.__file__).parent.parent
+    root = Path(faiss_backend.__file__).parent.parent.parent
     folders = [root / name for name in ("annotator", "models", "trainer", "datasets")]
     found = [path for folder in folders for path in folder.rglob("*.py") if "import faiss" in path.read_text()]
     assert [path.name for path in found if 'import_module("faiss")' not in path.read_text()] == []
