@@ -1,26 +1,45 @@
 """Every error a user may meet.
 
 A message says what was wrong, the value found, and what to do next. This module is a leaf: it imports nothing of
-ours, and every folder may import it. Only cli/main.py, ui/ and web/routes.py turn these errors into words for a person.
+ours, and every folder may import it. Only cli/main.py, ui/ and web/routes.py show these errors to a person.
 """
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 
 class AnnotatorError(Exception):
     """Base of every foreseeable error; its text is one sentence a user can act on."""
 
+    kind: ClassVar[str] = "request"
+    """Names the error in JSON; the page decides by it what to do."""
+    status: ClassVar[int] = 400
+    """HTTP status of the response."""
+
+    def details(self) -> dict[str, Any]:
+        """Return what the JSON error holds beside kind and message."""
+        return {}
+
 
 class ConfigError(AnnotatorError):
     """A setting has a value it cannot have."""
+
+    kind = "config"
+    status = 422
 
 
 class ProjectError(AnnotatorError):
     """A project folder is missing, damaged, of a newer version, or in use by another process."""
 
+    kind = "store"
+    status = 507
+
 
 class StoreError(AnnotatorError):
     """The project's database could not be read or written; nothing was saved."""
+
+    kind = "store"
+    status = 507
 
 
 class UnreadableImageError(AnnotatorError):
@@ -30,9 +49,15 @@ class UnreadableImageError(AnnotatorError):
 class UnknownImageError(AnnotatorError):
     """No image of this project has that id."""
 
+    kind = "unknown_image"
+    status = 404
+
 
 class TagError(AnnotatorError):
     """A tag is empty, too long, or holds characters no tag may hold."""
+
+    kind = "tag"
+    status = 422
 
 
 class StaleRevisionError(AnnotatorError):
@@ -46,12 +71,19 @@ class StaleRevisionError(AnnotatorError):
         saved_at: When, ISO 8601 in UTC.
     """
 
+    kind = "stale"
+    status = 409
+
     def __init__(self, message: str, *, revision: int, tags: list[str], user: str, saved_at: str) -> None:
         super().__init__(message)
         self.revision = revision
         self.tags = tags
         self.user = user
         self.saved_at = saved_at
+
+    def details(self) -> dict[str, Any]:
+        """Return the list that is saved now, by whom and when."""
+        return {"revision": self.revision, "tags": self.tags, "user": self.user, "saved_at": self.saved_at}
 
 
 class BackboneError(AnnotatorError):
@@ -73,9 +105,15 @@ class DataError(AnnotatorError):
 class CheckpointError(AnnotatorError):
     """A tagger's checkpoint is missing, damaged, of another version, or made for other features."""
 
+    kind = "config"
+    status = 422
+
 
 class TrainingError(AnnotatorError):
     """A training cannot start or go on."""
+
+    kind = "training"
+    status = 409
 
 
 class WordVectorError(AnnotatorError):
@@ -85,13 +123,22 @@ class WordVectorError(AnnotatorError):
 class AccountError(AnnotatorError):
     """An account cannot be made or changed that way."""
 
+    kind = "account"
+    status = 422
+
 
 class LoginError(AnnotatorError):
     """A login was refused."""
 
+    kind = "login"
+    status = 401
+
 
 class ForbiddenError(AnnotatorError):
     """The caller's role does not allow that."""
+
+    kind = "forbidden"
+    status = 403
 
 
 class LeaseError(AnnotatorError):
@@ -101,13 +148,19 @@ class LeaseError(AnnotatorError):
         holders: Who.
     """
 
+    kind = "leased"
+    status = 423
+
     def __init__(self, holders: Sequence[str]) -> None:
         who = f"{' and '.join(holders) or 'Somebody'} {'have' if len(holders) > 1 else 'has'}"
         super().__init__(f"{who} this photo open. Nothing was changed; try again when they are done.")
 
 
 class ReviewError(AnnotatorError):
-    """A photo is not where that could be done with it: it waits for answers, is in review, or is accepted."""
+    """The state of a photo does not allow that: responses are outstanding, it is in review, or it is accepted."""
+
+    kind = "review"
+    status = 409
 
 
 class DetectorError(AnnotatorError):
@@ -120,3 +173,6 @@ class BackupError(AnnotatorError):
 
 class DemoError(AnnotatorError):
     """A limit of the hosted demo is reached, or a visitor's space is over."""
+
+    kind = "demo"
+    status = 429

@@ -1,4 +1,4 @@
-"""The key map of the page: actions, their default keys, and what a key map may hold. Knows nothing of pages."""
+"""The key map of the page: actions, their default keys, and the rules of a key map. Knows nothing of pages."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,9 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "browse": ("Ctrl+B",),
     "help": ("?",),
 }
-"""Action -> keys. Digits take proposals, with Shift all down to one, with Alt one and save; these are fixed."""
-
+"""Action -> keys. Digit keys are fixed: alone one proposal, with Shift all down to it, with Alt that one and save."""
 
 _KEY = re.compile(r"(Ctrl\+)?(Alt\+)?(Shift\+)?(Meta\+)?([A-Za-z][A-Za-z0-9]+|\S)")
-
-
 _FIXED = {"Escape", "Tab", "Shift+Tab", "Backspace", "/"}
 
 
@@ -48,7 +45,7 @@ def check_keys(keys: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
         keys: Action -> its keys, as ``Ctrl+Alt+Shift+Meta+`` in that order and a KeyboardEvent.key.
 
     Raises:
-        ConfigError: An action is unknown, a key is malformed, a bare letter or digit, reserved, or taken twice.
+        ConfigError: An action is unknown, or a key is malformed, a bare letter or digit, reserved, or used twice.
     """
     merged = dict(DEFAULT_KEYS)
     for action, names in keys.items():
@@ -70,10 +67,10 @@ def check_keys(keys: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
 
 
 def with_new_actions(keys: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Return a stored key map with the actions that came later; a key that a person gave away stays where it is.
+    """Return a stored key map with the actions of newer versions added; stored keys do not change.
 
     Args:
-        keys: Action -> its keys, as they were stored. Where a new action's key is taken, it gets that key with Shift.
+        keys: Action -> its keys, as stored. If the key of a new action is used already, the action gets it with Shift.
     """
     taken = {name for names in keys.values() for name in names}
     added = {}

@@ -1,6 +1,6 @@
-"""A lock that many readers hold side by side and one writer holds alone.
+"""A lock that many readers hold at the same time, or one writer alone.
 
-Knows nothing of what it guards. Python's standard library has no such lock.
+Knows nothing of what it protects. Python's standard library has no such lock.
 """
 
 import threading
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 
 
 class ReadWriteLock:
-    """Readers share, writers exclude; a waiting writer goes before readers that come later.
+    """Readers share it, a writer excludes all others; a waiting writer has priority over later readers.
 
-    Not re-entrant: a thread that holds it in either way and asks again waits for itself for ever.
+    Not re-entrant: a thread that holds the lock and acquires it again waits for ever.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class ReadWriteLock:
     def shared(self) -> Iterator[None]:
         """Hold the lock together with other readers."""
         with self._condition:
-            # Waiting writers go first: an unbroken stream of searches would otherwise shut them out.
+            # Waiting writers have priority: otherwise a continuous stream of readers would block them for ever.
             self._condition.wait_for(lambda: not self._is_written and not self._num_waiting_writers)
             self._num_readers += 1
         try:

@@ -1,6 +1,6 @@
-"""Settings, one frozen dataclass a concern, and the key map of the page.
+"""Settings: one frozen dataclass for each concern.
 
-Knows nothing of files or servers: storage/project.py reads and writes these, web/server.py hands them out.
+Knows nothing of files or servers: storage/project.py reads and writes them.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ STRATEGIES: dict[str, str] = {
     "information_per_second": "most to learn a second of work",
     "largest_cluster": "most typical first",
 }
-"""Query strategy -> what a person reads; active_learning/query_strategies.py says what each does."""
+"""Query strategy -> its label on the page; see active_learning/query_strategies.py."""
 
 
 def _check_range(owner: object, name: str, low: float, high: float) -> None:
@@ -39,9 +39,9 @@ class IngestConfig:
     num_network_threads: int = 2
     """Threads of the backbone on the CPU."""
     num_detector_threads: int = 1
-    """Threads of the detector on the CPU: it runs behind the page, for minutes."""
+    """Threads of the detector on the CPU; it runs in the background, for minutes."""
     batch_size: int = 32
-    """Images a backbone call. The first batches are smaller, so that the first photo is ready at once."""
+    """Images per backbone call. The first batches are smaller, so that the first photo is ready quickly."""
     thumbnail_size: int = 320
     """Longest side of a thumbnail, in pixels."""
 
@@ -55,17 +55,17 @@ class IngestConfig:
 
 @dataclass(frozen=True)
 class ServerConfig:
-    """Where the server listens and how much it accepts."""
+    """Address of the server, and limits of its requests."""
 
     host: str = "127.0.0.1"
     port: int = 7860
-    """0 takes any free port."""
+    """0: any free port."""
     max_body_bytes: int = 1_000_000
     """Largest accepted request body."""
     allowed_hosts: tuple[str, ...] = ()
-    """Host names, beside the loopback ones and ``host``, under which the page may be asked for."""
+    """Further accepted host names, besides the loopback ones and ``host``."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses or networks whose word on where a call comes from, and whether by TLS, is taken."""
+    """Addresses or networks of proxies whose headers on the client's address and on TLS are trusted."""
 
     def __post_init__(self) -> None:
         _check_range(self, "port", 0, 65535)
@@ -85,30 +85,30 @@ def _check_network(text: str) -> None:
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """When the model learns from corrections, and when what it learnt goes live."""
+    """When the model is trained on corrections, and when a trained model goes live."""
 
     train_after: int = 50
-    """New corrections after which a training starts by itself; 0: never."""
+    """New corrections after which a training starts automatically; 0: never."""
     train_every_minutes: float = 0.0
-    """Minutes after which one starts by itself if there is any new correction; 0: never."""
+    """Minutes after which a training starts automatically if there is a new correction; 0: never."""
     promotes: bool = True
-    """A candidate that passes the gate goes live by itself."""
+    """Whether a candidate that passes the promotion test goes live automatically."""
     gold_share: float = 0.15
     """Share of the photos that no model is ever trained on."""
     newest_share: float = 0.2
-    """Share of the new corrections that are held back from one training to judge it."""
+    """Share of the new corrections that are held out from a training, for its promotion test."""
     least_photos: int = 10
-    """Held-back corrections without which no candidate goes live."""
+    """Least number of held-out corrections for a candidate to go live."""
     most_photos: int = 200
-    """Held-back corrections, the newest, that judge at most: more take time and add little."""
+    """Most held-out corrections of a test, the newest; more take time and add little."""
     confidence: float = 0.9
-    """Of the interval that has to lie above 0."""
+    """Confidence level of the interval that must lie above 0."""
     gold_margin: float = 0.1
-    """Actions a photo that a candidate may lose on gold."""
+    """Actions per photo by which a candidate may be worse on the gold photos."""
     num_threads: int = 1
     """CPU threads of the training process."""
     niceness: int = 10
-    """How far it steps back behind the page, as `nice` counts."""
+    """`nice` value of the training process: its priority is lower than that of the server."""
 
     def __post_init__(self) -> None:
         _check_range(self, "train_after", 0, 1_000_000)
@@ -125,35 +125,37 @@ class LoopSettings:
 
 @dataclass(frozen=True)
 class ProjectSettings:
-    """What a project remembers beside its database."""
+    """What is stored of a project besides its database."""
 
     name: str
     backbone: str = "efficientnet_lite0"
     backbone_weights: str = ""
-    """File of a fine-tuned network in the project's folder `backbones`; empty takes the published weights."""
+    """File of a fine-tuned network in the project's folder `backbones`; empty: the published weights."""
     tagger: str = ""
-    """The chosen tagger (proposals/tagger_catalog.py); empty takes the one that comes with the program."""
+    """The chosen tagger (proposals/tagger_catalog.py); empty: the one that comes with the program."""
     word_vectors: str = ""
-    """glove, wordnet or a file's path; empty takes wordnet where it was made, else glove."""
+    """glove, wordnet or a file's path; empty: wordnet if it was built, otherwise glove."""
     detector: str = ""
-    """``nanodet``, ``torchvision`` or ``none``; empty takes NanoDet where it is installed."""
+    """``nanodet``, ``torchvision`` or ``none``; empty: NanoDet if it is installed."""
     strategy: str = "in_order"
-    """Which photo comes next; see active_learning/query_strategies.py."""
+    """How the next photo is selected; see active_learning/query_strategies.py."""
     random_share: float = 0.2
-    """Share of the photos that make the random sample, which every strategy mixes in; see active_learning/random_sample.py."""
+    """Share of the photos in the random sample, which is mixed into every strategy's order; see
+    active_learning/random_sample.py."""
     probe_share: float = 0.0
     """Share of the random sample on which proposals are hidden or shuffled."""
     asked_people: int = 0
-    """Of how many people photos that are added from now on are asked; see collaboration/responses.py. 0: saved by one, as usual."""
+    """How many people are asked about each photo that is added from now on (collaboration/responses.py). 0: one person
+    saves a photo, as usual."""
     asked_share: float = 1.0
-    """Share of the added photos of which that is true."""
+    """Share of the added photos that several people are asked about."""
     keys: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_KEYS))
     loop: LoopSettings = field(default_factory=LoopSettings)
     show_expected: bool = True
-    """Draw a line below the proposals that are more likely right than wrong, which one key accepts."""
+    """Whether a line is drawn below the proposals that are more likely right than wrong; one key takes them all."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.loop, Mapping):  # as JSON has it
+        if isinstance(self.loop, Mapping):  # as read from JSON
             object.__setattr__(self, "loop", LoopSettings(**self.loop))
         if not isinstance(self.name, str) or not self.name.strip():
             raise ConfigError("A project needs a name.")

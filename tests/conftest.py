@@ -31,8 +31,9 @@ from annotator.session import workspace as workspace_module
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 from annotator.web import app as web_app
 
@@ -173,7 +174,7 @@ class Ingesting:
         return dict(self.store.rows("SELECT path, image_id FROM paths"))
 
     def reasons(self) -> dict[str, str]:
-        return {Path(path).name: reason for path, reason in self.store.unreadable(limit=1000)[1]}
+        return {Path(path).name: reason for path, reason in self.store.images.unreadable(limit=1000)[1]}
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def make_ingesting(tmp_path: Path) -> Iterator[Callable[..., Ingesting]]:
             store = Store(project.database_path)
             stack.callback(store.close)
             extractor = ColourGrid()
-            rows = store.feature_rows(extractor.version)
+            rows = store.images.feature_rows(extractor.version)
             features = FeatureStore(project.features_path, extractor.version, extractor.feature_size, rows)
             commits: list[Any] = []
             ingest = Ingest(
@@ -211,10 +212,10 @@ def make_store(tmp_path: Path) -> Iterator[Callable[..., Store]]:
         def make(num_images: int = 3, path: Path | None = None) -> Store:
             store = Store(path or tmp_path / "project.duckdb")
             stack.callback(store.close)
-            known = set(store.image_ids_by_hash().values())
+            known = set(store.images.ids_by_hash().values())
             images = [(i, image_entry(i)) for i in range(1, num_images + 1) if i not in known]
             if images:
-                store.add_batch(IngestedBatch(images=images))
+                store.images.add(IngestedBatch(images=images))
             return store
 
         yield make

@@ -1,1 +1,1 @@
-"""Which photo comes next: the queue, query strategies, and the random sample."""
+"""Selection of the next photo: the queue, query strategies, and the random sample."""

@@ -1,13 +1,12 @@
-"""Query strategies: in which order to ask about photos that nobody has tagged yet.
+"""Query strategies: the order in which untagged photos are presented for tagging.
 
-Each takes a `Pool` and returns its rows, the photo to ask about first first. Probabilities are those of independent
-tags (sigmoid outputs): every tag has an entropy of its own, and they are never softmaxed, which would make a photo
-without any tag the least certain of all.
+Each takes a `Pool` and returns its rows in that order. Probabilities are those of independent tags (sigmoid outputs):
+each tag has its own entropy. A softmax over the tags would make a photo without any tag the least certain of all.
 
 Sources: binary entropy and k-centre (farthest-first traversal): Sener and Savarese, "Active Learning for
 Convolutional Neural Networks: A Core-Set Approach", 2018. Disagreement: the Jensen-Shannon divergence of a committee,
-McCallum and Nigam, 1998, tag by tag. Largest cluster: Hacohen, Dekel and Weinshall, "Active Learning on a Budget",
-2022. Knows nothing of stores, taggers or threads.
+McCallum and Nigam, 1998, per tag. Largest cluster: Hacohen, Dekel and Weinshall, "Active Learning on a Budget",
+2022. Knows nothing of databases, taggers or threads.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,19 +22,19 @@ Matrix = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.intp]
 
 NUM_DIVERSE = 100
-"""Photos that are picked for being unlike each other before the order goes on by entropy alone."""
+"""Number of diverse photos at the head of the order; the rest is ordered by entropy alone."""
 CANDIDATES_A_PICK = 5
 """Least certain photos among which each of those is picked."""
 NUM_CLUSTERS = 50
 NUM_ITERATIONS = 15
-"""Of k-means."""
+"""Iterations of k-means."""
 CLUSTER_SAMPLE = 2000
 """Photos on which k-means runs."""
 
 
 @dataclass(frozen=True)
 class WorkTime:
-    """How long a person needs for a photo: `base + per_tag` x number of tags."""
+    """Seconds that a person needs for a photo: ``base_seconds + seconds_per_tag * num_tags``."""
 
     base_seconds: float = 6.0
     seconds_per_tag: float = 2.0
@@ -47,16 +46,16 @@ class WorkTime:
 
 @dataclass(frozen=True)
 class Pool:
-    """The photos to choose from, and what is known of each."""
+    """The untagged photos that a strategy orders, with their data."""
 
     features: Matrix
     """(N, D)."""
     random_keys: npt.NDArray[np.float64]
     """(N,) uniform in [0, 1), from the photos' content."""
     probabilities: Sequence[Matrix] = ()
-    """One (N, V) for each tagger, of tags that all of them know, the chosen tagger's first."""
+    """One (N, V) for each tagger, over the tags that all of them know; the chosen tagger's first."""
     tagged_features: Matrix = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    """(M, D) of photos that are tagged already."""
+    """(M, D) of tagged photos."""
     work_time: WorkTime = WorkTime()
 
     def __len__(self) -> int:
@@ -67,7 +66,7 @@ Strategy = Callable[[Pool], Rows]
 
 
 def binary_entropy(probabilities: Matrix) -> Matrix:
-    """Return -p log p - (1 - p) log(1 - p) in nats, of every value."""
+    """Return -p log p - (1 - p) log(1 - p) in nats, elementwise."""
     p = np.clip(probabilities, 1e-7, 1 - 1e-7)
     return -p * np.log(p) - (1 - p) * np.log1p(-p)
 
@@ -80,7 +79,7 @@ def mean_entropy(pool: Pool) -> Matrix:
 
 
 def disagreement(pool: Pool) -> Matrix:
-    """Return (N,) the entropy of the taggers' mean less the mean of their entropies, averaged over tags.
+    """Return (N,) the entropy of the taggers' mean minus the mean of their entropies, averaged over tags.
 
     Raises:
         ConfigError: There are fewer than two taggers.
@@ -93,18 +92,18 @@ def disagreement(pool: Pool) -> Matrix:
 
 
 def information_per_second(pool: Pool) -> Matrix:
-    """Return (N,) the photo's entropy over the predicted seconds for its expected number of tags, the sum of p."""
+    """Return (N,) the entropy divided by the predicted seconds for the expected number of tags, the sum of p."""
     _check_taggers(pool, 1)
     entropy: Matrix = binary_entropy(pool.probabilities[0]).sum(axis=1)
     return entropy / pool.work_time.of(pool.probabilities[0].sum(axis=1))
 
 
 def fit_work_time(num_tags: Sequence[float], seconds: Sequence[float]) -> WorkTime:
-    """Fit a line by least squares to the logged times; both coefficients stay positive.
+    """Fit a line to the logged times by least squares; both coefficients are positive.
 
     Args:
         num_tags: Of each saved photo.
-        seconds: Each took. Breaks are left out: whatever took more than five times the median.
+        seconds: Of each saved photo. Times above five times the median count as breaks and are left out.
     """
     tags, times = np.asarray(num_tags, np.float64), np.asarray(seconds, np.float64)
     is_work = times > 0
@@ -121,7 +120,7 @@ def fit_work_time(num_tags: Sequence[float], seconds: Sequence[float]) -> WorkTi
 
 
 def k_centre(features: Matrix, centres: Matrix, num: int) -> Rows:
-    """Return the greedy k-centre picks: each is the row farthest from all centres and earlier picks.
+    """Return greedy k-centre picks: each is the row farthest from all centres and earlier picks.
 
     Args:
         features: (N, D), unit length.
@@ -147,7 +146,7 @@ def k_means(features: Matrix, num_clusters: int, seed: int = 0) -> Matrix:
     Args:
         features: (N, D), unit length.
         num_clusters: K, at most N.
-        seed: Of the start.
+        seed: Of the random start.
     """
     start = np.random.default_rng(seed).permutation(len(features))
     centres = features[start[k_centre(features[start], features[:0], num_clusters)]]
@@ -161,7 +160,7 @@ def k_means(features: Matrix, num_clusters: int, seed: int = 0) -> Matrix:
 
 
 def unit_rows(features: Matrix) -> Matrix:
-    """Return rows scaled to unit length; a row of zeros stays."""
+    """Return rows scaled to unit length; a row of zeros does not change."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return (features / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
@@ -189,24 +188,24 @@ def _entropy_k_centre(pool: Pool) -> Rows:
 
 
 def _largest_cluster(pool: Pool) -> Rows:
-    """The most typical photo of the largest cluster, of the next largest, ...; then everybody's second."""
+    """The most typical photo of each cluster, the largest cluster first; then the second most typical of each, ..."""
     features = unit_rows(pool.features)
     sample = features[np.argsort(pool.random_keys, kind="stable")[:CLUSTER_SAMPLE]]
     centres = k_means(sample, min(NUM_CLUSTERS, len(sample)))
     similarities = features @ centres.T  # (N, K)
     member_of = similarities.argmax(axis=1)
     sizes = np.bincount(member_of, minlength=len(centres))
-    # A tagged photo stands for its cluster: another cluster's turn comes first.
+    # A tagged photo represents its cluster already: clusters without one come first.
     num_tagged = np.zeros(len(centres), np.intp)
     if len(pool.tagged_features):
         tagged = (unit_rows(pool.tagged_features) @ centres.T).argmax(axis=1)
         num_tagged = np.bincount(tagged, minlength=len(centres))
-    turn = np.empty(len(pool), np.intp)
+    round_of = np.empty(len(pool), np.intp)
     for cluster in range(len(centres)):
         members = np.flatnonzero(member_of == cluster)
         typical_first = members[np.argsort(-similarities[members, cluster], kind="stable")]
-        turn[typical_first] = num_tagged[cluster] + np.arange(len(members))
-    return np.lexsort((member_of, -sizes[member_of], turn))
+        round_of[typical_first] = num_tagged[cluster] + np.arange(len(members))
+    return np.lexsort((member_of, -sizes[member_of], round_of))
 
 
 _STRATEGIES: dict[str, Strategy] = {
@@ -220,14 +219,14 @@ _STRATEGIES: dict[str, Strategy] = {
 }
 
 NUM_TAGGERS = {"entropy": 1, "entropy_k_centre": 1, "information_per_second": 1, "disagreement": 2}
-"""Strategy -> how many taggers' probabilities it needs; the others need none."""
+"""Strategy -> number of taggers whose probabilities it needs; the others need none."""
 
 
 def order_pool(strategy: str, pool: Pool) -> Rows:
-    """Return every row of a pool once, the photo to ask about first first.
+    """Return all rows of a pool in the order of presentation.
 
     Args:
-        strategy: A key of config.STRATEGIES.
+        strategy: A key of settings.STRATEGIES.
         pool: The photos.
 
     Raises:
@@ -240,19 +239,19 @@ def order_pool(strategy: str, pool: Pool) -> Rows:
     return _STRATEGIES[strategy](pool)
 
 
-def mix_in(ranked: Sequence[int], sample: Sequence[int], share: float, owed: float = 0.0) -> list[int]:
-    """Return both lists as one, with a share of the second among the first of any number of them.
+def mix_in(ranked: Sequence[int], sample: Sequence[int], share: float, deficit: float = 0.0) -> list[int]:
+    """Merge both lists so that each prefix of the result has the given share of the sample.
 
     Args:
-        ranked: Ids as a strategy ranks them.
+        ranked: Ids as ranked by a strategy.
         sample: Ids of the random sample, in its order.
         share: Of the sample, in [0, 1].
-        owed: How many of the sample should have come up before and did not.
+        deficit: By how many photos the sample is behind its share so far.
     """
     mixed: list[int] = []
     num_ranked = num_sample = 0
     while num_ranked < len(ranked) or num_sample < len(sample):
-        is_due = owed + share * (len(mixed) + 1) - num_sample >= 1 - 1e-9
+        is_due = deficit + share * (len(mixed) + 1) - num_sample >= 1 - 1e-9
         if num_sample < len(sample) and (is_due or num_ranked == len(ranked)):
             mixed.append(sample[num_sample])
             num_sample += 1

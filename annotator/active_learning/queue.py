@@ -1,7 +1,7 @@
-"""Which images are open, saved or put off, and which open one comes next.
+"""The queue of images: which ones are open, saved or skipped, and which open one is next.
 
-Follows the order that a query strategy made (active_learning/scheduler.py), then the order of the folder; images that were put off
-come last. Knows nothing of the store, nor of why an order is as it is.
+First in the order of a query strategy (active_learning/scheduler.py), then in the order of the folder; skipped images
+are last. Knows nothing of the database, nor of how an order is computed.
 """
 
 import threading
@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 
 class PhotoQueue:
-    """Images in folder order; those not saved yet come up, in a strategy's order if there is one.
+    """Images in folder order; the unsaved ones are presented, in a strategy's order if there is one.
 
-    Image ids are small positive integers given out in folder order, so a byte an image is enough: 100,000 images
-    take 100 KB and the next open one is found by a memory scan.
+    Image ids are small positive integers assigned in folder order, so one byte per image is enough: 100,000 images
+    take 100 KB, and the next open one is found by a memory scan.
     """
 
     _OPEN, _SAVED, _SKIPPED, _ABSENT = 0, 1, 2, 3
@@ -21,7 +21,7 @@ class PhotoQueue:
         self._state = bytearray([self._ABSENT])
         self._skipped: dict[int, None] = {}
         self._ids: list[int] = []
-        self._place: dict[int, int] = {}
+        self._position: dict[int, int] = {}
         self._order: tuple[int, ...] = ()
         self._lock = threading.Lock()
         self.num_saved = 0
@@ -30,29 +30,29 @@ class PhotoQueue:
         return len(self._ids)
 
     def __contains__(self, image_id: int) -> bool:
-        return image_id in self._place
+        return image_id in self._position
 
     def add(self, image_ids: Iterable[int]) -> None:
-        """Append images; ids already present stay where they are."""
+        """Append images; ids that are present already keep their positions."""
         with self._lock:
             for image_id in image_ids:
-                if image_id in self._place:
+                if image_id in self._position:
                     continue
                 if image_id >= len(self._state):
                     self._state.extend([self._ABSENT] * (image_id + 1 - len(self._state)))
                 self._state[image_id] = self._OPEN
-                self._place[image_id] = len(self._ids)
+                self._position[image_id] = len(self._ids)
                 self._ids.append(image_id)
 
     def mark(self, image_id: int, *, saved: bool) -> None:
-        """Note that an image is saved, or open again."""
+        """Mark an image as saved, or as open again."""
         with self._lock:
             self.num_saved += int(saved) - int(self._state[image_id] == self._SAVED)
             self._skipped.pop(image_id, None)
             self._state[image_id] = self._SAVED if saved else self._OPEN
 
     def skip(self, image_id: int) -> None:
-        """Put an image off until no other is open; a saved one stays saved."""
+        """Skip an image until no other is open; a saved one remains saved."""
         with self._lock:
             if self._state[image_id] != self._SAVED:
                 self._skipped.pop(image_id, None)
@@ -60,12 +60,12 @@ class PhotoQueue:
                 self._state[image_id] = self._SKIPPED
 
     def set_order(self, image_ids: Sequence[int]) -> None:
-        """Let these images come up before all others, in this order; none means the order of the folder."""
+        """Present these images before all others, in this order; empty: the order of the folder."""
         with self._lock:
-            self._order = tuple(image_id for image_id in image_ids if image_id in self._place)
+            self._order = tuple(image_id for image_id in image_ids if image_id in self._position)
 
     def open_ids(self) -> list[int]:
-        """Return every image that is neither saved nor put off, in folder order."""
+        """Return every image that is neither saved nor skipped, in folder order."""
         with self._lock:
             return [image_id for image_id in self._ids if self._state[image_id] == self._OPEN]
 
@@ -79,31 +79,31 @@ class PhotoQueue:
         return self._state[image_id] == self._SAVED
 
     def is_open(self, image_id: int) -> bool:
-        """Tell whether an image is neither saved nor put off."""
+        """Tell whether an image is neither saved nor skipped."""
         return self._state[image_id] == self._OPEN
 
     def position(self, image_id: int) -> int:
-        """Return the 0-based place of an image in the folder order."""
-        return self._place[image_id]
+        """Return the 0-based position of an image in the folder order."""
+        return self._position[image_id]
 
     def at(self, position: int) -> int:
-        """Return the image at a place."""
+        """Return the image at a position."""
         return self._ids[position]
 
     def window(self, start: int, stop: int) -> list[int]:
-        """Return the images at the places start .. stop - 1, as far as they exist."""
+        """Return the images at the positions start .. stop - 1, as far as they exist."""
         return self._ids[max(0, start) : max(0, stop)]
 
     def next_open(self, after: int | None, is_free: Callable[[int], bool] = lambda image_id: True) -> int | None:
-        """Return the next image to ask about.
+        """Return the next image to present.
 
         Args:
-            after: The image just left; in folder order the search wraps round. None starts at the beginning.
-            is_free: Tells of an image whether it may be given out.
+            after: The image presented before; in folder order the search wraps around. None: from the beginning.
+            is_free: Returns whether an image may be presented.
 
         Returns:
-            The first open image of the order but the one just left; without any, an open image after that one in the
-            folder, else an open one before it, else the one put off longest ago, else None.
+            The first open image of the strategy's order other than ``after``; if there is none, an open image after
+            that one in folder order, or before it, or the image skipped the longest ago, or None.
         """
         with self._lock:
             for image_id in self._order:

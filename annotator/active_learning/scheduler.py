@@ -1,7 +1,7 @@
-"""Keeps the queue in the order of the project's query strategy, computed beside the requests.
+"""Orders the queue by the project's query strategy, in a background thread.
 
-A background thread scores a pool of open photos and hands the queue an order; it does so anew after some saves, since
-the model's and the index's opinions change. Until the first order is there, photos come in the order of the folder,
+The thread scores a pool of open photos and sets the order of the queue; after some saves it does so again, since the
+model and the index have changed. Until the first order is computed, photos are presented in the order of the folder,
 and `describe` says so. Knows nothing of HTTP, SQL, or of how a strategy ranks.
 """
 
@@ -38,18 +38,18 @@ from annotator.storage.stable_hash import hash_key
 logger = logging.getLogger(__name__)
 
 MAX_POOL = 3000
-"""Most photos that are scored; of more, a random part."""
+"""Most photos that are scored; of a larger number, a random part."""
 MAX_TAGGED = 1000
-"""Most tagged photos from which the next ones are to differ."""
+"""Most tagged photos that the next ones are compared with."""
 NUM_OTHERS = 2
-"""Taggers beside the chosen one whose disagreement counts."""
+"""Taggers besides the chosen one that form the committee."""
 REFRESH_SAVES = 20
-"""Saves after which the order is computed anew."""
+"""Saves after which the order is computed again."""
 BATCH = 128
 DECODED_TAGS = 50
-"""Tags that are asked of a tagger without a probability for each; the others count as certainly absent."""
+"""Tags requested of a tagger that has no probability for each tag; the others get probability 0."""
 PAUSE_SECONDS = 0.02
-"""Between batches, for the requests' sake."""
+"""Pause between batches, so that requests are not delayed."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ class QueueScheduler:
     """The order of one project's queue.
 
     Args:
-        project: Whose settings choose strategy and shares.
-        queue: Which photos are open; takes the order.
+        project: Its settings have the strategy and the shares.
+        queue: The photos; gets the order.
         features: Features by image id.
-        shelf: The taggers that are asked.
-        content_hash: Of an image id.
+        catalog: The taggers that score photos.
+        content_hash: Image id -> content hash.
         work_times: (number of tags, seconds) of past saves.
     """
 
@@ -76,14 +76,14 @@ class QueueScheduler:
         project: Project,
         queue: PhotoQueue,
         features: FeatureStore,
-        shelf: TaggerCatalog,
+        catalog: TaggerCatalog,
         content_hash: Callable[[int], str],
         work_times: Callable[[], Sequence[tuple[int, float]]],
     ) -> None:
         self._project = project
         self._queue = queue
         self._features = features
-        self._shelf = shelf
+        self._catalog = catalog
         self._content_hash = content_hash
         self._work_times = work_times
         self._status = _Status()
@@ -91,13 +91,13 @@ class QueueScheduler:
         self._num_added = 0
         self._num_ordered = 0
         self._committee: tuple[str, list[Tagger]] = ("", [])
-        self._is_wanted = threading.Event()
+        self._refresh_requested = threading.Event()
         self._is_stopping = threading.Event()
-        self._refreshing = threading.Lock()
+        self._refresh_lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Return strategy, shares and choices, and whether the order is ready; else why not."""
+        """Return strategy, shares and choices, and whether the order is computed; if not, why."""
         settings, status = self._project.settings, self._status
         is_ready = settings.strategy == "in_order" or (status.is_ready and status.strategy == settings.strategy)
         note = "" if is_ready else status.note if status.strategy in ("", settings.strategy) else _Status.note
@@ -110,46 +110,46 @@ class QueueScheduler:
             "strategies": [{"name": name, "label": label} for name, label in STRATEGIES.items()],
         }
 
-    # When
+    # Scheduling
 
     def start(self) -> None:
-        """Compute the order in the background, now and whenever it is out of date."""
+        """Compute the order in the background, now and whenever it is outdated."""
         self._thread = threading.Thread(target=self._run, name="queue order", daemon=True)
-        self._is_wanted.set()
+        self._refresh_requested.set()
         self._thread.start()
 
     def stop(self) -> None:
-        """End the background work; returns when it has ended."""
+        """Stop the background thread; returns when it has ended."""
         self._is_stopping.set()
-        self._is_wanted.set()
+        self._refresh_requested.set()
         if self._thread is not None:
             self._thread.join()
 
     def request(self) -> None:
-        """Have the order computed anew soon."""
+        """Request a new order, computed in the background."""
         if self._project.settings.strategy == "in_order":
             self._queue.set_order(())
-        self._is_wanted.set()
+        self._refresh_requested.set()
 
     def saved(self) -> None:
-        """Note a save; every so many the order is computed anew."""
+        """Count a save; after `REFRESH_SAVES` of them the order is computed again."""
         self._num_saves += 1
         if self._num_saves >= REFRESH_SAVES:
-            self._is_wanted.set()
+            self._refresh_requested.set()
 
     def added(self, num_images: int) -> None:
-        """Note new photos; the order is computed anew when they are many against those that it holds."""
+        """Count new photos; the order is computed again when they are many compared with the ordered ones."""
         self._num_added += num_images
         if self._num_added > max(REFRESH_SAVES, self._num_ordered // 4):
-            self._is_wanted.set()
+            self._refresh_requested.set()
 
     def _run(self) -> None:
-        while self._is_wanted.wait() and not self._is_stopping.is_set():
-            self._is_wanted.clear()
+        while self._refresh_requested.wait() and not self._is_stopping.is_set():
+            self._refresh_requested.clear()
             try:
                 self.refresh()
             except Exception:
-                # The page shows the note; the queue goes on in the folder's order.
+                # The page shows the note; the queue continues in the folder's order.
                 logger.exception("The order of the queue could not be computed.")
                 self._fail("The order could not be computed (see the server's messages): the folder's order is used.")
 
@@ -157,11 +157,11 @@ class QueueScheduler:
         self._queue.set_order(())
         self._status = _Status(self._project.settings.strategy, note)
 
-    # What
+    # The order
 
     def refresh(self) -> None:
         """Compute the order now, in this thread."""
-        with self._refreshing:
+        with self._refresh_lock:
             settings = self._project.settings
             self._num_saves = self._num_added = 0
             try:
@@ -170,7 +170,7 @@ class QueueScheduler:
                 self._fail(f"{error} Photos come in the order of the folder.")
                 return
             if settings != self._project.settings or self._is_stopping.is_set():
-                return  # another order is wanted by now
+                return  # another order was requested meanwhile
             self._queue.set_order(order)
             self._num_ordered = len(order)
             self._status = _Status(settings.strategy, "", is_ready=True)
@@ -190,10 +190,10 @@ class QueueScheduler:
         if ranked and settings.random_share < 1:
             share = settings.random_share / (1 - settings.random_share)
             sample = sample[: int(share * len(ranked)) + 2]
-        return mix_in(ranked, sample, settings.random_share, self._owed(settings.random_share))
+        return mix_in(ranked, sample, settings.random_share, self._sample_deficit(settings.random_share))
 
     def _ranked(self, strategy: str, photos: list[tuple[float, int]]) -> list[int]:
-        """Return the ids of (random key, image id) pairs as the strategy ranks them."""
+        """Return the ids of (random key, image id) pairs as ranked by the strategy."""
         if strategy == "random":
             return [image_id for _, image_id in sorted(photos)]
         scored = sorted(photo for photo in photos if photo[1] in self._features)[:MAX_POOL]
@@ -212,8 +212,8 @@ class QueueScheduler:
         )
         return [ids[row] for row in order_pool(strategy, pool)]
 
-    def _owed(self, share: float) -> float:
-        """Return how far the sample lags behind its share of what is saved, at most one photo either way."""
+    def _sample_deficit(self, share: float) -> float:
+        """Return by how many photos the sample is behind its share of the saved photos, limited to [-1, 1]."""
         saved = self._queue.saved_ids()
         num_random = sum(sample_key(self._content_hash(image_id)) < share for image_id in saved)
         return min(1.0, max(-1.0, share * len(saved) - num_random))
@@ -225,9 +225,9 @@ class QueueScheduler:
     def _probabilities(self, features: Matrix, num_taggers: int) -> Iterator[Matrix]:
         if num_taggers == 0:
             return
-        taggers = [self._shelf.taggers[0]]
+        taggers = [self._catalog.taggers[0]]
         if num_taggers > 1:
-            taggers += self._others()
+            taggers += self._committee_taggers()
         tags = shared_tags(taggers)
         if not tags:
             return
@@ -238,10 +238,10 @@ class QueueScheduler:
         self._is_stopping.wait(PAUSE_SECONDS)
         return tag_probabilities(tagger, features, tags)
 
-    def _others(self) -> list[Tagger]:
-        chosen = self._shelf.chosen
+    def _committee_taggers(self) -> list[Tagger]:
+        chosen = self._catalog.chosen
         if self._committee[0] != chosen:
-            self._committee = (chosen, self._shelf.others(NUM_OTHERS))
+            self._committee = (chosen, self._catalog.others(NUM_OTHERS))
         return self._committee[1]
 
 
@@ -251,27 +251,27 @@ def shared_tags(taggers: Sequence[Tagger]) -> list[str]:
 
 
 def tag_probabilities(tagger: Tagger, features: Matrix, tags: Sequence[str]) -> Matrix:
-    """Return (N, V) how likely each tag is right for each photo, whatever the others are.
+    """Return (N, V) the probability of each tag for each photo, independently of the other tags.
 
-    Where the tagger has a probability for every tag, that; else the scores of the tags that it would propose.
+    Of a tagger with a probability for every tag, that; otherwise the scores of the tags that it proposes.
 
     Args:
-        tagger: Any.
+        tagger: Any tagger.
         features: (N, D) float32.
-        tags: V keys of tags (datasets/tags.py) that it knows.
+        tags: V keys of tags (datasets/tags.py) that the tagger knows.
     """
     known = tagger.concepts(features) if isinstance(tagger, InferenceTagger) else None
     if isinstance(tagger, ScoringTagger):
         known = tagger.scores(features)
     if known is not None and isinstance(tagger, InferenceTagger | ScoringTagger):
         column_of = {tag_key(tag): column for column, tag in enumerate(tagger.vocabulary.tags)}
-        if column_of.keys() >= set(tags):  # zero-shot taggers propose words beyond those that they score
+        if column_of.keys() >= set(tags):  # zero-shot taggers also propose words without a score
             return np.asarray(known[:, [column_of[tag] for tag in tags]], np.float32)
-    place = {tag: column for column, tag in enumerate(tags)}
+    column_by_tag = {tag: column for column, tag in enumerate(tags)}
     probabilities = np.zeros((len(features), len(tags)), np.float32)
     for row, ranked in enumerate(tagger.decode(features, [()] * len(features), k=DECODED_TAGS)):
         for proposed in ranked:
-            column = place.get(tag_key(proposed.tag))
+            column = column_by_tag.get(tag_key(proposed.tag))
             if column is not None:
                 probabilities[row, column] = proposed.score
     return probabilities

@@ -1,7 +1,7 @@
 """The people of a project: roles, passwords, sessions and API tokens.
 
-Passwords are kept as argon2 hashes; session ids and tokens as SHA-256 (they are random, so that is enough) and shown
-once. Whoever guesses passwords is slowed down. Knows nothing of HTTP; SQL goes through the store.
+Passwords are stored as argon2 hashes; session ids and tokens as SHA-256 (they are random, so that is enough) and shown
+once. Failed logins are rate-limited (auth/login_limit.py). Knows nothing of HTTP.
 """
 
 import hashlib
@@ -18,14 +18,15 @@ from argon2.exceptions import Argon2Error, InvalidHashError
 from annotator.auth.login_limit import LoginLimit
 from annotator.auth.roles import LOCAL_USER, ROLES, Caller, Role
 from annotator.errors import AccountError, LoginError
-from annotator.storage.database import Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import utc_now
 
 MIN_PASSWORD_LENGTH = 10
 MAX_PASSWORD_LENGTH = 1_000
 SESSION_HOURS = 12
-"""A session ends so long after it was last used."""
+"""A session ends this long after its last use."""
 SESSION_DAYS = 30
-"""... and so long after the login in any case."""
+"""... and in any case this long after the login."""
 TOKEN_PREFIX = "annotator_"
 
 _NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
@@ -55,7 +56,7 @@ class Accounts:
     Args:
         store: The open database.
         hasher: Makes and checks password hashes.
-        limit: Slows down who guesses.
+        limit: Limits the rate of failed logins.
     """
 
     def __init__(self, store: Store, hasher: PasswordHasher | None = None, limit: "LoginLimit | None" = None) -> None:
@@ -64,7 +65,7 @@ class Accounts:
         self._limit = limit or LoginLimit()
         self._lock = threading.Lock()
         self._hashing = threading.Semaphore(2)
-        """One hash takes 64 MB and tens of milliseconds: many at once would be an attack by itself."""
+        """One hash takes 64 MB and tens of milliseconds: many at once could exhaust the machine."""
         self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
         self._load()
 
@@ -95,16 +96,16 @@ class Accounts:
         return sorted((user for user, _ in self._users.values()), key=lambda user: user.name)
 
     def role(self, name: str) -> Role | None:
-        """Return what somebody may do; None for nobody and for who is kept out."""
+        """Return the role of a user; None for an unknown or disabled one."""
         caller = self._caller(name)
         return None if caller is None else caller.role
 
     def is_needed(self) -> bool:
-        """Tell whether people have to log in: as soon as there is an account, even if it is disabled."""
+        """Tell whether people have to log in: if there is an account, even a disabled one."""
         return bool(self._users)
 
     def is_usable(self) -> bool:
-        """Tell whether there is anybody who can log in."""
+        """Tell whether any account can log in."""
         return any(not user.is_disabled for user, _ in self._users.values())
 
     def add(self, name: str, role: str, password: str) -> User:
@@ -133,7 +134,7 @@ class Accounts:
         return user
 
     def set_password(self, name: str, password: str) -> User:
-        """Give somebody another password; all their sessions end.
+        """Change a password; all sessions of the user end.
 
         Raises:
             AccountError: There is no such user, or the password is too short or long.
@@ -143,24 +144,24 @@ class Accounts:
         with self._lock:
             user, _ = self._user(name)
             self._update(name, "password_hash", password_hash)
-            # The lock is held until the sessions are gone: a login that began with the old password then sees the new.
+            # The lock is held until the sessions have ended: a login begun with the old password then sees the new one.
             self._users[name] = (user, password_hash)
             self._end(self._sessions_of(name))
         return user
 
     def set_role(self, name: str, role: str) -> User:
-        """Give somebody another role, from their next request on.
+        """Change the role of a user, from their next request on.
 
         Raises:
-            AccountError: There is no such user or role, or nobody would be left to manage the project.
+            AccountError: There is no such user or role, or it would leave the project without an admin.
         """
         return self._change(name, role=_role(role))
 
     def set_disabled(self, name: str, is_disabled: bool) -> User:
-        """Keep somebody out, with sessions and tokens, or let them in again.
+        """Disable an account with its sessions and tokens, or enable it again.
 
         Raises:
-            AccountError: There is no such user, or nobody would be left to manage the project.
+            AccountError: There is no such user, or it would leave the project without an admin.
         """
         return self._change(name, is_disabled=is_disabled)
 
@@ -211,12 +212,12 @@ class Accounts:
         """Check a password and return the id of a new session.
 
         Args:
-            name: Who they say they are.
-            password: What they typed.
-            address: Where they call from.
+            name: The user name given.
+            password: The password given.
+            address: The client's network address.
 
         Raises:
-            LoginError: Name or password is wrong, or there were too many wrong ones lately.
+            LoginError: Name or password is wrong, or there were too many failed logins.
         """
         self._limit.check(name, address)
         user, password_hash = self._users.get(name, (None, self._nobody))
@@ -228,7 +229,7 @@ class Accounts:
         return self._begin(name, password_hash)
 
     def _begin(self, name: str, password_hash: str) -> str:
-        """Return the id of a new session, unless the account has changed since its password was checked."""
+        """Return the id of a new session, unless the account changed after its password was checked."""
         session_id = secrets.token_urlsafe(32)
         now = utc_now()
         with self._lock:
@@ -249,7 +250,7 @@ class Accounts:
                 return False
 
     def log_out(self, session_id: str) -> None:
-        """End a session; one that is not there is left alone."""
+        """End a session; an unknown one is ignored."""
         with self._lock:
             self._end([_digest(session_id)])
 
@@ -262,7 +263,7 @@ class Accounts:
         return [digest for digest, session in self._sessions.items() if session.user == name]
 
     def _end(self, digests: list[str]) -> int:
-        """End sessions; the lock is held, so that none of them is renewed meanwhile."""
+        """End sessions; the caller holds the lock, so that none of them is renewed meanwhile."""
         known = [digest for digest in digests if digest in self._sessions]
         if known:
             with self._store.transaction() as cursor:
@@ -272,13 +273,13 @@ class Accounts:
         return len(known)
 
     def by_session(self, session_id: str) -> Caller | None:
-        """Return who has a session that is not over."""
+        """Return the user of a session that has not ended."""
         digest = _digest(session_id)
         session = self._sessions.get(digest)
         if session is None:
             return None
         now = utc_now()
-        # A clock that was set back makes a session look as if it came from the future; it stays, and ends later.
+        # If the clock was set back, the session's times are in the future: it is kept, and ends later.
         if now - session.used_at > timedelta(hours=SESSION_HOURS) or now - session.created_at > timedelta(
             days=SESSION_DAYS
         ):
@@ -300,12 +301,12 @@ class Accounts:
     # API tokens
 
     def add_token(self, name: str, role: str, days: int) -> str:
-        """Make a token for a program that works in a user's name; it is shown once.
+        """Make a token for a program that acts for a user; it is shown once.
 
         Args:
             name: The user.
-            role: The most it may do; never more than its user.
-            days: How long it is good for.
+            role: Its highest role; never more than that of its user.
+            days: How long it is valid.
 
         Raises:
             AccountError: There is no such user or role.
@@ -341,7 +342,7 @@ class Accounts:
         return len(digests)
 
     def by_bearer(self, secret: str) -> Caller | None:
-        """Return whose token this is, with what it may do; None when it is over or nobody's."""
+        """Return the user of a token, with the token's role; None for an expired or unknown token."""
         found = self._tokens.get(_digest(secret))
         if found is None or found[2] <= utc_now():
             return None

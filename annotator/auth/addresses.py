@@ -1,10 +1,10 @@
-"""What counts as one network address, wherever calls are counted by where they come from."""
+"""The unit of network addresses by which calls are counted."""
 
 from ipaddress import IPv4Address, IPv6Network, ip_address
 
 
 def network_of(address: str) -> str:
-    """Return an IPv4 address, or the /64 network of an IPv6 one: one customer has all of its very many addresses."""
+    """Return an IPv4 address, or the /64 network of an IPv6 one: one customer usually has all addresses of it."""
     try:
         parsed = ip_address(address)
     except ValueError:

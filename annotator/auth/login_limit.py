@@ -1,4 +1,4 @@
-"""How often a login may fail: growing waits for a name at an address, and for an address."""
+"""Limits the rate of failed logins: increasing waits for a name at an address, for an address and for a name."""
 
 import math
 import threading
@@ -11,31 +11,21 @@ from annotator.auth.addresses import network_of
 from annotator.errors import LoginError
 
 FREE_FAILURES = 5
-"""Wrong passwords for one name from one address before these have to wait."""
-
-
+"""Wrong passwords for one name from one address that cause no wait."""
 LONGEST_WAIT = 900.0
 """Seconds."""
-
-
 SHARED_FREE_FAILURES = 50
-"""The same for an address, whatever the names, and for a name, whatever the addresses: both are shared with others."""
-
-
+"""The same for an address with any names, and for a name with any addresses: both are shared with other people."""
 SHARED_LONGEST_WAIT = 60.0
-"""Seconds; short, since whoever shares an address or is named by a guesser waits as well."""
-
-
+"""Seconds; short, since people who share the address, or whose name is guessed, wait as well."""
 FORGET_SECONDS = 86_400.0
-"""Failures are forgotten so long after the last of them."""
-
-
-_FORGET_AFTER = 10_000
+"""Failures are deleted this long after the last of them."""
+_MAX_KEYS = 10_000
 
 
 @dataclass(frozen=True)
 class _Failures:
-    """Wrong passwords, and tries whose outcome is open, of a key of the limit."""
+    """Wrong passwords, and attempts not decided yet, of a key of the limit."""
 
     count: int
     last: float
@@ -43,7 +33,7 @@ class _Failures:
     is_shared: bool
 
     def allowed_at(self) -> float:
-        """Return when the next try may come."""
+        """Return when the next attempt is allowed."""
         free, longest = (SHARED_FREE_FAILURES, SHARED_LONGEST_WAIT) if self.is_shared else (FREE_FAILURES, LONGEST_WAIT)
         if self.count < free:
             return self.last
@@ -51,28 +41,28 @@ class _Failures:
 
 
 class LoginLimit:
-    """Slows down who guesses passwords: after some failures each further one doubles the wait.
+    """Limits password guessing: after some failures, each further one doubles the wait.
 
-    Strictly for one name from one address; mildly for an address and for a name by themselves, since neighbours behind
-    the same address, and people whose names others guess at, must still get in.
+    The limit is strict for one name from one address, and mild for an address or a name alone, since people who share
+    the address, or whose names are guessed, must still be able to log in.
 
     Args:
-        clock: Seconds that never go back.
+        clock: Monotonic, in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
-        """Longest unused first."""
+        """Least recently used first."""
 
     def check(self, name: str, address: str) -> None:
-        """Let a try through, and count it as a failure until `succeeded` takes that back.
+        """Allow an attempt, and count it as a failure until `succeeded` is called.
 
-        Counted before the password is looked at: else many tries at once would all be let through.
+        It is counted before the password is checked: otherwise many attempts at once would all be allowed.
 
         Raises:
-            LoginError: It comes too early; then it is not counted.
+            LoginError: The attempt is too early; then it is not counted.
         """
         keys = _limit_keys(name, address)
         now = self._clock()
@@ -80,15 +70,15 @@ class LoginLimit:
             for known in [self._failures.get(key) for key in keys]:
                 if known is not None and now < known.allowed_at():
                     raise LoginError(f"Too many wrong passwords. Try again in {math.ceil(known.allowed_at() - now)} s.")
-            for place, key in enumerate(keys):
+            for index, key in enumerate(keys):
                 was = self._failures.pop(key, None)
                 count = 0 if was is None or now - was.last > FORGET_SECONDS else was.count
-                self._failures[key] = _Failures(count + 1, now, is_shared=place > 0)
-            while len(self._failures) > _FORGET_AFTER:
+                self._failures[key] = _Failures(count + 1, now, is_shared=index > 0)
+            while len(self._failures) > _MAX_KEYS:
                 self._failures.popitem(last=False)
 
     def failed(self, name: str, address: str) -> None:
-        """Let the wait after a try begin now: looking at the password took a while."""
+        """Start the wait after an attempt now: checking the password took some time."""
         now = self._clock()
         with self._lock:
             for key in _limit_keys(name, address):
@@ -96,7 +86,7 @@ class LoginLimit:
                     self._failures[key] = replace(self._failures[key], last=now)
 
     def succeeded(self, name: str, address: str) -> None:
-        """Forget the failures of a name from an address; elsewhere take back this one try, since others may be bad."""
+        """Delete the failures of the name at the address; of the shared keys, subtract this attempt only."""
         own, *shared = _limit_keys(name, address)
         with self._lock:
             self._failures.pop(own, None)

@@ -1,4 +1,4 @@
-"""Who may call this server: whoever is at this machine as long as there are no accounts, then whoever logged in.
+"""Who may call a project's server: without accounts anybody on this machine, with accounts whoever has logged in.
 
 Knows nothing of HTTP.
 """
@@ -11,7 +11,7 @@ from annotator.auth.roles import CALLER, LOCAL_USER, Caller, Role
 
 
 class ProjectAuthenticator:
-    """The gate of one project's server.
+    """Finds the caller of a request to one project's server; an `Authenticator` (auth/roles.py).
 
     Args:
         accounts: The project's.
@@ -19,29 +19,29 @@ class ProjectAuthenticator:
 
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
-        self._is_closed = False
+        self._requires_login = False
         self.local_secret = secrets.token_urlsafe(32)
-        """Proves that a program may read the project folder's files; see cli/server_client.py."""
+        """Known only to programs that can read the project folder's files; see cli/server_client.py."""
 
     @property
     def has_login(self) -> bool:
-        """Whether people log in here: as soon as there is an account, disabled or not, or once that was fixed."""
-        return self._is_closed or self._accounts.is_needed()
+        """Whether people have to log in: if there is an account, disabled or not, or after `require_login`."""
+        return self._requires_login or self._accounts.is_needed()
 
-    def always_ask(self) -> None:
-        """Have everybody log in from now on, whatever becomes of the accounts: other machines reach this server."""
-        self._is_closed = True
+    def require_login(self) -> None:
+        """Require a login from now on, even without accounts: other machines can reach this server."""
+        self._requires_login = True
 
     def may_annotate(self, user: str) -> bool:
-        """Tell whether somebody may change tags."""
+        """Tell whether a user may change tags."""
         return self._has_role(user, Role.ANNOTATOR)
 
     def may_review(self, user: str) -> bool:
-        """Tell whether somebody may accept other people's tags."""
+        """Tell whether a user may accept other people's tags."""
         return self._has_role(user, Role.REVIEWER)
 
     def shows_folders(self, user: str) -> bool:
-        """Tell whether somebody may know where photos lie on this machine: who is at it."""
+        """Tell whether a user may see folders of this machine: only the local user."""
         return user == LOCAL_USER
 
     def _has_role(self, user: str, least: Role) -> bool:
@@ -49,18 +49,18 @@ class ProjectAuthenticator:
             return True
         caller = CALLER.get(None)
         if caller is not None and caller.user == user:
-            return caller.role >= least  # a token may do less than its user
+            return caller.role >= least  # a token may have a lower role than its user
         role = self._accounts.role(user)
         return role is not None and role >= least
 
     def by_session(self, session_id: str) -> Caller | None:
-        """Return who has a browser session."""
+        """Return the user of a browser session."""
         if not self.has_login:
             return Caller(LOCAL_USER, Role.ADMIN)
         return self._accounts.by_session(session_id)
 
     def by_bearer(self, secret: str) -> Caller | None:
-        """Return whose secret a program sent."""
+        """Return the user of a secret that a program sent."""
         if hmac.compare_digest(secret.encode(), self.local_secret.encode()):
             return Caller(LOCAL_USER, Role.ADMIN)
         return self._accounts.by_bearer(secret)

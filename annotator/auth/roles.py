@@ -1,6 +1,7 @@
 """Who is calling, and what each role may do.
 
-Knows nothing of passwords, cookies or HTTP: auth/accounts.py keeps those who may log in, web/request_guard.py finds out who calls.
+Knows nothing of passwords, cookies or HTTP: auth/accounts.py has the accounts, web/request_guard.py finds the caller of
+a request.
 """
 
 from contextvars import ContextVar
@@ -10,10 +11,10 @@ from typing import Protocol
 
 
 class Role(IntEnum):
-    """What somebody may do; each role may do all that the one before may."""
+    """Each role may also do everything that the lower ones may."""
 
     VIEWER = 1
-    """Look at photos and tags, export them."""
+    """See photos and tags, export them."""
     ANNOTATOR = 2
     """Tag photos."""
     REVIEWER = 3
@@ -23,39 +24,39 @@ class Role(IntEnum):
 
     @property
     def label(self) -> str:
-        """The role as the command line and the page name it."""
+        """The role as named on the command line and the page."""
         return self.name.lower()
 
 
 ROLES = {role.label: role for role in Role}
 LOCAL_USER = "local"
-"""Who works on a project without accounts."""
+"""The user of a project without accounts."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody who may call, for the length of one request."""
+    """Who is allowed to call, for one request."""
 
     user: str
     role: Role
 
 
 class Authenticator(Protocol):
-    """Tells who is behind a request."""
+    """Finds the caller of a request."""
 
     @property
     def has_login(self) -> bool:
-        """Whether people log in here."""
+        """Whether people have to log in."""
         ...
 
     def by_session(self, session_id: str) -> Caller | None:
-        """Return who has this browser session; None for nobody."""
+        """Return the user of a browser session; None for an unknown session."""
         ...
 
     def by_bearer(self, secret: str) -> Caller | None:
-        """Return whose secret a program sent; None for nobody's."""
+        """Return the user of a secret that a program sent; None for an unknown one."""
         ...
 
 
 CALLER: ContextVar[Caller] = ContextVar("caller")
-"""Set by the guard for each request that it lets through to an app; threads that serve the request see it, too."""
+"""Set by web/request_guard.py for each request that it lets through; also visible in the threads that serve it."""

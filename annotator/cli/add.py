@@ -46,7 +46,7 @@ def _add_photos(parsed: argparse.Namespace) -> int:
             "num_found": progress.num_found,
             "num_new": progress.num_new,
             "num_images": len(workspace.features),
-            "num_unreadable": workspace.store.unreadable(limit=0)[0],
+            "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
             "photos_per_second": progress.photos_per_second,
         }
     finally:
@@ -67,7 +67,7 @@ def _unreadable(parsed: argparse.Namespace) -> int:
 
     store = Store(Project.open(parsed.project).database_path)
     try:
-        _, items = store.unreadable(limit=2**31)
+        _, items = store.images.unreadable(limit=2**31)
     finally:
         store.close()
     if parsed.json:

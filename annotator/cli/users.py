@@ -82,13 +82,13 @@ def _ask_password() -> str:
 
 
 def _ask(project: Project, payload: dict[str, Any]) -> dict[str, Any]:
+    from annotator.auth.account_admin import UsersRequest, manage_users
     from annotator.auth.accounts import Accounts
-    from annotator.web.account_routes import Users, manage_users
 
     with open_or_ask(project) as (store, server):
         if server is not None:
             return server.call("users", payload)
-        return manage_users(Accounts(store), Users.model_validate(payload))
+        return manage_users(Accounts(store), UsersRequest.model_validate(payload))
 
 
 def add_assign(commands: Any) -> None:
@@ -161,8 +161,8 @@ def _ask_in(project: Project, store: Any, payload: dict[str, Any]) -> dict[str, 
     from annotator.storage.correction_log import CorrectionLog
 
     _check_people(store, payload["users"])
-    contents = {image_id: content_hash for image_id, (content_hash, _) in store.file_names().items()}
-    ids = payload["image_ids"] or store.find_images(payload["query"], payload["state"])
+    contents = {image_id: content_hash for image_id, (content_hash, _) in store.images.file_names().items()}
+    ids = payload["image_ids"] or store.images.find(payload["query"], payload["state"])
     for image_id in ids:
         if image_id not in contents:
             raise UnknownImageError(f"This project has no image {image_id}.")
@@ -188,7 +188,7 @@ def _assign_in(store: Any, payload: dict[str, Any]) -> dict[str, Any]:
 
     _check_people(store, payload["users"])
     assignments = Assignments(store)
-    ids = payload["image_ids"] or store.find_images(payload["query"], payload["state"])
+    ids = payload["image_ids"] or store.images.find(payload["query"], payload["state"])
     if not payload["users"]:
         return {"assigned": {}, "num_given_back": assignments.assign(ids, None)}
     return {"assigned": assignments.share_out(ids, payload["users"]), "num_given_back": 0}

@@ -1,6 +1,6 @@
-"""Whose photo is whose: photos that one person is to do; the others are everybody's.
+"""Photos that are assigned to one person; the others are open to everybody.
 
-Kept in the database and in memory. Knows nothing of accounts: a name is a name.
+Kept in the database and in memory. Knows nothing of accounts: names are not checked.
 """
 
 import threading
@@ -24,26 +24,26 @@ class Assignments:
         }
 
     def of(self, image_id: int) -> str | None:
-        """Return whose photo this is; None for everybody's."""
+        """Return who a photo is assigned to; None if it is open to everybody."""
         return self._user_of.get(image_id)
 
     def is_open_to(self, image_id: int, user: str) -> bool:
-        """Tell whether a photo may be given to a person."""
+        """Tell whether a photo may be shown to a person for tagging."""
         return self._user_of.get(image_id, user) == user
 
     def counts(self) -> dict[str, int]:
-        """Return how many photos each person has been assigned."""
+        """Return how many photos are assigned to each person."""
         counts: dict[str, int] = {}
         for user in list(self._user_of.values()):
             counts[user] = counts.get(user, 0) + 1
         return counts
 
     def assign(self, image_ids: Iterable[int], user: str | None) -> int:
-        """Give photos to a person, or back to everybody; return how many.
+        """Assign photos to a person, or open them to everybody; return how many.
 
         Args:
             image_ids: The photos.
-            user: Their person; None takes them from whoever has them.
+            user: The person; None ends their assignment.
 
         Raises:
             StoreError: The commit failed; nothing was changed.
@@ -62,9 +62,9 @@ class Assignments:
         return len(ids)
 
     def share_out(self, image_ids: Sequence[int], users: Sequence[str]) -> dict[str, int]:
-        """Share photos out evenly, one after another in turn; return how many each person got.
+        """Assign photos evenly to several people, in turn; return how many each person got.
 
         Raises:
-            StoreError: A commit failed; those before it stand.
+            StoreError: A commit failed; earlier ones are kept.
         """
-        return {user: self.assign(image_ids[place :: len(users)], user) for place, user in enumerate(users)}
+        return {user: self.assign(image_ids[index :: len(users)], user) for index, user in enumerate(users)}

@@ -1,9 +1,9 @@
-"""Who has which photo open: no more people are given one at the same time than it has places.
+"""Leases: who has which photo open. A photo is shown to a limited number of people at the same time.
 
-A photo has one place, or as many as people are to answer it, each for themselves. A lease ends by itself some minutes
-after its holder last did something. Leases live in memory: after a restart of the server nobody holds any, and the
-log's revision check alone keeps two people from overwriting each other, as it does whenever a lease is lost. Knows
-nothing of photos or pages.
+The limit is 1, or the number of outstanding responses if several people are asked about the photo. A lease ends some
+minutes after the last action of its holder. Leases are kept in memory only: after a restart of the server, or when a
+lease is lost, the revision check of the log still prevents that two people overwrite each other's list. Knows nothing
+of photos or pages.
 """
 
 import threading
@@ -15,7 +15,7 @@ class Leases:
     """All leases of one project.
 
     Args:
-        seconds: How long a lease lasts after its holder's last sign of life.
+        seconds: How long a lease lasts after the last action of its holder.
         clock: Seconds that never go back.
     """
 
@@ -24,10 +24,10 @@ class Leases:
         self._clock = clock
         self._lock = threading.Lock()
         self._ends: dict[int, dict[str, float]] = {}
-        """Photo -> holder -> when the lease ends, on the clock; holders in the order in which they came."""
+        """Image id -> holder -> when the lease ends, by the clock; holders in the order of their first lease."""
 
     def take(self, image_id: int, user: str, places: int = 1) -> bool:
-        """Take or renew a lease; who holds one may always renew it.
+        """Take or renew a lease; a holder may always renew it.
 
         Args:
             image_id: The photo.
@@ -35,28 +35,28 @@ class Leases:
             places: How many people may hold this photo now.
 
         Returns:
-            Whether they hold it now; False, and nothing changed, when others have all places.
+            Whether this person holds a lease now; False, and nothing changed, if others hold all places.
         """
         now = self._clock()
         with self._lock:
-            held = self._standing(image_id)
+            held = self._current(image_id)
             if user not in held and len(held) >= places:
                 return False
             self._ends[image_id] = {**held, user: now + self.seconds}
             return True
 
     def holders(self, image_id: int) -> list[str]:
-        """Return who holds a photo now, in the order in which they came."""
+        """Return who holds a lease of a photo now, in the order of their first lease."""
         with self._lock:
-            return list(self._standing(image_id))
+            return list(self._current(image_id))
 
     def is_free(self, image_id: int, user: str, places: int = 1) -> bool:
-        """Tell whether this person may be given a photo that so many may hold."""
+        """Tell whether this person could take a lease of a photo with so many places."""
         held = self.holders(image_id)
         return user in held or len(held) < places
 
     def give_back(self, image_id: int, user: str) -> None:
-        """End a person's lease; those of others stay."""
+        """End the lease of one person."""
         with self._lock:
             held = self._ends.get(image_id, {})
             held.pop(user, None)
@@ -64,17 +64,17 @@ class Leases:
                 self._ends.pop(image_id, None)
 
     def end(self, image_id: int) -> None:
-        """End all leases of a photo, whoever holds them."""
+        """End all leases of a photo."""
         with self._lock:
             self._ends.pop(image_id, None)
 
     def all(self) -> dict[int, list[str]]:
-        """Return who holds what, by image; leases that are over are forgotten."""
+        """Return the holders by image id, and delete the leases that have ended."""
         with self._lock:
-            standing = {image_id: self._standing(image_id) for image_id in self._ends}
-            self._ends = {image_id: held for image_id, held in standing.items() if held}
+            current = {image_id: self._current(image_id) for image_id in self._ends}
+            self._ends = {image_id: held for image_id, held in current.items() if held}
             return {image_id: list(held) for image_id, held in self._ends.items()}
 
-    def _standing(self, image_id: int) -> dict[str, float]:
+    def _current(self, image_id: int) -> dict[str, float]:
         now = self._clock()
         return {user: ends for user, ends in self._ends.get(image_id, {}).items() if ends > now}

@@ -1,7 +1,7 @@
 """The time line of one photo: who did what when, what it changed, and which model had proposed it.
 
-Joins the log of standing lists with people's answers and reviewers' decisions; shows each person only what they may
-see. Knows nothing of SQL, roles or pages.
+Joins the correction log with responses and the decisions of reviewers; shows each person only what they may see.
+Knows nothing of SQL, roles or pages.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from annotator.collaboration.review_rules import ReviewRules
 from annotator.datasets.tags import tag_key
 from annotator.errors import ReviewError
 from annotator.storage.correction_log import Annotation, CorrectionLog
-from annotator.storage.database import utc
+from annotator.storage.queries import utc
 
 Entry = dict[str, Any]
 
@@ -25,23 +25,23 @@ class Timeline:
     """What happened to each photo.
 
     Args:
-        log: The standing lists.
-        answers: People's answers and reviewers' decisions.
-        reviewing: Who may see what.
+        log: The correction log.
+        responses: Responses, and the decisions of reviewers.
+        review_rules: Who may see what.
     """
 
-    def __init__(self, log: CorrectionLog, answers: Responses, reviewing: ReviewRules) -> None:
+    def __init__(self, log: CorrectionLog, responses: Responses, review_rules: ReviewRules) -> None:
         self._log = log
-        self._answers = answers
-        self._reviewing = reviewing
+        self._responses = responses
+        self._review_rules = review_rules
 
     def entries(self, user: str, image_id: int, added_at: datetime) -> list[Entry]:
-        """Return what this person may see of a photo's past, oldest first.
+        """Return what this person may see of a photo's history, oldest first.
 
         Args:
-            user: Who looks.
+            user: For whom.
             image_id: The photo.
-            added_at: When it came into the project.
+            added_at: When it was added to the project.
 
         Returns:
             For each entry ``id``, ``kind``, ``user``, ``at``, ``revision``, ``tags`` (null where it holds no list),
@@ -49,9 +49,9 @@ class Timeline:
             ``seconds``, ``note``, ``people``, ``is_current`` and ``can_restore``.
         """
         found = [_added(added_at), *self._events(user, image_id), *self._asked(image_id)]
-        found += self._answered(user, image_id)
+        found += self._given_responses(user, image_id)
         found += self._decisions(user, image_id)
-        found.sort(key=lambda entry: entry["at"])  # stable: what came together stays in this order
+        found.sort(key=lambda entry: entry["at"])  # stable: entries of the same time keep this order
         current = self._current(user, image_id)
         for entry in found:
             entry["is_current"] = entry["id"] == current
@@ -71,24 +71,24 @@ class Timeline:
         raise ReviewError(f"{entry_id[:40]!r} is no earlier state of this photo that you can restore.")
 
     def _current(self, user: str, image_id: int) -> str | None:
-        if self._reviewing.is_personal(user, image_id):
-            own = [row["answer_id"] for row in self._answers.answer_rows(image_id) if row["user_name"] == user]
+        if self._review_rules.is_personal(user, image_id):
+            own = [row["answer_id"] for row in self._responses.response_rows(image_id) if row["user_name"] == user]
             return f"answer:{own[-1]}" if own else None
         events = [event["event_id"] for event in self._log.history(image_id) if event["kind"] != "skip"]
         return f"event:{events[-1] if events else 0}"
 
     def _can_restore(self, user: str, image_id: int, entry: Entry) -> bool:
-        if entry["kind"] not in LISTS or self._reviewing.lock(user, image_id):
+        if entry["kind"] not in LISTS or self._review_rules.lock(user, image_id):
             return False
-        if self._reviewing.is_personal(user, image_id):
+        if self._review_rules.is_personal(user, image_id):
             return bool(entry["kind"] == "answer" and entry["user"] == user)
-        if self._answers.standing(image_id) == "accepted":
+        if self._responses.state(image_id) == "accepted":
             return bool(entry["is_saved"])
-        return self._answers.standing(image_id) is None and entry["kind"] not in ("answer", "take_back")
+        return self._responses.state(image_id) is None and entry["kind"] not in ("answer", "take_back")
 
     def _events(self, user: str, image_id: int) -> Iterator[Entry]:
-        notes = {row["event_id"]: row for row in self._answers.review_rows(image_id)}
-        for event in self._reviewing.history(user, image_id):
+        notes = {row["event_id"]: row for row in self._responses.review_rows(image_id)}
+        for event in self._review_rules.history(user, image_id):
             is_list = event["kind"] != "skip"
             review = notes.get(event["event_id"], {"note": "", "people": []})
             yield {
@@ -107,10 +107,10 @@ class Timeline:
                 "people": review["people"],
             }
 
-    def _answered(self, user: str, image_id: int) -> Iterator[Entry]:
-        sees_all = self._reviewing.may_see_answers(user, image_id)
+    def _given_responses(self, user: str, image_id: int) -> Iterator[Entry]:
+        sees_all = self._review_rules.may_see_responses(user, image_id)
         before: dict[str, list[str]] = {}
-        for row in self._answers.answer_rows(image_id):
+        for row in self._responses.response_rows(image_id):
             who = row["user_name"]
             if sees_all or who == user:
                 yield {
@@ -131,38 +131,38 @@ class Timeline:
             before[who] = row["tags"]
 
     def _asked(self, image_id: int) -> Iterator[Entry]:
-        question = self._answers.question(image_id)
+        question = self._responses.question(image_id)
         if question is not None:
             yield _plain("asked:1", "asked", question[0], question[1])
 
     def _decisions(self, user: str, image_id: int) -> Iterator[Entry]:
-        """Yield the decisions that changed no standing list; the others are told with their event."""
-        if not self._reviewing.may_see_answers(user, image_id):
-            return  # a note speaks of the answers
-        for row in self._answers.review_rows(image_id):
+        """Yield the decisions that changed no saved list; the others are part of their event."""
+        if not self._review_rules.may_see_responses(user, image_id):
+            return  # a note describes the responses
+        for row in self._responses.review_rows(image_id):
             if row["verdict"] == "sent_back" and row["event_id"] is None:
                 entry = _plain(f"review:{row['review_id']}", "sent_back", row["user_name"], row["created_at"])
                 yield {**entry, "note": row["note"], "people": row["people"]}
 
 
 def changes(before: Sequence[str], after: Sequence[str], shown: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Return what became of a list, tag by tag; places count from 1.
+    """Return how a list changed, tag by tag; places count from 1.
 
     Args:
-        before: The list as it was.
-        after: The list as it is.
+        before: The list before the change.
+        after: The list after it.
         shown: The proposals first shown, best first: ``{"tag", "score", "source"}`` each.
 
     Returns:
-        ``added``: tag, place and the proposal it was (rank, source, score), if it was one; ``removed``: tags;
-        ``moved``: tag, from and to, of tags whose order among those that stayed is another.
+        ``added``: tag, place and its proposal (rank, source, score), if it was proposed; ``removed``: tags; ``moved``:
+        tag, from and to, of tags whose order among the remaining ones changed.
     """
     proposed = {
         tag_key(item["tag"]): {"rank": rank, "source": item["source"], "score": item["score"]}
         for rank, item in reversed(list(enumerate(shown, start=1)))
     }
-    stayed_before = [tag for tag in before if tag in set(after)]
-    stayed_after = [tag for tag in after if tag in set(before)]
+    remaining_before = [tag for tag in before if tag in set(after)]
+    remaining_after = [tag for tag in after if tag in set(before)]
     return {
         "added": [
             {"tag": tag, "place": place, "proposal": proposed.get(tag_key(tag))}
@@ -172,8 +172,8 @@ def changes(before: Sequence[str], after: Sequence[str], shown: Sequence[dict[st
         "removed": [tag for tag in before if tag not in set(after)],
         "moved": [
             {"tag": tag, "from": before.index(tag) + 1, "to": after.index(tag) + 1}
-            for place, tag in enumerate(stayed_after)
-            if stayed_before[place] != tag
+            for place, tag in enumerate(remaining_after)
+            if remaining_before[place] != tag
         ],
     }
 

@@ -1,1 +1,1 @@
-"""Tags in and out of a project."""
+"""Export of tags."""

@@ -1,4 +1,4 @@
-"""Saved tags as lines of JSON or CSV. Knows nothing of where the rows come from."""
+"""Export of saved tags as lines of JSON or CSV. Knows nothing of the source of the rows."""
 
 import csv
 import io
@@ -18,8 +18,8 @@ _LIST_SEPARATOR = "; "
 _FORMULA = re.compile(
     r"""((?:^|[;,|\t\r\n])[ ]*)(?=[\s"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"""
 )
-"""Where a spreadsheet may take what follows for a formula: after what it may cut at, whatever quotes, spaces and unseen
-characters come between. The last four are the full-width forms of the first four."""
+"""Positions where a spreadsheet may interpret the following text as a formula: after a possible separator, also with
+quotes, spaces and invisible characters in between. The last four characters are full-width forms of the first four."""
 
 
 def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
@@ -27,9 +27,9 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
 
     Args:
         rows: From ``CorrectionLog.export_rows``.
-        format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags stand
-            in one cell, most important first, separated by "; ". What a spreadsheet would run as a formula gets an
-            apostrophe before it: at a cell's start, and after whatever some spreadsheets cut at.
+        format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags are in
+            one cell, most important first, separated by "; ". Text that a spreadsheet would run as a formula is
+            prefixed with an apostrophe: at the start of a cell, and after possible separators.
 
     Raises:
         KeyError: The format is unknown.

@@ -1,1 +1,1 @@
-"""From a folder of photos to stored images, features, thumbnails and detections."""
+"""The ingest of photos: images, features, thumbnails, detections, and pictures for the page."""

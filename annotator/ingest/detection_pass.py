@@ -1,7 +1,7 @@
-"""What a detector found in a project's photos: kept in the database, filled in the background.
+"""The detection pass: runs a detector on a project's photos in the background and stores the detections.
 
-The detector runs as a second pass after the ingest, photo by photo at low priority, so neither the first photo nor a
-proposal waits for it; a proposal only reads what is stored. Knows nothing of pages.
+It is a second pass after the ingest, photo by photo at low priority, so neither the first photo nor a proposal waits
+for it; proposals only read stored detections. Knows nothing of pages.
 """
 
 import logging
@@ -19,31 +19,31 @@ from annotator.storage.detections import DetectionStore
 logger = logging.getLogger(__name__)
 
 COMMIT_SECONDS = 2.0
-"""What was found is committed this often: a killed run loses no more than that."""
+"""Interval of commits: a killed run loses no more than that."""
 
 
 @dataclass(frozen=True)
 class DetectionProgress:
-    """How far the second pass is."""
+    """Progress of the detection pass."""
 
     detector: str = NONE
-    """Which runs; ``none`` when none does."""
+    """The detector that runs, or ``none``."""
     running: bool = False
     num_found: int = 0
-    """Photos that had not been looked at when the pass began."""
+    """Photos without detections of this detector when the pass began."""
     num_done: int = 0
     num_unreadable: int = 0
-    """Of these, whose files are gone or damaged by now; they are tried again at the next start."""
+    """Of these, photos with missing or damaged files; they are tried again at the next start."""
     photos_per_second: float = 0.0
     error: str | None = None
 
 
 class DetectionPass:
-    """Looks at every photo that the detector has not seen yet.
+    """Runs the detector on every photo without detections of it.
 
     Args:
-        book: Where the detections go.
-        name: Which detector; ``none`` makes the pass do nothing.
+        detections: Where the detections are stored.
+        name: The detector; with ``none`` the pass does nothing.
         read_photo: Image id -> the photo's bytes.
         num_threads: CPU threads of the detector.
         load: Loads a detector by its name.
@@ -51,13 +51,13 @@ class DetectionPass:
 
     def __init__(
         self,
-        book: DetectionStore,
+        detections: DetectionStore,
         name: str,
         read_photo: Callable[[int], bytes],
         num_threads: int,
         load: Callable[..., Detector] = load_detector,
     ) -> None:
-        self._book = book
+        self._detections = detections
         self._name = name
         self._read_photo = read_photo
         self._num_threads = num_threads
@@ -68,11 +68,11 @@ class DetectionPass:
         self.progress = DetectionProgress(detector=name)
 
     def stop(self) -> None:
-        """Ask a run to end after the photo in hand."""
+        """Request that a run ends after the current photo."""
         self._stop.set()
 
     def run(self) -> DetectionProgress:
-        """Look at the photos; what was committed stays when this is stopped or killed.
+        """Run on the photos; what is committed remains if the run is stopped or killed.
 
         Raises:
             DetectorError: The detector cannot be loaded.
@@ -94,7 +94,7 @@ class DetectionPass:
         self._num_done = self._num_unreadable = 0
         detector = self._load(self._name, num_threads=self._num_threads)
         version = f"{detector.name}-{detector.version}"
-        missing = self._book.missing(version)
+        missing = self._detections.missing(version)
         self._num_found = len(missing)
         self._began = time.monotonic()
         batch: list[tuple[int, Sequence[Detection]]] = []
@@ -107,17 +107,17 @@ class DetectionPass:
                     image = decode_image(self._read_photo(image_id), min_side=detector.image_size).image
                 except UnreadableImageError as reason:
                     self._num_unreadable += 1
-                    logger.info("The detector cannot look at photo %d: %s", image_id, reason)
+                    logger.info("The detector cannot read photo %d: %s", image_id, reason)
                 else:
                     batch.append((image_id, detector.detect([image])[0]))
                 self._num_done += 1
                 if batch and time.monotonic() - committed > COMMIT_SECONDS:
-                    self._book.add(version, batch)
+                    self._detections.add(version, batch)
                     batch, committed = [], time.monotonic()
                 self._report(running=True)
         finally:
             if batch:
-                self._book.add(version, batch)
+                self._detections.add(version, batch)
 
     def _report(self, *, running: bool, error: str | None = None) -> None:
         seconds = time.monotonic() - self._began
@@ -133,7 +133,7 @@ class DetectionPass:
 
 
 def wanted_detector(setting: str) -> str:
-    """Return which detector a project's setting means: an empty one, NanoDet where it is installed, else none."""
+    """Return the detector of a project's setting; of an empty one, NanoDet if it is installed, otherwise none."""
     if setting:
         return setting
     return NANODET if is_installed() else NONE

@@ -1,7 +1,7 @@
 """Picture bytes for the page: thumbnails and photos, found by image id only.
 
-No path ever comes from a request. A photo is sent as it is where browsers can show it and it is not large; else as a
-smaller JPEG that is kept beside the thumbnail. Knows nothing of HTTP.
+No path comes from a request. A photo is sent unchanged if browsers can show it and it is not large; otherwise as a
+smaller JPEG that is cached next to the thumbnail. Knows nothing of HTTP.
 """
 
 import logging
@@ -19,18 +19,18 @@ logger = logging.getLogger(__name__)
 
 THUMBNAIL_SIZE = 320
 DISPLAY_SIZE = 2048
-"""Longest side, in pixels, of the photo the page shows before anybody zooms."""
+"""Longest side, in pixels, of the photo that the page shows without zoom."""
 LARGEST_JPEG = 65_000
-"""Longest side, in pixels, that a JPEG can have, rounded down."""
+"""Longest side of a JPEG, in pixels, rounded down."""
 DECODING = threading.BoundedSemaphore(2)
-"""For whoever decodes a photo because somebody asked for it: the largest take hundreds of megabytes, each caller may
-ask for many at once, and all projects of a process share its memory."""
+"""Held while a requested photo is decoded: the largest ones need hundreds of megabytes, each caller may request many at
+once, and all projects of a process share its memory."""
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """Bytes and what they are."""
+    """Bytes and their media type."""
 
     data: bytes
     media_type: str
@@ -40,8 +40,8 @@ class Pictures:
     """The pictures of one project.
 
     Args:
-        project: Where thumbnails lie.
-        store: Knows the photos' paths.
+        project: Has the folder of thumbnails.
+        store: Has the paths of photos.
     """
 
     def __init__(self, project: Project, store: Store) -> None:
@@ -49,23 +49,23 @@ class Pictures:
         self._store = store
 
     def thumbnail(self, image_id: int) -> Picture:
-        """Return the thumbnail, made anew from the photo when it is missing.
+        """Return the thumbnail; a missing one is made from the photo.
 
         Raises:
             UnknownImageError: The project has no such image.
             UnreadableImageError: Neither the thumbnail nor the photo can be read.
         """
-        path = self._project.thumbnail_path(self._store.image(image_id).content_hash)
+        path = self._project.thumbnail_path(self._store.images.entry(image_id).content_hash)
         return self._rendition(image_id, path, THUMBNAIL_SIZE)
 
     def photo(self, image_id: int, *, full: bool = False) -> Picture:
-        """Return the photo for showing; ``full`` for zooming, in all its pixels.
+        """Return the photo for display; with ``full`` for zooming, at its full size.
 
         Raises:
             UnknownImageError: The project has no such image.
-            UnreadableImageError: The file is gone or damaged.
+            UnreadableImageError: The file is missing or damaged.
         """
-        entry = self._store.image(image_id)
+        entry = self._store.images.entry(image_id)
         media_type = _MEDIA_TYPES.get(entry.format)
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
             return Picture(self.read(image_id), media_type)
@@ -76,25 +76,25 @@ class Pictures:
         return self._rendition(image_id, path, DISPLAY_SIZE)
 
     def decoded(self, image_id: int, min_side: int) -> DecodedImage:
-        """Return the decoded photo, after the others that are being decoded.
+        """Return the decoded photo; waits while too many others are being decoded.
 
         Args:
             image_id: The photo.
-            min_side: Least length of the shorter side in pixels; a JPEG may be decoded at a smaller scale.
+            min_side: Least length of the shorter side in pixels; a JPEG may be decoded smaller, down to that.
 
         Raises:
             UnknownImageError: The project has no such image.
-            UnreadableImageError: The file is gone or damaged.
+            UnreadableImageError: The file is missing or damaged.
         """
         with DECODING:
             return decode_image(self.read(image_id), min_side=min_side)
 
     def _rendition(self, image_id: int, path: Path, longest_side: int) -> Picture:
-        data = _kept(path)
+        data = _read_if_present(path)
         if data is None:
             with DECODING:
-                # Whoever decoded before may have made just this one.
-                data = _kept(path) or self._make_rendition(image_id, path, longest_side)
+                # The thread that held DECODING before may have made this one.
+                data = _read_if_present(path) or self._make_rendition(image_id, path, longest_side)
         return Picture(data, "image/jpeg")
 
     def _make_rendition(self, image_id: int, path: Path, longest_side: int) -> bytes:
@@ -103,19 +103,22 @@ class Pictures:
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, data)
         except OSError as error:
-            # A full or read-only disk: the picture can be shown all the same.
-            logger.warning("%s could not be kept: %s", path, error.strerror)
+            # A full or read-only disk: the picture can still be shown.
+            logger.warning("%s could not be cached: %s", path, error.strerror)
         return data
 
     def read(self, image_id: int) -> bytes:
-        """Return the photo's bytes from the first of its paths that still holds them, inside its folder.
+        """Return the photo's bytes from the first of its paths whose file is unchanged and inside its folder.
 
-        Its address promises that the picture never changes, and whatever else a path may lead to is not for showing.
+        Browsers cache a picture by its address for ever, so only bytes with the content hash are returned.
+
+        Raises:
+            UnreadableImageError: There is no such file.
         """
-        wanted = self._store.image(image_id).content_hash
-        for root, relative in self._store.image_paths(image_id):
+        wanted = self._store.images.entry(image_id).content_hash
+        for root, relative in self._store.images.paths(image_id):
             path = (root / relative).resolve()
-            # A link that was put there after the ingest must not lead the server out of the folder.
+            # A link that was created after the ingest must not lead out of the folder.
             if path.is_relative_to(root.resolve()) and path.is_file():
                 data = read_image_file(path)
                 if content_hash(data) == wanted:
@@ -126,7 +129,7 @@ class Pictures:
         )
 
 
-def _kept(path: Path) -> bytes | None:
+def _read_if_present(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -1,7 +1,7 @@
-"""From a folder of photos to stored images: read, hash, decode, features, thumbnail, metadata, one commit a batch.
+"""The ingest of photo folders: read, hash, decode, compute features, thumbnail and metadata, commit by batches.
 
-Reading and decoding run in threads while the network works on the batch before. Work is committed batch by batch,
-so a run that is killed at any point goes on where it was. Knows nothing of pages or tags.
+Reading and decoding run in threads while the network processes the previous batch. A run that is killed at any point
+continues after the last committed batch. Knows nothing of pages or tags.
 """
 
 import io
@@ -31,23 +31,24 @@ from annotator.datasets.image_folder import (
 from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.errors import StoreError, UnreadableImageError
 from annotator.settings import IngestConfig
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 
 logger = logging.getLogger(__name__)
 
 FIRST_BATCH_SIZE = 4
-"""The first batch of a run is small, so that the first photo can be tagged at once; sizes double from there."""
+"""The first batch of a run is small, so that the first photo can be tagged soon; each further one is twice as large."""
 
 
 class FeatureExtractor(Protocol):
-    """The part of a backbone that ingest needs."""
+    """The part of a backbone that the ingest uses."""
 
     image_size: int
 
     def preprocess(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """Return the (H, W, 3) crop the network sees."""
+        """Return the (H, W, 3) input of the network."""
         ...
 
     def extract(self, batch: npt.NDArray[np.uint8]) -> Vectors:
@@ -57,24 +58,24 @@ class FeatureExtractor(Protocol):
 
 @dataclass(frozen=True)
 class IngestProgress:
-    """How far a run is."""
+    """Progress of a run."""
 
     running: bool = False
     num_found: int = 0
-    """Files that may be photos, so far."""
+    """Possible photo files found so far."""
     num_done: int = 0
-    """Of these, how many are dealt with: known before, ingested, or unreadable."""
+    """Of these, files that are done: known before, ingested, or unreadable."""
     num_new: int = 0
     """Images added by this run."""
     photos_per_second: float = 0.0
     seconds_left: float | None = None
     error: str | None = None
-    """Why the run stopped, when it did not finish."""
+    """Why the run stopped before its end, or None."""
 
 
 @dataclass(frozen=True)
 class NewImage:
-    """One image that has just been committed."""
+    """One image of a commit."""
 
     image_id: int
     entry: ImageEntry
@@ -84,7 +85,7 @@ class NewImage:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A file after the threads are done with it."""
+    """A file after the work of the decoding threads."""
 
     seen: SeenPath
     entry: ImageEntry | None = None
@@ -92,17 +93,17 @@ class _Prepared:
 
 
 class Ingest:
-    """Brings photo folders into a project; one run at a time.
+    """Adds photo folders to a project; one run at a time.
 
     Args:
-        project: Where thumbnails go.
+        project: Has the folder of thumbnails.
         store: The database.
-        features: Where features go.
-        load_backbone: Called once, in the thread of the run, when the first new image is met. Its threads inherit
-            that thread's low priority, so a page being used stays quick.
-        backbone_version: Under which features are noted.
+        features: Where features are stored.
+        load_backbone: Called once, in the thread of the run, for the first new image. The backbone's threads inherit
+            the low priority of that thread, so the page remains fast.
+        backbone_version: Name and version under which features are stored.
         config: Threads and sizes.
-        on_commit: Called after each commit with the images it added and the paths it saw.
+        on_commit: Called after each commit with the new images and the paths of the batch.
     """
 
     def __init__(
@@ -124,24 +125,24 @@ class Ingest:
         self._config = config
         self._on_commit = on_commit
         self._sidecars = SidecarFinder()
-        self._id_by_hash = store.image_ids_by_hash()
+        self._id_by_hash = store.images.ids_by_hash()
         self._next_id = max(self._id_by_hash.values(), default=0) + 1
         self._known_hashes_lock = threading.Lock()
         self._stop = threading.Event()
         self.progress = IngestProgress()
 
     def stop(self) -> None:
-        """Ask a run to end after the batch in hand."""
+        """Request that a run ends after the current batch."""
         self._stop.set()
 
     def run(self, roots: Sequence[Path]) -> IngestProgress:
         """Ingest every photo below these folders that is not in the project yet.
 
         Returns:
-            What was done. Files that could not be read are in the store with their reasons.
+            The final progress. Files that could not be read are in the database with their reasons.
 
         Raises:
-            StoreError: The project cannot be written (a full disk); what was committed before stays.
+            StoreError: The project cannot be written (a full disk); what was committed before remains.
         """
         _lower_priority()
         counter = _Counter()
@@ -163,13 +164,13 @@ class Ingest:
         return self.progress
 
     def _run_root(self, root: Path, pool: ThreadPoolExecutor, counter: "_Counter") -> None:
-        root_id = self._store.root_id(root)
-        known = self._store.seen_paths(root_id)
+        root_id = self._store.images.root_id(root)
+        known = self._store.images.seen_paths(root_id)
         todo, gone, problems, num_present = self._scan(root, root_id, known)
         counter.found(num_present)
         counter.done(num_present - len(todo))
         if problems:
-            self._store.add_batch(IngestedBatch(paths=problems))
+            self._store.images.add(IngestedBatch(paths=problems))
         batch: list[_Prepared] = []
         size = min(FIRST_BATCH_SIZE, self._config.batch_size)
         for prepared in self._prepare_ahead(root, todo, pool):
@@ -181,13 +182,13 @@ class Ingest:
             if self._stop.is_set():
                 return
         self._commit(batch, counter)
-        # Only after the whole folder was seen: a moved photo has its new path by now.
-        self._store.forget_paths(root_id, gone)
+        # Only after the whole folder was scanned: a moved photo has its new path already.
+        self._store.images.forget_paths(root_id, gone)
 
     def _scan(
         self, root: Path, root_id: int, known: dict[str, SeenPath]
     ) -> tuple[list[SeenPath], list[str], list[SeenPath], int]:
-        """Return files to read, known paths that are gone, what cannot be followed, and how many files there are."""
+        """Return files to read, known paths that no longer exist, unreadable paths, and the number of files."""
         problems: list[SeenPath] = []
 
         def refuse(path: Path, reason: str) -> None:
@@ -205,7 +206,7 @@ class Ingest:
             try:
                 stat = path.stat()
             except OSError as error:
-                refuse(path, f"It cannot be looked at: {error.strerror}.")
+                refuse(path, f"Its size and time cannot be read: {error.strerror}.")
                 continue
             present.add(relative)
             seen = known.get(relative)
@@ -213,7 +214,7 @@ class Ingest:
             if not unchanged or (seen and seen.image_id is not None and seen.image_id not in self._features):
                 todo.append(SeenPath(root_id, relative, stat.st_size, stat.st_mtime_ns))
         problem_paths = {problem.path for problem in problems}
-        # What lies in a folder that cannot be listed now (a drive that is not there) is not gone.
+        # Files in a folder that cannot be listed now (such as a disconnected drive) do not count as removed.
         gone = [
             path
             for path in known
@@ -222,7 +223,7 @@ class Ingest:
         return todo, gone, problems, len(present)
 
     def _prepare_ahead(self, root: Path, todo: Sequence[SeenPath], pool: ThreadPoolExecutor) -> Iterator[_Prepared]:
-        """Yield prepared files in order, with a bounded number in flight."""
+        """Yield prepared files in order, with a bounded number of them prepared ahead."""
         if todo and self._backbone is None:
             self._backbone = self._load_backbone()
         ahead = self._config.num_decode_threads * 4 + self._config.batch_size
@@ -239,7 +240,7 @@ class Ingest:
                 future.cancel()
 
     def _prepare(self, root: Path, seen: SeenPath) -> _Prepared:
-        """Read one file as far as no other file matters; runs in a decoding thread."""
+        """Read one file, independently of the others; runs in a decoding thread."""
         backbone = self._backbone
         assert backbone is not None  # _prepare_ahead has loaded it
         path = root / seen.path
@@ -276,13 +277,13 @@ class Ingest:
     def _write_thumbnail(self, digest: str, decoded: DecodedImage) -> None:
         path = self._project.thumbnail_path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Under another name first: the page may be reading the thumbnail of the same photo under another path.
+        # Written under another name first: the page may be reading this thumbnail, if the photo has another path.
         temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
         temporary.write_bytes(encode_jpeg(decoded, self._config.thumbnail_size))
         temporary.replace(path)
 
     def _commit(self, batch: Sequence[_Prepared], counter: "_Counter") -> None:
-        """Extract features of a batch, write them, and commit everything known of it at once."""
+        """Extract features of a batch, write them, and commit the batch in one transaction."""
         if not batch:
             return
         fresh: dict[str, _Prepared] = {}
@@ -312,7 +313,7 @@ class Ingest:
         ]
         feature_rows = [(image.image_id, row) for image, row in zip(new, rows, strict=True)]
         added = [image for image in new if image.entry.content_hash not in self._id_by_hash]
-        self._store.add_batch(
+        self._store.images.add(
             IngestedBatch(
                 images=[(image.image_id, image.entry) for image in added],
                 paths=paths,
@@ -333,7 +334,7 @@ def encode_jpeg(decoded: DecodedImage, longest_side: int | None, quality: int = 
 
     Args:
         decoded: Upright RGB.
-        longest_side: In pixels; None keeps the size. An image is never enlarged.
+        longest_side: In pixels; None: the original size. An image is never enlarged.
         quality: JPEG quality, 1-95.
     """
     image = decoded.image
@@ -386,6 +387,6 @@ def _relative(path: Path, root: Path) -> str:
 
 
 def _lower_priority() -> None:
-    """Give way to the page: on Linux a thread has a niceness of its own, and its children inherit it."""
+    """Lower the priority of this thread: on Linux each thread has its own niceness, and its children inherit it."""
     if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

@@ -1,9 +1,9 @@
-"""Which backbone a project uses: a published one, or one that was fine-tuned with a tagger.
+"""The choice of a project's backbone: a published one, or one that was fine-tuned with a tagger.
 
-A tagger that brings its own backbone needs that one's features. So the project is switched to it: the weights are
-copied into the project, which stays one folder that can be moved, and the features of its photos are computed again by
-the ingest that follows. The features of the backbone before stay on disk, so that the way back costs nothing. Knows
-nothing of servers or networks.
+A tagger with its own backbone needs features of that backbone, so the project switches to it: the weights are copied
+into the project, which remains one folder that can be moved, and the next ingest computes the features again. The
+features of the previous backbone remain on disk, so switching back needs no computation. Knows nothing of servers or
+networks.
 """
 
 from pathlib import Path
@@ -17,26 +17,26 @@ from annotator.storage.project import Project, write_atomically
 
 
 def choose_backbone(project: Project, name: str) -> None:
-    """Let a project use a published backbone from now on.
+    """Switch a project to a published backbone.
 
     Raises:
-        BackboneError: There is none of that name.
+        BackboneError: There is no backbone of that name.
     """
     if name != project.settings.backbone or project.settings.backbone_weights:
         find_architecture(name)
-        # A tagger belongs to the features it was taught on.
+        # A tagger is valid only for the features it was trained on.
         project.update_settings(backbone=name, backbone_weights="", tagger="")
 
 
 def choose_tagger(project: Project, tagger: str) -> str | None:
-    """Let a project use a tagger, and the backbone whose features it takes.
+    """Switch a project to a tagger, and to the backbone whose features it needs.
 
     Args:
         project: Not open in a server.
-        tagger: As the settings keep it: `cold_start`, `starter/NAME` or a checkpoint's folder.
+        tagger: As stored in the settings: `cold_start`, `starter/NAME` or a checkpoint's folder.
 
     Returns:
-        A sentence if the project was switched to another backbone, else None.
+        A sentence if the project was switched to another backbone, otherwise None.
 
     Raises:
         CheckpointError: There is no such checkpoint, or it is damaged.
@@ -64,7 +64,7 @@ def choose_tagger(project: Project, tagger: str) -> str | None:
 
 
 def backbone_options(project: Project) -> dict[str, Any]:
-    """Return what `load_backbone` must be told beside the name."""
+    """Return the arguments of `load_backbone` besides the name."""
     file = project.settings.backbone_weights
     return {"weights_path": project.backbones_path / file} if file else {}
 

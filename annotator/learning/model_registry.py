@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from annotator.errors import ConfigError
-from annotator.storage.database import Cursor, Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import Cursor, utc_now
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Backups, integrity checks, and the report on this installation."""
+"""Backups, integrity checks, and a report on the installation."""

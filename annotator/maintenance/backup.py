@@ -1,8 +1,8 @@
-"""Backups: one tar file with all of a project that cannot be had again, made while people work, and put back.
+"""Backup and restore: one tar file with everything of a project that cannot be computed again, made during use.
 
-In it are the database as of one moment, settings, checkpoints and (unless left out) features; indexes and thumbnails
-are made anew. Photos are never in it. A manifest names every file with its size and SHA-256; nothing is unpacked that
-it does not name. Knows nothing of servers.
+It contains a consistent copy of the database, settings, checkpoints and (unless excluded) features; indexes and
+thumbnails are computed again. It never contains photos. A manifest lists every file with its size and SHA-256; only
+listed files are extracted. Knows nothing of servers.
 """
 
 import hashlib
@@ -19,8 +19,10 @@ from typing import IO
 
 from annotator import __version__
 from annotator.errors import BackupError, ProjectError
-from annotator.storage.database import Store, utc_now
+from annotator.storage.correction_log import count_entries
+from annotator.storage.database import Store
 from annotator.storage.project import Project
+from annotator.storage.queries import utc_now
 
 FORMAT_VERSION = 1
 MANIFEST = "backup.json"
@@ -43,7 +45,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a backup holds."""
+    """The content of a backup."""
 
     format_version: int
     annotator: str
@@ -56,13 +58,13 @@ class Manifest:
 
 
 def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bool = True) -> Manifest:
-    """Write a backup; a crash leaves either none or a whole one.
+    """Write a backup; after a crash there is a complete one or none.
 
     Args:
-        project: The project, which may be served meanwhile.
-        snapshot: A copy of its database as of one moment (`Store.copy_to`).
+        project: The project; it may be in use.
+        snapshot: A consistent copy of its database (`Store.copy_to`).
         target: The file to write; must not exist.
-        with_features: Whether features go in. Without them they are computed again from the photos.
+        with_features: Whether features are included. Otherwise they are computed again from the photos.
 
     Raises:
         BackupError: The file exists already or cannot be written.
@@ -80,7 +82,7 @@ def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bo
             _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
         with open(part, "rb") as file:
             os.fsync(file.fileno())
-        os.link(part, target)  # unlike a rename, this never replaces a file
+        os.link(part, target)  # unlike a rename, this fails if the target exists
     except FileExistsError:
         raise BackupError(f"{target} exists already. Name a new file.") from None
     except OSError as error:
@@ -100,7 +102,7 @@ def _files(project: Project, with_features: bool) -> Iterator[tuple[str, Path]]:
 
 
 def _add(archive: tarfile.TarFile, name: str, path: Path) -> Member:
-    """Add a file at the size it has now: features may grow while they are read."""
+    """Add a file at its current size: a feature file may grow while it is read."""
     with open(path, "rb") as file:
         info = tarfile.TarInfo(name)
         info.size = os.fstat(file.fileno()).st_size
@@ -117,7 +119,7 @@ def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
 
 
 class _Hashing:
-    """Reads so many bytes of a file and hashes them on the way."""
+    """Reads a number of bytes of a file and hashes them."""
 
     def __init__(self, file: IO[bytes], size: int) -> None:
         self._file, self._num_left = file, size
@@ -133,10 +135,7 @@ class _Hashing:
 def _manifest(snapshot: Path, members: tuple[Member, ...]) -> Manifest:
     store = Store(snapshot)
     try:
-        num_images, num_saved, num_events = store.rows(
-            "SELECT (SELECT count(*) FROM images), (SELECT count(*) FROM annotations WHERE is_saved), "
-            "(SELECT count(*) FROM events)"
-        )[0]
+        num_images, (num_saved, num_events) = store.images.count(), count_entries(store)
     finally:
         store.close()
     created_at = utc_now().isoformat(timespec="seconds") + "Z"
@@ -144,7 +143,7 @@ def _manifest(snapshot: Path, members: tuple[Member, ...]) -> Manifest:
 
 
 def restore(source: Path, folder: Path) -> Manifest:
-    """Make a project out of a backup.
+    """Create a project from a backup.
 
     Args:
         source: The backup.
@@ -152,7 +151,7 @@ def restore(source: Path, folder: Path) -> Manifest:
 
     Raises:
         BackupError: The backup is damaged, incomplete, or of a newer version; or the folder is not empty or cannot be
-            written. The folder is then as it was before.
+            written. The folder has not changed then.
     """
     folder = folder.expanduser().resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -243,7 +242,7 @@ def _check_opens(folder: Path, manifest: Manifest) -> None:
     except ProjectError as error:
         raise BackupError(f"The backup's database does not open: {error}") from error
     try:
-        num_events = store.rows("SELECT count(*) FROM events")[0][0]
+        _, num_events = count_entries(store)
     finally:
         store.close()
     if num_events != manifest.num_events:

@@ -1,4 +1,4 @@
-"""What ``annotator doctor`` tells: versions, devices, where weights come from, what is missing and how to get it."""
+"""The report of ``annotator doctor``: versions, devices, sources of weights, what is missing and how to install it."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ PACKAGES = ("torch", "torchvision", "timm", "onnxruntime", "gradio", "fastapi", 
 
 
 def examine() -> dict[str, Any]:
-    """Return a report of JSON values; ``problems`` is empty when the main job can run."""
+    """Return the report as JSON values; ``problems`` is empty if photos can be tagged."""
     problems: list[str] = []
     versions: dict[str, str] = {"annotator": __version__, "python": platform.python_version()}
     for name in PACKAGES:
@@ -68,7 +68,7 @@ def examine() -> dict[str, Any]:
 
 
 def describe_word_vectors(problems: list[str]) -> dict[str, str]:
-    """Return the state of the word vectors that have a name; a missing default is added to the problems."""
+    """Return the state of the named word vectors; a missing default is added to the problems."""
     try:
         glove_package.vectors_path()
         is_cached = bool(cached_tables(DEFAULT_VECTORS))

@@ -1,7 +1,7 @@
-"""Does a project hold together? The log, what is derived from it, features, index, checkpoints, photos, one by one.
+"""Integrity checks of a project: the log, the tables derived from it, features, indexes, checkpoints and photos.
 
-The log is the truth; what can be derived from it, or computed again from the photos, can be repaired. Knows nothing of
-servers.
+The log is authoritative; what can be derived from it, or computed again from the photos, can be repaired. Knows nothing
+of servers.
 """
 
 import hashlib
@@ -21,31 +21,31 @@ from annotator.models.checkpoint import SETTINGS_FILE
 from annotator.retrieval.faiss_backend import load_faiss
 from annotator.retrieval.index_file import read_index_file
 from annotator.storage.database import Store
-from annotator.storage.feature_digests import changed_rows, fill
+from annotator.storage.features import add_missing_digests, changed_rows
 from annotator.storage.project import Project
 
 ROWS_AT_ONCE = 4096
 NUM_INDEX_SAMPLES = 100
-"""Features that are looked for in an index."""
+"""Features of the sample that is searched in an index."""
 NUM_NEAREST = 16
-"""Neighbours among which a photo's own feature must be found: copies of it are as near."""
+"""Neighbours among which a photo must be found by its own feature: its copies are equally near."""
 LEAST_FOUND = 0.9
-"""Share of the sample that must be found: an inverted file rounds what it keeps."""
+"""Share of the sample that must be found: an inverted file rounds features."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is not as it should be."""
+    """A defect of the project."""
 
     what: str
     """A sentence."""
     is_repairable: bool
-    """Whether `repair` puts it right; what it cannot put right needs a backup or the photos."""
+    """Whether `repair` corrects it; other defects need a backup or the photos."""
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """An image's tags as its events say."""
+class _Replayed:
+    """The tags of an image after its events."""
 
     revision: int
     tags: list[str]
@@ -57,20 +57,20 @@ class _Standing:
 
 
 def check(project: Project, store: Store, *, reads_photos: bool = False) -> list[Finding]:
-    """Look through a project; changes nothing.
+    """Check a project; changes nothing.
 
     Args:
         project: The project.
         store: Its open database.
-        reads_photos: Whether every photo is read, which takes as long as adding it did.
+        reads_photos: Whether every photo is read, which takes as long as adding it.
 
     Raises:
         StoreError: The database cannot be read.
     """
-    standing, findings = _fold(store)
-    findings += _check_annotations(store, standing)
+    replayed, findings = _replay(store)
+    findings += _check_annotations(store, replayed)
     findings += _check_references(store)
-    findings += _check_answers(store)
+    findings += _check_responses(store)
     findings += _check_features(project, store)
     findings += _check_indexes(project, store)
     findings += _check_checkpoints(project)
@@ -80,19 +80,19 @@ def check(project: Project, store: Store, *, reads_photos: bool = False) -> list
 
 
 def repair(project: Project, store: Store, *, reads_photos: bool = False) -> list[Finding]:
-    """Put right what can be, in one transaction, and return what is left.
+    """Repair what is repairable, in one transaction, and return the remaining findings.
 
-    Annotations are written anew from the log; features that are not as they were written are forgotten, so that the
-    next `annotator add` or `serve` computes them again; indexes are deleted, so that they are built again.
+    Annotations are derived from the log again; changed features are deleted, so that the next `annotator add` or
+    `serve` computes them again; indexes are deleted, so that they are built again.
 
     Raises:
         StoreError: The commit failed; nothing was changed.
     """
-    standing, _ = _fold(store)
+    replayed, _ = _replay(store)
     lost = list(_lost_features(project, store))
     with store.transaction() as cursor:
         cursor.execute("DELETE FROM annotations")
-        for image_id, now in standing.items():
+        for image_id, now in replayed.items():
             cursor.execute(
                 "INSERT INTO annotations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [
@@ -114,42 +114,42 @@ def repair(project: Project, store: Store, *, reads_photos: bool = False) -> lis
             )
     for path in project.indexes_path.glob("*.faiss"):
         path.unlink()
-    _fill_digests(project, store)
+    _add_digests(project, store)
     return check(project, store, reads_photos=reads_photos)
 
 
-def _fold(store: Store) -> tuple[dict[int, _Standing], list[Finding]]:
-    """Run through the log and return where each image stands, and what is wrong with the log itself."""
-    standing: dict[int, _Standing] = {}
+def _replay(store: Store) -> tuple[dict[int, _Replayed], list[Finding]]:
+    """Replay the log; return the resulting tags of each image, and the defects of the log itself."""
+    replayed: dict[int, _Replayed] = {}
     findings = []
     rows = store.rows(
         "SELECT event_id, kind, image_id, user_name, created_at, revision, before_tags, after_tags, is_saved, dropped "
         "FROM events ORDER BY event_id"
     )
-    for place, row in enumerate(rows, start=1):
+    for expected_id, row in enumerate(rows, start=1):
         event_id, kind, image_id, user_name, created_at, revision, before, after, is_saved, dropped = row
-        if event_id != place:
-            findings.append(Finding(f"The log goes from event {place - 1:,} to event {event_id:,}.", False))
+        if event_id != expected_id:
+            findings.append(Finding(f"The log goes from event {expected_id - 1:,} to event {event_id:,}.", False))
             break
         if kind == "skip":
             continue
-        was = standing.get(image_id)
+        was = replayed.get(image_id)
         if revision != (was.revision if was else 0) + 1:
             findings.append(Finding(f"Event {event_id:,} does not follow the one before on image {image_id:,}.", False))
         elif list(before) != (was.tags if was else []):
-            findings.append(Finding(f"Event {event_id:,} starts from other tags than the one before left.", False))
-        standing[image_id] = _Standing(revision, after, dropped, is_saved, user_name, created_at, event_id)
-    return standing, findings
+            findings.append(Finding(f"Event {event_id:,} starts with other tags than the one before it.", False))
+        replayed[image_id] = _Replayed(revision, after, dropped, is_saved, user_name, created_at, event_id)
+    return replayed, findings
 
 
-def _check_annotations(store: Store, standing: dict[int, _Standing]) -> Iterator[Finding]:
+def _check_annotations(store: Store, replayed: dict[int, _Replayed]) -> Iterator[Finding]:
     rows = store.rows(
         "SELECT image_id, revision, tags, dropped, is_saved, user_name, saved_at, event_id FROM annotations"
     )
-    kept = {row[0]: _Standing(*row[1:]) for row in rows}
-    for image_id in sorted(kept.keys() | standing.keys()):
-        if kept.get(image_id) != standing.get(image_id):
-            yield Finding(f"The tags kept of image {image_id:,} are not those its events lead to.", True)
+    stored = {row[0]: _Replayed(*row[1:]) for row in rows}
+    for image_id in sorted(stored.keys() | replayed.keys()):
+        if stored.get(image_id) != replayed.get(image_id):
+            yield Finding(f"The stored tags of image {image_id:,} differ from those of its events.", True)
 
 
 def _check_references(store: Store) -> Iterator[Finding]:
@@ -157,7 +157,7 @@ def _check_references(store: Store) -> Iterator[Finding]:
     for table, is_repairable in tables.items():
         rows = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM images)")
         if rows[0][0]:
-            yield Finding(f"{rows[0][0]:,} rows of {table} are of images that are not known.", is_repairable)
+            yield Finding(f"{rows[0][0]:,} rows of {table} belong to unknown images.", is_repairable)
     double = store.rows(
         "SELECT count(*) FROM (SELECT backbone, image_id FROM features GROUP BY ALL HAVING count(*) > 1)"
     )[0][0]
@@ -165,8 +165,8 @@ def _check_references(store: Store) -> Iterator[Finding]:
         yield Finding(f"{double:,} images have two rows of features.", False)
 
 
-def _check_answers(store: Store) -> Iterator[Finding]:
-    """Look whether people's answers follow one another, and belong to photos that are asked."""
+def _check_responses(store: Store) -> Iterator[Finding]:
+    """Check that the revisions of responses have no gaps, and that people were asked about their photos."""
     rows = store.rows(
         "SELECT image_id, user_name FROM answers GROUP BY image_id, user_name "
         "HAVING count(*) <> max(revision) - min(revision) + 1 ORDER BY image_id, user_name"
@@ -176,17 +176,17 @@ def _check_answers(store: Store) -> Iterator[Finding]:
     for table in ("answers", "reviews"):
         count = store.rows(f"SELECT count(*) FROM {table} WHERE image_id NOT IN (SELECT image_id FROM asked)")[0][0]
         if count:
-            yield Finding(f"{count:,} rows of {table} are of images that are not asked of anybody.", False)
+            yield Finding(f"{count:,} rows of {table} belong to images that nobody is asked about.", False)
 
 
 def _check_features(project: Project, store: Store) -> Iterator[Finding]:
     for backbone, image_ids in _lost_features(project, store):
-        words = "are missing, are not numbers, or are not what was written"
-        yield Finding(f"{len(image_ids):,} features of {backbone} {words}.", True)
+        defect = "are missing, not finite, or changed since they were written"
+        yield Finding(f"{len(image_ids):,} features of {backbone} {defect}.", True)
 
 
 def _lost_features(project: Project, store: Store) -> Iterator[tuple[str, list[int]]]:
-    """Yield each backbone with the images whose features are not on disk, not finite, or not what was written."""
+    """Yield each backbone with the images whose features are not on disk, not finite, or changed."""
     for backbone, path, rows in _feature_files(project, store):
         size = _feature_size(backbone)
         if not path.is_file():
@@ -196,21 +196,21 @@ def _lost_features(project: Project, store: Store) -> Iterator[tuple[str, list[i
 
 
 def _feature_files(project: Project, store: Store) -> Iterator[tuple[str, Path, list[tuple[int, int]]]]:
-    """Yield each backbone with its feature file and the (image id, row) pairs that count."""
+    """Yield each backbone with its feature file and the committed (image id, row) pairs."""
     for (backbone,) in store.rows("SELECT DISTINCT backbone FROM features ORDER BY backbone"):
-        yield backbone, project.features_path / f"{backbone}.f32", store.feature_rows(backbone)
+        yield backbone, project.features_path / f"{backbone}.f32", store.images.feature_rows(backbone)
 
 
-def _fill_digests(project: Project, store: Store) -> None:
-    """Give features of before the digests that they lack."""
+def _add_digests(project: Project, store: Store) -> None:
+    """Write the digests that features of older versions lack."""
     for backbone, path, rows in _feature_files(project, store):
         size = _feature_size(backbone)
         if size is not None and rows and path.is_file():
-            fill(path, size, max(row for _, row in rows) + 1)
+            add_missing_digests(path, size, max(row for _, row in rows) + 1)
 
 
 def _feature_size(label: str) -> int | None:
-    """Return D of the backbone that a label (name-version) names; None for one that this version does not know."""
+    """Return D of the backbone with a label (name-version); None if this version does not know it."""
     try:
         return find_architecture(label.rpartition("-")[0]).feature_size
     except BackboneError:
@@ -232,18 +232,18 @@ def _not_as_written(path: Path, size: int, rows: list[tuple[int, int]]) -> list[
 
 
 def _mapped(path: Path, size: int) -> npt.NDArray[np.float32]:
-    """Return all whole rows of a feature file."""
-    num_whole = path.stat().st_size // (size * 4)
-    return np.memmap(path, "<f4", "r", shape=(num_whole, size)) if num_whole else np.empty((0, size), "<f4")
+    """Return all complete rows of a feature file."""
+    num_rows = path.stat().st_size // (size * 4)
+    return np.memmap(path, "<f4", "r", shape=(num_rows, size)) if num_rows else np.empty((0, size), "<f4")
 
 
 def _check_indexes(project: Project, store: Store) -> Iterator[Finding]:
-    """Look whether each saved index can be read and holds features of this project.
+    """Check that each saved index can be read and has features of this project.
 
-    It may lack photos that came after it was saved: they are added when the project is opened.
+    It may lack photos that were added after it was saved: they are added when the project is opened.
     """
     for path in sorted(project.indexes_path.glob("*.faiss")):
-        size, rows = _feature_size(path.stem), dict(store.feature_rows(path.stem))
+        size, rows = _feature_size(path.stem), dict(store.images.feature_rows(path.stem))
         try:
             faiss = load_faiss()
             _, ids, index = read_index_file(path, faiss)
@@ -266,7 +266,7 @@ def _check_indexes(project: Project, store: Store) -> Iterator[Finding]:
 
 
 def _num_found(index: Any, image_ids: list[int], vectors: npt.NDArray[np.float32]) -> int:
-    """Return how many images an index finds by their own features."""
+    """Return how many images are found in an index by their own features."""
     if not image_ids:
         return 0
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
@@ -276,7 +276,7 @@ def _num_found(index: Any, image_ids: list[int], vectors: npt.NDArray[np.float32
 
 
 def _check_photos(store: Store) -> Iterator[Finding]:
-    """Read every photo and compare it with what it was when it was added."""
+    """Compare every photo with its content hash."""
     rows = store.rows(
         "SELECT r.path, p.path, i.content_hash FROM paths p JOIN roots r USING (root_id) "
         "JOIN images i USING (image_id) ORDER BY r.path, p.path"
@@ -289,7 +289,7 @@ def _check_photos(store: Store) -> Iterator[Finding]:
             yield Finding(f"The photo {photo} cannot be read ({error.strerror or error}).", False)
             continue
         if content_hash(data) != digest:
-            yield Finding(f"The photo {photo} is not what it was when it was added.", False)
+            yield Finding(f"The photo {photo} has changed since it was added.", False)
 
 
 def _check_checkpoints(project: Project) -> Iterator[Finding]:
@@ -302,4 +302,4 @@ def _check_checkpoints(project: Project) -> Iterator[Finding]:
             yield Finding(f"The checkpoint {settings.parent} cannot be read ({error}).", False)
             continue
         if digest != weights["sha256"]:
-            yield Finding(f"The weights of the checkpoint {settings.parent} have another hash than it names.", False)
+            yield Finding(f"The weights of the checkpoint {settings.parent} have another hash than it lists.", False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.tags import tag_key
-from annotator.storage.database import ImageEntry
+from annotator.storage.images import ImageEntry
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What tagging costs and how far people agree, read from the correction log."""
+"""Reports from the correction log: the effort of tagging, and the agreement between people."""

@@ -1,7 +1,7 @@
-"""How far ranked lists of tags agree: Kendall's tau-b, rank-biased overlap, NDCG, and tag by tag, place by place.
+"""Measures of agreement between ranked lists of tags: Kendall's tau-b, rank-biased overlap, NDCG, by tag and by place.
 
-Tags are one where their keys are (datasets/tags.py). A measure over nothing is None. Knows nothing of people, photos
-or reviews.
+Tags with the same key (datasets/tags.py) are equal. A measure without data is None. Knows nothing of people, photos or
+reviews.
 
 Papers: Kendall, "The treatment of ties in ranking problems", Biometrika 1945 (tau-b). Webber, Moffat, Zobel, "A
 similarity measure for indefinite rankings", ACM TOIS 2010 (rank-biased overlap, extrapolated, eq. 32).
@@ -24,57 +24,57 @@ TagList = Sequence[str]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two lists agree."""
+    """The agreement of two lists."""
 
     tau_b: float | None
-    """In [-1, 1]; None where one list puts nothing before anything else."""
+    """In [-1, 1]; None if one list ranks no tag above another."""
     rbo: float | None
     """In [0, 1]; None for two empty lists."""
     ndcg: float | None
-    """In [0, 1]; None where the list that counts as right is empty."""
+    """In [0, 1]; None if the reference list is empty."""
     jaccard: float | None
-    """Shared tags among all tags, whatever their order, in [0, 1]; None for two empty lists."""
+    """Common tags over tags of either, in any order, in [0, 1]; None for two empty lists."""
 
 
 @dataclass(frozen=True)
 class TagAgreement:
-    """Who gave a tag, and where."""
+    """In how many lists a tag is, and at which places."""
 
     tag: str
-    """As it was first spelled."""
+    """In its first spelling."""
     num_people: int
     places: list[int | None]
-    """Each list's place of the tag, from 1; None where it is missing."""
+    """Per list the place of the tag, from 1; None if it is missing."""
     mean_place: float
-    """Among those who gave it."""
+    """Over the lists with the tag."""
 
 
 @dataclass(frozen=True)
 class PlaceAgreement:
-    """What stands at one place of the lists."""
+    """The tags at one place of the lists."""
 
     place: int
     tag: str
-    """What most lists have there; the earlier list's, in a draw."""
+    """The most frequent tag at this place; of equally frequent ones, that of the first list."""
     num_people: int
-    """How many have that."""
+    """Number of lists with this tag at this place."""
     overlap: float
-    """Shared tags among the first ``place``, averaged over all pairs of lists, in [0, 1]."""
+    """Share of common tags among the first ``place``, averaged over all pairs of lists, in [0, 1]."""
 
 
 def keys(tags: TagList) -> list[str]:
-    """Return the keys of a list's tags, each once."""
+    """Return the keys of a list's tags, without repeats."""
     return list(dict.fromkeys(map(tag_key, tags)))
 
 
 def tau_b(first: TagList, second: TagList) -> float | None:
-    """Return Kendall's tau-b over the tags of both lists; the tags that a list lacks share its last place."""
+    """Return Kendall's tau-b over the tags of both lists; the tags that a list lacks are tied at its last place."""
     one, two = keys(first), keys(second)
     both = list(dict.fromkeys((*one, *two)))
     ranks = [[places.get(tag, len(places)) for tag in both] for places in (_places(one), _places(two))]
     if any(len(set(values)) < 2 for values in ranks):
         return None  # all tied
-    from scipy.stats import kendalltau  # type: ignore[import-untyped]  # takes a second to load
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]  # its import takes a second
 
     return float(kendalltau(*ranks, variant="b").statistic)
 
@@ -85,7 +85,7 @@ def rank_biased_overlap(first: TagList, second: TagList, persistence: float = PE
     Args:
         first: A list, most important first.
         second: Another.
-        persistence: p in (0, 1): how likely a reader goes on from one place to the next.
+        persistence: p in (0, 1): probability that a reader continues from one place to the next.
     """
     short, long = sorted((keys(first), keys(second)), key=len)
     if not long:
@@ -101,27 +101,27 @@ def rank_biased_overlap(first: TagList, second: TagList, persistence: float = PE
 
 
 def ndcg(tags: TagList, right: TagList) -> float | None:
-    """Return the NDCG of a list against another that counts as right, with the grades by which models are measured.
+    """Return the NDCG of a list against a reference list, with the grades that are used for models.
 
-    See trainer/metrics.py: the first right tag has the highest grade, each further one less.
+    See trainer/evaluation/metrics.py: the first tag of the reference has the highest grade, each further one a lower.
     """
     found, wanted = keys(tags), keys(right)
     return ndcg_at([found], [wanted], max(len(found), len(wanted)), "graded") if wanted else None
 
 
 def jaccard(first: TagList, second: TagList) -> float | None:
-    """Return the share of tags that both lists have."""
+    """Return common tags over tags of either list."""
     one, two = set(keys(first)), set(keys(second))
     return len(one & two) / len(one | two) if one | two else None
 
 
 def agreement_with(tags: TagList, right: TagList) -> Agreement:
-    """Return how far a list agrees with one that counts as right."""
+    """Return the agreement of a list with a reference list."""
     return Agreement(tau_b(tags, right), rank_biased_overlap(tags, right), ndcg(tags, right), jaccard(tags, right))
 
 
 def agreement_between(first: TagList, second: TagList) -> Agreement:
-    """Return how far two lists agree, neither being right: NDCG is the mean of both directions."""
+    """Return the agreement of two lists, neither being the reference: NDCG is the mean of both directions."""
     return Agreement(
         tau_b(first, second),
         rank_biased_overlap(first, second),
@@ -131,13 +131,13 @@ def agreement_between(first: TagList, second: TagList) -> Agreement:
 
 
 def mean_agreement(found: Sequence[Agreement]) -> dict[str, float | None]:
-    """Return the mean of each measure over those agreements that have it."""
+    """Return the mean of each measure over the agreements with a value."""
     rows = [asdict(item) for item in found]
     return {name: mean([row[name] for row in rows]) for name in ("tau_b", "rbo", "ndcg", "jaccard")}
 
 
 def by_tag(lists: Sequence[TagList]) -> list[TagAgreement]:
-    """Return each tag of any list, those of most people first, then by their mean place."""
+    """Return each tag of any list, by descending number of lists, then by mean place."""
     places = [{key: place + 1 for key, place in _places(keys(tags)).items()} for tags in lists]
     spellings: dict[str, str] = {}
     for tags in lists:
@@ -152,7 +152,7 @@ def by_tag(lists: Sequence[TagList]) -> list[TagAgreement]:
 
 
 def by_place(lists: Sequence[TagList]) -> list[PlaceAgreement]:
-    """Return what stands at each place, down to the end of the longest list."""
+    """Return the tags at each place, to the end of the longest list."""
     found = []
     pairs = [_padded_overlaps(keys(one), keys(two), lists) for one, two in combinations(lists, 2)]
     for place in range(1, max(map(len, lists), default=0) + 1):
@@ -165,7 +165,7 @@ def by_place(lists: Sequence[TagList]) -> list[PlaceAgreement]:
 
 
 def mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean of those values that are there."""
+    """Return the mean of the values that are not None."""
     there = [value for value in values if value is not None]
     return fmean(there) if there else None
 
@@ -175,12 +175,12 @@ def _places(tags: Sequence[str]) -> Mapping[str, int]:
 
 
 def _overlaps(short: Sequence[str], long: Sequence[str]) -> list[int]:
-    """Return how many tags the first d of both lists share, for d from 1 to the longer one's length."""
+    """Return the number of common tags of the first d places, for d from 1 to the length of the longer list."""
     return [len(set(short[:depth]) & set(long[:depth])) for depth in range(1, max(len(short), len(long)) + 1)]
 
 
 def _padded_overlaps(one: Sequence[str], two: Sequence[str], lists: Sequence[TagList]) -> list[int]:
-    """Return `_overlaps` down to the end of the longest list there is."""
+    """Return `_overlaps`, extended to the length of the longest of all lists."""
     longest = max(map(len, lists))
     overlaps = _overlaps(one, two)
     return overlaps + [overlaps[-1] if overlaps else 0] * (longest - len(overlaps))

@@ -1,8 +1,8 @@
-"""What tagging costs and what the proposals are worth, by SQL on the events that were logged while people worked.
+"""The effort report: the cost of tagging and the use of the proposals, by SQL on the logged events.
 
-An action is a key or a click. Only saves that still stand count (none that was undone), and for effort only a photo's
-first one, which began from nothing; a photo that was saved along with another (session/group_tagging.py) cost nothing of its own
-and is left out. Knows nothing of pages, plots or the model.
+An action is a key or a click. Undone saves do not count. For effort, only the first save of a photo counts, which
+began with an empty list; photos that were saved together with another one (session/group_tagging.py) had no actions of
+their own and are left out. Knows nothing of pages, plots or the model.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +14,11 @@ Rows = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs a reading query: Store.rows."""
 
 NUM_POINTS = 40
-"""Most points of a plot over time."""
+"""Most points of a curve over time."""
 NUM_TAGS = 20
-"""Longest list of tags."""
+"""Most tags in the report."""
 NUM_RANKS = 9
-"""Proposals with a digit key; agreement with the proposals is counted on these."""
+"""Proposals with a digit key; agreement is measured on these."""
 
 _STANDING = """
     SELECT e.*, coalesce(s.strategy, '') AS strategy, s.is_random, s.probe, s.proposals,
@@ -32,7 +32,7 @@ _FIRST = f"""
     FROM (SELECT * FROM ({_STANDING}) QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY event_id) = 1)
     WHERE NOT list_contains(action_names, '{GROUP_MEMBER}')
 """
-"""First saves; not those of photos that were saved along with another, which cost nothing of their own."""
+"""First saves, without those of photos that were saved together with another one."""
 
 
 def effort_report(rows: Rows) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def effort_report(rows: Rows) -> dict[str, Any]:
     Returns:
         ``num_saves``, ``num_photos``, ``mean_actions``, ``median_seconds``; ``over_time``, ``by_model``,
         ``acceptance_by_rank``, ``tags_added``, ``tags_dropped``, ``order``, ``queue``, ``repeats``, ``probes``.
-        Means over nothing are null.
+        Means without data are null.
     """
     num_saves = int(rows(f"SELECT count(*) FROM ({_STANDING})", [])[0][0])
     num_photos, actions, seconds = rows(
@@ -94,7 +94,7 @@ def _by_model(rows: Rows) -> list[dict[str, Any]]:
 
 
 def _acceptance(rows: Rows) -> list[dict[str, Any]]:
-    """How often the proposal at each rank was kept, of photos without a probe."""
+    """How often the proposal at each rank was kept, on photos without a probe."""
     return _dicts(
         rows(
             "SELECT rank, count(*), count(*) FILTER (list_contains(after_tags, tag)), "
@@ -108,11 +108,11 @@ def _acceptance(rows: Rows) -> list[dict[str, Any]]:
 
 
 def _tags(rows: Rows, which: str) -> list[dict[str, Any]]:
-    """Count tags where a list stands: one that was put away while others are asked is not told of."""
-    standing = "SELECT image_id FROM annotations WHERE is_saved"
+    """Count tags of photos with a saved annotation: lists that do not count while others are asked are left out."""
+    saved = "SELECT image_id FROM annotations WHERE is_saved"
     return _dicts(
         rows(
-            f"SELECT tag, count(*) FROM (SELECT unnest({which}) AS tag FROM ({_FIRST}) WHERE image_id IN ({standing})) "
+            f"SELECT tag, count(*) FROM (SELECT unnest({which}) AS tag FROM ({_FIRST}) WHERE image_id IN ({saved})) "
             "GROUP BY tag ORDER BY count(*) DESC, tag LIMIT ?",
             [NUM_TAGS],
         ),
@@ -121,7 +121,7 @@ def _tags(rows: Rows, which: str) -> list[dict[str, Any]]:
 
 
 def _order(rows: Rows) -> dict[str, Any]:
-    """How often kept proposals stand in another order than proposed, and tags are moved."""
+    """How often kept proposals are in another order than proposed, and tags are moved."""
     both = "list_filter(shown_tags, lambda t: list_contains(after_tags, t))"
     kept = "list_filter(after_tags, lambda t: list_contains(shown_tags, t))"
     num_photos, share_changed, moves = rows(
@@ -138,7 +138,7 @@ def _order(rows: Rows) -> dict[str, Any]:
 
 
 def _queue(rows: Rows) -> dict[str, Any]:
-    """How many photos are saved, put off and open, and by which strategy the saved ones came up."""
+    """How many photos are saved, skipped and open, and by which strategy the saved ones were selected."""
     num_images = int(rows("SELECT count(*) FROM images", [])[0][0])
     num_saved = int(rows("SELECT count(*) FROM annotations WHERE is_saved", [])[0][0])
     skipped = rows(
@@ -162,9 +162,9 @@ def _queue(rows: Rows) -> dict[str, Any]:
 
 
 def _repeats(rows: Rows) -> list[dict[str, Any]]:
-    """How alike two successive saves of a photo are: tags in common over tags in either.
+    """Similarity of two successive saves of a photo: common tags over tags of either.
 
-    The second person sees the first one's list, so this is the most that two would agree.
+    The second person sees the list of the first, so this is an upper bound of the agreement.
     """
     both = "len(list_intersect(after_tags, earlier))"
     return _dicts(
@@ -182,10 +182,11 @@ def _repeats(rows: Rows) -> list[dict[str, Any]]:
 
 
 def _probes(rows: Rows) -> list[dict[str, Any]]:
-    """Agreement with the model's first proposals on the random sample, by what was done to them.
+    """Agreement with the model's first proposals on the random sample, by probe: shown, hidden or shuffled.
 
-    ``share_proposed``: of the kept tags, those among the first proposals; ``share_kept``: the other way round. What
-    is higher with the proposals in sight than without is how far they sway people, or save them from forgetting.
+    ``share_proposed``: share of the kept tags that are among the first proposals; ``share_kept``: share of the first
+    proposals that were kept. The increase with visible proposals measures how much they influence people, or remind
+    them of tags.
     """
     return _dicts(
         rows(

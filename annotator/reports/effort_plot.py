@@ -1,4 +1,4 @@
-"""Draws an effort report (reports/effort.py) into a PNG file. Knows nothing of the log."""
+"""Plots an effort report (reports/effort.py) as a PNG file. Knows nothing of the log."""
 
 from pathlib import Path
 from typing import Any
@@ -7,16 +7,16 @@ from annotator.errors import AnnotatorError
 
 
 def plot_effort(report: dict[str, Any], path: Path) -> None:
-    """Draw actions and seconds a photo over time by model, and acceptance by rank.
+    """Plot actions and seconds per photo over time by model, and acceptance by rank.
 
     Args:
-        report: As `effort_report` returns it.
+        report: As returned by `effort_report`.
         path: A PNG file; overwritten.
 
     Raises:
         AnnotatorError: The file cannot be written.
     """
-    # The object interface: no window system and no state shared with other plots.
+    # The object interface needs no window system and shares no state with other plots.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -1,1 +1,1 @@
-"""Nearest neighbours: by features through FAISS, and by sets of words."""
+"""Nearest neighbours: by features with FAISS, and by sets of words."""

@@ -1,6 +1,6 @@
-"""The FAISS package: found, described for ``annotator doctor``, and its GPU. Imports it for everybody else.
+"""The FAISS package: its import, its description for ``annotator doctor``, and searches on a GPU.
 
-Knows nothing of images or of what is searched for.
+The only module that imports FAISS. Knows nothing of images or of the meaning of vectors.
 """
 
 import importlib
@@ -22,7 +22,7 @@ UseGpu = Literal["auto", "never"]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
 PACKAGES = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12")
-"""Distributions that install the module ``faiss``; two of them overwrite each other's files."""
+"""Distributions that install the module ``faiss``; two at once overwrite each other's files."""
 
 HOW_TO_INSTALL = (
     'Run `pip install "annotator[cpu]"`, or `pip install "annotator[gpu]"` on a machine with an NVIDIA GPU.'
@@ -30,10 +30,10 @@ HOW_TO_INSTALL = (
 
 
 def load_faiss() -> ModuleType:
-    """Import FAISS when it is first needed, so that commands that never search need none.
+    """Import FAISS when it is first needed, so that commands without a search work without it.
 
     Raises:
-        RetrievalError: FAISS is not installed, or what is installed cannot be imported.
+        RetrievalError: FAISS is not installed, or cannot be imported.
     """
     try:
         return importlib.import_module("faiss")
@@ -45,11 +45,11 @@ def load_faiss() -> ModuleType:
 
 
 def describe_faiss() -> dict[str, Any]:
-    """Tell which FAISS is installed and what is wrong with it, as JSON values.
+    """Return which FAISS is installed and its problem, as JSON values.
 
     Returns:
-        ``packages`` (name -> version), ``version`` of the imported module or None, ``num_gpus`` that it sees,
-        and ``problem``: one sentence, or None when all is well.
+        ``packages`` (name -> version), ``version`` of the imported module or None, ``num_gpus`` that it detects,
+        and ``problem``: one sentence, or None.
     """
     packages = _installed_packages()
     described: dict[str, Any] = {"packages": packages, "version": None, "num_gpus": 0, "problem": None}
@@ -83,16 +83,16 @@ def _installed_packages() -> dict[str, str]:
 
 
 class GpuClone:
-    """A GPU's copy of a CPU index: a cache, thrown away whenever the CPU index has changed.
+    """A copy of a CPU index on the GPU: a cache that is discarded whenever the CPU index changes.
 
-    A GPU index is not safe for two threads, not even for reads: every use is under a lock, and the clone has
-    ``StandardGpuResources`` of its own.
+    A GPU index is not thread-safe, not even for reads: every use is under a lock, and the clone has its own
+    ``StandardGpuResources``.
 
     Args:
         faiss: The imported module.
-        use_gpu: "never" leaves the GPU alone; "auto" uses it where FAISS sees one.
-        settle_seconds: How long the CPU index must have been left unchanged before it is copied. Copying a
-            large index takes longer than the searches it saves while photos are still being added.
+        use_gpu: "never" does not use the GPU; "auto" uses it if FAISS detects one.
+        settle_seconds: How long the CPU index must have been unchanged before it is copied. While photos are being
+            added, copying a large index takes longer than the faster searches save.
     """
 
     def __init__(self, faiss: ModuleType, use_gpu: UseGpu, settle_seconds: float) -> None:
@@ -105,25 +105,25 @@ class GpuClone:
         self._version = -1
 
     def search(self, cpu_index: Any, version: int, changed_at: float, vectors: Any, k: int) -> Found | None:
-        """Search the clone, made anew when it is of another version.
+        """Search the clone, after copying the index again if its version changed.
 
         Args:
             cpu_index: The index to clone; must not change during the call.
-            version: Number of the CPU index's present content.
-            changed_at: When that content came about, by ``time.monotonic()``.
+            version: Number of the CPU index's current content.
+            changed_at: Time of its last change, by ``time.monotonic()``.
             vectors: (B, D) float32.
-            k: How many neighbours.
+            k: Number of neighbours.
 
         Returns:
-            What ``cpu_index.search`` would; None where the CPU has to serve the search.
+            The same as ``cpu_index.search``; None if the CPU must serve the search.
         """
         if not self._is_usable:
             return None
         with self._lock:
-            if not self._is_usable:  # another search found out while this one waited
+            if not self._is_usable:  # another search failed while this one waited
                 return None
             if self._version != version and time.monotonic() - changed_at < self._settle_seconds:
-                self._index = None  # its memory is free for the next clone
+                self._index = None  # frees its memory for the next clone
                 return None
             try:
                 if self._index is None or self._version != version:

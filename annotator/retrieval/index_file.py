@@ -1,6 +1,6 @@
-"""The file of a visual index: one JSON line, the image ids, FAISS's own bytes, and a checksum of it all.
+"""The file of a vector index: one JSON line, the image ids, FAISS's own bytes, and a checksum; and inverted files.
 
-FAISS trusts what it reads, so the checksum comes first. Knows nothing of how an index is searched.
+FAISS does not validate what it reads, so the checksum is verified first. Knows nothing of searches.
 """
 
 import hashlib
@@ -17,6 +17,8 @@ import numpy.typing as npt
 from annotator.errors import RetrievalError
 
 FORMAT = 1
+TRAINING_POINTS = 64
+"""Training features per k-means centroid; FAISS requires at least 39."""
 _DIGEST_BYTES = 32
 _BLOCK_BYTES = 1 << 20
 
@@ -25,12 +27,12 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class IndexHeader:
-    """What must be known of an index before its bytes are read."""
+    """Metadata of an index, read before its bytes."""
 
     tag: str
     """Name and version of the backbone."""
     feature_size: int
-    """D, values a feature."""
+    """D, values per feature."""
     num_trained_for: int
     """Images when the inverted file was trained; 0 for an exact index."""
     num_images: int
@@ -39,11 +41,11 @@ class IndexHeader:
 
 
 def write_index_file(path: Path, header: IndexHeader, ids: Ids, faiss: ModuleType, index: Any) -> None:
-    """Write an index beside its place, flush it to the disk, then rename it into place.
+    """Write an index to a temporary file, flush it to disk, then rename the file.
 
     Args:
-        path: Where the file shall be.
-        header: What the file holds.
+        path: The file.
+        header: Its metadata.
         ids: (N,) int64 images in the index.
         faiss: The imported module.
         index: A FAISS index; must not change meanwhile.
@@ -51,7 +53,7 @@ def write_index_file(path: Path, header: IndexHeader, ids: Ids, faiss: ModuleTyp
     Raises:
         RetrievalError: The disk is full or the folder cannot be written to.
     """
-    # One name for all, so that what a killed process left is overwritten and not left for ever.
+    # Always the same name, so that the file of a killed process is overwritten.
     temporary_path = path.with_name(f"{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +69,7 @@ def write_index_file(path: Path, header: IndexHeader, ids: Ids, faiss: ModuleTyp
 
 
 def read_index_file(path: Path, faiss: ModuleType) -> tuple[IndexHeader, Ids, Any]:
-    """Read an index back.
+    """Read an index.
 
     Returns:
         The header, the (N,) int64 image ids, and the FAISS index.
@@ -87,7 +89,7 @@ def read_index_file(path: Path, faiss: ModuleType) -> tuple[IndexHeader, Ids, An
             if index.ntotal != header.num_images:
                 raise ValueError(f"{index.ntotal} vectors, not {header.num_images}")
     except (OSError, ValueError, TypeError, RuntimeError) as error:
-        raise RetrievalError(f"The index {path} cannot be read ({error}). It has to be built anew.") from error
+        raise RetrievalError(f"The index {path} cannot be read ({error}). It must be rebuilt.") from error
     return header, ids, index
 
 
@@ -102,7 +104,7 @@ def _write(file: IO[bytes], header: IndexHeader, ids: Ids, faiss: ModuleType, in
     write(ids.astype("<i8").tobytes())
     writer = faiss.PyCallbackIOWriter(write, _BLOCK_BYTES)
     faiss.write_index(index, writer)
-    del writer  # flushes nothing, but must not outlive the file
+    del writer  # flushes nothing, but must be deleted before the file is closed
     file.write(digest.digest())
 
 
@@ -121,7 +123,7 @@ def _check_digest(file: IO[bytes]) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the rename itself survive a power cut."""
+    """Make the rename durable in case of a power failure."""
     if os.name == "nt":  # Windows cannot open a folder
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -131,12 +133,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-TRAINING_POINTS = 64
-"""Training features a k-means centroid; FAISS asks for at least 39."""
-
-
 def nearest_num_lists(num_images: int) -> int:
-    """Return the power of two nearest to the root of the number: 128 at 20,000, 1,024 at a million."""
+    """Return the power of two nearest to the square root of the number: 128 for 20,000, 1,024 for a million."""
     return int(2 ** round(float(np.log2(num_images)) / 2))
 
 
@@ -160,13 +158,13 @@ def train_inverted_file(
         seed: Chooses the first centroids.
     """
     size = min(projected_size, *points.shape)
-    # Euclidean order of normalised features is cosine order, and unlike inner products it survives the
-    # centring that principal components need.
+    # For normalised features, Euclidean order equals cosine order; unlike inner products, it does not change with
+    # the centring of principal components.
     lists = faiss.IndexIVFScalarQuantizer(
         faiss.IndexFlatL2(size), size, num_lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_L2
     )
     lists.cp.seed = seed
-    lists.cp.min_points_per_centroid = 1  # fewer only make FAISS print a warning
+    lists.cp.min_points_per_centroid = 1  # only avoids a warning of FAISS
     lists.cp.max_points_per_centroid = TRAINING_POINTS
     index = faiss.IndexPreTransform(faiss.PCAMatrix(points.shape[1], size), lists)
     faiss.omp_set_num_threads(num_threads)

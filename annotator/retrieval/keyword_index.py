@@ -1,8 +1,8 @@
-"""Photos described by the same words: exact Jaccard neighbours of word sets.
+"""Photos with common words: exact Jaccard neighbours of word sets.
 
-A sparse inverted index in numpy arrays that only grow: each set of words takes the next slot, each word keeps
-the slots that hold it, and a replaced or removed set leaves a dead slot behind until too many are dead. Words
-are compared as exact strings; the caller normalises them. Knows nothing of where words come from.
+A sparse inverted index in numpy arrays that only grow: each set of words gets the next slot, and each word has a list
+of the slots that contain it. A replaced or removed set leaves a dead slot; the index is compacted when there are many.
+Words are compared as exact strings; the caller normalises them. Knows nothing of the source of words.
 """
 
 from collections.abc import Collection, Iterable
@@ -16,9 +16,9 @@ import numpy.typing as npt
 from annotator.rwlock import ReadWriteLock
 
 CHUNK_SIZE = 5_000
-"""Sets entered under one hold of the lock by ``set_many``."""
+"""Sets that ``set_many`` adds while it holds the lock once."""
 MIN_DEAD = 10_000
-"""Dead slots are kept until there are this many, and as many as live ones."""
+"""The index is compacted when there are at least this many dead slots, and more dead than live ones."""
 _SAMPLING = 16
 
 Ids32 = npt.NDArray[np.int32]
@@ -31,9 +31,9 @@ class MetadataNeighbour:
 
     image_id: int
     similarity: float
-    """Jaccard: words shared over words of either, in (0, 1]."""
+    """Jaccard index: common words over words of either, in (0, 1]."""
     shared: tuple[str, ...]
-    """The words shared, in alphabetical order."""
+    """The common words, in alphabetical order."""
 
 
 class _Column:
@@ -61,7 +61,7 @@ class _Column:
 
 
 class KeywordIndex:
-    """Word sets of images, changed while searches are served; any method may be called from any thread."""
+    """Word sets of images. Any method may be called from any thread; searches continue during changes."""
 
     def __init__(self) -> None:
         self._lock = ReadWriteLock()
@@ -73,11 +73,11 @@ class KeywordIndex:
         return len(self._slot_of)
 
     def set(self, image_id: int, words: Collection[str]) -> None:
-        """Give an image these words in place of those it had; no words are a set like any other."""
+        """Set the words of an image, replacing earlier ones; the empty set is a set like any other."""
         self.set_many([(image_id, words)])
 
     def set_many(self, sets: Iterable[tuple[int, Collection[str]]]) -> None:
-        """Give many images their words, in order; of equal image ids the last counts.
+        """Set the words of many images, in order; of equal image ids the last counts.
 
         Args:
             sets: (image id, words) pairs.
@@ -88,32 +88,32 @@ class KeywordIndex:
                 raise TypeError(f"Words must be a collection of strings, got the string {words!r}.")
             chunk[image_id] = words
             if len(chunk) == CHUNK_SIZE:
-                self._enter(chunk)
+                self._add(chunk)
                 chunk = {}
         if chunk:
-            self._enter(chunk)
+            self._add(chunk)
 
     def remove(self, image_id: int) -> None:
-        """Forget an image; one that is not there is left alone."""
+        """Remove an image; an unknown one is ignored."""
         with self._lock.exclusive():
-            self._kill([image_id])
+            self._remove_slots([image_id])
 
     def words(self, image_id: int) -> tuple[str, ...]:
-        """Return an image's words in alphabetical order; none for an image that is not there."""
+        """Return an image's words in alphabetical order; none for an unknown image."""
         with self._lock.shared():
             slot = self._slot_of.get(image_id)
-            return () if slot is None else self._spell(self._word_ids_in(slot).tolist())
+            return () if slot is None else self._sorted_words(self._word_ids_in(slot).tolist())
 
     def search(self, words: Collection[str], k: int, *, exclude: Collection[int] = ()) -> list[MetadataNeighbour]:
-        """Find the k images whose words are most like these.
+        """Find the k images with the most similar word sets.
 
         Args:
-            words: The query; repeated ones count once.
-            k: How many neighbours, at least 1.
-            exclude: Image ids to leave out.
+            words: The query; repeated words count once.
+            k: Number of neighbours, at least 1.
+            exclude: Image ids that are not returned.
 
         Returns:
-            At most k neighbours that share a word, most similar first, equal ones by image id.
+            At most k neighbours with a common word, most similar first, equal ones by image id.
 
         Raises:
             ValueError: k is below 1.
@@ -130,13 +130,13 @@ class KeywordIndex:
                 MetadataNeighbour(
                     int(self._images.values[slot]),
                     float(similarity),
-                    self._spell(asked.intersection(self._word_ids_in(slot).tolist())),
+                    self._sorted_words(asked.intersection(self._word_ids_in(slot).tolist())),
                 )
                 for slot, similarity in self._best(counts, len(query), k)
             ]
 
     def _count(self, word_ids: Ids32) -> Counts:
-        """Return how many of these words each slot holds: (S,)."""
+        """Return how many of these words each slot contains: (S,)."""
         counts: Counts = np.zeros(len(self._sizes), dtype=np.uint8 if len(word_ids) < 256 else np.uint32)
         for word_id in word_ids:
             counts[self._postings[word_id].values] += 1  # a slot occurs once in a posting list
@@ -147,10 +147,10 @@ class KeywordIndex:
         either = self._sizes.values + np.float32(num_words)  # (S,), infinite for dead slots
         similarities = counts.astype(np.float32)
         either -= similarities
-        np.maximum(either, 1, out=either)  # an empty set and an empty query share nothing of nothing
+        np.maximum(either, 1, out=either)  # an empty set and an empty query: 0 / 1
         similarities /= either
-        # Single precision may take two similarities for one but never turns them round: good enough for
-        # leaving slots out.
+        # Single precision may make two similarities equal but never reverses their order, so it is safe for
+        # discarding slots.
         slots = _largest(similarities, k)
         shared = counts[slots].astype(np.float64)
         exact = shared / (self._sizes.values[slots].astype(np.float64) + num_words - shared)
@@ -159,22 +159,22 @@ class KeywordIndex:
             last = np.partition(exact, len(exact) - k)[len(exact) - k]
             above, tied = np.flatnonzero(exact > last), np.flatnonzero(exact == last)
             wanted = k - len(above)
-            kept = np.concatenate([above, tied[np.argpartition(images[tied], wanted - 1)[:wanted]]])
-            slots, exact, images = slots[kept], exact[kept], images[kept]
+            chosen = np.concatenate([above, tied[np.argpartition(images[tied], wanted - 1)[:wanted]]])
+            slots, exact, images = slots[chosen], exact[chosen], images[chosen]
         order = np.lexsort((images, -exact))
-        return [(int(slots[place]), float(exact[place])) for place in order]
+        return [(int(slots[row]), float(exact[row])) for row in order]
 
     def _word_ids_in(self, slot: int) -> Ids32:
         start, end = self._ends.values[slot : slot + 2]
         word_ids: Ids32 = self._forward.values[start:end]
         return word_ids
 
-    def _spell(self, word_ids: Iterable[int]) -> tuple[str, ...]:
+    def _sorted_words(self, word_ids: Iterable[int]) -> tuple[str, ...]:
         return tuple(sorted(self._words[word_id] for word_id in word_ids))
 
-    def _enter(self, sets: dict[int, Collection[str]]) -> None:
+    def _add(self, sets: dict[int, Collection[str]]) -> None:
         with self._lock.exclusive():
-            self._kill(sets)
+            self._remove_slots(sets)
             word_ids = [[self._word_id(word) for word in dict.fromkeys(words)] for words in sets.values()]
             self._append(
                 np.fromiter(sets, np.int64, len(sets)),
@@ -190,12 +190,12 @@ class KeywordIndex:
         return word_id
 
     def _append(self, images: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], forward: Ids32) -> None:
-        """Give the next slots to N images.
+        """Assign the next slots to N images.
 
         Args:
             images: (N,) image ids, none of them in a live slot.
-            sizes: (N,) words of each.
-            forward: (sum of sizes,) word ids, image by image, each once an image.
+            sizes: (N,) number of words of each.
+            forward: (sum of sizes,) word ids, image by image, each at most once per image.
         """
         first = len(self._images)
         slots = np.arange(first, first + len(images), dtype=np.int32)
@@ -207,18 +207,18 @@ class KeywordIndex:
         by_word = np.argsort(forward, kind="stable")
         word_ids, starts = np.unique(forward[by_word], return_index=True)
         posted = np.split(np.repeat(slots, sizes)[by_word], starts[1:])
-        for word_id, its_slots in zip(word_ids, posted, strict=False):  # without words one empty part is left
-            self._postings[word_id].extend(its_slots)
+        for word_id, slots_of_word in zip(word_ids, posted, strict=False):  # without words, one empty part remains
+            self._postings[word_id].extend(slots_of_word)
 
-    def _kill(self, images: Iterable[int]) -> None:
+    def _remove_slots(self, images: Iterable[int]) -> None:
         slots = [slot for slot in (self._slot_of.pop(image, None) for image in images) if slot is not None]
-        self._sizes.values[slots] = np.inf  # similar to nothing
+        self._sizes.values[slots] = np.inf  # similarity 0 to every query
         num_dead = len(self._images) - len(self._slot_of)
         if num_dead >= MIN_DEAD and num_dead > len(self._slot_of):
             self._compact()
 
     def _compact(self) -> None:
-        """Drop the dead slots."""
+        """Remove the dead slots."""
         is_live = np.isfinite(self._sizes.values)
         lengths = np.diff(self._ends.values)
         images, forward = self._images.values[is_live], self._forward.values[np.repeat(is_live, lengths)]
@@ -227,22 +227,22 @@ class KeywordIndex:
 
     def _clear(self) -> None:
         self._slot_of: dict[int, int] = {}
-        self._postings = [_Column(np.int32) for _ in self._words]  # word id -> slots that hold it
+        self._postings = [_Column(np.int32) for _ in self._words]  # word id -> slots that contain it
         self._images = _Column(np.int64)  # slot -> image id
         self._sizes = _Column(np.float32)  # slot -> number of words, infinite when dead
         self._forward = _Column(np.int32)  # word ids, slot after slot
-        self._ends = _Column(np.int64)  # slot s holds forward[ends[s]:ends[s + 1]]
+        self._ends = _Column(np.int64)  # slot s has forward[ends[s]:ends[s + 1]]
         self._ends.extend(np.zeros(1, np.int64))
 
 
 def _largest(values: npt.NDArray[np.float32], k: int) -> npt.NDArray[np.int64]:
-    """Return the places of the k largest positive values and of all that equal the last of them."""
-    # The k-th largest of a part is a lower bound of the k-th largest of all, at a sixteenth of the price.
-    bar = _kth_largest(values[::_SAMPLING], k)
-    places = np.flatnonzero(values >= bar if bar > 0 else values > 0)
-    return places[values[places] >= _kth_largest(values[places], k)]
+    """Return the indices of the k largest positive values and of all values equal to the smallest of these."""
+    # The k-th largest of a sample is a lower bound of the k-th largest of all, at a sixteenth of the cost.
+    bound = _kth_largest(values[::_SAMPLING], k)
+    indices = np.flatnonzero(values >= bound if bound > 0 else values > 0)
+    return indices[values[indices] >= _kth_largest(values[indices], k)]
 
 
 def _kth_largest(values: npt.NDArray[np.float32], k: int) -> float:
-    """Return the k-th largest value, or 0 where there are fewer."""
+    """Return the k-th largest value, or 0 if there are fewer values."""
     return float(np.partition(values, len(values) - k)[len(values) - k]) if len(values) >= k else 0.0

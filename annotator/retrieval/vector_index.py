@@ -1,8 +1,8 @@
-"""Photos that look alike: cosine neighbours of backbone features, through FAISS.
+"""Visually similar photos: cosine neighbours of backbone features, with FAISS.
 
-Small projects are searched exactly. Large ones go through an inverted file, whose best candidates are ranked
-again by their exact features. The feature store is the truth and belongs to the caller; the index is a cache that
-can always be built anew. Knows nothing of tags, files of photos or the database.
+Small projects are searched exactly. Large ones use an inverted file, whose best candidates are re-ranked by their
+exact features. The feature store of the caller is authoritative; the index is a cache that can always be rebuilt.
+Knows nothing of tags, files of photos or the database.
 """
 
 import threading
@@ -32,40 +32,40 @@ Vectors = npt.NDArray[np.float32]
 VectorsOf = Callable[[Ids], Vectors]
 
 MAX_IMAGE_ID = 2**28 - 1
-"""Largest image id; a bitmap of this many bytes at most tells which images are in the index."""
+"""Largest image id; an array of at most this many bytes stores which images are in the index."""
 GROWTH_BEFORE_REBUILD = 4
-"""An inverted file is trained again when it holds this many times the images it was trained for."""
+"""An inverted file is trained again when it has this many times the images it was trained for."""
 CHUNK_SIZE = 256
-"""Vectors added under one hold of the lock: searches wait for some milliseconds at most."""
+"""Vectors added while the lock is held once, so that searches wait for some milliseconds at most."""
 READ_SIZE = 8_192
-"""Vectors read from the feature store at a time while building: 40 MB at 1,280 values."""
+"""Vectors read from the feature store at once during a build: 40 MB with 1,280 values each."""
 
 
 @dataclass(frozen=True)
 class VectorIndexSettings:
-    """How visual neighbours are searched. The defaults are measured by tests/benchmarks/search.py."""
+    """How visual neighbours are searched. tests/benchmarks/search.py measures the defaults."""
 
     exact_below: int = 20_000
     """Projects of up to this many images are searched exactly."""
     num_lists: int | None = None
-    """Lists of the inverted file; None takes the power of two nearest to the root of the number of images."""
+    """Lists of the inverted file; None: the power of two nearest to the square root of the number of images."""
     num_probes: int = 64
     """Lists read for each search. More is slower and finds more."""
     projected_size: int = 256
-    """Principal components kept of each feature, one byte each."""
+    """Principal components stored of each feature, one byte each."""
     num_candidates: int = 200
-    """Candidates ranked again by their exact features."""
+    """Candidates that are re-ranked by their exact features."""
     num_threads: int = 1
-    """FAISS threads of one search or change. Searches run side by side anyway, and a second thread for each made
-    them slower."""
+    """FAISS threads of one search or change. Searches run concurrently, and a second thread for each made them
+    slower."""
     num_build_threads: int = 2
-    """FAISS threads for building."""
+    """FAISS threads of a build."""
     use_gpu: UseGpu = "auto"
-    """"auto" serves searches from the GPU where FAISS sees one, "never" from the CPU."""
+    """"auto" serves searches from the GPU if FAISS detects one, "never" from the CPU."""
     gpu_settle_seconds: float = 5.0
-    """How long the index must be left unchanged before it is copied to the GPU."""
+    """How long the index must be unchanged before it is copied to the GPU."""
     seed: int = 0
-    """Chooses the training sample and the first centroids."""
+    """Of the training sample and the first centroids."""
 
     def __post_init__(self) -> None:
         for name in ("projected_size", "num_probes", "num_candidates", "num_threads", "num_build_threads"):
@@ -80,18 +80,18 @@ class VectorIndexSettings:
 
 
 class VectorIndex:
-    """Cosine neighbours of images, added and removed while searches are served.
+    """Cosine neighbours of images; images are added and removed while searches are served.
 
-    Any method may be called from any thread. Searches run side by side; a change waits for those under way
-    and takes milliseconds. Training an inverted file takes longer: it happens in the thread that adds, and
-    searches and other changes go on meanwhile.
+    Any method may be called from any thread. Searches run concurrently; a change waits for running searches and takes
+    milliseconds. Training an inverted file takes longer: it runs in the thread that adds, while searches and other
+    changes continue.
 
     Args:
-        feature_size: D, values a feature.
+        feature_size: D, values per feature.
         settings: How to search.
-        vectors_of: (N,) int64 image ids -> (N, D) float32 features as stored, from any thread. It must know
-            an image before the image is added, and for as long as searches and builds that began before its
-            removal may run. It must not call the index.
+        vectors_of: (N,) int64 image ids -> (N, D) float32 features as stored, from any thread. It must know an image
+            before the image is added, and until searches and builds that began before its removal have ended. It
+            must not call the index.
         tag: Name and version of the backbone; an index file of another one is refused.
 
     Raises:
@@ -105,12 +105,12 @@ class VectorIndex:
         self._vectors_of = vectors_of
         self._tag = tag
         self._index = self._empty_exact()
-        self._num_trained_for = 0  # images when the inverted file was trained; 0: the index is exact
+        self._num_trained_for = 0  # images at the training of the inverted file; 0: the index is exact
         self._present: npt.NDArray[np.bool_] = np.zeros(1_024, dtype=np.bool_)
-        self._gate = ReadWriteLock()  # searches share it; the moment of a change excludes them
-        self._writes = threading.Lock()  # one change at a time; taken before the gate
-        self._builds = threading.Lock()  # one build at a time; taken before both
-        self._touched: set[int] | None = None  # images changed while a build is under way
+        self._lock = ReadWriteLock()  # shared by searches, exclusive for the swap of a change
+        self._write_lock = threading.Lock()  # one change at a time; acquired before _lock
+        self._build_lock = threading.Lock()  # one build at a time; acquired before both
+        self._changed_ids: set[int] | None = None  # images changed during a build
         self._version = 0
         self._changed_at = time.monotonic()
         self._gpu = GpuClone(self._faiss, settings.use_gpu, settings.gpu_settle_seconds)
@@ -123,25 +123,25 @@ class VectorIndex:
 
     @property
     def kind(self) -> Literal["exact", "inverted file"]:
-        """Whether neighbours are exact or, in a large project, nearly all of the exact ones."""
+        """Whether neighbours are exact or, in a large project, approximate."""
         return "inverted file" if self._num_trained_for else "exact"
 
     def image_ids(self) -> Ids:
         """Return the images in the index, in ascending order: (N,) int64."""
-        with self._gate.shared():
+        with self._lock.shared():
             return np.flatnonzero(self._present).astype(np.int64)
 
     def add(self, image_ids: npt.ArrayLike, vectors: npt.ArrayLike) -> None:
-        """Add images; one that is there already gets the new vector.
+        """Add images; one that is in the index already gets the new vector.
 
-        The call that makes the project too large for the present index also builds the next one.
+        The call that makes the project too large for the current index also builds the next one.
 
         Args:
             image_ids: (N,) integers from 0 to ``MAX_IMAGE_ID``. Of equal ones the last counts.
-            vectors: (N, D) features, of any length but zero.
+            vectors: (N, D) features, of any length except zero.
 
         Raises:
-            RetrievalError: The shapes do not fit, or a vector holds a value that is not finite.
+            RetrievalError: The shapes do not match, or a vector has a value that is not finite.
         """
         ids, rows = self._checked_ids(image_ids), self._normalised(vectors)
         if len(ids) != len(rows):
@@ -150,53 +150,53 @@ class VectorIndex:
         for start in range(0, len(last), CHUNK_SIZE):
             chunk = last[start : start + CHUNK_SIZE]
             self._change(ids[chunk], rows[chunk])
-            if self._is_outgrown() and self._builds.acquire(blocking=False):
+            if self._is_outgrown() and self._build_lock.acquire(blocking=False):
                 try:
                     self._build_and_swap(None)
                 finally:
-                    self._builds.release()
+                    self._build_lock.release()
 
     def remove(self, image_ids: npt.ArrayLike) -> None:
-        """Take images out: no search that begins afterwards returns them. Unknown ones are left alone."""
+        """Remove images: no search that begins afterwards returns them. Unknown ones are ignored."""
         self._change(np.unique(self._checked_ids(image_ids)), None)
 
     def rebuild(self, image_ids: npt.ArrayLike | None = None) -> None:
-        """Build the index anew from the feature store; searches and changes go on meanwhile.
+        """Rebuild the index from the feature store; searches and changes continue meanwhile.
 
         Args:
-            image_ids: (N,) the images to hold from now on; None keeps those that are there.
+            image_ids: (N,) the images of the new index; None: the current ones.
 
         Raises:
-            RetrievalError: The feature store gave features of another size.
+            RetrievalError: The feature store returned features of another size.
         """
         ids = None if image_ids is None else np.unique(self._checked_ids(image_ids))
-        with self._builds:
+        with self._build_lock:
             self._build_and_swap(ids)
 
     def search(self, vectors: npt.ArrayLike, k: int) -> tuple[Ids, Vectors]:
         """Find the k most similar images for each vector.
 
         Args:
-            vectors: (B, D) features. One that is zero is similar to nothing.
-            k: How many neighbours, at least 1.
+            vectors: (B, D) features. A zero vector has similarity 0 to all images.
+            k: Number of neighbours, at least 1.
 
         Returns:
-            Image ids, (B, k) int64, most similar first, equal ones by id, -1 where there are fewer; and
-            cosine similarities, (B, k) float32 in [-1, 1], 0 where there are fewer.
+            Image ids, (B, k) int64, most similar first, equal ones by id, padded with -1; and cosine similarities,
+            (B, k) float32 in [-1, 1], padded with 0.
 
         Raises:
-            RetrievalError: The vectors do not fit the index, or k is below 1.
+            RetrievalError: The vectors have another size than the index, or k is below 1.
         """
         queries = self._normalised(vectors)
         if k < 1:
             raise RetrievalError(f"At least one neighbour must be asked for, got k = {k}.")
-        with self._gate.shared():
+        with self._lock.shared():
             is_exact = self._num_trained_for == 0
             scores, found = self._serve(queries, k if is_exact else max(2 * k, self._settings.num_candidates))
         ids = np.full((len(queries), k), -1, dtype=np.int64)
         similarities = np.zeros((len(queries), k), dtype=np.float32)
         for row, query in enumerate(queries):
-            # In ascending order the feature store is read forwards.
+            # In ascending order, so that the feature store is read sequentially.
             candidates = np.argsort(found[row])[np.count_nonzero(found[row] < 0) :]
             images = found[row][candidates]
             exact = scores[row][candidates] if is_exact else self._similarities(query, images)
@@ -206,12 +206,12 @@ class VectorIndex:
         return ids, np.clip(similarities, -1, 1)
 
     def save(self, path: Path) -> None:
-        """Write the index; whatever happens meanwhile, the file is the old one or the new one, whole.
+        """Write the index; after a crash, the file is the old one or the new one, complete.
 
         Raises:
             RetrievalError: The disk is full or the folder cannot be written to.
         """
-        with self._writes:  # changes wait, searches go on
+        with self._write_lock:  # changes wait, searches continue
             ids = np.flatnonzero(self._present).astype(np.int64)
             header = IndexHeader(
                 tag=self._tag,
@@ -230,33 +230,33 @@ class VectorIndex:
         Args:
             path: The file.
             feature_size: As for the class.
-            settings: As for the class; those of training count from the next build on.
+            settings: As for the class; those of training are used from the next build on.
             vectors_of: As for the class.
             tag: As for the class.
 
         Raises:
-            RetrievalError: The file is missing, damaged, or of another backbone or feature size. Make an
-                empty index and ``rebuild`` it.
+            RetrievalError: The file is missing, damaged, or of another backbone or feature size. Create an empty
+                index and ``rebuild`` it.
         """
         loaded = cls(feature_size, settings, vectors_of, tag=tag)
         header, ids, index = read_index_file(path, loaded._faiss)
         if (header.tag, header.feature_size) != (tag, feature_size):
             raise RetrievalError(
                 f"{path} indexes {header.feature_size} values of {header.tag}, not {feature_size} of {tag}. "
-                "It has to be built anew."
+                "It must be rebuilt."
             )
         loaded._install(index, ids, header.num_trained_for)
         return loaded
 
     def _change(self, ids: Ids, rows: Vectors | None) -> None:
-        """Remove images, or with rows (N, D) put these in their place."""
-        with self._writes:
+        """Remove images, or with rows (N, D) replace their vectors."""
+        with self._write_lock:
             self._faiss.omp_set_num_threads(self._settings.num_threads)
             known = ids[ids < len(self._present)]
             known = known[self._present[known]]
             if rows is None and not len(known):
                 return
-            with self._gate.exclusive():
+            with self._lock.exclusive():
                 if len(known):
                     self._index.remove_ids(known)
                     self._present[known] = False
@@ -264,8 +264,8 @@ class VectorIndex:
                     self._index.add_with_ids(rows, ids)
                     self._mark_present(ids)
                 self._note_change()
-            if self._touched is not None:
-                self._touched.update(ids.tolist())
+            if self._changed_ids is not None:
+                self._changed_ids.update(ids.tolist())
 
     def _mark_present(self, ids: Ids) -> None:
         needed = int(ids.max(initial=-1)) + 1
@@ -280,7 +280,7 @@ class VectorIndex:
         self._changed_at = time.monotonic()
 
     def _serve(self, queries: Vectors, k: int) -> tuple[Vectors, Ids]:
-        # OpenMP keeps the number for each calling thread, so every search has to set it.
+        # OpenMP stores the number per calling thread, so every search must set it.
         self._faiss.omp_set_num_threads(self._settings.num_threads)
         if not self._index.ntotal:
             return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int64)
@@ -304,8 +304,8 @@ class VectorIndex:
         return len(self) > limit
 
     def _build_and_swap(self, ids: Ids | None) -> None:
-        with self._writes:
-            self._touched = set()
+        with self._write_lock:
+            self._changed_ids = set()
             if ids is None:
                 ids = np.flatnonzero(self._present).astype(np.int64)
         try:
@@ -313,23 +313,23 @@ class VectorIndex:
             index = self._trained(ids) if num_trained_for else self._empty_exact()
             for start in range(0, len(ids), READ_SIZE):
                 self._copy_rows(index, ids[start : start + READ_SIZE])
-            with self._writes:
+            with self._write_lock:
                 self._catch_up(index, ids, num_trained_for)
         finally:
-            with self._writes:
-                self._touched = None
+            with self._write_lock:
+                self._changed_ids = None
 
     def _catch_up(self, index: Any, ids: Ids, num_trained_for: int) -> None:
-        """Bring a new index to the present state and serve searches from it. The caller holds ``_writes``."""
-        touched = np.array(sorted(self._touched or ()), dtype=np.int64)
-        present = touched[self._present[touched]] if len(touched) else touched
-        if len(touched):
-            index.remove_ids(touched)
+        """Apply the changes during a build to a new index and use it. The caller holds ``_write_lock``."""
+        changed = np.array(sorted(self._changed_ids or ()), dtype=np.int64)
+        present = changed[self._present[changed]] if len(changed) else changed
+        if len(changed):
+            index.remove_ids(changed)
         if len(present):
             self._copy_rows(index, present)
-        held = np.union1d(np.setdiff1d(ids, touched, assume_unique=True), present)
-        with self._gate.exclusive():
-            self._install(index, held, num_trained_for)
+        indexed = np.union1d(np.setdiff1d(ids, changed, assume_unique=True), present)
+        with self._lock.exclusive():
+            self._install(index, indexed, num_trained_for)
 
     def _install(self, index: Any, ids: Ids, num_trained_for: int) -> None:
         if num_trained_for:

@@ -30,7 +30,7 @@ class Administration:
         """Return a page of the files that could not be read, with reasons."""
         workspace = self._workspace
         in_full = workspace.shows_folders(user)
-        total, found = workspace.store.unreadable(offset, limit, in_full=in_full)
+        total, found = workspace.store.images.unreadable(offset, limit, in_full=in_full)
         shown_name = workspace.files.shown_name
         items = [{"path": path if in_full else shown_name(path), "reason": reason} for path, reason in found]
         return {"total": total, "items": items}

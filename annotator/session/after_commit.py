@@ -16,7 +16,7 @@ from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.retrieval.vector_index import VectorIndex
 from annotator.session.photo_files import PhotoFiles
 from annotator.storage.correction_log import Annotation
-from annotator.storage.database import SeenPath
+from annotator.storage.images import SeenPath
 from annotator.storage.project import Project
 
 NUM_FOR_SWEEP = 10

@@ -31,7 +31,7 @@ class Navigation:
             "project": settings.name,
             "num_images": len(queue),
             "num_saved": queue.num_saved,
-            "num_unreadable": workspace.store.unreadable(limit=0)[0],
+            "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
             "ingest": ingest,
             "detections": asdict(workspace.detection_pass.progress),
             "keys": {action: list(keys) for action, keys in settings.keys.items()},
@@ -128,7 +128,7 @@ class Navigation:
         if words or state != "all":
             wanted = state if state in ("saved", "unsaved") else "all"
             # What ingest has committed this moment is not in the queue yet.
-            found = [image_id for image_id in workspace.store.find_images(words, wanted) if image_id in queue]
+            found = [image_id for image_id in workspace.store.images.find(words, wanted) if image_id in queue]
             if wanted != state:
                 found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
             total, ids = len(found), found[offset : offset + limit]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from annotator.active_learning.random_sample import is_in_sample
 from annotator.collaboration.responses import in_share
-from annotator.storage.database import SeenPath
+from annotator.storage.images import SeenPath
 
 VERSION_LENGTH = 16
 """Characters of the content hash in a picture's address: another content has another address."""

@@ -96,13 +96,13 @@ class PhotoGroups:
         """Return why a photo cannot be saved in a group of this user; None when it can."""
         if not self._queue.is_open(image_id):
             return "it was saved or put off meanwhile."
-        if self._responses.standing(image_id) is not None:
+        if self._responses.state(image_id) is not None:
             return "it is asked of several people."
         if not self._assignments.is_open_to(image_id, user):
             return f"it is {self._assignments.of(image_id)}'s."
         if not self._leases.is_free(image_id, user):
             return f"{' and '.join(self._leases.holders(image_id))} opened it."
-        if self._log.is_begun(image_id):
+        if self._log.has_any_draft(image_id):
             return "a list of it was begun and not saved."
         if self._workspace.probe(image_id):
             return "it is an anchoring probe, which is saved by itself first."
@@ -110,7 +110,7 @@ class PhotoGroups:
 
     def lead_refusal(self, image_id: int) -> str | None:
         """Return why a photo cannot lead a group; None when it can."""
-        if self._responses.standing(image_id) is not None:
+        if self._responses.state(image_id) is not None:
             return "This photo is asked of several people: it is saved by itself."
         if self._workspace.probe(image_id):
             return "This photo's proposals are withheld to measure how far they sway people: it is saved by itself."

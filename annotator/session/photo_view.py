@@ -10,7 +10,7 @@ from annotator.proposals.fusion import num_expected
 from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
 from annotator.session.serializers import form_of, place_of
 from annotator.session.workspace import Workspace
-from annotator.storage.database import ImageEntry
+from annotator.storage.images import ImageEntry
 
 NUM_SHOWN_NEIGHBOURS = 12
 
@@ -38,7 +38,7 @@ class PhotoView:
             about["locked"] = about["locked"] or access.assigned_to_other(user, image_id)
         may_annotate = workspace.may_annotate(user) and not about["locked"]
         is_held = may_annotate and not access.take(user, image_id)
-        entry = workspace.store.image(image_id)
+        entry = workspace.store.images.entry(image_id)
         workspace.pinned_taggers.pin(user, image_id, workspace.catalog.taggers)
         annotation = workspace.review_rules.list_of(user, image_id)
         draft = None if about["locked"] else workspace.log.draft(image_id, user)
@@ -73,7 +73,7 @@ class PhotoView:
 
     def _file(self, user: str, image_id: int, entry: ImageEntry) -> JsonObject:
         workspace, files = self._workspace, self._workspace.files
-        paths, in_full = workspace.store.image_paths(image_id), workspace.shows_folders(user)
+        paths, in_full = workspace.store.images.paths(image_id), workspace.shows_folders(user)
         gone = f"(file is gone) {entry.content_hash[:16]}"
         return {
             "image_url": files.image_url(image_id),

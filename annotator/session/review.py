@@ -105,7 +105,7 @@ class Review:
                 raise AccountError(f"There is no user {user[:80]!r} who may annotate.")
 
     def _matching(self, image_ids: Sequence[int], query: str, state: str) -> list[int]:
-        ids = list(image_ids) or self._workspace.store.find_images(" ".join(query.split()), state)
+        ids = list(image_ids) or self._workspace.store.images.find(" ".join(query.split()), state)
         for image_id in ids:
             self._access.check(image_id)
         return ids
@@ -122,11 +122,11 @@ class Review:
         Raises:
             ReviewError: Nobody is asked about the photo, or its responses may not be seen yet.
         """
-        wanted = self._comparison.following(after) if image_id is None else image_id
+        wanted = self._comparison.next_in_review(after) if image_id is None else image_id
         if wanted is None:
             return {"done": True, "states": self._navigation.state(user)["states"]}
         self._access.check(wanted)
-        return self._comparison.look(user, wanted)
+        return self._comparison.compare(user, wanted)
 
     def accept(self, user: str, edited: EditedList, seen: dict[str, int] | None) -> JsonObject:
         """Make a list the accepted one; it is on disk when this returns. Returns the next photo with it.
@@ -204,7 +204,7 @@ class Review:
         """Return who did what to a photo when, as far as this user may see it; see collaboration/timeline.py."""
         workspace = self._workspace
         self._access.check(image_id)
-        entries = self._timeline.entries(user, image_id, workspace.store.added_at(image_id))
+        entries = self._timeline.entries(user, image_id, workspace.store.images.added_at(image_id))
         if not workspace.may_annotate(user) or self._access.assigned_to_other(user, image_id):
             entries = [{**entry, "can_restore": False} for entry in entries]
         return {"entries": entries, "revision": workspace.review_rules.list_of(user, image_id).revision}
@@ -229,7 +229,7 @@ class Review:
         self._access.check_unlocked(user, image_id)
         self._access.hold(user, image_id)
         with workspace.lock:
-            was = self._timeline.state_of(user, image_id, entry_id, workspace.store.added_at(image_id))
+            was = self._timeline.state_of(user, image_id, entry_id, workspace.store.images.added_at(image_id))
             if workspace.review_rules.is_personal(user, image_id):
                 effort = Effort(actions=[["restore", entry_id]])
                 workspace.responses.give(

@@ -1,35 +1,14 @@
 """How errors, places and proposals are told: JSON-ready, in one form for the page, the routes and the commands."""
 
-from annotator.errors import (
-    AnnotatorError,
-)
+from annotator.errors import AnnotatorError
 from annotator.json_types import JsonObject
 from annotator.proposals.fusion import HABITS, Proposal
-from annotator.storage.database import ImageEntry
+from annotator.storage.images import ImageEntry
 
 
 def error_answer(error: AnnotatorError) -> JsonObject:
     """Return a known error as the page and the routes say it."""
-    kind = _ERROR_KINDS.get(type(error).__name__, "request")
-    details = {name: getattr(error, name) for name in ("revision", "tags", "user", "saved_at") if hasattr(error, name)}
-    return {"error": {"kind": kind, "message": str(error), **details}}
-
-
-_ERROR_KINDS = {
-    "StaleRevisionError": "stale",
-    "UnknownImageError": "unknown_image",
-    "TagError": "tag",
-    "ConfigError": "config",
-    "CheckpointError": "config",
-    "TrainingError": "training",
-    "ForbiddenError": "forbidden",
-    "LeaseError": "leased",
-    "ReviewError": "review",
-    "AccountError": "account",
-    "StoreError": "store",
-    "ProjectError": "store",
-    "DemoError": "demo",
-}
+    return {"error": {"kind": error.kind, "message": str(error), **error.details()}}
 
 
 def place_of(entry: ImageEntry) -> str | None:

@@ -88,7 +88,7 @@ class TagEditing:
         if (kind == "split") != bool(words):
             raise TagError("A split needs a text that tells which photos it concerns; the other changes take none.")
         with workspace.lock:
-            among = set(workspace.store.find_images(words, "saved")) if words else None
+            among = set(workspace.store.images.find(words, "saved")) if words else None
             # A renamed tag is on as many photos as before.
             before = workspace.after_commit.counts_of([new] if kind in ("merge", "split") else [])
             num_photos = workspace.tag_changes.apply(kind, old, new, user, workspace.after_commit.saved, among)

@@ -59,7 +59,7 @@ class Tagging:
         self._access.check_unlocked(user, image_id)
         self._access.hold(user, image_id)
         kept, dropped = self._access.clean(kept, "kept"), self._access.clean(dropped, "dropped")
-        current, entry = workspace.review_rules.list_of(user, image_id), workspace.store.image(image_id)
+        current, entry = workspace.review_rules.list_of(user, image_id), workspace.store.images.entry(image_id)
         if (kept, dropped) == (list(current.tags), list(current.dropped)):
             workspace.log.discard_draft(image_id, user)
             return self._view.proposals(user, image_id, entry, kept, dropped, exclusions)
@@ -144,11 +144,11 @@ class Tagging:
         self._access.check_assigned(user, image_id)
         self._access.hold(user, image_id)
         tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
-        if workspace.responses.standing(image_id) is not None:
+        if workspace.responses.state(image_id) is not None:
             return self._respond(user, edited, tags, dropped, brings_next=brings_next)
         selection = self.selection(image_id)
         with workspace.lock:
-            if workspace.responses.standing(image_id) is not None:
+            if workspace.responses.state(image_id) is not None:
                 raise ReviewError("This photo was asked of several people meanwhile. Nothing was saved: open it anew.")
             before = workspace.after_commit.counts_of(tags)
             annotation = workspace.log.save(

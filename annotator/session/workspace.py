@@ -92,7 +92,7 @@ class Workspace:
         name = self.project.settings.backbone
         self.backbone: Backbone = load_backbone(name, num_threads=1, **backbone_options(self.project))
         self.backbone_label = f"{name}-{self.backbone.version}"
-        rows = self.store.feature_rows(self.backbone_label)
+        rows = self.store.images.feature_rows(self.backbone_label)
         self.features = FeatureStore(self.project.features_path, self.backbone_label, self.backbone.feature_size, rows)
         self.vectors = self._open_index()
         """Index of all photos' features, tagged or not."""
@@ -132,7 +132,7 @@ class Workspace:
         self.ranking = Ranking(self.features, self.catalog.cold_start.allowed_words(), tag=self.backbone_label)
         words = {
             image_id: words_from(keywords, path_words, caption)
-            for image_id, keywords, path_words, caption in self.store.metadata_words()
+            for image_id, keywords, path_words, caption in self.store.images.metadata_words()
         }
         self.ranking.load(words, dict(self.log.saved()), self.tag_changes.aliases())
         self.similar_tags = SimilarTags(settings.word_vectors, self._use_word_vectors)
@@ -164,7 +164,7 @@ class Workspace:
         self.review_rules = ReviewRules(self.responses, self.log, self.authenticator.may_review)
 
     def _open_queue(self, shown_name: Callable[[str], str]) -> None:
-        self.files = PhotoFiles(self.store.file_names(), shown_name)
+        self.files = PhotoFiles(self.store.images.file_names(), shown_name)
         self.queue = PhotoQueue()
         self.queue.add(self.files)
         for image_id, _ in self.log.saved():
@@ -210,7 +210,7 @@ class Workspace:
 
     def words_of(self, image_id: int) -> Words:
         """Return the words that a photo brings along."""
-        return words_of(self.store.image(image_id))
+        return words_of(self.store.images.entry(image_id))
 
     def is_random(self, image_id: int) -> bool:
         """Tell whether a photo belongs to the project's random sample."""
@@ -220,7 +220,7 @@ class Workspace:
         """Return what is done to a photo's proposals until its first save, to measure how far they sway people."""
         settings = self.project.settings
         probe = probe_of(self.files.content_hash(image_id), settings.random_share, settings.probe_share)
-        is_first = self.log.annotation(image_id).revision == 0 and self.responses.standing(image_id) is None
+        is_first = self.log.annotation(image_id).revision == 0 and self.responses.state(image_id) is None
         return probe if probe and is_first else None
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ from annotator.session.operations import answer
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import LoopSettings
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 from annotator.trainer.evaluation.effort import (
     SAVING,
@@ -203,14 +203,14 @@ def add_photos(workspace: Workspace, records: Sequence[Record], features: Featur
         records: N photos; only their names count.
         features: (N, D) float32.
     """
-    root_id = workspace.store.root_id(records[0].image.parent)
+    root_id = workspace.store.images.root_id(records[0].image.parent)
     entries = [ImageEntry(f"{number:064x}", 0, 0, "JPEG") for number in range(1, len(records) + 1)]
     images = list(enumerate(entries, start=1))
     paths = [
         SeenPath(root_id, record.image.name, 0, 0, image_id=number) for number, record in enumerate(records, start=1)
     ]
     rows = [(image_id, row) for (image_id, _), row in zip(images, workspace.features.append(features), strict=True)]
-    workspace.store.add_batch(IngestedBatch(images, paths, workspace.backbone_label, rows))
+    workspace.store.images.add(IngestedBatch(images, paths, workspace.backbone_label, rows))
     workspace.features.commit(rows)
     new = [NewImage(image_id, entry, vector) for (image_id, entry), vector in zip(images, features, strict=True)]
     workspace.after_commit.images_added(new, paths)

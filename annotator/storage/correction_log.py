@@ -1,7 +1,7 @@
 """The append-only log of corrections, and the current annotations derived from it.
 
-A save answers only after its commit. Every save names the revision it was made on; a stale one is refused.
-Knows nothing of proposals or pages, and speaks SQL only through the store.
+A save returns only after its commit. Each save names the revision it was made on; a stale one is refused.
+Knows nothing of proposals or pages.
 """
 
 import json
@@ -13,42 +13,43 @@ from datetime import datetime
 from typing import Any
 
 from annotator.errors import AnnotatorError, StaleRevisionError
-from annotator.storage.database import Cursor, Store, utc_now
+from annotator.storage.database import Store
 from annotator.storage.edit_script import diff
+from annotator.storage.queries import Cursor, Queries, utc_now
 
 GROUP_MEMBER = "group"
-"""Action of a save that was made along with another's: ``["group", image id of the photo in hand, photos asked for]``.
-It cost no keys and no seconds of its own."""
+"""Action of a save that was made together with that of the open photo: ``["group", image id of the open photo, photos
+asked for]``. It has no keys and no seconds of its own."""
 GROUP_LEAD = "lead_group"
-"""Action of the save of the photo in hand: ``["lead_group", photos saved along]``."""
+"""Action of the save of the open photo: ``["lead_group", number of photos saved with it]``."""
 
 
 @dataclass(frozen=True)
 class Annotation:
-    """The tags of one image as they stand."""
+    """The current tags of one image."""
 
     image_id: int
     revision: int = 0
-    """0: never saved. Every event raises it by one."""
+    """0: never saved. Each event increases it by one."""
     tags: tuple[str, ...] = ()
     """Most important first."""
     dropped: tuple[str, ...] = ()
-    """Proposals that the person refused."""
+    """Proposals that were refused."""
     is_saved: bool = False
-    """False again after the only save was undone."""
+    """False after the only save was undone."""
     user_name: str = ""
     saved_at: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Effort:
-    """What a correction cost and what it answered; kept with it, never used to derive tags."""
+    """What a correction cost and what was proposed before it; stored with it, never used to derive tags."""
 
     tagger: str = ""
     shown: Sequence[dict[str, Any]] = ()
     """The list first shown: ``{"tag", "score", "source"}`` each."""
     actions: Sequence[Sequence[Any]] = ()
-    """What was done, in order: ``["take", tag, rank]``, ``["move", tag, from, to]``, ..."""
+    """The actions in order: ``["take", tag, rank]``, ``["move", tag, from, to]``, ..."""
     seconds: float = 0.0
     num_keys: int = 0
     num_clicks: int = 0
@@ -56,20 +57,20 @@ class Effort:
 
 @dataclass(frozen=True)
 class Selection:
-    """Why a photo came up, and what was done to its proposals; kept with its save."""
+    """Why a photo was selected, and how its proposals were changed; stored with its save."""
 
     strategy: str
     is_random: bool
-    """It belongs to the random sample (active_learning/random_sample.py)."""
+    """Whether it belongs to the random sample (active_learning/random_sample.py)."""
     probe: str | None = None
-    """hidden or shuffled: what was done to the proposals."""
+    """hidden or shuffled: how the proposals were changed."""
     proposals: Sequence[str] | None = None
-    """With a probe: the proposals as the model ranks them, best first."""
+    """With a probe: the proposals as ranked by the model, best first."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A half-edited list."""
+    """A list that is being edited and not saved yet."""
 
     revision: int
     kept: tuple[str, ...] = field(default=())
@@ -78,38 +79,38 @@ class Draft:
 
 @dataclass(frozen=True)
 class SavedEvent:
-    """A save that still stands."""
+    """A save that was not undone."""
 
     event_id: int
     image_id: int
     actions: tuple[list[Any], ...]
-    """As `Effort` has them."""
+    """As in `Effort`."""
 
 
 class NothingToUndoError(AnnotatorError):
-    """The user has no save left that could be taken back."""
+    """The user has no save that can be undone."""
 
 
 class CorrectionLog:
     """Saves, undoes and drafts of one project.
 
     Args:
-        store: The open database. No other process writes to it.
+        store: The open database; no other process writes to it.
     """
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        # Which images may have an annotation, so that none is looked for in vain; this process alone writes.
+        # Images that may have an annotation; saves a query for the others. Only this process writes.
         self._annotated = {int(row[0]) for row in store.rows("SELECT image_id FROM annotations")}
-        # Which half-edited lists there may be, so that none is looked for in vain. Changed under the lock; an entry
-        # goes only after the commit that removed its row.
+        # Drafts that may exist; saves a query for the others. Changed under the lock; an entry is removed only after
+        # the commit that deleted its row.
         self._drafts = {(int(i), str(u)) for i, u in store.rows("SELECT image_id, user_name FROM drafts")}
         self._next_event_id: int | None = None
-        """Unknown after a failure, which may or may not have used it."""
+        """None after a failure, since its transaction may or may not have used the id."""
 
     def annotation(self, image_id: int) -> Annotation:
-        """Return the current annotation of an image; revision 0 when it was never saved."""
+        """Return the current annotation of an image; revision 0 if it was never saved."""
         if image_id not in self._annotated:
             return Annotation(image_id)
         rows = self._store.rows(
@@ -141,15 +142,15 @@ class CorrectionLog:
 
         Args:
             image_id: The image.
-            revision: The revision the person had before them.
+            revision: The revision that the person edited.
             tags: The whole ranked list, most important first, no repeats.
             dropped: Proposals refused.
             user_name: Who.
             effort: What it cost.
-            selection: Why the photo came up, if that is known.
+            selection: Why the photo was selected, if known.
 
         Raises:
-            StaleRevisionError: Somebody saved this image meanwhile; nothing was written.
+            StaleRevisionError: The image was saved meanwhile; nothing was written.
             StoreError: The commit failed; nothing was written.
         """
         return self._append(
@@ -159,9 +160,9 @@ class CorrectionLog:
     def rewrite(
         self, annotation: Annotation, tags: Sequence[str], dropped: Sequence[str], user_name: str
     ) -> Annotation:
-        """Append what a change of tags makes of a standing annotation: not a correction, so it is never undone alone.
+        """Append the effect of a tag change on an annotation: not a correction, so it cannot be undone by itself.
 
-        What was shown, and by which tagger, is carried over from the correction, for those who learn from it.
+        What was shown, and by which tagger, is copied from the correction, for the training on corrections.
 
         Raises:
             StaleRevisionError: The image was saved meanwhile; nothing was written.
@@ -189,17 +190,17 @@ class CorrectionLog:
         effort: Effort | None = None,
         also: Callable[[Cursor, int], None] | None = None,
     ) -> Annotation:
-        """Append what was decided about a standing annotation: ``accept``, ``reopen`` or ``restore``.
+        """Append a decision about an annotation: ``accept``, ``reopen`` or ``restore``.
 
         Args:
-            kind: What was decided.
-            annotation: The annotation on which it was.
-            tags: The whole ranked list from now on.
+            kind: The decision.
+            annotation: The annotation it is about.
+            tags: The whole ranked list after the decision.
             dropped: Proposals refused.
-            is_saved: Whether the list stands; otherwise the photo is open again.
+            is_saved: Whether the list counts as saved; otherwise the photo is open again.
             user_name: Who.
             effort: What it cost.
-            also: Written in the same transaction; gets its cursor and the event's id.
+            also: Called within the transaction with its cursor and the event's id, to write more.
 
         Raises:
             StaleRevisionError: The image was saved meanwhile; nothing was written.
@@ -211,7 +212,7 @@ class CorrectionLog:
         )  # fmt: skip
 
     def newest_save(self, user_name: str) -> datetime | None:
-        """Return when the user made the newest save that still stands."""
+        """Return the time of the user's newest save that was not undone."""
         rows = self._store.rows(
             "SELECT max(created_at) FROM events e WHERE kind = 'save' AND user_name = ? AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
@@ -221,7 +222,7 @@ class CorrectionLog:
         return newest
 
     def newest_decision(self, user_name: str) -> datetime | None:
-        """Return when the user last accepted, restored or reopened a list: what `undo` does not take back."""
+        """Return when the user last accepted, restored or reopened a list, which `undo` does not undo."""
         rows = self._store.rows(
             "SELECT max(created_at) FROM events WHERE kind IN ('accept', 'restore', 'reopen') AND user_name = ?",
             [user_name],
@@ -230,7 +231,7 @@ class CorrectionLog:
         return newest
 
     def newest_saves(self, user_name: str, limit: int) -> list[SavedEvent]:
-        """Return the user's saves that still stand, the newest first."""
+        """Return the user's saves that were not undone, the newest first."""
         rows = self._store.rows(
             "SELECT event_id, image_id, CAST(actions AS VARCHAR) FROM events e WHERE kind = 'save' AND user_name = ? "
             "AND NOT EXISTS (SELECT 1 FROM events u WHERE u.undoes = e.event_id) ORDER BY event_id DESC LIMIT ?",
@@ -239,7 +240,7 @@ class CorrectionLog:
         return [SavedEvent(int(e), int(i), tuple(json.loads(actions) if actions else ())) for e, i, actions in rows]
 
     def overtaken_by(self, image_id: int, event_id: int) -> str | None:
-        """Return who changed an image's list after an event, by a change that still stands; None if nobody did."""
+        """Return who changed an image's list after an event, by a change that was not undone; None if nobody did."""
         later = self._store.rows(
             "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
             "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore') "
@@ -250,15 +251,15 @@ class CorrectionLog:
         return str(later[0][0]) if later else None
 
     def undo(self, user_name: str, event_id: int | None = None, *, into_draft: bool = True) -> tuple[Annotation, Draft]:
-        """Take back the user's newest save that still stands, by another event.
+        """Undo the user's newest save that was not undone yet, by another event.
 
         Args:
             user_name: Who.
-            event_id: Take back this save of theirs instead.
-            into_draft: Keep the list as half-edited; otherwise a half-edited list stays what it is.
+            event_id: Undo this save of theirs instead.
+            into_draft: Whether the undone list becomes the draft; otherwise a draft does not change.
 
         Returns:
-            The annotation as it is now, and the list as it was when that save was made.
+            The annotation after the undo, and the list that was saved.
 
         Raises:
             NothingToUndoError: There is none.
@@ -277,7 +278,7 @@ class CorrectionLog:
         later = self.overtaken_by(image_id, event_id)
         if later is not None:
             raise _stale(current, f"{later} has saved this photo since your last save. Nothing was undone.")
-        # What stood before that save: revisions of an image have no gaps.
+        # The state before that save: revisions of an image have no gaps.
         earlier = self._store.rows(
             "SELECT is_saved, dropped FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
             [image_id, revision - 1],
@@ -323,7 +324,7 @@ class CorrectionLog:
                 by = current.user_name or "nobody"
                 raise _stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
             new_revision = revision + 1
-            # Replacing costs several times as much as inserting, and most saves are a photo's first.
+            # Replacing takes several times as long as inserting, and most saves are the first of their photo.
             how = "INSERT OR REPLACE" if image_id in self._annotated else "INSERT"
             self._annotated.add(image_id)
             cursor.execute(
@@ -366,10 +367,10 @@ class CorrectionLog:
 
     @contextmanager
     def _event(self, done_draft: tuple[int, str] | None = None) -> Iterator[tuple[Cursor, int]]:
-        """Yield a transaction's cursor and the id of the event to write; ids have no gaps, whatever fails.
+        """Yield a transaction's cursor and the id of the event to write; ids have no gaps, also after failures.
 
         Args:
-            done_draft: The draft that is gone once the event is committed.
+            done_draft: The draft that the transaction deletes.
         """
         with self._lock:
             event_id = self._next_event_id
@@ -383,7 +384,7 @@ class CorrectionLog:
                 self._drafts.discard(done_draft)
 
     def skip(self, image_id: int, user_name: str) -> None:
-        """Note that the user put an image off; its annotation does not change."""
+        """Append that the user skipped an image; its annotation does not change."""
         with self._event() as (cursor, event_id):
             cursor.execute(
                 "INSERT INTO events (event_id, kind, image_id, user_name, created_at, revision, before_tags, "
@@ -392,7 +393,7 @@ class CorrectionLog:
             )
 
     def skipped(self) -> list[int]:
-        """Return the images that were put off and not saved since, longest ago first."""
+        """Return the images that were skipped and not saved since, the longest ago first."""
         rows = self._store.rows(
             "SELECT image_id FROM events GROUP BY image_id "
             "HAVING arg_max(kind, event_id) = 'skip' ORDER BY max(event_id)"
@@ -405,7 +406,7 @@ class CorrectionLog:
         return int(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def work_times(self, limit: int = 1000) -> list[tuple[int, float]]:
-        """Return (number of tags, seconds) of the newest first saves, which a person began from nothing."""
+        """Return (number of tags, seconds) of the newest saves that were the first of their photo."""
         rows = self._store.rows(
             "SELECT len(after_tags), seconds FROM events WHERE kind = 'save' AND revision = 1 AND seconds > 0 "
             "ORDER BY event_id DESC LIMIT ?",
@@ -430,7 +431,7 @@ class CorrectionLog:
     # Drafts
 
     def draft(self, image_id: int, user_name: str) -> Draft | None:
-        """Return the user's half-edited list of an image, if there is one."""
+        """Return the user's draft of an image, if there is one."""
         if (image_id, user_name) not in self._drafts:
             return None
         rows = self._store.rows(
@@ -440,7 +441,7 @@ class CorrectionLog:
         return Draft(rows[0][0], tuple(rows[0][1]), tuple(rows[0][2])) if rows else None
 
     def save_draft(self, image_id: int, user_name: str, draft: Draft) -> None:
-        """Keep a half-edited list; on disk when this returns."""
+        """Store a draft; on disk when this returns."""
         with self._lock, self._store.transaction() as cursor:
             self._drafts.add((image_id, user_name))
             self._write_draft(cursor, image_id, user_name, draft)
@@ -454,7 +455,7 @@ class CorrectionLog:
 
     @contextmanager
     def writing_draft(self, image_id: int, user_name: str, *, keeps_draft: bool) -> Iterator[Cursor]:
-        """Yield a transaction's cursor for what a half-edited list became; the list is forgotten unless it is kept."""
+        """Yield the cursor of a transaction that also deletes the draft, unless it is kept."""
         key = (image_id, user_name)
         with self._lock:
             with self._store.transaction() as cursor:
@@ -465,21 +466,21 @@ class CorrectionLog:
                 self._drafts.discard(key)
 
     def has_draft(self, image_id: int, user_name: str) -> bool:
-        """Tell whether the user has a half-edited list of an image."""
+        """Tell whether the user has a draft of an image."""
         return (image_id, user_name) in self._drafts
 
-    def is_begun(self, image_id: int) -> bool:
-        """Tell whether anybody has a half-edited list of an image."""
+    def has_any_draft(self, image_id: int) -> bool:
+        """Tell whether anybody has a draft of an image."""
         with self._lock:
-            return any(begun == image_id for begun, _ in self._drafts)
+            return any(drafted == image_id for drafted, _ in self._drafts)
 
     def drafts_of(self, user_name: str) -> list[int]:
-        """Return the images of which the user has a half-edited list."""
+        """Return the images with a draft of the user."""
         with self._lock:
             return [image_id for image_id, user in self._drafts if user == user_name]
 
     def discard_draft(self, image_id: int, user_name: str) -> None:
-        """Forget a half-edited list, if there is one."""
+        """Delete a draft, if there is one."""
         key = (image_id, user_name)
         with self._lock:
             if key in self._drafts:
@@ -490,7 +491,7 @@ class CorrectionLog:
     # Export
 
     def export_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield every saved image in the order of the queue, as a record that ``annotator train`` will read."""
+        """Yield every saved image in the order of ids, as a record that ``annotator train`` reads."""
         rows = self._store.rows(
             "SELECT a.image_id, i.content_hash, arg_min(r.path, p.path), min(p.path), any_value(a.tags), "
             "any_value(a.dropped), any_value(a.user_name), any_value(a.saved_at), any_value(a.revision) "
@@ -510,6 +511,12 @@ class CorrectionLog:
                 "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
                 "revision": int(revision),
             }
+
+
+def count_entries(store: Queries) -> tuple[int, int]:
+    """Return the number of saved annotations and the number of events of a project."""
+    rows = store.rows("SELECT (SELECT count(*) FROM annotations WHERE is_saved), (SELECT count(*) FROM events)")
+    return int(rows[0][0]), int(rows[0][1])
 
 
 def _values(selection: Selection) -> list[object]:

@@ -1,4 +1,4 @@
-"""What a detector found in a project's photos, kept in the database. Knows nothing of detectors' networks or pages."""
+"""Detections of a project's photos in the database. Knows nothing of networks or pages."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -6,8 +6,8 @@ from functools import lru_cache
 from annotator.models.detectors.detector import Detection
 from annotator.storage.database import Store
 
-NUM_KEPT = 4096
-"""Photos whose detections are kept in memory."""
+NUM_CACHED = 4096
+"""Photos whose detections are cached in memory."""
 
 
 class DetectionStore:
@@ -15,16 +15,16 @@ class DetectionStore:
 
     Args:
         store: The database.
-        is_read: Whether the project wants to hear of detections; without, `of` finds none.
+        is_read: Whether the project uses detections; if not, `of` returns none.
     """
 
     def __init__(self, store: Store, *, is_read: bool = True) -> None:
         self._store = store
         self._is_read = is_read
-        self._read = lru_cache(maxsize=NUM_KEPT)(self._read_row)
+        self._read = lru_cache(maxsize=NUM_CACHED)(self._read_row)
 
     def of(self, image_id: int) -> tuple[Detection, ...]:
-        """Return what was found in a photo, surest first; nothing if no detector has looked at it."""
+        """Return the detections of a photo, the highest score first; none if no detector was run on it."""
         return self._read(image_id) if self._is_read else ()
 
     def _read_row(self, image_id: int) -> tuple[Detection, ...]:
@@ -38,7 +38,7 @@ class DetectionStore:
         )
 
     def missing(self, detector_version: str) -> list[int]:
-        """Return the photos that this version of a detector has not looked at, in the order of the queue."""
+        """Return the photos that this version of a detector was not run on, in the order of ids."""
         rows = self._store.rows(
             "SELECT i.image_id FROM images i LEFT JOIN detections d USING (image_id) "
             "WHERE d.detector IS DISTINCT FROM ? ORDER BY i.image_id",
@@ -47,7 +47,7 @@ class DetectionStore:
         return [int(row[0]) for row in rows]
 
     def add(self, detector_version: str, found: Sequence[tuple[int, Sequence[Detection]]]) -> None:
-        """Commit what was found in photos, in place of what was found before.
+        """Commit the detections of photos, replacing earlier ones.
 
         Raises:
             StoreError: The commit failed; nothing was written.

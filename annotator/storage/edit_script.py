@@ -1,7 +1,7 @@
-"""Edit scripts between ranked tag lists: the label that a correction leaves behind.
+"""Edit scripts between ranked tag lists: how a correction changed a list.
 
 A script is a list of steps, applied in order: ``("delete", tag, at)``, ``("move", tag, from, to)``,
-``("insert", tag, at)``. Positions are 0-based, in the list as it stands at that step. Knows nothing of storage.
+``("insert", tag, at)``. Positions are 0-based, in the list at that step. Knows nothing of storage.
 """
 
 from bisect import bisect_left
@@ -29,11 +29,11 @@ def diff(before: Sequence[str], after: Sequence[str]) -> list[Step]:
     for at in range(len(current) - 1, -1, -1):
         if current[at] not in wanted:
             script.append(("delete", current.pop(at), at))
-    # Tags on a longest increasing run of target ranks stay; every other one has to move, once.
-    settled = {current[at] for at in _longest_increasing([wanted[tag] for tag in current])}
+    # Tags on a longest increasing run of target ranks do not move; each other tag moves once.
+    fixed = {current[at] for at in _longest_increasing([wanted[tag] for tag in current])}
     present = set(current)
     for rank, tag in enumerate(after):
-        if tag in settled:
+        if tag in fixed:
             continue
         to = current.index(after[rank - 1]) + 1 if rank else 0
         if tag in present:
@@ -44,7 +44,7 @@ def diff(before: Sequence[str], after: Sequence[str]) -> list[Step]:
         else:
             script.append(("insert", tag, to))
         current.insert(to, tag)
-        settled.add(tag)
+        fixed.add(tag)
     return script
 
 
@@ -52,7 +52,7 @@ def apply(script: Sequence[Step], before: Sequence[str]) -> list[str]:
     """Return the list after every step.
 
     Raises:
-        ValueError: A step does not fit the list it meets.
+        ValueError: A step does not fit the list.
     """
     current = list(before)
     for kind, tag, at, *rest in script:

@@ -1,21 +1,25 @@
-"""Backbone features on disk: one flat float32 file for each backbone version, mapped into memory.
+"""Backbone features on disk: one flat float32 file for each backbone version, mapped into memory, with digests.
 
-Rows are appended; the database says which row belongs to which image, so a row that was written but not committed
-is simply written again. Knows nothing of images, networks or indexes.
+Rows are appended; the database stores which row belongs to which image, so a row that was written but not committed
+is overwritten later. A second file has a digest of each row (row i at byte 8 i), so that a row that changed on the
+disk is detected. Older projects have no such file, or a shorter one: rows without a digest count as unchanged until
+`add_missing_digests`. Knows nothing of images, networks or indexes.
 """
 
+import hashlib
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from annotator.errors import FeatureMismatchError, UnknownImageError
-from annotator.storage.feature_digests import fill, write_digests
 
 Vectors = npt.NDArray[np.float32]
+DIGEST_BYTES = 8
+ROWS_AT_ONCE = 4096
 _BYTES = 4
 
 
@@ -23,13 +27,13 @@ class FeatureStore:
     """The features of one backbone version.
 
     Args:
-        folder: Where the project keeps features.
-        backbone: Name and version; names the file, so features of two backbones can never mix.
-        feature_size: D, values a feature.
+        folder: The project's folder of features.
+        backbone: Name and version; also the name of the file, so features of two backbones cannot mix.
+        feature_size: D, values per feature.
         rows: Committed (image id, row) pairs.
 
     Raises:
-        FeatureMismatchError: The file is shorter than the committed rows say.
+        FeatureMismatchError: The file is shorter than the committed rows.
     """
 
     def __init__(self, folder: Path, backbone: str, feature_size: int, rows: Iterable[tuple[int, int]] = ()) -> None:
@@ -40,10 +44,10 @@ class FeatureStore:
         self._num_rows = max(self._row_of.values(), default=-1) + 1
         self._lock = threading.Lock()
         self.path.touch(exist_ok=True)
-        have = self.path.stat().st_size // (feature_size * _BYTES)
-        if have < self._num_rows:
+        num_rows = self.path.stat().st_size // (feature_size * _BYTES)
+        if num_rows < self._num_rows:
             raise FeatureMismatchError(
-                f"{self.path} holds {have:,} features of {feature_size} values, but the project counts on "
+                f"{self.path} holds {num_rows:,} features of {feature_size} values, but the project counts on "
                 f"{self._num_rows:,}. Delete the file's folder and run `annotator add` to compute them again."
             )
         self._map = self._open_map()
@@ -59,7 +63,7 @@ class FeatureStore:
         return sorted(self._row_of)
 
     def append(self, vectors: Vectors) -> list[int]:
-        """Write features to disk and return their rows; ``commit`` makes them count.
+        """Write features to disk and return their rows; they are used only after ``commit``.
 
         Args:
             vectors: (B, D) float32.
@@ -78,16 +82,16 @@ class FeatureStore:
                 file.write(np.ascontiguousarray(vectors, dtype="<f4").tobytes())
                 file.flush()
                 os.fsync(file.fileno())
-            fill(self.path, self.feature_size, first)
-            write_digests(self.path, first, vectors)
+            add_missing_digests(self.path, self.feature_size, first)
+            _write_digests(self.path, first, vectors)
         return list(range(first, first + len(vectors)))
 
     def commit(self, rows: Iterable[tuple[int, int]]) -> None:
-        """Take (image id, row) pairs into use, after the database has committed them."""
+        """Use (image id, row) pairs from now on, after the database has committed them."""
         rows = list(rows)
         with self._lock:
             self._num_rows = max([self._num_rows, *(row + 1 for _, row in rows)])
-            # The map first: other threads read whatever has a row.
+            # The map first: other threads read every image in _row_of.
             self._map = self._open_map()
             self._row_of.update(rows)
 
@@ -107,3 +111,67 @@ class FeatureStore:
         if self._num_rows == 0:
             return np.empty((0, self.feature_size), dtype=np.float32)
         return np.memmap(self.path, dtype="<f4", mode="r", shape=(self._num_rows, self.feature_size))
+
+
+def digests_path(features_path: Path) -> Path:
+    """Return the path of the digests of a feature file."""
+    return features_path.with_suffix(".digests")
+
+
+def _write_digests(features_path: Path, first: int, vectors: Vectors) -> None:
+    """Write the digests of rows from ``first`` on; on disk when this returns. All earlier rows must have digests.
+
+    Args:
+        features_path: The feature file.
+        first: The first row.
+        vectors: (B, D) float32, as in the feature file.
+    """
+    path = digests_path(features_path)
+    path.touch(exist_ok=True)
+    with open(path, "r+b") as file:
+        file.seek(first * DIGEST_BYTES)
+        file.write(b"".join(map(_digest, np.ascontiguousarray(vectors, dtype="<f4"))))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def add_missing_digests(features_path: Path, feature_size: int, num_rows: int) -> None:
+    """Write the digests that the first ``num_rows`` rows lack.
+
+    Args:
+        features_path: The feature file.
+        feature_size: D, values per feature.
+        num_rows: Committed rows.
+    """
+    path = digests_path(features_path)
+    num_digests = path.stat().st_size // DIGEST_BYTES if path.exists() else 0
+    for first in range(num_digests, num_rows, ROWS_AT_ONCE):
+        num = min(ROWS_AT_ONCE, num_rows - first)
+        values = np.fromfile(features_path, "<f4", num * feature_size, offset=first * feature_size * _BYTES)
+        _write_digests(features_path, first, values.reshape(-1, feature_size))
+
+
+def changed_rows(features_path: Path, rows: Sequence[int], vectors: Vectors) -> list[int]:
+    """Return the rows that differ from what was written; rows without a digest count as unchanged.
+
+    Args:
+        features_path: The feature file.
+        rows: Row numbers.
+        vectors: (B, D) float32, read from these rows.
+    """
+    path = digests_path(features_path)
+    num_digests = path.stat().st_size // DIGEST_BYTES if path.exists() else 0
+    digests = (
+        np.memmap(path, f"V{DIGEST_BYTES}", "r", shape=(num_digests,))
+        if num_digests
+        else np.empty(0, f"V{DIGEST_BYTES}")
+    )
+    return [
+        row
+        for row, vector in zip(rows, vectors, strict=True)
+        if row < num_digests and digests[row].tobytes() != _digest(vector)
+    ]
+
+
+def _digest(vector: Vectors) -> bytes:
+    return hashlib.blake2b(vector.tobytes(), digest_size=DIGEST_BYTES).digest()

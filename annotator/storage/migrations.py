@@ -6,9 +6,9 @@ Knows nothing of what the tables are used for. A migration that has been release
 import os
 import shutil
 from pathlib import Path
-from typing import Protocol
 
 from annotator.errors import ProjectError
+from annotator.storage.queries import Cursor
 
 MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
     (
@@ -48,7 +48,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 image_id INTEGER NOT NULL,
                 feature_row INTEGER NOT NULL
             )""",
-            # The log: append-only. Everything below it can be derived from it.
+            # The log: append-only. The tables below it can be derived from it.
             """CREATE TABLE events (
                 event_id BIGINT PRIMARY KEY,
                 kind VARCHAR NOT NULL,
@@ -94,8 +94,8 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         2,
         "detections",
         (
-            # One row a photo that a detector has looked at, also when it found nothing. Boxes: left, top, right,
-            # bottom in shares of the upright photo.
+            # One row for each photo that a detector was run on, also if it found nothing. Boxes: left, top, right,
+            # bottom as fractions of the upright photo.
             """CREATE TABLE detections (
                 image_id INTEGER PRIMARY KEY,
                 detector VARCHAR NOT NULL,
@@ -109,7 +109,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         3,
         "why a photo came up, and anchoring probes",
         (
-            # One row a save. A probe's `proposals` are what the model would have shown, in its order.
+            # One row for each save. With a probe, `proposals` are those of the model, in its order.
             """CREATE TABLE selections (
                 event_id BIGINT PRIMARY KEY,
                 strategy VARCHAR NOT NULL,
@@ -153,7 +153,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 user_name VARCHAR NOT NULL,
                 reason VARCHAR NOT NULL
             )""",
-            # Append-only: tags renamed, merged, or given another spelling; the newest word on a tag counts.
+            # Append-only: tags renamed, merged, or given another spelling; the newest change of a tag counts.
             """CREATE TABLE tag_changes (
                 change_id INTEGER PRIMARY KEY,
                 kind VARCHAR NOT NULL,
@@ -175,7 +175,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 is_disabled BOOLEAN NOT NULL,
                 created_at TIMESTAMP NOT NULL
             )""",
-            # Ids and tokens are kept as hashes: who reads the file cannot log in with it.
+            # Ids and tokens are stored as hashes: nobody can log in with what is in the file.
             """CREATE TABLE sessions (
                 session_hash VARCHAR PRIMARY KEY,
                 user_name VARCHAR NOT NULL,
@@ -189,7 +189,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 created_at TIMESTAMP NOT NULL,
                 expires_at TIMESTAMP NOT NULL
             )""",
-            # Photos that are one person's to do; the others are everybody's.
+            # Photos assigned to one person; the others are open to everybody.
             "CREATE TABLE assignments (image_id INTEGER PRIMARY KEY, user_name VARCHAR NOT NULL)",
         ),
     ),
@@ -197,7 +197,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         6,
         "photos asked of several people, their answers, reviews",
         (
-            # Of how many people a photo is asked, and of whom (empty: anybody).
+            # How many people are asked about a photo, and who (empty: anybody).
             """CREATE TABLE asked (
                 image_id INTEGER PRIMARY KEY,
                 num_people INTEGER NOT NULL,
@@ -205,7 +205,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 asked_by VARCHAR NOT NULL,
                 asked_at TIMESTAMP NOT NULL
             )""",
-            # Append-only: a person's answer under its own revision; is_given is false where it was taken back.
+            # Append-only: a person's response under its own revision; is_given is false where it was taken back.
             """CREATE TABLE answers (
                 answer_id BIGINT PRIMARY KEY,
                 image_id INTEGER NOT NULL,
@@ -222,8 +222,8 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 num_keys INTEGER NOT NULL,
                 num_clicks INTEGER NOT NULL
             )""",
-            # Append-only: accepted (`people`: whose answer was taken as it is, if one was) or sent_back to `people`.
-            # Answers after `answer_id` came later; the event is what the decision did to the standing list.
+            # Append-only: accepted (`people`: whose response was accepted unchanged, if one was) or sent_back to
+            # `people`. Responses after `answer_id` are newer; the event is the effect on the shared list.
             """CREATE TABLE reviews (
                 review_id BIGINT PRIMARY KEY,
                 image_id INTEGER NOT NULL,
@@ -242,13 +242,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
 NEWEST_VERSION = MIGRATIONS[-1][0]
 
 
-class _Cursor(Protocol):
-    def execute(self, query: str, parameters: object = ..., /) -> object: ...
-
-    def fetchall(self) -> list[tuple[int]]: ...
-
-
-def pending(cursor: _Cursor) -> tuple[int, list[int]]:
+def pending(cursor: Cursor) -> tuple[int, list[int]]:
     """Return the schema a database has (0 for a new one) and the versions it lacks.
 
     Raises:
@@ -266,7 +260,7 @@ def pending(cursor: _Cursor) -> tuple[int, list[int]]:
     return newest_known, [version for version, _, _ in MIGRATIONS if version not in known]
 
 
-def migrate(cursor: _Cursor) -> list[int]:
+def migrate(cursor: Cursor) -> list[int]:
     """Bring a database to the newest schema; return the versions applied now.
 
     Args:
@@ -288,15 +282,15 @@ def migrate(cursor: _Cursor) -> list[int]:
 
 
 def copy_path(database: Path, version: int) -> Path:
-    """Return where the copy of a database with that schema lies."""
+    """Return the path of the copy of a database with that schema."""
     return database.with_name(f"{database.stem}-schema-{version}{database.suffix}")
 
 
 def keep_copy(database: Path, version: int) -> Path:
-    """Copy a database that nobody writes to; a crash leaves either none or a whole copy.
+    """Copy a database that nobody writes to; after a crash there is a complete copy or none.
 
     Args:
-        database: The file, with everything in it and nothing in a log beside it.
+        database: The file, after a checkpoint: nothing is left in the write-ahead log.
         version: Its schema.
 
     Raises:
@@ -320,7 +314,7 @@ def keep_copy(database: Path, version: int) -> Path:
 
 
 def forget_older(database: Path, kept: Path) -> None:
-    """Delete the copies of earlier changes of the schema; only the last is kept."""
+    """Delete the copies made before earlier migrations; only the last is kept."""
     for path in database.parent.glob(f"{database.stem}-schema-*{database.suffix}"):
         if path != kept:
             path.unlink(missing_ok=True)

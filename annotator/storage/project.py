@@ -1,6 +1,6 @@
 """A project: a folder with a database, features, indexes, thumbnails, checkpoints and settings.
 
-It can be copied and opened elsewhere; the photos stay where they are. Knows nothing of servers or models.
+It can be copied and opened elsewhere; the photos are not part of it. Knows nothing of servers or models.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ SETTINGS_VERSION = 1
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
-    """Write a file so that a crash leaves either the old content or the new, never a part.
+    """Write a file so that after a crash it has either the old content or the new, never a part.
 
     Args:
         path: The file.
         data: Its content.
-        mode: Who may read and write it, less what the process's umask takes away.
+        mode: Permission bits, reduced by the umask of the process.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
@@ -40,7 +40,7 @@ class Project:
     """Paths and settings of one project folder.
 
     Args:
-        folder: The project's folder, already made.
+        folder: The project's folder; must exist.
 
     Raises:
         ProjectError: It is not a project, or its settings cannot be read.
@@ -76,10 +76,10 @@ class Project:
 
     @classmethod
     def open_or_create(cls, folder: Path, name: str) -> "Project":
-        """Open a project, making the folder and its settings when they are missing.
+        """Open a project, and create the folder and its settings if they are missing.
 
         Raises:
-            ProjectError: The folder cannot be made, or holds something else.
+            ProjectError: The folder cannot be created, or contains something else.
         """
         folder = folder.expanduser().resolve()
         if is_project(folder):
@@ -111,7 +111,7 @@ class Project:
         return settings
 
     def thumbnail_path(self, content_hash: str) -> Path:
-        """Return where the thumbnail of a content hash lies."""
+        """Return the path of the thumbnail of a content hash."""
         return self.thumbnails_path / content_hash[:2] / f"{content_hash}.jpg"
 
     def _read_settings(self) -> ProjectSettings:
@@ -135,15 +135,14 @@ class Project:
 
 
 def is_project(folder: Path) -> bool:
-    """Tell whether a folder holds a project."""
+    """Tell whether a folder is a project."""
     return (folder / "project.duckdb").is_file()
 
 
 def default_folder(photos: Path) -> Path:
-    """Return where the project of a photo folder lies unless told otherwise: in the user's data folder.
+    """Return the default project folder of a photo folder, in the user's data folder.
 
-    Beside the photos would be handier to find, but photo folders are often synchronised, which breaks an open
-    database, or read-only.
+    Not in the photo folder itself: these are often read-only, or synchronised, which breaks an open database.
     """
     photos = photos.expanduser().resolve()
     base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")

@@ -1,4 +1,4 @@
-"""A seeded hash that maps content to [0, 1): the same photo draws the same number in every project and order."""
+"""A seeded hash that maps content to [0, 1): the same photo gets the same number in every project and order."""
 
 import hashlib
 
@@ -8,7 +8,7 @@ def hash_key(purpose: str, content_hash: str, seed: int = 0) -> float:
 
     Args:
         purpose: What it is used for.
-        content_hash: The photo's.
+        content_hash: Of the photo.
         seed: Another seed gives another draw.
     """
     digest = hashlib.blake2b(f"{seed}:{purpose}:{content_hash}".encode(), digest_size=8).digest()

@@ -1,6 +1,6 @@
-"""Tags renamed, merged, split or aliased: every photo that carries one gets a further event, none is edited.
+"""Tags renamed, merged, split or aliased: each photo with such a tag gets another event; no event is edited.
 
-Knows nothing of pages or models, and speaks SQL only through the store.
+Knows nothing of pages or models.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -10,7 +10,8 @@ from datetime import datetime
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import TagError
 from annotator.storage.correction_log import Annotation, CorrectionLog
-from annotator.storage.database import Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import utc_now
 
 KINDS = ("rename", "merge", "split", "alias")
 
@@ -21,8 +22,8 @@ class TagChange:
 
     change_id: int
     kind: str
-    """rename (to a tag nobody uses), merge (into one that is used), split (on some photos it is another tag) or alias
-    (only what comes from now on)."""
+    """rename (to an unused tag), merge (into a tag in use), split (to another tag on some photos) or alias (for later
+    input only)."""
     old_tag: str
     new_tag: str
     changed_at: datetime
@@ -49,13 +50,13 @@ class TagChanges:
         return [TagChange(*row) for row in rows]
 
     def aliases(self) -> dict[str, str]:
-        """Return what each old tag, by its key, is called now; the newest word on a tag counts."""
+        """Return the current name of each changed tag by its key; the newest change of a tag counts."""
         aliases: dict[str, str] = {}
         for change in self.all():
             old, new = tag_key(change.old_tag), tag_key(change.new_tag)
             aliases.pop(new, None)
             if change.kind == "split":
-                continue  # the old tag goes on to mean what it means on the other photos
+                continue  # the old tag keeps its meaning on the other photos
             aliases |= {key: change.new_tag for key, target in aliases.items() if tag_key(target) == old}
             aliases[old] = change.new_tag
         return aliases
@@ -66,24 +67,24 @@ class TagChanges:
         old: str,
         new: str,
         user: str,
-        took: Callable[[Annotation], None],
+        on_commit: Callable[[Annotation], None],
         among: Collection[int] | None = None,
     ) -> int:
-        """Change a tag on every photo that carries or refused it; return how many photos that were.
+        """Change a tag on every photo on which it was kept or dropped; return the number of photos.
 
-        Interrupted, it can be repeated: photos that are done are not touched again.
+        An interrupted call can be repeated: photos that are done do not change again.
 
         Args:
-            kind: One of `KINDS`; an alias touches no photo.
-            old: The tag as it was, in any spelling.
-            new: The tag as it is to be.
+            kind: One of `KINDS`; an alias changes no photo.
+            old: The tag before the change, in any spelling.
+            new: The tag after the change.
             user: Who.
-            took: Told of each photo's new annotation, after its commit.
+            on_commit: Called with each photo's new annotation, after its commit.
             among: The photos that a split concerns.
 
         Raises:
-            TagError: A tag cannot be kept, both are one, or the kind does not fit the tags in use.
-            StoreError: A commit failed; the photos before it are done.
+            TagError: A tag is not valid, both are the same, or the kind does not fit the tags in use.
+            StoreError: A commit failed; earlier photos are done.
         """
         old, new = clean_tag(old), clean_tag(new)
         if tag_key(old) == tag_key(new) and kind != "rename":
@@ -103,24 +104,24 @@ class TagChanges:
                 which = "None of these photos" if kind == "split" else "No photo"
                 raise TagError(f"{which} carries {old!r}, so there is nothing to {kind}.")
             for annotation in carriers:
-                took(
+                on_commit(
                     self._log.rewrite(
-                        annotation, _put(annotation.tags, old, new), _put(annotation.dropped, old, new), user
+                        annotation, _replaced(annotation.tags, old, new), _replaced(annotation.dropped, old, new), user
                     )
                 )
         if tag_key(old) != tag_key(new):
-            self._note(kind, old, new, user)
+            self._insert(kind, old, new, user)
         return 0 if kind == "alias" else len(carriers)
 
     def _carriers(self, tag: str) -> Iterator[Annotation]:
-        """Yield the annotations that hold a tag, kept or dropped, by its key."""
+        """Yield the annotations with a tag, kept or dropped, by its key."""
         key = tag_key(tag)
         rows = self._store.rows("SELECT image_id, tags, dropped FROM annotations ORDER BY image_id")
         for image_id, tags, dropped in rows:
             if any(tag_key(other) == key for other in (*tags, *dropped)):
                 yield self._log.annotation(int(image_id))
 
-    def _note(self, kind: str, old: str, new: str, user: str) -> None:
+    def _insert(self, kind: str, old: str, new: str, user: str) -> None:
         with self._store.transaction() as cursor:
             row = cursor.execute("SELECT coalesce(max(change_id), 0) + 1 FROM tag_changes").fetchone()
             assert row is not None  # an aggregate has one row
@@ -129,8 +130,8 @@ class TagChanges:
             )
 
 
-def _put(tags: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
-    """Return a list with one tag in another's place; where both stand, the one that stands first stays."""
+def _replaced(tags: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    """Return a list with a tag replaced by another; of two equal tags, the first remains."""
     keys = {tag_key(old), tag_key(new)}
     found: list[str] = []
     for tag in tags:

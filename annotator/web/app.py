@@ -30,7 +30,7 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
     workspace, tokens = session.workspace, Tokens()
     authenticator, dispatcher = workspace.authenticator, ProjectDispatcher(session)
     if is_exposed(config):
-        authenticator.always_ask()
+        authenticator.require_login()
     app = new_app()
     app.include_router(build_router(dispatcher, workspace.pictures, ASSETS_PATH))
     app.include_router(build_account_router(workspace.accounts, authenticator, tokens, ASSETS_PATH))

@@ -60,7 +60,9 @@ def serve(
         address = address_of(config, listener)
         limits = ConnectionLimits(trusted_proxies=(*THIS_MACHINE, *config.trusted_proxies))
         server = new_server(app, limits, config.trusted_proxies, lambda: _started(workspace, address, on_ready))
-        folders = photos if photos is not None else [root for _, root in workspace.store.roots() if root.exists()]
+        folders = (
+            photos if photos is not None else [root for _, root in workspace.store.images.roots() if root.exists()]
+        )
         worker = threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)
         worker.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()

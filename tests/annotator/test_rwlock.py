@@ -12,7 +12,7 @@ def start(target: object) -> threading.Thread:
     return thread
 
 
-def test_readers_hold_the_lock_side_by_side() -> None:
+def test_readers_hold_the_lock_at_the_same_time() -> None:
     lock, meeting = ReadWriteLock(), threading.Barrier(3, timeout=60)
 
     def read() -> None:
@@ -72,7 +72,7 @@ def test_a_waiting_writer_goes_before_later_readers() -> None:
     assert order == ["writer", "reader"]
 
 
-def test_an_error_inside_lets_the_lock_go() -> None:
+def test_an_error_inside_releases_the_lock() -> None:
     lock = ReadWriteLock()
     for hold in (lock.shared, lock.exclusive):
         with pytest.raises(KeyError), hold():

@@ -16,7 +16,8 @@ from pathlib import Path
 from annotator.active_learning.queue import PhotoQueue
 from annotator.collaboration.responses import Responses
 from annotator.storage.correction_log import CorrectionLog, Effort
-from annotator.storage.database import ImageEntry, IngestedBatch, Store
+from annotator.storage.database import Store
+from annotator.storage.images import ImageEntry, IngestedBatch
 
 BATCH = 1000
 
@@ -25,7 +26,7 @@ def fill(store: Store, num: int) -> None:
     """Write photos, questions and answers."""
     for start in range(1, num + 1, BATCH):
         ids = range(start, min(start + BATCH, num + 1))
-        store.add_batch(IngestedBatch(images=[(i, ImageEntry(f"{i:064x}", 1, 1, "JPEG")) for i in ids]))
+        store.images.add(IngestedBatch(images=[(i, ImageEntry(f"{i:064x}", 1, 1, "JPEG")) for i in ids]))
     Responses(store, CorrectionLog(store)).ask(range(1, num + 1), 2, [], "rita")
     with store.transaction() as cursor:
         for user, first, num_given in (("anna", 0, num // 2), ("ben", num, num // 4)):

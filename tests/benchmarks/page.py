@@ -26,7 +26,8 @@ from harness import percentiles, report, served
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.database import Store
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 
 BROWSER_OPTIONS = [
@@ -135,7 +136,7 @@ def make_rows(folder: Path, num: int) -> Path:
     """Write a project of made-up rows that all show one thumbnail."""
     project = Project.open_or_create(folder, "many")
     store = Store(project.database_path)
-    root_id = store.root_id(folder / "gone")
+    root_id = store.images.root_id(folder / "gone")
     for start in range(0, num, 5_000):
         thumbnail = folder / f"{start}.jpg"  # one for some thousand: file systems limit the links to a file
         Image.new("RGB", (320, 213), (90, 120, 160)).save(thumbnail)
@@ -149,7 +150,7 @@ def make_rows(folder: Path, num: int) -> Path:
             target = project.thumbnail_path(content_hash)
             target.parent.mkdir(exist_ok=True)
             os.link(thumbnail, target)
-        store.add_batch(IngestedBatch(images=images, paths=paths))
+        store.images.add(IngestedBatch(images=images, paths=paths))
     store.close()
     return folder
 

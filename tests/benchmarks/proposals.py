@@ -47,8 +47,8 @@ def main() -> None:
     label = f"{backbone.name}-{backbone.version}"
     project = Project.open(parsed.project)
     store = Store(project.database_path)
-    features = FeatureStore(project.features_path, label, backbone.feature_size, store.feature_rows(label))
-    id_of = {Path(path).name: image_id for image_id, (_, path) in store.file_names().items()}
+    features = FeatureStore(project.features_path, label, backbone.feature_size, store.images.feature_rows(label))
+    id_of = {Path(path).name: image_id for image_id, (_, path) in store.images.file_names().items()}
     store.close()
     records = [json.loads(line) for line in (parsed.records / "records.jsonl").read_text().splitlines()]
     truth = {

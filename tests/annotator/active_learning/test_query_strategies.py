@@ -51,7 +51,7 @@ def test_disagreement_is_certainty_of_different_things_not_doubt_in_common() -> 
 
 
 @pytest.mark.parametrize(("strategy", "num"), [("disagreement", 1), ("entropy", 0), ("information_per_second", 0)])
-def test_too_few_taggers_are_told(strategy: str, num: int) -> None:
+def test_too_few_taggers_are_an_error(strategy: str, num: int) -> None:
     with pytest.raises(ConfigError, match=f"; {num} can be used here"):
         order_pool(strategy, pool_of([[[0.5]]] * num, features=floats([[1.0]]), random_keys=np.zeros(1)))
 
@@ -131,6 +131,6 @@ def test_the_sample_has_its_share_of_every_beginning() -> None:
         assert abs(sum(image < 1000 for image in mixed[:length]) - 0.2 * length) < 1
     assert sorted(mixed) == [*range(40), *range(1000, 1080)]
     assert [image for image in mixed if image < 1000] == list(range(40))
-    assert mix_in([5, 6], [1], 0.2, owed=1.0)[0] == 1
+    assert mix_in([5, 6], [1], 0.2, deficit=1.0)[0] == 1
     assert mix_in([5, 6], [1], 0.0) == [5, 6, 1]
     assert mix_in([5], [1, 2], 1.0) == [1, 2, 5]

@@ -18,7 +18,7 @@ def test_the_sample_has_its_share_whatever_the_place_in_the_folder(share: float)
     assert np.abs(parts - share).max() < 4 * deviation * np.sqrt(10)
 
 
-def test_a_larger_share_only_adds_and_another_seed_draws_anew() -> None:
+def test_a_larger_share_contains_the_smaller_one_and_another_seed_draws_another_sample() -> None:
     small = {content_hash for content_hash in HASHES if is_in_sample(content_hash, 0.1)}
     large = {content_hash for content_hash in HASHES if is_in_sample(content_hash, 0.3)}
     assert small < large

@@ -16,7 +16,7 @@ from annotator.storage.correction_log import Effort
 
 
 class CertainOf:
-    """A tagger that is as certain as it is told, photo by photo (told apart by their features)."""
+    """A tagger with a given certainty for each photo, identified by its features."""
 
     def __init__(self, scores: dict[bytes, float], tags: tuple[str, ...] = ("cat", "dog")) -> None:
         self.scores, self.tags = scores, tags
@@ -28,8 +28,8 @@ class CertainOf:
         return [[RankedTag(self.tags[0], self.scores[row.tobytes()])] for row in features]
 
 
-class Shelf:
-    """Has taggers, of which the first is chosen."""
+class Catalog:
+    """A catalog of taggers; the first one is chosen."""
 
     chosen = "first"
 
@@ -58,7 +58,7 @@ def use(opened: Session, scores: list[float], *others: list[float]) -> QueueSche
     rows = [row.tobytes() for row in opened.workspace.features.vectors(range(1, 7))]
     taggers = [CertainOf(dict(zip(rows, each, strict=True))) for each in (scores, *others)]
     order = opened.workspace.scheduler
-    order._shelf = Shelf(*taggers)  # type: ignore[assignment]
+    order._catalog = Catalog(*taggers)  # type: ignore[assignment]
     return order
 
 
@@ -119,7 +119,9 @@ def test_disagreement_asks_the_other_taggers_and_says_when_there_is_none(opened:
 
 def test_the_random_sample_comes_up_among_the_others_and_is_marked(opened: Session, session: Session) -> None:
     use(opened, UNSURE_OF_FIVE_THEN_THREE)
-    keys = {image_id: sample_key(opened.workspace.store.image(image_id).content_hash) for image_id in range(1, 7)}
+    keys = {
+        image_id: sample_key(opened.workspace.store.images.entry(image_id).content_hash) for image_id in range(1, 7)
+    }
     first, second, *_ = sorted(keys, key=keys.__getitem__)
     share = (keys[second] + sorted(keys.values())[2]) / 2  # just these two are drawn
     session.administration.set_strategy("entropy", share, None)
@@ -150,9 +152,9 @@ def test_the_order_is_made_anew_after_some_saves_in_the_background(opened: Sessi
     order._is_wanted.clear()
     for number in range(REFRESH_SAVES - 1):
         order.saved()
-        assert not order._is_wanted.is_set(), number
+        assert not order._refresh_requested.is_set(), number
     order.saved()
-    assert order._is_wanted.is_set()
+    assert order._refresh_requested.is_set()
     use(opened, UNSURE_OF_FIVE_THEN_THREE)
     session.administration.set_strategy("entropy", None, None)
     order.start()
@@ -244,4 +246,4 @@ def test_a_shuffled_probe_has_the_same_proposals_in_an_order_that_stays(opened: 
     assert sorted(shown) == sorted(plain)
     later = [item["tag"] for item in session.tagging.propose("local", image_id, [], [shown[0]], 0)["proposals"]]
     assert [tag for tag in later if tag in shown] == [tag for tag in shown if tag in later]
-    assert is_in_sample(opened.workspace.store.image(image_id).content_hash, 1.0)
+    assert is_in_sample(opened.workspace.store.images.entry(image_id).content_hash, 1.0)

@@ -1,4 +1,4 @@
-"""Accounts: roles, passwords, sessions, tokens, and what is kept of them."""
+"""Accounts: roles, passwords, sessions, tokens, and how they are stored."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -15,7 +15,8 @@ from annotator.auth.accounts import Accounts
 from annotator.auth.login_limit import FORGET_SECONDS, FREE_FAILURES, SHARED_FREE_FAILURES, LoginLimit
 from annotator.auth.roles import Role
 from annotator.errors import AccountError, LoginError
-from annotator.storage.database import Store, utc_now
+from annotator.storage.database import Store
+from annotator.storage.queries import utc_now
 
 PASSWORD = "correct horse battery"
 FAST = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -131,7 +132,7 @@ def test_a_login_that_began_before_a_change_of_its_account_is_refused(
 def test_a_session_that_ends_is_not_renewed_meanwhile(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
-    """A renewal that has seen the session waits for the lock, which is held until the session is gone."""
+    """A renewal that has read the session waits for the lock, which is held until the session is deleted."""
     session_id = log_in(accounts)
     was_locked = []
 
@@ -269,7 +270,7 @@ def test_unknown_users_and_roles_are_refused(accounts: Accounts) -> None:
 
 
 def waits_before(limit: LoginLimit, clock: Clock, tries: Iterable[tuple[str, str]]) -> list[int]:
-    """Make tries as soon as each is let through; return the seconds that each had to wait."""
+    """Make attempts as soon as they are allowed; return the seconds that each had to wait."""
     waits = []
     for name, address in tries:
         wait = 0
@@ -346,10 +347,10 @@ def test_failures_are_forgotten_after_a_day() -> None:
         limit.check("anna", "10.0.0.1")
 
 
-def test_tries_at_the_same_time_are_counted_before_any_is_looked_at(
+def test_concurrent_attempts_are_counted_before_any_password_is_checked(
     accounts: Accounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once, 40 at a time were all looked at, since each was counted when it had failed."""
+    """Earlier, 40 concurrent attempts were all checked, since each was counted only after it had failed."""
     barrier, evaluated = threading.Barrier(40), []
 
     def verify(password_hash: str, password: str) -> bool:
@@ -378,7 +379,7 @@ def test_tries_at_the_same_time_are_counted_before_any_is_looked_at(
     assert sum("Too many" in text for text in told) == 40 - FREE_FAILURES
 
 
-def test_the_wait_begins_when_a_wrong_password_was_looked_at(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_wait_begins_after_a_wrong_password_was_checked(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     accounts = Accounts(store, FAST, LoginLimit(clock))
 
@@ -414,7 +415,7 @@ def test_whoever_shares_an_address_with_a_guesser_gets_in(accounts: Accounts) ->
 
 
 def test_an_unknown_name_costs_as_much_as_a_known_one(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password is checked against a real hash either way: else the time tells who has an account."""
+    """A password is always checked against a real hash: otherwise the time would reveal who has an account."""
     checked: list[str] = []
     monkeypatch.setattr(accounts, "_hasher", Watched(checked))
     for name in ("anna", "nobody"):
@@ -426,7 +427,7 @@ def test_an_unknown_name_costs_as_much_as_a_known_one(accounts: Accounts, monkey
 
 
 class Watched:
-    """A hasher that notes what it is asked to check."""
+    """A hasher that records what it checks."""
 
     def __init__(self, checked: list[str]) -> None:
         self._checked = checked

@@ -15,7 +15,8 @@ import pytest
 from annotator.errors import ProjectError, StoreError
 from annotator.maintenance.integrity import check
 from annotator.storage.correction_log import CorrectionLog, Effort
-from annotator.storage.database import ImageEntry, IngestedBatch, Store
+from annotator.storage.database import Store
+from annotator.storage.images import ImageEntry, IngestedBatch
 from annotator.storage.project import Project
 
 TABLES = ("images", "events", "annotations", "drafts", "users")
@@ -31,7 +32,7 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A database of ten images and twelve saves."""
     path = tmp_path_factory.mktemp("sound") / "project.duckdb"
     store = Store(path)
-    store.add_batch(IngestedBatch(images=[(n, ImageEntry(f"{n:064x}", 640, 480, "JPEG")) for n in range(1, 11)]))
+    store.images.add(IngestedBatch(images=[(n, ImageEntry(f"{n:064x}", 640, 480, "JPEG")) for n in range(1, 11)]))
     log = CorrectionLog(store)
     for number in range(12):
         save(log, number % 10 + 1, f"tag {number}", "cat")

@@ -1,4 +1,4 @@
-"""Photos asked of several people: who is given which, who sees what, and that nothing overwrites another's answer."""
+"""Photos that several people are asked about: who gets which, who sees what, and no response overwrites another."""
 
 import json
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from annotator.storage.correction_log import Effort
 
 ROLES = {"anna": "annotator", "ben": "annotator", "cleo": "annotator", "rita": "reviewer"}
 SECRET = "zebrra"
-"""A tag that no model would propose: wherever it turns up, an answer has leaked."""
+"""A tag that no model proposes: wherever it appears, a response has leaked."""
 
 
 @pytest.fixture
@@ -48,13 +48,13 @@ TELL_NO_TAGS = {
     "set_show_expected", "set_keys", "set_loop", "models", "training_run", "train_now", "cancel_training",
     "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
 }  # fmt: skip
-"""Operations whose answers hold no tags but those that the caller named, or counts alone."""
+"""Operations that return no tags except those of the caller, or counts only."""
 GIVE_A_PHOTO = {"step", "skip", "save", "save_group", "undo", "accept", "restore"}
-"""Operations that change something and answer with a photo in the form of `open`."""
+"""Operations that change something and return a photo in the form of `open`."""
 
 
 def looks(session: Session, user: str) -> dict[str, Any]:
-    """What a person gets by each operation that only looks, or keeps a draft of their own."""
+    """What a person gets by each operation that only reads, or stores their own draft."""
 
     def ask_all(name: str, *payloads: dict[str, Any]) -> list[Any]:
         return [operations.answer(session, user, name, payload) for payload in payloads]
@@ -88,7 +88,7 @@ def everything(session: Session, user: str) -> str:
     return json.dumps(seen, default=str)
 
 
-def test_every_operation_that_could_tell_an_answer_is_looked_at(session: Session) -> None:
+def test_every_operation_that_could_reveal_a_response_is_checked(session: Session) -> None:
     assert set(looks(session, "ben")) | TELL_NO_TAGS | GIVE_A_PHOTO == set(operations.OPERATIONS)
 
 
@@ -169,7 +169,7 @@ def test_what_is_sent_back_to_two_is_open_to_both_at_once(session: Session) -> N
         assert save(session, user, 1, "dog", revision=1)["revision"] == 2
 
 
-def test_nothing_of_an_answer_reaches_another_before_theirs_is_saved(session: Session) -> None:
+def test_a_person_sees_no_part_of_another_response_before_saving_their_own(session: Session) -> None:
     ask(session, 2)
     save(session, "anna", 1, SECRET, "cat")
     for user in ("ben", "cleo", "rita"):
@@ -216,14 +216,14 @@ def test_nobody_overwrites_another_and_each_has_a_revision_of_their_own(session:
     error = error_answer(caught.value)["error"]
     assert (error["kind"], error["revision"], error["tags"], error["user"]) == ("stale", 2, ["cat", "sofa"], "anna")
     assert [list(answer.tags) for answer in session.workspace.responses.all(1)] == [["cat", "sofa"], ["dog"]]
-    rows = session.workspace.responses.answer_rows(1)
+    rows = session.workspace.responses.response_rows(1)
     assert [(row["user_name"], row["revision"], row["tags"]) for row in rows] == [
         ("anna", 1, ["cat"]), ("ben", 1, ["dog"]), ("anna", 2, ["cat", "sofa"]),
     ]  # fmt: skip
     assert session.workspace.log.history(1) == []
 
 
-def test_why_an_answer_was_sent_back_is_not_told_to_who_is_still_asked(session: Session) -> None:
+def test_the_reason_of_a_sent_back_response_is_hidden_from_people_still_asked(session: Session) -> None:
     ask(session, 2)
     for user in ("anna", "ben"):
         save(session, user, 1, "cat")
@@ -263,7 +263,7 @@ def test_an_answer_is_taken_back_as_any_save_and_the_newest_first(session: Sessi
     assert session.navigation.open("anna", None)["image_id"] == 1
     assert session.workspace.responses.all(1) == []
     assert save(session, "anna", 1, "cat")["revision"] == 3
-    assert [row["is_given"] for row in session.workspace.responses.answer_rows(1)] == [True, False, True]
+    assert [row["is_given"] for row in session.workspace.responses.response_rows(1)] == [True, False, True]
 
 
 def test_named_people_are_asked_in_turn(session: Session) -> None:

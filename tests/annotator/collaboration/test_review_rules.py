@@ -1,4 +1,4 @@
-"""Reviewing: answers side by side, deciding between them, sending back, the time line, restoring, and who may do it."""
+"""Review: comparison of responses, decisions, sending back, the time line, restoring, and who may do it."""
 
 import json
 from collections.abc import Callable
@@ -87,7 +87,7 @@ def test_the_answers_stand_side_by_side_with_their_measures(session: Session) ->
     assert json.loads(json.dumps(found)) == found
 
 
-def test_a_photo_whose_answers_are_awaited_is_shown_to_nobody(session: Session) -> None:
+def test_the_responses_to_a_photo_are_hidden_while_some_are_outstanding(session: Session) -> None:
     with pytest.raises(ReviewError, match="still awaited"):
         session.review.review("rita", 2, None)
     with pytest.raises(ReviewError, match="annotator assign PROJECT --people 1"):
@@ -125,7 +125,7 @@ def test_accepting_makes_the_list_stand_for_all(session: Session) -> None:
     assert session.navigation.open("ben", 1)["kept"] == ["sky"]
 
 
-def test_whose_answer_was_taken_is_kept(session: Session) -> None:
+def test_the_person_of_an_accepted_response_is_stored(session: Session) -> None:
     accept(session, "sky", "sea")
     assert session.workspace.responses.review_rows(1)[0]["people"] == ["ben"]
     accept(session, "sea", "sun")
@@ -145,7 +145,7 @@ def test_a_decision_on_what_changed_meanwhile_is_refused(session: Session) -> No
     ):
         with pytest.raises(StaleRevisionError):
             decide()
-    assert session.workspace.responses.standing(1) == "in_review"
+    assert session.workspace.responses.state(1) == "in_review"
     assert session.workspace.responses.review_rows(1) == []
     assert session.workspace.log.history(1) == []
 
@@ -175,7 +175,7 @@ def test_no_decision_is_made_on_a_photo_that_another_reviewer_has_open(session: 
         session.navigation.open("rob", image_id)
     for operation, payload in payloads.items():
         assert operations.answer(session, "rita", operation, payload)["error"]["kind"] == "leased", operation
-    assert session.workspace.responses.standing(1) == "in_review"
+    assert session.workspace.responses.state(1) == "in_review"
     assert [row["tags"] for row in session.administration.export("local")] == [["a"]]
     let_go(session)
     payloads["send_back"]["revision"] = 1  # of the list that is accepted here
@@ -202,7 +202,7 @@ def test_what_is_sent_back_comes_first_with_its_note_and_only_to_who_is_asked(se
         session.review.send_back("rita", 1, 0, ["rita"], "why?", None)
 
 
-def test_an_accepted_list_that_is_sent_back_stands_no_more(session: Session) -> None:
+def test_an_accepted_list_that_is_sent_back_is_not_saved_any_more(session: Session) -> None:
     accept(session, "sea")
     session.review.send_back("rita", 1, 1, [], "Look again.", None)
     assert list(session.administration.export("local")) == []
@@ -220,10 +220,10 @@ def test_a_restart_keeps_what_was_sent_back_and_accepted(
     before = session.workspace.responses.counts()
     opened.close()
     again = open_project(folder=tmp_path / "project")
-    assert again._answers.counts() == before == {"waiting": 1, "in_review": 0, "accepted": 1}
-    assert again.open("anna", 1)["sent_back"]["note"] == "Once more."
+    assert again.workspace.responses.counts() == before == {"waiting": 1, "in_review": 0, "accepted": 1}
+    assert again.navigation.open("anna", 1)["sent_back"]["note"] == "Once more."
     save(again, "anna", 1, "sea")
-    assert again._answers.sent_back_to("anna") == []
+    assert again.workspace.responses.sent_back_to("anna") == []
 
 
 def test_the_time_line_tells_who_did_what_and_from_which_proposal(session: Session) -> None:
@@ -275,7 +275,7 @@ def test_any_earlier_list_is_restored_and_nothing_is_erased(session: Session) ->
     ] == []
 
 
-def test_of_an_asked_photo_a_person_restores_their_own_answers_alone(session: Session) -> None:
+def test_a_person_restores_only_their_own_responses_to_an_asked_photo(session: Session) -> None:
     save(session, "anna", 2, "fish")
     line = session.review.timeline("anna", 2)["entries"]
     assert [(entry["kind"], entry["can_restore"]) for entry in line] == [
@@ -322,7 +322,7 @@ def test_agreement_with_gold_is_told_by_person_and_over_time(session: Session, o
     assert "anna and ben" in text
 
 
-def test_a_course_has_a_point_for_every_so_many_answers() -> None:
+def test_agreement_over_time_has_one_point_per_block_of_responses() -> None:
     from datetime import datetime, timedelta
 
     start = datetime(2026, 1, 1)

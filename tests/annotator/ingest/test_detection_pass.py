@@ -23,7 +23,7 @@ INSTALLED = detector_install.default_cache_path()
 
 
 class Colours:
-    """A detector that finds a cat in every photo, and keeps what it was shown."""
+    """A detector that finds a cat in every photo, and records its inputs."""
 
     name = "colours"
     version = "1"
@@ -62,7 +62,7 @@ def test_what_was_found_is_there_after_reopening(make_store: Callable[..., Store
     assert book.missing("nanodet-1") == [3]
 
 
-def test_another_version_looks_again_and_replaces_what_was_found(store: Store) -> None:
+def test_another_version_runs_again_and_replaces_the_detections(store: Store) -> None:
     book = DetectionStore(store)
     book.add("nanodet-1", [(1, [CAT]), (2, [CAT]), (3, [])])
     assert book.of(1) == (CAT,)
@@ -73,12 +73,12 @@ def test_another_version_looks_again_and_replaces_what_was_found(store: Store) -
     assert book.missing("torchvision-1") == [2, 3]
 
 
-def test_a_project_that_wants_no_detector_hears_of_nothing(store: Store) -> None:
+def test_a_project_without_a_detector_reads_no_detections(store: Store) -> None:
     DetectionStore(store).add("nanodet-1", [(1, [CAT])])
     assert DetectionStore(store, is_read=False).of(1) == ()
 
 
-def test_a_pass_looks_at_every_photo_once(store: Store, make_pass: Callable[..., DetectionPass]) -> None:
+def test_a_pass_runs_the_detector_once_on_every_photo(store: Store, make_pass: Callable[..., DetectionPass]) -> None:
     book, detector = DetectionStore(store), Colours()
     progress = make_pass(book, detector).run()
     assert (progress.num_found, progress.num_done, progress.num_unreadable) == (3, 3, 0)
@@ -199,7 +199,7 @@ def opened(open_project: Callable[..., Session], demo_photos: Path, tmp_path: Pa
 
 
 def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Session) -> None:
-    (image_id,) = [i for i, (_, path) in opened.workspace.store.file_names().items() if path == "cat.png"]
+    (image_id,) = [i for i, (_, path) in opened.workspace.store.images.file_names().items() if path == "cat.png"]
     DetectionStore(opened.workspace.store).add("nanodet-1", [(image_id, [DOG, CAT])])
     answer = opened.tagging.heat_map("local", image_id, "Kitten")
     assert answer == {
@@ -213,7 +213,7 @@ def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Sessio
 
 
 def test_a_proposal_says_what_the_detector_found_and_where(opened: Session) -> None:
-    (image_id,) = [i for i, (_, path) in opened.workspace.store.file_names().items() if path == "rocket.jpg"]
+    (image_id,) = [i for i, (_, path) in opened.workspace.store.images.file_names().items() if path == "rocket.jpg"]
     before = {item["tag"] for item in opened.navigation.open("local", image_id)["proposals"]}
     assert "teddy bear" not in before
     bears = [
@@ -245,5 +245,5 @@ def test_the_state_tells_how_far_the_detector_is(opened: Session) -> None:
 def test_the_installed_detector_fills_a_project(opened: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(INSTALLED.parents[1]))
     opened.workspace.detection_pass.run()
-    (image_id,) = [i for i, (_, path) in opened.workspace.store.file_names().items() if path == "cat.png"]
+    (image_id,) = [i for i, (_, path) in opened.workspace.store.images.file_names().items() if path == "cat.png"]
     assert DetectionStore(opened.workspace.store).of(image_id)[0].label == "cat"

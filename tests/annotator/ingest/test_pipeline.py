@@ -47,7 +47,7 @@ def test_every_photo_becomes_an_image_with_features_thumbnail_and_metadata(
         "rocket.jpg",
     ]
     assert ingesting.features.image_ids() == [1, 2, 3, 4, 5, 6]
-    cat = ingesting.store.image(2)
+    cat = ingesting.store.images.entry(2)
     assert (cat.width, cat.height, cat.format, cat.path_words) == (451, 300, "PNG", ("cat",))
     with Image.open(ingesting.project.thumbnail_path(cat.content_hash)) as thumbnail:
         assert thumbnail.size == (320, 213)
@@ -110,7 +110,7 @@ def test_a_vanished_photo_loses_its_path_and_keeps_its_image(
     paths[0].unlink()
     ingesting.run(photos)
     assert ingesting.paths() == {"photo 1.jpg": 2}
-    assert set(ingesting.store.file_names()) == {1, 2}
+    assert set(ingesting.store.images.file_names()) == {1, 2}
     paths[0].write_bytes(paths[1].read_bytes())
     ingesting.run(photos)
     assert ingesting.paths() == {"photo 0.jpg": 2, "photo 1.jpg": 2}
@@ -125,7 +125,7 @@ def test_a_changed_photo_is_another_image(
     path.write_bytes(photo_bytes(5))
     ingesting.run(photos)
     assert ingesting.paths() == {"photo 0.jpg": 2}
-    assert ingesting.store.image_paths(1) == []
+    assert ingesting.store.images.paths(1) == []
 
 
 def test_photos_in_a_folder_that_cannot_be_listed_now_are_not_forgotten(
@@ -163,14 +163,14 @@ def test_two_folders_share_images_and_each_keeps_its_paths(
     ingesting = make_ingesting()
     progress = ingesting.run(tmp_path / "a", tmp_path / "b")
     assert (progress.num_found, progress.num_done, progress.num_new) == (4, 4, 3)
-    assert len(ingesting.store.roots()) == 2
-    assert [str(root / path) for root, path in ingesting.store.image_paths(2)] == [
+    assert len(ingesting.store.images.roots()) == 2
+    assert [str(root / path) for root, path in ingesting.store.images.paths(2)] == [
         str(tmp_path / "a" / "photo 2.jpg"),
         str(tmp_path / "b" / "photo 2.jpg"),
     ]
     (tmp_path / "b" / "photo 2.jpg").unlink()
     ingesting.run(tmp_path / "b")
-    assert len(ingesting.store.image_paths(2)) == 1
+    assert len(ingesting.store.images.paths(2)) == 1
 
 
 def png_that_claims(width: int, height: int, data: bytes) -> bytes:
@@ -238,7 +238,7 @@ def test_photos_of_any_shape_pass_through_the_real_backbone(
     ingesting.extractor.extract = lambda batch: np.zeros((len(batch), 48), np.float32)
     ingesting.run(photos)
     assert ingesting.reasons() == {}
-    assert (ingesting.store.image(1).width, ingesting.store.image(1).height) == size
+    assert (ingesting.store.images.entry(1).width, ingesting.store.images.entry(1).height) == size
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has names that are not UTF-8")
@@ -275,13 +275,13 @@ def test_keywords_and_sidecars_are_kept(make_ingesting: Make, write_photos: Writ
     (photos / "beach" / "photo 1.txt").write_text("sea, sand")
     ingesting = make_ingesting()
     ingesting.run(photos)
-    entry = ingesting.store.image(1)
+    entry = ingesting.store.images.entry(1)
     assert entry.user_tags == ("sea", "sand")
     assert "beach" in entry.path_words
-    assert ingesting.store.metadata_words() == [(1, ["sea", "sand"], list(entry.path_words), None)]
+    assert ingesting.store.images.metadata_words() == [(1, ["sea", "sand"], list(entry.path_words), None)]
 
 
-def test_commits_are_told_as_they_happen_small_ones_first(
+def test_commits_are_reported_at_once_small_ones_first(
     make_ingesting: Make, write_photos: WritePhotos, photos: Path
 ) -> None:
     write_photos(photos, range(40))
@@ -410,7 +410,7 @@ def kill():
 folder, photos, where, count = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 project = Project.open_or_create(folder, "test")
 store = Store(project.database_path)
-features = FeatureStore(project.features_path, "colour_grid-1", 48, store.feature_rows("colour_grid-1"))
+features = FeatureStore(project.features_path, "colour_grid-1", 48, store.images.feature_rows("colour_grid-1"))
 grid = Grid()
 ingest = Ingest(project, store, features, lambda: grid, "colour_grid-1", IngestConfig(batch_size=4))
 
@@ -429,7 +429,7 @@ def wrap(owner, name, before):
 if where == "time":
     threading.Timer(count / 1000, kill).start()
 else:
-    owner = {"append": features, "add_batch": store, "commit": features, "_write_thumbnail": ingest, "extract": grid}
+    owner = {"append": features, "add": store.images, "commit": features, "_write_thumbnail": ingest, "extract": grid}
     name = where.removeprefix("before ")
     wrap(owner[name], name, where.startswith("before "))
 ingest.run([photos])
@@ -440,9 +440,9 @@ KILLED_AT = [
     ("before append", 3),
     ("append", 1),
     ("append", 4),
-    ("before add_batch", 2),
-    ("add_batch", 1),
-    ("add_batch", 3),
+    ("before add", 2),
+    ("add", 1),
+    ("add", 3),
     ("before _write_thumbnail", 13),
     *(("time", random.Random(seed).randrange(5, 200)) for seed in range(2)),
 ]
@@ -460,12 +460,12 @@ def test_a_run_killed_anywhere_goes_on_without_redoing_finished_work(
     assert killed.returncode == -signal.SIGKILL or (where == "time" and killed.returncode == 0), killed.stderr
     ingesting = make_ingesting(batch_size=4)
     num_finished = len(ingesting.features)
-    ids_before = ingesting.store.image_ids_by_hash()
+    ids_before = ingesting.store.images.ids_by_hash()
     progress = ingesting.run(photos)
     assert (progress.num_found, progress.num_done, progress.error) == (26, 26, None)
     assert ingesting.extractor.num_extracted == 24 - num_finished
     assert progress.num_new == 24 - len(ids_before)
-    ids = ingesting.store.image_ids_by_hash()
+    ids = ingesting.store.images.ids_by_hash()
     assert len(set(ids.values())) == len(ids) == 24
     assert ids_before.items() <= ids.items()
     assert ingesting.store.rows("SELECT count(*), count(DISTINCT path) FROM paths") == [(26, 26)]
@@ -477,7 +477,9 @@ def test_a_run_killed_anywhere_goes_on_without_redoing_finished_work(
         with Image.open(path) as image:
             expected = grid.extract(np.stack([grid.preprocess(image)]))
         np.testing.assert_array_equal(ingesting.features.vectors([image_id]), expected)
-        with Image.open(ingesting.project.thumbnail_path(ingesting.store.image(image_id).content_hash)) as thumbnail:
+        with Image.open(
+            ingesting.project.thumbnail_path(ingesting.store.images.entry(image_id).content_hash)
+        ) as thumbnail:
             thumbnail.load()
 
 

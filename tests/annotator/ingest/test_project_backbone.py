@@ -1,4 +1,4 @@
-"""A tagger that was trained with its backbone: trained, measured, and taken into use by a project."""
+"""A tagger that was trained with its backbone: training, evaluation, and use in a project."""
 
 import argparse
 import json
@@ -118,7 +118,7 @@ def test_naming_a_backbone_takes_the_published_one(tuned: Path, tmp_path: Path) 
         choose_backbone(project, "nonet")
 
 
-def test_the_shelf_says_what_to_do_for_a_tagger_of_another_backbone(
+def test_the_error_of_a_tagger_of_another_backbone_says_what_to_do(
     tuned: Path, tmp_path: Path, backbone: Backbone
 ) -> None:
     (tmp_path / "checkpoints").mkdir()

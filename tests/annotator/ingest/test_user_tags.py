@@ -23,7 +23,7 @@ class ColourGrid:
 
 
 def make_data(num: int = 60) -> tuple[list[Record], Any]:
-    """Photos whose features say nothing; the hashtag says what is on them."""
+    """Photos with uninformative features; their hashtags are informative."""
     rng = np.random.default_rng(0)
     records = [
         Record(Path(f"/photos/{row}.jpg"), (TAGS[row % 3],), extra={"hashtags": [f"#{TAGS[row % 3]}", "#photo"]})

@@ -24,9 +24,9 @@ SAVED = {1: ["cat", "whisker"], 2: ["whisker", "coffee"], 4: ["coffee", "cat"], 
 @pytest.fixture
 def opened(open_project: Callable[..., Session], demo_photos: Path) -> Session:
     first = open_project(demo_photos, tagger="starter/scnn_rnn")
-    first.project.update_settings(detector="nanodet")
+    first.workspace.project.update_settings(detector="nanodet")
     first.close()
-    opened = open_project(folder=first.project.folder, tagger="starter/scnn_rnn")
+    opened = open_project(folder=first.workspace.project.folder, tagger="starter/scnn_rnn")
     DetectionStore(opened.workspace.store).add(
         "nanodet-1", [(IN_HAND, [Detection("zebra", 0.9, (0.1, 0.1, 0.8, 0.8))])]
     )

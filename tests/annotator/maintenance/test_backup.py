@@ -1,4 +1,4 @@
-"""Backups: whole, consistent while people save, put back as they were; damaged ones are refused."""
+"""Backups: complete, consistent during saves, restored as they were; damaged ones are refused."""
 
 import hashlib
 import io
@@ -16,7 +16,8 @@ from annotator.errors import BackupError
 from annotator.maintenance import backup as backup_module
 from annotator.maintenance.backup import MANIFEST, back_up, restore
 from annotator.storage.correction_log import CorrectionLog, Effort
-from annotator.storage.database import IngestedBatch, Store
+from annotator.storage.database import Store
+from annotator.storage.images import IngestedBatch
 from annotator.storage.project import Project
 
 
@@ -38,7 +39,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture
 def store(project: Project, make_store: Callable[..., Store]) -> Store:
     store = make_store(path=project.database_path)
-    store.add_batch(IngestedBatch(backbone="net-1", feature_rows=[(1, 0), (2, 1)]))
+    store.images.add(IngestedBatch(backbone="net-1", feature_rows=[(1, 0), (2, 1)]))
     log = CorrectionLog(store)
     save(log, 1, "cat", "sofa")
     save(log, 1, "sofa", "cat")
@@ -67,7 +68,7 @@ def rewrite(path: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
 
 
 def with_member(members: dict[str, bytes], name: str, data: bytes) -> None:
-    """Put a file in, named by the list as it should be."""
+    """Add a file, with a correct entry in the manifest."""
     manifest = json.loads(members[MANIFEST])
     manifest["members"].append({"path": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     members[MANIFEST] = json.dumps(manifest).encode()
@@ -89,7 +90,7 @@ def test_what_is_restored_is_what_was_backed_up(project: Project, store: Store, 
         assert log.annotation(1).tags == ("sofa", "cat")
         assert [event["after_tags"] for event in log.history(1)] == [["cat", "sofa"], ["sofa", "cat"]]
         save(log, 1, "dog")  # keys and constraints came along
-        assert restored.feature_rows("net-1") == [(1, 0), (2, 1)]
+        assert restored.images.feature_rows("net-1") == [(1, 0), (2, 1)]
     finally:
         restored.close()
 

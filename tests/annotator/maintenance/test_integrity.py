@@ -1,4 +1,4 @@
-"""The check finds each kind of damage, and repairs what follows from the log or can be computed again."""
+"""The check finds each kind of damage, and repairs what can be derived from the log or computed again."""
 
 import json
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from annotator.maintenance.integrity import check, repair
 from annotator.models.backbones.pretrained import find_architecture
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.correction_log import CorrectionLog, Effort
-from annotator.storage.database import IngestedBatch, Store
-from annotator.storage.feature_digests import digests_path
-from annotator.storage.features import FeatureStore, Vectors
+from annotator.storage.database import Store
+from annotator.storage.features import FeatureStore, Vectors, digests_path
+from annotator.storage.images import IngestedBatch
 from annotator.storage.project import Project
 
 LABEL = "efficientnet_lite0-1"
@@ -31,7 +31,7 @@ def project(tmp_path: Path) -> Project:
 def store(project: Project, make_store: Callable[..., Store]) -> Store:
     store = make_store(path=project.database_path)
     np.ones((3, SIZE), "<f4").tofile(project.features_path / f"{LABEL}.f32")
-    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(1, 0), (2, 1), (3, 2)]))
+    store.images.add(IngestedBatch(backbone=LABEL, feature_rows=[(1, 0), (2, 1), (3, 2)]))
     log = CorrectionLog(store)
     for revision, tags in enumerate((["cat"], ["cat", "sofa"])):
         log.save(1, revision=revision, tags=tags, dropped=["dog"], user_name="anna", effort=Effort())
@@ -51,7 +51,7 @@ def change(store: Store, *statements: str) -> None:
             cursor.execute(statement)
 
 
-def test_a_sound_project_has_no_findings(project: Project, store: Store) -> None:
+def test_an_intact_project_has_no_findings(project: Project, store: Store) -> None:
     assert check(project, store) == []
     assert repair(project, store) == []
 
@@ -78,7 +78,7 @@ def test_what_follows_from_the_log_is_found_and_repaired(project: Project, store
     change(store, statement)
     findings = check(project, store)
     assert [words in finding.what and finding.is_repairable for finding in findings] == [True]
-    assert check(project, store) == findings  # looking changes nothing
+    assert check(project, store) == findings  # a check changes nothing
     assert repair(project, store) == []
     log = CorrectionLog(store)
     assert (log.annotation(1).tags, log.annotation(1).dropped) == (("cat", "sofa"), ("dog",))
@@ -95,13 +95,13 @@ LOST = {
         "answers of anna on image 2 have a gap",
     ),
     "an answer is there twice": ("UPDATE answers SET revision = 1", "answers of anna on image 2 have a gap"),
-    "a question is missing": ("DELETE FROM asked", "2 rows of answers are of images that are not asked"),
+    "a question is missing": ("DELETE FROM asked", "2 rows of answers belong to images that nobody is asked"),
     "an image is missing": ("DELETE FROM images WHERE image_id = 2", "1 rows of events"),
 }
 
 
 @pytest.mark.parametrize("damage", LOST)
-def test_damage_to_the_log_itself_is_found_and_not_papered_over(project: Project, store: Store, damage: str) -> None:
+def test_damage_to_the_log_itself_is_found_and_not_repaired(project: Project, store: Store, damage: str) -> None:
     statement, words = LOST[damage]
     change(store, statement)
     assert [f for f in check(project, store) if words in f.what and not f.is_repairable]
@@ -115,11 +115,11 @@ def test_features_that_are_no_numbers_or_gone_are_computed_again(project: Projec
     values.flush()
     assert ["1 features" in finding.what for finding in check(project, store)] == [True]
     assert repair(project, store) == []
-    assert sorted(store.feature_rows(LABEL)) == [(1, 0), (3, 2)]
+    assert sorted(store.images.feature_rows(LABEL)) == [(1, 0), (3, 2)]
     path.unlink()
     assert ["2 features" in finding.what for finding in check(project, store)] == [True]
     assert repair(project, store) == []
-    assert store.feature_rows(LABEL) == []
+    assert store.images.feature_rows(LABEL) == []
 
 
 def flip(path: Path, place: int) -> None:
@@ -132,11 +132,11 @@ def flip(path: Path, place: int) -> None:
 
 
 def feature_file(project: Project, store: Store, num: int = 3) -> FeatureStore:
-    """The features of the fixture, written anew by the program itself."""
+    """The features of the fixture, written again by the program itself."""
     digests_path(project.features_path / f"{LABEL}.f32").unlink(missing_ok=True)
     features = FeatureStore(project.features_path, LABEL, SIZE)
     features.append(np.random.default_rng(0).normal(size=(num, SIZE)).astype(np.float32))
-    features.commit((image_id, row) for image_id, row in store.feature_rows(LABEL))
+    features.commit((image_id, row) for image_id, row in store.images.feature_rows(LABEL))
     return features
 
 
@@ -147,22 +147,26 @@ def test_one_bit_of_a_feature_that_changed_is_found_and_it_is_computed_again(pro
     assert np.isfinite(np.fromfile(features.path, "<f4")).all()
     assert ["1 features" in finding.what and finding.is_repairable for finding in check(project, store)] == [True]
     assert repair(project, store) == []
-    assert sorted(store.feature_rows(LABEL)) == [(1, 0), (3, 2)]
-    again = FeatureStore(project.features_path, LABEL, SIZE, store.feature_rows(LABEL))
+    assert sorted(store.images.feature_rows(LABEL)) == [(1, 0), (3, 2)]
+    again = FeatureStore(project.features_path, LABEL, SIZE, store.images.feature_rows(LABEL))
     rows = again.append(np.ones((1, SIZE), np.float32))
-    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(2, rows[0])]))
+    store.images.add(IngestedBatch(backbone=LABEL, feature_rows=[(2, rows[0])]))
     assert check(project, store) == []
 
 
 @pytest.mark.parametrize("by", ["repair", "append"])
-def test_features_of_before_are_taken_for_sound_until_they_get_digests(project: Project, store: Store, by: str) -> None:
+def test_features_without_digests_count_as_unchanged_until_they_get_them(
+    project: Project, store: Store, by: str
+) -> None:
     path = project.features_path / f"{LABEL}.f32"
     flip(path, 40)
     assert check(project, store) == []  # as before: nobody knows what was written
     if by == "repair":
         repair(project, store)
     else:
-        FeatureStore(project.features_path, LABEL, SIZE, store.feature_rows(LABEL)).append(np.ones((1, SIZE), "<f4"))
+        FeatureStore(project.features_path, LABEL, SIZE, store.images.feature_rows(LABEL)).append(
+            np.ones((1, SIZE), "<f4")
+        )
     assert check(project, store) == []
     flip(path, 8 * SIZE + 40)
     assert ["1 features" in finding.what for finding in check(project, store)] == [True]
@@ -177,7 +181,7 @@ SETTINGS = {
 @pytest.mark.parametrize("kind", SETTINGS)
 def test_a_saved_index_is_compared_with_the_features(project: Project, store: Store, kind: str) -> None:
     image_ids = list(range(1, 601))
-    store.add_batch(IngestedBatch(backbone=LABEL, feature_rows=[(i, i - 1) for i in image_ids[3:]]))
+    store.images.add(IngestedBatch(backbone=LABEL, feature_rows=[(i, i - 1) for i in image_ids[3:]]))
     features = feature_file(project, store, 600)
     path = project.indexes_path / f"{LABEL}.faiss"
 
@@ -218,7 +222,7 @@ def test_photos_are_read_and_compared_only_when_asked_for(
         photos[1].unlink()
         words = [finding.what for finding in check(opened.workspace.project, opened.workspace.store, reads_photos=True)]
         assert words[-2:] == [
-            f"The photo {photos[0]} is not what it was when it was added.",
+            f"The photo {photos[0]} has changed since it was added.",
             f"The photo {photos[1]} cannot be read (No such file or directory).",
         ]
         assert len(check(opened.workspace.project, opened.workspace.store)) == len(words) - 2

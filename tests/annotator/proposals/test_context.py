@@ -263,8 +263,8 @@ def test_a_w2v_model_runs_unchanged_on_a_project_with_other_user_tags(
     other = open_described(OTHER_WORDS).navigation.open("local", 1)
     without = open_described(()).session
     for image_id in range(2, 7):
-        without.save("local", image_id, 0, ["x"], [], Effort())
-    bare = without.open("local", 1)
+        without.tagging.save("local", EditedList(image_id, 0, ["x"]))
+    bare = without.navigation.open("local", 1)
     scores = [model_scores(answer) for answer in (known, other, bare)]
     assert all(set(values) <= TAGS and values for values in scores)
     tags = set.intersection(*(set(values) for values in scores))
@@ -296,7 +296,7 @@ def _without(neighbours: Any = (), sources: Any = ()) -> Any:
 
 
 def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Callable[..., Session]) -> None:
-    session = open_described().session
+    session = open_described()
     before = session.tagging.propose("local", 1, [], [], 0)
     after = session.tagging.propose("local", 1, [], [], 0, _without(sources=["keywords"]))
     assert {n["by"] for n in after["neighbours"]["model"]} == {"looks"}
@@ -312,7 +312,7 @@ def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Call
 
 
 def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., Session]) -> None:
-    session = open_described().session
+    session = open_described()
     (tag, reason), *_ = [
         (p["tag"], item["text"]) for p in session.navigation.open("local", 1)["proposals"] for item in p["evidence"]
         if item["source"] == "context"
@@ -329,7 +329,7 @@ def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Cal
 def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
     open_described: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = open_described().session
+    session = open_described()
     told: list[Any] = []
     decode = NeighbourNetwork.decode
 
@@ -351,7 +351,7 @@ def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
 ) -> None:
     words = ["\n".join(f"tag {number}" for number in range(10_000)), "кот", "猫\nnasa"]
     for encoding in ("w2v", "id"):
-        session = open_described(words, encoding=encoding).session
+        session = open_described(words, encoding=encoding)
         for image_id in range(1, 7):
             answer = session.navigation.open("local", image_id)
             assert len(answer["neighbours"]["model"]) == 3

@@ -8,7 +8,8 @@ from PIL import Image
 from annotator.cli.main import main
 from annotator.reports.effort import effort_report
 from annotator.storage.correction_log import CorrectionLog, Effort, Selection
-from annotator.storage.database import ImageEntry, IngestedBatch, Store
+from annotator.storage.database import Store
+from annotator.storage.images import ImageEntry, IngestedBatch
 from annotator.storage.project import Project
 
 
@@ -16,7 +17,7 @@ from annotator.storage.project import Project
 def store(tmp_path: Path) -> Any:
     project = Project.open_or_create(tmp_path / "project", "test")
     store = Store(project.database_path)
-    store.add_batch(IngestedBatch([(i, ImageEntry(f"hash {i}", 1, 1, "JPEG")) for i in range(1, 9)], []))
+    store.images.add(IngestedBatch([(i, ImageEntry(f"hash {i}", 1, 1, "JPEG")) for i in range(1, 9)], []))
     yield store
     store.close()
 
@@ -57,7 +58,7 @@ def filled(store: Store) -> dict[str, Any]:
     return effort_report(store.rows)
 
 
-def test_effort_is_that_of_first_saves_that_stand(store: Store) -> None:
+def test_effort_is_that_of_first_saves_that_were_not_undone(store: Store) -> None:
     report = filled(store)
     assert (report["num_saves"], report["num_photos"]) == (5, 4)
     assert report["mean_actions"] == pytest.approx((6 + 4 + 2 + 4) / 4)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotator.retrieval import keyword_index as metadata_index
+from annotator.retrieval import keyword_index
 from annotator.retrieval.keyword_index import KeywordIndex, MetadataNeighbour
 
 WORDS = ["beach", "sea", "sand", "dog", "cat", "tree", "2024", "Nikon", "café", "sun"]
@@ -55,8 +55,8 @@ def test_any_run_of_changes_agrees_with_a_plain_loop(
     index = KeywordIndex()
     stored: dict[int, set[str]] = {}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metadata_index, "MIN_DEAD", min_dead)
-        patch.setattr(metadata_index, "CHUNK_SIZE", chunk_size)
+        patch.setattr(keyword_index, "MIN_DEAD", min_dead)
+        patch.setattr(keyword_index, "CHUNK_SIZE", chunk_size)
         for name, argument in operations:
             if name == "set":
                 index.set(*argument)
@@ -146,7 +146,7 @@ def test_less_than_one_neighbour_is_refused() -> None:
 
 
 def test_dead_slots_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata_index, "MIN_DEAD", 10)
+    monkeypatch.setattr(keyword_index, "MIN_DEAD", 10)
     index = make_index({image: ["sea", f"own {image}"] for image in range(20)})
     for turn in range(200):
         index.set(turn % 20, ["sea", f"own {turn % 20}", "again"])
@@ -156,7 +156,7 @@ def test_dead_slots_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_searches_are_whole_while_threads_change_the_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metadata_index, "MIN_DEAD", 20)
+    monkeypatch.setattr(keyword_index, "MIN_DEAD", 20)
     index = make_index({image: ["sea", "sand"] for image in range(100)})
     failures: list[Any] = []
     stop = threading.Event()

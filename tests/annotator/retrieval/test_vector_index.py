@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotator.errors import ConfigError, RetrievalError
-from annotator.retrieval import faiss_backend as faiss_library
+from annotator.retrieval import faiss_backend
 from annotator.retrieval.faiss_backend import describe_faiss, load_faiss
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 
@@ -293,7 +293,7 @@ def test_rebuild_takes_the_given_images_from_the_feature_store() -> None:
     assert index.search(features.rows[3:4], 5)[0].tolist() == [[3, 4, -1, -1, -1]]
 
 
-def test_a_much_larger_project_is_trained_anew() -> None:
+def test_a_much_larger_project_is_trained_again() -> None:
     features = Features(1_000)
     index = make_index(features, exact_below=100)
     index.add(np.arange(101), features.rows[:101])
@@ -332,13 +332,13 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for place in range(0, len(whole), 101):
         path.write_bytes(whole[:place])
-        with pytest.raises(RetrievalError, match="built anew"):
+        with pytest.raises(RetrievalError, match="must be rebuilt"):
             load(path, features)
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
         with pytest.raises(RetrievalError, match="checksum"):
             load(path, features)
     path.unlink()
-    with pytest.raises(RetrievalError, match="built anew"):
+    with pytest.raises(RetrievalError, match="must be rebuilt"):
         load(path, features)
 
 
@@ -475,7 +475,7 @@ def pretend_installed(monkeypatch: pytest.MonkeyPatch, packages: dict[str, str])
             raise PackageNotFoundError(name)
         return packages[name]
 
-    monkeypatch.setattr(faiss_library, "version", version)
+    monkeypatch.setattr(faiss_backend, "version", version)
 
 
 def test_missing_faiss_is_one_sentence_that_names_the_extras(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -502,7 +502,7 @@ def test_both_faiss_packages_at_once_are_a_problem(monkeypatch: pytest.MonkeyPat
     assert "pip uninstall faiss-cpu faiss-gpu" in described["problem"]
 
 
-def test_a_sound_faiss_has_no_problem() -> None:
+def test_an_intact_faiss_has_no_problem() -> None:
     described = describe_faiss()
     assert described["problem"] is None
     assert described["version"] == faiss.__version__
@@ -511,7 +511,7 @@ def test_a_sound_faiss_has_no_problem() -> None:
 
 
 def test_faiss_has_one_home() -> None:
-    root = Path(faiss_library.__file__).parent.parent
+    root = Path(faiss_backend.__file__).parent.parent.parent
     folders = [root / name for name in ("annotator", "models", "trainer", "datasets")]
     found = [path for folder in folders for path in folder.rglob("*.py") if "import faiss" in path.read_text()]
     assert [path.name for path in found if 'import_module("faiss")' not in path.read_text()] == []

@@ -12,7 +12,7 @@ from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import Proposal
 from annotator.reports.effort import effort_report
 from annotator.session.edited_list import EditedList
-from annotator.session.photo_groups import group_members, join_proposals
+from annotator.session.photo_groups import PhotoGroups, group_members, join_proposals
 from annotator.session.session import Session
 from annotator.storage.correction_log import GROUP_LEAD, GROUP_MEMBER, Draft, Effort, SavedEvent, StaleRevisionError
 
@@ -200,7 +200,7 @@ def test_joined_proposals_go_by_the_mean_over_all_photos() -> None:
     assert joined[0].why == "Proposed for 2 of 2 photos."
 
 
-def test_proposals_to_a_group_hear_few_of_many_and_leave_out_what_is_settled(session: Session) -> None:
+def test_proposals_to_a_group_join_few_of_many_and_leave_out_what_is_kept(session: Session) -> None:
     answer = session.group_tagging.propose_group("anna", 1, [], [], [2, 3, 6])
     assert answer["num_heard"] == 4
     first = answer["proposals"][0]["tag"]
@@ -208,4 +208,4 @@ def test_proposals_to_a_group_hear_few_of_many_and_leave_out_what_is_settled(ses
     assert first not in [item["tag"] for item in again["proposals"]]
     assert session.review.history("local", 1)["events"] == []
     assert session.navigation.open("anna", 1)["kept"] == []
-    assert len(session._groups.heard("anna", 1, [2, 3, 4, 5] * 9)) == 5
+    assert len(PhotoGroups(session.workspace).joined("anna", 1, [2, 3, 4, 5] * 9)) == 5

@@ -59,7 +59,7 @@ def test_the_photo_that_is_read_last_while_none_is_found_is_opened(
         is_read = True
         return state(user)
 
-    monkeypatch.setattr(session, "state", read_and_tell)
+    monkeypatch.setattr(session.navigation, "state", read_and_tell)
     monkeypatch.setattr(session.workspace.queue, "next_open", lambda *given: next_open(*given) if is_read else None)
     assert session.navigation.open("local", None)["image_id"] == 1
 
@@ -246,14 +246,14 @@ def test_browsing_finds_by_tag_and_file_name_and_state(session: Session) -> None
 @pytest.mark.parametrize(
     "call",
     [
-        lambda s: s.open("local", 99),
-        lambda s: s.step("local", 99, 1),
-        lambda s: s.skip("local", 99),
-        lambda s: s.strip(99, 1, 1),
-        lambda s: s.propose("local", 99, [], [], 0),
-        lambda s: s.complete(99, "a", []),
-        lambda s: s.save("local", 99, 0, [], [], Effort()),
-        lambda s: s.history(99),
+        lambda s: s.navigation.open("local", 99),
+        lambda s: s.navigation.step("local", 99, 1),
+        lambda s: s.navigation.skip("local", 99),
+        lambda s: s.navigation.strip("local", 99, 1, 1),
+        lambda s: s.tagging.propose("local", 99, [], [], 0),
+        lambda s: s.tagging.complete("local", 99, "a", []),
+        lambda s: s.tagging.save("local", EditedList(99, 0, [])),
+        lambda s: s.review.history("local", 99),
     ],
 )
 def test_an_unknown_image_is_refused_everywhere(session: Session, call: Any) -> None:
@@ -312,7 +312,7 @@ def test_a_copied_project_opens_elsewhere_and_finds_its_photos(
     copied = open_project(tmp_path / "moved photos", tmp_path / "copy")
     assert copied.navigation.open("local", 1)["saved"] == ["cat"]
     assert copied.navigation.state("local")["num_images"] == 4
-    assert copied.pictures.photo(1).data == (tmp_path / "moved photos" / "photo 1.jpg").read_bytes()
+    assert copied.workspace.pictures.photo(1).data == (tmp_path / "moved photos" / "photo 1.jpg").read_bytes()
 
 
 def test_the_page_can_be_used_while_ingest_adds_photos(

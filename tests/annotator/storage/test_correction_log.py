@@ -15,8 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from annotator.errors import StaleRevisionError, StoreError
 from annotator.storage.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.storage.database import Store
 from annotator.storage.edit_script import apply
+from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 
 MakeStore = Callable[..., Store]
 
@@ -54,7 +55,7 @@ def test_the_log_keeps_who_when_what_and_at_which_cost(log: CorrectionLog) -> No
     assert first["created_at"] <= event["created_at"]
 
 
-def test_a_stale_save_is_refused_with_what_stands_and_overwrites_nothing(log: CorrectionLog) -> None:
+def test_a_stale_save_is_refused_with_the_current_list_and_overwrites_nothing(log: CorrectionLog) -> None:
     save(log, 1, "cat", user="ben")
     with pytest.raises(StaleRevisionError, match="saved by ben since you opened it") as caught:
         save(log, 1, "dog", revision=0)
@@ -72,7 +73,7 @@ def test_a_revision_of_the_future_is_refused_too(log: CorrectionLog) -> None:
     assert log.history(1) == []
 
 
-def test_undo_is_a_new_event_that_restores_what_stood_before(log: CorrectionLog) -> None:
+def test_undo_is_a_new_event_that_restores_the_earlier_list(log: CorrectionLog) -> None:
     save(log, 1, "cat", dropped=["dog"])
     save(log, 1, "cat", "sofa", dropped=["bed"])
     annotation, draft = log.undo("ann")
@@ -137,7 +138,7 @@ def test_undo_is_refused_after_another_users_save_until_that_is_undone(log: Corr
     assert log.undo("ann")[0].is_saved is False
 
 
-def test_drafts_belong_to_a_user_and_go_with_that_users_save(log: CorrectionLog) -> None:
+def test_a_draft_belongs_to_a_user_and_is_deleted_by_their_save(log: CorrectionLog) -> None:
     log.save_draft(1, "ann", Draft(0, ("cat",), ("dog",)))
     log.save_draft(1, "ben", Draft(0, ("bed",)))
     log.save_draft(1, "ann", Draft(0, ("cat", "sofa")))
@@ -176,11 +177,11 @@ def test_a_skip_between_two_saves_disturbs_neither_revisions_nor_undo(log: Corre
     assert log.undo("ann")[0].tags == ("cat",)
 
 
-def test_export_holds_only_saved_photos_with_their_first_path(make_store: MakeStore) -> None:
+def test_export_contains_only_saved_photos_with_their_first_path(make_store: MakeStore) -> None:
     store = make_store(3)
-    root = store.root_id(Path("/photos"))
+    root = store.images.root_id(Path("/photos"))
     paths = [SeenPath(root, name, 1, 1, image_id=2) for name in ("b.jpg", "a.jpg")]
-    store.add_batch(IngestedBatch(paths=paths))
+    store.images.add(IngestedBatch(paths=paths))
     log = CorrectionLog(store)
     save(log, 3, "dog")
     save(log, 2, "cat", "sofa", dropped=["bed"])
@@ -205,7 +206,7 @@ def test_ids_have_no_gaps_though_saves_fail(make_store: MakeStore, monkeypatch: 
     assert log.annotation(1).tags == ("c",)
 
 
-def test_of_two_saves_on_one_revision_exactly_one_stands(log: CorrectionLog) -> None:
+def test_of_two_saves_on_one_revision_exactly_one_succeeds(log: CorrectionLog) -> None:
     outcomes: list[str] = []
 
     def try_to_save(tag: str) -> None:
@@ -279,19 +280,19 @@ USERS = st.sampled_from(["ann", "ben"])
 
 
 class LogAgainstDicts(RuleBasedStateMachine):
-    """The log beside a model of plain lists and dicts."""
+    """The log compared with a model of plain lists and dicts."""
 
     @initialize()
     def open(self) -> None:
         self.store = Store(Path(":memory:"))
         images = [(image, ImageEntry(str(image), 1, 1, "JPEG")) for image in (1, 2, 3)]
-        self.store.add_batch(IngestedBatch(images=images))
+        self.store.images.add(IngestedBatch(images=images))
         self.log = CorrectionLog(self.store)
-        # image -> the states it went through, as (tags, dropped, is saved)
+        # image -> its states so far, as (tags, dropped, is saved)
         self.states: dict[int, list[tuple[tuple[str, ...], tuple[str, ...], bool]]] = {
             i: [((), (), False)] for i in (1, 2, 3)
         }
-        # Saves that stand, oldest first: (user, image, state before, state after)
+        # Saves that were not undone, oldest first: (user, image, state before, state after)
         self.saves: list[tuple[str, int, Any, Any]] = []
         self.drafts: dict[tuple[int, str], tuple[tuple[str, ...], tuple[str, ...]]] = {}
 

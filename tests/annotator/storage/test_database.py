@@ -3,27 +3,23 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from annotator.errors import ProjectError, StoreError, UnknownImageError
-from annotator.storage.database import ImageEntry, IngestedBatch, SeenPath, Store
+from annotator.errors import ProjectError, StoreError
+from annotator.storage.database import Store
 
 MakeStore = Callable[..., Store]
 
 
-def entry(number: int) -> ImageEntry:
-    return ImageEntry(f"{number:064x}", 640, 480, "JPEG")
-
-
 def open_elsewhere(path: Path) -> subprocess.CompletedProcess[str]:
     """Open a database in another process."""
-    program = "import sys; from pathlib import Path; from annotator.storage.database import Store; Store(Path(sys.argv[1])).close()"
+    program = (
+        "import sys; from pathlib import Path; from annotator.storage.database import Store; "
+        "Store(Path(sys.argv[1])).close()"
+    )
     return subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, timeout=60)
 
 
@@ -39,101 +35,8 @@ def write(store: Store, *statements: str) -> None:
             cursor.execute(statement)
 
 
-texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
-entries = st.builds(
-    ImageEntry,
-    content_hash=st.just("f" * 64),
-    width=st.integers(1, 2**31 - 1),
-    height=st.integers(1, 2**31 - 1),
-    format=texts,
-    keywords=st.lists(texts, max_size=4).map(tuple),
-    user_tags=st.lists(texts, max_size=4).map(tuple),
-    path_words=st.lists(texts, max_size=4).map(tuple),
-    caption=st.none() | texts,
-    taken_at=st.none() | texts,
-    camera=st.none() | texts,
-    latitude=st.none() | st.floats(-90, 90),
-    longitude=st.none() | st.floats(-180, 180),
-    notes=st.lists(texts, max_size=2).map(tuple),
-)
-
-
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(image=entries)
-def test_what_is_known_of_an_image_comes_back_as_it_was(
-    make_store: MakeStore, tmp_path: Path, image: ImageEntry
-) -> None:
-    path = tmp_path / "round.duckdb"
-    path.unlink(missing_ok=True)
-    store = make_store(0, path)
-    store.add_batch(IngestedBatch(images=[(7, image)]))
-    assert store.image(7) == image
-    store.close()
-
-
-def test_an_unknown_image_is_named_in_the_error(make_store: MakeStore) -> None:
-    with pytest.raises(UnknownImageError, match="no image 99"):
-        make_store(1).image(99)
-
-
-def test_a_batch_is_committed_as_a_whole_or_not_at_all(make_store: MakeStore) -> None:
-    store = make_store(1)
-    root = store.root_id(Path("/photos"))
-    with pytest.raises(StoreError):
-        store.add_batch(
-            IngestedBatch(images=[(2, entry(2)), (1, entry(1))], paths=[SeenPath(root, "a.jpg", 1, 1, image_id=2)])
-        )
-    assert store.image_ids_by_hash() == {f"{1:064x}": 1}
-    assert store.seen_paths(root) == {}
-
-
-def test_a_path_seen_again_is_replaced(make_store: MakeStore) -> None:
-    store = make_store(2)
-    root = store.root_id(Path("/photos"))
-    store.add_batch(IngestedBatch(paths=[SeenPath(root, "a.jpg", 1, 1, reason="broken")]))
-    store.add_batch(IngestedBatch(paths=[SeenPath(root, "a.jpg", 2, 2, image_id=2)]))
-    assert store.seen_paths(root) == {"a.jpg": SeenPath(root, "a.jpg", 2, 2, image_id=2)}
-    assert store.unreadable() == (0, [])
-
-
-def test_a_photo_folder_has_one_id(make_store: MakeStore) -> None:
-    store = make_store(0)
-    ids = [store.root_id(Path("/a")), store.root_id(Path("/b")), store.root_id(Path("/a"))]
-    assert ids == [1, 2, 1]
-    assert store.roots() == [(1, Path("/a")), (2, Path("/b"))]
-
-
-def test_unreadable_files_come_page_by_page_with_their_full_path(make_store: MakeStore) -> None:
-    store = make_store(0)
-    root = store.root_id(Path("/photos"))
-    names = [f"{number}.jpg" for number in range(5)]
-    store.add_batch(IngestedBatch(paths=[SeenPath(root, name, 0, 0, reason="broken") for name in names]))
-    assert store.unreadable(offset=3, limit=10) == (5, [("/photos/3.jpg", "broken"), ("/photos/4.jpg", "broken")])
-    assert store.unreadable(limit=0) == (5, [])
-
-
-def test_forgotten_paths_leave_their_images(make_store: MakeStore) -> None:
-    store = make_store(1)
-    root = store.root_id(Path("/photos"))
-    store.add_batch(IngestedBatch(paths=[SeenPath(root, "a.jpg", 1, 1, image_id=1)]))
-    store.forget_paths(root, ["a.jpg"])
-    assert store.image_paths(1) == []
-    assert store.file_names() == {1: (f"{1:064x}", "")}
-
-
-@pytest.mark.parametrize("words", ["100%", "a_b", "'; DROP TABLE images; --", "é", "🐈", "\\"])
-def test_a_search_takes_every_character_as_it_is(make_store: MakeStore, words: str) -> None:
-    store = make_store(3)
-    root = store.root_id(Path("/photos"))
-    store.add_batch(
-        IngestedBatch(paths=[SeenPath(root, f"x{words}y.jpg", 1, 1, image_id=2), SeenPath(root, "z", 1, 1, image_id=3)])
-    )
-    assert store.find_images(words, "all") == [2]
-    assert len(store.image_ids_by_hash()) == 3
-
-
 def width_of(store: Store) -> int:
-    """The first image's width by SQL: `Store.image` remembers rows, which nothing in the program changes."""
+    """The first image's width by SQL: `Store.images.entry` caches rows, which the program never changes."""
     return int(store.rows("SELECT width FROM images WHERE image_id = 1")[0][0])
 
 
@@ -207,7 +110,7 @@ def test_a_closed_store_lets_other_processes_open_it_though_threads_have_read(ma
     with pytest.raises(StoreError, match="could not be read"):
         width_of(store)
     with pytest.raises(StoreError, match="Not saved"):
-        store.root_id(Path("/late"))
+        store.images.root_id(Path("/late"))
 
 
 def damaged_page(data: bytes) -> bytes:
@@ -248,9 +151,9 @@ def test_on_a_full_disk_nothing_is_lost_and_saving_goes_on_when_there_is_space(
             write(store, *(f"INSERT INTO roots VALUES ({number}, '{os.urandom(500).hex()}')" for number in range(500)))
     assert width_of(store) == 640
     filler.unlink()
-    assert store.root_id(Path("/new")) == 1
+    assert store.images.root_id(Path("/new")) == 1
     store.close()
-    assert make_store(1, small_disk / "project.duckdb").roots() == [(1, Path("/new"))]
+    assert make_store(1, small_disk / "project.duckdb").images.roots() == [(1, Path("/new"))]
 
 
 def test_a_disk_that_fills_up_at_a_checkpoint_does_not_end_the_work(make_store: MakeStore, small_disk: Path) -> None:
@@ -261,23 +164,23 @@ def test_a_disk_that_fills_up_at_a_checkpoint_does_not_end_the_work(make_store: 
 
     def save_for_ever() -> None:
         for _ in range(5000):
-            acknowledged.append(store.root_id(Path("/") / os.urandom(1500).hex()))
+            acknowledged.append(store.images.root_id(Path("/") / os.urandom(1500).hex()))
 
     with pytest.raises(StoreError, match="the disk is full"):
         save_for_ever()
-    assert len(store.roots()) >= len(acknowledged) > 100
+    assert len(store.images.roots()) >= len(acknowledged) > 100
     assert width_of(store) == 640
     subprocess.run(["mount", "-o", "remount,size=40m", small_disk], check=True)
-    store.root_id(Path("/afterwards"))
-    roots = store.roots()
+    store.images.root_id(Path("/afterwards"))
+    roots = store.images.roots()
     assert [root_id for root_id, _ in roots] == list(range(1, len(roots) + 1))
     assert roots[-1][1] == Path("/afterwards")
     store.close()
-    assert make_store(1, small_disk / "project.duckdb").roots() == roots
+    assert make_store(1, small_disk / "project.duckdb").images.roots() == roots
 
 
 class FailingCursor:
-    """A cursor whose COMMIT meets a full disk."""
+    """A cursor whose COMMIT fails."""
 
     def __init__(self, cursor: duckdb.DuckDBPyConnection, failure: Exception) -> None:
         self._cursor, self._failure = cursor, failure
@@ -306,7 +209,7 @@ class FailingCursor:
         ),
     ],
 )
-def test_a_failed_commit_is_told_and_undone(
+def test_a_failed_commit_is_reported_and_undone(
     make_store: MakeStore, monkeypatch: pytest.MonkeyPatch, error: duckdb.Error, sentence: str
 ) -> None:
     store = make_store(1)
@@ -314,25 +217,7 @@ def test_a_failed_commit_is_told_and_undone(
         real = store._cursor()
         patch.setattr(store, "_cursor", lambda: FailingCursor(real, error))
         with pytest.raises(StoreError) as caught:
-            store.root_id(Path("/photos"))
+            store.images.root_id(Path("/photos"))
     assert str(caught.value) == sentence
-    assert store.roots() == []
-    assert store.root_id(Path("/photos")) == 1
-
-
-def test_paths_are_read_anew_after_an_ingest(make_store: MakeStore, tmp_path: Path) -> None:
-    store = make_store(1)
-    before = store.image_paths(1)
-    root_id = store.root_id(tmp_path)
-    store.add_batch(IngestedBatch(paths=[SeenPath(root_id, "moved.jpg", 1, 1, image_id=1)]))
-    assert store.image_paths(1) == [*before, (tmp_path, "moved.jpg")]
-    store.forget_paths(root_id, ["moved.jpg"])
-    assert store.image_paths(1) == before
-
-
-def test_what_is_not_there_yet_is_found_once_it_is(make_store: MakeStore) -> None:
-    store = make_store(1)
-    with pytest.raises(UnknownImageError):
-        store.image(2)
-    store.add_batch(IngestedBatch(images=[(2, replace(store.image(1), content_hash="other", width=7))]))
-    assert store.image(2).width == 7
+    assert store.images.roots() == []
+    assert store.images.root_id(Path("/photos")) == 1

@@ -20,7 +20,7 @@ def test_each_migration_is_applied_once_and_noted(tmp_path: Path) -> None:
     again.close()
 
 
-def test_versions_rise() -> None:
+def test_versions_are_ascending() -> None:
     versions = [version for version, _, _ in MIGRATIONS]
     assert versions == sorted(set(versions))
     assert versions[-1] == NEWEST_VERSION
@@ -37,7 +37,7 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
         assert connection.execute("SELECT max(version) FROM migrations").fetchone() == (NEWEST_VERSION + 1,)
 
 
-def test_a_migration_that_fails_half_way_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_migration_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "project.duckdb"
     Store(path).close()
     following = (NEWEST_VERSION + 1, "broken", ("CREATE TABLE half (a INTEGER)", "CREATE TABLE half (a INTEGER)"))

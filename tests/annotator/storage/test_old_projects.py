@@ -1,4 +1,4 @@
-"""Projects of every released schema open, and what they were is kept; see old_projects/make.py."""
+"""Projects of every released schema open, and the original database is kept; see old_projects/make.py."""
 
 import gzip
 import hashlib
@@ -71,7 +71,7 @@ def test_a_project_of_an_old_schema_opens_with_all_that_is_in_it(
         for version in set(OLD[name]) & set(CAME_WITH):
             for table in CAME_WITH[version]:
                 assert store.rows(f"SELECT count(*) FROM {table}") == [(1,)], table
-        # The photos' features are not in the fixture; nothing else is amiss.
+        # The features of the photos are not in the fixture; there are no other findings.
         assert [finding.what for finding in check(project, store) if "features" not in finding.what] == []
         saved = log.save(3, revision=0, tags=["fish"], dropped=(), user_name="ben", effort=Effort())
         assert saved.revision == 1
@@ -98,10 +98,10 @@ def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -
     try:
         log = CorrectionLog(store)
         answers = Responses(store, log)
-        assert [answers.standing(image_id) for image_id in (1, 2, 3)] == ["accepted", None, "waiting"]
+        assert [answers.state(image_id) for image_id in (1, 2, 3)] == ["accepted", None, "waiting"]
         assert log.annotation(1).user_name == "rita"
         assert answers.own_tags([1], "anna") == {1: ["sofa", "cat", "caf\u00e9"]}
-        rows = [(row["user_name"], row["revision"], row["tags"]) for row in answers.answer_rows(1)]
+        rows = [(row["user_name"], row["revision"], row["tags"]) for row in answers.response_rows(1)]
         assert rows == [
             ("anna", 2, ["sofa", "cat", "caf\u00e9"]), ("ben", 1, ["cat"]), ("ben", 2, ["cat", "caf\u00e9"]),
         ]  # fmt: skip
@@ -111,7 +111,7 @@ def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -
         assert note is not None
         assert (note.user_name, note.text) == ("rita", "Which fish?")
         given = answers.give(3, "ben", revision=1, tags=["trout"], dropped=(), effort=Effort())
-        assert (given.revision, answers.standing(3)) == (2, "in_review")
+        assert (given.revision, answers.state(3)) == (2, "in_review")
     finally:
         store.close()
 
@@ -167,7 +167,7 @@ def test_a_change_that_fails_names_the_copy(tmp_path: Path, monkeypatch: pytest.
             Store(project.database_path)
     kept = copy_path(project.database_path, 5)
     assert ask(kept, "SELECT max(version) FROM migrations") == [(5,)]
-    kept.replace(project.database_path)  # the way back
+    kept.replace(project.database_path)  # restores the original
     store = Store(project.database_path)
     assert len(store.rows("SELECT * FROM events")) == 6
     store.close()

@@ -37,7 +37,7 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_alone(tmp_path: 
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
-def test_a_missing_project_is_told_with_the_command_that_makes_one(tmp_path: Path) -> None:
+def test_the_error_of_a_missing_project_names_the_command_that_creates_one(tmp_path: Path) -> None:
     with pytest.raises(ProjectError, match=r"is not a project .* annotator serve PHOTOS"):
         Project.open(tmp_path / "none")
 
@@ -116,7 +116,7 @@ def test_settings_that_cannot_be_written_are_a_sentence(project: Project) -> Non
     assert project.settings.name == "holiday"
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_litter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "settings.json"
     write_atomically(path, b"old")
 

@@ -38,7 +38,7 @@ def test_a_merged_tag_is_replaced_everywhere_and_the_history_stays(opened: Sessi
     events = session.review.history("local", 1)["events"]
     assert events[:1] == before
     assert (events[1]["kind"], events[1]["user_name"], events[1]["revision"]) == ("rename", "zoe", 2)
-    # Whoever learns from it still knows what was shown.
+    # The training on corrections still has what was shown.
     assert (events[1]["tagger"], [item["tag"] for item in events[1]["shown"]]) == ("jvsp 1", ["auto"])
 
 

@@ -1,4 +1,4 @@
-"""The comparison that tests/benchmarks/torture.py makes after each kill notices every kind of difference."""
+"""The comparison of tests/benchmarks/torture.py after each kill detects every kind of difference."""
 
 import importlib.util
 import sys
@@ -29,7 +29,7 @@ def torture() -> Iterator[ModuleType]:
 
 @pytest.fixture
 def store(make_store: Callable[..., Store]) -> Store:
-    """Anna saves twice and takes the second back; Ben's answer is accepted, then sent back."""
+    """Anna saves twice and undoes the second save; Ben's response is accepted, then sent back."""
     store = make_store()
     log = CorrectionLog(store)
     for revision, tags in enumerate((["first", "cat"], ["second", "first", "cat"])):
@@ -59,7 +59,7 @@ def told(torture: ModuleType) -> Any:
     )
 
 
-def test_what_was_told_is_there(torture: ModuleType, store: Store, told: Any) -> None:
+def test_acknowledged_entries_are_in_the_database(torture: ModuleType, store: Store, told: Any) -> None:
     assert torture.lost_or_wrong(store, [told]) == []
     last = told.answered.pop("fourth")
     lost = replace(told, unknown={"fourth": replace(last, revision=0), "never": last}, undone=[], num_unknown_undos=1)

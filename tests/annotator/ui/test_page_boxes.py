@@ -26,7 +26,9 @@ def test_a_box_is_drawn_where_the_detector_found_the_tag(
     store = Store(folder / "project.duckdb")
     book = DetectionStore(store)
     box = Detection("cat", 0.9375, (0.25, 0.125, 0.75, 0.875))
-    book.add("nanodet-1", [(i, [box] if path == "chelsea.png" else []) for i, (_, path) in store.file_names().items()])
+    book.add(
+        "nanodet-1", [(i, [box] if path == "chelsea.png" else []) for i, (_, path) in store.images.file_names().items()]
+    )
     store.close()
     page = open_page(serve(project=folder))
     page.go_to("chelsea.png")

@@ -333,7 +333,7 @@ def test_a_server_that_others_reach_never_works_for_whoever_comes(
     status: int,
 ) -> None:
     """Even if all accounts were gone: what was asked at its start holds."""
-    monkeypatch.setattr(opened, "gate", ProjectAuthenticator(opened.workspace.accounts))
+    monkeypatch.setattr(opened.workspace, "authenticator", ProjectAuthenticator(opened.workspace.accounts))
     served = build_app(opened, ServerConfig(host=host))
     monkeypatch.setattr(opened.workspace.accounts, "_users", {})
     assert call(stranger(served), "state").status_code == status

@@ -26,6 +26,7 @@ from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
 import annotator
+from annotator.auth.account_admin import UsersRequest
 from annotator.auth.accounts import Accounts
 from annotator.auth.login_limit import FREE_FAILURES
 from annotator.errors import BackboneError, CheckpointError
@@ -38,7 +39,6 @@ from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.storage.database import Store
 from annotator.storage.project import Project
-from annotator.web.account_routes import Users
 
 HOME = "http://127.0.0.1:7860"
 PASSWORD = "correct horse battery"
@@ -192,7 +192,7 @@ def with_text(model: type[BaseModel], field: str, text: str) -> dict[str, Any]:
     return needed(model) | {field: value}
 
 
-MODELS = {**{name: item.request for name, item in OPERATIONS.items()}, "users": Users}
+MODELS = {**{name: item.request for name, item in OPERATIONS.items()}, "users": UsersRequest}
 FIELDS = [(name, field) for name, model in MODELS.items() for field in texts_of(model)]
 
 
