@@ -138,7 +138,7 @@ def finetune(
     settings: FinetuneSettings,
     *,
     rehearsal: Features | None = None,
-    stand_ins: Features | None = None,
+    exemplars: Features | None = None,
     word_vectors: TagVectors | None = None,
     num_base: int | None = None,
     progress: Callable[[FinetuneProgress], None] | None = None,
@@ -153,7 +153,7 @@ def finetune(
         settings: How.
         rehearsal: (M, D) features of photos that nobody has tagged; on them the candidate is to say what the live
             tagger says.
-        stand_ins: (M, D) features in place of photos of other things (trainer/finetuning/exemplars.py), on which it is to say the same,
+        exemplars: (M, D) features in place of photos of other things (trainer/finetuning/exemplars.py), on which it is to say the same,
             and none of its later tags.
         word_vectors: Of which known tags a new tag's rows are mixed; see models/growth.py.
         num_base: How many tags, the first, the tagger knew before any correction; None: all that it knows.
@@ -182,9 +182,9 @@ def finetune(
     known = {tag_key(tag) for tag in live.vocabulary.tags}
     usable = [item for item in fresh if any(tag_key(tag) in known for tag in item.tags)]
     learnt, held_out = _hold_out(usable, settings)
-    fit_head(live, [*learnt, *replay], stand_ins if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
+    fit_head(live, [*learnt, *replay], exemplars if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
     kept = _rehearse(before, rehearsal, settings.seed) if settings.rehearsal_weight > 0 else []
-    others = _rehearse(before, stand_ins, settings.seed) if settings.stand_in_weight > 0 else []
+    others = _rehearse(before, exemplars, settings.seed) if settings.stand_in_weight > 0 else []
     replayed = [item for item in replay if item.tags]
     run = _Run(live, learnt, held_out, replayed, kept, others, num_base, settings)
     return run.go(progress, should_stop)
@@ -255,7 +255,7 @@ class _Run:
         held_out: Sequence[Correction],
         replay: Sequence[Correction],
         rehearsal: "Sequence[_Lesson]",
-        stand_ins: "Sequence[_Lesson]",
+        exemplars: "Sequence[_Lesson]",
         num_base: int,
         settings: FinetuneSettings,
     ) -> None:
@@ -268,7 +268,7 @@ class _Run:
         if not self.fresh:
             raise TrainingError("No correction holds a tag that two photos share, so there is nothing to learn yet.")
         self.rng = np.random.default_rng(settings.seed)
-        self.rehearsal, self.stand_ins = rehearsal, stand_ins
+        self.rehearsal, self.exemplars = rehearsal, exemplars
         self.rates = learning_rates(self.tagger, num_base, settings.base_rate)
         self.anchors = [parameter.detach().clone() for parameter in self.tagger.parameters()]
 
@@ -295,11 +295,11 @@ class _Run:
         began, losses, step, judged = time.monotonic(), 0.0, 0, 0
         best, lowest = deepcopy(self.live), self._held_out_loss(self.live)
         for number in range(settings.epochs):
-            for lessons, rehearsal, stand_ins in self._steps():
+            for lessons, rehearsal, exemplars in self._steps():
                 step += 1
                 if should_stop():
                     raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
-                loss = self._learn(optimizer, lessons, rehearsal, stand_ins, f"{step} of {num_steps}")
+                loss = self._learn(optimizer, lessons, rehearsal, exemplars, f"{step} of {num_steps}")
                 self._average(average, step)
                 losses = loss if step == 1 else 0.9 * losses + 0.1 * loss
                 if progress:
@@ -322,11 +322,11 @@ class _Run:
         optimizer: torch.optim.Optimizer,
         lessons: list[_Lesson],
         rehearsal: list[_Lesson],
-        stand_ins: list[_Lesson],
+        exemplars: list[_Lesson],
         where: str,
     ) -> float:
         """Take one step; return its loss."""
-        loss = self._loss(lessons, rehearsal, stand_ins)
+        loss = self._loss(lessons, rehearsal, exemplars)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
@@ -373,12 +373,12 @@ class _Run:
             num_old = min(num, len(self.replay))
             old = [self.replay[at] for at in self.rng.choice(len(self.replay), num_old, replace=False)]
             rehearsed = self._choose(self.rehearsal, num - num_old)
-            yield [*fresh, *old], rehearsed, self._choose(self.stand_ins, math.ceil(len(fresh) / 2))
+            yield [*fresh, *old], rehearsed, self._choose(self.exemplars, math.ceil(len(fresh) / 2))
 
     def _choose(self, lessons: Sequence[_Lesson], num: int) -> list[_Lesson]:
         return [lessons[at] for at in self.rng.choice(len(lessons), min(num, len(lessons)), replace=False)]
 
-    def _loss(self, lessons: list[_Lesson], rehearsal: list[_Lesson], stand_ins: list[_Lesson]) -> Tensor:
+    def _loss(self, lessons: list[_Lesson], rehearsal: list[_Lesson], exemplars: list[_Lesson]) -> Tensor:
         settings = self.settings
         lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))  # as make_batch sorts, so that rows agree
         loss, outputs, batch = self._list_loss(self.tagger, lessons)
@@ -386,9 +386,9 @@ class _Run:
             loss = loss + outputs.penalty
         loss = loss + self._pair_loss(outputs, lessons) + self._refusal_loss(outputs, batch, lessons)
         if rehearsal:
-            loss = loss + settings.rehearsal_weight * self._rehearsal_loss(rehearsal, is_stand_in=False)
-        if stand_ins:
-            loss = loss + settings.stand_in_weight * self._rehearsal_loss(stand_ins, is_stand_in=True)
+            loss = loss + settings.rehearsal_weight * self._rehearsal_loss(rehearsal, is_exemplar=False)
+        if exemplars:
+            loss = loss + settings.stand_in_weight * self._rehearsal_loss(exemplars, is_exemplar=True)
         if settings.l2_sp > 0:
             moved = sum(
                 (now - then).square().sum() for now, then in zip(self.tagger.parameters(), self.anchors, strict=True)
@@ -448,7 +448,7 @@ class _Run:
         errors = -torch.log1p(-chances.clamp(max=1 - 1e-6)) * is_real
         return self.settings.negative_weight * errors.sum() / len(lessons)
 
-    def _rehearsal_loss(self, lessons: list[_Lesson], *, is_stand_in: bool) -> Tensor:
+    def _rehearsal_loss(self, lessons: list[_Lesson], *, is_exemplar: bool) -> Tensor:
         """Stay with what the live tagger says: cross-entropy with its probabilities, at each step and each concept.
 
         Of the project's own photos only the base tags count, since others may well be right there; on a stand-in
@@ -463,28 +463,28 @@ class _Run:
         later = slice(self.num_base, self.tagger.num_tags)
         offset = torch.zeros(now.logits.shape[2])
         offset[later] = NO_LOGIT
-        now_logits = now.logits if is_stand_in else now.logits + offset
+        now_logits = now.logits if is_exemplar else now.logits + offset
         errors = torch.softmax(then.logits + offset, dim=2) * torch.log_softmax(now_logits, dim=2).clamp(min=NO_LOGIT)
         loss = -(errors * is_real).sum() / len(lessons)
         if now.concept_logits is not None and then.concept_logits is not None:
             chances = torch.sigmoid(then.concept_logits)
             chances[:, later] = 0.0
             concept = F.binary_cross_entropy_with_logits(now.concept_logits, chances, reduction="none")
-            if not is_stand_in:
+            if not is_exemplar:
                 concept = concept[:, : self.num_base]
             loss = loss + concept.sum() / len(lessons)
         return loss
 
 
 def fit_head(
-    tagger: TrainedTagger, corrections: Sequence[Correction], stand_ins: Features | None, num_base: int, l2: float
+    tagger: TrainedTagger, corrections: Sequence[Correction], exemplars: Features | None, num_base: int, l2: float
 ) -> None:
     """Let the concept rows of later tags be a logistic regression on the features; no other weight changes.
 
     Args:
         tagger: Changed in place; without a concept layer it stays as it is.
         corrections: Every one there is, old ones too.
-        stand_ins: (M, D), on which none of these tags is right; together they weigh as much as the corrections.
+        exemplars: (M, D), on which none of these tags is right; together they weigh as much as the corrections.
         num_base: Of the tags, the first, which stay.
         l2: Weight of half the squared weights.
     """
@@ -497,7 +497,7 @@ def fit_head(
         labels[row, [ids[key] for key in map(tag_key, item.tags) if key in ids]] = 1.0
     with torch.no_grad():
         features = tagger.scale(torch.from_numpy(np.stack([item.features for item in corrections])))
-        others = tagger.scale(torch.from_numpy(stand_ins)) if stand_ins is not None else features[:0]
+        others = tagger.scale(torch.from_numpy(exemplars)) if exemplars is not None else features[:0]
     weight = torch.zeros(len(ids), features.shape[1], requires_grad=True)
     bias = torch.logit(labels.mean(dim=0).clamp(LEAST_PRIOR, 0.5)).requires_grad_()
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=HEAD_STEPS, history_size=5, line_search_fn="strong_wolfe")

@@ -302,13 +302,13 @@ def test_a_new_tag_begins_as_a_logistic_regression(live_checkpoints: dict[str, P
     assert abs(error.mean() + false.mean()) < 2e-3
 
 
-def test_stand_ins_keep_new_tags_off_other_photos(live_checkpoints: dict[str, Path]) -> None:
+def test_exemplars_keep_new_tags_off_other_photos(live_checkpoints: dict[str, Path]) -> None:
     corrections = make_corrections(40, dict.fromkeys(range(len(TAGS)), "zebra"), 1)
     others = np.random.default_rng(5).random((20, 10), np.float32) * 3
     settings = replace(PLAIN, epochs=8, stand_in_weight=1.0)
     shares = []
-    for stand_ins in (None, others):
-        taught = finetune(live_checkpoints["jvsp"], corrections, [], settings, stand_ins=stand_ins).for_inference()
+    for exemplars in (None, others):
+        taught = finetune(live_checkpoints["jvsp"], corrections, [], settings, exemplars=exemplars).for_inference()
         ranked = taught.decode(others, [()] * len(others), k=1)
         shares.append(np.mean([found[0].tag == "zebra" for found in ranked]))
         own = taught.decode(corrections[0].features[None], [()], k=1)[0][0].tag
