@@ -14,6 +14,8 @@ MAY_IMPORT = {
     "trainer": {"trainer", "models", "datasets"},
     "annotator": {"annotator", "trainer", "models", "datasets"},
 }
+LEAVES = {"annotator.errors", "annotator.ranges"}
+"""What every folder may import."""
 HOMES = {
     "duckdb": {"annotator/store.py", "models/glove_package.py"},
     "faiss": {"annotator/faiss_library.py"},
@@ -95,14 +97,14 @@ def test_imports_follow_the_arrows(folder: str) -> None:
         f"{path.relative_to(ROOT)} imports {module}"
         for path in sources(folder)
         for module in imported(path)
-        if (target := folder_of(module)) and target not in MAY_IMPORT[folder] and module != "annotator.errors"
-        # annotator.errors is a leaf that everybody may import
+        if (target := folder_of(module)) and target not in MAY_IMPORT[folder] and module not in LEAVES
     ]
     assert wrong == []
 
 
-def test_errors_is_a_leaf() -> None:
-    assert [module for module in imported(ROOT / "annotator" / "errors.py") if folder_of(module)] == []
+@pytest.mark.parametrize(("name", "known"), [("errors", []), ("ranges", ["annotator.errors"])])
+def test_leaves_import_nothing_else_of_ours(name: str, known: list[str]) -> None:
+    assert [module for module in imported(ROOT / "annotator" / f"{name}.py") if folder_of(module)] == known
 
 
 def test_nobody_imports_the_sister_folders_by_their_bare_names() -> None:

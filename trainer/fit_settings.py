@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from annotator.errors import ConfigError
 from annotator.models.backbones.trainable_backbone import NORMS, PRECISIONS
+from annotator.ranges import check_range
 from annotator.trainer import losses
 
 
@@ -44,9 +45,7 @@ class BackboneSettings:
             ("batch_size", 1, 10_000),
             ("least_area", 0.01, 1.0),
         ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"The backbone's {name} must lie between {low:g} and {high:g}, "
-                                  f"got {getattr(self, name)!r}.")  # fmt: skip
+            check_range(self, name, low, high, label=f"The backbone's {name}")
         if self.after is not None and self.after < 0:
             raise ConfigError(f"The steps before the backbone is trained cannot be below 0, got {self.after}.")
 
@@ -86,16 +85,12 @@ class FitSettings:
         losses.check_choice("concept_loss", self.concept_loss, losses.CONCEPT_LOSSES)
         losses.check_choice("sequence_loss", self.sequence_loss, losses.SEQUENCE_LOSSES)
         losses.check_choice("label_weights", self.label_weights, losses.LABEL_WEIGHTS)
-        for name, low, high in (
-            ("batch_size", 1, 100_000),
-            ("patience", 1, 10_000),
-            ("concept_l2", 0.0, 1e6),
-            ("list_discount", 0.0, 1.0),
-            ("unmentioned_floor", 0.0, 1.0),
-            ("num_look_alikes", 1, 10_000),
-        ):
-            if not low <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {getattr(self, name)!r}.")
+        check_range(self, "batch_size", 1, 100_000)
+        check_range(self, "patience", 1, 10_000)
+        check_range(self, "concept_l2", 0, 1e6)
+        check_range(self, "list_discount", 0, 1)
+        check_range(self, "unmentioned_floor", 0, 1)
+        check_range(self, "num_look_alikes", 1, 10_000)
         if any(epochs < 0 for epochs in self.stage_epochs) or (self.stage_epochs and not any(self.stage_epochs)):
             raise ConfigError(
                 f"The stages need at least 1 epoch together, none below 0; got {list(self.stage_epochs)}."

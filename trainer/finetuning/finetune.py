@@ -26,11 +26,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from annotator.datasets.tags import tag_key
-from annotator.errors import ConfigError, TrainingError
+from annotator.errors import TrainingError
 from annotator.models import checkpoint
 from annotator.models.growth import LEAST_PRIOR, TagVectors, grow, learning_rates, nearest_shares
 from annotator.models.sequence.trained_tagger import PADDING, Batch, Outputs, TrainedTagger, make_batch
 from annotator.models.tagger import Features
+from annotator.ranges import check_range
 from annotator.trainer.finetuning.corrections import Correction
 from annotator.trainer.losses import list_wise_loss
 
@@ -111,9 +112,7 @@ class FinetuneSettings:
             ("stand_in_weight", 0.0, 1000.0),
             ("head_l2", 1e-6, 1000.0),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:  # also refuses NaN
-                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+            check_range(self, name, low, high)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from annotator.datasets.tags import tag_key
-from annotator.errors import ConfigError
+from annotator.ranges import check_range
 from annotator.trainer.evaluation.effort import Action, ActionCosts, Offer, actions_needed, total
 from annotator.trainer.evaluation.metrics import ndcg_at
 from annotator.trainer.finetuning.corrections import Correction
@@ -50,15 +50,10 @@ class PromotionRule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("least_photos", 1, 1_000_000),
-            ("confidence", 0.5, 0.999),
-            ("gold_margin", 0.0, 100.0),
-            ("num_samples", 100, 1_000_000),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+        check_range(self, "least_photos", 1, 1_000_000)
+        check_range(self, "confidence", 0.5, 0.999)
+        check_range(self, "gold_margin", 0, 100)
+        check_range(self, "num_samples", 100, 1_000_000)
 
 
 @dataclass(frozen=True)
