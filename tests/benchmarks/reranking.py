@@ -31,7 +31,7 @@ from annotator.simulation.simulated_annotator import PREFIX, SimulatedAnnotator,
 from annotator.storage.project import Project
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import ExtractedFeatures, features_of
-from annotator.trainer.finetuning.reranker_fit import PULL, Place, fit_reranker
+from annotator.trainer.finetuning.reranker_fit import PRIOR_WEIGHT, Place, fit_reranker
 from annotator.web.server import Workspace
 
 FIRST_TAUGHT = 5
@@ -67,10 +67,9 @@ def main() -> None:
     taught = between(seen, half)
     learnt = fit_reranker(taught, IDENTITY)
     rows.append(row(f"{half} photos", learnt, judged))
-    for pull in (1.0, 10.0):
-        rows.append(
-            row(f"{half} photos, pull {pull:g} for {PULL:g}", fit_reranker(taught, IDENTITY, pull=pull), judged)
-        )
+    for weight in (1.0, 10.0):
+        learnt_so = fit_reranker(taught, IDENTITY, prior_weight=weight)
+        rows.append(row(f"{half} photos, pull {weight:g} for {PRIOR_WEIGHT:g}", learnt_so, judged))
     habits = [name for name in FEATURES if name not in ("joint", *SOURCES)]
     ablations = {f"all but {one}": [name for name in FEATURES if name != one] for one in habits}
     for name, kept in {"the sources alone": SOURCES, "the habits alone": habits, **ablations}.items():
