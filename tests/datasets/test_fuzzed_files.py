@@ -1,4 +1,4 @@
-"""Files that others made, changed at random: each reader gives what is there or one clear sentence, and nothing else.
+"""Files in foreign formats, changed at random: each reader returns content or raises one clear error.
 
 `FOUND` holds what hypothesis found before it was mended; it is read on every run, before anything new is made up.
 """
@@ -48,7 +48,7 @@ RECORD = {"image": "a.jpg", "tags": ["cat", "sofa"], "user_tags": ["pet"], "capt
 
 
 NUM_EXAMPLES = 25
-"""By hand, more: the made-up files are the same on every run, so that no test fails now and then."""
+"""More when run by hand. The generated files are the same on every run, so that the tests are deterministic."""
 
 
 def hvecs(*values: int) -> bytes:

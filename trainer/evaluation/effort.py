@@ -78,7 +78,7 @@ class Action:
     num_actions: int = 1
     """Keys and clicks; more than one for typing."""
     num_held: int = 0
-    """Modifier keys: Shift, Alt or Ctrl. They do not count as actions, but take time in a keystroke-level model."""
+    """Modifier keys: Shift, Alt or Ctrl. They are counted apart from actions."""
 
 
 def actions_needed(
