@@ -108,7 +108,7 @@ def find_images(
     if root.is_file():
         yield root
         return
-    home = os.path.realpath(root)
+    real_root = os.path.realpath(root)
     skipped = {os.path.realpath(folder) for folder in skip_folders}
     pending = [root]  # a stack, since a tree may be deeper than Python's recursion limit
     while pending:
@@ -124,7 +124,7 @@ def find_images(
             path = folder / entry.name
             try:
                 if entry.is_symlink():
-                    problem = _link_problem(entry, home)
+                    problem = _link_problem(entry, real_root)
                     if problem:
                         report(path, problem)
                     elif _has_image_suffix(entry.name) and entry.is_file():
@@ -394,7 +394,7 @@ def _natural_key(entry: os.DirEntry[str]) -> tuple[list[str | int], str]:
     return parts, entry.name
 
 
-def _link_problem(entry: os.DirEntry[str], home: str) -> str | None:
+def _link_problem(entry: os.DirEntry[str], real_root: str) -> str | None:
     """Return why a link to a photo or folder is not followed, or None."""
     is_folder = entry.is_dir()
     if not is_folder and not _has_image_suffix(entry.name):
@@ -402,7 +402,7 @@ def _link_problem(entry: os.DirEntry[str], home: str) -> str | None:
     target = os.path.realpath(entry.path)
     if not os.path.exists(target):
         return "The link leads to a file that is not there."
-    if os.path.commonpath([home, target]) != home:
+    if os.path.commonpath([real_root, target]) != real_root:
         kind = "folder" if is_folder else "file"
         return f"The link leads to a {kind} outside of the photo folder. Add that {kind} itself."
     return None

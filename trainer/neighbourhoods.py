@@ -66,7 +66,7 @@ def metadata_note(words: WordLists, field: str) -> str:
     if num == len(words):
         return ""
     whose = "the others' neighbours" if num else "neighbours"
-    return f"{num:,} of {len(words):,} photos have {field}: {whose} are found by looks"
+    return f"{num:,} of {len(words):,} photos have {field}: {whose} are found by visual similarity"
 
 
 def find_context(photos: Photos, pool: Photos, num_candidates: int, vectors: VectorSums | None) -> Context:

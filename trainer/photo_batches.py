@@ -76,7 +76,7 @@ class _Photos(Dataset["Tensor | str"]):
         try:
             image = decode_image(read_image_file(path), min_side=MIN_SIDE).image.convert("RGB")
         except UnreadableImageError as error:
-            return f"{path} could be read before the training, and no more: {error}"
+            return f"{path} could be read before the training, but not now: {error}"
         if seed == CENTRE:
             return torch.from_numpy(np.array(center_crop(self.architecture, image)))
         digest = hashlib.sha256(f"{seed} {row}".encode()).digest()

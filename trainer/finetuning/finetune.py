@@ -9,7 +9,7 @@ outputs are distilled from the live tagger. Each part is a setting.
 Papers: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning", 2018 (L2-SP, eq. 3); Buzzega et al.,
     "Dark Experience for General Continual Learning", 2020 (eq. 4: the old model's outputs on replayed photos);
     Burges et al., "Learning to Rank using Gradient Descent", 2005 (the pairs' loss, eq. 3).
-Knows nothing of files, databases or pages.
+Knows nothing of files, databases or user interfaces.
 """
 
 import math
@@ -39,7 +39,7 @@ CLIP_NORM = 5.0
 NO_LOGIT = -1e9
 LEAST_TO_HOLD_OUT = 50
 """Least number of fresh corrections for a held-out set: a smaller one is too noisy."""
-STEPS_TO_JUDGE = 28
+STEPS_BETWEEN_EVALUATIONS = 28
 """Least steps between two evaluations on the held-out corrections: fewer cannot reach `least_gain`."""
 HEAD_STEPS = 60
 """Most iterations of the new tags' logistic regression."""
@@ -290,7 +290,7 @@ class _Run:
         optimizer = torch.optim.Adam(self.tagger.parameters(), lr=settings.learning_rate)
         average = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
         num_steps = settings.epochs * math.ceil(len(self.fresh) / settings.batch_size)
-        began, losses, step, judged = time.monotonic(), 0.0, 0, 0
+        began, losses, step, evaluated = time.monotonic(), 0.0, 0, 0
         best, lowest = deepcopy(self.live), self._held_out_loss(self.live)
         for number in range(settings.epochs):
             for examples, rehearsal, exemplars in self._steps():
@@ -303,9 +303,9 @@ class _Run:
                 if progress:
                     left = (time.monotonic() - began) / step * (num_steps - step)
                     progress(FinetuneProgress(step, num_steps, losses, left))
-            if step - judged < STEPS_TO_JUDGE and number < settings.epochs - 1:
+            if step - evaluated < STEPS_BETWEEN_EVALUATIONS and number < settings.epochs - 1:
                 continue
-            judged = step
+            evaluated = step
             candidate = deepcopy(self.tagger).eval()
             if settings.ema_decay > 0:
                 candidate.load_state_dict(average, strict=False)
