@@ -42,7 +42,7 @@ class Examples:
             ):
                 raise TrainingError(f"There are {len(self.sequences)} photos, but {len(values)} of their {name}.")
         if self.importance is not None and not (self.importance >= 0).all():
-            raise TrainingError("How much a photo counts must be 0 or more.")
+            raise TrainingError("The importance of a photo must be 0 or more.")
 
     def labels(self, num_tags: int) -> npt.NDArray[np.float32]:
         """Return (N, V), 0 or 1."""

@@ -55,7 +55,7 @@ class TrainingRequest:
     user_tags_field: str | None = None
     """Field of the records that holds side information: `user_tags`, or another list of strings."""
     num_user_tags: int = 1_000
-    """Size of the user-tag vocabulary: the most frequent ones (semantic-regularisation.txt, section 4.1)."""
+    """Size of the user-tag vocabulary: the most frequent ones (Liu et al., 2017, section 4.1)."""
 
     def __post_init__(self) -> None:
         if self.num_user_tags < 1:

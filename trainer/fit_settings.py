@@ -15,7 +15,8 @@ from annotator.trainer import losses
 class BackboneSettings:
     """Training settings of the backbone; stored with the checkpoint.
 
-    The learning rate, the weight decay and the 7,500 steps before are those of ranked-tags-lstm.txt, section 5.1.
+    The learning rate, the weight decay and the 7,500 steps before are those of Yan, Wang, Liao, "LSTM for Image
+    Annotation with Relative Visual Importance", 2015, section 5.1.
     """
 
     learning_rate: float = 1e-5

@@ -1,8 +1,8 @@
 """LabelMe with ranked tag lists: Russell et al., IJCV 2008; ranked as in Hwang, Grauman, CVPR 2010.
 
-People outline objects and name them; the order of the outlines shows what they find important. Protocol of
-ranked-tags-lstm.txt, section 5.2: duplicates removed, tags on fewer than 10 training photos ignored (97 remain), 1,800
-photos for training, 200 for validation, 1,825 for testing. The selection of these 3,825 photos is not published: all
+People outline objects and name them; the order of the outlines shows what they find important. Protocol as
+in ranked_protocol.py: duplicates removed, tags on fewer than 10 training photos ignored (97 remain), 1,800 photos for
+training, 200 for validation, 1,825 for testing. The selection of these 3,825 photos is not published: all
 photos of the folder are used.
 
 Files: Annotations/FOLDER/NAME.xml and Images/FOLDER/NAME.jpg. The objects of an annotation are in the order in which

@@ -2,7 +2,7 @@
 
 269,648 Flickr photos, manual labels for 81 concepts, and the uploaders' tags. Protocol of the papers on recurrent
 taggers: the official lists of training and test photos, without photos that have none of the 81; 3 labels for each
-photo. User tags are the 1,000 most frequent ones (metadata-neighbours.txt) or all 5,018.
+photo. User tags are the 1,000 most frequent ones (Tesan et al., 2020) or all 5,018.
 
 Files, as in the archives: Concepts81.txt; ImageList/{TrainImagelist,TestImagelist}.txt with backslashes;
 Groundtruth/TrainTestLabels/Labels_CONCEPT_{Train,Test}.txt, a 0 or 1 a line; NUS_WID_Tags/All_Tags.txt, the photo's
@@ -24,7 +24,7 @@ from annotator.errors import DataError
 logger = logging.getLogger(__name__)
 
 LIST_LENGTH = 3
-"""Length of the lists in the published tables (jvsp.txt)."""
+"""Length of the lists in the published tables (Ma et al., JVSP, 2017)."""
 INSTRUCTIONS = (
     "Download Groundtruth, Tags, ConceptsList and ImageList of NUS-WIDE (lms.comp.nus.edu.sg, research, NUS-WIDE) and "
     "its photos; put Concepts81.txt and the folders ImageList, Groundtruth, NUS_WID_Tags and Flickr (photos) into one."

@@ -1,4 +1,6 @@
-"""The protocol of ranked-tags-lstm.txt, section 5.2, for PASCAL VOC 2007 and LabelMe with ranked tag lists.
+"""The protocol for PASCAL VOC 2007 and LabelMe with ranked tag lists.
+
+Paper: Yan, Wang, Liao, "LSTM for Image Annotation with Relative Visual Importance", 2015, section 5.2.
 
 Duplicate tags are removed, tags on too few training photos are ignored, and the photos are split into parts of given
 sizes. The paper does not publish the split: here a seed determines it.

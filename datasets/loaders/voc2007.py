@@ -1,8 +1,8 @@
 """PASCAL VOC 2007 with ranked tag lists: Hwang, Grauman, "Reading Between the Lines", CVPR 2010.
 
-9,963 photos; people on Mechanical Turk typed a list of tags for each, the most important first. Protocol of
-ranked-tags-lstm.txt, section 5.2: duplicates removed, tags on fewer than 15 training photos ignored (217 remain), 8,500
-photos for training, 500 for validation, 963 for testing.
+9,963 photos; people on Mechanical Turk typed a list of tags for each, the most important first. Protocol as in
+ranked_protocol.py: duplicates removed, tags on fewer than 15 training photos ignored (217 remain), 8,500 photos for
+training, 500 for validation, 963 for testing.
 
 The lists are available from the authors on request, in an unpublished format. This loader reads a simple format that
 they can be converted to: ranked_tags.txt, a photo a line, "000001: dog, boy, grass". Photos as in VOCdevkit.

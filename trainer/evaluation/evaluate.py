@@ -24,7 +24,7 @@ from annotator.trainer.evaluation.metrics import MAX_K, NeverPredicted
 
 MAX_FREE_LENGTH = 20
 """Longest list with `free_length`."""
-PREFIX_K = 5
+REST_K = 5
 """k of the recall with and without the first tag given."""
 BATCH_SIZE = 512
 
@@ -97,7 +97,7 @@ def evaluate(
         JSON values: shares in [0, 1], counts, and under `*_at` and `ndcg_*` a value for each k and the mean.
         `order_accuracy` is None if no photo has two right tags among the ten best. Its baseline,
         `order_accuracy_by_frequency`, sorts the same tags by their counts in the vocabulary; None without counts. The
-        prefix measures are None if no photo has two tags of which the tagger knows the first.
+        measures with `prefix` in their name are None if no photo has two tags of which the tagger knows the first.
 
     Raises:
         DataError: There is no photo with a tag.
@@ -128,7 +128,7 @@ def evaluate(
         **_measure_scores(truth, _scores(tagger, features, vocabulary, user_tags, context)),
         **measure_lists(best, given),
         "order_accuracy_by_frequency": _order_by_frequency(best, given, tagger.vocabulary),
-        **measure_prefix(tagger, features, given, user_tags=user_tags, context=context),
+        **measure_after_first_tag(tagger, features, given, user_tags=user_tags, context=context),
         "mean_list_length": float(np.mean([len(tags) for tags in proposed])),
     }
 
@@ -165,11 +165,11 @@ def measure_lists(ranked: Sequence[Sequence[str]], given: Sequence[Sequence[str]
     }
 
 
-def measure_prefix(
+def measure_after_first_tag(
     tagger: EvaluatedTagger,
     features: Features,
     given: Sequence[Sequence[str]],
-    k: int = PREFIX_K,
+    k: int = REST_K,
     *,
     user_tags: UserTags = (),
     context: Context | None = None,
@@ -190,9 +190,7 @@ def measure_prefix(
     first, rest = [given[row][0] for row in rows], [given[row][1:] for row in rows]
     own = [user_tags[row] for row in rows] if user_tags else ()
     context = None if context is None else context.take(rows)
-    after = names(
-        decode(tagger, features[rows], k=k, prefixes=[[tag] for tag in first], user_tags=own, context=context)
-    )
+    after = names(decode(tagger, features[rows], k=k, kept=[[tag] for tag in first], user_tags=own, context=context))
     before = names(decode(tagger, features[rows], k=k + 1, user_tags=own, context=context))
     before = [[tag for tag in tags if tag != known][:k] for tags, known in zip(before, first, strict=True)]
     values = (metrics.recall_at(after, rest, k), metrics.recall_at(before, rest, k), len(rows))
@@ -204,21 +202,21 @@ def decode(
     features: Features,
     *,
     k: int,
-    prefixes: Sequence[Sequence[str]] | None = None,
+    kept: Sequence[Sequence[str]] | None = None,
     free_length: bool = False,
     user_tags: UserTags = (),
     context: Context | None = None,
 ) -> list[list[RankedTag]]:
-    """Decode any number of photos in batches; `prefixes` None: all empty."""
+    """Decode any number of photos in batches, after the kept tags of each; `kept` None: none."""
     lists = []
     for start in range(0, len(features), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
-        given = prefixes[part] if prefixes is not None else [()] * len(features[part])
+        prefixes = kept[part] if kept is not None else [()] * len(features[part])
         # Only taggers that use side information, or a context, have these parameters.
         own: dict[str, Any] = {"user_tags": user_tags[part]} if user_tags else {}
         if context is not None:
             own["context"] = context.take(part)
-        lists += tagger.decode(features[part], given, k=k, free_length=free_length, **own)
+        lists += tagger.decode(features[part], prefixes, k=k, free_length=free_length, **own)
     return lists
 
 
@@ -255,9 +253,9 @@ def table(report: Mapping[str, Any]) -> str:
         f"pairs in given order    {order:>8}   (chance: 50; the same tags sorted by frequency: {by_frequency})",
     ]
     if report["num_prefix_images"]:
-        given, without = report[f"prefix_recall_at_{PREFIX_K}"], report[f"no_prefix_recall_at_{PREFIX_K}"]
+        given, without = report[f"prefix_recall_at_{REST_K}"], report[f"no_prefix_recall_at_{REST_K}"]
         lines.append(
-            f"the rest within {PREFIX_K}{'':<7}{100 * given:8.1f}   "
+            f"the rest within {REST_K}{'':<7}{100 * given:8.1f}   "
             f"once the person's first tag is given; without it {100 * without:.1f}"
         )
     return "\n".join(lines)

@@ -330,7 +330,7 @@ class _Run:
         norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise TrainingError(
-                f"The loss was not a finite number at step {where}; the candidate was thrown away "
+                f"The loss was not a finite number at step {where}; the candidate was discarded "
                 "and the model in use did not change. Lower the learning rate."
             )
         self._step(optimizer)
