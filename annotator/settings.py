@@ -9,6 +9,7 @@ from ipaddress import ip_network
 
 from annotator.errors import ConfigError
 from annotator.keymap import DEFAULT_KEYS, check_keys
+from annotator.ranges import check_range
 
 DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
 
@@ -22,12 +23,6 @@ STRATEGIES: dict[str, str] = {
     "largest_cluster": "most typical first",
 }
 """Query strategy -> its label on the page; see active_learning/query_strategies.py."""
-
-
-def _check_range(owner: object, name: str, low: float, high: float) -> None:
-    value = getattr(owner, name)
-    if not low <= value <= high:
-        raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
 
 
 @dataclass(frozen=True)
@@ -46,11 +41,11 @@ class IngestConfig:
     """Longest side of a thumbnail, in pixels."""
 
     def __post_init__(self) -> None:
-        _check_range(self, "num_decode_threads", 1, 64)
-        _check_range(self, "num_network_threads", 1, 64)
-        _check_range(self, "num_detector_threads", 1, 64)
-        _check_range(self, "batch_size", 1, 512)
-        _check_range(self, "thumbnail_size", 64, 1024)
+        check_range(self, "num_decode_threads", 1, 64)
+        check_range(self, "num_network_threads", 1, 64)
+        check_range(self, "num_detector_threads", 1, 64)
+        check_range(self, "batch_size", 1, 512)
+        check_range(self, "thumbnail_size", 64, 1024)
 
 
 @dataclass(frozen=True)
@@ -68,8 +63,8 @@ class ServerConfig:
     """Addresses or networks of proxies whose headers on the client's address and on TLS are trusted."""
 
     def __post_init__(self) -> None:
-        _check_range(self, "port", 0, 65535)
-        _check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
+        check_range(self, "port", 0, 65535)
+        check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
         for proxy in self.trusted_proxies:
             _check_network(proxy)
 
@@ -111,16 +106,16 @@ class LoopSettings:
     """`nice` value of the training process: its priority is lower than that of the server."""
 
     def __post_init__(self) -> None:
-        _check_range(self, "train_after", 0, 1_000_000)
-        _check_range(self, "train_every_minutes", 0, 1_000_000)
-        _check_range(self, "gold_share", 0, 0.9)
-        _check_range(self, "newest_share", 0, 0.9)
-        _check_range(self, "least_photos", 1, 100_000)
-        _check_range(self, "most_photos", 1, 100_000)
-        _check_range(self, "confidence", 0.5, 0.999)
-        _check_range(self, "gold_margin", 0, 100)
-        _check_range(self, "num_threads", 1, 64)
-        _check_range(self, "niceness", 0, 19)
+        check_range(self, "train_after", 0, 1_000_000)
+        check_range(self, "train_every_minutes", 0, 1_000_000)
+        check_range(self, "gold_share", 0, 0.9)
+        check_range(self, "newest_share", 0, 0.9)
+        check_range(self, "least_photos", 1, 100_000)
+        check_range(self, "most_photos", 1, 100_000)
+        check_range(self, "confidence", 0.5, 0.999)
+        check_range(self, "gold_margin", 0, 100)
+        check_range(self, "num_threads", 1, 64)
+        check_range(self, "niceness", 0, 19)
 
 
 @dataclass(frozen=True)
@@ -171,10 +166,10 @@ class ProjectSettings:
             raise ConfigError(
                 f"There is no strategy {str(self.strategy)[:80]!r}. Choose one of: {', '.join(STRATEGIES)}."
             )
-        _check_range(self, "random_share", 0, 1)
-        _check_range(self, "probe_share", 0, 1)
-        _check_range(self, "asked_people", 0, 20)
-        _check_range(self, "asked_share", 0, 1)
+        check_range(self, "random_share", 0, 1)
+        check_range(self, "probe_share", 0, 1)
+        check_range(self, "asked_people", 0, 20)
+        check_range(self, "asked_share", 0, 1)
         if not isinstance(self.show_expected, bool):
             raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

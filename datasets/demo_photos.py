@@ -1,6 +1,6 @@
-"""The real photographs that come inside the packages scikit-image and scikit-learn, for a first try.
+"""Demo photos: the photographs that the packages scikit-image and scikit-learn contain.
 
-Only colour photos of everyday things: no drawings, textures or microscopy. Knows nothing of projects.
+Only colour photos of real scenes: no drawings, textures or microscopy. Knows nothing of projects.
 """
 
 import importlib.util
@@ -26,22 +26,22 @@ _PIP_NAMES = {"skimage": "scikit-image", "sklearn": "scikit-learn"}
 
 
 def demo_photos() -> list[tuple[str, Path]]:
-    """Return each demo photo's name in the demo folder and where it lies in its package.
+    """Return each demo photo's name in the demo folder and its path in its package.
 
     Raises:
-        ConfigError: A package is not installed, or came without its photos.
+        ConfigError: A package is not installed.
     """
     return [(name, _package_folder(package) / inside) for name, package, inside in _PHOTOS]
 
 
 def copy_demo_photos(folder: Path) -> list[Path]:
-    """Copy the demo photos into a folder, which is made if needed; those already there are left alone.
+    """Copy the demo photos into a folder, which is created if needed; existing files are not overwritten.
 
     Args:
-        folder: Where the photos go.
+        folder: Target folder.
 
     Returns:
-        The copies' paths.
+        The paths of the copies.
 
     Raises:
         ConfigError: A package or a photo is missing, or the folder cannot be written.
@@ -53,7 +53,7 @@ def copy_demo_photos(folder: Path) -> list[Path]:
         for name, source in photos:
             copy = folder / name
             if not copy.exists():
-                # Under a hidden name first, so that a photo that is there is there completely.
+                # Under a hidden name first, so that no incomplete photo is visible.
                 descriptor, partial = tempfile.mkstemp(prefix=".demo-", dir=folder)
                 os.close(descriptor)
                 try:
@@ -75,7 +75,7 @@ def copy_demo_photos(folder: Path) -> list[Path]:
 
 
 def _package_folder(package: str) -> Path:
-    # find_spec rather than an import, which would take seconds
+    # find_spec, since an import takes seconds
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
         pip_name = _PIP_NAMES[package]

@@ -1,8 +1,8 @@
-"""What a photo's file says about itself: EXIF, IPTC and XMP, read from an opened Pillow image.
+"""Metadata embedded in a photo's file: EXIF, IPTC and XMP, read from an opened Pillow image.
 
-Two steps: ``embedded_blocks`` collects the few fields that matter while the image is open, ``parse_xmp`` and
-``parse_iptc`` read the blocks later. Metadata may be broken or hostile: each trouble becomes a sentence in
-``notes``, never an exception. Knows nothing of sidecar files and of what the fields are used for.
+Two steps: ``embedded_blocks`` collects the used fields while the image is open, ``parse_xmp`` and ``parse_iptc``
+parse the blocks later. Metadata may be damaged or malicious: each problem becomes a sentence in ``notes``, never an
+exception. Knows nothing of sidecar files or of the use of the fields.
 """
 
 import struct
@@ -31,7 +31,7 @@ MAX_BLOCK_BYTES = 5_000_000
 """Largest XMP or IPTC block, or sidecar file, that is read."""
 
 _EMPTY_EXIF_BYTES = 20  # marker, TIFF header, a count of zero and the end of the list
-_IPTC_RESOURCE = 0x0404  # Photoshop's number for IPTC among its image resources
+_IPTC_RESOURCE = 0x0404  # number of IPTC among Photoshop's image resources
 _IPTC_TIFF_TAG = 33723
 
 _DC = "{http://purl.org/dc/elements/1.1/}"
@@ -46,7 +46,7 @@ _XMP_DATES = (
 
 @dataclass(frozen=True)
 class EmbeddedBlocks:
-    """The metadata of one photo's file as found."""
+    """The raw metadata of one photo's file."""
 
     exif: Mapping[int, Any] = field(default_factory=dict)
     """The EXIF values named by this module's constants, by tag number."""
@@ -57,12 +57,12 @@ class EmbeddedBlocks:
     xmp: bytes = b""
     """The XMP packet."""
     notes: tuple[str, ...] = ()
-    """What could not be read and why."""
+    """What could not be read, with the reason."""
 
 
 @dataclass(frozen=True)
 class IptcFields:
-    """What IPTC says of a photo."""
+    """The IPTC fields of a photo."""
 
     keywords: tuple[str, ...] = ()
     caption: str | None = None
@@ -71,19 +71,19 @@ class IptcFields:
 
 @dataclass(frozen=True)
 class XmpFields:
-    """What XMP says of a photo."""
+    """The XMP fields of a photo."""
 
     keywords: tuple[str, ...] = ()
     caption: str | None = None
     taken_at: str | None = None
-    """As written: an ISO 8601 date that may lack parts."""
+    """As stored: an ISO 8601 date that may lack parts."""
     notes: tuple[str, ...] = ()
 
 
 def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
     """Collect the metadata of an opened image; a TIFF must not be loaded yet, a PNG must be.
 
-    Never raises: what Pillow cannot read becomes a note.
+    Never raises: a field that Pillow cannot read becomes a note.
     """
     notes: list[str] = []
     exif: dict[int, Any] = {}
@@ -96,9 +96,9 @@ def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
         if _GPS_IFD in found:
             _pick(found.get_ifd(_GPS_IFD), _GPS_TAGS, gps, notes)
         if not found and len(image.info.get("exif", b"")) > _EMPTY_EXIF_BYTES:
-            # Opening a JPEG reads its EXIF for the resolution and hides what went wrong.
+            # Pillow reads a JPEG's EXIF on opening, for the resolution, and suppresses errors.
             notes.append("The EXIF data could not be read.")
-    except Exception as error:  # Pillow raises whatever the bytes make its parser stumble over
+    except Exception as error:  # Pillow's parsers raise errors of many types
         notes.append(f"The EXIF data could not be read ({type(error).__name__}).")
     blocks = []
     for name, read in (("IPTC", _iptc_block), ("XMP", _xmp_block)):
@@ -123,7 +123,7 @@ def parse_iptc(data: bytes) -> IptcFields:
     while position + 5 <= len(data) and data[position] == 0x1C:
         record, dataset, size = struct.unpack_from(">BBH", data, position + 1)
         position += 5
-        if size & 0x8000:  # an extended dataset: the low bits say how many bytes hold the size
+        if size & 0x8000:  # an extended dataset: the low bits give the number of bytes of the size
             num_size_bytes = size & 0x7FFF
             size = int.from_bytes(data[position : position + num_size_bytes][:8], "big")
             position += num_size_bytes
@@ -148,15 +148,15 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
 
     Args:
         data: The packet, or a whole sidecar file.
-        what: What to call it in notes, such as "The embedded XMP".
+        what: Its name in notes, such as "The embedded XMP".
     """
     try:
-        if not data.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16, zeros are parts of letters
+        if not data.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16, zero bytes are parts of characters
             data = data.strip(b"\0 \t\r\n")
         root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
     except DefusedXmlException:
         return XmpFields(notes=(f"{what} declares a DTD or entities, which is not allowed in XMP.",))
-    except (ParseError, ValueError, LookupError):  # LookupError, ValueError: an unknown or wrong encoding
+    except (ParseError, ValueError, LookupError):  # ValueError, LookupError: a wrong or unknown encoding
         return XmpFields(notes=(f"{what} is not valid XML.",))
     keywords: list[str] = []
     captions: list[Element] = []
@@ -173,7 +173,7 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
             for name in _XMP_DATES:
                 if name in element.attrib:
                     dates.setdefault(name, element.attrib[name])
-    # The default language first; sorted is stable, so otherwise the file's order holds.
+    # The default language first; the sort is stable and keeps the file's order otherwise.
     captions.sort(key=lambda element: element.get(_XML_LANGUAGE) != "x-default")
     return XmpFields(
         keywords=tuple(keywords),
@@ -183,7 +183,7 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
 
 
 def decode_text(data: bytes) -> str:
-    """Decode text of unknown encoding: UTF-8 if it is that, else Latin-1, which always is something."""
+    """Decode text of unknown encoding: UTF-8 if valid, else Latin-1, which accepts all bytes."""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -191,11 +191,11 @@ def decode_text(data: bytes) -> str:
 
 
 def _pick(source: Any, tags: tuple[int, ...], into: dict[int, Any], notes: list[str]) -> None:
-    """Copy some tags; Pillow decodes each when asked for it, so one broken value spares the others."""
+    """Copy some tags; Pillow decodes each on access, so a broken value does not affect the others."""
     for tag in tags:
         try:
             value = source.get(tag)
-        except Exception as error:  # Pillow raises whatever the bytes make its parser stumble over
+        except Exception as error:  # Pillow's parsers raise errors of many types
             notes.append(f"The EXIF value 0x{tag:04X} could not be read ({type(error).__name__}).")
             continue
         if value is not None:
@@ -206,11 +206,11 @@ def _iptc_block(image: Image.Image) -> bytes:
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         return _as_bytes(image.info.get("photoshop", {}).get(_IPTC_RESOURCE))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        # Many write it as 32-bit numbers, of which Pillow's own reading would keep one; so the raw bytes.
+        # Read as raw bytes: many programs declare 32-bit numbers, of which Pillow would return only one.
         block = _as_bytes(image.tag_v2._tagdata.get(_IPTC_TIFF_TAG))
         return block or _as_bytes(image.get_photoshop_blocks().get(_IPTC_RESOURCE, {}).get("data"))
     if isinstance(image, PngImagePlugin.PngImageFile) and "Raw profile type iptc" in image.info:
-        # ImageMagick's and ExifTool's way: name, length and hexadecimal digits, maybe in Photoshop's wrapping
+        # The form of ImageMagick and ExifTool: name, length, hexadecimal digits, possibly as Photoshop resources.
         data = bytes.fromhex("".join(str(image.info["Raw profile type iptc"]).split("\n")[3:]))
         starts = [at for at in (data.find(b"\x1c\x01"), data.find(b"\x1c\x02")) if at >= 0]
         return data[min(starts) :] if starts else b""

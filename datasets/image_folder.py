@@ -1,7 +1,7 @@
-"""Photos in folders: finding them, and turning their bytes into upright RGB pixels, whatever the bytes are.
+"""Photos in folders: search for files, and decoding of their bytes to upright RGB pixels.
 
-Any file may be broken or hostile. ``decode_image`` either returns pixels or raises ``UnreadableImageError``;
-it refuses decompression bombs before their pixels are allocated. Knows nothing of projects or backbones.
+Any file may be damaged or malicious. ``decode_image`` either returns pixels or raises ``UnreadableImageError``; it
+refuses decompression bombs before their pixels are allocated. Knows nothing of projects or backbones.
 """
 
 import codecs
@@ -36,26 +36,26 @@ from annotator.errors import UnreadableImageError
 _log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
-"""Suffixes of the files that are taken for photos, in lower case. What a file is, its content decides."""
+"""Suffixes of photo files, in lower case. The format is detected from the content."""
 
 SKIPPED_FOLDERS = frozenset(
     {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 )
-"""Folders that file servers and operating systems fill with thumbnails, shadows and deleted files."""
+"""Folders of file servers and operating systems for thumbnails, resource forks and deleted files."""
 
 MAX_FILE_BYTES = 500_000_000
 """Largest file that is read, in bytes."""
 
 MAX_PIXELS = 120_000_000
-"""Most pixels a photo may decode to: room for a 102-megapixel camera, 480 MB in Pillow's 4 bytes a pixel."""
+"""Most pixels of a decoded photo: enough for a 102-megapixel camera; 480 MB at Pillow's 4 bytes a pixel."""
 
 _MAX_REDUCED_FACTOR = 2
-# A JPEG decoded at reduced size never holds its full pixels, so a 200-megapixel phone photo may pass: its
-# full size may be this many times max_pixels. A progressive one may not: libjpeg keeps its coefficients.
+# A JPEG decoded at reduced size never allocates its full pixels, so its full size may be this many times max_pixels:
+# enough for a 200-megapixel phone. Not for progressive JPEGs, of which libjpeg keeps all coefficients.
 
 _MAX_JPEG_SCANS = 100
-# Every scan of a progressive JPEG is a pass over the whole picture and can be a few bytes long: a small file
-# could keep a processor busy for hours. Encoders write about 10.
+# Each scan of a progressive JPEG is a pass over the whole picture and can be a few bytes long, so a small file could
+# take hours to decode. Encoders write about 10.
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -66,12 +66,12 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# EXIF orientation -> what turns the stored pixels upright; 5 to 8 swap width and height.
+# EXIF orientation -> operation that turns the stored pixels upright; 5 to 8 swap width and height.
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """One photo's pixels and what else its file held."""
+    """The pixels and metadata of one photo."""
 
     image: Image.Image
     """RGB, upright, at full size or, with ``min_side``, reduced."""
@@ -84,7 +84,7 @@ class DecodedImage:
     embedded: EmbeddedBlocks
     """EXIF, IPTC and XMP as found, for ``read_metadata``."""
     icc_profile: bytes | None
-    """The colour profile the pixels are in; None means sRGB or unknown."""
+    """The colour profile of the pixels; None: sRGB or unknown."""
 
 
 def find_images(
@@ -93,24 +93,24 @@ def find_images(
     *,
     skip_folders: Collection[Path] = (),
 ) -> Iterator[Path]:
-    """Yield the photos below a folder: each folder's own first, then its subfolders'; IMG_2 before IMG_10.
+    """Yield the photos below a folder: its own first, then those of its subfolders; IMG_2 before IMG_10.
 
-    Hidden files and folders and ``SKIPPED_FOLDERS`` are left out. Links to folders are not followed: what
-    they hold is found at its own place, or lies outside of root, which is reported.
+    Hidden files and folders and ``SKIPPED_FOLDERS`` are left out. Links to folders are not followed: their target
+    is either searched itself, or lies outside of root, which is reported.
 
     Args:
-        root: A folder, or a single file, which is then yielded itself.
-        on_error: Called with a path and the reason when a folder cannot be listed, or a link leads nowhere or
-            out of root. Without it, these are logged as warnings.
-        skip_folders: Folders to leave out, such as a project that lies inside of the photos.
+        root: A folder, or a single file, which is then yielded.
+        on_error: Called with a path and the reason if a folder cannot be listed, or a link is broken or leads out of
+            root. Without it, these are logged as warnings.
+        skip_folders: Folders to leave out, such as a project inside of the photo folder.
     """
     report = on_error or _log_error
     if root.is_file():
         yield root
         return
-    home = os.path.realpath(root)
+    real_root = os.path.realpath(root)
     skipped = {os.path.realpath(folder) for folder in skip_folders}
-    pending = [root]  # a stack, since a hostile tree may be deeper than Python's recursion limit
+    pending = [root]  # a stack, since a tree may be deeper than Python's recursion limit
     while pending:
         folder = pending.pop()
         try:
@@ -124,7 +124,7 @@ def find_images(
             path = folder / entry.name
             try:
                 if entry.is_symlink():
-                    problem = _link_problem(entry, home)
+                    problem = _link_problem(entry, real_root)
                     if problem:
                         report(path, problem)
                     elif _has_image_suffix(entry.name) and entry.is_file():
@@ -143,11 +143,11 @@ def read_image_file(path: Path) -> bytes:
     """Read a photo's bytes.
 
     Raises:
-        UnreadableImageError: It is no regular file, is empty or too large, or cannot be read; the text is one
-            sentence without the path.
+        UnreadableImageError: The file is not regular, empty, too large or unreadable; the message is one sentence
+            without the path.
     """
     try:
-        # Without O_NONBLOCK, opening a named pipe would wait for a writer for ever.
+        # Without O_NONBLOCK, opening a named pipe blocks until there is a writer.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -173,36 +173,36 @@ def content_hash(data: bytes) -> str:
 
 
 def decode_image(data: bytes, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
-    """Decode a photo to upright RGB; the first frame or page where there are several, alpha over white.
+    """Decode a photo to upright RGB: the first of several frames or pages, with alpha over white.
 
-    Safe to call from several threads; Pillow lets go of the interpreter lock while it decodes and converts.
+    Thread-safe; Pillow releases the interpreter lock while it decodes and converts.
 
     Args:
-        data: A whole file. Its content decides the format, whatever its name was.
+        data: A whole file; the format is detected from its content.
         min_side: The short side that the caller will resize to, in pixels. Large JPEGs are then decoded at a
             half, quarter or eighth, but never below twice this. None decodes at full size.
-        max_pixels: Most pixels that may be decoded to.
+        max_pixels: Most pixels of the decoded photo.
 
     Raises:
-        UnreadableImageError: The bytes are no such picture, damaged, truncated, or hold too many pixels. The
-            text says which, without a path.
+        UnreadableImageError: The bytes are in another format, damaged, truncated, or hold too many pixels. The
+            message says which, without a path.
     """
     if len(data) > MAX_FILE_BYTES:
         raise UnreadableImageError(_too_large(len(data)))
     name, plugin = _recognise(data)
     _silence_pillow()
     try:
-        # The plugin itself rather than Image.open, whose bomb limit is one for the whole process.
+        # The plugin itself, since the pixel limit of Image.open is global to the process.
         source = plugin(io.BytesIO(data))
         full_size = source.size
         reduced_size = _reduce_and_check(source, data, min_side, max_pixels)
-        embedded = embedded_blocks(source) if name == "TIFF" else None  # a TIFF's file is closed by loading
+        embedded = embedded_blocks(source) if name == "TIFF" else None  # loading closes a TIFF's file
         source.load()
-        embedded = embedded or embedded_blocks(source)  # while a PNG's may come after the pixels
+        embedded = embedded or embedded_blocks(source)  # a PNG's metadata may come after the pixels
         profile = source.info.get("icc_profile") if source.mode == "RGB" else None
         image = _to_rgb(_trim(source, reduced_size) if reduced_size else source)
         orientation = embedded.exif.get(ORIENTATION)
-        if name == "TIFF":  # Pillow has turned it upright itself
+        if name == "TIFF":  # Pillow has applied the orientation already
             full_size = image.size
         elif isinstance(orientation, int) and orientation in _TRANSPOSE:
             image = image.transpose(_TRANSPOSE[orientation])
@@ -210,7 +210,7 @@ def decode_image(data: bytes, *, min_side: int | None = None, max_pixels: int = 
                 full_size = full_size[1], full_size[0]
     except UnreadableImageError:
         raise
-    # Pillow raises whatever its parsers stumble over: SyntaxError, struct.error, IndexError, zlib.error ...
+    # Pillow's parsers raise errors of many types: SyntaxError, struct.error, IndexError, zlib.error ...
     except Exception as error:
         raise UnreadableImageError(_reason(error, name, data)) from error
     return DecodedImage(
@@ -224,12 +224,12 @@ def decode_image(data: bytes, *, min_side: int | None = None, max_pixels: int = 
 
 
 def display_name(path: Path | str) -> str:
-    """Return a path as valid Unicode: bytes of a name that are not UTF-8 become the replacement character."""
+    """Return a path as valid Unicode, with the replacement character for bytes that are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _recognise(data: bytes) -> tuple[str, Callable[[io.BytesIO], ImageFile.ImageFile]]:
-    """Return the format's name and Pillow's reader for it, from the first bytes."""
+    """Return the name of the format and Pillow's reader for it, from the first bytes."""
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG", JpegImagePlugin.JpegImageFile
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -248,7 +248,7 @@ def _recognise(data: bytes) -> tuple[str, Callable[[io.BytesIO], ImageFile.Image
 
 
 def _what_else(data: bytes) -> str:
-    """Say what a file that is no known picture seems to be."""
+    """Return a sentence on what a file in no supported format seems to be."""
     if not data:
         return "The file is empty (0 bytes)."
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -264,7 +264,7 @@ def _what_else(data: bytes) -> str:
         return "The file holds zeros instead of a photo. Copy it again from the camera or a backup."
     if all(byte >= 32 or byte in b"\t\r\n\f" for byte in data[:1024]):
         with contextlib.suppress(UnicodeDecodeError):
-            codecs.getincrementaldecoder("utf-8")().decode(data[:1024])  # a letter may be cut at the end
+            codecs.getincrementaldecoder("utf-8")().decode(data[:1024])  # the last character may be incomplete
             return "This is a text file, not a photo."
     return "This is not a JPEG, PNG, WebP, GIF, BMP or TIFF picture."
 
@@ -272,10 +272,10 @@ def _what_else(data: bytes) -> str:
 def _reduce_and_check(
     source: ImageFile.ImageFile, data: bytes, min_side: int | None, max_pixels: int
 ) -> tuple[float, float] | None:
-    """Set a JPEG to decode at reduced size; refuse what has too many pixels or would take too long.
+    """Set a JPEG to decode at reduced size; refuse pictures with too many pixels or scans.
 
     Returns:
-        The full size over the reduction, not rounded; None if it will be decoded at full size.
+        The full size divided by the reduction, not rounded; None if it will be decoded at full size.
     """
     width, height = source.size
     reduced = None
@@ -296,10 +296,10 @@ def _reduce_and_check(
 
 
 def _trim(image: Image.Image, exact_size: tuple[float, float]) -> Image.Image:
-    """Cut the last column and row of a reduced JPEG where the photo fills less than half of them.
+    """Cut the last column and row of a reduced JPEG if the photo fills less than half of them.
 
-    libjpeg rounds up and pads: 1201 pixels at a quarter are 301. Resizing those shifts the photo: by 1.9 grey
-    levels on average at 128 pixels, against 0.7 after the cut.
+    libjpeg rounds up and pads: 1201 pixels at a quarter give 301. Resizing those shifts the photo: a mean difference of
+    1.9 grey levels at 128 pixels, against 0.7 after the cut.
     """
     size = int(exact_size[0] + 0.5), int(exact_size[1] + 0.5)
     return image if image.size == size else image.crop((0, 0, *size))
@@ -322,15 +322,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _grey_to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale deep grey values to 8 bits: 16-bit ones by their full range, others by the range they use."""
+    """Scale grey values of more than 8 bits to 8 bits: 16-bit ones by their full range, others by their used range."""
     values: np.ndarray[Any, np.dtype[Any]] = np.asarray(image)
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return Image.fromarray((values // 257).astype(np.uint8))
     values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    values = values.clip(-1e30, 1e30)  # so that no difference overflows
+    values = values.clip(-1e30, 1e30)  # so that high - low cannot overflow
     low, high = float(values.min()), float(values.max())
     if low >= 0:
-        # The smallest usual full range that holds the values: floats in [0, 1], 8 bits, 16 bits.
+        # The smallest common range that holds the values: floats in [0, 1], 8 bits, 16 bits.
         low, high = 0.0, next((full for full in (1.0, 255.0, 65535.0) if high <= full), high)
     scale = 255.0 / (high - low) if high > low else 0.0
     return Image.fromarray(np.rint((values - low) * scale).clip(0, 255).astype(np.uint8))
@@ -339,18 +339,18 @@ def _grey_to_8_bit(image: Image.Image) -> Image.Image:
 def _reason(error: Exception, name: str, data: bytes) -> str:
     if isinstance(error, MemoryError):
         return f"There is not enough memory to decode this {name} picture. Save a smaller copy."
-    if isinstance(error, Image.DecompressionBombError):  # a part of it is larger than the whole
+    if isinstance(error, Image.DecompressionBombError):  # a tile is larger than the picture
         return f"The {name} file claims far more pixels than are read. Save a smaller copy."
     if "truncated" in str(error).lower() or _lacks_its_end(name, data):
         return f"The {name} file is truncated: its end is missing. Copy it again from the camera or a backup."
-    # Pillow's own complaints read well; what its parsers stumble over (KeyError: 320) does not.
+    # Pillow's own messages are readable; those of other errors in its parsers (KeyError: 320) are not.
     text = " ".join(str(error).split())[:120].rstrip(".")
     detail = f" ({text})" if re.search("[a-z]", text) and isinstance(error, SyntaxError | OSError | ValueError) else ""
     return f"The {name} file is damaged{detail}. Copy it again from the camera or a backup."
 
 
 def _lacks_its_end(name: str, data: bytes) -> bool:
-    """Whether a file that failed to decode is shorter than it says, or lacks its format's end mark."""
+    """Tell whether a file is shorter than its header says, or lacks the end marker of its format."""
     match name:
         case "JPEG":
             return b"\xff\xd9" not in data[-65536:]
@@ -371,10 +371,10 @@ _PILLOW_FILTER = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
 
 
 def _silence_pillow() -> None:
-    """Keep Pillow's warnings about odd files from being printed, or raised as errors.
+    """Ignore Pillow's warnings about unusual files, so that they are neither printed nor raised as errors.
 
-    warnings.catch_warnings swaps the process's filters and so is not safe in threads; one lasting filter for
-    Pillow's modules is. It is put back when somebody reset the filters.
+    warnings.catch_warnings replaces the filters of the process and is not thread-safe, so one permanent filter for
+    Pillow's modules is added, and added again if the filters were reset.
     """
     if _PILLOW_FILTER not in warnings.filters:
         warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -394,15 +394,15 @@ def _natural_key(entry: os.DirEntry[str]) -> tuple[list[str | int], str]:
     return parts, entry.name
 
 
-def _link_problem(entry: os.DirEntry[str], home: str) -> str | None:
-    """Say what keeps a link from being followed, if it seems to stand for photos."""
+def _link_problem(entry: os.DirEntry[str], real_root: str) -> str | None:
+    """Return why a link to a photo or folder is not followed, or None."""
     is_folder = entry.is_dir()
     if not is_folder and not _has_image_suffix(entry.name):
         return None
     target = os.path.realpath(entry.path)
     if not os.path.exists(target):
         return "The link leads to a file that is not there."
-    if os.path.commonpath([home, target]) != home:
+    if os.path.commonpath([real_root, target]) != real_root:
         kind = "folder" if is_folder else "file"
         return f"The link leads to a {kind} outside of the photo folder. Add that {kind} itself."
     return None

@@ -1,6 +1,6 @@
-"""The words that a photo's metadata hold: the uploader's tags, or what its caption says.
+"""The words of a photo's metadata: the uploader's tags, or the words of the caption.
 
-Knows nothing of models: how words become numbers is models/context.py's.
+Knows nothing of models; models/context.py encodes the words.
 """
 
 import re
@@ -21,13 +21,13 @@ _WORD = re.compile(r"[^\W\d_]+(?:['\u2019-][^\W\d_]+)*")
 
 @lru_cache(maxsize=1)
 def stop_words() -> frozenset[str]:
-    """Return the English function words that a caption's words leave out."""
+    """Return the English function words that `caption_words` leaves out."""
     text = (files("annotator.datasets") / "stop_words.txt").read_text(encoding="utf-8")
     return frozenset(word for line in text.splitlines() if not line.startswith("#") for word in line.split())
 
 
 def caption_words(caption: str | None) -> tuple[str, ...]:
-    """Return a caption's words as keys, in their order, each once, without stop words and single letters.
+    """Return a caption's words as tag keys, in order, each once, without stop words and single letters.
 
     A word is a run of letters of any script; hyphens and apostrophes inside it belong to it.
     """
@@ -38,15 +38,15 @@ def caption_words(caption: str | None) -> tuple[str, ...]:
 
 
 def tag_words(tags: Iterable[str]) -> tuple[str, ...]:
-    """Return tags as keys, each once: "Paris" and "paris" are one, words of several parts stay whole."""
+    """Return the keys of tags, each once: "Paris" and "paris" are one; tags of several words are not split."""
     return tuple(dict.fromkeys(map(tag_key, tags)))
 
 
 def metadata_words(records: Sequence[Record], field: str) -> list[tuple[str, ...]]:
-    """Return the metadata words of each record; none where it has no metadata.
+    """Return the metadata words of each record; empty for a record without metadata.
 
     Raises:
-        ConfigError: There is no such field.
+        ConfigError: The field does not exist.
     """
     if field not in FIELDS:
         raise ConfigError(f"Metadata are taken from one of {', '.join(FIELDS)}; got {field!r}.")

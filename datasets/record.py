@@ -1,4 +1,4 @@
-"""A record: one photo and the tags a person gave it. Reads `records.jsonl`.
+"""A record: one photo and the tags that a person gave it. Reads `records.jsonl`.
 
 Knows nothing of features, models or projects.
 
@@ -24,39 +24,38 @@ RECORDS_FILE = "records.jsonl"
 
 @dataclass(frozen=True)
 class Record:
-    """One photo and what a person said of it."""
+    """One photo with its tags."""
 
     image: Path
     """The photo's file, absolute."""
     tags: tuple[str, ...]
     """In the given order, without duplicates."""
     user_tags: tuple[str, ...] = ()
-    """Tags the uploader gave: noisy metadata, not truth."""
+    """The uploader's tags: noisy metadata, not ground truth."""
     caption: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, compare=False)
-    """Whatever else the data set tells."""
+    """All other fields of the data set."""
 
 
 def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     """Read a folder's `records.jsonl`.
 
-    Duplicate tags of a photo are dropped (the first stays) and photos without tags are left out; a warning counts
-    both.
+    Duplicate tags of a photo and photos without tags are left out; a warning counts both.
 
     Args:
-        folder: Holds `records.jsonl` and the photos it names.
+        folder: Folder of `records.jsonl` and its photos.
         keep_untagged: Keep the photos without tags too.
 
     Returns:
         The records, in the file's order.
 
     Raises:
-        DataError: There is no such file, a line is not a record, a photo is missing or listed twice, or no photo
-            has a tag.
+        DataError: The file is missing, a line is not a record, a photo is missing or listed twice, or no photo has a
+            tag.
     """
     path = folder.resolve() / RECORDS_FILE
     try:
-        # Not splitlines(): JSON strings may hold U+2028, which is not a line's end here.
+        # Not splitlines(): JSON strings may contain U+2028, which is no line end here.
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError:
         raise DataError(
@@ -78,11 +77,11 @@ def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
 
 
 def check_records(records: list[Record], source: str, *, keep_untagged: bool = False) -> list[Record]:
-    """Return the records that can be used, or say why there are none. For loaders.
+    """Return the usable records of a data set.
 
     Args:
-        records: As read.
-        source: The file or folder they come from, for messages.
+        records: All records.
+        source: Their file or folder, for messages.
         keep_untagged: Keep the photos without tags too.
 
     Raises:
@@ -110,14 +109,14 @@ def check_records(records: list[Record], source: str, *, keep_untagged: bool = F
 
 
 def tags_in_field(record: Record, field: str) -> tuple[str, ...]:
-    """Return the tags in one of a record's fields, cleaned, without duplicates; none where it lacks the field.
+    """Return the tags in one of a record's fields, cleaned, without duplicates; empty if it lacks the field.
 
     Args:
         record: Of any data set.
-        field: `user_tags`, or a key that the record keeps in `extra`, a list of texts.
+        field: `user_tags`, or a key of `extra` that holds a list of strings.
 
     Raises:
-        DataError: The field holds something else.
+        DataError: The field holds another type, or is `tags`.
     """
     if field == "user_tags":
         return record.user_tags
@@ -127,7 +126,7 @@ def tags_in_field(record: Record, field: str) -> tuple[str, ...]:
 
 
 def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
-    """Return the record and how many duplicate tags it held."""
+    """Return the record and the number of duplicate tags left out."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -135,7 +134,7 @@ def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
     if not isinstance(values, dict):
         raise DataError(f"{place} is not a JSON object, but {type(values).__name__}.")
     image = values.pop("image", None)
-    # A NUL would make every later file operation raise ValueError.
+    # With a NUL, later file operations would raise ValueError.
     if not isinstance(image, str) or not image or "\0" in image:
         raise DataError(f'{place} has no "image": the path of the photo as a string; found {image!r}.')
     tags, num_duplicates = _parse_tags(values.pop("tags", []), "tags", place)

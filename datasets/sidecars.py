@@ -1,8 +1,8 @@
-"""What is known of a photo besides its pixels: embedded metadata, sidecar files, the words of its path.
+"""Metadata of a photo: embedded metadata, sidecar files, and the words of its path.
 
-Sidecars of ``photo.jpg`` are ``photo.xmp``, ``photo.txt`` and ``photo.json``, or the same after the full
-name (``photo.jpg.xmp``). Metadata trouble becomes a sentence in ``notes`` and never makes a photo unreadable.
-Knows nothing of projects or stores.
+Sidecars of ``photo.jpg`` are ``photo.xmp``, ``photo.txt`` and ``photo.json``, or the same with the full name
+(``photo.jpg.xmp``). A problem with metadata becomes a sentence in ``notes`` and never makes a photo unreadable.
+Knows nothing of projects or databases.
 """
 
 import contextlib
@@ -26,12 +26,12 @@ from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import TagError
 
 MAX_TAGS = 1_000
-"""Most keywords, and most user tags, that are kept of one photo."""
+"""Most keywords, and most user tags, of one photo."""
 
 MAX_CAPTION_LENGTH = 5_000
-"""Longest caption that is kept, in characters."""
+"""Most characters of a caption."""
 
-_MAX_TAG_WORDS = 8  # more words than this between two commas are a sentence, not a tag
+_MAX_TAG_WORDS = 8  # a longer piece of text between two commas is a sentence, not a tag
 _MAX_REFUSED_NOTES = 5
 _SIDECAR_SUFFIXES = (".xmp", ".txt", ".json")
 _TAKEOUT_SUFFIX = ".supplemental-metadata"  # Google Takeout: photo.jpg.supplemental-metadata.json
@@ -51,7 +51,7 @@ _CAMERA_CAPTIONS = frozenset(
         "camera",
     }
 )
-# What cameras write as ImageDescription of every photo.
+# Texts that cameras write as ImageDescription of every photo.
 
 _PROGRAM_WORDS = """
     img imgp imag dsc dscn dscf dcim pxl mvimg pict mg gopr cimg image images photo photos picture
@@ -68,18 +68,18 @@ _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
 
 @dataclass(frozen=True)
 class PhotoMetadata:
-    """What is known of one photo besides its pixels."""
+    """The metadata of one photo."""
 
     keywords: tuple[str, ...] = ()
-    """IPTC keywords and XMP dc:subject, embedded first, then the sidecar's; spellings of one tag once."""
+    """IPTC keywords and XMP dc:subject, embedded first, then from the sidecar; one spelling of each tag."""
     user_tags: tuple[str, ...] = ()
-    """Tags of .txt and .json sidecars, in order; spellings of one tag once."""
+    """Tags of .txt and .json sidecars, in order; one spelling of each tag."""
     caption: str | None = None
-    """From the .xmp sidecar, IPTC, XMP, EXIF, .json or .txt, whichever comes first."""
+    """The first of: .xmp sidecar, IPTC, XMP, EXIF, .json, .txt."""
     taken_at: str | None = None
-    """ISO 8601 local time without an offset, of EXIF or else XMP; only the date where only that is known."""
+    """ISO 8601 local time without an offset, from EXIF or else XMP; a date if the time is unknown."""
     camera: str | None = None
-    """Make and model, without repeating the make."""
+    """Make and model; the make is not repeated."""
     latitude: float | None = None
     """Decimal degrees, north positive."""
     longitude: float | None = None
@@ -87,16 +87,16 @@ class PhotoMetadata:
     path_words: tuple[str, ...] = ()
     """Lower-case words of folder and file names."""
     notes: tuple[str, ...] = ()
-    """What could not be read and why, a sentence each."""
+    """A sentence for each item that could not be read, with the reason."""
 
 
 class SidecarFinder:
-    """Knows the sidecars of each folder: lists it once, and again only when its modification time changes.
+    """Finds sidecars; caches the listing of each folder until its modification time changes.
 
-    That costs one stat a photo instead of one for every possible sidecar. May be shared between threads.
+    This costs one stat call a photo instead of one for every possible sidecar. Thread-safe.
 
     Args:
-        num_folders: How many folders' listings are kept, the last used ones.
+        num_folders: Size of the cache: the most recently used folders.
     """
 
     def __init__(self, num_folders: int = 64) -> None:
@@ -105,7 +105,7 @@ class SidecarFinder:
         self._lock = threading.Lock()
 
     def find(self, path: Path) -> list[Path]:
-        """Return a photo's sidecars: .xmp, .txt, .json; of each kind the one named after the full name first.
+        """Return a photo's sidecars: .xmp, .txt, .json; of each kind those with the full name first.
 
         Raises:
             OSError: The folder cannot be listed.
@@ -121,13 +121,13 @@ class SidecarFinder:
         return [path.with_name(sidecar) for sidecar in found]
 
     def _list(self, folder: str) -> dict[str, list[str]]:
-        """Map stem and lower-case suffix to the names of the folder's possible sidecars."""
+        """Return stem and lower-case suffix -> names of the possible sidecars in the folder."""
         modified = os.stat(folder).st_mtime_ns
         with self._lock:
-            kept = self._folders.get(folder)
-            if kept is not None and kept[0] == modified:
+            cached = self._folders.get(folder)
+            if cached is not None and cached[0] == modified:
                 self._folders.move_to_end(folder)
-                return kept[1]
+                return cached[1]
         sidecars: dict[str, list[str]] = {}
         for name in sorted(os.listdir(folder)):
             stem, suffix = os.path.splitext(name)
@@ -143,7 +143,7 @@ class SidecarFinder:
 
 @dataclass
 class _Found:
-    """What one photo's sidecars hold, collected file by file."""
+    """The content of one photo's sidecars, collected file by file."""
 
     keywords: list[str]
     user_tags: list[str]
@@ -156,13 +156,13 @@ class _Found:
 def read_metadata(
     path: Path, decoded: DecodedImage, *, root: Path, sidecars: SidecarFinder | None = None
 ) -> PhotoMetadata:
-    """Read all that is known of a photo besides its pixels.
+    """Read the metadata of a photo.
 
     Args:
         path: The photo's file, below root.
-        decoded: The same photo, decoded; its ``embedded`` blocks are read.
-        root: The photo folder. Its own name gives no words, and links that lead out of it are not read.
-        sidecars: The finder of this run. Without one, the photo's folder is listed for this photo alone.
+        decoded: The same photo, decoded; its ``embedded`` blocks are parsed.
+        root: The photo folder. Its own name gives no words, and links out of it are not read.
+        sidecars: A finder shared between photos. Without one, the folder is listed for this photo alone.
     """
     blocks = decoded.embedded
     iptc = em.parse_iptc(blocks.iptc) if blocks.iptc else em.IptcFields()
@@ -201,7 +201,7 @@ def path_words(relative_path: str) -> tuple[str, ...]:
     """Return the words of folder and file names, lower case, in order, each once.
 
     ``beach/Summer_2026-IMG_2041.jpg`` gives beach, summer. Left out: numbers, single Latin letters, camera
-    prefixes and folders, names that programs give to every photo, random identifiers, function words.
+    prefixes and folders, default names of programs, random identifiers, function words.
     """
     words: dict[str, None] = {}
     parts = _unicode(relative_path).replace("\\", "/").split("/")
@@ -215,23 +215,23 @@ def path_words(relative_path: str) -> tuple[str, ...]:
                 continue
             token = token.strip("0123456789")
             if any(character.isdigit() for character in token):
-                continue  # digits inside of letters: a random identifier
+                continue  # digits between letters: a random identifier
             if token.casefold() in _NOISE_WORDS:
-                continue  # WhatsApp, before it is split
+                continue  # checked before the split of camel case, as for WhatsApp
             for word in _CAMEL_CASE.split(token):
                 word = word.casefold()
-                if word not in _NOISE_WORDS and (len(word) > 1 or word > "ɏ"):  # one Han character is a word
+                if word not in _NOISE_WORDS and (len(word) > 1 or word > "ɏ"):  # a single Han character is a word
                     words[word] = None
     return tuple(words)
 
 
 def _tokens(text: str) -> list[str]:
-    """Split at all but letters, digits and marks: re would split at Indic vowel signs, which are marks."""
+    """Split at all characters but letters, digits and marks; re.split would split at Indic vowel signs (marks)."""
     return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
 
 
 def _unicode(text: str) -> str:
-    """Read the bytes of a file name that is not UTF-8 as Latin-1."""
+    """Decode a file name that is not UTF-8 as Latin-1."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -284,7 +284,7 @@ def _read_sidecar_file(sidecar: Path, root: Path, what: str, notes: list[str]) -
             notes.append(f"{what} has {size}, and was not read.")
             return b""
         return sidecar.read_bytes()
-    except (OSError, RuntimeError) as error:  # RuntimeError: resolve() on a loop of links
+    except (OSError, RuntimeError) as error:  # RuntimeError: resolve() in a cycle of links
         notes.append(f"{what} could not be read: {getattr(error, 'strerror', None) or error}.")
         return b""
 
@@ -299,7 +299,7 @@ def _take_xmp(data: bytes, what: str, found: _Found) -> None:
 
 
 def _take_txt(data: bytes, what: str, found: _Found) -> None:
-    """Take comma- or line-separated tags; a line with more than eight words between commas is a caption."""
+    """Add comma- or line-separated tags; a line with more than eight words between commas is a caption."""
     text = _decode_text_file(data)
     if "\0" in text:
         found.notes.append(f"{what} is not text.")
@@ -316,7 +316,7 @@ def _take_txt(data: bytes, what: str, found: _Found) -> None:
 
 
 def _take_json(data: bytes, what: str, found: _Found) -> None:
-    """Take a list of tags, or an object with tags, keywords, caption, description; Google Takeout's place."""
+    """Add a list of tags, or an object's tags, keywords, caption, description and Google Takeout's geoData."""
     try:
         value = json.loads(_decode_text_file(data))
     except (ValueError, RecursionError):
@@ -338,7 +338,7 @@ def _take_json(data: bytes, what: str, found: _Found) -> None:
 
 
 def _json_tags(value: Any, what: str, notes: list[str]) -> list[str]:
-    """Read tags from a list of strings or {"tag": string}, a comma-separated string, or {tag: score}."""
+    """Return tags from a list of strings or {"tag": string}, a comma-separated string, or {tag: score}."""
     if isinstance(value, str):
         return value.split(",")
     if isinstance(value, dict):
@@ -397,12 +397,12 @@ def _clean_caption(text: str | None, notes: list[str]) -> str | None:
 
 
 def _exif_text(value: Any) -> str:
-    """Return an EXIF string without padding; Pillow decodes as Latin-1 what many programs write as UTF-8."""
+    """Return an EXIF string without padding, decoded as UTF-8 if valid; Pillow decodes it as Latin-1."""
     if isinstance(value, bytes):
         value = value.decode("latin-1")
     if not isinstance(value, str):
         return ""
-    with contextlib.suppress(UnicodeError):  # it was Latin-1, or something that Pillow has decoded already
+    with contextlib.suppress(UnicodeError):  # Latin-1, or decoded by Pillow in another way
         value = value.encode("latin-1").decode("utf-8")
     text: str = value.split("\0")[0]
     return text.strip()
@@ -423,7 +423,7 @@ def _camera(make: Any, model: Any) -> str | None:
 
 
 def _iso_time(value: Any) -> str | None:
-    """Turn "2026:07:01 12:30:05" or an ISO 8601 time into ISO 8601 local time; None if it is no real time."""
+    """Convert "2026:07:01 12:30:05" or an ISO 8601 time to ISO 8601 local time; None if it is invalid."""
     text = _exif_text(value)
     match = re.match(r"(\d{4})[:-](\d\d)[:-](\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d))?)?", text, re.ASCII)
     if match is None:
@@ -444,7 +444,7 @@ def _exif_place(gps: Mapping[int, Any]) -> tuple[float, float] | None:
 
 
 def _degrees(value: Any, reference: Any, negative: str) -> float | None:
-    """Turn degrees, minutes and seconds into decimal degrees."""
+    """Convert degrees, minutes and seconds to decimal degrees."""
     if not isinstance(value, tuple) or not 1 <= len(value) <= 3:
         return None
     try:
@@ -455,7 +455,7 @@ def _degrees(value: Any, reference: Any, negative: str) -> float | None:
 
 
 def _place(latitude: Any, longitude: Any) -> tuple[float, float] | None:
-    """Return the place if it is one; 0, 0 is what devices and Takeout write when they know none."""
+    """Return valid coordinates or None; devices and Takeout write 0, 0 for an unknown place."""
     for value, limit in ((latitude, 90), (longitude, 180)):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None

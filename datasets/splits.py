@@ -1,4 +1,4 @@
-"""Seeded splits of records into training and validation photos, and the files that keep them.
+"""Seeded splits of records into training and validation photos, and their files.
 
 Knows nothing of features or models.
 """
@@ -18,15 +18,15 @@ VALIDATION_SHARE = 0.2
 def split(
     records: Sequence[Record], seed: int, validation_share: float = VALIDATION_SHARE
 ) -> tuple[list[Record], list[Record]]:
-    """Split by the photo's name.
+    """Split records by a hash of the photos' names.
 
-    The photos are sorted by a hash of the seed and their path below the folder that they have in common, and the
-    first ones are for validation. So the split depends neither on the file's order nor on where the folder lies.
+    The photos are sorted by a hash of the seed and of their path below the common folder, and the first ones are for
+    validation. The split depends neither on the order of the records nor on the location of the folder.
 
     Args:
         records: Of one data set.
-        seed: Another seed, another split.
-        validation_share: In (0, 1). At least one photo falls on each side.
+        seed: Seed of the split.
+        validation_share: In (0, 1). Each side has at least one photo.
 
     Returns:
         (train, validation), each in the order of `records`.
@@ -50,7 +50,7 @@ def split(
 
 
 def image_names(records: Iterable[Record]) -> list[str]:
-    """Return each photo's path below the folder that all of them have in common, with forward slashes.
+    """Return each photo's path below the common folder of all, with forward slashes.
 
     Raises:
         DataError: A photo occurs twice.
@@ -65,23 +65,21 @@ def image_names(records: Iterable[Record]) -> list[str]:
 
 
 def save_split(train: Sequence[Record], validation: Sequence[Record], path: Path) -> None:
-    """Write both sides' photo names as JSON, to lie beside a report."""
+    """Write the photo names of both sides as JSON."""
     names = image_names([*train, *validation])
     sides = {"train": names[: len(train)], "validation": names[len(train) :]}
     path.write_text(json.dumps(sides, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def load_split(records: Sequence[Record], path: Path) -> tuple[list[Record], list[Record]]:
-    """Split records as a saved file says.
-
-    Photos that the file does not name are on neither side.
+    """Split records by a saved file; photos that it does not name are on neither side.
 
     Args:
         records: Of the same data set.
-        path: Written by `save_split`.
+        path: A file of `save_split`.
 
     Returns:
-        (train, validation), each in the file's order.
+        (train, validation), each in the order of the file.
 
     Raises:
         DataError: The file is missing or damaged, or names a photo that is not among the records.

@@ -1,6 +1,6 @@
-"""What a tag is: its stored spelling, and the key under which two spellings are one tag.
+"""Tags: their stored spelling, and the key that two spellings of one tag share.
 
-Knows nothing of where tags come from or are kept.
+Knows nothing of the source or the storage of tags.
 """
 
 import unicodedata
@@ -9,19 +9,19 @@ from functools import lru_cache
 from annotator.errors import TagError
 
 MAX_TAG_LENGTH = 100
-"""Longest tag, in characters. Longer text is a caption, not a tag."""
+"""Most characters of a tag; longer text is a caption."""
 
 
 def clean_tag(text: str) -> str:
-    """Return the spelling under which a typed tag is kept.
+    """Return the stored spelling of a tag.
 
-    Unicode NFC, white space folded to single spaces, no leading or trailing space. Case is kept: "Paris" stays.
+    Unicode NFC, white space replaced by single spaces, no leading or trailing space. Case does not change.
 
     Args:
-        text: What a person typed or a file held.
+        text: From a person or a file.
 
     Raises:
-        TagError: The tag is empty, longer than ``MAX_TAG_LENGTH``, or holds a control character.
+        TagError: The tag is empty, longer than ``MAX_TAG_LENGTH``, or contains a control character.
     """
     tag = " ".join(unicodedata.normalize("NFC", text).split())
     if not tag:
@@ -30,8 +30,8 @@ def clean_tag(text: str) -> str:
         raise TagError(
             f"The tag {tag[:30]!r}... has {len(tag):,} characters; at most {MAX_TAG_LENGTH} fit. Shorten it."
         )
-    # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot hold. Cf, the joiners that emoji and some
-    # scripts need, may stay.
+    # Cc: control characters; Cs: lone surrogates, which UTF-8 cannot encode. Cf, the joiners of emoji and some scripts,
+    # is allowed.
     bad = next((character for character in tag if unicodedata.category(character) in {"Cc", "Cs"}), None)
     if bad is not None:
         raise TagError(f"The tag {tag[:30]!r} holds the control character U+{ord(bad):04X}. Remove it.")
@@ -40,7 +40,7 @@ def clean_tag(text: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def tag_key(tag: str) -> str:
-    """Return the key under which spellings are the same tag: NFKC, case folded ("Dog" and "dog" are one)."""
-    # Twice: folding case can give a form that is not normal, and normalising can give white space.
+    """Return the key that all spellings of a tag share: NFKC, case folded ("Dog" and "dog" are one tag)."""
+    # Twice, since case folding can undo normalisation; split, since normalisation can produce white space.
     key = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", tag).casefold())
     return " ".join(key.split())

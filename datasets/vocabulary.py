@@ -1,4 +1,4 @@
-"""Vocabularies: the tags a tagger knows, their numbers and their orders; and a list of everyday words.
+"""Vocabularies: the tags of a tagger with their numbers and orders; and a list of common words.
 
 Knows nothing of projects or models.
 """
@@ -17,19 +17,19 @@ from annotator.datasets.tags import clean_tag
 from annotator.errors import ConfigError, DataError, TagError
 
 Order = Literal["given", "rare_first", "frequent_first"]
-"""In which order a photo's tags are taught: as the person gave them, or by how many photos carry them."""
+"""Training order of a photo's tags: as given by the person, or by the number of photos with the tag."""
 ORDERS: tuple[str, ...] = get_args(Order)
 
 
 class Vocabulary:
-    """Tags numbered from 0, with how often each occurs.
+    """Tags numbered from 0, with their counts.
 
     Args:
         tags: Without duplicates; the first has number 0.
-        counts: In how many records each tag occurs; empty when that is unknown.
+        counts: Number of records with each tag; empty if unknown.
 
     Raises:
-        DataError: No tags, a tag twice, a spelling no tag may have, or another number of counts.
+        DataError: There are no tags, a tag is invalid or occurs twice, or the number of counts differs.
     """
 
     def __init__(self, tags: Sequence[str], counts: Sequence[int] = ()) -> None:
@@ -56,10 +56,10 @@ class Vocabulary:
         """Collect the tags of records.
 
         Args:
-            records: Whose tags to collect.
-            min_count: Leave out tags that fewer records carry.
-            order: How the tags are numbered. "given": by first occurrence. The others: by how many records carry
-                them, ties by first occurrence.
+            records: The records.
+            min_count: Least number of records with a tag.
+            order: Order of the numbers. "given": by first occurrence. The others: by the number of records with the
+                tag, ties by first occurrence.
 
         Raises:
             DataError: No tag is left.
@@ -98,14 +98,14 @@ class Vocabulary:
         return self._index[tag]
 
     def encode(self, tags: Iterable[str]) -> list[int]:
-        """Return the tags' numbers in the same order, without the tags that are not in the vocabulary."""
+        """Return the tags' numbers in the same order; unknown tags are left out."""
         return [self._index[tag] for tag in tags if tag in self._index]
 
     def decode(self, indices: Iterable[int]) -> list[str]:
-        """Return the tags of numbers.
+        """Return the tags with these numbers.
 
         Raises:
-            IndexError: A number is negative or not below the vocabulary's size.
+            IndexError: A number is not in [0, size of the vocabulary).
         """
         tags = []
         for index in indices:
@@ -115,19 +115,18 @@ class Vocabulary:
         return tags
 
     def matrix(self, tag_lists: Sequence[Collection[str]]) -> npt.NDArray[np.float32]:
-        """Return which tags each list holds: (B, V) float32 of 0 and 1. Tags not in the vocabulary are left out."""
+        """Return (B, V) float32, 1 where the list has the tag, else 0; unknown tags are left out."""
         rows = np.zeros((len(tag_lists), len(self)), np.float32)
         for row, tags in zip(rows, tag_lists, strict=True):
             row[self.encode(tags)] = 1.0
         return rows
 
     def order_tags(self, tags: Sequence[str], order: Order) -> list[str]:
-        """Return a photo's tags in the order in which they are taught.
+        """Return a photo's tags in training order.
 
         Args:
-            tags: In the given order. Tags not in the vocabulary are left out.
-            order: Ties between equally frequent tags are broken by their numbers, so the order of the input does
-                not show through.
+            tags: In the given order; unknown tags are left out.
+            order: Ties between equally frequent tags are broken by their numbers, independently of the input order.
 
         Raises:
             ConfigError: An unknown order, or an order by frequency without counts.
@@ -147,10 +146,10 @@ class Vocabulary:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read what `to_json` wrote.
+        """Parse the text of `to_json`.
 
         Raises:
-            DataError: The text is something else.
+            DataError: The text is no vocabulary.
         """
         try:
             values = json.loads(text)
@@ -167,7 +166,7 @@ class Vocabulary:
 
 
 def everyday_words() -> list[str]:
-    """Return about a thousand words people tag photos with, the more common ones first."""
+    """Return about a thousand common photo tags, the more frequent ones first."""
     text = (files("annotator.datasets") / "everyday_words.txt").read_text(encoding="utf-8")
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 

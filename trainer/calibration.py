@@ -1,6 +1,6 @@
-"""Calibration: the line in two logits that makes a recurrent tagger's score how likely a tag is right.
+"""Calibration: a linear function of two logits that turns a recurrent tagger's score into a probability.
 
-Fitted by Newton's method on validation photos. Knows nothing of torch or files.
+Platt scaling with two inputs, fitted by Newton's method on validation photos. Knows nothing of torch or files.
 Shapes: places (B, J, V), concepts (B, V), labels (B, V).
 """
 
@@ -14,7 +14,7 @@ from annotator.models.sequence.inference import InferenceTagger, logit, sequence
 BATCH_SIZE = 256
 NUM_ITERATIONS = 30
 RIDGE = 1e-2
-"""Pull towards 0 of the coefficients; it decides only where there are hardly any photos."""
+"""Weight of the L2 penalty on the coefficients; it matters only with very few photos."""
 
 
 def calibrate(
@@ -26,10 +26,10 @@ def calibrate(
     """Return (bias, weight of the sequence's logit, weight of the concept's) for `Ranking.calibration`.
 
     Args:
-        tagger: Whose score it is.
-        features: (N, D) of photos that it did not learn from.
+        tagger: The tagger to calibrate.
+        features: (N, D) of photos that it is not trained on.
         labels: (N, V), 0 or 1.
-        user_tags: Of each photo; empty where there is no such side information.
+        user_tags: Of each photo; empty for a tagger without this side information.
     """
     columns = [[], []]  # type: list[list[npt.NDArray[np.float64]]]
     for start in range(0, len(features), BATCH_SIZE):
@@ -44,7 +44,7 @@ def calibrate(
 
 
 def fit_logistic(inputs: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return (bias, weights) of a logistic regression, weights not below 0.
+    """Return (bias, weights) of a logistic regression with non-negative weights.
 
     Args:
         inputs: (N, C).
@@ -70,7 +70,7 @@ def _newton(design: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) ->
         gradient = design.T @ (chances - labels) + RIDGE * coefficients
         curvature = (design * (chances * (1 - chances))[:, None]).T @ design + RIDGE * np.eye(design.shape[1])
         step = np.linalg.solve(curvature, gradient)
-        step /= max(1.0, float(np.abs(step).max()))  # a full step may overshoot from the flat start
+        step /= max(1.0, float(np.abs(step).max()))  # a full Newton step may overshoot at the start
         coefficients = coefficients - step
         if np.abs(step).max() < 1e-7:
             break

@@ -1,6 +1,6 @@
-"""How the taggers with a context are trained: by fit.py, each photo told its metadata and its neighbours.
+"""Training of the taggers with a context (metadata and neighbours of each photo), by fit.py.
 
-The pool of neighbours is the photos that are learnt from, for the validation photos too; no photo is its own neighbour.
+Neighbours come from the training photos, for the validation photos too; no photo is its own neighbour.
 Knows nothing of files or commands.
 """
 

@@ -1,4 +1,4 @@
-"""Photos as a tagger learns from them: features, tags in the order that is taught, and what goes with them."""
+"""Training examples of a tagger: features, tags in training order, and optional side information."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ from annotator.models.context import Context
 
 @dataclass(frozen=True)
 class Examples:
-    """Photos as a tagger learns from them."""
+    """Training examples of N photos."""
 
     features: npt.NDArray[np.float32]
     """(N, D)."""
     sequences: list[list[int]]
-    """Tag ids of each photo in the order that is taught; at least one each."""
+    """Tag ids of each photo in training order; at least one each."""
     user_tags: npt.NDArray[np.float32] | None = None
     """(N, U) side information."""
     importance: npt.NDArray[np.float32] | None = None
-    """(N,) how much each photo counts in the loss, 0 or more; None counts each once."""
+    """(N,) weight of each photo in the loss, 0 or more; None: 1 each."""
     images: Sequence[Path] = ()
-    """The N photos' files; only the training of a backbone needs them."""
+    """Files of the N photos; needed only to train a backbone."""
     context: Context | None = None
-    """Metadata and neighbours of the same photos, for the taggers that hear of them."""
+    """Metadata and neighbours of the same photos, for the taggers that use them."""
 
     def __post_init__(self) -> None:
         if len(self.features) != len(self.sequences) or not self.sequences:
@@ -42,7 +42,7 @@ class Examples:
             ):
                 raise TrainingError(f"There are {len(self.sequences)} photos, but {len(values)} of their {name}.")
         if self.importance is not None and not (self.importance >= 0).all():
-            raise TrainingError("How much a photo counts must be 0 or more.")
+            raise TrainingError("The importance of a photo must be 0 or more.")
 
     def labels(self, num_tags: int) -> npt.NDArray[np.float32]:
         """Return (N, V), 0 or 1."""

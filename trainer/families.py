@@ -1,7 +1,8 @@
-"""How each family of taggers is trained: a family registers one function, which `training.train` calls.
+"""Registry of training functions, one for each family of taggers; `training.train` calls them.
 
-The family of a tagger stands in the registry of taggers (`registry.family_of`). A family gets the photos of both sides
-of the split with their features, and gives a tagger that a checkpoint can keep. Knows nothing of files or commands.
+The registry of taggers says which family a tagger belongs to (`registry.family_of`). A training function takes the
+photos of both sides of the split with their features, and returns a tagger that a checkpoint can store. Knows nothing
+of files or commands.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,38 +24,38 @@ from annotator.trainer.fit import FitReport, Progress
 from annotator.trainer.fit_settings import FitSettings
 
 ON_ALL_FOLDER = "on_all"
-"""In a checkpoint's folder while it is trained: the state of the second training, on all photos."""
+"""Subfolder of a checkpoint's folder that holds the state of the second training, on all photos, while it runs."""
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What is trained, and how; kept beside the weights."""
+    """What is trained and with which settings; stored beside the weights."""
 
     tagger: str
     """Registry name."""
     target: str = "tags"
-    """Which field of the records holds the tags that were learnt; the records that are given have it as their tags."""
+    """The field of the original records that was learnt; the records given here hold it in `tags` (`with_target`)."""
     order: Order = "given"
-    """In which order a photo's tags are taught."""
+    """Training order of a photo's tags."""
     min_count: int = 1
-    """Tags that fewer training photos carry are not learnt."""
+    """Least number of training photos with a tag for the tag to be learnt."""
     validation_share: float = 0.2
-    """Share of the photos that are held back to stop by."""
+    """Share of the photos held out for early stopping."""
     split_seed: int = 0
-    """Of the split; apart from `fit.seed`, so that several trainings can share one split."""
+    """Seed of the split; separate from `fit.seed`, so that several trainings can share one split."""
     on_all: bool = False
-    """Once the epochs are known, train again from the beginning on all photos, validation included."""
+    """After early stopping has found the number of epochs, train again from the start on all photos."""
     half: bool = False
-    """Write matrices in 16 bits."""
+    """Store matrices in 16 bits."""
     fit: FitSettings = field(default_factory=FitSettings)
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Of the tagger: fields of its config."""
+    """Fields of the tagger's config."""
     ranking: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `Ranking` that differ from its defaults."""
     user_tags_field: str | None = None
-    """Field of the records that holds side information: `user_tags`, or any other list of texts."""
+    """Field of the records that holds side information: `user_tags`, or another list of strings."""
     num_user_tags: int = 1_000
-    """So many of these tags are known, the most frequent ones (semantic-regularisation.txt, section 4.1)."""
+    """Size of the user-tag vocabulary: the most frequent ones (Liu et al., 2017, section 4.1)."""
 
     def __post_init__(self) -> None:
         if self.num_user_tags < 1:
@@ -67,13 +68,13 @@ class TrainingRequest:
             raise ConfigError(f"The ranking cannot be used: {error}") from error
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the request as JSON values."""
         return {**asdict(self), "settings": dict(self.settings), "ranking": dict(self.ranking)}
 
 
 @dataclass(frozen=True)
 class Side:
-    """Photos of one side of the split, each with a tag of the vocabulary at least."""
+    """Photos of one side of the split, each with at least one tag of the vocabulary."""
 
     records: list[Record]
     features: Features
@@ -85,55 +86,55 @@ class Side:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What every family learns from."""
+    """The input of every training function."""
 
     vocabulary: Vocabulary
     """Tags of the training side."""
     train: Side
     validation: Side
-    """Never learnt from, unless the request says `on_all`."""
+    """Trained on only if the request says `on_all`."""
     backbone: BackboneLike
-    """What made the features."""
+    """The extractor of the features."""
 
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """Where and under whose eyes a training runs; none of it changes what is learnt."""
+    """Where a training runs and how it reports; none of it changes the result."""
 
     folder: Path
-    """The checkpoint's: a family that can go on after a kill keeps its state here."""
+    """The checkpoint's folder; a resumable training keeps its state here."""
     device: str = "cpu"
     """"cpu" or "cuda"."""
     progress: Progress | None = None
     """Called after each epoch."""
     should_stop: Callable[[], bool] | None = None
-    """Asked after each step; True ends the training, which can go on later."""
+    """Called after each step; True stops the training, which can be resumed later."""
     num_workers: int = 0
     """Processes that decode photos while a backbone is trained."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a family gives back."""
+    """The result of a training function."""
 
     tagger: Any
-    """For `checkpoint.save`."""
+    """The trained tagger, for `checkpoint.save`."""
     report: FitReport
     backbone: Mapping[str, npt.NDArray[np.float32]] | None = None
-    """The fine-tuned backbone's weights, for `checkpoint.save`; None where it stayed as it was."""
+    """Weights of the fine-tuned backbone, for `checkpoint.save`; None if it is unchanged."""
     notes: tuple[str, ...] = ()
-    """What the user should know, as sentences."""
+    """Sentences for the user."""
 
 
 class FamilyTrainer(Protocol):
-    """Trains any tagger of one family."""
+    """Training function of one family."""
 
     def __call__(self, request: TrainingRequest, data: TrainingData, options: TrainingOptions) -> Trained:
         """Train the tagger that the request names.
 
         Raises:
-            ConfigError: A setting has a value it cannot have.
-            TrainingError: It had to stop before there was anything good.
+            ConfigError: A setting is invalid.
+            TrainingError: The training ended before there were usable weights, or was stopped.
         """
         ...
 
@@ -142,7 +143,7 @@ _TARGETS: dict[str, str] = {}
 
 
 def register_family(name: str, target: str) -> None:
-    """Make a family's trainer known.
+    """Register the training function of a family.
 
     Args:
         name: As in `annotator.models.registry.register`.
@@ -157,7 +158,7 @@ def register_family(name: str, target: str) -> None:
 
 
 def find_trainer(name: str) -> FamilyTrainer:
-    """Return a family's trainer.
+    """Return the training function of a family.
 
     Raises:
         KeyError: No family has that name.

@@ -1,7 +1,7 @@
-"""Features of data-set photos, extracted once and kept: one small file a photo set and backbone.
+"""Cache of the features of data-set photos: one file for each data set and backbone.
 
-A photo's features are found again by its path, size and time of change, and by the backbone's version. A photo that
-cannot be read is reported and left out; it does not stop the others. Knows nothing of tags or taggers.
+The key is the photo's path, size and modification time, and the backbone's version. An unreadable photo is reported
+and left out; the others are still extracted. Knows nothing of tags or taggers.
 Shapes: N photos -> (N, D) float32.
 """
 
@@ -27,13 +27,13 @@ logger = logging.getLogger(__name__)
 
 Features = npt.NDArray[np.float32]
 Progress = Callable[[int, int], None]
-"""(number done, number in all)."""
+"""(photos done, photos in all)."""
 
 BATCH_SIZE = 64
 MIN_SIDE = 320
-"""A JPEG is not decoded smaller than this; the page's photos are read in the same way (its thumbnails need as much)."""
+"""Least short side, in pixels, at which a JPEG is decoded; equal to that of a project's photos, so features agree."""
 SAVE_EVERY = 2_000
-"""Photos after which what was extracted is written, so that a kill costs at most these."""
+"""Photos between two writes of the cache: the most that an interrupted run loses."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ExtractedFeatures:
     features: Features
     """(N, D) float32."""
     records: list[Record]
-    """N records, in the order given."""
+    """N records, in their original order."""
     unreadable: list[tuple[Path, str]]
-    """Photos that were left out, and why."""
+    """(photo, reason) for each photo left out."""
 
 
 def default_cache_folder() -> Path:
@@ -61,17 +61,17 @@ def features_of(
     progress: Progress | None = None,
     num_decode_threads: int = 2,
 ) -> ExtractedFeatures:
-    """Return the features of records' photos, from the cache where it has them.
+    """Return the features of the records' photos, from the cache where possible.
 
     Args:
-        records: Of one data set; the cache is kept by the folder of its first photo.
-        backbone: Makes the features.
+        records: Of one data set; the folder of its first photo names the cache file.
+        backbone: Extractor of the features.
         cache_folder: None is `default_cache_folder()`.
-        progress: Called as photos get done.
-        num_decode_threads: Threads that read photos.
+        progress: Called after each batch.
+        num_decode_threads: Threads that decode photos.
 
     Raises:
-        DataError: No record, or no photo that can be read.
+        DataError: There is no record or no readable photo.
     """
     if not records:
         raise DataError("The data set is empty: there is no photo to extract features of.")
@@ -113,7 +113,7 @@ def features_of(
 
 
 def _key(image: Path) -> str | None:
-    """Return what identifies a photo's present content, or None if there is no such file."""
+    """Return the cache key of a photo's current content, or None if the file does not exist."""
     try:
         status = image.stat()
     except OSError:
@@ -122,7 +122,7 @@ def _key(image: Path) -> str | None:
 
 
 def _load_crop(image: Path, backbone: Backbone) -> npt.NDArray[np.uint8] | str:
-    """Return the crop, or why there is none."""
+    """Return the crop, or the reason why the photo cannot be read."""
     try:
         return backbone.preprocess(decode_image(read_image_file(image), min_side=MIN_SIDE).image)
     except UnreadableImageError as error:

@@ -1,13 +1,13 @@
-"""Training of the recurrent taggers: stages, the backbone, early stopping, calibration; resumable, safe against NaN.
+"""Training of the recurrent taggers: stages, the backbone, early stopping, calibration; resumable.
 
-After every epoch the whole state (weights, best weights, optimiser, where it stands) is written at once, so a training
-that was killed goes on from its last epoch to the very weights it would have had: each epoch draws its order, its
-crops and its dropout from (seed, stage, epoch) alone. A loss or a gradient that is not finite ends the training with
-the best weights so far.
+After every epoch the whole state (weights, best weights, optimiser, position) is written atomically, without pickle. A
+training that was killed resumes after its last epoch and ends with the same weights as an uninterrupted one, since
+each epoch's order, crops and dropout depend only on (seed, stage, epoch). A loss or a gradient that is not finite ends
+the training with the best weights so far.
 
-With a backbone there is one stage more. The tagger's own stages learn from the features of the published weights;
-after `BackboneSettings.after` steps (or when they have ended) tagger and backbone learn together from the photos, by
-the last stage's loss. Knows nothing of commands. Nothing is pickled.
+A backbone adds one stage. The tagger's own stages use the features of the published weights; after
+`BackboneSettings.after` steps (or after these stages) tagger and backbone are trained together from the photos, with
+the last stage's loss. Knows nothing of commands.
 """
 
 import hashlib
@@ -46,15 +46,15 @@ from annotator.trainer.training_state import (
 logger = logging.getLogger(__name__)
 
 CLIP_NORM = 5.0
-"""Gradients, the backbone's among them, are scaled down to this norm."""
+"""Largest norm of the gradients, those of the backbone included."""
 EVALUATION_BATCH = 512
 BACKBONE_STAGE = "backbone"
-"""Name of the stage that trains the backbone too."""
+"""Name of the stage that trains tagger and backbone together."""
 
 
 @dataclass(frozen=True)
 class EpochReport:
-    """What one epoch came to."""
+    """Result of one epoch."""
 
     stage: str
     epoch: int
@@ -68,23 +68,23 @@ class EpochReport:
 
 @dataclass
 class FitReport:
-    """What a training came to."""
+    """Result of a training."""
 
     epochs: list[EpochReport] = field(default_factory=list)
     problem: str | None = None
-    """Why it ended early, if it did; the tagger then has its last good weights."""
+    """Why the training failed, if it did; the tagger then has its best weights so far."""
     was_stopped: bool = False
-    """`should_stop` said so; the same training can go on from its last whole epoch."""
+    """`should_stop` returned True; the same call resumes after the last whole epoch."""
     is_backbone_tuned: bool = False
-    """The backbone was trained, and the best weights are not the ones it came with."""
+    """The best weights include fine-tuned weights of the backbone."""
 
     def best_epochs(self, stages: Sequence[str]) -> tuple[int, ...]:
-        """Return at which epoch each of these stages was best; 0 for one that never was."""
+        """Return the best epoch of each of these stages; 0 for a stage without one."""
         best = {epoch.stage: epoch.epoch for epoch in self.epochs if epoch.is_best}
         return tuple(best.get(stage, 0) for stage in stages)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the report as JSON values."""
         return asdict(self)
 
 
@@ -107,27 +107,26 @@ def fit(
 ) -> FitReport:
     """Train a tagger through all its stages; it ends with its best weights and a calibrated score.
 
-    Under torch.distributed every process learns from its share of each batch and all end with the same weights.
+    Under torch.distributed each process trains on its share of each batch, and all end with the same weights.
 
     Args:
-        tagger: Fresh, or to be trained further.
-        train: What to learn from.
-        validation: What to stop by and to calibrate on; never learnt from. With None all epochs are run, the last
-            weights are the best ones, and the calibration stays as it is.
-        settings: How.
-        backbone: To be trained too, where `settings.backbone` says how; it ends with its best weights.
-        is_trained: The tagger has learnt before (`checkpoint.load_module`): its feature scale and its concept layer
-            are not set anew from the photos.
-        state_folder: Where the state is kept from epoch to epoch. If one of this very training lies there, it goes on
-            from it. None keeps none.
+        tagger: Untrained, or to be trained further.
+        train: Training examples.
+        validation: Examples for early stopping and calibration; never trained on. With None all epochs run, the last
+            weights count as the best, and the calibration does not change.
+        settings: Training settings.
+        backbone: The backbone to train too, given together with `settings.backbone`; it ends with its best weights.
+        is_trained: The tagger is already trained (`checkpoint.load_module`): its feature scale and concept layer are
+            not initialised from the photos.
+        state_folder: Folder of the state after each epoch; a state of the same training is resumed. None keeps none.
         progress: Called after each epoch.
-        should_stop: Asked after each step. True ends the training with its best weights so far and
-            `FitReport.was_stopped`; the state stays, so that the same call goes on from the last whole epoch.
+        should_stop: Called after each step. True ends the training with its best weights so far and
+            `FitReport.was_stopped`; the state remains, so that the same call resumes after the last whole epoch.
         device: "cpu" or "cuda".
         num_workers: Processes that decode photos while a backbone is trained; 0 decodes in this one.
 
     Raises:
-        TrainingError: The loss was not finite before there were any good weights, or the state cannot be read.
+        TrainingError: The loss became not finite before there were usable weights, or the state cannot be read.
     """
     if (backbone is None) != (settings.backbone is None):
         raise TrainingError("A backbone and the settings of its training go together; only one of them was given.")
@@ -151,7 +150,7 @@ def fit(
 
 
 class _Run:
-    """One training: what it needs, and where it stands."""
+    """The inputs and the state of one training."""
 
     def __init__(
         self,
@@ -203,7 +202,7 @@ class _Run:
         self.best: dict[str, Tensor] = {}
 
     def go(self) -> FitReport:
-        """Run all stages that are not done yet."""
+        """Run all remaining stages."""
         start, optimizer_state = self._resume()
         for number, stage in enumerate(self.stages):
             if number < start.stage:
@@ -220,7 +219,7 @@ class _Run:
         return self.report
 
     def _enter(self, stage: Stage, place: "_Place") -> None:
-        """Let the backbone in; it must then do better than the weights it comes with."""
+        """Start the backbone's stage; the loss of the weights so far is the one to improve on."""
         if stage.name != BACKBONE_STAGE:
             return
         self._attach_backbone()
@@ -229,11 +228,11 @@ class _Run:
             place.best_loss = self._validate(stage, math.nan)
 
     def _attach_backbone(self) -> None:
-        assert self.backbone is not None  # the plan has such a stage only with one
+        assert self.backbone is not None  # only a training with a backbone has this stage
         self.objective.backbone = self.backbone.to(self.device)
 
     def _run_stage(self, stage: Stage, place: "_Place", optimizer_state: dict[str, Tensor]) -> bool:
-        """Run one stage from a place in it; return whether the training goes on."""
+        """Run one stage from the given position; return whether the next stage follows."""
         optimizer = self._make_optimizer(stage)
         unpack_optimizer(optimizer, optimizer_state)
         self._set_rates(optimizer, place)
@@ -272,7 +271,7 @@ class _Run:
         return not (is_own_stage and backbone and backbone.after is not None and self.num_steps >= backbone.after)
 
     def _judge(self, stage: Stage, place: "_Place", optimizer: torch.optim.Optimizer, validation_loss: float) -> None:
-        """Count an epoch that is over; keep its weights if they are the best."""
+        """Record a finished epoch; keep its weights if they are the best."""
         place.epoch += 1
         is_best = validation_loss < place.best_loss or self.validation is None
         place.best_loss = min(place.best_loss, validation_loss)
@@ -292,13 +291,13 @@ class _Run:
         scaler: torch.amp.GradScaler,
         place: "_Place",
     ) -> float | None:
-        """Learn from every photo once; return the mean loss, or None if it was not finite."""
+        """Train on every photo once; return the mean loss, or None if it is not finite or the training was stopped."""
         module.train()
         order = torch.randperm(len(self.train.sequences))
         number = processes.rank()[0]
         seed = _seed(self.settings.seed, place.stage, place.epoch)
         if number > 0:
-            torch.manual_seed(seed + number)  # the same order, but other dropout than the first process
+            torch.manual_seed(seed + number)  # the same order, but other dropout masks than in the first process
         total, num = 0.0, 0
         for batch, factor, size in self._batches("train", order, stage, seed):
             loss = module(batch, self._loss_name(stage)) * factor
@@ -320,7 +319,7 @@ class _Run:
         return total / num
 
     def _is_usable(self, norm: Tensor, scaler: torch.amp.GradScaler) -> bool:
-        """Tell whether a step can be made or, in 16 bits, left out: there too large a scale is found out so."""
+        """Tell whether the step can be taken or, in 16 bits, skipped by the scaler, which then lowers its scale."""
         return bool(torch.isfinite(norm)) or (scaler.is_enabled() and scaler.get_scale() > 1)
 
     @torch.no_grad()
@@ -338,7 +337,7 @@ class _Run:
 
     @torch.no_grad()
     def validation_features(self) -> npt.NDArray[np.float32]:
-        """Return (N, D): what the backbone, as it is now, makes of the validation photos."""
+        """Return (N, D), the validation photos' features from the current backbone."""
         assert self.validation is not None
         if self.objective.backbone is None or self.settings.backbone is None:
             return self.validation.features
@@ -350,7 +349,7 @@ class _Run:
     def _batches(
         self, side: str, order: Tensor, stage: Stage, seed: int | None = None
     ) -> Iterator[tuple[Batch, float, int]]:
-        """Cut examples into batches; give this process's share of each, what it counts, and the whole one's size."""
+        """Yield (this process's share of a batch, the weight of its loss, the size of the whole batch)."""
         examples = self.train if side == "train" or self.validation is None else self.validation
         is_training = side == "train"
         trains_backbone = stage.name == BACKBONE_STAGE and self.settings.backbone is not None
@@ -404,7 +403,7 @@ class _Run:
             group["lr"] = group["rate"] * place.rate_factor
 
     def _is_scaled(self) -> bool:
-        """Tell whether gradients would underflow without a scale: in float16."""
+        """Tell whether gradients need scaling against underflow, as in float16."""
         backbone = self.objective.backbone
         return backbone is not None and backbone.dtype(self.device) is torch.float16
 
@@ -422,7 +421,7 @@ class _Run:
         logger.warning(self.report.problem)
 
     def _fingerprint(self, is_trained: bool) -> str:
-        """Tell this training from any other."""
+        """Return a hash of everything that determines the result of this training."""
         digest = hashlib.sha256()
         about = {
             "name": self.tagger.name,
@@ -459,7 +458,7 @@ class _Run:
         write_state(self.state_path, TrainingState(now, self.best, pack_optimizer(optimizer), about))
 
     def _resume(self) -> tuple["_Place", dict[str, Tensor]]:
-        """Return where to go on and the optimiser's memory; the beginning if there is no state of this training."""
+        """Return the position to resume at and the optimiser's state; the start without a stored state."""
         state = None if self.state_path is None else read_state(self.state_path)
         if state is not None and state.about["fingerprint"] != self.fingerprint:
             logger.warning("%s is of another training; this one starts from the beginning.", self.state_path)
@@ -480,7 +479,7 @@ class _Run:
 
 @dataclass
 class _Place:
-    """Where a training stands: in this stage, after so many epochs."""
+    """Position of a training: the stage, and the epochs done in it."""
 
     stage: int
     epoch: int = 0
@@ -488,16 +487,16 @@ class _Place:
     num_worse: int = 0
     rate_factor: float = 1.0
     scaler: dict[str, Any] = field(default_factory=dict)
-    """Of 16-bit gradients."""
+    """State of the scaler of 16-bit gradients."""
 
 
 def stage_names(tagger: type[TrainedTagger], settings: FitSettings) -> list[str]:
-    """Return the names of the stages that a training with these settings has."""
+    """Return the names of the stages of a training with these settings."""
     return [stage.name for stage in tagger.stages] + [BACKBONE_STAGE] * (settings.backbone is not None)
 
 
 def _plan(tagger: TrainedTagger, settings: FitSettings) -> list[Stage]:
-    """Return the tagger's stages as they are run here, and with a backbone the one that trains it."""
+    """Return the tagger's stages with the settings applied, and the backbone's stage if it is trained."""
     stages = list(tagger.stages)
     if settings.backbone is not None:
         stages.append(replace(stages[-1], name=BACKBONE_STAGE, epochs=settings.backbone.epochs))
@@ -515,7 +514,7 @@ def _copy(module: nn.Module) -> dict[str, Tensor]:
 
 
 def _names(tagger: TrainedTagger, user_tags: npt.NDArray[np.float32] | None) -> list[list[str]]:
-    """Return each photo's known user tags by name; nothing where there is no such side information."""
+    """Return the names of each photo's user tags; an empty list without side information."""
     if user_tags is None:
         return []
     known = tagger.config.user_tags
@@ -523,5 +522,5 @@ def _names(tagger: TrainedTagger, user_tags: npt.NDArray[np.float32] | None) -> 
 
 
 def _seed(seed: int, stage: int, epoch: int) -> int:
-    """Return a seed of its own for every epoch."""
+    """Return a separate seed for every epoch."""
     return int.from_bytes(hashlib.sha256(f"{seed} {stage} {epoch}".encode()).digest()[:7], "little")

@@ -1,7 +1,7 @@
-"""Losses beside the papers' own: asymmetric for concepts, list-wise for a person's order; and label weights.
+"""Losses beyond those of the papers: asymmetric for concepts, list-wise for the tag order; and label weights.
 
-Knows nothing of taggers: logits and targets in; a scalar out for concepts, a value for each image for lists.
-Shapes: concept logits (B, V); sequence logits (B, T, W) with targets (B, T), -1 where a list is over.
+Knows nothing of taggers: takes logits and targets; returns a scalar for concepts, one value an image for lists.
+Shapes: concept logits (B, V); sequence logits (B, T, W) with targets (B, T), padded with -1.
 """
 
 from collections.abc import Sequence
@@ -23,16 +23,16 @@ MARGIN = 0.05
 
 
 def asymmetric_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Return a binary cross-entropy that plays down easy absent tags, the mean over images.
+    """Return a binary cross-entropy that down-weights easy negatives, as the mean over images.
 
     Paper: Ridnik et al., "Asymmetric Loss For Multi-Label Classification", 2021, eq. 7: with p_m = max(p - m, 0),
-    present tags cost (1 - p)^g+ x -log(p), absent ones p_m^g- x -log(1 - p_m). Milder than the paper's g- = 4, since
-    the present tags here are one in a hundred, not one in thirty.
+    positives cost (1 - p)^g+ x -log(p), negatives p_m^g- x -log(1 - p_m). g- is 2 instead of the paper's 4, since one
+    tag in a hundred is positive here, not one in thirty.
 
     Args:
         logits: (B, V).
         labels: (B, V), 0 or 1.
-        weights: (B, V), how much each label counts.
+        weights: (B, V), of each label.
     """
     present = torch.sigmoid(logits)
     shifted = (present - MARGIN).clamp(min=0)
@@ -43,19 +43,19 @@ def asymmetric_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
 
 
 def list_wise_loss(logits: Tensor, targets: Tensor, discount: float) -> Tensor:
-    """Return the cross-entropy at each step against all tags still to come, sooner ones weighing more.
+    """Return the cross-entropy at each step against all remaining tags, the earlier ones weighted more.
 
-    At step t the target is a distribution: the tag d places later in the person's order has a share in proportion to
-    discount^d, and END after them. With discount 0 this is the papers' cross-entropy; with more, a step learns the set
-    that remains and its order at once (ListNet with gains that halve, say, from place to place).
+    At step t the target is a distribution: the tag d places later in the person's order has a probability proportional
+    to discount^d, and END follows the tags. With discount 0 this is the papers' cross-entropy; with a larger one, a
+    step learns the remaining set and its order at once (ListNet with geometric gains).
 
     Args:
         logits: (B, T, W).
-        targets: (B, T): tags, then END = W - 1; PADDING afterwards. END is left out where W has no room for it.
+        targets: (B, T): tags, then END = W - 1; PADDING afterwards. Without an END column in W, END is ignored.
         discount: In [0, 1].
 
     Returns:
-        (B,), summed over steps.
+        (B,), the sums over steps.
     """
     batch, num_steps, width = logits.shape
     targets = targets.masked_fill(targets >= width, PADDING)
@@ -73,29 +73,29 @@ def list_wise_loss(logits: Tensor, targets: Tensor, discount: float) -> Tensor:
     return total
 
 
-def label_weights(labels: Tensor, features_like: Tensor | None, floor: float) -> Tensor:
-    """Return how much each label counts, since a tag that was not mentioned is not absent for sure.
+def label_weights(labels: Tensor, shares: Tensor | None, floor: float) -> Tensor:
+    """Return the weight of each label in the loss; a missing tag is an uncertain negative.
 
     Args:
         labels: (N, V), 0 or 1.
-        features_like: (N, V), for each photo and tag the share of look-alikes that carry the tag, in [0, 1]; None
-            counts all unmentioned tags alike.
-        floor: Weight of an unmentioned tag that all look-alikes carry, in [0, 1].
+        shares: (N, V), the share of visually similar photos that have the tag, in [0, 1]; None gives all missing
+            tags the weight 1.
+        floor: Weight of a missing tag that all similar photos have, in [0, 1].
 
     Returns:
-        (N, V): 1 for mentioned tags; for the others 1 less (1 - floor) x share.
+        (N, V): 1 for positives; for the others 1 - (1 - floor) x share.
     """
-    share = torch.zeros_like(labels) if features_like is None else features_like
+    share = torch.zeros_like(labels) if shares is None else shares
     return torch.where(labels > 0, 1.0, 1 - (1 - floor) * share)
 
 
 def look_alike_share(features: Tensor, labels: Tensor, num_neighbours: int) -> Tensor:
-    """Return, for each photo and tag, the share of the nearest other photos (by cosine) that carry the tag.
+    """Return (N, V), the share of each photo's nearest other photos (by cosine) that have the tag.
 
     Args:
         features: (N, D).
         labels: (N, V), 0 or 1.
-        num_neighbours: At most N - 1 are used.
+        num_neighbours: Number of nearest photos; at most N - 1 are used.
     """
     unit = F.normalize(features, dim=1)
     num = min(num_neighbours, len(features) - 1)
@@ -112,6 +112,6 @@ def look_alike_share(features: Tensor, labels: Tensor, num_neighbours: int) -> T
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raise ConfigError if a setting's value is not among its choices."""
+    """Raise ConfigError if the value of a setting is not one of its choices."""
     if value not in choices:
         raise ConfigError(f"{name} is {value!r}; choose one of: {', '.join(choices)}.")

@@ -2,8 +2,8 @@
 
 Paper: Tesan, Coscia, Ballan, "A CNN-RNN Framework for Image Annotation from Visual Cues and Social Network Metadata",
 2020. Implements: eq. 5 in `jaccard_similarities`, eq. 7 in `cosine_similarities`. A photo that has no metadata, or
-shares words with fewer than M photos, gets the photos that look most like it as its further neighbours.
-Knows nothing of projects: annotator/project_context.py finds the same neighbours there, by indexes.
+shares words with fewer than M photos, gets the most similar photos by features as its remaining neighbours.
+Knows nothing of projects: annotator/proposals/context.py finds the same neighbours there, through indexes.
 Shapes: B queries against N pool photos -> (B, M) rows of the pool.
 """
 
@@ -24,14 +24,14 @@ from annotator.models.taggers.metadata_neighbours_numpy import load_vectors
 
 CHUNK_SIZE = 256
 LEAST_SIMILARITY = 1e-6
-"""Below it two photos share nothing."""
+"""Similarities below it count as 0."""
 
 Similarities = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Photos:
-    """Photos with what neighbours are found by."""
+    """Photos with the data that neighbours are searched by."""
 
     names: Sequence[object]
     """N names; a photo is not its own neighbour."""
@@ -42,7 +42,7 @@ class Photos:
 
     @property
     def pool(self) -> Pool:
-        """The same, for a context."""
+        """The photos as the pool of a context."""
         return Pool(self.features, self.words)
 
 
@@ -50,37 +50,36 @@ def photos_of(records: Sequence[Record], features: Features, field: str) -> Phot
     """Return records' photos with their metadata words.
 
     Raises:
-        ConfigError: There is no such field.
+        ConfigError: The field does not exist.
     """
     return Photos([record.image for record in records], features, metadata_words(records, field))
 
 
 def metadata_note(words: WordLists, field: str) -> str:
-    """Return in a line how many photos have no metadata to find neighbours by; empty if all have some.
+    """Return a sentence that counts the photos with metadata; empty if all have some.
 
     Args:
         words: Metadata words of each photo.
-        field: Where they are from.
+        field: The field that holds them.
     """
     num = sum(bool(own) for own in words)
     if num == len(words):
         return ""
     whose = "the others' neighbours" if num else "neighbours"
-    return f"{num:,} of {len(words):,} photos have {field}: {whose} are found by looks"
+    return f"{num:,} of {len(words):,} photos have {field}: {whose} are found by visual similarity"
 
 
 def find_context(photos: Photos, pool: Photos, num_candidates: int, vectors: VectorSums | None) -> Context:
-    """Return photos with their nearest in a pool.
+    """Return photos with their nearest neighbours in a pool.
 
     Args:
-        photos: B of them; they may be in the pool too.
+        photos: B photos; they may be in the pool too.
         pool: N photos.
-        num_candidates: M; 0 for a tagger that looks at none. With a smaller pool, as many as each photo has besides
-            itself.
-        vectors: What metadata are compared by; None: Jaccard.
+        num_candidates: M; 0 for a tagger without neighbours. A smaller pool gives all its other photos.
+        vectors: Word vectors that metadata are compared by; None: Jaccard.
 
     Raises:
-        DataError: The pool holds no photo but the one that asks.
+        DataError: The pool holds no other photo.
     """
     if num_candidates == 0:
         return Context(photos.words, pool.pool, np.zeros((len(photos.names), 0), np.int64))
@@ -110,12 +109,12 @@ def find_context(photos: Photos, pool: Photos, num_candidates: int, vectors: Vec
 def jaccard_similarities(
     words: WordLists, postings: Mapping[str, npt.NDArray[np.int64]], sizes: npt.NDArray[np.int64]
 ) -> Similarities:
-    """Return words shared over words of either, (B, N), 0 where there are none: 1 - eq. 5.
+    """Return shared words over words of either, (B, N), 0 where there are none: 1 - eq. 5.
 
     Args:
         words: B sets.
-        postings: Word -> the pool photos that have it.
-        sizes: (N,) words of each pool photo.
+        postings: Word -> rows of the pool photos that have it.
+        sizes: (N,) number of words of each pool photo.
     """
     similarities = np.zeros((len(words), len(sizes)), np.float32)
     for row, own in zip(similarities, words, strict=True):
@@ -132,7 +131,7 @@ def cosine_similarities(queries: Features, keys: Features) -> Similarities:
 
 
 def _nearest(similarities: Similarities, looks: Similarities, num: int, own: int) -> Ids:
-    """Return the rows of the most similar by metadata, then by looks; ties go to the lower row."""
+    """Return the rows of the most similar photos by metadata, then by features; ties go to the lower row."""
     order: Ids = np.argsort(-similarities, kind="stable")[: num + 1]
     order = order[(similarities[order] > LEAST_SIMILARITY) & (order != own)][:num]
     if len(order) == num:
@@ -163,17 +162,17 @@ def _unit(values: Features) -> Features:
 def learn_settings(
     settings: Mapping[str, Any], config: Any, words: WordLists, *, hears_words: bool = True
 ) -> dict[str, Any]:
-    """Return a tagger's settings with what they take from the training photos: known words, or which vectors.
+    """Return a tagger's settings, completed from the training photos: known words, or version of the vectors.
 
     Args:
         settings: As given by the user.
-        config: The tagger's, made of them.
+        config: The tagger's config with these settings.
         words: Metadata words of the training photos.
         hears_words: Words are fed to the network.
 
     Raises:
-        ConfigError: A setting is not for users, or nothing is known of any training photo's words.
-        WordVectorError: The word vectors are not to be had.
+        ConfigError: A setting cannot be given by users, or no training photo has a known metadata word.
+        WordVectorError: The word vectors are not available.
     """
     for name in ("known_words", "input_version", "input_size", "neighbourhood_version", "neighbourhood_size"):
         if name in settings:
@@ -196,10 +195,10 @@ def learn_settings(
 
 
 def vector_notes(config: Any, words: WordLists, *, hears_words: bool) -> tuple[str, ...]:
-    """Return a sentence for each word vectors of a tagger that lack some of the metadata words.
+    """Return a sentence for each set of word vectors of a tagger that lacks some of the metadata words.
 
     Raises:
-        WordVectorError: The word vectors are not to be had.
+        WordVectorError: The word vectors are not available.
     """
     kinds = {config.neighbourhood, config.input if hears_words else "id"} - {"id"}
     known = _distinct(words)
@@ -222,15 +221,15 @@ def _most_frequent(words: WordLists, num: int) -> tuple[str, ...]:
 
 
 def with_target(records: Sequence[Record], target: str) -> list[Record]:
-    """Return records whose tags are another of their fields, such as `objects`; those without any are left out.
+    """Return records with the tags of another field, such as `objects`; those without any are left out.
 
     Args:
-        records: As read.
+        records: Of one data set.
         target: "tags", or a key of `Record.extra` that holds lists of strings.
 
     Raises:
-        DataError: No record has that field, or it holds something else.
-        TagError: One of the strings cannot be a tag.
+        DataError: No record has that field, or it is not a list of strings.
+        TagError: One of the strings is not a valid tag.
     """
     if target == "tags":
         return list(records)

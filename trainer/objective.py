@@ -1,6 +1,6 @@
-"""A tagger's whole loss as one module's `forward`, from features or from photos.
+"""The training loss of a tagger as one module, from features or from photos.
 
-DistributedDataParallel only watches `forward`, so everything that has parameters goes through it here.
+DistributedDataParallel only tracks `forward`, so everything with parameters is called from there.
 Shapes: a batch of B photos -> a scalar.
 """
 
@@ -21,14 +21,14 @@ from annotator.trainer import losses
 
 
 class Objective(nn.Module):
-    """What is minimised.
+    """The function to minimise.
 
     Args:
-        tagger: Whose loss it is.
+        tagger: The trained tagger.
         concept_loss: binary or asymmetric.
         sequence_loss: paper or list_wise.
-        list_discount: Of the latter.
-        concept_l2: Half the weight of the concept layer's squared weights.
+        list_discount: Of the list-wise loss.
+        concept_l2: Coefficient of half the squared norm of the concept layer's weights.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class Objective(nn.Module):
         super().__init__()
         self.tagger = tagger
         self.backbone: TrainableBackbone | None = None
-        """While it is trained, batches hold crops in place of features."""
+        """Set while it is trained; batches then hold crops instead of features."""
         self.concept_l2 = concept_l2
         self.concept_loss: ConceptLoss = (
             losses.asymmetric_loss if concept_loss == "asymmetric" else binary_cross_entropy
@@ -47,17 +47,17 @@ class Objective(nn.Module):
         )
 
     def forward(self, batch: Batch, stage: str) -> Tensor:
-        """Return the loss that is minimised: the plain one and the penalty on weights."""
+        """Return the training loss: the plain loss plus the weight penalty."""
         loss = self.plain(batch, stage)
         if self.concept_l2 > 0 and self.tagger.concept is not None:
             loss = loss + self.concept_l2 / 2 * self.tagger.concept.weight.square().sum()
         return loss
 
     def plain(self, batch: Batch, stage: str) -> Tensor:
-        """Return the loss without the penalty, by which a training stops.
+        """Return the loss without the weight penalty, as used for early stopping.
 
         Args:
-            batch: With features (B, D) float32, or with crops (B, H, W, 3) uint8 in their place.
+            batch: With features (B, D) float32, or crops (B, H, W, 3) uint8 instead.
             stage: Name of one of the tagger's stages.
         """
         if self.backbone is not None:

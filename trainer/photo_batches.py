@@ -1,7 +1,7 @@
-"""Photos decoded for training a backbone, by worker processes: random crops and flips to learn from, centre crops else.
+"""Batches of photos for training a backbone, decoded by worker processes: random crops with flips, or centre crops.
 
-What a photo looks like in an epoch depends on (seed, its place in the list) alone, not on which worker decodes it, so a
-training that goes on after a kill sees what it would have seen. Knows nothing of tags.
+A photo's crop in an epoch depends only on (seed, row), not on the worker, so a resumed training gets the same crops.
+Knows nothing of tags.
 Shapes: B photos -> crops (B, H, W, 3) uint8.
 """
 
@@ -25,23 +25,23 @@ from annotator.models.backbones.pretrained import Architecture, center_crop
 Crop = npt.NDArray[np.uint8]
 
 MIN_SIDE = 320
-"""As in feature_cache.py."""
+"""See feature_cache.py."""
 ASPECTS = (3 / 4, 4 / 3)
-"""Width by height of a random crop: Szegedy et al., "Going Deeper with Convolutions", 2015, section 6."""
+"""Range of width / height of a random crop: Szegedy et al., "Going Deeper with Convolutions", 2015, section 6."""
 NUM_TRIES = 10
 
 CENTRE = -1
-"""In place of a seed: the centre crop."""
+"""Value of a seed that asks for the centre crop."""
 
 
 def random_crop(image: Image.Image, architecture: Architecture, least_area: float, rng: np.random.Generator) -> Crop:
-    """Return a random part of a photo, resized to the network's input, flipped half of the time.
+    """Return a random crop of a photo, resized to the network's input, flipped with probability 1/2.
 
     Args:
         image: Upright RGB.
-        architecture: Gives size and filter.
-        least_area: Smallest share of the photo's area that is kept, in (0, 1].
-        rng: Draws.
+        architecture: Defines input size and resampling filter.
+        least_area: Least share of the photo's area, in (0, 1].
+        rng: Random generator.
 
     Returns:
         (H, W, 3) uint8.
@@ -65,7 +65,7 @@ def random_crop(image: Image.Image, architecture: Architecture, least_area: floa
 
 
 class _Photos(Dataset["Tensor | str"]):
-    """Answers (row, seed) with a crop, or with why there is none: an error would lose its kind between processes."""
+    """Maps (row, seed) to a crop, or to the reason why there is none: exceptions lose their type between processes."""
 
     def __init__(self, images: Sequence[Path], architecture: Architecture, least_area: float) -> None:
         self.images, self.architecture, self.least_area = list(images), architecture, least_area
@@ -76,7 +76,7 @@ class _Photos(Dataset["Tensor | str"]):
         try:
             image = decode_image(read_image_file(path), min_side=MIN_SIDE).image.convert("RGB")
         except UnreadableImageError as error:
-            return f"{path} could be read before the training, and no more: {error}"
+            return f"{path} could be read before the training, but not now: {error}"
         if seed == CENTRE:
             return torch.from_numpy(np.array(center_crop(self.architecture, image)))
         digest = hashlib.sha256(f"{seed} {row}".encode()).digest()
@@ -90,7 +90,7 @@ def _stack(items: "list[Tensor | str]") -> "Tensor | str":
 
 
 class _Plan:
-    """The batches of the epoch that comes next, as the loader asks for them."""
+    """Batch sampler: the (row, seed) pairs of the current epoch's batches."""
 
     def __init__(self) -> None:
         self.batches: list[list[tuple[int, int]]] = []
@@ -103,13 +103,13 @@ class _Plan:
 
 
 class PhotoBatches:
-    """Loads batches of crops; its workers live as long as it does.
+    """Loads batches of crops; its worker processes persist between epochs.
 
     Args:
         images: N files.
         architecture: Of the backbone.
         least_area: See `random_crop`.
-        num_workers: Processes that decode; 0 decodes in this one.
+        num_workers: Processes that decode; 0 decodes in this process.
     """
 
     def __init__(self, images: Sequence[Path], architecture: Architecture, least_area: float, num_workers: int) -> None:
@@ -133,7 +133,7 @@ class PhotoBatches:
             seed: Of this epoch's crops; CENTRE gives centre crops.
 
         Raises:
-            TrainingError: A photo cannot be read any more.
+            TrainingError: A photo can no longer be read.
         """
         self._plan.batches = [[(int(row), seed) for row in rows] for rows in batches]
         for crops in self._loader:

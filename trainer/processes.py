@@ -1,6 +1,6 @@
-"""One training in several processes, as torchrun starts them: who this process is, shares, sums, the wrapped module.
+"""Data-parallel training in the processes of torchrun: rank, shares of a batch, sums, the wrapped module.
 
-With one process everything here does nothing. Knows nothing of taggers.
+With one process all of it is a no-op. Knows nothing of taggers.
 """
 
 import torch
@@ -12,20 +12,20 @@ from annotator.errors import TrainingError
 
 
 def rank() -> tuple[int, int]:
-    """Return (this process's number, number of processes)."""
+    """Return (rank of this process, number of processes)."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def share(rows: Tensor) -> tuple[Tensor, float]:
-    """Return this process's rows of a batch, and what its mean loss counts.
+    """Return this process's rows of a batch, and the weight of their mean loss.
 
-    The mean over all processes of (factor x mean loss of the share) is the mean loss of the whole batch, also where
-    the shares differ in size. A batch with fewer rows than processes is learnt by each of them as a whole.
+    The mean over all processes of (weight x mean loss of the share) is the mean loss of the whole batch, also if
+    the shares differ in size. Each process takes the whole of a batch with fewer rows than processes.
 
     Args:
-        rows: (B,) of the whole batch.
+        rows: (B,), the rows of the whole batch.
     """
     number, num_processes = rank()
     if num_processes == 1 or len(rows) < num_processes:
@@ -35,7 +35,7 @@ def share(rows: Tensor) -> tuple[Tensor, float]:
 
 
 def total(*values: float, device: str = "cpu") -> list[float]:
-    """Return the sum of each value over all processes; the same numbers in each of them."""
+    """Return the sum of each value over all processes."""
     if rank()[1] == 1:
         return list(values)
     summed = torch.tensor(values, dtype=torch.float64, device=device)
@@ -44,19 +44,19 @@ def total(*values: float, device: str = "cpu") -> list[float]:
 
 
 def distribute(module: nn.Module) -> nn.Module:
-    """Return the module so wrapped that its backward pass averages the gradients over all processes.
+    """Return the module wrapped so that its backward pass averages the gradients over all processes.
 
-    The processes start from the weights of the first. Every parameter that asks for a gradient must get one in every
-    pass; tests/models/test_recurrent_taggers.py holds the taggers to that.
+    All processes start from the weights of the first. Every parameter with `requires_grad` must get a gradient in
+    every pass; tests/models/taggers/test_recurrent_taggers.py checks that.
     """
     return module if rank()[1] == 1 else DistributedDataParallel(module)
 
 
 def check_agreement(*values: int, device: str = "cpu") -> None:
-    """Refuse to go on unless these numbers are the same in all processes.
+    """Check that these numbers are equal in all processes.
 
     Raises:
-        TrainingError: They differ, so the processes read other states.
+        TrainingError: They differ: the processes have read different states.
     """
     num_processes = rank()[1]
     if num_processes == 1:

@@ -1,4 +1,4 @@
-"""How the recurrent taggers are trained: by fit.py, from features, and with their backbone if asked.
+"""Training of the recurrent taggers by fit.py: from features, and together with the backbone on request.
 
 Knows nothing of files or commands.
 """
@@ -59,7 +59,7 @@ def train_recurrent(request: TrainingRequest, data: TrainingData, options: Train
         return first
     names = stage_names(registry.find(request.tagger), request.fit)
     epochs = first.report.best_epochs(names)
-    # A backbone that did not get better is left as it was published.
+    # A backbone that did not improve keeps its published weights.
     tuning = request.fit.backbone
     if tuning is not None and not first.report.is_backbone_tuned:
         tuning, epochs = None, epochs[:-1]
@@ -80,8 +80,8 @@ def _with_user_tags(request: TrainingRequest, records: Sequence[Record]) -> dict
     """Return the tagger's settings with the most frequent user tags of the training photos.
 
     Raises:
-        ConfigError: The tagger takes none, or they are given twice.
-        DataError: No training photo has any.
+        ConfigError: The tagger uses no user tags, or they are given twice.
+        DataError: No training photo has user tags.
     """
     settings = dict(request.settings)
     if request.user_tags_field is None and not settings.get("user_tags"):

@@ -1,6 +1,6 @@
-"""Fits the constants of models/tag_order.py: which tag goes first, and what a detection is worth.
+"""Fits the constants of models/tag_order.py: the order of tags, and the probabilities of detections.
 
-Three logistic regressions, by scikit-learn. Knows nothing of files.
+Three logistic regressions with scikit-learn. Knows nothing of files.
 """
 
 from collections import Counter
@@ -19,9 +19,9 @@ from annotator.models.detectors.detector import Detection
 from annotator.models.tag_order import TagOrder, area, box_features, centrality
 
 PRECEDENCE_C = 1.0
-"""Inverse strength of the ridge on precedence and box weights; chosen by cross-validation on training photos."""
+"""Inverse weight of the L2 penalty on precedence and box weights; chosen by cross-validation on training photos."""
 LABEL_C = 0.3
-"""The same for the classes' own log-odds of being named."""
+"""Inverse weight of the L2 penalty on each class's log-odds of being named."""
 
 Lists = Sequence[Sequence[str]]
 Found = Sequence[Sequence[Detection]]
@@ -32,13 +32,12 @@ def fit_tag_order(lists: Lists, detections: Found, objects: Sequence[Sequence[st
 
     Args:
         lists: Each photo's tags in a person's order.
-        detections: What was found in each photo.
-        objects: The classes that are in each photo, as far as somebody has listed them; a class that no photo has is
-            not counted.
-        boxes: Whether boxes may add to a tag's strength.
+        detections: The detections in each photo.
+        objects: The annotated classes of each photo; detections of a class that no photo has are ignored.
+        boxes: Whether boxes contribute to a tag's strength.
 
     Raises:
-        DataError: No photo has two tags, or no detection can be judged.
+        DataError: No photo has two tags, or all detections have the same outcome.
     """
     precedence, box_weights = _fit_order(lists, detections, boxes)
     named_weights, named_labels = _fit_named(lists, detections)
@@ -67,12 +66,12 @@ def _fit_order(lists: Lists, detections: Found, boxes: bool) -> tuple[dict[str, 
     design = sparse.hstack(
         [
             sparse.csr_matrix(np.array(differences)),
-            # Frequency is where the ridge pulls a rare tag's strength to.
+            # The penalty shrinks a rare tag's strength towards a multiple of its log-frequency.
             sparse.csr_matrix(frequency),
             sparse.csr_matrix((ones, (rows, firsts)), shape) - sparse.csr_matrix((ones, (rows, seconds)), shape),
         ]
     ).tocsr()
-    # Every pair is given once, in one of its two directions by turns: half of the answers are yes.
+    # Each pair occurs once, in alternating direction, so that half of the labels are positive.
     turned = np.where(rows % 2 == 0, 1.0, -1.0)
     model = LogisticRegression(C=PRECEDENCE_C, fit_intercept=False, max_iter=1000)
     model.fit(sparse.diags(turned) @ design, turned > 0)
@@ -114,7 +113,7 @@ def _fit_named(lists: Lists, detections: Found) -> tuple[tuple[float, ...], dict
 
 
 def _surest(found: Sequence[Detection]) -> dict[str, Detection]:
-    """Return each class's surest detection."""
+    """Return each class's detection with the highest score."""
     best: dict[str, Detection] = {}
     for item in sorted(found, key=lambda item: -item.score):
         best.setdefault(item.label, item)

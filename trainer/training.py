@@ -1,6 +1,6 @@
-"""From records to a checkpoint: split, vocabulary, training by the tagger's family, writing.
+"""Training from records to a checkpoint: split, vocabulary, training by the tagger's family, writing.
 
-Knows nothing of argument parsing or pages, nor of how any family is trained (families.py).
+Knows nothing of commands or the user interface, nor of how any family is trained (families.py).
 """
 
 import json
@@ -26,7 +26,7 @@ REPORT_FILE = "training.json"
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What came of it."""
+    """The result of a training."""
 
     folder: Path
     version: str
@@ -36,7 +36,7 @@ class TrainingResult:
     report: FitReport
     seconds: float
     notes: tuple[str, ...] = ()
-    """What the user should know, as sentences."""
+    """Sentences for the user."""
 
 
 def train(
@@ -55,21 +55,21 @@ def train(
     """Train a tagger and write its checkpoint.
 
     Args:
-        request: What and how.
+        request: The tagger and its settings.
         records: N photos with their tags.
         features: (N, D) float32 of the same photos.
-        backbone: What made the features.
-        folder: Where the checkpoint goes, with the split and the report beside it; a training that was killed goes on.
+        backbone: The extractor of the features.
+        folder: Folder of the checkpoint, the split and the report; a training that was killed resumes from it.
         device: "cpu" or "cuda".
         progress: Called after each epoch.
-        should_stop: Asked after each step; True ends the training, which can go on later.
+        should_stop: Called after each step; True stops the training, which can be resumed later.
         num_workers: Processes that decode photos while a backbone is trained.
         is_writer: False for all but one of several processes.
 
     Raises:
-        ConfigError: A setting has a value it cannot have.
-        DataError: There is nothing to learn from.
-        TrainingError: The training had to stop before there were any good weights, or was stopped.
+        ConfigError: A setting is invalid.
+        DataError: There are no usable training or validation photos.
+        TrainingError: The training ended before there were usable weights, or was stopped.
     """
     began = time.monotonic()
     rows = {record.image: row for row, record in enumerate(records)}

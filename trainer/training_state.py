@@ -1,6 +1,6 @@
-"""The file from which a training goes on after a kill: weights, best weights, optimiser, place and report.
+"""The file from which a training resumes: weights, best weights, optimiser, position and report.
 
-Written as a whole after each epoch, never unpickled. Knows nothing of how an epoch is run.
+Written atomically after each epoch, without pickle. Knows nothing of how an epoch is run.
 """
 
 import json
@@ -23,7 +23,7 @@ STATE_FILE = "training_state.safetensors"
 
 @dataclass(frozen=True)
 class TrainingState:
-    """Where a training stands."""
+    """The state of a training after an epoch."""
 
     now: Mapping[str, Tensor]
     """Weights after the last epoch."""
@@ -31,11 +31,11 @@ class TrainingState:
     optimizer: Mapping[str, Tensor]
     """Named INDEX/KEY."""
     about: Mapping[str, Any]
-    """JSON values, `fingerprint` among them, which tells this training from any other."""
+    """JSON values; among them `fingerprint`, which identifies the training, and `place`, its position."""
 
 
 def write_state(path: Path, state: TrainingState) -> None:
-    """Write a state, replacing the one that is there.
+    """Write a state, replacing any earlier one.
 
     Raises:
         TrainingError: The file cannot be written.
@@ -57,10 +57,10 @@ def write_state(path: Path, state: TrainingState) -> None:
 
 
 def read_state(path: Path) -> TrainingState | None:
-    """Read a state; None if there is none.
+    """Read a state; None if there is no file.
 
     Raises:
-        TrainingError: It is damaged.
+        TrainingError: The file is damaged or cannot be read.
     """
     try:
         packed = path.read_bytes()
@@ -85,7 +85,7 @@ def read_state(path: Path) -> TrainingState | None:
 
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return an optimiser's memory as named tensors."""
+    """Return an optimiser's state as named tensors."""
     return {
         f"{index}/{name}": torch.as_tensor(value)
         for index, state in optimizer.state_dict()["state"].items()
@@ -94,7 +94,7 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser its memory back."""
+    """Restore an optimiser's state from named tensors."""
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         index, _, key = name.partition("/")

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from annotator.errors import ConfigError
+from annotator.ranges import check_range
 
 MAX_KEYS = 20_000
 """Callers that a limiter remembers; the one that was quiet the longest is forgotten, and begins with a full bucket."""
@@ -73,9 +73,7 @@ class HostedLimits:
             ("num_photos", 1, 1000),
             ("visitors_an_address", 1, 1000),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+            check_range(self, name, low, high)
 
 
 class RateLimiter:

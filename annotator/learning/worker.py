@@ -95,7 +95,7 @@ def _train_and_judge(folder: Path, job: Job, voice: ProgressReporter, cancelled:
     from annotator.models import checkpoint
     from annotator.models.backbones.backbone import load_backbone
     from annotator.trainer.finetuning.corrections import divide
-    from annotator.trainer.finetuning.exemplars import class_stand_ins
+    from annotator.trainer.finetuning.exemplars import class_exemplars
     from annotator.trainer.finetuning.finetune import FinetuneSettings, finetune
 
     voice.say(phase="reading")
@@ -117,7 +117,7 @@ def _train_and_judge(folder: Path, job: Job, voice: ProgressReporter, cancelled:
         division.replay,
         settings,
         rehearsal=snapshot.untagged,
-        stand_ins=class_stand_ins(backbone.class_weights, np.stack([item.features for item in snapshot.corrections])),
+        exemplars=class_exemplars(backbone.class_weights, np.stack([item.features for item in snapshot.corrections])),
         word_vectors=vectors,
         num_base=num_base,
         progress=lambda now: voice.progress(phase="learning", **asdict(now)),

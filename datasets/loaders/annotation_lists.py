@@ -1,8 +1,8 @@
-"""The files in which Guillaumin et al. published Corel5k, ESP Game and IAPR TC-12 for TagProp (ICCV 2009).
+"""Reads the files of Guillaumin et al. for Corel5k, ESP Game and IAPR TC-12, published with TagProp (ICCV 2009).
 
 A set NAME has NAME_dictionary.txt (a word a line), and for train and test each NAME_train_list.txt (a photo a line,
-without its ending) and NAME_train_annot.hvecs: for every photo the number of words as an unsigned 16-bit integer,
-little-endian, then as many 16-bit values, 1 where the photo carries the word. Papers since use these splits.
+without suffix) and NAME_train_annot.hvecs: for every photo the number of words as an unsigned 16-bit integer,
+little-endian, then as many 16-bit values, 1 where the photo has the word. Later papers use these splits.
 """
 
 import logging
@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from annotator.datasets.loaders.loading import DataSet, existing, need, read_lines, same_length, tidy
+from annotator.datasets.loaders.loading import (
+    DataSet,
+    check_same_length,
+    clean_tags,
+    existing_photos,
+    read_lines,
+    require_path,
+)
 from annotator.datasets.record import Record
 from annotator.errors import DataError
 
@@ -20,44 +27,44 @@ logger = logging.getLogger(__name__)
 ENDINGS = (".jpeg", ".jpg", ".png", ".JPG", ".JPEG", "")
 
 
-def load_annotation_lists(folder: Path, name: str, title: str, how: str) -> DataSet:
+def load_annotation_lists(folder: Path, name: str, title: str, instructions: str) -> DataSet:
     """Load one of the three sets.
 
     Args:
-        folder: Holds the files, and the photos below it or below its folder `images`.
+        folder: Folder of the files, with the photos in it or in its subfolder `images`.
         name: The files' prefix.
         title: The set's name, for messages.
-        how: One sentence: what to download and where to put it.
+        instructions: One sentence: what to download and where to put it.
 
     Raises:
-        DataError: A file is missing, damaged or does not fit the others, or no photo is there.
+        DataError: A file is missing, damaged or inconsistent with the others, or all photos are missing.
     """
     dictionary = folder / f"{name}_dictionary.txt"
-    words = list(tidy(read_lines(dictionary, how), str(dictionary)))
+    words = list(clean_tags(read_lines(dictionary, instructions), str(dictionary)))
     sides = {}
     for side in ("train", "test"):
         list_path, matrix_path = folder / f"{name}_{side}_list.txt", folder / f"{name}_{side}_annot.hvecs"
-        photos = read_lines(list_path, how)
-        matrix = read_hvecs(need(matrix_path, how))  # (N, V)
-        same_length(title, {list_path: len(photos), matrix_path: len(matrix)})
-        same_length(title, {dictionary: len(words), matrix_path: matrix.shape[1]})
+        photos = read_lines(list_path, instructions)
+        matrix = read_hvecs(require_path(matrix_path, instructions))  # (N, V)
+        check_same_length(title, {list_path: len(photos), matrix_path: len(matrix)})
+        check_same_length(title, {dictionary: len(words), matrix_path: matrix.shape[1]})
         records = [
             Record(find_photo(folder, photo), tuple(words[index] for index in np.flatnonzero(row)))
             for photo, row in zip(photos, matrix, strict=True)
         ]
         tagged = [record for record in records if record.tags]
-        sides[side] = existing(tagged, title, how, logger.warning)
+        sides[side] = existing_photos(tagged, title, instructions, logger.warning)
     return DataSet(sides["train"], sides["test"], words)
 
 
 def read_hvecs(path: Path) -> npt.NDArray[np.uint16]:
-    """Read vectors of one length.
+    """Read vectors of equal length.
 
     Returns:
         (N, V).
 
     Raises:
-        DataError: The file is empty or cut, or its vectors differ in length.
+        DataError: The file is empty or truncated, or its vectors differ in length.
     """
     values = np.fromfile(path, dtype="<u2")
     width = int(values[0]) + 1 if len(values) else 0
@@ -70,7 +77,7 @@ def read_hvecs(path: Path) -> npt.NDArray[np.uint16]:
 
 
 def find_photo(folder: Path, name: str) -> Path:
-    """Return where a listed photo lies: under the folder or its `images`, with any usual ending."""
+    """Return the path of a listed photo: in the folder or its `images`, with any of ENDINGS."""
     for base in (folder / "images", folder):
         for ending in ENDINGS:
             path = base / f"{name}{ending}"

@@ -1,12 +1,12 @@
 """MS-COCO: Lin et al., "Microsoft COCO: Common Objects in Context", ECCV 2014.
 
-80 object classes. Protocol of the recurrent taggers' line: the 2014 edition, 82,783 training photos to learn from and
-the 40,504 validation photos to report on (the test photos' labels are not public); a list ends by itself, or after 3.
+80 object classes. Protocol of the papers on recurrent taggers: the 2014 edition, 82,783 training photos, and the 40,504
+validation photos for testing (the labels of the test photos are not public); lists of free length or of 3 labels.
 
-Files: annotations/instances_{train2014,val2014}.json and, where they are there, captions_*.json; photos below
-train2014/ and val2014/. The edition of 2017 has the same form.
-A photo's labels come largest first (the area of all its objects of a class): size is one thing that makes people name
-an object first. The papers' orders, frequent or rare first, do not depend on it.
+Files: annotations/instances_{train2014,val2014}.json and optionally captions_*.json; photos below train2014/ and
+val2014/. The 2017 edition has the same format.
+A photo's labels are sorted by the total area of their objects, largest first: people tend to name large objects first.
+The papers' orders, frequent or rare first, do not depend on it.
 """
 
 import json
@@ -15,7 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from annotator.datasets.loaders.loading import DataSet, existing, need, tidy
+from annotator.datasets.loaders.loading import DataSet, clean_tags, existing_photos, require_path
 from annotator.datasets.record import Record
 from annotator.errors import DataError
 
@@ -26,33 +26,33 @@ def load_coco(folder: Path, edition: str = "2014") -> DataSet:
     """Load MS-COCO.
 
     Args:
-        folder: Holds annotations/ and the photos' folders.
+        folder: Folder of annotations/ and the folders of the photos.
         edition: "2014" or "2017".
 
     Returns:
-        Records with their first caption, and all of them under `captions` of `extra`; photos without an object are
-        left out.
+        Records with their first caption, and all captions under `captions` of `extra`; photos without an object
+        are left out.
 
     Raises:
-        DataError: Something is missing or damaged.
+        DataError: A file is missing or damaged.
     """
     sides = {}
     vocabulary: list[str] = []
     for side in ("train", "val"):
-        how = (
+        instructions = (
             f"Download the {edition} train and val photos and annotations of MS-COCO (cocodataset.org, Download) and "
             f"put the folders annotations, train{edition} and val{edition} into one."
         )
         path = folder / "annotations" / f"instances_{side}{edition}.json"
-        instances = _read_json(path, how)
+        instances = _read_json(path, instructions)
         try:
             names = {entry["id"]: entry["name"] for entry in sorted(instances["categories"], key=lambda c: c["id"])}
-            vocabulary = list(tidy(list(names.values()), str(path)))
-            captions = _read_captions(folder / "annotations" / f"captions_{side}{edition}.json", how)
+            vocabulary = list(clean_tags(list(names.values()), str(path)))
+            captions = _read_captions(folder / "annotations" / f"captions_{side}{edition}.json", instructions)
             records = _records(instances, names, captions, folder / f"{side}{edition}")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DataError(f"{path} lacks {error}, so it is no file of MS-COCO's instances. {how}") from error
-        sides[side] = existing(records, "MS-COCO", how, logger.warning)
+            raise DataError(f"{path} lacks {error}, so it is no file of MS-COCO's instances. {instructions}") from error
+        sides[side] = existing_photos(records, "MS-COCO", instructions, logger.warning)
     return DataSet(sides["train"], sides["val"], vocabulary)
 
 
@@ -73,20 +73,20 @@ def _records(
     return records
 
 
-def _read_captions(path: Path, how: str) -> dict[int, list[str]]:
+def _read_captions(path: Path, instructions: str) -> dict[int, list[str]]:
     if not path.is_file():
         return {}
     captions: dict[int, list[str]] = defaultdict(list)
-    for entry in _read_json(path, how)["annotations"]:
+    for entry in _read_json(path, instructions)["annotations"]:
         captions[entry["image_id"]].append(" ".join(entry["caption"].split()))
     return captions
 
 
-def _read_json(path: Path, how: str) -> dict[str, Any]:
+def _read_json(path: Path, instructions: str) -> dict[str, Any]:
     try:
-        values = json.loads(need(path, how).read_text(encoding="utf-8"))
+        values = json.loads(require_path(path, instructions).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} could not be read: {error}. {how}") from error
+        raise DataError(f"{path} could not be read: {error}. {instructions}") from error
     if not isinstance(values, dict):
-        raise DataError(f"{path} is not a JSON object. {how}")
+        raise DataError(f"{path} is not a JSON object. {instructions}")
     return values

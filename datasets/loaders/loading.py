@@ -1,4 +1,4 @@
-"""What the loaders of published data sets share: splits, and sentences for files that are not there.
+"""Shared parts of the loaders of published data sets: the split, and error messages for missing files.
 
 Knows nothing of any one data set.
 """
@@ -17,9 +17,9 @@ class DataSet:
     """A published data set with its official split.
 
     Attributes:
-        train: Photos to learn from.
-        test: Photos to report on, by the published protocol.
-        vocabulary: The tags that the protocol counts, in the data set's own order.
+        train: Training photos.
+        test: Test photos of the published protocol.
+        vocabulary: The tags of the protocol, in the order of the data set.
     """
 
     train: list[Record]
@@ -27,39 +27,39 @@ class DataSet:
     vocabulary: list[str]
 
 
-def need(path: Path, how: str) -> Path:
-    """Return a path that must be there.
+def require_path(path: Path, instructions: str) -> Path:
+    """Return a path that must exist.
 
     Args:
         path: A file or folder of the data set.
-        how: One sentence: what to download and where to put it.
+        instructions: One sentence: what to download and where to put it.
 
     Raises:
-        DataError: It is not there.
+        DataError: It does not exist.
     """
     if not path.exists():
-        raise DataError(f"{path} is missing. {how}")
+        raise DataError(f"{path} is missing. {instructions}")
     return path
 
 
-def read_lines(path: Path, how: str, encoding: str = "utf-8") -> list[str]:
-    """Return a text file's lines that are not empty, without white space around them.
+def read_lines(path: Path, instructions: str, encoding: str = "utf-8") -> list[str]:
+    """Return the stripped, non-empty lines of a text file.
 
     Raises:
-        DataError: It is not there, or is no such text.
+        DataError: The file does not exist or is no text in this encoding.
     """
-    need(path, how)
+    require_path(path, instructions)
     try:
         text = path.read_text(encoding=encoding)
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} could not be read: {error}. {how}") from error
-    if "\0" in text:  # no file name may hold one
-        raise DataError(f"{path} is no text: it holds NUL characters. {how}")
+        raise DataError(f"{path} could not be read: {error}. {instructions}") from error
+    if "\0" in text:  # no file name may contain one
+        raise DataError(f"{path} is no text: it holds NUL characters. {instructions}")
     return [line.strip() for line in text.split("\n") if line.strip()]
 
 
-def same_length(name: str, counts: Mapping[Path, int]) -> int:
-    """Return the one number that all counts are.
+def check_same_length(name: str, counts: Mapping[Path, int]) -> int:
+    """Return the common value of all counts.
 
     Raises:
         DataError: They differ, so the files do not belong together.
@@ -70,11 +70,11 @@ def same_length(name: str, counts: Mapping[Path, int]) -> int:
     return next(iter(counts.values()))
 
 
-def tidy(tags: Sequence[str], source: str) -> tuple[str, ...]:
-    """Return cleaned tags without duplicates, in the order given.
+def clean_tags(tags: Sequence[str], source: str) -> tuple[str, ...]:
+    """Return cleaned tags without duplicates, in the given order.
 
     Raises:
-        DataError: A tag is not one; the message names the source.
+        DataError: A tag is invalid; the message names the source.
     """
     try:
         return tuple(dict.fromkeys(clean_tag(tag) for tag in tags))
@@ -83,7 +83,7 @@ def tidy(tags: Sequence[str], source: str) -> tuple[str, ...]:
 
 
 def frequent_tags(records: Sequence[Record], min_count: int) -> list[str]:
-    """Return the tags that at least so many records carry, the most frequent first."""
+    """Return the tags of at least `min_count` records, the most frequent first."""
     counts: dict[str, int] = {}
     for record in records:
         for tag in record.tags:
@@ -92,7 +92,7 @@ def frequent_tags(records: Sequence[Record], min_count: int) -> list[str]:
 
 
 def keep_tags(records: Sequence[Record], vocabulary: Sequence[str]) -> list[Record]:
-    """Return the records with only the vocabulary's tags; those left without a tag are left out."""
+    """Return the records with only the tags of the vocabulary; records without any are left out."""
     known = set(vocabulary)
     kept = []
     for record in records:
@@ -102,22 +102,24 @@ def keep_tags(records: Sequence[Record], vocabulary: Sequence[str]) -> list[Reco
     return kept
 
 
-def existing(records: Sequence[Record], name: str, how: str, warn: Callable[[str], None]) -> list[Record]:
-    """Return the records whose photo is there; data sets that are lists of links lose photos over the years.
+def existing_photos(
+    records: Sequence[Record], name: str, instructions: str, warn: Callable[[str], None]
+) -> list[Record]:
+    """Return the records whose photo exists; data sets that are lists of links lose photos over the years.
 
     Args:
         records: Of the data set.
         name: Of the data set.
-        how: What to download and where to put it.
-        warn: Told how many photos are missing.
+        instructions: What to download and where to put it.
+        warn: Called with a sentence that counts the missing photos.
 
     Raises:
-        DataError: None is there.
+        DataError: All photos are missing.
     """
     found = [record for record in records if record.image.is_file()]
     if not found:
         first = f", such as {records[0].image}" if records else ""
-        raise DataError(f"None of the photos of {name} is there{first}. {how}")
+        raise DataError(f"None of the photos of {name} is there{first}. {instructions}")
     if len(found) < len(records):
         warn(f"{name}: {len(records) - len(found):,} of {len(records):,} photos are missing and were left out.")
     return found

@@ -1,9 +1,9 @@
 """MIRFLICKR-25k: Huiskes, Lew, "The MIR Flickr Retrieval Evaluation", ACM MIR 2008.
 
-25,000 Flickr photos with their uploaders' tags, and 24 topics that people checked ("potential": the topic is there to
+25,000 Flickr photos with their uploaders' tags, and manual labels for 24 topics ("potential": the topic is visible to
 some extent) and 14 of them again ("relevant": it is what the photo shows). Protocol: 15,000 photos for training and
-10,000 for testing. Here of every five, in the order of their numbers, the first three train and the last two test; that
-these are the very photos of the published tables could not be checked.
+10,000 for testing. Here, of every five photos in the order of their numbers, the first three are for training and the
+last two for testing; whether the published tables use the same photos could not be checked.
 
 Files: im1.jpg .. im25000.jpg, meta/tags/tags1.txt .. (a tag a line), and annotations/ with TOPIC.txt and TOPIC_r1.txt,
 which list photo numbers.
@@ -12,18 +12,18 @@ which list photo numbers.
 import logging
 from pathlib import Path
 
-from annotator.datasets.loaders.loading import DataSet, existing, need, read_lines, tidy
+from annotator.datasets.loaders.loading import DataSet, clean_tags, existing_photos, read_lines, require_path
 from annotator.datasets.record import Record
 from annotator.errors import DataError
 
 logger = logging.getLogger(__name__)
 
-HOW = (
+INSTRUCTIONS = (
     "Download mirflickr25k.zip and mirflickr25k_annotations_v080.zip (press.liacs.nl/mirflickr), put im1.jpg and the "
     "others with the folder meta into the folder, and the annotation files into its folder annotations."
 )
 TRAIN_OF_FIVE = 3
-"""Of every five photos, so many are for training."""
+"""Training photos of every five."""
 RELEVANT = "_r1"
 
 
@@ -31,20 +31,20 @@ def load_mirflickr(folder: Path, *, relevant: bool = False) -> DataSet:
     """Load MIRFLICKR-25k.
 
     Args:
-        folder: Holds what `HOW` names.
-        relevant: Take the 14 narrower annotations instead of the 24 wider ones.
+        folder: Folder of the files that `INSTRUCTIONS` names.
+        relevant: Take the 14 "relevant" topics instead of the 24 "potential" ones.
 
     Returns:
-        Topics in the alphabet's order, since they have none of their own; the uploaders' tags as `user_tags`.
+        Topics in alphabetical order, since they have no order of importance; the uploaders' tags as `user_tags`.
 
     Raises:
-        DataError: Something is missing or damaged.
+        DataError: A file is missing or damaged.
     """
-    annotations = need(folder / "annotations", HOW)
+    annotations = require_path(folder / "annotations", INSTRUCTIONS)
     paths = [path for path in sorted(annotations.glob("*.txt")) if path.stem.lower() != "readme"]
     paths = [path for path in paths if path.stem.endswith(RELEVANT) == relevant]
     if not paths:
-        raise DataError(f"{annotations} holds no {'TOPIC_r1.txt' if relevant else 'TOPIC.txt'}. {HOW}")
+        raise DataError(f"{annotations} holds no {'TOPIC_r1.txt' if relevant else 'TOPIC.txt'}. {INSTRUCTIONS}")
     topics_of: dict[int, list[str]] = {}
     topics = []
     for path in paths:
@@ -59,24 +59,24 @@ def load_mirflickr(folder: Path, *, relevant: bool = False) -> DataSet:
     train = [record for number, record in records.items() if is_training(number)]
     test = [record for number, record in records.items() if not is_training(number)]
     return DataSet(
-        existing(train, "MIRFLICKR-25k", HOW, logger.warning),
-        existing(test, "MIRFLICKR-25k", HOW, logger.warning),
+        existing_photos(train, "MIRFLICKR-25k", INSTRUCTIONS, logger.warning),
+        existing_photos(test, "MIRFLICKR-25k", INSTRUCTIONS, logger.warning),
         topics,
     )
 
 
 def is_training(number: int) -> bool:
-    """Return whether a photo, numbered from 1, is for training."""
+    """Tell whether a photo, numbered from 1, is for training."""
     return (number - 1) % 5 < TRAIN_OF_FIVE
 
 
 def _numbers(path: Path) -> list[int]:
     try:
-        return [int(line) for line in read_lines(path, HOW)]
+        return [int(line) for line in read_lines(path, INSTRUCTIONS)]
     except ValueError as error:
-        raise DataError(f"{path} must list photo numbers, one a line: {error}. {HOW}") from error
+        raise DataError(f"{path} must list photo numbers, one a line: {error}. {INSTRUCTIONS}") from error
 
 
 def _user_tags(folder: Path, number: int) -> tuple[str, ...]:
     path = folder / "meta" / "tags" / f"tags{number}.txt"
-    return tidy(read_lines(path, HOW), str(path)) if path.is_file() else ()
+    return clean_tags(read_lines(path, INSTRUCTIONS), str(path)) if path.is_file() else ()

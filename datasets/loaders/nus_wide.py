@@ -1,13 +1,13 @@
 """NUS-WIDE: Chua et al., "NUS-WIDE: A Real-World Web Image Database", CIVR 2009.
 
-269,648 Flickr photos, 81 concepts that people checked, and the uploaders' own tags. Protocol of the recurrent taggers'
-line: the official lists of training and test photos, without photos that have none of the 81; 3 labels for each
-photo. As user tags the 1,000 most frequent ones (metadata-neighbours.txt) or all of the 5,018.
+269,648 Flickr photos, manual labels for 81 concepts, and the uploaders' tags. Protocol of the papers on recurrent
+taggers: the official lists of training and test photos, without photos that have none of the 81; 3 labels for each
+photo. User tags are the 1,000 most frequent ones (Tesan et al., 2020) or all 5,018.
 
-Files, as they come out of the archives: Concepts81.txt; ImageList/{TrainImagelist,TestImagelist}.txt with backslashes;
+Files, as in the archives: Concepts81.txt; ImageList/{TrainImagelist,TestImagelist}.txt with backslashes;
 Groundtruth/TrainTestLabels/Labels_CONCEPT_{Train,Test}.txt, a 0 or 1 a line; NUS_WID_Tags/All_Tags.txt, the photo's
 number and its tags a line; NUS_WID_Tags/{TagList1k,Final_Tag_List}.txt; photos below Flickr/.
-Known flaw: line 78,372 of Labels_lake_Train.txt is neither 0 nor 1. It is read as 0, and so is no other one.
+Known error: line 78,372 of Labels_lake_Train.txt is neither 0 nor 1. It is read as 0; any other such value is refused.
 """
 
 import logging
@@ -17,15 +17,15 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from annotator.datasets.loaders.loading import DataSet, existing, read_lines, same_length, tidy
+from annotator.datasets.loaders.loading import DataSet, check_same_length, clean_tags, existing_photos, read_lines
 from annotator.datasets.record import Record
 from annotator.errors import DataError
 
 logger = logging.getLogger(__name__)
 
 LIST_LENGTH = 3
-"""Labels proposed for each photo in the published tables (jvsp.txt)."""
-HOW = (
+"""Length of the lists in the published tables (Ma et al., JVSP, 2017)."""
+INSTRUCTIONS = (
     "Download Groundtruth, Tags, ConceptsList and ImageList of NUS-WIDE (lms.comp.nus.edu.sg, research, NUS-WIDE) and "
     "its photos; put Concepts81.txt and the folders ImageList, Groundtruth, NUS_WID_Tags and Flickr (photos) into one."
 )
@@ -37,23 +37,23 @@ def load_nus_wide(folder: Path, user_tags: Literal["1k", "5k"] = "1k") -> DataSe
     """Load NUS-WIDE.
 
     Args:
-        folder: Holds what `HOW` names.
-        user_tags: Which of the uploaders' tags to keep.
+        folder: Folder of the files that `INSTRUCTIONS` names.
+        user_tags: Vocabulary of the uploaders' tags.
 
     Returns:
-        Labels in the order of Concepts81.txt: a photo's labels have none of their own.
+        Labels in the order of Concepts81.txt, since they have no order of importance.
 
     Raises:
-        DataError: Something is missing or damaged.
+        DataError: A file is missing or damaged.
     """
-    concepts = list(tidy(read_lines(folder / "Concepts81.txt", HOW), "Concepts81.txt"))
+    concepts = list(clean_tags(read_lines(folder / "Concepts81.txt", INSTRUCTIONS), "Concepts81.txt"))
     tag_list = folder / "NUS_WID_Tags" / TAG_LISTS[user_tags]
-    known_tags = set(tidy(read_lines(tag_list, HOW, "latin-1"), str(tag_list)))
+    known_tags = set(clean_tags(read_lines(tag_list, INSTRUCTIONS, "latin-1"), str(tag_list)))
     tags_of = _read_user_tags(folder / "NUS_WID_Tags" / "All_Tags.txt", known_tags)
     sides = {}
     for side in ("Train", "Test"):
         list_path = folder / "ImageList" / f"{side}Imagelist.txt"
-        names = [name.replace("\\", "/") for name in read_lines(list_path, HOW)]
+        names = [name.replace("\\", "/") for name in read_lines(list_path, INSTRUCTIONS)]
         labels = _read_labels(folder, concepts, side, list_path, len(names))
         records = [
             Record(
@@ -64,22 +64,22 @@ def load_nus_wide(folder: Path, user_tags: Literal["1k", "5k"] = "1k") -> DataSe
             for name, row in zip(names, labels, strict=True)
             if row.any()
         ]
-        sides[side] = existing(records, "NUS-WIDE", HOW, logger.warning)
+        sides[side] = existing_photos(records, "NUS-WIDE", INSTRUCTIONS, logger.warning)
     return DataSet(sides["Train"], sides["Test"], concepts)
 
 
 def photo_number(name: str) -> str:
-    """Return Flickr's number of a listed photo: "actor/0001_2124494179.jpg" -> "2124494179"."""
+    """Return the Flickr id of a listed photo: "actor/0001_2124494179.jpg" -> "2124494179"."""
     return Path(name).stem.rpartition("_")[2]
 
 
 def _read_labels(folder: Path, concepts: list[str], side: str, list_path: Path, num: int) -> npt.NDArray[np.bool_]:
-    """Return (N, 81)."""
+    """Return (N, 81), the labels of the listed photos."""
     columns = []
     for concept in concepts:
         path = folder / "Groundtruth" / "TrainTestLabels" / f"Labels_{concept}_{side}.txt"
-        lines = read_lines(path, HOW)
-        same_length("NUS-WIDE", {list_path: num, path: len(lines)})
+        lines = read_lines(path, INSTRUCTIONS)
+        check_same_length("NUS-WIDE", {list_path: num, path: len(lines)})
         wrong = next((line for line in lines if line not in ("0", "1", KNOWN_FLAW)), None)
         if wrong is not None:
             raise DataError(f"{path} holds {wrong[:20]!r} where a 0 or 1 must be. Download it again.")
@@ -88,9 +88,9 @@ def _read_labels(folder: Path, concepts: list[str], side: str, list_path: Path, 
 
 
 def _read_user_tags(path: Path, known: set[str]) -> dict[str, tuple[str, ...]]:
-    """Return each photo's known tags by its number."""
+    """Return Flickr id -> known tags of the photo."""
     tags_of = {}
-    for line in read_lines(path, HOW, "latin-1"):
+    for line in read_lines(path, INSTRUCTIONS, "latin-1"):
         number, *tags = line.split()
         tags_of[number] = tuple(dict.fromkeys(tag for tag in tags if tag in known))
     return tags_of

@@ -1,7 +1,9 @@
-"""The protocol of ranked-tags-lstm.txt, section 5.2, for PASCAL VOC 2007 and LabelMe with ranked tag lists.
+"""The protocol for PASCAL VOC 2007 and LabelMe with ranked tag lists.
 
-Duplicate tags are removed, tags that too few training photos carry are ignored, and the photos are cut into parts of a
-given size. The paper does not say which photos are in which part: a seed decides here.
+Paper: Yan, Wang, Liao, "LSTM for Image Annotation with Relative Visual Importance", 2015, section 5.2.
+
+Duplicate tags are removed, tags on too few training photos are ignored, and the photos are split into parts of given
+sizes. The paper does not publish the split: here a seed determines it.
 """
 
 from collections.abc import Sequence
@@ -14,29 +16,29 @@ from annotator.datasets.splits import split
 
 @dataclass(frozen=True)
 class RankedSizes:
-    """How many photos each part has when all are there; otherwise the parts keep their shares."""
+    """Number of photos of each part; with fewer photos in all, the parts keep these proportions."""
 
     num_train: int
     num_validation: int
     num_test: int
     min_count: int
-    """Tags that fewer training photos carry are ignored."""
+    """Least number of training photos with a tag."""
 
 
 @dataclass(frozen=True)
 class RankedDataSet(DataSet):
-    """A data set with a validation part of its own."""
+    """A data set with a validation part."""
 
     validation: list[Record]
 
 
 def apply_protocol(records: Sequence[Record], sizes: RankedSizes, seed: int = 0) -> RankedDataSet:
-    """Cut ranked records into the paper's parts.
+    """Split ranked records into the parts of the paper.
 
     Args:
         records: With their tags in ranked order.
         sizes: Of the data set.
-        seed: Decides which photo falls into which part.
+        seed: Seed of the split.
     """
     num_all = sizes.num_train + sizes.num_validation + sizes.num_test
     rest, test = split(records, seed, sizes.num_test / num_all)

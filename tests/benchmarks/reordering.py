@@ -2,11 +2,11 @@
 
     python tests/benchmarks/reordering.py DATA [--tagger NAME] [--split validation] [--limit 700] [--json]
 
-As proposals/reranking.py: a project is made of the records' photos (random order, seed 0), and each photo's list is saved after
-every place of it was looked at. The second half is measured with the proposals as the page makes them, detections
-among the evidence, in their own order (weight 0) and re-ordered with several weights: the share of all tags that
-stand among the first k at their place, and of the lists' first tags that stand first. Once without a re-ranker, once
-with one learnt from the first half.
+As tests/benchmarks/reranking.py: a project is made of the records' photos (random order, seed 0), and each photo's
+list is saved after every place of it was looked at. The second half is measured with the proposals as the page makes
+them, detections among the evidence, in their own order (weight 0) and re-ordered with several weights: the share of
+all tags that stand among the first k at their place, and of the lists' first tags that stand first. Once without a
+re-ranker, once with one learnt from the first half.
 """
 
 import argparse

@@ -68,10 +68,9 @@ def main() -> None:
     taught = between(seen, half)
     learnt = fit_reranker(taught, IDENTITY)
     rows.append(row(f"{half} photos", learnt, judged))
-    for pull in (1.0, 10.0):
-        rows.append(
-            row(f"{half} photos, pull {pull:g} for {PULL:g}", fit_reranker(taught, IDENTITY, pull=pull), judged)
-        )
+    for weight in (1.0, 10.0):
+        learnt_so = fit_reranker(taught, IDENTITY, prior_weight=weight)
+        rows.append(row(f"{half} photos, pull {weight:g} for {PRIOR_WEIGHT:g}", learnt_so, judged))
     habits = [name for name in FEATURES if name not in ("joint", *SOURCES)]
     ablations = {f"all but {one}": [name for name in FEATURES if name != one] for one in habits}
     for name, kept in {"the sources alone": SOURCES, "the habits alone": habits, **ablations}.items():

@@ -1,6 +1,6 @@
-"""Files that others made, changed at random: each reader gives what is there or one clear sentence, and nothing else.
+"""Files in foreign formats, changed at random: each reader returns content or raises one clear error.
 
-`FOUND` holds what hypothesis found before it was mended; it is read on every run, before anything new is made up.
+`FOUND` holds earlier findings of hypothesis, since fixed; they are read on every run before new files are generated.
 """
 
 import json
@@ -48,14 +48,14 @@ RECORD = {"image": "a.jpg", "tags": ["cat", "sofa"], "user_tags": ["pet"], "capt
 
 
 NUM_EXAMPLES = 25
-"""By hand, more: the made-up files are the same on every run, so that no test fails now and then."""
+"""More when run by hand. The generated files are the same on every run, so that the tests are deterministic."""
 
 
 def hvecs(*values: int) -> bytes:
     return b"".join(value.to_bytes(2, "little") for value in values)
 
 
-# Name -> (files of a small whole set, the file that is changed, how it is read)
+# Name -> (files of a small valid set, the file to change, its reader)
 READERS: dict[str, tuple[dict[str, bytes | str], str, Callable[[Path], object]]] = {
     "records": ({"records.jsonl": json.dumps(RECORD) + "\n", "a.jpg": b"x"}, "records.jsonl", read_records),
     "split": (
@@ -139,7 +139,7 @@ json_values = st.recursive(
 
 @st.composite
 def changed(draw: st.DrawFn, whole: bytes) -> bytes:
-    """Make up a file: other bytes, other JSON, or the whole one with some part replaced."""
+    """Generate a file: other bytes, other JSON, or the valid file with some part replaced."""
     kind = draw(st.sampled_from(["bytes", "json", "part", "part", "value", "value"]))
     if kind == "bytes":
         return draw(st.binary(max_size=60))
@@ -160,7 +160,7 @@ def changed(draw: st.DrawFn, whole: bytes) -> bytes:
 
 
 def replaced(tree: Any, draw: st.DrawFn) -> Any:
-    """Put another value into one place of a tree."""
+    """Replace the value at one place of a JSON tree."""
     places = list(places_of(tree))
     if not places:
         return draw(json_values)
@@ -190,7 +190,7 @@ def write_set(name: str, folder: Path) -> Path:
 
 
 def read(name: str, folder: Path) -> None:
-    """Read a set; a sentence is as good as its content."""
+    """Read a set; a project error is as good as content."""
     try:
         READERS[name][2](folder)
     except AnnotatorError as error:
@@ -201,18 +201,18 @@ FOUND: list[tuple[str, bytes]] = [
     ("split", b'{"train": [[]], "validation": []}'),
     ("corel5k train_list.txt", b"\0"),
 ]
-"""(reader, file) pairs that once ended in another error than a sentence."""
+"""(reader, file) pairs that once raised another error."""
 
 
 @pytest.mark.parametrize("name", [name for name in READERS if name not in {"checkpoint", "backup"}])
 def test_the_whole_file_is_read(tmp_path: Path, name: str) -> None:
-    """Else the changed ones would prove nothing."""
+    """The unchanged files are valid; otherwise the tests of changed ones prove nothing."""
     write_set(name, tmp_path / "set")
     READERS[name][2](tmp_path / "set")
 
 
 @pytest.mark.parametrize(("name", "data"), FOUND)
-def test_what_was_found_is_a_sentence_now(tmp_path: Path, name: str, data: bytes) -> None:
+def test_an_earlier_finding_is_one_clear_error(tmp_path: Path, name: str, data: bytes) -> None:
     write_set(name, tmp_path / "set").write_bytes(data)
     read(name, tmp_path / "set")
 

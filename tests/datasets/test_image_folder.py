@@ -180,7 +180,7 @@ def test_what_is_no_regular_file_is_refused_without_waiting(tmp_path: Path) -> N
 
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
     with open(tmp_path / "large.jpg", "wb") as file:
-        file.truncate(600_000_000)  # sparse: takes no room
+        file.truncate(600_000_000)  # sparse: takes no disk space
     with pytest.raises(UnreadableImageError, match="600 MB; at most 500 MB"):
         read_image_file(tmp_path / "large.jpg")
 
@@ -470,7 +470,7 @@ def test_running_out_of_memory_is_a_reason(real_photo: Photo, encode: Encode, mo
 
 
 def test_pillows_warnings_stay_inside(encode: Encode) -> None:
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\xff\xff\xff\x7f\0\0\0\0"  # a value that lies past the end
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\xff\xff\xff\x7f\0\0\0\0"  # a value past the end of the data
     data = encode(Image.new("RGB", (16, 16)), "JPEG", exif=exif)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -518,7 +518,7 @@ def test_mutated_photos_give_pixels_or_a_reason_and_nothing_else(
 ) -> None:
     data = bytearray(photo[: int(len(photo) * kept)])
     for where, value, edit in edits:
-        # Squared, since the structure that can break a parser is at the start.
+        # Squared, since most of the structure that a parser reads is at the start.
         at = int(where * where * len(data))
         if edit == "set":
             data[at : at + 1] = bytes([value])

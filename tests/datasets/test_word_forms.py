@@ -30,7 +30,7 @@ def test_forms_of_one_tag_share_a_key(first: str, second: str) -> None:
     assert form_key(first) == form_key(second)
 
 
-# Where the plural is made by another rule than those of `plural`.
+# Words whose plural does not follow the rules of `plural`.
 IRREGULAR = {
     "person": "persons", "sheep": "sheep", "skis": "skis", "scissors": "scissors", "knife": "knives", "mouse": "mice",
     "loaf": "loaves", "leaf": "leaves", "bay leaf": "bay leaves", "hoof": "hooves", "calf": "calves", "quiz": "quizzes",
@@ -52,7 +52,7 @@ THINGS = (
 
 
 def plural(word: str) -> str:
-    """Return the plural by the rules of the school book."""
+    """Return the plural by the regular rules."""
     if word in IRREGULAR:
         return IRREGULAR[word]
     if word.endswith("y") and word[-2] not in "aeiou":
@@ -83,7 +83,7 @@ def test_a_labels_other_name_is_known_in_the_plural_too() -> None:
     assert form_key("wine glasses") == form_key("wine glass")
 
 
-def test_no_two_everyday_words_of_another_meaning_meet() -> None:
+def test_no_two_everyday_words_of_different_meaning_share_a_key() -> None:
     keys: dict[str, list[str]] = {}
     for word in everyday_words():
         keys.setdefault(form_key(word), []).append(word)
@@ -101,7 +101,7 @@ def test_every_tag_has_a_key(tag: str) -> None:
     assert form_key(tag)
 
 
-def test_scripts_are_told_by_their_letters() -> None:
+def test_scripts_are_recognised_by_their_letters() -> None:
     assert all(map(is_latin, ["dog", "café", "naïve 3", "Ångström", "50%", "🐕"]))
     assert not any(map(is_latin, ["犬", "собака", "dog 犬", "σκύλος"]))
 

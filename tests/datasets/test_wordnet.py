@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from annotator.datasets.wordnet import HOW, data_files, find_wordnet, read_counts, read_synsets
+from annotator.datasets.wordnet import INSTRUCTIONS, data_files, find_wordnet, read_counts, read_synsets
 from annotator.errors import DataError
 
 LICENCE = "  1 This is the licence.  \n"
@@ -51,7 +51,7 @@ def test_a_damaged_line_is_named(folder: Path, line: str) -> None:
     (folder / "data.noun").write_text(LICENCE + line)
     with pytest.raises(DataError, match=r"data\.noun, line 2 is no synset") as caught:
         list(read_synsets(folder))
-    assert HOW in str(caught.value)
+    assert INSTRUCTIONS in str(caught.value)
 
 
 def test_a_damaged_count_is_named(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training a backbone along with its tagger: a network of 3 x 8 weights that learns in milliseconds."""
+"""Training of a backbone together with its tagger: a network of 3 x 8 weights that learns in milliseconds."""
 
 import math
 from collections.abc import Callable
@@ -108,7 +108,7 @@ def test_the_statistics_of_batch_normalisation_are_frozen_unless_told(
 
 
 class KilledError(Exception):
-    """Stands for kill -9 after an epoch."""
+    """Simulates kill -9 after an epoch."""
 
 
 def kill_after(num_epochs: int) -> Callable[[EpochReport], None]:
@@ -139,7 +139,7 @@ def test_a_killed_training_of_a_backbone_ends_with_the_same_weights(
 
 def test_worker_processes_change_nothing(photos: list[Path]) -> None:
     alone, helped = (PhotoBatches(photos, TINY, 0.5, num_workers) for num_workers in (0, 1))
-    for seed in (3, 4):  # the workers live from epoch to epoch
+    for seed in (3, 4):  # the workers persist between epochs
         plans = [list(loader([[0, 5, 2], [7]], seed)) for loader in (alone, helped)]
         for one, other in zip(*plans, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=0)
@@ -201,7 +201,7 @@ def test_16_bits_learn_too(precision: str, examples: tuple[Examples, Examples]) 
 def test_a_photo_that_is_gone_is_one_sentence(examples: tuple[Examples, Examples]) -> None:
     train, validation = examples
     gone = Examples(train.features, train.sequences, images=[Path("/gone.png"), *train.images[1:]])
-    with pytest.raises(TrainingError, match=r"^/gone\.png could be read before the training, and no more"):
+    with pytest.raises(TrainingError, match=r"^/gone\.png could be read before the training, but not now"):
         run((gone, validation), make_backbone())
 
 

@@ -13,7 +13,7 @@ from annotator.trainer.feature_cache import features_of
 
 
 class MeanColours:
-    """Mean colours of the four quarters as features: a real extractor that takes microseconds. Counts its work."""
+    """Mean colours of the four quarters as features: a fast real extractor that counts its calls."""
 
     name, feature_size = "mean_colours", 12
 

@@ -25,7 +25,7 @@ SIZES: dict[str, dict[str, Any]] = {
 
 
 def make_examples(num: int, seed: int) -> Examples:
-    """Photos whose features tell their tags, which come in one order."""
+    """Photos whose features determine their tags, which have one order."""
     rng = np.random.default_rng(seed)
     sequences = [sorted(rng.permutation(len(TAGS))[: 1 + row % 3].tolist()) for row in range(num)]
     features = rng.gamma(0.5, 0.5, (num, 10)).astype(np.float32)
@@ -44,7 +44,7 @@ SHORT = FitSettings(epochs=3, batch_size=16, patience=3)
 
 
 class KilledError(Exception):
-    """Stands for kill -9 after an epoch."""
+    """Simulates kill -9 after an epoch."""
 
 
 def kill_after(num_epochs: int) -> Callable[[EpochReport], None]:

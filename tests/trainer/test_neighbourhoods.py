@@ -1,4 +1,4 @@
-"""Neighbourhoods of a data set against plain loops, and what a training takes from its photos."""
+"""Neighbourhoods of a data set against plain loops, and the settings taken from the training photos."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def cosine(one: Any, other: Any) -> float:
 
 
 def naive_neighbours(photos: Photos, pool: Photos, num: int, vectors: Any = None) -> list[list[int]]:
-    """Eq. 5 or 7 for each pair; photos with nothing in common come last, by looks."""
+    """Eq. 5 or 7 for each pair; photos without shared words come last, by features."""
     rows = []
     for row, name in enumerate(photos.names):
         ranked = []
@@ -85,7 +85,7 @@ def test_a_photo_is_never_its_own_neighbour_nor_anothers_twice() -> None:
     for vectors in (None, VectorSums(SmallVectors())):
         pool = make_photos(9, 4)
         neighbours = find_context(pool, pool, 24, vectors).neighbours
-        assert neighbours.shape == (9, 8)  # a small pool: everybody else
+        assert neighbours.shape == (9, 8)  # a small pool: all other photos
         for row, nearest in enumerate(neighbours.tolist()):
             assert sorted(nearest) == [other for other in range(9) if other != row]
 

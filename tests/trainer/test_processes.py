@@ -35,7 +35,7 @@ features = rng.gamma(1.0, 1.0, (53, 10)).astype(np.float32)
 train, validation = Examples(features[:42], sequences[:42]), Examples(features[42:], sequences[42:])
 losses = {}
 for name in ("jvsp", "scnn_rnn"):
-    # Each process starts elsewhere: the first one's weights count. 42 photos in batches of 5 leave shares of 3 and 2
+    # Each process starts from other weights: the first one's count. 42 photos in batches of 5 leave shares of 3 and 2
     # and a last batch of 2; the penalty on weights counts once.
     torch.manual_seed(rank)
     sizes = {"size": 12} if name == "jvsp" else {"embedding_size": 6, "hidden_size": 12}
@@ -52,7 +52,7 @@ if is_shared:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """Folders of what one process and what two processes learnt."""
+    """Folders of the results of one process and of two processes."""
     folder = tmp_path_factory.mktemp("processes")
     (folder / "script.py").write_text(SCRIPT)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

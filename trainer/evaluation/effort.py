@@ -1,24 +1,24 @@
-"""Effort: how many keys and clicks a person needs to get from a photo's proposals to the list that they want.
+"""User effort: the keys and clicks that a person needs from a photo's proposals to the list that they want.
 
-A pure policy over the page's keys: it is told what the page proposes and completes after each edit, and says what a
-person who knows their list does next. Used by the simulated annotator and by whatever compares two taggers by it.
-Knows nothing of sessions, pages or models.
+A deterministic user model: given the proposals and completions after each edit, it returns the next actions of a person
+who knows their target list. Used by the simulated annotator and by the promotion test. Knows nothing of sessions, user
+interfaces or models.
 
-An action is one key press, whatever is held down with it, or one click or drag. What can be done:
-- take: a key takes one of the first `num_key_rows` proposals, which becomes the last kept tag; a click takes any of the
-  first `num_click_rows`.
-- take_down_to: a key takes every proposal from the first to one of the first `num_key_rows`.
+An action is one key press, with or without modifier keys, or one click or drag. Kinds of action:
+- take: a key adds one of the first `num_key_rows` proposals as the last kept tag; a click adds any of the first
+  `num_click_rows`.
+- take_down_to: a key adds every proposal from the first to one of the first `num_key_rows`.
 - type: characters, then a key for the completion: Enter for the first that continues the text, a digit for one of the
-  first `num_completion_digits`, or arrow keys and Enter; a tag that is not offered is typed out.
-  With `can_complete_words` a key puts the first completion and a space into the box, and typing goes on.
-- drop: a click removes a tag that was taken along. move: a drag brings a kept tag to its place.
-- save: a key saves what is kept. take_save, type_save: the key that takes the last tag saves as well. accept: a key
-  takes every proposal above the expected line, and saves.
+  first `num_completion_digits`, or arrow keys and Enter; a tag without a completion is typed in full.
+  With `can_complete_words` a key puts the first completion and a space into the text box, and typing continues.
+- drop: a click removes a wrong tag that take_down_to has added. move: a drag moves a kept tag to its place.
+- save: a key saves the kept tags. take_save, type_save: the key that adds the last tag also saves. accept: a key adds
+  every proposal above the expected line, and saves.
 
-Policy (`next_actions`), the first that applies: what is kept is the target, so save; together with what stands above
-the line it is the target, so accept; taking down to a row costs less in the end than tag by tag, so take down to the
-best such row, drop what was wrong in it, and move at the end; the next tag is in reach of a key or a click, so take it;
-else type it with the fewest keys. It looks one step ahead: tags that are not settled count one action each.
+Policy (`next_actions`), the first rule that applies: if the kept tags are the target, save; if the kept tags and those
+above the line are the target, accept; if take_down_to costs less in total than tag by tag, take down to the best row,
+drop the wrong tags, and move at the end; if the next tag is reached by a key or a click, take it; else type it with the
+fewest keys. The policy looks one step ahead: each remaining tag is assumed to cost one action.
 """
 
 from bisect import bisect_left
@@ -30,66 +30,66 @@ from annotator.datasets.tags import tag_key
 
 @dataclass(frozen=True)
 class Offer:
-    """What the page shows after an edit."""
+    """The proposals after an edit."""
 
     tags: Sequence[str]
-    """Proposals, best first, without what is kept or dropped."""
+    """Best first, without the kept and dropped tags."""
     num_expected: int = 0
-    """Proposals above the expected line: those that one key accepts. 0: there is no line."""
+    """Proposals above the expected line, which one key accepts. 0: no line."""
 
 
 SAVING = frozenset(("save", "take_save", "type_save", "accept"))
 """Kinds of action that end a photo."""
 
 Propose = Callable[[list[str], list[str]], Offer]
-"""(kept, dropped) -> what the page shows then."""
+"""(kept, dropped) -> proposals."""
 Complete = Callable[[str, list[str]], Sequence[str]]
 """(text typed so far, kept) -> completions, best first."""
 
 
 @dataclass(frozen=True)
 class ActionCosts:
-    """What one key of the page reaches. Each key, click or drag counts one."""
+    """What one key of the user interface reaches. Each key, click or drag counts as one action."""
 
     num_key_rows: int = 9
-    """Proposals that have a key of their own."""
+    """Proposals with their own key."""
     num_click_rows: int = 0
-    """Proposals that are in sight, where clicks count as well."""
+    """Visible proposals, which a click takes."""
     can_take_down_to: bool = True
-    """A key takes the list down to a proposal."""
+    """A key takes all proposals down to a row."""
     num_completion_digits: int = 0
-    """Completions that a digit takes while there is text in the box."""
+    """Completions that a digit takes while the text box is not empty."""
     can_complete_words: bool = False
-    """A key puts the first completion into the box, to be typed on."""
+    """A key puts the first completion into the text box, and typing continues."""
     can_accept: bool = False
-    """A key takes what stands above the expected line, and saves."""
+    """A key takes all proposals above the expected line, and saves."""
     can_take_and_save: bool = False
     """A key takes one proposal or completion, and saves."""
 
 
 @dataclass(frozen=True)
 class Action:
-    """One step of a person."""
+    """One step of the user."""
 
     kind: str
     """take, take_down_to, type, drop, move, save, take_save, type_save or accept."""
     tags: tuple[str, ...] = ()
-    """What was taken, typed, dropped or moved."""
+    """The tags taken, typed, dropped or moved."""
     num_actions: int = 1
     """Keys and clicks; more than one for typing."""
     num_held: int = 0
-    """Keys held down meanwhile: Shift, Alt or Ctrl. They are no actions of their own, but fingers move for them."""
+    """Modifier keys: Shift, Alt or Ctrl. They are counted apart from actions."""
 
 
 def actions_needed(
     target: Sequence[str], propose: Propose, complete: Complete, costs: ActionCosts | None = None
 ) -> list[Action]:
-    """Return everything a person does until exactly the target list is saved.
+    """Return the actions of a person until exactly the target list is saved.
 
     Args:
-        target: The tags that the person wants, most important first.
-        propose: What the page shows; called once after each edit.
-        complete: What the page completes; called for each number of characters that may be worth typing.
+        target: The wanted tags, most important first.
+        propose: Called once after each edit.
+        complete: Called for each length of typed text that may save keys.
         costs: What one key reaches.
     """
     costs = costs or ActionCosts()
@@ -106,7 +106,7 @@ def actions_needed(
 
 
 def without_repeats(tags: Iterable[str]) -> list[str]:
-    """Return a list in which no tag stands twice, by any spelling: a list that the page can hold."""
+    """Return the tags without later spellings of the same tag."""
     first: dict[str, str] = {}
     for tag in tags:
         first.setdefault(tag_key(tag), tag)
@@ -116,13 +116,13 @@ def without_repeats(tags: Iterable[str]) -> list[str]:
 def next_actions(
     target: Sequence[str], kept: Sequence[str], offer: Offer, complete: Complete, costs: ActionCosts
 ) -> list[Action]:
-    """Return what a person does before they look at the proposals again; see the module's docstring.
+    """Return the actions up to the next edit of the proposals; see the policy in the module's docstring.
 
     Args:
-        target: The tags that the person wants, none of them twice.
+        target: The wanted tags, without repeats.
         kept: Some of them, in any order.
-        offer: What the page shows.
-        complete: What the page completes.
+        offer: The current proposals.
+        complete: Completions of typed text.
         costs: What one key reaches.
     """
     places = {tag_key(tag): place for place, tag in enumerate(target)}
@@ -152,12 +152,12 @@ def next_actions(
 def apply(
     action: Action, target: Sequence[str], kept: Sequence[str], dropped: Sequence[str]
 ) -> tuple[list[str], list[str]]:
-    """Return (kept, dropped) after an action, as the page has them."""
+    """Return (kept, dropped) after an action."""
     gone = {tag_key(tag) for tag in action.tags}
     if action.kind == "drop":
         return [tag for tag in kept if tag_key(tag) not in gone], [*dropped, *action.tags]
     if action.kind == "move":
-        # Behind its predecessor in the target. Moves come in the target's order, so that one is in its place.
+        # After its predecessor in the target. Moves come in the target's order, so the predecessor is in place.
         places = {tag_key(tag): place for place, tag in enumerate(target)}
         rest = [tag for tag in kept if tag_key(tag) not in gone]
         before = [tag for tag in rest if places[tag_key(tag)] < places[tag_key(action.tags[0])]]
@@ -167,24 +167,24 @@ def apply(
 
 
 def keys_to_type(tag: str, complete: Complete, kept: Sequence[str], costs: ActionCosts) -> int:
-    """Return the fewest keys that bring a tag by typing: its characters and the one that takes it.
+    """Return the fewest keys that add a tag by typing: characters, and the key that takes it.
 
     Args:
         tag: The wanted tag.
-        complete: What the page completes.
-        kept: What is kept meanwhile.
+        complete: Completions of typed text.
+        kept: The kept tags.
         costs: What one key reaches.
     """
     key = tag_key(tag)
     fewest = len(tag) + 1
-    keys = list(range(len(tag) + 1))  # keys[n]: the fewest that bring the first n characters into the box
+    keys = list(range(len(tag) + 1))  # keys[n]: fewest keys that enter the first n characters
     for num_typed in range(1, len(tag)):
         keys[num_typed] = min(keys[num_typed], keys[num_typed - 1] + 1)
         if keys[num_typed] + 1 >= fewest:
             continue
         text = tag_key(tag[:num_typed])
         completions = [tag_key(other) for other in complete(tag[:num_typed], list(kept))]
-        # Enter and Tab take the first that continues the text; the others wait for a digit or for the arrow keys.
+        # Enter and Tab take the first that continues the text; the others need a digit or the arrow keys.
         first = next((place for place, other in enumerate(completions) if other.startswith(text)), -1)
         if key in completions:
             row = completions.index(key)
@@ -197,7 +197,7 @@ def keys_to_type(tag: str, complete: Complete, kept: Sequence[str], costs: Actio
 
 
 def _best_down_to(have: list[int], proposed: list[int], missing: list[int], costs: ActionCosts) -> int:
-    """Return the row down to which taking all costs the least in the end, or 0 where taking one by one does."""
+    """Return how many proposals to take at once for the least total cost, or 0 to take one by one."""
     if not costs.can_take_down_to:
         return 0
     best, least = 0, len(missing) + _num_moves([*have, *missing])
@@ -211,7 +211,7 @@ def _best_down_to(have: list[int], proposed: list[int], missing: list[int], cost
 
 
 def _moves(target: Sequence[str], places: Sequence[int]) -> list[Action]:
-    """Return the drags that put tags, given by their places in the target, in the target's order."""
+    """Return the drags that sort tags, given by their places in the target."""
     return [Action("move", (target[place],)) for place in _out_of_order(places)]
 
 
@@ -220,22 +220,22 @@ def _num_moves(places: Sequence[int]) -> int:
 
 
 def _out_of_order(places: Sequence[int]) -> list[int]:
-    """Return what does not belong to a longest increasing subsequence, in ascending order."""
-    ends: list[int] = []  # ends[n]: least end of an increasing subsequence of n + 1
+    """Return the places outside a longest increasing subsequence, in ascending order."""
+    ends: list[int] = []  # ends[n]: least last place of an increasing subsequence of length n + 1
     length: list[int] = []
     for place in places:
         at = bisect_left(ends, place)
         ends[at : at + 1] = [place]
         length.append(at + 1)
     wanted = len(ends)
-    kept: set[int] = set()
+    ordered: set[int] = set()
     for place, size in zip(reversed(places), reversed(length), strict=True):
-        if size == wanted and (not kept or place < min(kept)):
-            kept.add(place)
+        if size == wanted and (not ordered or place < min(ordered)):
+            ordered.add(place)
             wanted -= 1
-    return sorted(set(places) - kept)
+    return sorted(set(places) - ordered)
 
 
 def total(actions: Iterable[Action]) -> int:
-    """Return the keys and clicks of some actions."""
+    """Return the number of keys and clicks of some actions."""
     return sum(action.num_actions for action in actions)

@@ -1,12 +1,11 @@
-"""Measures a tagger on photos that a person tagged: sets, ranking, order, and what a prefix brings.
+"""Evaluates a tagger on photos that a person tagged: tag sets, ranking, order, and the effect of given tags.
 
-Knows nothing of checkpoints, files or commands: it gets a tagger, features and tag lists.
+Knows nothing of checkpoints, files or commands: it takes a tagger, features and tag lists.
 
 Two decisions:
-- A tag that the data set has and the tagger does not know counts as missed. Leaving it out would flatter a small
-  vocabulary.
-- Set measures are of the first k tags, or of the list that the tagger ends itself (`free_length`). Ranking measures,
-  first tag and order are always of the ten best.
+- A tag of the data set that the tagger does not know counts as missed. Ignoring it would favour small vocabularies.
+- Set measures use the first k tags, or the list up to the tagger's END (`free_length`). Ranking measures, first tag and
+  order always use the ten best tags.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,13 +23,13 @@ from annotator.trainer.evaluation import metrics
 from annotator.trainer.evaluation.metrics import MAX_K, NeverPredicted
 
 MAX_FREE_LENGTH = 20
-"""A list that does not end by itself is cut here."""
-PREFIX_K = 5
-"""Places that count when it is measured what a prefix brings."""
+"""Longest list with `free_length`."""
+REST_K = 5
+"""k of the recall with and without the first tag given."""
 BATCH_SIZE = 512
 
 UserTags = Sequence[Collection[str]]
-"""The photos' own tags, in the order of their features; empty where a tagger takes none."""
+"""User tags of each photo, in the order of the features; empty for a tagger that uses none."""
 
 
 class EvaluatedTagger(Protocol):
@@ -43,7 +42,7 @@ class EvaluatedTagger(Protocol):
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """The tags it knows."""
+        """Its tags."""
         ...
 
     def decode(
@@ -55,20 +54,20 @@ class EvaluatedTagger(Protocol):
         k: int = 20,
         free_length: bool = False,
     ) -> list[list[RankedTag]]:
-        """Continue each image's prefix; see `annotator.models.tagger.Tagger.decode`."""
+        """Continue each image's list; see `annotator.models.tagger.Tagger.decode`."""
         ...
 
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """What is measured, and how."""
+    """Settings of an evaluation."""
 
     k: int = 5
-    """Tags of each photo that count as predicted."""
+    """Number of predicted tags of each photo."""
     free_length: bool = False
-    """Let the tagger end its list; k is not used then."""
+    """Predict the list up to the tagger's END instead of k tags."""
     never_predicted: NeverPredicted = "zero"
-    """What counts as the precision of a tag that was never predicted."""
+    """Precision of a tag that is never predicted."""
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -87,22 +86,21 @@ def evaluate(
     """Return every measure of a tagger.
 
     Args:
-        tagger: What to measure.
+        tagger: The tagger to evaluate.
         features: (B, D) float32, of the tagger's backbone.
         given: The person's tags of each photo, in the person's order.
         config: None is k = 5.
-        user_tags: Of each photo, the side information of a tagger that takes any; empty is none.
-        context: Metadata and neighbours of the same photos, for a tagger that hears of them.
+        user_tags: Side information of each photo, for a tagger that uses it; empty: none.
+        context: Metadata and neighbours of the same photos, for a tagger that uses them.
 
     Returns:
         JSON values: shares in [0, 1], counts, and under `*_at` and `ndcg_*` a value for each k and the mean.
-        `order_accuracy` is None if no photo has two right tags among the ten best; beside it,
-        `order_accuracy_by_frequency` is that of the same tags sorted by their counts in the vocabulary, None without
-        counts: what an order must beat to have been learnt from photos. The prefix measures are None if no photo has
-        two tags the first of which the tagger knows.
+        `order_accuracy` is None if no photo has two right tags among the ten best. Its baseline,
+        `order_accuracy_by_frequency`, sorts the same tags by their counts in the vocabulary; None without counts. The
+        measures with `prefix` in their name are None if no photo has two tags of which the tagger knows the first.
 
     Raises:
-        DataError: No photo, or no photo with a tag.
+        DataError: There is no photo with a tag.
     """
     config = config or EvaluationConfig()
     if not any(given) or len(given) != len(features):
@@ -130,7 +128,7 @@ def evaluate(
         **_measure_scores(truth, _scores(tagger, features, vocabulary, user_tags, context)),
         **measure_lists(best, given),
         "order_accuracy_by_frequency": _order_by_frequency(best, given, tagger.vocabulary),
-        **measure_prefix(tagger, features, given, user_tags=user_tags, context=context),
+        **measure_after_first_tag(tagger, features, given, user_tags=user_tags, context=context),
         "mean_list_length": float(np.mean([len(tags) for tags in proposed])),
     }
 
@@ -154,7 +152,7 @@ def measure_sets(
 
 
 def measure_lists(ranked: Sequence[Sequence[str]], given: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return the ranking and order measures of proposed lists against the person's."""
+    """Return the ranking and order measures of proposed lists against the person's lists."""
     ks = range(1, MAX_K + 1)
     return {
         "ndcg_binary": metrics.by_k([metrics.ndcg_at(ranked, given, k, "binary") for k in ks]),
@@ -167,23 +165,23 @@ def measure_lists(ranked: Sequence[Sequence[str]], given: Sequence[Sequence[str]
     }
 
 
-def measure_prefix(
+def measure_after_first_tag(
     tagger: EvaluatedTagger,
     features: Features,
     given: Sequence[Sequence[str]],
-    k: int = PREFIX_K,
+    k: int = REST_K,
     *,
     user_tags: UserTags = (),
     context: Context | None = None,
 ) -> dict[str, Any]:
-    """Return what the person's first tag brings to the proposal of the others.
+    """Return the recall of the other tags with and without the person's first tag given.
 
-    Of the photos with two tags or more whose first tag the tagger knows: the recall of the remaining tags among k
-    proposals after the prefix of the first tag, against k proposals without a prefix. The first tag is taken out of
-    the latter list, so that it does not lose a place by it.
+    Over the photos with two tags or more whose first tag the tagger knows: the recall of the remaining tags among k
+    proposals after the first tag, and among k proposals for the empty list. The first tag is removed from the latter,
+    so that it takes no place.
 
     Returns:
-        `prefix_recall_at_5` and `no_prefix_recall_at_5` (of another k, named so), and `num_prefix_images`.
+        `prefix_recall_at_5` and `no_prefix_recall_at_5` (with the value of k), and `num_prefix_images`.
     """
     rows = [row for row, tags in enumerate(given) if len(tags) > 1 and tags[0] in tagger.vocabulary]
     keys = (f"prefix_recall_at_{k}", f"no_prefix_recall_at_{k}", "num_prefix_images")
@@ -192,9 +190,7 @@ def measure_prefix(
     first, rest = [given[row][0] for row in rows], [given[row][1:] for row in rows]
     own = [user_tags[row] for row in rows] if user_tags else ()
     context = None if context is None else context.take(rows)
-    after = names(
-        decode(tagger, features[rows], k=k, prefixes=[[tag] for tag in first], user_tags=own, context=context)
-    )
+    after = names(decode(tagger, features[rows], k=k, kept=[[tag] for tag in first], user_tags=own, context=context))
     before = names(decode(tagger, features[rows], k=k + 1, user_tags=own, context=context))
     before = [[tag for tag in tags if tag != known][:k] for tags, known in zip(before, first, strict=True)]
     values = (metrics.recall_at(after, rest, k), metrics.recall_at(before, rest, k), len(rows))
@@ -206,21 +202,21 @@ def decode(
     features: Features,
     *,
     k: int,
-    prefixes: Sequence[Sequence[str]] | None = None,
+    kept: Sequence[Sequence[str]] | None = None,
     free_length: bool = False,
     user_tags: UserTags = (),
     context: Context | None = None,
 ) -> list[list[RankedTag]]:
-    """Decode any number of photos, a batch at a time; `prefixes` None means none."""
+    """Decode any number of photos in batches, after the kept tags of each; `kept` None: none."""
     lists = []
     for start in range(0, len(features), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
-        settled = prefixes[part] if prefixes is not None else [()] * len(features[part])
-        # Only taggers that take side information, or a context, have these arguments.
+        prefixes = kept[part] if kept is not None else [()] * len(features[part])
+        # Only taggers that use side information, or a context, have these parameters.
         own: dict[str, Any] = {"user_tags": user_tags[part]} if user_tags else {}
         if context is not None:
             own["context"] = context.take(part)
-        lists += tagger.decode(features[part], settled, k=k, free_length=free_length, **own)
+        lists += tagger.decode(features[part], prefixes, k=k, free_length=free_length, **own)
     return lists
 
 
@@ -257,9 +253,9 @@ def table(report: Mapping[str, Any]) -> str:
         f"pairs in given order    {order:>8}   (chance: 50; the same tags sorted by frequency: {by_frequency})",
     ]
     if report["num_prefix_images"]:
-        given, without = report[f"prefix_recall_at_{PREFIX_K}"], report[f"no_prefix_recall_at_{PREFIX_K}"]
+        given, without = report[f"prefix_recall_at_{REST_K}"], report[f"no_prefix_recall_at_{REST_K}"]
         lines.append(
-            f"the rest within {PREFIX_K}{'':<7}{100 * given:8.1f}   "
+            f"the rest within {REST_K}{'':<7}{100 * given:8.1f}   "
             f"once the person's first tag is given; without it {100 * without:.1f}"
         )
     return "\n".join(lines)
@@ -281,7 +277,7 @@ def _row(*values: float) -> str:
 def _scores(
     tagger: EvaluatedTagger, features: Features, vocabulary: Vocabulary, user_tags: UserTags, context: Context | None
 ) -> npt.NDArray[np.float32]:
-    """Return (B, V): the score of every tag, 0 for tags the tagger did not list."""
+    """Return (B, V), the score of every tag; 0 for tags that the tagger does not list."""
     scores = np.zeros((len(features), len(vocabulary)), np.float32)
     for row, tags in zip(
         scores, decode(tagger, features, k=len(tagger.vocabulary), user_tags=user_tags, context=context), strict=True

@@ -1,4 +1,4 @@
-"""The papers' measures: of the set of tags, of their ranking and of their order.
+"""Evaluation measures of the papers: for the set of tags, their ranking and their order.
 
 Set measures take two matrices, ranking measures take lists of tags. All are shares in [0, 1] except N+, a count.
 Knows nothing of taggers, features or files.
@@ -21,9 +21,9 @@ Matrix = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.floating]
 TagList = Sequence[str]
 NeverPredicted = Literal["zero", "skip"]
-"""What the precision of a tag is that was predicted for no image: 0, or left out of the mean."""
+"""Precision of a tag that is predicted for no image: 0, or left out of the mean."""
 Gain = Literal["binary", "graded"]
-"""How much a right tag is worth: all the same, or by its place in the person's list."""
+"""Gain of a right tag: equal for all, or by its place in the person's list."""
 
 MAX_K = 10
 """Ranking measures are averaged over k = 1..10, as the ranked tag lists paper does."""
@@ -33,7 +33,7 @@ TOP_GRADE = 5
 
 @dataclass(frozen=True)
 class SetMeasure:
-    """Precision, recall and the F1 of the two."""
+    """Precision, recall and their F1."""
 
     precision: float
     recall: float
@@ -49,10 +49,10 @@ def per_tag(truth: Matrix, predicted: Matrix, never_predicted: NeverPredicted = 
     """Return C-P and C-R: the means over the tags that have at least one positive.
 
     Args:
-        truth: (B, V) which tags are right.
-        predicted: (B, V) which were predicted.
-        never_predicted: With "skip", tags that were predicted for no image are left out of the precision's mean.
-            Their recall, 0, counts either way.
+        truth: (B, V), the right tags.
+        predicted: (B, V), the predicted tags.
+        never_predicted: With "skip", tags that are predicted for no image are left out of the mean precision. Their
+            recall of 0 counts in either case.
 
     Raises:
         ValueError: The shapes differ.
@@ -94,7 +94,7 @@ def overall_per_image(truth: Matrix, predicted: Matrix) -> SetMeasure:
 
 
 def num_recalled_tags(truth: Matrix, predicted: Matrix) -> int:
-    """Return N+: how many tags were predicted rightly at least once.
+    """Return N+, the number of tags that are predicted correctly at least once.
 
     Raises:
         ValueError: The shapes differ.
@@ -107,9 +107,9 @@ def mean_average_precision(truth: Matrix, scores: Scores, by: Literal["tag", "im
     """Return mAP_lab (by tag) or mAP_img (by image); tags or images without positives are left out.
 
     Args:
-        truth: (B, V) which tags are right.
-        scores: (B, V) higher is more likely. Ties are handled as scikit-learn does.
-        by: Over what to average.
+        truth: (B, V), the right tags.
+        scores: (B, V), higher is more likely. Ties are handled as in scikit-learn.
+        by: What to average over.
 
     Raises:
         ValueError: The shapes differ, or a score is not a number.
@@ -129,16 +129,16 @@ def ndcg_at(ranked: Sequence[TagList], given: Sequence[TagList], k: int, gain: G
     """Return NDCG@k = 1/Z sum_{p<=k} (2^{s(p)} - 1) / log(1 + p), averaged over images with true tags.
 
     s is 1 for a right tag ("binary"), or `TOP_GRADE` for the person's first tag, one less for the second and so on,
-    but not below 0 ("graded"). Z is the sum's value for the best list there is.
+    but not below 0 ("graded"). Z is the value of the sum for the best possible list.
 
     Args:
         ranked: The proposed tags of each image, best first.
         given: The person's tags of each image, most important first.
-        k: How many places count.
-        gain: How s is defined.
+        k: Number of places that count.
+        gain: Definition of s.
 
     Raises:
-        ValueError: Another number of images on one side, k below 1, or a tag proposed twice.
+        ValueError: The numbers of lists differ, k is below 1, or a list proposes a tag twice.
     """
     _check_lists(ranked, given, k)
     values = []
@@ -151,7 +151,7 @@ def ndcg_at(ranked: Sequence[TagList], given: Sequence[TagList], k: int, gain: G
 
 
 def precision_at(ranked: Sequence[TagList], given: Sequence[Collection[str]], k: int) -> float:
-    """Return how many of k proposed tags are right, divided by k even when fewer were proposed.
+    """Return the share of right tags among k proposed ones, divided by k even if fewer are proposed.
 
     Raises:
         ValueError: As for `ndcg_at`.
@@ -161,7 +161,7 @@ def precision_at(ranked: Sequence[TagList], given: Sequence[Collection[str]], k:
 
 
 def recall_at(ranked: Sequence[TagList], given: Sequence[Collection[str]], k: int) -> float:
-    """Return which share of an image's true tags is among the first k proposed ones, averaged over images.
+    """Return the share of an image's true tags among the first k proposed ones, averaged over images.
 
     Raises:
         ValueError: As for `ndcg_at`.
@@ -181,10 +181,10 @@ def f1_at(ranked: Sequence[TagList], given: Sequence[Collection[str]], k: int) -
 
 
 def first_tag_accuracy(ranked: Sequence[TagList], given: Sequence[TagList]) -> float:
-    """Return for which share of images the first proposed tag is the person's first.
+    """Return the share of images whose first proposed tag is the person's first.
 
     Raises:
-        ValueError: Another number of images on one side, or a tag proposed twice.
+        ValueError: The numbers of lists differ, or a list proposes a tag twice.
     """
     _check_lists(ranked, given, 1)
     pairs = zip(ranked, given, strict=True)
@@ -192,15 +192,15 @@ def first_tag_accuracy(ranked: Sequence[TagList], given: Sequence[TagList]) -> f
 
 
 def order_accuracy(ranked: Sequence[TagList], given: Sequence[TagList]) -> float | None:
-    """Return which share of the pairs of right tags stands in the person's order; chance is 0.5.
+    """Return the share of the pairs of right tags that are in the person's order; chance is 0.5.
 
-    All pairs of all images count alike.
+    The pairs of all images have the same weight.
 
     Returns:
-        The share, or None if no list holds two right tags.
+        The share, or None if no list has two right tags.
 
     Raises:
-        ValueError: Another number of images on one side, or a tag proposed twice.
+        ValueError: The numbers of lists differ, or a list proposes a tag twice.
     """
     _check_lists(ranked, given, 1)
     num_pairs = num_ordered = 0
@@ -219,7 +219,7 @@ def by_k(values: Sequence[float]) -> dict[str, float]:
 
 
 def _discounted(grades: Sequence[int]) -> float:
-    # The base of the logarithm cancels against Z.
+    # The base of the logarithm cancels with Z.
     return sum((2.0**grade - 1) / math.log2(1 + place) for place, grade in enumerate(grades, start=1))
 
 

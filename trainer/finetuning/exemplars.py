@@ -1,9 +1,9 @@
-"""Stand-ins for photos that are not there: what a tagger has learnt is rehearsed on them, without its old photos.
+"""Exemplars: synthetic feature vectors, one a class of the backbone's classifier, on which a tagger is rehearsed.
 
-A project's photos may all be of one kind, and a tag that is right on half of them would be proposed on any photo in
-the world. One stand-in for each class of the backbone's own classifier says what else there is: the project's mean
-features, pushed along the class's weights. After Yin et al., "Dreaming to Distill", 2020 (photos made from a network's
-own weights), in feature space and in one step. Knows nothing of taggers.
+They replace the photos of the earlier training, which are not available. A project's photos may all be of one kind;
+without exemplars, a tag that is right on half of them would be proposed on any photo. An exemplar is the project's mean
+feature vector moved along the class's weights. After Yin et al., "Dreaming to Distill", 2020, which inverts a network
+into images; here in feature space and in one step. Knows nothing of taggers.
 """
 
 import numpy as np
@@ -11,11 +11,11 @@ import numpy as np
 from annotator.models.tagger import Features
 
 STRENGTH = 1.0
-"""How far a stand-in lies from the mean, in deviations of the project's photos."""
+"""Distance of an exemplar from the mean, in standard deviations of the project's features."""
 
 
-def class_stand_ins(class_weights: Features, features: Features) -> Features:
-    """Return (C, D), a stand-in for each class.
+def class_exemplars(class_weights: Features, features: Features) -> Features:
+    """Return (C, D), an exemplar for each class.
 
     Args:
         class_weights: (D, C), of the backbone's classifier.

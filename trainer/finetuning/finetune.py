@@ -1,15 +1,15 @@
 """Fine-tuning of a trained recurrent tagger on people's corrections.
 
-Of each correction it learns the final order (list-wise), the pairs that the person swapped (logistic), and that what
-they dropped is not there. What nobody was asked about is masked. To keep what the tagger knew, it learns one replayed
-example for each correction, is pulled towards the live weights (L2-SP) and ends with an average of the weights it
-passed through (EMA). Tags that it lacks get rows of their own, which begin as a logistic regression on the features and
-learn at full speed, while everything else moves slowly; on photos that nobody has tagged, and on stand-ins for photos
-of other things, it is to say what the live tagger said. Each part is a setting.
+The loss of a correction has three parts: the saved order (list-wise), the pairs that the person swapped (logistic),
+and the dropped tags as negatives; tags that the person was not shown can be masked. Against forgetting, each step adds
+replayed corrections and a penalty on the distance to the live weights (L2-SP), and the result is an exponential moving
+average of the weights (EMA). New tags get rows that start from a logistic regression on the features and take full
+steps, while all other weights take a share of each step. On untagged photos and on exemplars of other photos, the
+outputs are distilled from the live tagger. Each part is a setting.
 Papers: Li, Grandvalet, Davoine, "Explicit Inductive Bias for Transfer Learning", 2018 (L2-SP, eq. 3); Buzzega et al.,
     "Dark Experience for General Continual Learning", 2020 (eq. 4: the old model's outputs on replayed photos);
     Burges et al., "Learning to Rank using Gradient Descent", 2005 (the pairs' loss, eq. 3).
-Knows nothing of files, databases or pages.
+Knows nothing of files, databases or user interfaces.
 """
 
 import math
@@ -26,69 +26,71 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from annotator.datasets.tags import tag_key
-from annotator.errors import ConfigError, TrainingError
+from annotator.errors import TrainingError
 from annotator.models import checkpoint
 from annotator.models.growth import LEAST_PRIOR, TagVectors, grow, learning_rates, nearest_shares
 from annotator.models.sequence.trained_tagger import PADDING, Batch, Outputs, TrainedTagger, make_batch
 from annotator.models.tagger import Features
+from annotator.ranges import check_range
 from annotator.trainer.finetuning.corrections import Correction
 from annotator.trainer.losses import list_wise_loss
 
 CLIP_NORM = 5.0
 NO_LOGIT = -1e9
 LEAST_TO_HOLD_OUT = 50
-"""Fresh corrections below which none is held out: a few lists tell nothing."""
-STEPS_TO_JUDGE = 28
-"""Least steps between two looks at the held-out corrections: fewer cannot bring the gain that is asked for."""
+"""Least number of fresh corrections for a held-out set: a smaller one is too noisy."""
+STEPS_BETWEEN_EVALUATIONS = 28
+"""Least steps between two evaluations on the held-out corrections: fewer cannot reach `least_gain`."""
 HEAD_STEPS = 60
-"""Most iterations of a new tag's logistic regression."""
+"""Most iterations of the new tags' logistic regression."""
 MOST_REHEARSED = 256
-"""Photos, and stand-ins, for which the live tagger makes a list: each takes longer than a step learns from it."""
+"""Most untagged photos, and most exemplars, that the live tagger lists tags for: decoding one is slower than a step."""
 REHEARSED_TAGS = 3
-"""Tags of a list that the live tagger itself made, for a photo that nobody has tagged."""
+"""Tags in the live tagger's list for an untagged photo or an exemplar."""
 
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """How a tagger learns from corrections; kept with its checkpoint."""
+    """Settings of a fine-tuning; stored with the checkpoint."""
 
     seed: int = 0
     epochs: int = 20
     """Most passes over the fresh corrections."""
     held_out: float = 0.1
-    """Share of the fresh corrections that is not learnt from, to choose after which pass to stop; 0 makes all passes.
-    At home a pass or two is enough, and more unlearn; in a new domain all are needed."""
+    """Share of the fresh corrections held out for early stopping; 0 makes all passes. In a domain that the tagger
+    knows, one or two passes are enough and more cause forgetting; in a new domain all are needed."""
     least_gain: float = 0.005
-    """Share by which the passes since the last look must lower the loss on these, or they are the last and not kept."""
+    """Least relative decrease of the held-out loss between two evaluations; below it the training stops and keeps
+    the earlier weights."""
     batch_size: int = 32
-    """Fresh corrections in a step; the replayed ones come beside them."""
+    """Fresh corrections a step; replayed ones are added."""
     learning_rate: float = 5e-4
     list_discount: float = 0.3
-    """What the next place is worth against this one."""
+    """Ratio of the weights of two successive places in the list-wise loss."""
     replay_ratio: float = 1.0
-    """Replayed examples for each fresh correction; 0 replays none."""
+    """Replayed corrections for each fresh one; 0 replays none."""
     rehearsal_weight: float = 1.0
-    """Weight of staying with the live tagger's outputs on photos that nobody has tagged; 0 does without."""
+    """Weight of the distillation from the live tagger on untagged photos; 0 turns it off."""
     ema_decay: float = 0.98
-    """Of the average of the weights, a step; 0 takes the last weights."""
+    """Decay a step of the moving average of the weights; 0 takes the last weights."""
     l2_sp: float = 0.01
-    """Weight of half the squared distance to the live weights."""
+    """Coefficient of half the squared distance to the live weights."""
     pair_weight: float = 0.3
-    """Weight of the pairs that a person swapped."""
+    """Weight of the pairs that the person swapped."""
     negative_weight: float = 1.0
-    """Weight of a tag that was dropped, as absent."""
+    """Weight of a dropped tag as a negative."""
     passed_weight: float = 1.0
-    """Weight, as absent, of a tag that was shown and not kept."""
+    """Weight, as a negative, of a tag that was shown and neither kept nor dropped."""
     unseen_weight: float = 1.0
-    """Weight, as absent, of a tag that the person was not shown; 0 masks it wholly."""
+    """Weight, as a negative, of a tag that the person was not shown; 0 masks it."""
     min_new_count: int = 2
-    """Corrections that must carry a tag before the tagger learns it."""
+    """Least number of corrections with a new tag before the tagger learns it."""
     base_rate: float = 0.1
-    """Share of each step that the weights take which the tagger had before any correction; 0 freezes them."""
+    """Share of each step taken by the weights that existed before any correction; 0 freezes them."""
     stand_in_weight: float = 1.0
-    """Weight of staying with the live tagger on stand-ins for other photos; 0 does without."""
+    """Weight of the distillation on exemplars; 0 turns it off. Stored checkpoints use this name."""
     head_l2: float = 0.3
-    """Weight of half the squared weights of the logistic regression with which a new tag begins."""
+    """Coefficient of half the squared weights of the new tags' logistic regression."""
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -111,24 +113,22 @@ class FinetuneSettings:
             ("stand_in_weight", 0.0, 1000.0),
             ("head_l2", 1e-6, 1000.0),
         ):
-            value = getattr(self, name)
-            if not low <= value <= high:  # also refuses NaN
-                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+            check_range(self, name, low, high)
 
 
 @dataclass(frozen=True)
 class FinetuneProgress:
-    """How far a fine-tuning is."""
+    """Progress of a fine-tuning."""
 
     step: int
     num_steps: int
     loss: float
-    """Mean of the last steps."""
+    """Moving average over the last steps."""
     seconds_left: float
 
 
 class TrainingCancelledError(TrainingError):
-    """Somebody asked the training to stop."""
+    """The training was cancelled by `should_stop`."""
 
 
 def finetune(
@@ -138,32 +138,30 @@ def finetune(
     settings: FinetuneSettings,
     *,
     rehearsal: Features | None = None,
-    stand_ins: Features | None = None,
+    exemplars: Features | None = None,
     word_vectors: TagVectors | None = None,
     num_base: int | None = None,
     progress: Callable[[FinetuneProgress], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainedTagger:
-    """Return a candidate: the live tagger, taught the corrections. The live checkpoint is only read.
+    """Return a candidate: the live tagger, fine-tuned on the corrections. The live checkpoint is only read.
 
     Args:
         live_checkpoint: Folder, or "starter/NAME".
-        corrections: The fresh ones, with features.
-        replay: Old ones that the live tagger has learnt from.
-        settings: How.
-        rehearsal: (M, D) features of photos that nobody has tagged; on them the candidate is to say what the live
-            tagger says.
-        stand_ins: (M, D) features in place of photos of other things (trainer/finetuning/exemplars.py), on which it is to say the same,
-            and none of its later tags.
-        word_vectors: Of which known tags a new tag's rows are mixed; see models/growth.py.
-        num_base: How many tags, the first, the tagger knew before any correction; None: all that it knows.
+        corrections: Fresh ones, with features.
+        replay: Earlier ones that the live tagger was trained on.
+        settings: Settings of the fine-tuning.
+        rehearsal: (M, D) features of untagged photos, for the distillation from the live tagger.
+        exemplars: (M, D), see exemplars.py; for the same distillation, with all later tags as negatives.
+        word_vectors: Vectors that choose the known tags from which a new tag's rows are mixed; see models/growth.py.
+        num_base: Number of tags that the tagger knew before any correction, the first ones; None: all of its tags.
         progress: Called after each step.
-        should_stop: Asked before each step.
+        should_stop: Called before each step.
 
     Raises:
         CheckpointError: The checkpoint cannot be loaded or is no recurrent tagger.
-        TrainingError: There is nothing to learn from, or the loss was not finite.
-        TrainingCancelledError: `should_stop` said so.
+        TrainingError: There is nothing to learn from, or the loss became not finite.
+        TrainingCancelledError: `should_stop` returned True.
     """
     live = checkpoint.load_module(live_checkpoint).eval()
     torch.manual_seed(settings.seed)
@@ -182,22 +180,22 @@ def finetune(
     known = {tag_key(tag) for tag in live.vocabulary.tags}
     usable = [item for item in fresh if any(tag_key(tag) in known for tag in item.tags)]
     learnt, held_out = _hold_out(usable, settings)
-    fit_head(live, [*learnt, *replay], stand_ins if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
-    kept = _rehearse(before, rehearsal, settings.seed) if settings.rehearsal_weight > 0 else []
-    others = _rehearse(before, stand_ins, settings.seed) if settings.stand_in_weight > 0 else []
+    fit_head(live, [*learnt, *replay], exemplars if settings.stand_in_weight > 0 else None, num_base, settings.head_l2)
+    untagged = _rehearse(before, rehearsal, settings.seed) if settings.rehearsal_weight > 0 else []
+    synthetic = _rehearse(before, exemplars, settings.seed) if settings.stand_in_weight > 0 else []
     replayed = [item for item in replay if item.tags]
-    run = _Run(live, learnt, held_out, replayed, kept, others, num_base, settings)
+    run = _Run(live, learnt, held_out, replayed, untagged, synthetic, num_base, settings)
     return run.go(progress, should_stop)
 
 
 def _hold_out(
     corrections: Sequence[Correction], settings: FinetuneSettings
 ) -> tuple[list[Correction], list[Correction]]:
-    """Return (the corrections that `finetune` learns from, those by which it knows when to stop).
+    """Return (training corrections, held-out corrections for early stopping).
 
     Args:
-        corrections: The fresh ones with a tag that the tagger knows.
-        settings: With the share that is held out; of few corrections none is.
+        corrections: Fresh ones with a tag that the tagger knows.
+        settings: With the share to hold out; of few corrections none is held out.
     """
     num = int(settings.held_out * len(corrections)) if len(corrections) >= LEAST_TO_HOLD_OUT else 0
     order = np.random.default_rng(settings.seed).permutation(len(corrections)) if num else np.arange(len(corrections))
@@ -205,12 +203,12 @@ def _hold_out(
 
 
 def new_tags(known: Sequence[str], corrections: Sequence[Correction], min_count: int) -> dict[str, int]:
-    """Return the tags that a tagger lacks, as they are spelled most often, with their counts; the most frequent first.
+    """Return the tags that a tagger lacks, in their most frequent spelling, with their counts; most frequent first.
 
     Args:
         known: The tagger's tags.
-        corrections: In how many of these a tag must occur.
-        min_count: So many.
+        corrections: The corrections to count in.
+        min_count: Least number of corrections with the tag.
     """
     spellings: dict[str, Counter[str]] = {}
     barred = {tag_key(tag) for tag in known}
@@ -234,19 +232,19 @@ def _with_new_tags(
 
 
 @dataclass(frozen=True)
-class _Lesson:
-    """One correction in the tagger's own numbers."""
+class _Example:
+    """One training example, with tags as the tagger's ids."""
 
     features: Tensor
     tags: list[int]
     refused: list[int]
     passed_over: list[int]
     pairs: list[tuple[int, int, int]]
-    """(step at which the first stands, first, second)."""
+    """(step of the first tag, first tag, second tag)."""
 
 
 class _Run:
-    """One fine-tuning: what it needs, and its parts of the loss."""
+    """The inputs and the loss of one fine-tuning."""
 
     def __init__(
         self,
@@ -254,60 +252,60 @@ class _Run:
         fresh: Sequence[Correction],
         held_out: Sequence[Correction],
         replay: Sequence[Correction],
-        rehearsal: "Sequence[_Lesson]",
-        stand_ins: "Sequence[_Lesson]",
+        rehearsal: "Sequence[_Example]",
+        exemplars: "Sequence[_Example]",
         num_base: int,
         settings: FinetuneSettings,
     ) -> None:
         self.live, self.settings, self.num_base = live, settings, num_base
         self.tagger = deepcopy(live).train()
         self._ids = {tag_key(tag): number for number, tag in enumerate(live.vocabulary.tags)}
-        self.fresh = [lesson for lesson in map(self._lesson, fresh) if lesson.tags]
-        self.held_out = [lesson for lesson in map(self._lesson, held_out) if lesson.tags]
-        self.replay = [lesson for lesson in map(self._lesson, replay) if lesson.tags]
+        self.fresh = [example for example in map(self._example, fresh) if example.tags]
+        self.held_out = [example for example in map(self._example, held_out) if example.tags]
+        self.replay = [example for example in map(self._example, replay) if example.tags]
         if not self.fresh:
             raise TrainingError("No correction holds a tag that two photos share, so there is nothing to learn yet.")
         self.rng = np.random.default_rng(settings.seed)
-        self.rehearsal, self.stand_ins = rehearsal, stand_ins
+        self.rehearsal, self.exemplars = rehearsal, exemplars
         self.rates = learning_rates(self.tagger, num_base, settings.base_rate)
         self.anchors = [parameter.detach().clone() for parameter in self.tagger.parameters()]
 
     def _encode(self, tags: Sequence[str]) -> list[int]:
         return list(dict.fromkeys(self._ids[key] for key in map(tag_key, tags) if key in self._ids))
 
-    def _lesson(self, item: Correction) -> _Lesson:
+    def _example(self, item: Correction) -> _Example:
         tags = self._encode(item.tags)
         pairs = []
         for first, second in item.swapped:
             ids = self._encode([first, second])
             if len(ids) == 2:
                 pairs.append((tags.index(ids[0]), ids[0], ids[1]))
-        return _Lesson(
+        return _Example(
             torch.from_numpy(item.features), tags, self._encode(item.refused), self._encode(item.passed_over), pairs
         )
 
     def go(self, progress: Callable[[FinetuneProgress], None] | None, should_stop: Callable[[], bool]) -> TrainedTagger:
-        """Make the passes and return the candidate."""
+        """Run the passes and return the candidate."""
         settings = self.settings
         optimizer = torch.optim.Adam(self.tagger.parameters(), lr=settings.learning_rate)
         average = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
         num_steps = settings.epochs * math.ceil(len(self.fresh) / settings.batch_size)
-        began, losses, step, judged = time.monotonic(), 0.0, 0, 0
+        began, losses, step, evaluated = time.monotonic(), 0.0, 0, 0
         best, lowest = deepcopy(self.live), self._held_out_loss(self.live)
         for number in range(settings.epochs):
-            for lessons, rehearsal, stand_ins in self._steps():
+            for examples, rehearsal, exemplars in self._steps():
                 step += 1
                 if should_stop():
                     raise TrainingCancelledError("The training was cancelled; the model in use did not change.")
-                loss = self._learn(optimizer, lessons, rehearsal, stand_ins, f"{step} of {num_steps}")
+                loss = self._learn(optimizer, examples, rehearsal, exemplars, f"{step} of {num_steps}")
                 self._average(average, step)
                 losses = loss if step == 1 else 0.9 * losses + 0.1 * loss
                 if progress:
                     left = (time.monotonic() - began) / step * (num_steps - step)
                     progress(FinetuneProgress(step, num_steps, losses, left))
-            if step - judged < STEPS_TO_JUDGE and number < settings.epochs - 1:
+            if step - evaluated < STEPS_BETWEEN_EVALUATIONS and number < settings.epochs - 1:
                 continue
-            judged = step
+            evaluated = step
             candidate = deepcopy(self.tagger).eval()
             if settings.ema_decay > 0:
                 candidate.load_state_dict(average, strict=False)
@@ -320,19 +318,19 @@ class _Run:
     def _learn(
         self,
         optimizer: torch.optim.Optimizer,
-        lessons: list[_Lesson],
-        rehearsal: list[_Lesson],
-        stand_ins: list[_Lesson],
+        examples: list[_Example],
+        rehearsal: list[_Example],
+        exemplars: list[_Example],
         where: str,
     ) -> float:
         """Take one step; return its loss."""
-        loss = self._loss(lessons, rehearsal, stand_ins)
+        loss = self._loss(examples, rehearsal, exemplars)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.tagger.parameters(), CLIP_NORM)
         if not (torch.isfinite(loss) and torch.isfinite(norm)):
             raise TrainingError(
-                f"The loss was not a finite number at step {where}; the candidate was thrown away "
+                f"The loss was not a finite number at step {where}; the candidate was discarded "
                 "and the model in use did not change. Lower the learning rate."
             )
         self._step(optimizer)
@@ -340,15 +338,15 @@ class _Run:
 
     @torch.no_grad()
     def _held_out_loss(self, tagger: TrainedTagger) -> float:
-        """Return how badly a tagger tells the lists that nobody learns from; 0 where there are none."""
+        """Return the mean list loss on the held-out corrections; 0 without any."""
         total = 0.0
         for start in range(0, len(self.held_out), self.settings.batch_size):
-            lessons = self.held_out[start : start + self.settings.batch_size]
-            total += self._list_loss(tagger, lessons)[0].item() * len(lessons)
+            examples = self.held_out[start : start + self.settings.batch_size]
+            total += self._list_loss(tagger, examples)[0].item() * len(examples)
         return total / max(1, len(self.held_out))
 
     def _step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Step, and take back the share that a parameter is not to take. Adam's step is blind to its loss's scale."""
+        """Take each parameter's share of the step. Scaling the loss has no effect: Adam normalises gradients."""
         before = {name: value.detach().clone() for name, value in self.tagger.named_parameters()}
         optimizer.step()
         with torch.no_grad():
@@ -357,38 +355,40 @@ class _Run:
 
     @torch.no_grad()
     def _average(self, average: dict[str, Tensor], step: int) -> None:
-        # Young averages forget faster, or they would stay at the live weights.
+        # A smaller decay in the first steps, or the average would stay near the live weights.
         decay = min(self.settings.ema_decay, (1 + step) / (10 + step))
         for name, parameter in self.tagger.named_parameters():
             average[name].lerp_(parameter, 1 - decay)
 
-    def _steps(self) -> Iterator[tuple[list[_Lesson], list[_Lesson], list[_Lesson]]]:
-        """Yield each step's lessons of one pass: fresh with replayed ones, and what is rehearsed: photos, stand-ins."""
+    def _steps(self) -> Iterator[tuple[list[_Example], list[_Example], list[_Example]]]:
+        """Yield, for each step of one pass, (fresh and replayed examples, untagged photos, exemplars)."""
         size = self.settings.batch_size
         order = self.rng.permutation(len(self.fresh))
         for start in range(0, len(order), size):
             fresh = [self.fresh[at] for at in order[start : start + size]]
             num = round(len(fresh) * self.settings.replay_ratio)
-            # Where there are fewer old corrections than that, photos nobody has tagged stand in for them.
+            # With fewer old corrections than that, untagged photos make up the number.
             num_old = min(num, len(self.replay))
             old = [self.replay[at] for at in self.rng.choice(len(self.replay), num_old, replace=False)]
             rehearsed = self._choose(self.rehearsal, num - num_old)
-            yield [*fresh, *old], rehearsed, self._choose(self.stand_ins, math.ceil(len(fresh) / 2))
+            yield [*fresh, *old], rehearsed, self._choose(self.exemplars, math.ceil(len(fresh) / 2))
 
-    def _choose(self, lessons: Sequence[_Lesson], num: int) -> list[_Lesson]:
-        return [lessons[at] for at in self.rng.choice(len(lessons), min(num, len(lessons)), replace=False)]
+    def _choose(self, examples: Sequence[_Example], num: int) -> list[_Example]:
+        return [examples[at] for at in self.rng.choice(len(examples), min(num, len(examples)), replace=False)]
 
-    def _loss(self, lessons: list[_Lesson], rehearsal: list[_Lesson], stand_ins: list[_Lesson]) -> Tensor:
+    def _loss(self, examples: list[_Example], rehearsal: list[_Example], exemplars: list[_Example]) -> Tensor:
         settings = self.settings
-        lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))  # as make_batch sorts, so that rows agree
-        loss, outputs, batch = self._list_loss(self.tagger, lessons)
+        examples = sorted(
+            examples, key=lambda example: -len(example.tags)
+        )  # in the order of make_batch, so that rows agree
+        loss, outputs, batch = self._list_loss(self.tagger, examples)
         if outputs.penalty is not None:
             loss = loss + outputs.penalty
-        loss = loss + self._pair_loss(outputs, lessons) + self._refusal_loss(outputs, batch, lessons)
+        loss = loss + self._pair_loss(outputs, examples) + self._refusal_loss(outputs, batch, examples)
         if rehearsal:
-            loss = loss + settings.rehearsal_weight * self._rehearsal_loss(rehearsal, is_stand_in=False)
-        if stand_ins:
-            loss = loss + settings.stand_in_weight * self._rehearsal_loss(stand_ins, is_stand_in=True)
+            loss = loss + settings.rehearsal_weight * self._rehearsal_loss(rehearsal, is_exemplar=False)
+        if exemplars:
+            loss = loss + settings.stand_in_weight * self._rehearsal_loss(exemplars, is_exemplar=True)
         if settings.l2_sp > 0:
             moved = sum(
                 (now - then).square().sum() for now, then in zip(self.tagger.parameters(), self.anchors, strict=True)
@@ -396,66 +396,66 @@ class _Run:
             loss = loss + settings.l2_sp / 2 * moved
         return loss
 
-    def _list_loss(self, tagger: TrainedTagger, lessons: list[_Lesson]) -> tuple[Tensor, Outputs, Batch]:
-        """Return the loss of the lists, and of what is in the photo; with what it was computed from."""
-        lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))
-        batch = self._batch(lessons)
+    def _list_loss(self, tagger: TrainedTagger, examples: list[_Example]) -> tuple[Tensor, Outputs, Batch]:
+        """Return the list-wise and concept loss, with the outputs and the batch."""
+        examples = sorted(examples, key=lambda example: -len(example.tags))
+        batch = self._batch(examples)
         outputs = tagger(batch, "joint")
-        seen = self._seen_logits(outputs.logits, lessons)
+        seen = self._seen_logits(outputs.logits, examples)
         loss = list_wise_loss(seen, batch.targets, self.settings.list_discount).mean()
         if outputs.concept_logits is not None:
             errors = F.binary_cross_entropy_with_logits(outputs.concept_logits, batch.labels, reduction="none")
-            loss = loss + (errors * batch.weights).sum() / len(lessons)
+            loss = loss + (errors * batch.weights).sum() / len(examples)
         return loss, outputs, batch
 
-    def _batch(self, lessons: list[_Lesson]) -> Batch:
-        weights = torch.full((len(lessons), self.tagger.num_tags), self.settings.unseen_weight)
-        for row, lesson in enumerate(lessons):
-            weights[row, lesson.passed_over] = self.settings.passed_weight
-            weights[row, lesson.refused] = self.settings.negative_weight
-            weights[row, lesson.tags] = 1.0
-        features = torch.stack([lesson.features for lesson in lessons])
-        return make_batch(features, [lesson.tags for lesson in lessons], self.tagger.num_tags, weights=weights)
+    def _batch(self, examples: list[_Example]) -> Batch:
+        weights = torch.full((len(examples), self.tagger.num_tags), self.settings.unseen_weight)
+        for row, example in enumerate(examples):
+            weights[row, example.passed_over] = self.settings.passed_weight
+            weights[row, example.refused] = self.settings.negative_weight
+            weights[row, example.tags] = 1.0
+        features = torch.stack([example.features for example in examples])
+        return make_batch(features, [example.tags for example in examples], self.tagger.num_tags, weights=weights)
 
-    def _seen_logits(self, logits: Tensor, lessons: list[_Lesson]) -> Tensor:
-        """Let tags that were not shown count for less in the softmax: log-weights added to their logits."""
+    def _seen_logits(self, logits: Tensor, examples: list[_Example]) -> Tensor:
+        """Down-weight tags that were not shown in the softmax, by adding the log of their weight to the logits."""
         weight = self.settings.unseen_weight
-        offset = torch.full((len(lessons), logits.shape[2]), math.log(weight) if weight > 0 else NO_LOGIT)
-        offset[:, self.tagger.num_tags :] = 0.0  # END is always there to be chosen
-        for row, lesson in enumerate(lessons):
-            offset[row, [*lesson.tags, *lesson.refused, *lesson.passed_over]] = 0.0
+        offset = torch.full((len(examples), logits.shape[2]), math.log(weight) if weight > 0 else NO_LOGIT)
+        offset[:, self.tagger.num_tags :] = 0.0  # END is never masked
+        for row, example in enumerate(examples):
+            offset[row, [*example.tags, *example.refused, *example.passed_over]] = 0.0
         return logits + offset[:, None]
 
-    def _pair_loss(self, outputs: Outputs, lessons: list[_Lesson]) -> Tensor:
+    def _pair_loss(self, outputs: Outputs, examples: list[_Example]) -> Tensor:
         """Burges et al., eq. 3: log(1 + exp(-(s_first - s_second))), at the step where the first was chosen."""
         rows = [
-            (row, step, first, second) for row, lesson in enumerate(lessons) for step, first, second in lesson.pairs
+            (row, step, first, second) for row, example in enumerate(examples) for step, first, second in example.pairs
         ]
         if not rows or self.settings.pair_weight == 0:
             return outputs.logits.new_zeros(())
         row, step, first, second = torch.tensor(rows).T
         gap = outputs.logits[row, step, first] - outputs.logits[row, step, second]
-        return self.settings.pair_weight * F.softplus(-gap).sum() / len(lessons)
+        return self.settings.pair_weight * F.softplus(-gap).sum() / len(examples)
 
-    def _refusal_loss(self, outputs: Outputs, batch: Batch, lessons: list[_Lesson]) -> Tensor:
+    def _refusal_loss(self, outputs: Outputs, batch: Batch, examples: list[_Example]) -> Tensor:
         """-log(1 - p) of each dropped tag at every step of the list."""
-        pairs = [(row, tag) for row, lesson in enumerate(lessons) for tag in lesson.refused]
+        pairs = [(row, tag) for row, example in enumerate(examples) for tag in example.refused]
         if not pairs or self.settings.negative_weight == 0:
             return outputs.logits.new_zeros(())
         row, tag = torch.tensor(pairs).T
         chances = torch.softmax(outputs.logits, dim=2)[row, :, tag]  # (N, T)
         is_real = batch.targets[row] != PADDING
         errors = -torch.log1p(-chances.clamp(max=1 - 1e-6)) * is_real
-        return self.settings.negative_weight * errors.sum() / len(lessons)
+        return self.settings.negative_weight * errors.sum() / len(examples)
 
-    def _rehearsal_loss(self, lessons: list[_Lesson], *, is_stand_in: bool) -> Tensor:
-        """Stay with what the live tagger says: cross-entropy with its probabilities, at each step and each concept.
+    def _rehearsal_loss(self, examples: list[_Example], *, is_exemplar: bool) -> Tensor:
+        """Return the distillation loss: cross-entropy with the live tagger's probabilities, for steps and concepts.
 
-        Of the project's own photos only the base tags count, since others may well be right there; on a stand-in
-        every other tag is wrong.
+        On untagged photos only the base tags count, since later tags may be right there; on exemplars later tags are
+        negatives.
         """
-        lessons = sorted(lessons, key=lambda lesson: -len(lesson.tags))
-        batch = self._batch(lessons)
+        examples = sorted(examples, key=lambda example: -len(example.tags))
+        batch = self._batch(examples)
         with torch.no_grad():
             then = self.live(batch, "joint")
         now = self.tagger(batch, "joint")
@@ -463,30 +463,30 @@ class _Run:
         later = slice(self.num_base, self.tagger.num_tags)
         offset = torch.zeros(now.logits.shape[2])
         offset[later] = NO_LOGIT
-        now_logits = now.logits if is_stand_in else now.logits + offset
+        now_logits = now.logits if is_exemplar else now.logits + offset
         errors = torch.softmax(then.logits + offset, dim=2) * torch.log_softmax(now_logits, dim=2).clamp(min=NO_LOGIT)
-        loss = -(errors * is_real).sum() / len(lessons)
+        loss = -(errors * is_real).sum() / len(examples)
         if now.concept_logits is not None and then.concept_logits is not None:
             chances = torch.sigmoid(then.concept_logits)
             chances[:, later] = 0.0
             concept = F.binary_cross_entropy_with_logits(now.concept_logits, chances, reduction="none")
-            if not is_stand_in:
+            if not is_exemplar:
                 concept = concept[:, : self.num_base]
-            loss = loss + concept.sum() / len(lessons)
+            loss = loss + concept.sum() / len(examples)
         return loss
 
 
 def fit_head(
-    tagger: TrainedTagger, corrections: Sequence[Correction], stand_ins: Features | None, num_base: int, l2: float
+    tagger: TrainedTagger, corrections: Sequence[Correction], exemplars: Features | None, num_base: int, l2: float
 ) -> None:
-    """Let the concept rows of later tags be a logistic regression on the features; no other weight changes.
+    """Set the concept rows of later tags to a logistic regression on the features; no other weight changes.
 
     Args:
         tagger: Changed in place; without a concept layer it stays as it is.
-        corrections: Every one there is, old ones too.
-        stand_ins: (M, D), on which none of these tags is right; together they weigh as much as the corrections.
-        num_base: Of the tags, the first, which stay.
-        l2: Weight of half the squared weights.
+        corrections: All corrections, earlier ones included.
+        exemplars: (M, D), negatives for all these tags; in total they weigh as much as the corrections.
+        num_base: Number of the first tags, whose rows do not change.
+        l2: Coefficient of half the squared weights.
     """
     concept = getattr(tagger, "concept", None)
     if concept is None or num_base >= tagger.num_tags:
@@ -497,7 +497,7 @@ def fit_head(
         labels[row, [ids[key] for key in map(tag_key, item.tags) if key in ids]] = 1.0
     with torch.no_grad():
         features = tagger.scale(torch.from_numpy(np.stack([item.features for item in corrections])))
-        others = tagger.scale(torch.from_numpy(stand_ins)) if stand_ins is not None else features[:0]
+        others = tagger.scale(torch.from_numpy(exemplars)) if exemplars is not None else features[:0]
     weight = torch.zeros(len(ids), features.shape[1], requires_grad=True)
     bias = torch.logit(labels.mean(dim=0).clamp(LEAST_PRIOR, 0.5)).requires_grad_()
     optimizer = torch.optim.LBFGS([weight, bias], max_iter=HEAD_STEPS, history_size=5, line_search_fn="strong_wolfe")
@@ -517,15 +517,15 @@ def fit_head(
         concept.bias[num_base:] = bias
 
 
-def _rehearse(live: TrainedTagger, features: Features | None, seed: int) -> list[_Lesson]:
-    """Return the live tagger's own lists for some photos that nobody has tagged, or for their stand-ins."""
+def _rehearse(live: TrainedTagger, features: Features | None, seed: int) -> list[_Example]:
+    """Return examples of up to MOST_REHEARSED feature vectors with the live tagger's lists as tags."""
     if features is None or not len(features):
         return []
     features = features[np.random.default_rng(seed).permutation(len(features))[:MOST_REHEARSED]]
     known = {tag: number for number, tag in enumerate(live.vocabulary.tags)}
     lists = live.decode(features, [()] * len(features), k=REHEARSED_TAGS)
     return [
-        _Lesson(torch.from_numpy(row), [known[item.tag] for item in ranked], [], [], [])
+        _Example(torch.from_numpy(row), [known[item.tag] for item in ranked], [], [], [])
         for row, ranked in zip(features, lists, strict=True)
         if ranked
     ]

@@ -1,8 +1,8 @@
-"""The replay gate: does a candidate save people actions, on corrections that neither it nor the live model has seen?
+"""The promotion test: does a candidate save user actions on corrections that neither it nor the live model has seen?
 
-Both models replay each held-back correction by the policy of trainer/effort.py. A candidate passes when what it saves
-a photo is above 0 by a bootstrap interval paired by photo, and when on the gold photos alone, which no model is ever
-trained on, it loses no more than a margin. Knows nothing of taggers: it is given what proposes.
+For each model the held-back corrections are replayed with the user policy of trainer/evaluation/effort.py. The
+candidate passes if the paired bootstrap interval of the actions saved a photo lies above 0, and if its loss on the gold
+photos alone, which no model is ever trained on, is within a margin. Knows nothing of taggers: it takes proposers.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from annotator.datasets.tags import tag_key
-from annotator.errors import ConfigError
+from annotator.ranges import check_range
 from annotator.trainer.evaluation.effort import Action, ActionCosts, Offer, actions_needed, total
 from annotator.trainer.evaluation.metrics import ndcg_at
 from annotator.trainer.finetuning.corrections import Correction
@@ -21,13 +21,14 @@ from annotator.trainer.finetuning.corrections import Correction
 DEPTH = 10
 """NDCG is the mean over k = 1 .. 10."""
 MOST_REGRESSIONS = 10
+"""Tags that the verdict names."""
 
 
 class ReplayedModel(Protocol):
-    """What a model would show in the page."""
+    """The proposals and completions of the user interface with one model."""
 
     def propose(self, image_id: int, kept: Sequence[str], dropped: Sequence[str]) -> Offer:
-        """Return what the page shows after an edit."""
+        """Return the proposals after an edit."""
         ...
 
     def complete(self, image_id: int, text: str, kept: Sequence[str]) -> Sequence[str]:
@@ -37,28 +38,23 @@ class ReplayedModel(Protocol):
 
 @dataclass(frozen=True)
 class PromotionRule:
-    """When a candidate is promoted."""
+    """The conditions under which a candidate is promoted."""
 
     least_photos: int = 10
-    """Held-back corrections without which nothing is promoted."""
+    """Least number of held-back corrections."""
     confidence: float = 0.9
-    """Of the interval, two-sided."""
+    """Confidence level of the two-sided interval."""
     gold_margin: float = 0.1
-    """Actions a photo that the candidate may lose on gold."""
+    """Most actions a photo that the candidate may cost more on the gold split."""
     num_samples: int = 2000
-    """Of the bootstrap."""
+    """Bootstrap samples."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("least_photos", 1, 1_000_000),
-            ("confidence", 0.5, 0.999),
-            ("gold_margin", 0.0, 100.0),
-            ("num_samples", 100, 1_000_000),
-        ):
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise ConfigError(f"{name} must lie between {low:g} and {high:g}, got {value!r}.")
+        check_range(self, "least_photos", 1, 1_000_000)
+        check_range(self, "confidence", 0.5, 0.999)
+        check_range(self, "gold_margin", 0, 100)
+        check_range(self, "num_samples", 100, 1_000_000)
 
 
 @dataclass(frozen=True)
@@ -72,16 +68,16 @@ class Interval:
 
 @dataclass(frozen=True)
 class ModelFigures:
-    """One model on all held-back photos."""
+    """Results of one model on all held-back photos."""
 
     actions_per_photo: float
     ndcg: float
-    """Graded, mean of k = 1 .. 10, nothing settled."""
+    """Graded, mean of k = 1 .. 10, of the list before any edit."""
 
 
 @dataclass(frozen=True)
 class TagChange:
-    """What one tag costs with each model, in actions for each time it was wanted."""
+    """Mean cost of one tag with each model, in actions for each photo that has it."""
 
     tag: str
     num: int
@@ -91,24 +87,24 @@ class TagChange:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found; kept in full."""
+    """Result of the promotion test; stored in full."""
 
     is_promoted: bool
     sentence: str
-    """For a person."""
+    """The result in words, for the user."""
     num_gold: int
     num_newest: int
     live: ModelFigures | None = None
     candidate: ModelFigures | None = None
     saved: Interval | None = None
-    """Actions saved a photo, all held-back photos."""
+    """Actions saved a photo, on all held-back photos."""
     gold_saved: Interval | None = None
     regressions: list[TagChange] = field(default_factory=list)
-    """Tags that cost more with the candidate, the worst first."""
+    """Tags that cost more with the candidate, the largest total first."""
     rule: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the verdict as JSON values."""
         return asdict(self)
 
 
@@ -125,12 +121,12 @@ def judge(
     """Compare two models on held-back corrections.
 
     Args:
-        live: What proposes now.
-        candidate: What may take its place.
-        gold: Never trained on.
-        newest: Not trained on yet.
-        rule: When to promote.
-        costs: Of each action.
+        live: Proposals with the model in use.
+        candidate: Proposals with the new model.
+        gold: Corrections that no model is ever trained on.
+        newest: Corrections that are not trained on yet.
+        rule: Conditions of promotion.
+        costs: What one key of the interface reaches.
         progress: Called with (photos done, photos in all).
     """
     photos = [item for item in (*gold, *newest) if item.tags]
@@ -211,12 +207,12 @@ def _decide(
 def regressions(
     wanted: Sequence[Sequence[str]], replays: Sequence[tuple[Sequence[Action], Sequence[Action]]]
 ) -> list[TagChange]:
-    """Return the tags that cost more with the candidate, those that cost most in all first.
+    """Return the tags that cost more with the candidate, the largest total first.
 
     Args:
-        wanted: The list of each photo.
-        replays: What it cost with the live model and with the candidate. An action that brings several tags is shared
-            out among them; dropping a tag that was not wanted counts for none.
+        wanted: The target list of each photo.
+        replays: Its actions with the live model and with the candidate. The cost of an action that adds several tags
+            is divided among them; dropping an unwanted tag counts for no tag.
     """
     costs: dict[str, list[tuple[float, float]]] = {}
     for tags, (before, after) in zip(wanted, replays, strict=True):

@@ -257,8 +257,8 @@ def test_neighbours_come_from_the_training_photos_or_those_that_are_named(
 @pytest.mark.parametrize(
     ("kept", "line"),
     [
-        (0, "0 of 24 photos have user_tags: neighbours are found by looks"),
-        (16, "16 of 24 photos have user_tags: the others' neighbours are found by looks"),
+        (0, "0 of 24 photos have user_tags: neighbours are found by visual similarity"),
+        (16, "16 of 24 photos have user_tags: the others' neighbours are found by visual similarity"),
         (24, ""),
     ],
 )
@@ -279,7 +279,7 @@ def test_photos_without_metadata_are_told_of_in_training_and_in_measuring(
         assert parsed.command(parsed) == 0
         measured = capsys.readouterr().err.splitlines()
         for lines in (trained, measured):
-            assert [text for text in lines if "by looks" in text] == [line] * bool(line and tagger == "ltn")
+            assert [text for text in lines if "by visual similarity" in text] == [line] * bool(line and tagger == "ltn")
 
 
 def test_metadata_are_only_for_taggers_that_hear_of_them(described: Path, tmp_path: Path) -> None:

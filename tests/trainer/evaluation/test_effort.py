@@ -24,7 +24,7 @@ Propose = Callable[[list[str], list[str]], Offer]
 
 
 def always(*tags: str, num_expected: int = 0) -> Propose:
-    """A page that proposes the same tags, less those settled."""
+    """Return a `Propose` that always proposes the same tags, without those kept or dropped."""
 
     def propose(kept: list[str], dropped: list[str]) -> Offer:
         return Offer([tag for tag in tags if tag not in (*kept, *dropped)], num_expected)
@@ -51,7 +51,7 @@ def test_what_is_not_proposed_costs_its_characters_and_enter() -> None:
 
 
 def test_a_completion_costs_the_characters_until_it_is_first_and_enter() -> None:
-    # "d" offers door first and dog by one arrow key: 3 keys; "do" the same two: 4.
+    # "d" completes to door first, and to dog by one arrow key: 3 keys; "do" completes to the same: 4.
     assert keys_to_type("dog", completing("door", "dog"), [], ONE_BY_ONE) == 3
     # Third place costs two arrow keys (4 keys), as many as typing it out.
     assert keys_to_type("dog", completing("door", "duck", "dog"), [], ONE_BY_ONE) == 4
@@ -65,7 +65,7 @@ def test_a_digit_takes_a_completion() -> None:
 
 
 def test_enter_takes_the_first_completion_that_continues_the_text() -> None:
-    # "traffic light" is found by its second word, but Enter does not take it unasked.
+    # "traffic light" is found by its second word, but Enter does not take it.
     completions = ["traffic light", "lion"]
     assert keys_to_type("lion", lambda text, kept: completions, [], ONE_BY_ONE) == 2
 
@@ -154,7 +154,7 @@ def test_the_actions_lead_to_exactly_the_target(costs: ActionCosts, data: st.Dat
             actions.append(action)
     assert kept == target
     assert actions == actions_needed(target, propose, completing(*order), costs)
-    # Never dearer than typing everything out.
+    # Never more than typing all tags in full.
     assert total(actions) <= sum(len(tag) + 1 for tag in target) + 1
 
 

@@ -15,7 +15,7 @@ KEYS = {
 
 
 class ScriptedTagger:
-    """Ranks tags by the features' first values; after a prefix, tags of that prefix's follower come first."""
+    """Ranks tags by the first feature values; the followers of given tags come first."""
 
     name = "scripted"
 
@@ -88,7 +88,7 @@ def test_a_free_length_takes_the_list_that_the_tagger_ends() -> None:
     assert report["o_r"] == 1
 
 
-def test_the_prefix_measure_compares_the_rest_with_and_without_the_first_tag() -> None:
+def test_the_rest_is_measured_with_and_without_the_first_tag() -> None:
     tags = [*TAGS, *(f"filler {number}" for number in range(6))]
     row = {tag: 1 - number / 20 for number, tag in enumerate(["man", *tags[4:], "sea"])}
     features = _scripted(row, row, tags=tags)
@@ -98,14 +98,14 @@ def test_the_prefix_measure_compares_the_rest_with_and_without_the_first_tag() -
     assert report["no_prefix_recall_at_5"] == 0
 
 
-def test_the_first_tag_loses_no_place_in_the_list_without_prefix() -> None:
+def test_the_first_tag_takes_no_place_in_the_list_without_it() -> None:
     tags = [*TAGS, "a", "b", "c"]
     row = {tag: 1 - number / 20 for number, tag in enumerate(["man", "a", "b", "c", "dog", "sky"])}
     report = evaluate(ScriptedTagger(tags), _scripted(row, tags=tags), [["man", "sky"]])
     assert report["no_prefix_recall_at_5"] == 1
 
 
-def test_without_photos_of_two_tags_there_is_no_prefix_measure() -> None:
+def test_without_photos_of_two_tags_the_rest_is_not_measured() -> None:
     report = evaluate(ScriptedTagger(TAGS), FEATURES, [["man"], ["gull", "sea"]])
     assert (report["prefix_recall_at_5"], report["no_prefix_recall_at_5"], report["num_prefix_images"]) == (
         None,

@@ -13,11 +13,11 @@ def make_correction(number: int, event_id: int | None = None) -> Correction:
     return Correction(number, content_hash, number if event_id is None else event_id, ("dog",))
 
 
-def test_a_correction_tells_what_was_swapped_refused_and_passed_over() -> None:
+def test_a_correction_derives_swapped_refused_and_passed_over_tags() -> None:
     item = Correction(
         1, "a", 1, tags=("dog", "man", "park"), dropped=("cat", "Park"), shown=("Man", "cat", "tree", "dog", "park")
     )
-    assert item.swapped == (("dog", "man"),)  # shown as man ... dog; park was behind both
+    assert item.swapped == (("dog", "man"),)  # shown as man ... dog; park was after both
     assert item.refused == ("cat",)  # park was dropped and added again
     assert item.passed_over == ("tree",)
 
@@ -49,7 +49,7 @@ def test_nobody_trains_on_what_is_held_back() -> None:
     assert max(item.event_id for item in division.fresh) < min(item.event_id for item in division.newest)
 
 
-def test_what_the_live_model_learnt_from_is_replayed_and_never_judges() -> None:
+def test_what_the_live_model_learnt_from_is_replayed_and_never_validation_data() -> None:
     corrections = [make_correction(number) for number in range(1, 101)]
     trained = {item.content_hash: item.event_id for item in corrections[:60]}
     division = divide(corrections, trained, gold_share=0.5, newest_share=0.2)
@@ -58,7 +58,7 @@ def test_what_the_live_model_learnt_from_is_replayed_and_never_judges() -> None:
     assert not {item.content_hash for item in division.fresh} & set(trained)
 
 
-def test_a_photo_corrected_again_is_learnt_anew_but_does_not_judge() -> None:
+def test_a_photo_corrected_again_is_training_and_not_validation_data() -> None:
     again = make_correction(1, event_id=900)
     others = [make_correction(number) for number in range(2, 40)]
     division = divide([again, *others], {again.content_hash: 1}, gold_share=0.0, newest_share=0.2)
@@ -66,7 +66,7 @@ def test_a_photo_corrected_again_is_learnt_anew_but_does_not_judge() -> None:
     assert again not in division.held_back
 
 
-def test_no_photo_judges_that_looks_like_one_that_is_learnt_from() -> None:
+def test_no_validation_photo_has_a_near_duplicate_that_is_learnt_from() -> None:
     rng = np.random.default_rng(0)
     scenes = rng.normal(size=(40, 64)).astype(np.float32)
     corrections = [
@@ -78,7 +78,7 @@ def test_no_photo_judges_that_looks_like_one_that_is_learnt_from() -> None:
     learnt = {item.image_id // 3 for item in (*division.fresh, *division.replay)}
     assert division.held_back
     assert not {item.image_id // 3 for item in division.held_back} & learnt
-    # Every photo alone of its scene judges as before.
+    # Photos without near-duplicates stay in the validation splits.
     alone = [replace(item, features=rng.normal(size=64).astype(np.float32)) for item in corrections]
     assert len(divide(alone, trained, gold_share=0.2, newest_share=0.25).held_back) > len(division.held_back)
 

@@ -51,7 +51,7 @@ def features_with(tags: Sequence[int], rng: np.random.Generator) -> Any:
 
 
 def make_corrections(num: int, tag_of: dict[int, str], seed: int, **fields: Any) -> list[Correction]:
-    """Photos whose features tell their tags, in the order of the numbers."""
+    """Photos whose features determine their tags, in the order of the numbers."""
     rng = np.random.default_rng(seed)
     made = []
     for number in range(num):
@@ -106,7 +106,7 @@ def test_a_tagger_learns_the_new_order_and_the_live_checkpoint_stays(
 
 @pytest.mark.parametrize("name", SIZES)
 def test_a_tag_it_never_knew_is_learnt(name: str, live_checkpoints: dict[str, Path], tmp_path: Path) -> None:
-    known = {9: "Kite", 0: "man", 1: "dog"}  # the kite always comes first
+    known = {9: "Kite", 0: "man", 1: "dog"}  # the kite is always first
     candidate = finetune(live_checkpoints[name], make_corrections(60, known, 3), [], replace(PLAIN, learning_rate=1e-2))
     rng = np.random.default_rng(9)
     with_kite = [Correction(n, str(n), n, ("Kite",), features=features_with([9], rng)) for n in range(20)]
@@ -212,19 +212,24 @@ def test_the_parts_of_the_loss_are_what_they_say(live_checkpoints: dict[str, Pat
 
 def test_progress_is_told_and_a_cancelled_training_ends_at_once(live_checkpoints: dict[str, Path]) -> None:
     corrections = make_corrections(40, dict(enumerate(TAGS)), 1)
-    told: list[FinetuneProgress] = []
+    reported: list[FinetuneProgress] = []
     settings = replace(PLAIN, epochs=3)
-    finetune(live_checkpoints["jvsp"], corrections, [], settings, progress=told.append)
-    assert [item.step for item in told] == [1, 2, 3, 4, 5, 6]
-    assert told[-1].num_steps == 6
-    assert told[-1].seconds_left == 0
+    finetune(live_checkpoints["jvsp"], corrections, [], settings, progress=reported.append)
+    assert [item.step for item in reported] == [1, 2, 3, 4, 5, 6]
+    assert reported[-1].num_steps == 6
+    assert reported[-1].seconds_left == 0
     asked = iter([False, False, True])
-    told.clear()
+    reported.clear()
     with pytest.raises(TrainingCancelledError, match="cancelled"):
         finetune(
-            live_checkpoints["jvsp"], corrections, [], settings, progress=told.append, should_stop=lambda: next(asked)
+            live_checkpoints["jvsp"],
+            corrections,
+            [],
+            settings,
+            progress=reported.append,
+            should_stop=lambda: next(asked),
         )
-    assert len(told) == 2
+    assert len(reported) == 2
 
 
 def test_the_same_seed_gives_the_same_candidate(live_checkpoints: dict[str, Path]) -> None:
@@ -302,13 +307,13 @@ def test_a_new_tag_begins_as_a_logistic_regression(live_checkpoints: dict[str, P
     assert abs(error.mean() + false.mean()) < 2e-3
 
 
-def test_stand_ins_keep_new_tags_off_other_photos(live_checkpoints: dict[str, Path]) -> None:
+def test_exemplars_keep_new_tags_off_other_photos(live_checkpoints: dict[str, Path]) -> None:
     corrections = make_corrections(40, dict.fromkeys(range(len(TAGS)), "zebra"), 1)
     others = np.random.default_rng(5).random((20, 10), np.float32) * 3
     settings = replace(PLAIN, epochs=8, stand_in_weight=1.0)
     shares = []
-    for stand_ins in (None, others):
-        taught = finetune(live_checkpoints["jvsp"], corrections, [], settings, stand_ins=stand_ins).for_inference()
+    for exemplars in (None, others):
+        taught = finetune(live_checkpoints["jvsp"], corrections, [], settings, exemplars=exemplars).for_inference()
         ranked = taught.decode(others, [()] * len(others), k=1)
         shares.append(np.mean([found[0].tag == "zebra" for found in ranked]))
         own = taught.decode(corrections[0].features[None], [()], k=1)[0][0].tag
