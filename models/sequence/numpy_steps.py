@@ -1,7 +1,7 @@
 """The recurrent taggers one step at a time, in numpy: what the page runs, so that a server needs no torch.
 
 Each class here is the twin of a torch module that is trained: the same equations on the same weights, under the same
-names as in the module's state. tests/models/test_steps.py holds the two together. What depends only on the previous
+names as in the module's state. tests/models/sequence/test_numpy_steps.py holds the two together. What depends only on the previous
 tag is multiplied out once, when a tagger is loaded.
 Shapes: features (B, D), previous tags (R,) -> log-probabilities (R, V + 1).
 """
