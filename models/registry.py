@@ -25,17 +25,18 @@ BASELINE = "baseline"
 
 _TARGETS: dict[str, str] = {}
 _FAMILIES: dict[str, str] = {}
-_TWINS: dict[str, str] = {}
+_NUMPY_TARGETS: dict[str, str] = {}
 
 
-def register(name: str, target: str, *, family: str = RECURRENT, twin: str = "") -> None:
+def register(name: str, target: str, *, family: str = RECURRENT, numpy_target: str = "") -> None:
     """Make a tagger known.
 
     Args:
         name: How users call it.
         target: "module:Class".
         family: Which says how it is trained.
-        twin: Of a tagger with a context: "module:Class", the `ScoringTagger` that runs its weights without torch.
+        numpy_target: For a tagger with a context: "module:Class", the `ScoringTagger` that runs its weights without
+            torch.
 
     Raises:
         ValueError: The name is taken.
@@ -44,8 +45,8 @@ def register(name: str, target: str, *, family: str = RECURRENT, twin: str = "")
         raise ValueError(f"The tagger {name!r} is registered twice.")
     _TARGETS[name] = target
     _FAMILIES[name] = family
-    if twin:
-        _TWINS[name] = twin
+    if numpy_target:
+        _NUMPY_TARGETS[name] = numpy_target
 
 
 def all_names() -> list[str]:
@@ -89,7 +90,7 @@ def find_scoring(name: str) -> "type[ScoringTagger] | None":
     family = _FAMILIES.get(name)
     if family not in (BASELINE, CONTEXT):
         return None
-    found: type[ScoringTagger] = _import(_TARGETS[name] if family == BASELINE else _TWINS[name])
+    found: type[ScoringTagger] = _import(_TARGETS[name] if family == BASELINE else _NUMPY_TARGETS[name])
     return found
 
 
@@ -173,7 +174,7 @@ for _name, _class in {
         _name,
         f"annotator.models.taggers.metadata_neighbours:{_class}",
         family=CONTEXT,
-        twin=f"annotator.models.taggers.metadata_neighbours_numpy:{_class}Network",
+        numpy_target=f"annotator.models.taggers.metadata_neighbours_numpy:{_class}Network",
     )
 for _name, _target in {
     "logistic": "taggers.baselines:LogisticTagger",

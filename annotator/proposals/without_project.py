@@ -17,7 +17,8 @@ from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import DetectorError, UnreadableImageError
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
-from annotator.models.detectors.detector import NANODET, Detector, load_detector
+from annotator.models.detectors.detector import NANODET, Detector
+from annotator.models.detectors.detector_catalog import load_detector
 from annotator.models.tagger import Tagger, takes_labels
 from annotator.models.taggers.cold_start import COLD_START
 from annotator.proposals.context import lone_context

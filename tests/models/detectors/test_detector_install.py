@@ -15,7 +15,7 @@ import pytest
 
 from annotator.errors import DetectorError
 from annotator.models.detectors import detector_install
-from annotator.models.detectors.detector import list_detectors, load_detector
+from annotator.models.detectors.detector_catalog import list_detectors, load_detector
 from annotator.models.detectors.detector_install import install_nanodet, is_installed, read_installed, remove_nanodet
 
 LICENCE = b"MIT License\n"

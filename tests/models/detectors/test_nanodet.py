@@ -8,7 +8,8 @@ from PIL import Image
 from annotator.errors import DetectorError
 from annotator.models.detectors import detector_install, nanodet
 from annotator.models.detectors.coco_classes import COCO_CLASSES
-from annotator.models.detectors.detector import LEAST_SCORE, Detection, clipped_detections, load_detector
+from annotator.models.detectors.detector import LEAST_SCORE, Detection, clipped_detections
+from annotator.models.detectors.detector_catalog import load_detector
 from annotator.models.detectors.tfjs_graph import read_graph_model
 from annotator.models.detectors.tfjs_to_onnx import convert_to_onnx
 

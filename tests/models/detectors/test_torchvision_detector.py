@@ -12,7 +12,7 @@ from PIL import Image
 from annotator.errors import DetectorError
 from annotator.models.detectors import torchvision_detector
 from annotator.models.detectors.coco_classes import COCO_CLASSES
-from annotator.models.detectors.detector import list_detectors, load_detector
+from annotator.models.detectors.detector_catalog import list_detectors, load_detector
 from annotator.models.detectors.torchvision_detector import WEIGHTS, TorchvisionDetector, build_network
 
 
