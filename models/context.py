@@ -10,7 +10,7 @@ Shapes: B sets of words -> codes (B, S) float32.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -97,6 +97,11 @@ class ContextTagger(Tagger, Protocol):
     ) -> list[list[RankedTag]]:
         """Rank tags; see `Tagger.decode`. Without a context each photo stands alone and has no words."""
         ...
+
+
+def uses_context(tagger: Tagger) -> TypeGuard[ContextTagger]:
+    """Tell whether a tagger's `decode` takes a context."""
+    return tagger.capabilities.uses_context
 
 
 class WordVectorsLike(Protocol):

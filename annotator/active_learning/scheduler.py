@@ -26,9 +26,7 @@ from annotator.active_learning.queue import PhotoQueue
 from annotator.active_learning.random_sample import sample_key
 from annotator.datasets.tags import tag_key
 from annotator.errors import AnnotatorError
-from annotator.models.sequence.inference import InferenceTagger
 from annotator.models.tagger import Tagger
-from annotator.models.taggers.scoring_tagger import ScoringTagger
 from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.settings import STRATEGIES, ProjectSettings
 from annotator.storage.features import FeatureStore
@@ -260,13 +258,12 @@ def tag_probabilities(tagger: Tagger, features: Matrix, tags: Sequence[str]) -> 
         features: (N, D) float32.
         tags: V keys of tags (datasets/tags.py) that it knows.
     """
-    known = tagger.concepts(features) if isinstance(tagger, InferenceTagger) else None
-    if isinstance(tagger, ScoringTagger):
-        known = tagger.scores(features)
-    if known is not None and isinstance(tagger, InferenceTagger | ScoringTagger):
-        column_of = {tag_key(tag): column for column, tag in enumerate(tagger.vocabulary.tags)}
+    known = tagger.probabilities(features)
+    if known is not None:
+        known_tags, values = known
+        column_of = {tag_key(tag): column for column, tag in enumerate(known_tags)}
         if column_of.keys() >= set(tags):  # zero-shot taggers propose words beyond those that they score
-            return np.asarray(known[:, [column_of[tag] for tag in tags]], np.float32)
+            return np.asarray(values[:, [column_of[tag] for tag in tags]], np.float32)
     place = {tag: column for column, tag in enumerate(tags)}
     probabilities = np.zeros((len(features), len(tags)), np.float32)
     for row, ranked in enumerate(tagger.decode(features, [()] * len(features), k=DECODED_TAGS)):

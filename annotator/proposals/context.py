@@ -11,17 +11,16 @@ import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
-from annotator.models.context import Context, ContextTagger, Pool, VectorSums
+from annotator.models.context import Context, ContextTagger, Pool, VectorSums, uses_context
 from annotator.models.tagger import Tagger
 from annotator.proposals.evidence import Neighbour, Words
 from annotator.proposals.proposer import TaggerContext
-from annotator.proposals.sources.taggers import hears_context
 from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
@@ -202,9 +201,9 @@ def lone_context(tagger: Tagger, vector: Vectors, words: Words) -> Context | Non
         vector: (1, D).
         words: What the photo brings along.
     """
-    if not hears_context(tagger):
+    if not uses_context(tagger):
         return None
-    own = field_words(words, cast("ContextTagger", tagger).metadata)
+    own = field_words(words, tagger.metadata)
     nobody = Pool(np.zeros((0, vector.shape[1]), np.float32), [])
     return Context([own], nobody, np.zeros((1, 0), np.int64))
 

@@ -19,7 +19,7 @@ from annotator.models.backbones.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
 from annotator.models.detectors.detector import NANODET, Detector
 from annotator.models.detectors.detector_catalog import load_detector
-from annotator.models.tagger import Tagger, takes_labels
+from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import COLD_START
 from annotator.proposals.context import lone_context
 from annotator.proposals.evidence import Words
@@ -80,7 +80,7 @@ def suggest_files(
 
 def _detector_for(tagger: Tagger) -> Detector | None:
     """Return the installed detector for a tagger that takes labels; warn of one that has to go without."""
-    if not takes_labels(tagger):
+    if not tagger.capabilities.uses_labels:
         return None
     try:
         return load_detector(NANODET)

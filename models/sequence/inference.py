@@ -30,7 +30,7 @@ from annotator.models.sequence.decoding import Array, Mask, Steps, bar, feed, lo
 from annotator.models.sequence.numpy_steps import Weights, linear, root_slope, scale_features, sigmoid
 from annotator.models.sequence.ordering import order_heads, rarity_factors
 from annotator.models.sequence.prefix_states import PrefixStates
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Capabilities, Features, RankedTag
 
 MAX_ROWS = 256
 """Images that are ranked at once."""
@@ -128,18 +128,14 @@ class InferenceTagger:
         self._concept = np.ascontiguousarray(weights["concept.weight"].T) if "concept.weight" in weights else None
         self._ids = {tag_key(tag): index for index, tag in enumerate(vocabulary.tags)}
         self._user_tags = {tag_key(tag): index for index, tag in enumerate(settings.get("user_tags", ()))}
-
-    @property
-    def takes_user_tags(self) -> bool:
-        """Whether photos' own tags are side information to it."""
-        return bool(self._user_tags)
+        self.capabilities = Capabilities(is_sequential=True, uses_user_tags=bool(self._user_tags))
 
     def allowed_words(self) -> list[str]:
         """Return every tag it can propose, in the alphabet's order."""
         return sorted(self.vocabulary.tags, key=tag_key)
 
-    def taught_words(self) -> list[str]:
-        """Return every tag it has learnt from photos."""
+    def trained_words(self) -> list[str]:
+        """Return every tag it was trained on."""
         return [tag for tag in self.vocabulary.tags if tag not in self.made_of]
 
     def decode(
@@ -238,6 +234,11 @@ class InferenceTagger:
                 row[[self._user_tags[tag_key(tag)] for tag in tags if tag_key(tag) in self._user_tags]] = 1.0
             logits += linear(self.weights, "side.2", np.maximum(linear(self.weights, "side.0", carried), 0))
         return sigmoid(logits)
+
+    def probabilities(self, features: Features) -> tuple[Sequence[str], Array] | None:
+        """Return the vocabulary and `concepts`, (B, V), or None without a concept layer."""
+        concepts = self.concepts(features)
+        return None if concepts is None else (self.vocabulary.tags, concepts)
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:
         """Return how much each feature channel speaks for a tag, by the slope of its concept logit at this photo.

@@ -21,7 +21,7 @@ from annotator.models.context import Context
 from annotator.models.context_tensors import ContextBatch, ContextTensors
 from annotator.models.sequence.decoding import Steps
 from annotator.models.sequence.inference import InferenceTagger, Ranking, make_steps
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Capabilities, Features, RankedTag
 
 PADDING = -1
 """Target of a step that the list does not have."""
@@ -188,7 +188,7 @@ class Stage:
 
 
 class TrainedTagger(nn.Module):
-    """A tagger under training: a recurrent one or, with `is_recurrent` False, one that scores each tag by itself.
+    """A tagger under training: a recurrent one or, if not `is_sequential`, one that scores each tag by itself.
 
     Args:
         vocabulary: The tags it knows.
@@ -199,10 +199,8 @@ class TrainedTagger(nn.Module):
     name: ClassVar[str]
     Config: ClassVar[type[TaggerConfig]] = TaggerConfig
     has_end: ClassVar[bool] = True
-    is_recurrent: ClassVar[bool] = True
-    """It makes lists step by step, by a `Ranking`; else it scores each tag by itself."""
-    takes_user_tags: ClassVar[bool] = False
-    """Whether a photo's user tags are side information to it."""
+    capabilities: ClassVar[Capabilities] = Capabilities(is_sequential=True)
+    """What `for_inference` gives can do; user tags are used if `config.user_tags` names any."""
     stages: ClassVar[tuple[Stage, ...]]
     sequence_loss: ClassVar[SequenceLoss] = staticmethod(sequence_cross_entropy)
     """The paper's."""

@@ -37,7 +37,8 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.reranker import IDENTITY
+from annotator.models.tagger import Capabilities, Features, RankedTag
 
 NUM_CLASSES = 1000
 UTILITY = {"basic": 1.0, "specific": 0.7, "general": 0.6}
@@ -168,6 +169,8 @@ class ColdStartTagger:
 
     name = "cold_start"
     version = "1"
+    capabilities = Capabilities(is_trained=False)
+    reranker = IDENTITY
 
     def __init__(self, backbone: Classifier, *, table: TagTable | None = None) -> None:
         self._backbone = backbone
@@ -176,6 +179,13 @@ class ColdStartTagger:
     def allowed_words(self) -> list[str]:
         """Return every word this tagger can propose, in the alphabet's order."""
         return sorted(self._table.words, key=tag_key)
+
+    def trained_words(self) -> list[str]:
+        """Return `allowed_words`: none is derived from other tags."""
+        return self.allowed_words()
+
+    def probabilities(self, features: Features) -> None:
+        """Return None: a score depends on the prefix."""
 
     def decode(
         self,

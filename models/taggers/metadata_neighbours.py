@@ -27,7 +27,6 @@ from torch.nn import functional as F
 
 from annotator.datasets.metadata_words import FIELDS
 from annotator.datasets.vocabulary import Vocabulary
-from annotator.models import registry
 from annotator.models.context import ENCODINGS, Context
 from annotator.models.context_tensors import ContextBatch, ContextTensors
 from annotator.models.sequence.trained_tagger import (
@@ -41,7 +40,21 @@ from annotator.models.sequence.trained_tagger import (
     binary_cross_entropy,
 )
 from annotator.models.tagger import Features, RankedTag
-from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork, make_encoder
+from annotator.models.taggers.metadata_neighbours_numpy import (
+    WITH_METADATA,
+    WITHOUT_METADATA,
+    LtnAllVecsNetwork,
+    LtnNetwork,
+    LtnVecsNetwork,
+    Ltwin2RnnNetwork,
+    LtwinNetwork,
+    LtwinRnnNetwork,
+    LZipNetwork,
+    NeighbourNetwork,
+    RtnNetwork,
+    VisualOnlyNetwork,
+    make_encoder,
+)
 
 MIN_DEVIATION = 1e-3
 NO_LIMIT = 1e9
@@ -135,21 +148,21 @@ class MetadataTagger(TrainedTagger):
     """The base of the family; a subclass holds one model's layers and equations. See `TrainedTagger`."""
 
     Config = MetadataConfig
+    Network: ClassVar[type[NeighbourNetwork]]
+    """The same model in numpy."""
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=15, min_epochs=5),)
-    is_recurrent: ClassVar[bool] = False
-    hears_words: ClassVar[bool] = True
-    """The metadata words are fed to the network."""
+    capabilities = WITH_METADATA
     config: MetadataConfig
 
     def __init__(self, vocabulary: Vocabulary, feature_size: int, config: MetadataConfig) -> None:
         super().__init__(vocabulary, feature_size, config)
-        if self.hears_words and not config.code_size:
+        if self.capabilities.uses_metadata and not config.code_size:
             raise ValueError(
                 f"{self.name} is fed metadata words, and knows none: known_words (input=id) or input_size are missing."
             )
         self.code_scale: Tensor
         self.code_limit: Tensor
-        if self.hears_words:
+        if self.capabilities.uses_metadata:
             self.register_buffer("code_scale", torch.ones(config.code_size))
             self.register_buffer("code_limit", torch.tensor(NO_LIMIT))
         self.dropout = nn.Dropout(config.dropout)
@@ -190,7 +203,7 @@ class MetadataTagger(TrainedTagger):
 
     def prepare_context(self, context: ContextTensors) -> None:
         """Take the codes' scale and the longest code from the training photos."""
-        if not self.hears_words:
+        if not self.capabilities.uses_metadata:
             return
         codes = context.pool_codes.float()
         if self.config.input != "id":
@@ -200,7 +213,7 @@ class MetadataTagger(TrainedTagger):
     def encode_context(self, context: Context) -> ContextTensors:
         """Return a context with its words encoded for this tagger's input."""
         codes, pool_codes = torch.zeros(len(context.words), 0), torch.zeros(len(context.pool.words), 0)
-        if self.hears_words:
+        if self.capabilities.uses_metadata:
             encoder = make_encoder(self.settings())
             kind: Any = np.uint8 if self.config.input == "id" else np.float32
             codes, pool_codes = (
@@ -216,7 +229,7 @@ class MetadataTagger(TrainedTagger):
 
     def scale_codes(self, codes: Tensor) -> Tensor:
         """Return codes of deviation 1, shortened where they are longer than any training photo's."""
-        if not self.hears_words:
+        if not self.capabilities.uses_metadata:
             return codes
         scaled = codes * self.code_scale
         lengths = scaled.norm(dim=-1, keepdim=True)
@@ -228,7 +241,7 @@ class MetadataTagger(TrainedTagger):
         context = batch.context
         if context is None:
             num = len(batch.features)
-            size = self.config.code_size if self.hears_words else 0
+            size = self.config.code_size if self.capabilities.uses_metadata else 0
             context = ContextBatch(
                 batch.features.new_zeros(num, size),
                 batch.features.new_zeros(num, 0, self.feature_size),
@@ -260,9 +273,7 @@ class MetadataTagger(TrainedTagger):
 
     def for_inference(self) -> NeighbourNetwork:  # type: ignore[override]  # it makes no lists by steps
         """Return the tagger that the page runs, on the present weights."""
-        kind: Any = registry.find_scoring(self.name)
-        made: NeighbourNetwork = kind.from_arrays(self.vocabulary, dict(self.settings()), dict(self.weights()))
-        return made
+        return self.Network.from_arrays(self.vocabulary, dict(self.settings()), dict(self.weights()))
 
     def decode(
         self,
@@ -291,7 +302,8 @@ class VisualOnly(MetadataTagger):
     """W Phi(x) + b, eq. 8."""
 
     name = "visual_only"
-    hears_words = False
+    Network = VisualOnlyNetwork
+    capabilities = WITHOUT_METADATA
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
@@ -308,7 +320,8 @@ class Ltn(MetadataTagger):
     """Neighbours max-pooled; Johnson, Ballan, Fei-Fei, "Love Thy Neighbors", ICCV 2015. Eq. 9-11."""
 
     name = "ltn"
-    hears_words = False
+    Network = LtnNetwork
+    capabilities = WITHOUT_METADATA
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
@@ -329,7 +342,8 @@ class Rtn(MetadataTagger):
     """Neighbours read by an LSTM, nearest first. Eq. 9, 10, 12."""
 
     name = "rtn"
-    hears_words = False
+    Network = RtnNetwork
+    capabilities = WITHOUT_METADATA
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
@@ -350,6 +364,7 @@ class LtnVecs(MetadataTagger):
     """LTN with the photo's words beside its features. Eq. 13-14."""
 
     name = "ltn_vecs"
+    Network = LtnVecsNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
@@ -369,6 +384,7 @@ class LtnAllVecs(MetadataTagger):
     """LTN with the words of the photo and of its neighbours beside the features. Eq. 15-16."""
 
     name = "ltn_all_vecs"
+    Network = LtnAllVecsNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
@@ -388,6 +404,7 @@ class Ltwin(MetadataTagger):
     """Features and words in two pipelines, neighbours max-pooled in both. Eq. 17."""
 
     name = "ltwin"
+    Network = LtwinNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
@@ -409,6 +426,7 @@ class LtwinRnn(Ltwin):
     """LTwin with LSTMs in place of both maxima."""
 
     name = "ltwin_rnn"
+    Network = LtwinRnnNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
@@ -435,6 +453,7 @@ class Ltwin2Rnn(LtwinRnn):
     """LTwin+RNN with a third LSTM over the four parts. Eq. 18."""
 
     name = "ltwin_2rnn"
+    Network = Ltwin2RnnNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""
@@ -453,6 +472,7 @@ class LZip(MetadataTagger):
     """One LSTM over the photo and its neighbours, features and words together. Eq. 19."""
 
     name = "lzip"
+    Network = LZipNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
         """Make the layers."""

@@ -11,7 +11,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from annotator.errors import WordVectorError
 from annotator.models.context import Codes, Context, Encoder, Pool, VectorSums, WordSets, subsets
 from annotator.models.sequence.numpy_steps import linear, root_slope, scale_features
 from annotator.models.sequence.numpy_steps import sigmoid as gate
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Capabilities, Features, RankedTag
 from annotator.models.taggers.scoring_tagger import Arrays, Matrix, ScoringTagger, sigmoid
 
 if TYPE_CHECKING:
@@ -32,6 +32,10 @@ MAX_ROWS = 128
 
 MAX_REMEMBERED = 32
 """Photos whose scores are kept: the edits of one list, which only take tags away, need them once."""
+
+WITH_METADATA = Capabilities(uses_context=True, uses_metadata=True)
+WITHOUT_METADATA = Capabilities(uses_context=True)
+"""Of the models whose network takes no metadata words; these at most select its neighbours."""
 
 Parts = dict[str, Matrix]
 
@@ -48,7 +52,7 @@ class NeighbourNetwork(ScoringTagger):
         WordVectorError: The word vectors it was trained with are not to be had, or are other ones.
     """
 
-    hears_words: ClassVar[bool] = True
+    capabilities = WITH_METADATA
 
     def __init__(self, vocabulary: Vocabulary, weights: Arrays, settings: Mapping[str, Any]) -> None:
         super().__init__(vocabulary, len(weights["feature_mean"]))
@@ -59,7 +63,7 @@ class NeighbourNetwork(ScoringTagger):
         if self.weights["output.bias"].shape != (len(vocabulary),):
             raise ValueError(f"The weights have {len(self.weights['output.bias'])} outputs, not {len(vocabulary)}.")
         self._settings = dict(settings)
-        self._encoder = make_encoder(settings) if self.hears_words else None
+        self._encoder = make_encoder(settings) if self.capabilities.uses_metadata else None
         self._neighbourhood = neighbourhood_vectors(settings)
         self._forget()
         self._version = super().version  # a hash of all weights, asked for with every proposal
@@ -339,7 +343,7 @@ class VisualOnlyNetwork(NeighbourNetwork):
     """The twin of `metadata_neighbours.VisualOnly`."""
 
     name = "visual_only"
-    hears_words = False
+    capabilities = WITHOUT_METADATA
 
     @property
     def num_candidates(self) -> int:
@@ -363,7 +367,7 @@ class LtnNetwork(NeighbourNetwork):
     """The twin of `metadata_neighbours.Ltn`."""
 
     name = "ltn"
-    hears_words = False
+    capabilities = WITHOUT_METADATA
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
         """Return v_x, eq. 10."""
@@ -397,7 +401,7 @@ class LtnVecsNetwork(LtnNetwork):
     """The twin of `metadata_neighbours.LtnVecs`."""
 
     name = "ltn_vecs"
-    hears_words = True
+    capabilities = WITH_METADATA
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
         """Return v_x, eq. 14."""

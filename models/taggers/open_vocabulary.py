@@ -27,7 +27,7 @@ import numpy.typing as npt
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary, everyday_words
 from annotator.errors import ConfigError
-from annotator.models.tagger import Features
+from annotator.models.tagger import Capabilities, Features
 from annotator.models.taggers.cold_start import load_table
 from annotator.models.taggers.scoring_tagger import (
     MIN_SCALE,
@@ -110,6 +110,7 @@ class OpenVocabulary(ScoringTagger):
     """
 
     name = "open_vocabulary"
+    capabilities = Capabilities(has_open_vocabulary=True)
     default_config: ClassVar[OpenVocabularyConfig] = OpenVocabularyConfig()
 
     def __init__(

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.sequence.trained_tagger import Batch, Outputs, Stage, TaggerConfig, TrainedTagger
+from annotator.models.tagger import Capabilities
 from annotator.models.taggers.tag_lstm import TagLstm, no_cell
 
 
@@ -39,7 +40,7 @@ class ScnnRnn(TrainedTagger):
 
     name = "scnn_rnn"
     Config = ScnnRnnConfig
-    takes_user_tags = True
+    capabilities = Capabilities(is_sequential=True, uses_user_tags=True)
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("parallel", "adam", 1e-3, epochs=10),
         Stage("joint", "rmsprop", 1e-4, epochs=30),

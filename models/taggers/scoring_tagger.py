@@ -16,7 +16,7 @@ import numpy.typing as npt
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.reranker import IDENTITY
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Capabilities, Features, RankedTag
 
 Matrix = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -37,6 +37,7 @@ class ScoringTagger(ABC):
     """
 
     name: ClassVar[str]
+    capabilities: ClassVar[Capabilities] = Capabilities()
     reranker = IDENTITY
     made_of: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -57,6 +58,10 @@ class ScoringTagger(ABC):
     @abstractmethod
     def scores(self, features: Features) -> Matrix:
         """Return how likely each tag is right: (B, V) in [0, 1]."""
+
+    def probabilities(self, features: Features) -> tuple[Sequence[str], Matrix]:
+        """Return the vocabulary and `scores`, (B, V)."""
+        return self.vocabulary.tags, self.scores(features)
 
     def utilities(self, scores: Matrix, *, free_length: bool = False) -> Matrix:
         """Return by what the tags are ranked, (B, V); the scores themselves unless a subclass knows better."""
@@ -79,8 +84,8 @@ class ScoringTagger(ABC):
         """Return every tag it can propose."""
         return list(self.vocabulary.tags)
 
-    def taught_words(self) -> list[str]:
-        """Return every tag whose rows were not made of others'."""
+    def trained_words(self) -> list[str]:
+        """Return every tag whose rows are not derived from those of other tags."""
         return [tag for tag in self.vocabulary.tags if tag not in self.made_of]
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary, everyday_words
 from annotator.errors import ConfigError
-from annotator.models.tagger import Features, Labels, RankedTag
+from annotator.models.tagger import Capabilities, Features, Labels, RankedTag
 from annotator.models.taggers.scoring_tagger import (
     MIN_SCALE,
     Arrays,
@@ -113,7 +113,7 @@ class ZeroShotTagger(ScoringTagger):
     """
 
     name = "zero_shot"
-    takes_labels: ClassVar[bool] = True
+    capabilities = Capabilities(uses_labels=True)
     default_config: ClassVar[ZeroShotConfig] = ZeroShotConfig()
 
     def __init__(

@@ -110,6 +110,13 @@ def make_family_batch(tagger: MetadataTagger, num: int, context: Context | None,
 # ---- The contract
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_both_implementations_are_registered_under_one_name(name: str) -> None:
+    module: Any = registry.find(name)
+    assert module.Network is registry.find_scoring(name)
+    assert module.Network.capabilities == module.capabilities
+
+
 def test_the_nine_of_the_paper_are_registered() -> None:
     assert NAMES == [
         "visual_only", "ltn", "rtn", "ltn_vecs", "ltn_all_vecs", "ltwin", "ltwin_rnn", "ltwin_2rnn", "lzip",
@@ -447,7 +454,7 @@ def naive_scaled(tagger: MetadataTagger, features: Any) -> list[float]:
 
 def naive_code(tagger: MetadataTagger, words: Any) -> list[float]:
     """Eq. 4, or eq. 6 scaled."""
-    if not tagger.hears_words:
+    if not tagger.capabilities.uses_metadata:
         return []
     state = tagger.weights()
     if tagger.config.input == "id":
