@@ -74,7 +74,7 @@ class Ranking:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Prediction:
     """Everything a tagger says of a batch of images after their prefixes."""
 
     concepts: Array | None
@@ -83,7 +83,7 @@ class Judgement:
     """(B, J, V) chance to be the j-th tag after the prefix."""
     barred: Mask
     """(B, V) tags of the prefix and dropped ones."""
-    num_settled: Array
+    num_kept: Array
     """(B,) known tags of each prefix."""
 
 
@@ -175,51 +175,51 @@ class InferenceTagger:
             if free_length or self.ranking.by == "sequence":
                 lists += self._paths(rows, concepts, prefix, refused, k, free_length)
             else:
-                lists += self._ranked(self._judge(rows, concepts, prefix, refused), k)
+                lists += self._ranked(self._predict(rows, concepts, prefix, refused), k)
         return lists
 
-    def judge(
+    def predict(
         self,
         features: Features,
         prefixes: Sequence[Sequence[str]],
         dropped: Sequence[Collection[str]] = (),
         user_tags: Sequence[Collection[str]] = (),
-    ) -> Judgement:
+    ) -> Prediction:
         """Return all probabilities at once, of a batch that fits the memory.
 
         Raises:
             ValueError: The batch sizes or the feature size do not fit.
         """
         prefix_ids, dropped_ids = self._check(features, prefixes, dropped)
-        return self._judge(features, self.concepts(features, user_tags), prefix_ids, dropped_ids)
+        return self._predict(features, self.concepts(features, user_tags), prefix_ids, dropped_ids)
 
-    def scores(self, judgement: Judgement) -> Array:
+    def scores(self, prediction: Prediction) -> Array:
         """Return (B, V): how likely each tag is right, 0 where it is barred."""
         bias, sequence_weight, concept_weight = self.ranking.calibration
-        logits = bias + sequence_weight * logit(sequence_chances(judgement))
-        if judgement.concepts is not None:
-            logits = logits + concept_weight * logit(judgement.concepts)
-        scores: Array = np.where(judgement.barred, 0.0, sigmoid(logits)).astype(np.float32)
+        logits = bias + sequence_weight * logit(sequence_chances(prediction))
+        if prediction.concepts is not None:
+            logits = logits + concept_weight * logit(prediction.concepts)
+        scores: Array = np.where(prediction.barred, 0.0, sigmoid(logits)).astype(np.float32)
         return scores
 
-    def utilities(self, judgement: Judgement) -> Array:
+    def utilities(self, prediction: Prediction) -> Array:
         """Return (B, V): what the list is sorted by; -1 where a tag is barred."""
         ranking = self.ranking
-        if ranking.by == "concept" and judgement.concepts is not None:
-            values = judgement.concepts
+        if ranking.by == "concept" and prediction.concepts is not None:
+            values = prediction.concepts
         else:
-            worth = ranking.discount ** np.arange(judgement.places.shape[1], dtype=np.float32)
-            going_on = np.maximum(judgement.places[:, 0].sum(axis=1, keepdims=True), FLOOR)
-            values = np.einsum("bjv,j->bv", judgement.places, worth) / going_on
-            if judgement.concepts is not None:
-                weights = ranking.concept_weight * ranking.concept_decay**judgement.num_settled  # (B,)
-                values = values + weights[:, None] * judgement.concepts
+            worth = ranking.discount ** np.arange(prediction.places.shape[1], dtype=np.float32)
+            going_on = np.maximum(prediction.places[:, 0].sum(axis=1, keepdims=True), FLOOR)
+            values = np.einsum("bjv,j->bv", prediction.places, worth) / going_on
+            if prediction.concepts is not None:
+                weights = ranking.concept_weight * ranking.concept_decay**prediction.num_kept  # (B,)
+                values = values + weights[:, None] * prediction.concepts
         if ranking.by == "mixture":
             values = values * rarity_factors(self.vocabulary.counts, ranking.rarity)
-        utilities: Array = np.where(judgement.barred, -1.0, values).astype(np.float32)
+        utilities: Array = np.where(prediction.barred, -1.0, values).astype(np.float32)
         precedence = self.weights.get("precedence")
         if ranking.by == "mixture" and precedence is not None and precedence.any():
-            chances = sequence_chances(judgement) if judgement.concepts is None else judgement.concepts
+            chances = sequence_chances(prediction) if prediction.concepts is None else prediction.concepts
             order_heads(utilities, chances, precedence, ranking.head, ranking.precedence)
         return utilities
 
@@ -276,9 +276,9 @@ class InferenceTagger:
     def _encode(self, tags: Collection[str]) -> list[int]:
         return list(dict.fromkeys(self._ids[key] for key in map(tag_key, tags) if key in self._ids))
 
-    def _judge(
+    def _predict(
         self, features: Features, concepts: Array | None, prefixes: list[list[int]], dropped: list[list[int]]
-    ) -> Judgement:
+    ) -> Prediction:
         barred = bar(len(self.vocabulary), prefixes, dropped)
         if len(features) == 1:
             photo = (features.tobytes(), None if concepts is None else concepts.tobytes())
@@ -289,26 +289,26 @@ class InferenceTagger:
             log_probs, state = feed(self.steps, self.steps.start(self._scale(features), concepts), prefixes)
         depth, width = self.ranking.depth, self.ranking.width
         places = look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width)
-        num_settled = np.array([len(prefix) for prefix in prefixes], np.float32)
-        return Judgement(concepts, places, barred, num_settled)
+        num_kept = np.array([len(prefix) for prefix in prefixes], np.float32)
+        return Prediction(concepts, places, barred, num_kept)
 
-    def _ranked(self, judgement: Judgement, k: int) -> list[list[RankedTag]]:
-        utilities, scores = self.utilities(judgement), self.scores(judgement)
-        places = judgement.places
+    def _ranked(self, prediction: Prediction, k: int) -> list[list[RankedTag]]:
+        utilities, scores = self.utilities(prediction), self.scores(prediction)
+        places = prediction.places
         best = np.argsort(-utilities, axis=1, kind="stable")[:, :k]  # (B, k)
         lists = []
         for row, ids in enumerate(best.tolist()):
             ranked = []
             for tag in ids:
-                if judgement.barred[row, tag]:
+                if prediction.barred[row, tag]:
                     continue
                 evidence: dict[str, Any] = {
                     "next": round(float(places[row, 0, tag]), 4),
                     "step": int(places[row, :, tag].argmax()) + 1,
                     "utility": round(min(float(utilities[row, tag]), 1.0), 6),
                 }
-                if judgement.concepts is not None:
-                    evidence["concept"] = round(float(judgement.concepts[row, tag]), 4)
+                if prediction.concepts is not None:
+                    evidence["concept"] = round(float(prediction.concepts[row, tag]), 4)
                 name = self.vocabulary.tags[tag]
                 if name in self.made_of:
                     evidence["made_of"] = list(self.made_of[name])
@@ -343,15 +343,15 @@ class InferenceTagger:
         return lists
 
 
-def sequence_chances(judgement: Judgement) -> Array:
+def sequence_chances(prediction: Prediction) -> Array:
     """Return the sequence's share of the score, (B, V).
 
     Without a concept layer it is the chance to be anywhere in the list. Beside one, which knows the set better, it is
     the chance to be next: measured on captions (JVSP), mAP by tag is 0.217 with it and 0.214 with the other.
     """
-    if judgement.concepts is not None:
-        return judgement.places[:, 0]
-    chances: Array = np.minimum(judgement.places.sum(axis=1), 1.0)
+    if prediction.concepts is not None:
+        return prediction.places[:, 0]
+    chances: Array = np.minimum(prediction.places.sum(axis=1), 1.0)
     return chances
 
 
