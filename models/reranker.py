@@ -58,7 +58,7 @@ class Reranker:
         """The weights in the order of `FEATURES`, (F,)."""
         return np.array([self.weights.get(name, 0.0) for name in FEATURES])
 
-    def chances(self, features: Matrix) -> Matrix:
+    def probabilities(self, features: Matrix) -> Matrix:
         """Return how likely each of N open tags is the next.
 
         Args:
@@ -69,8 +69,8 @@ class Reranker:
         """
         values = features @ self.vector
         powers = np.exp(values - values.max(initial=-np.inf))
-        chances: Matrix = powers / powers.sum()
-        return chances
+        probabilities: Matrix = powers / powers.sum()
+        return probabilities
 
     @classmethod
     def from_json(cls, values: Any) -> "Reranker":

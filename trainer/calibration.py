@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from annotator.models.sequence.inference import InferenceTagger, logit, sequence_chances
+from annotator.models.sequence.inference import InferenceTagger, logit, sequence_probabilities
 
 BATCH_SIZE = 256
 NUM_ITERATIONS = 30
@@ -35,7 +35,7 @@ def calibrate(
     for start in range(0, len(features), BATCH_SIZE):
         rows = features[start : start + BATCH_SIZE]
         prediction = tagger.predict(rows, [()] * len(rows), user_tags=user_tags[start : start + BATCH_SIZE])
-        columns[0].append(logit(sequence_chances(prediction)).astype(np.float64).ravel())
+        columns[0].append(logit(sequence_probabilities(prediction)).astype(np.float64).ravel())
         if prediction.concepts is not None:
             columns[1].append(logit(prediction.concepts).astype(np.float64).ravel())
     inputs = np.stack([np.concatenate(parts) for parts in columns if parts], axis=1)

@@ -12,7 +12,7 @@ What the list is ranked by (`Ranking.by`):
   in EXPERIMENTS.md.
 With free_length it is always the papers' decoding, to END.
 Score: how likely the tag is right, sigmoid of a line in the logits of the concept probability and of what the sequence
-says (`sequence_chances`); its coefficients are fitted on validation photos (`Ranking.calibration`).
+says (`sequence_probabilities`); its coefficients are fitted on validation photos (`Ranking.calibration`).
 Shapes: features (B, D) float32 -> concepts (B, V), places (B, J, V) -> scores (B, V).
 """
 
@@ -196,7 +196,7 @@ class InferenceTagger:
     def scores(self, prediction: Prediction) -> Array:
         """Return (B, V): how likely each tag is right, 0 where it is barred."""
         bias, sequence_weight, concept_weight = self.ranking.calibration
-        logits = bias + sequence_weight * logit(sequence_chances(prediction))
+        logits = bias + sequence_weight * logit(sequence_probabilities(prediction))
         if prediction.concepts is not None:
             logits = logits + concept_weight * logit(prediction.concepts)
         scores: Array = np.where(prediction.barred, 0.0, sigmoid(logits)).astype(np.float32)
@@ -219,7 +219,7 @@ class InferenceTagger:
         utilities: Array = np.where(prediction.barred, -1.0, values).astype(np.float32)
         precedence = self.weights.get("precedence")
         if ranking.by == "mixture" and precedence is not None and precedence.any():
-            chances = sequence_chances(prediction) if prediction.concepts is None else prediction.concepts
+            chances = sequence_probabilities(prediction) if prediction.concepts is None else prediction.concepts
             order_heads(utilities, chances, precedence, ranking.head, ranking.precedence)
         return utilities
 
@@ -343,7 +343,7 @@ class InferenceTagger:
         return lists
 
 
-def sequence_chances(prediction: Prediction) -> Array:
+def sequence_probabilities(prediction: Prediction) -> Array:
     """Return the sequence's share of the score, (B, V).
 
     Without a concept layer it is the chance to be anywhere in the list. Beside one, which knows the set better, it is

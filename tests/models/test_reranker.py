@@ -9,16 +9,16 @@ def test_the_chances_are_a_softmax_of_the_weighed_features_by_hand() -> None:
     features[:, FEATURES.index("joint")] = [0.0, -1.0]
     features[:, FEATURES.index("next")] = [0.0, 1.5]
     values = np.exp([0.0, 2.0 * -1.0 + 1.5])
-    assert Reranker({"joint": 2.0, "next": 1.0}).chances(features) == pytest.approx(values / values.sum())
+    assert Reranker({"joint": 2.0, "next": 1.0}).probabilities(features) == pytest.approx(values / values.sum())
 
 
 def test_the_identity_keeps_the_order_of_the_joint_score() -> None:
     features = np.random.default_rng(0).normal(size=(30, len(FEATURES)))
-    assert np.argsort(-IDENTITY.chances(features)).tolist() == np.argsort(-features[:, 0]).tolist()
+    assert np.argsort(-IDENTITY.probabilities(features)).tolist() == np.argsort(-features[:, 0]).tolist()
 
 
 def test_no_tag_has_no_chance() -> None:
-    assert IDENTITY.chances(np.zeros((0, len(FEATURES)))).shape == (0,)
+    assert IDENTITY.probabilities(np.zeros((0, len(FEATURES)))).shape == (0,)
 
 
 def test_weights_survive_json() -> None:
