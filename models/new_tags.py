@@ -3,7 +3,7 @@
 A tagger has a row for each tag in its concept layer, its output layer and its embeddings. That of a new tag is the
 weighted mean of the rows of the NUM_NEAREST known tags whose word vectors are nearest,
 
-    weight_i = exp(cosine_i / SOFTNESS) / sum_j exp(cosine_j / SOFTNESS),
+    weight_i = exp(cosine_i / TEMPERATURE) / sum_j exp(cosine_j / TEMPERATURE),
 
 none where the nearest is farther than LEAST_COSINE: such a tag waits for its training. As an input to the decoder's
 first state (S-CNN-RNN) a new tag has no column: what it stands for, its neighbours say already. Taggers that score
@@ -26,7 +26,7 @@ from annotator.models.taggers.zero_shot import ZeroShotTagger
 from annotator.models.word_vectors.word_vectors import WordVectors
 
 NUM_NEAREST = 3
-SOFTNESS = 0.02
+TEMPERATURE = 0.02
 LEAST_COSINE = 0.5
 """Below it the nearest known tag says nothing of the new one."""
 MAX_NAMED = 3
@@ -34,7 +34,7 @@ MAX_NAMED = 3
 
 Rows = npt.NDArray[np.float32]
 
-Growing = InferenceTagger | NeighbourNetwork | ZeroShotTagger
+ExtendableTagger = InferenceTagger | NeighbourNetwork | ZeroShotTagger
 """Taggers that new tags can be added to."""
 
 _ROWS = frozenset({
@@ -46,7 +46,7 @@ _ROWS = frozenset({
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Mixture:
     """What a new tag's rows are made of."""
 
     tag: str
@@ -56,7 +56,7 @@ class Recipe:
     """Of sum 1."""
 
 
-def find_recipe(word_vectors: WordVectors, known_tags: Sequence[str], new_tag: str) -> Recipe | None:
+def find_mixture(word_vectors: WordVectors, known_tags: Sequence[str], new_tag: str) -> Mixture | None:
     """Return of which known tags a new one is made; None if no word vector is near enough."""
     vector = word_vectors.vector(new_tag)
     if vector is None:
@@ -66,9 +66,9 @@ def find_recipe(word_vectors: WordVectors, known_tags: Sequence[str], new_tag: s
         return None
     place_of = {tag: place for place, tag in enumerate(known_tags)}
     cosines = np.array([cosine for _, cosine in nearest], np.float32)
-    weights = np.exp((cosines - cosines.max()) / SOFTNESS)
+    weights = np.exp((cosines - cosines.max()) / TEMPERATURE)
     places = np.array([place_of[tag] for tag, _ in nearest], np.intp)
-    return Recipe(new_tag, places, (weights / weights.sum()).astype(np.float32))
+    return Mixture(new_tag, places, (weights / weights.sum()).astype(np.float32))
 
 
 def initial_rows(word_vectors: WordVectors, known_tags: Sequence[str], known_rows: Rows, new_tag: str) -> Rows | None:
@@ -83,23 +83,23 @@ def initial_rows(word_vectors: WordVectors, known_tags: Sequence[str], known_row
     Returns:
         (...) float32, or None if no known tag is near enough.
     """
-    recipe = find_recipe(word_vectors, known_tags, new_tag)
-    return None if recipe is None else _mix(known_rows, recipe)
+    mixture = find_mixture(word_vectors, known_tags, new_tag)
+    return None if mixture is None else _mix(known_rows, mixture)
 
 
 def extend(
-    tagger: Growing,
+    tagger: ExtendableTagger,
     word_vectors: WordVectors,
     new_tags: Sequence[str],
-    recipes: dict[str, Recipe | None] | None = None,
-) -> Growing:
+    mixtures: dict[str, Mixture | None] | None = None,
+) -> ExtendableTagger:
     """Return a tagger that proposes new tags too; those that are known or near to nothing are passed over.
 
     Args:
         tagger: A trained one, not extended yet.
         word_vectors: Tell which words are near.
         new_tags: Any tags.
-        recipes: Those found before for this tagger and these word vectors; what is found now is added.
+        mixtures: Those found before for this tagger and these word vectors; what is found now is added.
 
     Returns:
         Another tagger over the same weights, or the same one if there is nothing to add.
@@ -108,19 +108,19 @@ def extend(
     # The words that a zero-shot tagger names beside its trained tags have no rows, and stay behind the new tags.
     num = tagger.num_trained if isinstance(tagger, ZeroShotTagger) else len(known)
     taught = known.tags[:num]
-    found = {} if recipes is None else recipes
+    found = {} if mixtures is None else mixtures
     unknown = [tag for tag in dict.fromkeys(new_tags) if tag not in known]
     for tag in unknown:
         if tag not in found:
-            found[tag] = find_recipe(word_vectors, taught, tag)
-    used = [recipe for tag in unknown if (recipe := found[tag]) is not None]
+            found[tag] = find_mixture(word_vectors, taught, tag)
+    used = [mixture for tag in unknown if (mixture := found[tag]) is not None]
     if not used:
         return tagger
     vocabulary = Vocabulary(
-        [*taught, *(recipe.tag for recipe in used), *known.tags[num:]],
+        [*taught, *(mixture.tag for mixture in used), *known.tags[num:]],
         [*known.counts[:num], *(0 for _ in used), *known.counts[num:]] if known.counts else (),
     )
-    made_of = {recipe.tag: [taught[place] for place in recipe.places[:MAX_NAMED]] for recipe in used}
+    made_of = {mixture.tag: [taught[place] for place in mixture.places[:MAX_NAMED]] for mixture in used}
     if isinstance(tagger, InferenceTagger):
         return _extended_decoder(tagger, vocabulary, used, made_of)
     if isinstance(tagger, ZeroShotTagger):
@@ -133,13 +133,13 @@ def extend(
 
 
 def _extended_decoder(
-    tagger: InferenceTagger, vocabulary: Vocabulary, recipes: Sequence[Recipe], made_of: dict[str, list[str]]
+    tagger: InferenceTagger, vocabulary: Vocabulary, mixtures: Sequence[Mixture], made_of: dict[str, list[str]]
 ) -> InferenceTagger:
     num = len(tagger.vocabulary)
-    weights = {name: _extended(name, values, num, recipes) for name, values in tagger.weights.items()}
+    weights = {name: _extended(name, values, num, mixtures) for name, values in tagger.weights.items()}
     if tagger.name == "scnn_rnn":
-        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(recipes))))
-    version = f"{tagger.version}+{len(recipes)}"
+        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(mixtures))))
+    version = f"{tagger.version}+{len(mixtures)}"
     extended = InferenceTagger(
         tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of
     )
@@ -147,14 +147,14 @@ def _extended_decoder(
     return extended
 
 
-def _extended(name: str, values: Rows, num_known: int, recipes: Sequence[Recipe]) -> Rows:
+def _extended(name: str, values: Rows, num_known: int, mixtures: Sequence[Mixture]) -> Rows:
     if name not in _ROWS:
         return values
-    new = np.stack([_mix(values[:num_known], recipe) for recipe in recipes])
+    new = np.stack([_mix(values[:num_known], mixture) for mixture in mixtures])
     # START or END stays the last row.
     return np.concatenate([values[:num_known], new, values[num_known:]]).astype(np.float32, copy=False)
 
 
-def _mix(rows: Rows, recipe: Recipe) -> Rows:
-    mixed: Rows = np.tensordot(recipe.weights, rows[recipe.places], axes=1).astype(np.float32)
+def _mix(rows: Rows, mixture: Mixture) -> Rows:
+    mixed: Rows = np.tensordot(mixture.weights, rows[mixture.places], axes=1).astype(np.float32)
     return mixed

@@ -5,7 +5,7 @@ import pytest
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import checkpoint, registry
-from annotator.models.new_tags import NUM_NEAREST, SOFTNESS, Recipe, extend, find_recipe, initial_rows
+from annotator.models.new_tags import NUM_NEAREST, TEMPERATURE, Mixture, extend, find_mixture, initial_rows
 from annotator.models.reranker import Reranker
 from annotator.models.sequence.inference import InferenceTagger
 from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
@@ -33,14 +33,14 @@ def test_a_row_is_the_softly_weighted_mean_of_the_nearest(vectors: WordVectors) 
     rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     cosines = {tag: vectors.similarity("zebroid", tag) for tag in KNOWN if tag != "man"}
     best = sorted(cosines, key=lambda tag: -(cosines[tag] or 0))[:NUM_NEAREST]
-    weights = [np.exp((cosines[tag] or 0) / SOFTNESS) for tag in best]
+    weights = [np.exp((cosines[tag] or 0) / TEMPERATURE) for tag in best]
     expected = sum(w * rows[KNOWN.index(tag)] for w, tag in zip(weights, best, strict=True)) / sum(weights)
     np.testing.assert_allclose(initial_rows(vectors, KNOWN, rows, "zebroid"), expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("tag", ["far", "unheard", "犬"])
 def test_what_is_near_to_no_known_tag_has_no_row(vectors: WordVectors, tag: str) -> None:
-    assert find_recipe(vectors, KNOWN, tag) is None
+    assert find_mixture(vectors, KNOWN, tag) is None
     assert initial_rows(vectors, KNOWN, np.ones((5, 4), np.float32), tag) is None
 
 
@@ -126,10 +126,10 @@ def test_what_was_found_of_a_new_tag_is_not_looked_for_again(
     vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tagger = load("jvsp")
-    recipes: dict[str, Recipe | None] = {}
-    first = extend(tagger, vectors, ["zebroid", "far"], recipes)
-    assert {tag: recipe is not None for tag, recipe in recipes.items()} == {"zebroid": True, "far": False}
+    mixtures: dict[str, Mixture | None] = {}
+    first = extend(tagger, vectors, ["zebroid", "far"], mixtures)
+    assert {tag: mixture is not None for tag, mixture in mixtures.items()} == {"zebroid": True, "far": False}
     monkeypatch.setattr(vectors, "nearest", pytest.fail)
-    again = extend(tagger, vectors, ["far", "zebroid"], recipes)
+    again = extend(tagger, vectors, ["far", "zebroid"], mixtures)
     assert again.made_of == first.made_of
     np.testing.assert_array_equal(again.weights["concept.weight"], first.weights["concept.weight"])
