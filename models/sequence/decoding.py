@@ -81,19 +81,19 @@ def feed(steps: Steps, state: State, prefixes: Sequence[Sequence[int]]) -> tuple
     return log_probs, state
 
 
-def bar(num_tags: int, prefixes: Sequence[Sequence[int]], dropped: Sequence[Sequence[int]]) -> Mask:
+def mask_tags(num_tags: int, prefixes: Sequence[Sequence[int]], dropped: Sequence[Sequence[int]]) -> Mask:
     """Return (B, V): which tags may not be emitted."""
-    barred = np.zeros((len(prefixes), num_tags), bool)
+    masked = np.zeros((len(prefixes), num_tags), bool)
     for row, (prefix, refused) in enumerate(zip(prefixes, dropped, strict=True)):
-        barred[row, [*prefix, *refused]] = True
-    return barred
+        masked[row, [*prefix, *refused]] = True
+    return masked
 
 
 def search(
     steps: Steps,
     state: State,
     prefixes: Sequence[Sequence[int]],
-    barred: Mask,
+    masked: Mask,
     *,
     k: int,
     free_length: bool = False,
@@ -105,7 +105,7 @@ def search(
         steps: The tagger.
         state: As `Steps.start` returned it, one row an image.
         prefixes: B lists of settled tag ids.
-        barred: (B, V), from `bar`.
+        masked: (B, V), from `mask_tags`.
         k: Most tags to emit; exactly so many unless the length is free or the tags run out.
         free_length: END may come at any time and ends the list.
         beam_width: Paths kept of each image.
@@ -118,7 +118,7 @@ def search(
         return [Path([], [], False) for _ in prefixes]
     log_probs, state = feed(steps, state, prefixes)
     rows = np.repeat(np.arange(num_images), width)
-    state, log_probs, taken = take(state, rows), log_probs[rows], barred[rows]
+    state, log_probs, taken = take(state, rows), log_probs[rows], masked[rows]
     totals = np.full(num_images * width, -np.inf)
     totals[::width] = 0.0  # all beams of an image start alike, so but one of them counts
     ended = np.zeros(num_images * width, bool)
@@ -159,14 +159,14 @@ def look_ahead(
     steps: Steps,
     log_probs: Array,
     state: State,
-    barred: Mask,
+    masked: Mask,
     *,
     depth: int,
     width: int,
 ) -> Array:
     """Return how likely each tag is the first, second, ... one after the prefix, over all continuations.
 
-    P_1 is the next step's distribution over what is not barred, END included. P_j sums, over the `width` likeliest
+    P_1 is the next step's distribution over what is not masked, END included. P_j sums, over the `width` likeliest
     openings of j - 1 tags, (opening's probability) x (next step's distribution after it); the openings that were not
     followed are taken to go on as the followed ones do. A list that ended adds nothing further.
 
@@ -174,17 +174,17 @@ def look_ahead(
         steps: The tagger.
         log_probs: (B, V + 1), from `feed`.
         state: From `feed`.
-        barred: (B, V), from `bar`.
+        masked: (B, V), from `mask_tags`.
         depth: J, how many places to look ahead.
         width: Openings that are followed for each image and place.
 
     Returns:
         (B, J, V) float32; over tags, the probabilities of a place sum to at most 1.
     """
-    num_images, num_tags = barred.shape
+    num_images, num_tags = masked.shape
     places = np.zeros((num_images, depth, num_tags), np.float32)
-    chances = _normalise(log_probs, barred)[:, None, :num_tags]  # (B, W, V): of each opening and the next tag
-    taken = barred[:, None, :]
+    chances = _normalise(log_probs, masked)[:, None, :num_tags]  # (B, W, V): of each opening and the next tag
+    taken = masked[:, None, :]
     places[:, 0] = chances[:, 0]
     for place in range(1, depth):
         flat = chances.reshape(num_images, -1)
@@ -204,10 +204,10 @@ def look_ahead(
     return places
 
 
-def _normalise(log_probs: Array, barred: Mask) -> Array:
-    """Return (R, V + 1) probabilities of what is not barred."""
+def _normalise(log_probs: Array, masked: Mask) -> Array:
+    """Return (R, V + 1) probabilities of what is not masked."""
     values = log_probs.copy()
-    values[:, :-1][barred] = -np.inf
+    values[:, :-1][masked] = -np.inf
     top = values.max(axis=1, keepdims=True)
     powers: Array = np.exp(values - np.where(np.isfinite(top), top, 0.0))
     total = powers.sum(axis=1, keepdims=True)

@@ -26,7 +26,7 @@ from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.reranker import IDENTITY
 from annotator.models.sequence import numpy_steps as twins
-from annotator.models.sequence.decoding import Array, Mask, Steps, bar, feed, look_ahead, search
+from annotator.models.sequence.decoding import Array, Mask, Steps, mask_tags, feed, look_ahead, search
 from annotator.models.sequence.numpy_steps import Weights, linear, root_slope, scale_features, sigmoid
 from annotator.models.sequence.ordering import order_heads, rarity_factors
 from annotator.models.sequence.prefix_states import PrefixStates
@@ -81,7 +81,7 @@ class Prediction:
     """(B, V) concept probabilities, whatever the prefix; None without a concept layer."""
     places: Array
     """(B, J, V) chance to be the j-th tag after the prefix."""
-    barred: Mask
+    masked: Mask
     """(B, V) tags of the prefix and dropped ones."""
     num_kept: Array
     """(B,) known tags of each prefix."""
@@ -194,16 +194,16 @@ class InferenceTagger:
         return self._predict(features, self.concepts(features, user_tags), prefix_ids, dropped_ids)
 
     def scores(self, prediction: Prediction) -> Array:
-        """Return (B, V): how likely each tag is right, 0 where it is barred."""
+        """Return (B, V): how likely each tag is right, 0 where it is masked."""
         bias, sequence_weight, concept_weight = self.ranking.calibration
         logits = bias + sequence_weight * logit(sequence_probabilities(prediction))
         if prediction.concepts is not None:
             logits = logits + concept_weight * logit(prediction.concepts)
-        scores: Array = np.where(prediction.barred, 0.0, sigmoid(logits)).astype(np.float32)
+        scores: Array = np.where(prediction.masked, 0.0, sigmoid(logits)).astype(np.float32)
         return scores
 
     def utilities(self, prediction: Prediction) -> Array:
-        """Return (B, V): what the list is sorted by; -1 where a tag is barred."""
+        """Return (B, V): what the list is sorted by; -1 where a tag is masked."""
         ranking = self.ranking
         if ranking.by == "concept" and prediction.concepts is not None:
             values = prediction.concepts
@@ -216,7 +216,7 @@ class InferenceTagger:
                 values = values + weights[:, None] * prediction.concepts
         if ranking.by == "mixture":
             values = values * rarity_factors(self.vocabulary.counts, ranking.rarity)
-        utilities: Array = np.where(prediction.barred, -1.0, values).astype(np.float32)
+        utilities: Array = np.where(prediction.masked, -1.0, values).astype(np.float32)
         precedence = self.weights.get("precedence")
         if ranking.by == "mixture" and precedence is not None and precedence.any():
             chances = sequence_probabilities(prediction) if prediction.concepts is None else prediction.concepts
@@ -279,7 +279,7 @@ class InferenceTagger:
     def _predict(
         self, features: Features, concepts: Array | None, prefixes: list[list[int]], dropped: list[list[int]]
     ) -> Prediction:
-        barred = bar(len(self.vocabulary), prefixes, dropped)
+        masked = mask_tags(len(self.vocabulary), prefixes, dropped)
         if len(features) == 1:
             photo = (features.tobytes(), None if concepts is None else concepts.tobytes())
             log_probs, state = self._states.feed(
@@ -288,9 +288,9 @@ class InferenceTagger:
         else:
             log_probs, state = feed(self.steps, self.steps.start(self._scale(features), concepts), prefixes)
         depth, width = self.ranking.depth, self.ranking.width
-        places = look_ahead(self.steps, log_probs, state, barred, depth=depth, width=width)
+        places = look_ahead(self.steps, log_probs, state, masked, depth=depth, width=width)
         num_kept = np.array([len(prefix) for prefix in prefixes], np.float32)
-        return Prediction(concepts, places, barred, num_kept)
+        return Prediction(concepts, places, masked, num_kept)
 
     def _ranked(self, prediction: Prediction, k: int) -> list[list[RankedTag]]:
         utilities, scores = self.utilities(prediction), self.scores(prediction)
@@ -300,7 +300,7 @@ class InferenceTagger:
         for row, ids in enumerate(best.tolist()):
             ranked = []
             for tag in ids:
-                if prediction.barred[row, tag]:
+                if prediction.masked[row, tag]:
                     continue
                 evidence: dict[str, Any] = {
                     "next": round(float(places[row, 0, tag]), 4),
@@ -326,9 +326,9 @@ class InferenceTagger:
         free_length: bool,
     ) -> list[list[RankedTag]]:
         state = self.steps.start(self._scale(features), concepts)
-        barred = bar(len(self.vocabulary), prefixes, dropped)
+        masked = mask_tags(len(self.vocabulary), prefixes, dropped)
         paths = search(
-            self.steps, state, prefixes, barred, k=k, free_length=free_length, beam_width=self.ranking.beam_width
+            self.steps, state, prefixes, masked, k=k, free_length=free_length, beam_width=self.ranking.beam_width
         )
         lists = []
         for row, path in enumerate(paths):

@@ -10,7 +10,7 @@ import numpy as np
 from annotator.models.sequence.decoding import Array
 
 LEAST_COUNT = 10
-REACH = 2
+NUM_HEADS = 2
 """Of how many heads the tags are put in order and may stand before others."""
 SHARPNESS = 0.5
 """Power of a tag's probability when it is asked whether something stands before another tag. Probabilities of captions
@@ -45,7 +45,7 @@ def order_heads(utilities: Array, chances: Array, precedence: Array, head: int, 
     out anew, highest key first; so no tag leaves its head.
 
     Args:
-        utilities: (B, V), changed; barred tags are negative.
+        utilities: (B, V), changed; masked tags are negative.
         chances: (B, V) c, how likely each tag is right.
         precedence: (V,) theta, see trainer/precedence.py.
         head: Tags of a head; 0 leaves everything.
@@ -53,7 +53,7 @@ def order_heads(utilities: Array, chances: Array, precedence: Array, head: int, 
     """
     if head < 1 or weight == 0:
         return
-    best = np.argsort(-utilities, axis=1, kind="stable")[:, : REACH * head]  # (B, R)
+    best = np.argsort(-utilities, axis=1, kind="stable")[:, : NUM_HEADS * head]  # (B, R)
     theta = precedence[best]
     before = 0.5 * (1 + np.tanh(0.5 * (theta[:, :, None] - theta[:, None, :])))  # (B, R, R) p_ij
     before[:, np.arange(best.shape[1]), np.arange(best.shape[1])] = 0

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from annotator.models.sequence.ordering import REACH, SHARPNESS, order_heads, rarity_factors
+from annotator.models.sequence.ordering import NUM_HEADS, SHARPNESS, order_heads, rarity_factors
 
 
 def test_what_people_name_first_goes_first() -> None:
@@ -32,12 +32,12 @@ def test_no_head_or_no_weight_leaves_the_list(head: int, weight: float) -> None:
 def test_order_agrees_with_plain_loops(head: int) -> None:
     rng = np.random.default_rng(head)
     before = rng.random((6, 14)).astype(np.float32)
-    before[2, :10] = -1  # barred
+    before[2, :10] = -1  # masked
     chances, theta = rng.random((6, 14)).astype(np.float32), rng.normal(size=14).astype(np.float32)
     found = before.copy()
     order_heads(found, chances, theta, head, 0.7)
     for row in range(6):
-        best = sorted(range(14), key=lambda tag: -before[row, tag])[: REACH * head]
+        best = sorted(range(14), key=lambda tag: -before[row, tag])[: NUM_HEADS * head]
         keys = {}
         for tag in best:
             keys[tag] = float(before[row, tag])

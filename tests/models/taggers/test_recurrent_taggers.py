@@ -66,8 +66,8 @@ def test_lists_hold_each_allowed_tag_once_with_a_score_in_range(tagger: TrainedT
     dropped = [[], ["man"], [], ["bench"], [], list(tagger.vocabulary.tags)]
     lists = tagger.decode(features, prefixes, dropped=dropped, k=20)
     for ranked, prefix, refused in zip(lists, prefixes, dropped, strict=True):
-        barred = {tag.lower() for tag in (*prefix, *refused)}
-        assert sorted(item.tag for item in ranked) == sorted(set(tagger.vocabulary.tags) - barred)
+        masked = {tag.lower() for tag in (*prefix, *refused)}
+        assert sorted(item.tag for item in ranked) == sorted(set(tagger.vocabulary.tags) - masked)
         assert all(0 <= item.score <= 1 for item in ranked)
 
 
