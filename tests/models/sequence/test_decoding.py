@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from annotator.models.sequence.decoding import Array, Ids, State, mask_tags, feed, look_ahead, search
+from annotator.models.sequence.decoding import Array, Ids, State, feed, look_ahead, mask_tags, search
 
 NUM_TAGS = 4
 END = NUM_TAGS

@@ -43,7 +43,7 @@ def test_same_as_feeding_anew_with_fewer_steps(prefixes: list[tuple[int, ...]]) 
 
 
 def test_only_so_many_places_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefix_states, "NUM_KEPT", 2)
+    monkeypatch.setattr(prefix_states, "MAX_STATES", 2)
     steps = Summing()
     states = PrefixStates(steps)
     for photo in range(5):

@@ -16,7 +16,7 @@ from annotator.models.taggers.kernel_tagger import (
     calibrate,
     calibrated,
     combine,
-    find_worth,
+    find_utility,
     ridge_regression,
     squared_distances,
 )
@@ -75,25 +75,25 @@ def test_calibrated_scores_are_probabilities() -> None:
 
 
 def test_worth_of_one_round_worked_by_hand() -> None:
-    # Two photos, two tags, one tag a photo, no smoothing worth mentioning. Sum of p: N = (1.4, 0.8).
+    # Two photos, two tags, one tag a photo, no smoothing utility mentioning. Sum of p: N = (1.4, 0.8).
     scores = np.array([[0.9, 0.2], [0.5, 0.6]], np.float32)
-    worth = find_worth(scores, KernelConfig(more_photos=0, more_proposals=1e-9, list_length=1))
+    utility = find_utility(scores, KernelConfig(more_photos=0, more_proposals=1e-9, list_length=1))
     # Photo 1 gets tag 1, photo 2 tag 2: M = (1, 1), T = (0.9, 0.6), P = (0.9, 0.6), R = (0.9 / 1.4, 0.6 / 0.8).
     precision, recall = (0.9 + 0.6) / 2, (0.9 / 1.4 + 0.6 / 0.8) / 2
     gain = [1 / (n * recall**2) + 1 / (1 * precision**2) for n in (1.4, 0.8)]
     cost = [p / (1 * precision**2) for p in (0.9, 0.6)]
-    assert worth.gain.tolist() == pytest.approx(gain, rel=1e-4)
-    assert worth.cost.tolist() == pytest.approx(cost, rel=1e-4)
+    assert utility.gain.tolist() == pytest.approx(gain, rel=1e-4)
+    assert utility.cost.tolist() == pytest.approx(cost, rel=1e-4)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 8))
 def test_worth_is_finite_and_positive(seed: int, k: int) -> None:
     scores = np.random.default_rng(seed).beta(0.3, 2.0, (20, 6)).astype(np.float32)
-    worth = find_worth(scores, KernelConfig(more_photos=1, more_proposals=1, list_length=k))
-    assert np.isfinite(worth.gain).all()
-    assert (worth.gain > 0).all()
-    assert (worth.cost >= 0).all()
+    utility = find_utility(scores, KernelConfig(more_photos=1, more_proposals=1, list_length=k))
+    assert np.isfinite(utility.gain).all()
+    assert (utility.gain > 0).all()
+    assert (utility.cost >= 0).all()
 
 
 def test_the_balanced_decision_raises_the_f1_of_the_means_over_tags() -> None:
@@ -103,7 +103,7 @@ def test_the_balanced_decision_raises_the_f1_of_the_means_over_tags() -> None:
     scores = rng.beta(4 * prior, 4 * (1 - prior), (2000, 30)).astype(np.float32)
     labels = rng.random(scores.shape) < scores
     config = KernelConfig(more_photos=3, more_proposals=3, list_length=3)
-    values = {"score": scores, "balanced": find_worth(scores, config).of(scores)}
+    values = {"score": scores, "balanced": find_utility(scores, config).of(scores)}
     measures = {}
     for name, utilities in values.items():
         chosen = np.zeros(scores.shape, bool)

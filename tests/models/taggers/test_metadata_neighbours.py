@@ -16,7 +16,7 @@ from annotator.models.checkpoint import About
 from annotator.models.context import Context, Pool, subsets
 from annotator.models.sequence.trained_tagger import make_batch
 from annotator.models.taggers.metadata_neighbours import LinearLstm, MetadataTagger
-from annotator.models.taggers.metadata_neighbours_numpy import MAX_REMEMBERED, MAX_ROWS, NeighbourNetwork
+from annotator.models.taggers.metadata_neighbours_numpy import MAX_CACHED, MAX_ROWS, NeighbourNetwork
 from annotator.models.word_vectors.word_vector_files import read_file, table_path, write_table
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 
@@ -177,7 +177,7 @@ def test_an_edit_of_the_list_needs_no_new_scores_and_another_context_does(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = make("ltwin_rnn").for_inference()
-    given, (features, _) = make_context(1, seed=4), make_data(MAX_REMEMBERED + 2)
+    given, (features, _) = make_context(1, seed=4), make_data(MAX_CACHED + 2)
     whole = Context([("red",)], given.pool, given.neighbours)
     contexts = [
         whole, whole.without_neighbours(), whole.without_words(),
@@ -200,9 +200,9 @@ def test_an_edit_of_the_list_needs_no_new_scores_and_another_context_does(
     assert not asked
     for row in range(1, len(features)):
         network.decode(features[row : row + 1], [()], context=whole)
-    assert len(asked) == len(network._memory) + 1 == MAX_REMEMBERED + 1
+    assert len(asked) == len(network._cache) + 1 == MAX_CACHED + 1
     network.decode(features[:1], [()], context=whole)  # forgotten
-    assert len(asked) == MAX_REMEMBERED + 2
+    assert len(asked) == MAX_CACHED + 2
 
 
 def test_photos_with_fewer_neighbours_are_ranked_beside_others(tagger: MetadataTagger) -> None:

@@ -18,7 +18,7 @@ from annotator.models.taggers.open_vocabulary import (
     OpenVocabulary,
     OpenVocabularyConfig,
     _learn_map,
-    fit_join,
+    fit_fusion,
 )
 
 SIZE, WORD_SIZE = 10, 4
@@ -170,7 +170,7 @@ def test_imagenets_classes_speak_by_how_near_they_are_in_meaning() -> None:
         Vocabulary(SEEN), features, seen_only(given), config, vectors=Space(), classifier=Classifier()
     )
     assert opened.allowed_words() == [*SEEN, *(name.lower() for name in CLASSES[:3])]
-    opened.join = (0.0, 0.0, 1.0)
+    opened.fusion = (0.0, 0.0, 1.0)
     photo = np.zeros((1, SIZE), np.float32)
     photo[0, 1] = 2.0  # class 1 all but surely
     scores, _ = opened.score_words(photo, [name.lower() for name in CLASSES[:3]], Space())
@@ -186,12 +186,12 @@ def test_the_join_finds_the_weights_and_turns_none_around() -> None:
     values = rng.normal(size=(20_000, 2)) * [3.0, 0.5] + [1.0, -2.0]
     chances = 1 / (1 + np.exp(-(-1.0 + 0.5 * values[:, 0] + 2.0 * values[:, 1])))
     truth = (rng.random(20_000) < chances).astype(np.float32)
-    assert fit_join(values.astype(np.float32), truth) == pytest.approx((-1.0, 0.5, 2.0), abs=0.2)
-    backwards = fit_join(-values.astype(np.float32), truth)
+    assert fit_fusion(values.astype(np.float32), truth) == pytest.approx((-1.0, 0.5, 2.0), abs=0.2)
+    backwards = fit_fusion(-values.astype(np.float32), truth)
     assert backwards[1] > 0
     assert backwards[2] > 0
     values[:, 1] = 4.0
-    assert fit_join(values.astype(np.float32), truth)[2] == 0.0
+    assert fit_fusion(values.astype(np.float32), truth)[2] == 0.0
 
 
 def test_what_cannot_be_learnt_from_is_refused() -> None:
