@@ -370,7 +370,7 @@ def _take_apart(tagger: "TrainedTagger | LoadedTagger") -> tuple[Arrays, Mapping
 def _narrow(name: str, values: npt.NDArray[Any], half: bool) -> npt.NDArray[Any]:
     if np.issubdtype(values.dtype, np.floating):
         if not np.isfinite(values).all():
-            raise CheckpointError(f"The weights {name} hold values that are not finite; such a tagger is not kept.")
+            raise CheckpointError(f"The weights {name} hold values that are not finite; such a tagger is not saved.")
         if half and values.ndim > 1:
             largest = float(np.abs(values).max(initial=0))
             if largest > LARGEST_HALF:

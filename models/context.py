@@ -84,7 +84,7 @@ class ContextTagger(Tagger, Protocol):
 
     @property
     def neighbourhood(self) -> "VectorSums | None":
-        """Neighbours are found by the cosine of these sums of vectors; if None, by the Jaccard distance of word sets."""
+        """Neighbours are found by the cosine of these vector sums; if None, by the Jaccard distance of word sets."""
         ...
 
     def decode(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 RECURRENT = "recurrent"
 """Trained step by step; the class is a `TrainedTagger`."""
 CONTEXT = "context"
-"""Trained step by step too, but scores each tag by itself, from the photo, its metadata and its neighbours; the class is
-a `TrainedTagger`."""
+"""Trained step by step too, but scores each tag by itself, from the photo, its metadata and its neighbours; the class
+is a `TrainedTagger`."""
 BASELINE = "baseline"
 """Fitted in one call; the class is a `ScoringTagger`."""
 

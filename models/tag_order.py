@@ -115,7 +115,7 @@ def boxes_for(tag: str, detections: Sequence[Detection]) -> list[Detection]:
 
 
 def box_features(tag: str, detections: Sequence[Detection]) -> tuple[float, float, float, float]:
-    """Return (1, log of its share of the photo, centrality, highest score) of a tag's largest box; zeros without one."""
+    """Return (1, log of share of the photo, centrality, highest score) of a tag's largest box; zeros without one."""
     boxes = boxes_for(tag, detections)
     if not boxes:
         return 0.0, 0.0, 0.0, 0.0

@@ -1,6 +1,6 @@
-"""Detectors: photos in, labelled boxes out. One interface; models/detectors/nanodet.py and models/detectors/torchvision_detector.py implement it.
+"""The contract of detectors: photos in, labelled boxes out. nanodet.py and torchvision_detector.py implement it.
 
-Both are taught on MS-COCO's 80 classes. Knows nothing of files or projects.
+Both networks are trained on the 80 classes of MS-COCO. Knows nothing of files or projects.
 """
 
 from collections.abc import Sequence
@@ -18,34 +18,34 @@ TORCHVISION = "torchvision"
 DETECTORS = (NANODET, TORCHVISION)
 
 LEAST_SCORE = 0.3
-"""What a network holds less likely is not kept."""
+"""Lowest score of a detection."""
 MAX_DETECTIONS = 50
-"""Most boxes of one photo, the surest."""
+"""Most detections of one photo, by score."""
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One thing found in a photo."""
+    """One object found in a photo."""
 
     label: str
     """One of `COCO_CLASSES`."""
     score: float
-    """In [0, 1], as the network gives it."""
+    """The network's score, in [0, 1]."""
     box: Box
-    """Left, top, right, bottom in shares of the upright photo's sides."""
+    """Left, top, right, bottom as shares of the upright photo's sides."""
 
 
 class Detector(Protocol):
-    """Finds things in photos."""
+    """Finds objects in photos."""
 
     name: str
     version: str
     """Changes whenever the same photo could give other detections."""
     image_size: int
-    """Photos with a longer side than this are scaled down; pixels beyond it are not needed."""
+    """Photos with a longer side are scaled down to it, so that more pixels are not needed."""
 
     def detect(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
-        """Return each photo's detections, surest first.
+        """Return each photo's detections, highest score first.
 
         Args:
             images: Upright RGB photos of any size.
@@ -54,7 +54,7 @@ class Detector(Protocol):
 
 
 def clipped_detections(boxes: Any, scores: Any, labels: Sequence[str]) -> list[Detection]:
-    """Build detections of boxes in shares of the photo, clipped to it; a box without inside is left out."""
+    """Return detections for boxes in shares of the photo, clipped to it; an empty box is left out."""
     found = []
     for box, score, label in zip(np.clip(boxes, 0.0, 1.0).tolist(), scores.tolist(), labels, strict=True):
         left, top, right, bottom = (round(value, 5) for value in box)

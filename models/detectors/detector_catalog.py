@@ -1,4 +1,4 @@
-"""The detectors there are: whether each is installed, and loading one by its name. Knows nothing of photos or projects."""
+"""Lists the detectors, and loads one by its name. Knows nothing of photos or projects."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ class DetectorInfo:
     name: str
     is_available: bool
     advice: str
-    """How to get it, one sentence; empty when it is there."""
+    """How to install it, one sentence; empty if it is available."""
 
 
 def load_detector(name: str, *, num_threads: int | None = None, cache_path: Path | None = None) -> Detector:
@@ -23,10 +23,10 @@ def load_detector(name: str, *, num_threads: int | None = None, cache_path: Path
     Args:
         name: One of `DETECTORS`.
         num_threads: CPU threads of NanoDet; None leaves it to ONNX Runtime.
-        cache_path: Folder of installed detectors; None is the user's.
+        cache_path: Folder of installed detectors; None is the default.
 
     Raises:
-        DetectorError: It is unknown, not installed, damaged, or its weights cannot be downloaded.
+        DetectorError: It is unknown, not installed or damaged, or its weights cannot be downloaded.
     """
     # Imported here: torchvision takes seconds.
     if name == NANODET:
@@ -43,7 +43,7 @@ def load_detector(name: str, *, num_threads: int | None = None, cache_path: Path
 
 
 def list_detectors(cache_path: Path | None = None) -> list[DetectorInfo]:
-    """Return every detector, with whether its weights are on this machine and how to get them."""
+    """Return every detector, whether its weights are on this machine, and how to get them."""
     from annotator.models.detectors.detector_install import is_installed
     from annotator.models.detectors.torchvision_detector import weights_path
 

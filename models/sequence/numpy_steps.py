@@ -63,7 +63,7 @@ def linear(weights: Weights, name: str, values: Array) -> Array:
 
 
 def lstm(gates: Array, cell: Array) -> tuple[Array, Array]:
-    """Return the next (hidden, cell) of an LSTM from the gates before activation, (R, 4 H) in torch's order i, f, g, o."""
+    """Return the next (hidden, cell) of an LSTM from the gates' logits, (R, 4 H) in torch's order i, f, g, o."""
     size = cell.shape[1]
     input_forget = sigmoid(gates[:, : 2 * size])
     cell = input_forget[:, size:] * cell + input_forget[:, :size] * np.tanh(gates[:, 2 * size : 3 * size])

@@ -47,8 +47,8 @@ UTILITY = {"basic": 1.0, "specific": 0.7, "general": 0.6}
 FLOORS = {"basic": 0.25, "specific": 0.4, "general": 0.25}
 """Lowest score of a proposed word by level."""
 NOISE = 0.01
-"""Subtracted from each class probability. Among 8,000 everyday photos, of those with a score of 0.4 to 0.5 for "animal",
-42% showed one without the subtraction and 88% with it."""
+"""Subtracted from each class probability. Among 8,000 everyday photos, of those with a score of 0.4 to 0.5 for
+"animal", 42% showed one without the subtraction and 88% with it."""
 UNSUPPORTED_SHARE = 0.3
 """Factor of a class's probability if a kept word does not belong to it, or a dropped one does."""
 NEAR_SHARE = 0.8

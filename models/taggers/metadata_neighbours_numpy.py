@@ -90,7 +90,7 @@ class NeighbourNetwork(ScoringTagger):
 
     @property
     def neighbourhood(self) -> VectorSums | None:
-        """Neighbours are found by the cosine of these sums of vectors; if None, by the Jaccard distance of word sets."""
+        """Neighbours are found by the cosine of these vector sums; if None, by the Jaccard distance of word sets."""
         return self._neighbourhood
 
     def settings(self) -> Mapping[str, Any]:

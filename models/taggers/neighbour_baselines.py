@@ -172,7 +172,7 @@ class NeighbourTagger(ScoringTagger):
         return sigmoid(slope * votes + offset)
 
     def _all_votes(self, keys: Matrix, *, leave_out: bool = False) -> Matrix:
-        """Return votes, computed in blocks; `leave_out`: the photos are the stored ones, and do not vote on themselves."""
+        """Return votes, computed in blocks; with `leave_out`, of the stored photos, each without its own vote."""
         blocks = []
         for start in range(0, len(keys), MAX_ROWS):
             part = keys[start : start + MAX_ROWS]

@@ -140,7 +140,7 @@ class ScoringTagger(ABC):
         return lists
 
     def _named(self, tag: str, score: float, **evidence: Any) -> RankedTag:
-        """Return a tag of a list; the evidence of one added without training names the known tags it is derived from."""
+        """Return a tag of a list; the evidence of a tag added without training lists its known tags."""
         made_of = {"made_of": list(self.made_of[tag])} if tag in self.made_of else {}
         return RankedTag(tag, score, {**evidence, **made_of})
 

@@ -138,7 +138,7 @@ def write_table(folder: Path, words: Sequence[str], vectors: Vectors) -> None:
     except OSError as error:
         # The folder is not empty if another process wrote the same table first.
         if not (folder / TABLE_FILE).is_file():
-            raise WordVectorError(f"The word vectors could not be kept in {folder}: {error.strerror}.") from error
+            raise WordVectorError(f"The word vectors could not be saved in {folder}: {error.strerror}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -198,7 +198,7 @@ class WordVectors:
         return self._compound(forms[1])
 
     def _compound(self, word: str) -> Vectors | None:
-        """Return the mean vector of a compound's two words; of several splits, the one whose rarer word is commonest."""
+        """Return the mean vector of a compound's two words, split so that the rarer one is as common as possible."""
         cuts = [(word[:at], word[at:]) for at in range(MIN_PART_LENGTH, len(word) - MIN_PART_LENGTH + 1)]
         ranks = {max(self._rank(first), self._rank(last)): (first, last) for first, last in cuts}
         best = min(ranks, default=COMMON_RANK)

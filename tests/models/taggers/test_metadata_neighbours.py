@@ -345,7 +345,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         ({"input": "bert"}, "input must be one of id, w2v, wnet"),
         ({"neighbourhood": "gps"}, "neighbourhood must be one of"),
         ({"metadata": "exif"}, "metadata must be one of user_tags, caption"),
-        ({}, "knows none"),
+        ({}, "has none"),
         ({"colour": 1}, "no setting 'colour'"),
     ):
         with pytest.raises(ConfigError, match=message):
