@@ -191,7 +191,7 @@ def test_a_tagger_in_training_declares_what_the_trained_one_can_do(name: str, ma
     assert registry.find(name).capabilities == make(name).capabilities
 
 
-def test_the_classes_declare_their_capabilities_once() -> None:
+def test_the_base_classes_have_default_capabilities() -> None:
     assert ScoringTagger.capabilities == Capabilities()
     assert TrainedTagger.capabilities.is_sequential
 

@@ -29,7 +29,7 @@ def load(name: str) -> InferenceTagger:
     return tagger
 
 
-def test_a_row_is_the_softly_weighted_mean_of_the_nearest(vectors: WordVectors) -> None:
+def test_a_row_is_the_softmax_weighted_mean_of_the_nearest(vectors: WordVectors) -> None:
     rows = np.random.default_rng(0).normal(size=(5, 4)).astype(np.float32)
     cosines = {tag: vectors.similarity("zebroid", tag) for tag in KNOWN if tag != "man"}
     best = sorted(cosines, key=lambda tag: -(cosines[tag] or 0))[:NUM_NEAREST]
@@ -39,13 +39,13 @@ def test_a_row_is_the_softly_weighted_mean_of_the_nearest(vectors: WordVectors) 
 
 
 @pytest.mark.parametrize("tag", ["far", "unheard", "犬"])
-def test_what_is_near_to_no_known_tag_has_no_row(vectors: WordVectors, tag: str) -> None:
+def test_a_tag_that_is_near_no_known_tag_has_no_row(vectors: WordVectors, tag: str) -> None:
     assert find_mixture(vectors, KNOWN, tag) is None
     assert initial_rows(vectors, KNOWN, np.ones((5, 4), np.float32), tag) is None
 
 
 @pytest.mark.parametrize("name", ["jvsp", "scnn_rnn"])
-def test_an_extended_tagger_ranks_the_new_tag_beside_its_kin_and_the_old_ones_as_before(
+def test_an_extended_tagger_ranks_the_new_tag_beside_similar_ones_and_the_old_ones_as_before(
     vectors: WordVectors, name: str
 ) -> None:
     tagger = load(name)
@@ -69,7 +69,7 @@ def test_an_extended_tagger_ranks_the_new_tag_beside_its_kin_and_the_old_ones_as
 
 
 @pytest.mark.parametrize("name", registry.context_names())
-def test_a_network_with_neighbours_ranks_a_new_tag_among_its_kin_and_the_old_ones_as_before(
+def test_a_network_with_neighbours_ranks_a_new_tag_beside_similar_ones_and_the_old_ones_as_before(
     vectors: WordVectors, name: str
 ) -> None:
     module = registry.create(name, Vocabulary(KNOWN, [9] * 5), 12, hidden_size=7, known_words=["red"])
@@ -84,7 +84,7 @@ def test_a_network_with_neighbours_ranks_a_new_tag_among_its_kin_and_the_old_one
     check_between_its_kin(tagger.scores, grown, 12)
 
 
-def test_a_zero_shot_tagger_ranks_a_new_tag_among_its_kin_and_keeps_its_words(vectors: WordVectors) -> None:
+def test_a_zero_shot_tagger_ranks_a_new_tag_beside_similar_ones_and_keeps_its_words(vectors: WordVectors) -> None:
     rng = np.random.default_rng(2)
     given = [[KNOWN[row % 5], KNOWN[row % 3]] for row in range(30)]
     config = ZeroShotConfig(hidden_size=6, epochs=2, words=("colt", "kitten"), num_words=1, cosine_floor=0.5)
@@ -107,9 +107,9 @@ def check_between_its_kin(before: Any, grown: Any, feature_size: int) -> None:
     old, scores = before(features), grown.scores(features)
     new = tags.index("zebroid")
     np.testing.assert_allclose(np.delete(scores, new, axis=1), old, rtol=1e-4)
-    kin = scores[:, [tags.index(tag) for tag in grown.made_of["zebroid"]]]
-    assert (scores[:, new] <= kin.max(axis=1) + 1e-5).all()
-    assert (scores[:, new] >= kin.min(axis=1) - 1e-5).all()
+    similar = scores[:, [tags.index(tag) for tag in grown.made_of["zebroid"]]]
+    assert (scores[:, new] <= similar.max(axis=1) + 1e-5).all()
+    assert (scores[:, new] >= similar.min(axis=1) - 1e-5).all()
     lists = grown.decode(features, [["zebroid"], [], [], []], k=10)
     assert all(item.tag != "zebroid" for item in lists[0])
     (found,) = [item for item in lists[2] if item.tag == "zebroid"]
@@ -122,9 +122,7 @@ def test_without_anything_new_the_tagger_stays(vectors: WordVectors) -> None:
     assert extend(tagger, vectors, ["horse", "far", "unheard"]) is tagger
 
 
-def test_what_was_found_of_a_new_tag_is_not_looked_for_again(
-    vectors: WordVectors, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mixture_of_a_new_tag_is_computed_once(vectors: WordVectors, monkeypatch: pytest.MonkeyPatch) -> None:
     tagger = load("jvsp")
     mixtures: dict[str, Mixture | None] = {}
     first = extend(tagger, vectors, ["zebroid", "far"], mixtures)

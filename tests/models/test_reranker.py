@@ -4,7 +4,7 @@ import pytest
 from annotator.models.reranker import FEATURES, IDENTITY, Reranker
 
 
-def test_the_chances_are_a_softmax_of_the_weighed_features_by_hand() -> None:
+def test_the_probabilities_are_a_softmax_of_the_weighted_features_by_hand() -> None:
     features = np.zeros((2, len(FEATURES)))
     features[:, FEATURES.index("joint")] = [0.0, -1.0]
     features[:, FEATURES.index("next")] = [0.0, 1.5]
@@ -17,7 +17,7 @@ def test_the_identity_keeps_the_order_of_the_joint_score() -> None:
     assert np.argsort(-IDENTITY.probabilities(features)).tolist() == np.argsort(-features[:, 0]).tolist()
 
 
-def test_no_tag_has_no_chance() -> None:
+def test_no_tags_have_no_probabilities() -> None:
     assert IDENTITY.probabilities(np.zeros((0, len(FEATURES)))).shape == (0,)
 
 
@@ -27,6 +27,6 @@ def test_weights_survive_json() -> None:
 
 
 @pytest.mark.parametrize("values", [[], {"joint": "1"}, {"joint": True}, {"looms": 1.0}, {"joint": float("nan")}, None])
-def test_what_is_no_table_of_known_finite_weights_is_refused(values: object) -> None:
+def test_values_other_than_known_finite_weights_are_refused(values: object) -> None:
     with pytest.raises(ValueError, match="re-ranker"):
         Reranker.from_json(values)

@@ -26,7 +26,7 @@ class Chain:
 
 
 def make_chain(seed: int = 0) -> Chain:
-    """Rows: what follows tag 0 .. 3, and START."""
+    """Rows: the distribution after tag 0 .. 3, and after START."""
     return Chain(np.random.default_rng(seed).dirichlet(np.ones(NUM_TAGS + 1), NUM_TAGS + 1))
 
 
@@ -77,7 +77,7 @@ def test_a_beam_of_one_takes_the_best_tag_at_each_step(seed: int) -> None:
     assert path.tags == expected
 
 
-def test_greedy_and_beam_differ_where_the_best_opening_has_poor_sequels() -> None:
+def test_greedy_and_beam_search_differ_if_the_best_first_tag_has_unlikely_successors() -> None:
     # START: 0 with .5, 1 with .4; after 0 everything is as likely; after 1 comes 2 with .9.
     table = [[0.2] * 5, [0.02, 0.02, 0.9, 0.04, 0.02], [0.2] * 5, [0.2] * 5, [0.5, 0.4, 0.04, 0.04, 0.02]]
     chain = Chain(table)
@@ -86,7 +86,7 @@ def test_greedy_and_beam_differ_where_the_best_opening_has_poor_sequels() -> Non
     assert search(chain, start(chain, 1), [[]], masked, k=2, beam_width=2)[0].tags == [1, 2]
 
 
-def test_end_is_masked_until_k_tags_are_out_and_ends_a_free_list() -> None:
+def test_end_is_masked_until_k_tags_are_emitted_and_ends_a_free_list() -> None:
     likely_end = [0.01, 0.02, 0.03, 0.04, 0.9]
     chain = Chain([likely_end] * 4 + [[0.1, 0.6, 0.1, 0.1, 0.1]])
     masked = mask_tags(NUM_TAGS, [[]], [[]])
@@ -96,14 +96,14 @@ def test_end_is_masked_until_k_tags_are_out_and_ends_a_free_list() -> None:
     assert (free.tags, free.ended) == ([1], True)
 
 
-def test_a_list_ends_when_the_tags_run_out() -> None:
+def test_a_list_ends_when_no_tag_is_left() -> None:
     chain = make_chain()
     path = search(chain, start(chain, 1), [[0]], mask_tags(NUM_TAGS, [[0]], [[1, 2]]), k=10, beam_width=3)[0]
     assert path.tags == [3]
     assert search(chain, start(chain, 1), [[0]], mask_tags(NUM_TAGS, [[0]], [[1, 2, 3]]), k=10)[0].tags == []
 
 
-def test_lookahead_that_follows_every_opening_is_the_sum_over_all_paths() -> None:
+def test_lookahead_that_continues_every_opening_is_the_sum_over_all_paths() -> None:
     chain = make_chain(3)
     prefixes, dropped = [[], [1]], [[2], []]
     masked = mask_tags(NUM_TAGS, prefixes, dropped)
@@ -143,7 +143,7 @@ def test_lookahead_worked_by_hand() -> None:
     np.testing.assert_allclose(places[0, 1], [0.3 * 0.25, 0.6 * 0.5, 0, 0], atol=1e-6)
 
 
-def test_openings_that_were_not_followed_go_on_like_those_that_were() -> None:
+def test_openings_that_are_not_continued_count_like_those_that_are() -> None:
     chain = make_chain(1)
     log_probs, state = feed(chain, start(chain, 1), [[]])
     masked = mask_tags(NUM_TAGS, [[]], [[]])

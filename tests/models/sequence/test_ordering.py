@@ -1,4 +1,4 @@
-"""Leanings of ranked lists, against plain loops and cases worked by hand."""
+"""Adjustments of ranked lists, against plain loops and cases worked by hand."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 from annotator.models.sequence.ordering import NUM_HEADS, SHARPNESS, order_heads, rarity_factors
 
 
-def test_what_people_name_first_goes_first() -> None:
+def test_a_tag_that_people_name_first_ranks_first() -> None:
     # Tag 1 is named before tag 0 almost always, and likely; tag 2 lies outside the head and stays.
     utilities = np.array([[0.6, 0.5, 0.4]], np.float32)
     order_heads(utilities, np.array([[0.5, 0.9, 0.9]], np.float32), np.array([-3, 3, 9], np.float32), 2, 0.8)

@@ -1,4 +1,4 @@
-"""The contract that every registered recurrent tagger keeps."""
+"""The contract of every registered recurrent tagger."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -88,7 +88,7 @@ def test_one_image_is_decoded_as_in_a_batch(tagger: TrainedTagger, features: Any
         np.testing.assert_allclose([i.score for i in alone], [i.score for i in together[row]], atol=1e-5)
 
 
-def test_free_lists_have_no_tag_twice_and_keep_off_the_prefix(tagger: TrainedTagger, features: Any) -> None:
+def test_free_lists_have_no_tag_twice_and_none_of_the_prefix(tagger: TrainedTagger, features: Any) -> None:
     for ranked in tagger.decode(features, [["dog"]] * 6, k=7, free_length=True):
         tags = [item.tag for item in ranked]
         assert len(set(tags)) == len(tags) <= 6
@@ -128,7 +128,7 @@ def test_a_saved_tagger_can_be_trained_further(
     assert again.loss(make_small_batch()).item() == pytest.approx(tagger.loss(make_small_batch()).item())
 
 
-def test_eight_images_are_learnt_by_heart(tagger: TrainedTagger, make_tagged_features: Callable[..., Any]) -> None:
+def test_eight_images_can_be_overfitted(tagger: TrainedTagger, make_tagged_features: Callable[..., Any]) -> None:
     from annotator.models.sequence.trained_tagger import make_batch
 
     features, sequences = make_tagged_features(8, 11)
@@ -168,7 +168,7 @@ def test_unknown_taggers_and_settings_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_photo_after_its_edits_is_judged_as_among_others(
+def test_one_photo_after_its_edits_has_the_predictions_of_a_batch(
     name: str, make_tagger: Callable[..., Any], features: Any
 ) -> None:
     tagger = make_tagger(name, concept_layer=True).for_inference()
