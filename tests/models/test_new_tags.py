@@ -51,7 +51,7 @@ def test_an_extended_tagger_ranks_the_new_tag_beside_similar_ones_and_the_old_on
     tagger = load(name)
     grown = extend(tagger, vectors, ["zebroid", "far", "horse", "zebroid"])
     assert set(grown.allowed_words()) - set(tagger.allowed_words()) == {"zebroid"}
-    assert grown.taught_words() == list(tagger.vocabulary.tags)
+    assert grown.trained_words() == list(tagger.vocabulary.tags)
     assert grown.made_of["zebroid"][0] == "horse"
     features = np.random.default_rng(0).gamma(1, 1, (4, tagger.feature_size)).astype(np.float32)
     before, after = tagger.concepts(features), grown.concepts(features)
@@ -76,7 +76,7 @@ def test_a_network_with_neighbours_ranks_a_new_tag_beside_similar_ones_and_the_o
     tagger = module.for_inference()
     tagger.reranker = Reranker({"joint": 2.0})
     grown = extend(tagger, vectors, ["zebroid", "far", "horse", "zebroid"])
-    assert grown.taught_words() == KNOWN
+    assert grown.trained_words() == KNOWN
     assert grown.allowed_words() == [*KNOWN, "zebroid"]
     assert grown.version == f"{tagger.version}+1"
     assert grown.reranker is tagger.reranker
@@ -96,7 +96,7 @@ def test_a_zero_shot_tagger_ranks_a_new_tag_beside_similar_ones_and_keeps_its_wo
     assert tagger.allowed_words() == [*KNOWN, "colt"]
     grown = extend(tagger, vectors, ["zebroid", "far", "colt"])
     assert grown.allowed_words() == [*KNOWN, "zebroid", "colt"]
-    assert set(grown.taught_words()) == {*KNOWN, "colt"}
+    assert set(grown.trained_words()) == {*KNOWN, "colt"}
     assert grown.version != tagger.version
     check_between_its_kin(tagger.scores, grown, 12)
 
