@@ -1,9 +1,9 @@
 """Checkpoints: a tagger's weights, vocabulary and settings in a folder; checked when loaded, never unpickled.
 
-A folder holds `tagger.json` and the file of weights that it names, `weights-HASH.safetensors`. A tagger whose backbone
-was fine-tuned with it also has that one's weights there, `backbone-HASH.safetensors`; its features are another
-backbone version's than the published weights'. A new checkpoint in the same folder writes its weights first and
-replaces `tagger.json` last, so that a kill at any moment leaves a whole one.
+A folder holds `tagger.json` and the file of weights that it names, `weights-HASH.safetensors`. If the backbone was
+fine-tuned with the tagger, its weights are there too, `backbone-HASH.safetensors`, and its version differs from that
+of the published weights. A new checkpoint in the same folder writes its weights first and replaces `tagger.json` last,
+so that the folder holds a complete checkpoint at any moment.
 Knows nothing of training. Loading for inference imports no torch.
 """
 
@@ -38,7 +38,7 @@ FORMAT = "annotator tagger"
 FORMAT_VERSION = 1
 SETTINGS_FILE = "tagger.json"
 STARTER = "starter"
-"""The checkpoint that comes with the package; "starter/NAME" is another one of its taggers."""
+"""The default checkpoint of the package; "starter/NAME" is another one."""
 STARTER_TAGGER = "jvsp"
 LARGEST_HALF = 65504.0
 """Largest value of 16-bit floats."""
@@ -48,7 +48,7 @@ LoadedTagger = InferenceTagger | ScoringTagger
 
 
 class BackboneLike(Protocol):
-    """What tells features apart."""
+    """The backbone's identity; features of another one do not fit."""
 
     name: str
     version: str
@@ -57,24 +57,24 @@ class BackboneLike(Protocol):
 
 @dataclass(frozen=True)
 class About:
-    """Where a tagger comes from."""
+    """The provenance of a tagger."""
 
     backbone: str
     """Name of the backbone whose features it takes."""
     backbone_version: str
     order: str
-    """Label order it was taught: given, rare_first or frequent_first."""
+    """Label order of its training: given, rare_first or frequent_first."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """The exact settings of its training and what came of it, JSON values."""
+    """The exact settings and the results of its training, JSON values."""
 
 
 @dataclass(frozen=True)
 class CheckpointInfo:
-    """What `tagger.json` says."""
+    """The contents of `tagger.json`."""
 
     name: str
     version: str
-    """First digits of a hash of weights, vocabulary, settings and ranking."""
+    """First 12 hex digits of a hash of weights, vocabulary, settings and ranking."""
     feature_size: int
     vocabulary: Vocabulary
     settings: Mapping[str, Any]
@@ -86,7 +86,7 @@ class CheckpointInfo:
     """The fine-tuned backbone's weights; empty where the published ones were used."""
     backbone_sha256: str = ""
     reranker: Reranker = IDENTITY
-    """Learnt with the tagger; changes nothing where none was."""
+    """Trained with the tagger; `IDENTITY` if none was."""
 
 
 def save(
@@ -98,16 +98,16 @@ def save(
     backbone: Arrays | None = None,
     reranker: Reranker = IDENTITY,
 ) -> str:
-    """Write a checkpoint, replacing the one that is there.
+    """Write a checkpoint, replacing an existing one.
 
     Args:
-        tagger: What to keep.
-        folder: Made when missing.
-        about: Where the tagger comes from.
-        half: Keep the tagger's matrices in 16 bits; vectors and the backbone stay in 32.
-        backbone: Weights of the backbone that was fine-tuned with it, from `TrainableBackbone.arrays`; the version in
-            `about` is then replaced by theirs.
-        reranker: What was learnt with it of the sources' worth.
+        tagger: The tagger to save.
+        folder: Created if missing.
+        about: The provenance of the tagger.
+        half: Save the tagger's matrices in 16 bits; vectors and the backbone stay in 32.
+        backbone: Weights of the backbone that was fine-tuned with it, from `TrainableBackbone.arrays`; their version
+            replaces the one in `about`.
+        reranker: The re-ranker trained with it.
 
     Returns:
         The checkpoint's version.
@@ -162,10 +162,11 @@ def load(source: Path | str, *, backbone: BackboneLike | None = None) -> LoadedT
 
     Args:
         source: A folder that `save` wrote, or "starter".
-        backbone: What will make the features; refused if the tagger was made for another one.
+        backbone: The backbone of the features; refused if the tagger was trained on another one's.
 
     Raises:
-        CheckpointError: There is none, it is damaged or of another version, or the backbone is another one.
+        CheckpointError: There is no checkpoint, it is damaged or in another format version, or the backbone does not
+            fit.
     """
     folder = find(source)
     info = read_info(folder)
@@ -191,10 +192,10 @@ def load(source: Path | str, *, backbone: BackboneLike | None = None) -> LoadedT
 
 
 def load_module(source: Path | str) -> "TrainedTagger":
-    """Load a recurrent tagger as a torch module, to train it further.
+    """Load a `TrainedTagger` as a torch module, to train it further.
 
     Raises:
-        CheckpointError: There is none, it is damaged or of another version, or it is no recurrent tagger.
+        CheckpointError: There is no checkpoint, it is damaged or in another format version, or it holds a baseline.
     """
     import torch
 
@@ -206,7 +207,7 @@ def load_module(source: Path | str) -> "TrainedTagger":
     try:
         module = registry.create(info.name, info.vocabulary, info.feature_size, **info.settings)
         state = {name: torch.from_numpy(values.astype(np.float32)) for name, values in arrays.items()}
-        state.setdefault("precedence", module.precedence)  # of before there was one
+        state.setdefault("precedence", module.precedence)  # missing in older checkpoints
         module.load_state_dict(state)
         module.ranking = Ranking(**{**info.ranking, "calibration": tuple(info.ranking["calibration"])})
     except (AnnotatorError, KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -216,7 +217,7 @@ def load_module(source: Path | str) -> "TrainedTagger":
 
 
 def load_backbone_of(source: Path | str, *, device: str = "auto", num_threads: int | None = None) -> "Backbone":
-    """Load the backbone whose features a tagger takes: the published one, or the one that was fine-tuned with it.
+    """Load the backbone of a tagger's features: the published one, or the one that was fine-tuned with it.
 
     Args:
         source: A folder that `save` wrote, or "starter".
@@ -225,7 +226,7 @@ def load_backbone_of(source: Path | str, *, device: str = "auto", num_threads: i
 
     Raises:
         CheckpointError: There is no such checkpoint, or its description is damaged.
-        BackboneError: The backbone's weights are missing, damaged or another network's.
+        BackboneError: The backbone's weights are missing, damaged or those of another network.
     """
     from annotator.models.backbones.backbone import load_backbone
 
@@ -236,7 +237,7 @@ def load_backbone_of(source: Path | str, *, device: str = "auto", num_threads: i
 
 
 def find(source: Path | str) -> Path:
-    """Return the folder of a checkpoint; "starter" is the one that comes with the package.
+    """Return the folder of a checkpoint; "starter" is the default one of the package.
 
     Raises:
         CheckpointError: There is no checkpoint.
@@ -252,15 +253,15 @@ def find(source: Path | str) -> Path:
 
 
 def starter_names() -> list[str]:
-    """Return the names of the taggers that come with the package."""
+    """Return the names of the checkpoints in the package."""
     return sorted(path.parent.name for path in Path(__file__).with_name(STARTER).glob(f"*/{SETTINGS_FILE}"))
 
 
 def read_info(source: Path | str) -> CheckpointInfo:
-    """Read what a checkpoint is, without its weights.
+    """Read the description of a checkpoint, without its weights.
 
     Raises:
-        CheckpointError: There is none, or it is damaged or of another version.
+        CheckpointError: There is no checkpoint, or it is damaged or in another format version.
     """
     path = find(source) / SETTINGS_FILE
     try:
@@ -310,10 +311,10 @@ def read_info(source: Path | str) -> CheckpointInfo:
 
 
 def check_backbone(info: CheckpointInfo, backbone: BackboneLike) -> None:
-    """Refuse a backbone whose features a tagger was not made for.
+    """Refuse a backbone whose features a tagger was not trained on.
 
     Raises:
-        CheckpointError: Another backbone, version or feature size.
+        CheckpointError: The backbone, its version or its feature size differs.
     """
     wanted = (info.about.backbone, info.about.backbone_version, info.feature_size)
     found = (backbone.name, backbone.version, backbone.feature_size)
@@ -330,10 +331,10 @@ def check_backbone(info: CheckpointInfo, backbone: BackboneLike) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that it is either whole or not there."""
+    """Write a file in one step: it is either complete or absent."""
     for left_over in path.parent.glob(f".{glob.escape(path.name)}.*"):
         if not _is_running(left_over.suffix[1:]):
-            left_over.unlink(missing_ok=True)  # of a process that was killed while it wrote
+            left_over.unlink(missing_ok=True)  # left by a process that was killed
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -347,7 +348,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 def _is_running(process_id: str) -> bool:
     if not process_id.isdigit():
-        return True  # not a file of ours
+        return True  # not a file of this program
     try:
         os.kill(int(process_id), 0)
     except (ProcessLookupError, OverflowError):
@@ -369,18 +370,18 @@ def _take_apart(tagger: "TrainedTagger | LoadedTagger") -> tuple[Arrays, Mapping
 def _narrow(name: str, values: npt.NDArray[Any], half: bool) -> npt.NDArray[Any]:
     if np.issubdtype(values.dtype, np.floating):
         if not np.isfinite(values).all():
-            raise CheckpointError(f"The weights {name} hold values that are not finite; such a tagger is not kept.")
+            raise CheckpointError(f"The weights {name} hold values that are not finite; such a tagger is not saved.")
         if half and values.ndim > 1:
             largest = float(np.abs(values).max(initial=0))
             if largest > LARGEST_HALF:
                 raise CheckpointError(f"The weights {name} reach {largest:.3g}, which 16 bits do not hold.")
             return np.ascontiguousarray(values.astype(np.float16))
-    return np.ascontiguousarray(values).reshape(values.shape)  # a single number would become a row of one
+    return np.ascontiguousarray(values).reshape(values.shape)  # ascontiguousarray makes a scalar (1,)
 
 
 def _version(values: Mapping[str, Any]) -> str:
-    kept = {key: value for key, value in values.items() if key != "version"}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    hashed = {key: value for key, value in values.items() if key != "version"}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _text(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What a tagger may be told of photos beside their pixels: their metadata words and their neighbours.
+"""The context of photos: their metadata words and their neighbours, as an input of taggers beside the features.
 
 Paper: Tesan, Coscia, Ballan, "A CNN-RNN Framework for Image Annotation from Visual Cues and Social Network Metadata",
 2020. Section 3.1.
@@ -10,7 +10,7 @@ Shapes: B sets of words -> codes (B, S) float32.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -22,12 +22,13 @@ Ids = npt.NDArray[np.int64]
 WordLists = Sequence[Collection[str]]
 
 ENCODINGS = ("id", "w2v", "wnet")
-"""Which words a photo has; the sum of their word vectors; the sum of their WordNet vectors."""
+"""How words are encoded: id, an indicator of each known word; w2v, the sum of their word vectors; wnet, the sum of
+their WordNet vectors."""
 
 
 @dataclass(frozen=True)
 class Pool:
-    """Photos that can be neighbours."""
+    """The photos among which neighbours are."""
 
     features: Features
     """(N, D)."""
@@ -41,14 +42,14 @@ class Pool:
 
 @dataclass(frozen=True)
 class Context:
-    """What is known of B photos beside their features."""
+    """Metadata words and neighbours of B photos."""
 
     words: WordLists
     """B sets of metadata words, as keys."""
     pool: Pool
-    """Where their neighbours are."""
+    """The photos that `neighbours` refers to."""
     neighbours: Ids
-    """(B, M) rows of the pool, nearest first; -1 where there are fewer, only at the end of a row."""
+    """(B, M) rows of the pool, nearest first; padded with -1 at the end of a row."""
 
     def __post_init__(self) -> None:
         if self.neighbours.shape[:1] != (len(self.words),):
@@ -60,30 +61,30 @@ class Context:
         return Context(words, self.pool, self.neighbours[rows])
 
     def without_neighbours(self) -> "Context":
-        """Return it as if each photo stood alone."""
+        """Return the context without any neighbours."""
         return Context(self.words, self.pool, self.neighbours[:, :0])
 
     def without_words(self) -> "Context":
-        """Return it as if the photos themselves had no metadata; their neighbours stay."""
+        """Return the context without the photos' own metadata words; their neighbours stay."""
         return Context([()] * len(self.words), self.pool, self.neighbours)
 
 
 class ContextTagger(Tagger, Protocol):
-    """A tagger that also hears a photo's metadata and neighbours."""
+    """A tagger that also takes a photo's metadata words and neighbours."""
 
     @property
     def metadata(self) -> str:
-        """Which field the words come from, see datasets/metadata_words.py."""
+        """The field the words come from, see datasets/metadata_words.py."""
         ...
 
     @property
     def num_candidates(self) -> int:
-        """M: how many of the nearest photos a context should hold; 0: none."""
+        """M: how many of the nearest photos a context should hold."""
         ...
 
     @property
     def neighbourhood(self) -> "VectorSums | None":
-        """What neighbours are compared by: cosine of these sums of vectors; None: Jaccard distance of word sets."""
+        """Neighbours are found by the cosine of these vector sums; if None, by the Jaccard distance of word sets."""
         ...
 
     def decode(
@@ -95,19 +96,24 @@ class ContextTagger(Tagger, Protocol):
         k: int = 20,
         context: Context | None = None,
     ) -> list[list[RankedTag]]:
-        """Rank tags; see `Tagger.decode`. Without a context each photo stands alone and has no words."""
+        """Rank tags; see `Tagger.decode`. Without a context the photos have no words and no neighbours."""
         ...
 
 
+def uses_context(tagger: Tagger) -> TypeGuard[ContextTagger]:
+    """Tell whether a tagger's `decode` takes a context."""
+    return tagger.capabilities.uses_context
+
+
 class WordVectorsLike(Protocol):
-    """What is needed of word vectors; see models/word_vectors.py."""
+    """The part of `word_vectors.WordVectors` that is needed here."""
 
     name: str
     version: str
     size: int
 
     def matrix(self, tags: Sequence[str]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        """Return (N, S) vectors, zero where nothing is known of a tag, and (N,) whether something is."""
+        """Return (N, S) vectors, zeros for unknown tags, and (N,) whether each tag is known."""
         ...
 
 
@@ -120,15 +126,15 @@ class Encoder(Protocol):
         ...
 
     def encode(self, words: WordLists) -> Codes:
-        """Return (B, S) float32; zeros for a set of which nothing is known."""
+        """Return (B, S) float32; zeros for a set without known words."""
         ...
 
 
 class WordSets:
-    """`id`: which of the known words a photo has, eq. 4.
+    """`id`: an indicator of the known words that a photo has, eq. 4.
 
     Args:
-        words: The known ones, as keys; tau of them.
+        words: The tau known words, as keys.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -171,14 +177,14 @@ class VectorSums:
 
 @lru_cache(maxsize=256)
 def subsets(num_candidates: int, size: int, num: int) -> tuple[tuple[int, ...], ...]:
-    """Return random subsets of places 0..num_candidates-1, each in rising order: eq. 2's neighbourhoods, sampled.
+    """Return random subsets of the places 0..num_candidates-1, each in rising order: samples of eq. 2's neighbourhoods.
 
-    Always the same ones, so that a list can be explained and repeated.
+    The same arguments always give the same subsets, so that a list can be explained and reproduced.
 
     Args:
         num_candidates: M.
         size: m; with M or more there is one subset, all places.
-        num: How many to draw where there is a choice. Equal ones are drawn once.
+        num: How many to draw otherwise; duplicates are removed.
     """
     if size >= num_candidates:
         return (tuple(range(num_candidates)),)

@@ -1,4 +1,4 @@
-"""A context as torch tensors, from which training draws batches. Knows nothing of how it is encoded or fed.
+"""A context as torch tensors, from which training draws batches. Knows nothing of encodings or of models.
 
 Shapes: see context.py; R photos of a batch, m neighbours each.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ContextBatch:
-    """What a tagger is told of the photos of a batch beside their features."""
+    """The context of the photos of a batch."""
 
     codes: Tensor
     """(R, S) float32: their metadata words, encoded."""
@@ -25,7 +25,7 @@ class ContextBatch:
         return ContextBatch(self.codes[rows], self.neighbours[rows], self.neighbour_codes[rows])
 
     def to(self, device: torch.device | str) -> "ContextBatch":
-        """Return it on a device."""
+        """Return the context on a device."""
         return ContextBatch(self.codes.to(device), self.neighbours.to(device), self.neighbour_codes.to(device))
 
 
@@ -42,14 +42,14 @@ class ContextTensors:
     neighbours: Tensor
     """(B, M) rows of the pool, nearest first."""
     m: int
-    """How many of them are looked at together."""
+    """How many of them a model takes at once."""
 
     def draw(self, rows: Tensor, *, is_random: bool) -> ContextBatch:
         """Return the context of some photos, each with one m-subset of its M nearest, nearest first.
 
         Args:
             rows: (R,) photos.
-            is_random: Another subset at each call, from torch's generator. Otherwise places spread evenly.
+            is_random: Draw another subset at each call, from torch's generator. Otherwise take evenly spaced places.
         """
         nearest = self.neighbours[rows]  # (R, M)
         num = nearest.shape[1]

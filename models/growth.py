@@ -1,9 +1,9 @@
-"""New tags for a recurrent tagger that is trained already: a row for each in every layer that counts tags.
+"""Adds tags to a trained recurrent tagger: a row for each in every layer with one row a tag, to be trained further.
 
-A new row is a mixture of the rows of known tags, those whose words mean nearly the same; the biases start at how often
-the tag is used. No old row changes, so the tagger ranks the tags it knew as before (JVSP's later steps move a little:
-how sure a step is, eq. 2, is its largest probability over all tags). What reads concepts (S-CNN-RNN's first state)
-starts blind to the new ones.
+A new row is a mixture of the rows of the known tags with the nearest word vectors; the biases start at the frequency
+of the tag. No old row changes, so the known tags are ranked as before (except for JVSP's later steps, since lambda of
+eq. 2 is the largest probability over all tags). The columns of new tags in a layer that takes concepts (S-CNN-RNN's
+first state) start at zero.
 Knows nothing of optimisers or files.
 Shapes: V known tags, N new ones.
 """
@@ -24,7 +24,7 @@ Shares = npt.NDArray[np.float32]
 
 NUM_NEAREST = 5
 SHARPNESS = 8.0
-"""How much more the nearest of the known tags counts than the others, as an exponent of the cosine."""
+"""Exponent of the cosine in the weight of a known tag."""
 LEAST_PRIOR = 1e-3
 
 _CONCEPT_READER = "initial.weight"
@@ -42,26 +42,26 @@ _TAG_AXES: dict[str, dict[str, tuple[int, int]]] = {
     "cnn_rnn": _TAG_LSTM,
     "naive_rnn": _TAG_LSTM,
 }
-"""Tagger -> parameter -> (axis of the tags, rows after the tags' own: START or END)."""
+"""Tagger -> parameter -> (axis of the tags, number of rows after those of tags: START or END)."""
 _COMMON = {"concept.weight": (0, 0), "concept.bias": (0, 0), "precedence": (0, 0)}
 
 
 class TagVectors(Protocol):
-    """Word vectors, as `models/word_vectors.py` has them."""
+    """The part of `word_vectors.WordVectors` that is needed here."""
 
     def matrix(self, tags: Sequence[str]) -> tuple[Shares, npt.NDArray[np.bool_]]:
-        """Return (N, S) vectors and (N,) which of them are known."""
+        """Return (N, S) vectors and (N,) whether each tag is known."""
         ...
 
 
 def nearest_shares(known: Sequence[str], new: Sequence[str], vectors: TagVectors | None) -> Shares:
-    """Return of which known tags a new one is mixed: (N, V), rows that sum to 1.
+    """Return the weights with which known tags are mixed into new ones: (N, V), rows that sum to 1.
 
     Args:
         known: V tags.
         new: N tags.
-        vectors: Says which words mean nearly the same. Without it, or for a word that it lacks, all known tags count
-            alike.
+        vectors: Select the nearest known tags. Without vectors, or for a word that they lack, all known tags have the
+            same weight.
     """
     shares = np.full((len(new), len(known)), 1 / len(known), np.float32)
     if vectors is None or not new:
@@ -83,23 +83,26 @@ def nearest_shares(known: Sequence[str], new: Sequence[str], vectors: TagVectors
 def grow(
     tagger: TrainedTagger, tags: Sequence[str], counts: Sequence[int], shares: Shares, priors: Shares
 ) -> TrainedTagger:
-    """Return a tagger that knows further tags.
+    """Return a tagger with further tags.
 
     Args:
-        tagger: Not changed.
-        tags: N new tags, none of which it knows.
-        counts: In how many lists each occurs, for the vocabulary.
+        tagger: A trained one; not changed.
+        tags: N new tags, none of them in its vocabulary.
+        counts: The number of lists that hold each, for the vocabulary.
         shares: (N, V), see `nearest_shares`.
         priors: (N,), the share of photos that carry each tag.
 
     Raises:
-        DataError: A tag is known already, or no tag at all.
+        DataError: A tag is in the vocabulary already, or is not a valid tag.
     """
     vocabulary = Vocabulary(
         (*tagger.vocabulary.tags, *tags), (*tagger.vocabulary.counts, *counts) if tagger.vocabulary.counts else ()
     )
     grown = registry.create(tagger.name, vocabulary, tagger.feature_size, **tagger.settings())
-    mixing, chances = torch.from_numpy(shares), torch.from_numpy(np.clip(priors, LEAST_PRIOR, 0.5).astype(np.float32))
+    mixing, frequencies = (
+        torch.from_numpy(shares),
+        torch.from_numpy(np.clip(priors, LEAST_PRIOR, 0.5).astype(np.float32)),
+    )
     axes = {**_TAG_AXES[tagger.name], **_COMMON}
     state = {}
     for name, values in tagger.state_dict().items():
@@ -107,7 +110,7 @@ def grow(
             state[name] = values
             continue
         axis, num_special = axes[name]
-        state[name] = _add_rows(name, values, axis, num_special, mixing, chances)
+        state[name] = _add_rows(name, values, axis, num_special, mixing, frequencies)
     grown.load_state_dict(state)
     grown.ranking = tagger.ranking
     grown.version = tagger.version
@@ -115,11 +118,11 @@ def grow(
 
 
 def learning_rates(tagger: TrainedTagger, num_base: int, base_rate: float) -> dict[str, Tensor]:
-    """Return how fast each parameter learns: 1 on the rows of later tags, `base_rate` elsewhere.
+    """Return the relative learning rate of each parameter: 1 on the rows of added tags, `base_rate` elsewhere.
 
     Args:
-        tagger: One whose first tags it was taught, and whose later ones came by `grow`.
-        num_base: How many are the first.
+        tagger: A tagger to which `grow` added tags.
+        num_base: How many tags it had before.
         base_rate: In [0, 1].
 
     Returns:
@@ -137,17 +140,17 @@ def learning_rates(tagger: TrainedTagger, num_base: int, base_rate: float) -> di
     return rates
 
 
-def _add_rows(name: str, values: Tensor, axis: int, num_special: int, mixing: Tensor, chances: Tensor) -> Tensor:
+def _add_rows(name: str, values: Tensor, axis: int, num_special: int, mixing: Tensor, frequencies: Tensor) -> Tensor:
     num_tags = values.shape[axis] - num_special
     rows = values.movedim(axis, 0)
     old, special = rows[:num_tags], rows[num_tags:]
     if name == _CONCEPT_READER:
         new = torch.zeros(len(mixing), old.shape[1])
     elif name == "concept.bias":
-        new = torch.logit(chances)
+        new = torch.logit(frequencies)
     elif name.endswith(".bias"):
-        # As likely to come next as a known tag of that frequency would be.
-        new = mixing @ old + torch.log(chances * num_tags).clamp(max=0.0)
+        # The probability to be next is that of a known tag of this frequency.
+        new = mixing @ old + torch.log(frequencies * num_tags).clamp(max=0.0)
     else:
         new = mixing @ old
     return torch.cat([old, new, special]).movedim(0, axis).contiguous()

@@ -1,13 +1,13 @@
-"""Tags that a trained tagger was never taught: rows for them, made from those of the known tags nearest in meaning.
+"""Adds tags to a trained tagger without training: their rows are derived from those of the nearest known tags.
 
-A tagger has a row for each tag in its concept layer, its output layer and its embeddings. That of a new tag is the
-weighted mean of the rows of the NUM_NEAREST known tags whose word vectors are nearest,
+A tagger has a row for each tag in its concept layer, its output layer and its embeddings. The row of a new tag is the
+weighted mean of the rows of the NUM_NEAREST known tags with the nearest word vectors,
 
-    weight_i = exp(cosine_i / SOFTNESS) / sum_j exp(cosine_j / SOFTNESS),
+    weight_i = exp(cosine_i / TEMPERATURE) / sum_j exp(cosine_j / TEMPERATURE).
 
-none where the nearest is farther than LEAST_COSINE: such a tag waits for its training. As an input to the decoder's
-first state (S-CNN-RNN) a new tag has no column: what it stands for, its neighbours say already. Taggers that score
-each tag by itself have rows of the output layer alone.
+A tag whose best cosine is below LEAST_COSINE is not added. In the decoder's first state (S-CNN-RNN), whose input is
+the concepts, the column of a new tag is zero, since its neighbours carry the same information. Taggers that score
+each tag by itself have rows in the output layer alone.
 Knows nothing of projects or of how word vectors are looked up.
 Shapes: V known tags and N new ones: rows (V, ...) -> (V + N, ...) float32.
 """
@@ -26,38 +26,38 @@ from annotator.models.taggers.zero_shot import ZeroShotTagger
 from annotator.models.word_vectors.word_vectors import WordVectors
 
 NUM_NEAREST = 3
-SOFTNESS = 0.02
+TEMPERATURE = 0.02
 LEAST_COSINE = 0.5
-"""Below it the nearest known tag says nothing of the new one."""
+"""Below it the nearest known tag is not evidence of the new one."""
 MAX_NAMED = 3
-"""Known tags that are named to the person as what a new one was made of."""
+"""Most known tags listed in the evidence of a new one."""
 
 Rows = npt.NDArray[np.float32]
 
-Growing = InferenceTagger | NeighbourNetwork | ZeroShotTagger
-"""Taggers that new tags can be added to."""
+ExtendableTagger = InferenceTagger | NeighbourNetwork | ZeroShotTagger
+"""Taggers to which new tags can be added."""
 
 _ROWS = frozenset({
     "concept.weight", "concept.bias", "side.2.weight", "side.2.bias", "output.weight", "output.bias",
     "decoder.output.weight", "decoder.output.bias", "decoder.embedding.weight", "semantic.weight", "refined.weight",
     "precedence",
 })  # fmt: skip
-"""Arrays whose first axis is the tags, with or without START or END behind them."""
+"""Arrays whose first axis is the tags, with or without START or END after them."""
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a new tag's rows are made of."""
+class Mixture:
+    """The known tags from whose rows the row of a new tag is mixed."""
 
     tag: str
     places: npt.NDArray[np.intp]
-    """Of the known tags, nearest first."""
+    """Their places in the vocabulary, nearest first."""
     weights: Rows
-    """Of sum 1."""
+    """Sum to 1."""
 
 
-def find_recipe(word_vectors: WordVectors, known_tags: Sequence[str], new_tag: str) -> Recipe | None:
-    """Return of which known tags a new one is made; None if no word vector is near enough."""
+def find_mixture(word_vectors: WordVectors, known_tags: Sequence[str], new_tag: str) -> Mixture | None:
+    """Return the mixture of known tags for a new one; None if no word vector is near enough."""
     vector = word_vectors.vector(new_tag)
     if vector is None:
         return None
@@ -66,61 +66,61 @@ def find_recipe(word_vectors: WordVectors, known_tags: Sequence[str], new_tag: s
         return None
     place_of = {tag: place for place, tag in enumerate(known_tags)}
     cosines = np.array([cosine for _, cosine in nearest], np.float32)
-    weights = np.exp((cosines - cosines.max()) / SOFTNESS)
+    weights = np.exp((cosines - cosines.max()) / TEMPERATURE)
     places = np.array([place_of[tag] for tag, _ in nearest], np.intp)
-    return Recipe(new_tag, places, (weights / weights.sum()).astype(np.float32))
+    return Mixture(new_tag, places, (weights / weights.sum()).astype(np.float32))
 
 
 def initial_rows(word_vectors: WordVectors, known_tags: Sequence[str], known_rows: Rows, new_tag: str) -> Rows | None:
     """Return the row of a new tag before it has been trained.
 
     Args:
-        word_vectors: Tell which tags are near.
+        word_vectors: Select the nearest tags.
         known_tags: V tags.
-        known_rows: (V, ...), their rows of a weight matrix or bias.
+        known_rows: (V, ...), their rows in a weight matrix or bias.
         new_tag: Any other tag.
 
     Returns:
         (...) float32, or None if no known tag is near enough.
     """
-    recipe = find_recipe(word_vectors, known_tags, new_tag)
-    return None if recipe is None else _mix(known_rows, recipe)
+    mixture = find_mixture(word_vectors, known_tags, new_tag)
+    return None if mixture is None else _mix(known_rows, mixture)
 
 
 def extend(
-    tagger: Growing,
+    tagger: ExtendableTagger,
     word_vectors: WordVectors,
     new_tags: Sequence[str],
-    recipes: dict[str, Recipe | None] | None = None,
-) -> Growing:
-    """Return a tagger that proposes new tags too; those that are known or near to nothing are passed over.
+    mixtures: dict[str, Mixture | None] | None = None,
+) -> ExtendableTagger:
+    """Return a tagger that also proposes new tags, except for known ones and those without a near enough known tag.
 
     Args:
-        tagger: A trained one, not extended yet.
-        word_vectors: Tell which words are near.
+        tagger: A trained one that is not extended yet.
+        word_vectors: Select the nearest tags.
         new_tags: Any tags.
-        recipes: Those found before for this tagger and these word vectors; what is found now is added.
+        mixtures: A cache for this tagger and these word vectors; new entries are added to it.
 
     Returns:
-        Another tagger over the same weights, or the same one if there is nothing to add.
+        A tagger that shares the weights, or the same one if there is nothing to add.
     """
     known = tagger.vocabulary
-    # The words that a zero-shot tagger names beside its trained tags have no rows, and stay behind the new tags.
+    # The further words of a zero-shot tagger have no rows, and come after the new tags.
     num = tagger.num_trained if isinstance(tagger, ZeroShotTagger) else len(known)
-    taught = known.tags[:num]
-    found = {} if recipes is None else recipes
+    trained_tags = known.tags[:num]
+    found = {} if mixtures is None else mixtures
     unknown = [tag for tag in dict.fromkeys(new_tags) if tag not in known]
     for tag in unknown:
         if tag not in found:
-            found[tag] = find_recipe(word_vectors, taught, tag)
-    used = [recipe for tag in unknown if (recipe := found[tag]) is not None]
+            found[tag] = find_mixture(word_vectors, trained_tags, tag)
+    used = [mixture for tag in unknown if (mixture := found[tag]) is not None]
     if not used:
         return tagger
     vocabulary = Vocabulary(
-        [*taught, *(recipe.tag for recipe in used), *known.tags[num:]],
+        [*trained_tags, *(mixture.tag for mixture in used), *known.tags[num:]],
         [*known.counts[:num], *(0 for _ in used), *known.counts[num:]] if known.counts else (),
     )
-    made_of = {recipe.tag: [taught[place] for place in recipe.places[:MAX_NAMED]] for recipe in used}
+    made_of = {mixture.tag: [trained_tags[place] for place in mixture.places[:MAX_NAMED]] for mixture in used}
     if isinstance(tagger, InferenceTagger):
         return _extended_decoder(tagger, vocabulary, used, made_of)
     if isinstance(tagger, ZeroShotTagger):
@@ -133,13 +133,13 @@ def extend(
 
 
 def _extended_decoder(
-    tagger: InferenceTagger, vocabulary: Vocabulary, recipes: Sequence[Recipe], made_of: dict[str, list[str]]
+    tagger: InferenceTagger, vocabulary: Vocabulary, mixtures: Sequence[Mixture], made_of: dict[str, list[str]]
 ) -> InferenceTagger:
     num = len(tagger.vocabulary)
-    weights = {name: _extended(name, values, num, recipes) for name, values in tagger.weights.items()}
+    weights = {name: _extended(name, values, num, mixtures) for name, values in tagger.weights.items()}
     if tagger.name == "scnn_rnn":
-        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(recipes))))
-    version = f"{tagger.version}+{len(recipes)}"
+        weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(mixtures))))
+    version = f"{tagger.version}+{len(mixtures)}"
     extended = InferenceTagger(
         tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of
     )
@@ -147,14 +147,14 @@ def _extended_decoder(
     return extended
 
 
-def _extended(name: str, values: Rows, num_known: int, recipes: Sequence[Recipe]) -> Rows:
+def _extended(name: str, values: Rows, num_known: int, mixtures: Sequence[Mixture]) -> Rows:
     if name not in _ROWS:
         return values
-    new = np.stack([_mix(values[:num_known], recipe) for recipe in recipes])
-    # START or END stays the last row.
+    new = np.stack([_mix(values[:num_known], mixture) for mixture in mixtures])
+    # The row of START or END stays last.
     return np.concatenate([values[:num_known], new, values[num_known:]]).astype(np.float32, copy=False)
 
 
-def _mix(rows: Rows, recipe: Recipe) -> Rows:
-    mixed: Rows = np.tensordot(recipe.weights, rows[recipe.places], axes=1).astype(np.float32)
+def _mix(rows: Rows, mixture: Mixture) -> Rows:
+    mixed: Rows = np.tensordot(mixture.weights, rows[mixture.places], axes=1).astype(np.float32)
     return mixed

@@ -1,6 +1,6 @@
-"""The registry of trained taggers: a name and a family for each, its module imported when it is first used.
+"""The registry of trained taggers: a name, a family and a class for each, imported when it is first used.
 
-A family is trained in one way: see trainer/families.py.
+All taggers of a family are trained in the same way, see trainer/families.py.
 
 Knows nothing of weights or files. Importing this imports no torch.
 """
@@ -19,23 +19,25 @@ if TYPE_CHECKING:
 RECURRENT = "recurrent"
 """Trained step by step; the class is a `TrainedTagger`."""
 CONTEXT = "context"
-"""Trained step by step too, but ranks a set, and hears of a photo's metadata and neighbours; a `TrainedTagger`."""
+"""Trained step by step too, but scores each tag by itself, from the photo, its metadata and its neighbours; the class
+is a `TrainedTagger`."""
 BASELINE = "baseline"
-"""Fitted at once; the class is a `ScoringTagger`."""
+"""Fitted in one call; the class is a `ScoringTagger`."""
 
 _TARGETS: dict[str, str] = {}
 _FAMILIES: dict[str, str] = {}
-_TWINS: dict[str, str] = {}
+_NUMPY_TARGETS: dict[str, str] = {}
 
 
-def register(name: str, target: str, *, family: str = RECURRENT, twin: str = "") -> None:
-    """Make a tagger known.
+def register(name: str, target: str, *, family: str = RECURRENT, numpy_target: str = "") -> None:
+    """Register a tagger.
 
     Args:
-        name: How users call it.
+        name: The name that users choose it by.
         target: "module:Class".
-        family: Which says how it is trained.
-        twin: Of a tagger with a context: "module:Class", the `ScoringTagger` that runs its weights without torch.
+        family: How it is trained.
+        numpy_target: For a tagger with a context: "module:Class", the `ScoringTagger` that runs its weights without
+            torch.
 
     Raises:
         ValueError: The name is taken.
@@ -44,8 +46,8 @@ def register(name: str, target: str, *, family: str = RECURRENT, twin: str = "")
         raise ValueError(f"The tagger {name!r} is registered twice.")
     _TARGETS[name] = target
     _FAMILIES[name] = family
-    if twin:
-        _TWINS[name] = twin
+    if numpy_target:
+        _NUMPY_TARGETS[name] = numpy_target
 
 
 def all_names() -> list[str]:
@@ -80,21 +82,21 @@ def family_of(name: str) -> str:
 
 
 def find_baseline(name: str) -> "type[ScoringTagger] | None":
-    """Return a baseline's class, or None if no baseline has that name."""
+    """Return a baseline's class; None if no baseline has that name."""
     return find_scoring(name) if _FAMILIES.get(name) == BASELINE else None
 
 
 def find_scoring(name: str) -> "type[ScoringTagger] | None":
-    """Return the class that scores each tag by itself, of a baseline or a tagger with a context; else None."""
+    """Return the `ScoringTagger` of a baseline or of a tagger with a context; None for any other name."""
     family = _FAMILIES.get(name)
     if family not in (BASELINE, CONTEXT):
         return None
-    found: type[ScoringTagger] = _import(_TARGETS[name] if family == BASELINE else _TWINS[name])
+    found: type[ScoringTagger] = _import(_TARGETS[name] if family == BASELINE else _NUMPY_TARGETS[name])
     return found
 
 
 def find(name: str) -> "type[TrainedTagger]":
-    """Return the class that is trained, of a recurrent tagger or one with a context.
+    """Return the `TrainedTagger` of a recurrent tagger or of one with a context.
 
     Raises:
         ConfigError: There is no such tagger.
@@ -121,7 +123,7 @@ def create(name: str, vocabulary: Vocabulary | Sequence[str], feature_size: int,
         **settings: Fields of the tagger's config.
 
     Raises:
-        ConfigError: There is no such tagger, no such setting, or a setting has a value it cannot have.
+        ConfigError: There is no such tagger or setting, or a setting has an invalid value.
     """
     config = configure(name, **settings)
     if not isinstance(vocabulary, Vocabulary):
@@ -136,7 +138,7 @@ def configure(name: str, **settings: Any) -> Any:
     """Return a tagger's config.
 
     Raises:
-        ConfigError: There is no such tagger, no such setting, or a setting has a value it cannot have.
+        ConfigError: There is no such tagger or setting, or a setting has an invalid value.
     """
     kind = find(name)
     known = kind.Config.__dataclass_fields__
@@ -173,20 +175,20 @@ for _name, _class in {
         _name,
         f"annotator.models.taggers.metadata_neighbours:{_class}",
         family=CONTEXT,
-        twin=f"annotator.models.taggers.metadata_neighbours_numpy:{_class}Network",
+        numpy_target=f"annotator.models.taggers.metadata_neighbours_numpy:{_class}Network",
     )
 for _name, _target in {
-    "logistic": "baselines:LogisticTagger",
-    "asymmetric": "baselines:AsymmetricTagger",
-    "softmax": "baselines:SoftmaxTagger",
-    "warp": "baselines:WarpTagger",
-    "svm": "baselines:SvmTagger",
-    "svm_rank": "baselines:SvmRankTagger",
-    "knn": "neighbour_baselines:KnnTagger",
-    "two_pass_knn": "neighbour_baselines:TwoPassKnnTagger",
-    "tagprop": "neighbour_baselines:TagPropTagger",
-    "kernel_ridge": "kernel_tagger:KernelTagger",
-    "zero_shot": "zero_shot:ZeroShotTagger",
-    "open_vocabulary": "open_vocabulary:OpenVocabulary",
+    "logistic": "taggers.baselines:LogisticTagger",
+    "asymmetric": "taggers.baselines:AsymmetricTagger",
+    "softmax": "taggers.baselines:SoftmaxTagger",
+    "warp": "taggers.baselines:WarpTagger",
+    "svm": "taggers.baselines:SvmTagger",
+    "svm_rank": "taggers.baselines:SvmRankTagger",
+    "knn": "taggers.neighbour_baselines:KnnTagger",
+    "two_pass_knn": "taggers.neighbour_baselines:TwoPassKnnTagger",
+    "tagprop": "taggers.neighbour_baselines:TagPropTagger",
+    "kernel_ridge": "taggers.kernel_tagger:KernelTagger",
+    "zero_shot": "taggers.zero_shot:ZeroShotTagger",
+    "open_vocabulary": "taggers.open_vocabulary:OpenVocabulary",
 }.items():
     register(_name, f"annotator.models.taggers.{_target}", family=BASELINE)

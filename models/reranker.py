@@ -1,14 +1,13 @@
-"""The re-ranker: how much each source of evidence, and each habit of the people who tag here, counts for a tag's place.
+"""The re-ranker: a log-linear model of which candidate tag a person adds next to a photo's list.
 
-A log-linear model over the tags that are open for one photo,
-
-    P(tag is the next of the person's list) = exp(w . x(tag)) / sum over the open tags of exp(w . x)
+    P(tag is next) = exp(w . x(tag)) / sum over the candidate tags of exp(w . x)
 
 (Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", 2007, top-one probabilities), with the
-features `FEATURES`. `IDENTITY` weighs only the joint score and leaves every list as it is; the others are learnt from
-corrections (trainer/reranker_fit.py) and kept with a checkpoint.
-Knows nothing of where the features are from.
-Shapes: N open tags, F features: x (N, F) -> P (N,) float64.
+features `FEATURES`: the scores of the sources and the tag statistics of the project. `IDENTITY` weighs only the joint
+score and keeps the order of every list; other weights are learnt from corrections
+(trainer/finetuning/reranker_fit.py) and stored in a checkpoint.
+Knows nothing of where the features come from.
+Shapes: N candidate tags, F features: x (N, F) -> P (N,) float64.
 """
 
 from collections.abc import Mapping
@@ -22,14 +21,15 @@ import numpy.typing as npt
 Matrix = npt.NDArray[np.float64]
 
 SOURCES = ("decoder", "looks", "neighbours", "metadata", "words", "detector", "keywords", "folder")
-"""Sources with a weight of their own; what a tagger with a context says counts as the decoder's."""
+"""Sources with a weight of their own: a sequential tagger (decoder), one without sequence (looks), and so on. The score
+of a tagger with a context counts as the decoder's."""
 FEATURES = ("joint", *SOURCES, "count", "next", "together", "place", "unused")
 """The columns of x.
 
-joint: log of the joint score of all sources. Each source: log of its own score, above that of silence.
-count: log of the share of tagged photos that carry the tag. next: of the lists that go on after the last settled tag,
-those that do so with this one. together: how much more often it goes with the settled tags than without. place: how
-near it usually stands to the place that is to be filled. unused: no tagged photo carries it.
+joint: log of the joint score of all sources. Each source: log of its own score, relative to that of no evidence.
+count: log of the share of tagged photos that have the tag. next: of the lists with a tag after the last kept one, the
+share where it is this tag. together: how much more often it occurs with the kept tags than without them. place: how
+near its usual place in lists is to the next place. unused: no tagged photo has it.
 """
 
 
@@ -38,10 +38,10 @@ class Reranker:
     """Weights of the features.
 
     Args:
-        weights: Feature -> weight; a feature that is not named weighs nothing.
+        weights: Feature -> weight; 0 for a feature that is not named.
 
     Raises:
-        ValueError: An unknown feature, or a weight that is no finite number.
+        ValueError: A feature is unknown, or a weight is not a finite number.
     """
 
     weights: Mapping[str, float]
@@ -58,26 +58,26 @@ class Reranker:
         """The weights in the order of `FEATURES`, (F,)."""
         return np.array([self.weights.get(name, 0.0) for name in FEATURES])
 
-    def chances(self, features: Matrix) -> Matrix:
-        """Return how likely each of N open tags is the next.
+    def probabilities(self, features: Matrix) -> Matrix:
+        """Return the probability of each of N candidate tags to be the next.
 
         Args:
             features: (N, F).
 
         Returns:
-            (N,) of sum 1.
+            (N,), of sum 1.
         """
         values = features @ self.vector
         powers = np.exp(values - values.max(initial=-np.inf))
-        chances: Matrix = powers / powers.sum()
-        return chances
+        probabilities: Matrix = powers / powers.sum()
+        return probabilities
 
     @classmethod
     def from_json(cls, values: Any) -> "Reranker":
         """Return the re-ranker of `to_json`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The values are not a table of weights.
         """
         if not isinstance(values, dict) or not all(
             isinstance(weight, int | float) and not isinstance(weight, bool) for weight in values.values()

@@ -1,8 +1,8 @@
-"""Which of two tags a person names first, and what a detection is worth: small models with fitted constants.
+"""The order in which people name tags, and the probability of a detection: small models with fitted constants.
 
 A tag's precedence is its strength in a Bradley-Terry model of people's ordered lists (Bradley and Terry, "Rank
 Analysis of Incomplete Block Designs", Biometrika 1952): P(a before b) = sigmoid(s(a) - s(b)). A box adds to a tag's
-strength by how large, central and sure it is. `tests/benchmarks/tag_order.py` fits the constants, from training photos
+strength by its size, centrality and score. `tests/benchmarks/tag_order.py` fits the constants, from training photos
 only, and measures them. Knows nothing of projects, taggers or photos.
 """
 
@@ -22,9 +22,9 @@ RankedEntry = tuple[str, float, float]
 CONSTANTS_PATH = Path(__file__).with_name("tag_order.json")
 NUM_REORDERED = 10
 REORDER_WEIGHT = 0.3
-"""Chosen on one half of a validation split, reported on the other: EXPERIMENTS.md."""
+"""Chosen on one half of a validation split, reported on the other: docs/experiments."""
 LEAST_AREA = 1e-4
-"""A smaller box counts as this share of the photo."""
+"""Lower bound of a box's share of the photo, before its logarithm."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class TagOrder:
 
     Attributes:
         precedence: Tag key -> strength.
-        box_weights: Of `box_features`, added to a tag's strength.
-        present_weights: Of (1, score): the log-odds that a thing of the class is in the photo.
-        named_weights: Of (1, score, log area, centrality): the log-odds that a person names it.
-        named_labels: Class -> what is added to these log-odds: a train is named, a person is called something else.
+        box_weights: Weights of `box_features` in a tag's strength.
+        present_weights: Weights of (1, score) in the log-odds that an object of the class is in the photo.
+        named_weights: Weights of (1, score, log area, centrality) in the log-odds that a person names it.
+        named_labels: Class -> its bias in these log-odds: people tag a train as "train", a person by other words.
     """
 
     precedence: Mapping[str, float]
@@ -49,8 +49,8 @@ class TagOrder:
         """Return a tag's strength in a photo; of two tags the stronger one goes first.
 
         Args:
-            tag: Any tag. One that is not known takes the strength of the class it names, else 0, the mean.
-            detections: What was found in the photo.
+            tag: Any tag. An unknown one has the mean strength of the classes it names, or 0, the mean of all tags.
+            detections: Those of the photo.
         """
         box = box_features(tag, detections)
         known = self.precedence.get(tag_key(tag))
@@ -60,25 +60,25 @@ class TagOrder:
         return known + _product(self.box_weights, box)
 
     def present(self, detection: Detection) -> float:
-        """Return how likely a thing of the detection's class is in the photo."""
+        """Return the probability that an object of the detection's class is in the photo."""
         return _sigmoid(_product(self.present_weights, (1.0, detection.score)))
 
     def named(self, detection: Detection) -> float:
-        """Return how likely a person tags the photo with the detection's class."""
+        """Return the probability that a person tags the photo with the detection's class."""
         features = (1.0, detection.score, _log_area(detection.box), centrality(detection.box))
         return _sigmoid(_product(self.named_weights, features) + self.named_labels.get(detection.label, 0.0))
 
     def reorder(
         self, tags: Sequence[RankedEntry], detections: Sequence[Detection], *, weight: float = REORDER_WEIGHT
     ) -> list[int]:
-        """Return places in a new order: what a person is likely to name first moves up among the best.
+        """Return the places of tags in a new order, in which tags that people name early move up.
 
-        A tag's rank score is multiplied by the chance that no other of these tags is both right and named before it,
-        to the power `weight`. The first `NUM_REORDERED` stay the first `NUM_REORDERED`.
+        A tag's rank score is multiplied by the probability that no other of these tags is both right and named before
+        it, to the power `weight`. Only the first `NUM_REORDERED` are reordered.
 
         Args:
-            tags: (tag, rank score, how likely it is right), best first.
-            detections: What was found in the photo.
+            tags: (tag, rank score, probability that it is right), best first.
+            detections: Those of the photo.
             weight: 0 keeps the order.
         """
         best = tags[:NUM_REORDERED]
@@ -97,7 +97,7 @@ class TagOrder:
 
 @lru_cache(maxsize=1)
 def load_tag_order() -> TagOrder:
-    """Return the constants that come along."""
+    """Return the constants of the package."""
     values = json.loads(CONSTANTS_PATH.read_text(encoding="utf-8"))
     return TagOrder(
         precedence=values["precedence"],
@@ -109,13 +109,13 @@ def load_tag_order() -> TagOrder:
 
 
 def boxes_for(tag: str, detections: Sequence[Detection]) -> list[Detection]:
-    """Return the detections that show what a tag names, the largest first."""
+    """Return the detections of the classes that a tag names, the largest first."""
     labels = classes_of(tag)
     return sorted((item for item in detections if item.label in labels), key=lambda item: -area(item.box))
 
 
 def box_features(tag: str, detections: Sequence[Detection]) -> tuple[float, float, float, float]:
-    """Return (is there a box, log of its share of the photo, centrality, score) of a tag's largest box; 0 without."""
+    """Return (1, log of share of the photo, centrality, highest score) of a tag's largest box; zeros without one."""
     boxes = boxes_for(tag, detections)
     if not boxes:
         return 0.0, 0.0, 0.0, 0.0
@@ -123,17 +123,17 @@ def box_features(tag: str, detections: Sequence[Detection]) -> tuple[float, floa
 
 
 def area(box: Box) -> float:
-    """Return which share of the photo a box covers."""
+    """Return the share of the photo that a box covers."""
     return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def centrality(box: Box) -> float:
-    """Return 1 for a box in the middle of the photo, 0 for one whose middle is a corner."""
+    """Return 1 for a box centred in the photo, 0 for one centred on a corner, linear in the distance between."""
     return 1 - math.hypot((box[0] + box[2]) / 2 - 0.5, (box[1] + box[3]) / 2 - 0.5) / math.hypot(0.5, 0.5)
 
 
 def place_text(box: Box) -> str:
-    """Say in words how large a box is and where it lies: "24% of the photo, on the left"."""
+    """Return the size and position of a box in words: "24% of the photo, on the left"."""
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     across = "left" if x < 1 / 3 else "right" if x > 2 / 3 else ""
     down = "top" if y < 1 / 3 else "bottom" if y > 2 / 3 else ""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from annotator.models.sequence.inference import InferenceTagger, logit, sequence_chances
+from annotator.models.sequence.inference import InferenceTagger, logit, sequence_probabilities
 
 BATCH_SIZE = 256
 NUM_ITERATIONS = 30
@@ -34,10 +34,10 @@ def calibrate(
     columns = [[], []]  # type: list[list[npt.NDArray[np.float64]]]
     for start in range(0, len(features), BATCH_SIZE):
         rows = features[start : start + BATCH_SIZE]
-        judgement = tagger.judge(rows, [()] * len(rows), user_tags=user_tags[start : start + BATCH_SIZE])
-        columns[0].append(logit(sequence_chances(judgement)).astype(np.float64).ravel())
-        if judgement.concepts is not None:
-            columns[1].append(logit(judgement.concepts).astype(np.float64).ravel())
+        prediction = tagger.predict(rows, [()] * len(rows), user_tags=user_tags[start : start + BATCH_SIZE])
+        columns[0].append(logit(sequence_probabilities(prediction)).astype(np.float64).ravel())
+        if prediction.concepts is not None:
+            columns[1].append(logit(prediction.concepts).astype(np.float64).ravel())
     inputs = np.stack([np.concatenate(parts) for parts in columns if parts], axis=1)
     coefficients = fit_logistic(inputs, labels.astype(np.float64).ravel())
     return (float(coefficients[0]), float(coefficients[1]), float(coefficients[2]) if columns[1] else 0.0)

@@ -26,8 +26,8 @@ def train_context(request: TrainingRequest, data: TrainingData, options: Trainin
     kind: Any = registry.find(request.tagger)
     config = registry.configure(request.tagger, **request.settings)
     words = metadata_words(data.train.records, config.metadata)
-    settings = learn_settings(request.settings, config, words, hears_words=kind.hears_words)
-    notes = vector_notes(config, words, hears_words=kind.hears_words)
+    settings = learn_settings(request.settings, config, words, uses_metadata=kind.capabilities.uses_metadata)
+    notes = vector_notes(config, words, uses_metadata=kind.capabilities.uses_metadata)
     vectors = neighbourhood_vectors(vars(config))
 
     def to_examples(side: Side, pool: Side) -> Examples:

@@ -133,7 +133,7 @@ def fit(
     run = _Run(tagger, train, validation, settings, backbone, is_trained, state_folder, progress, should_stop, device,
                num_workers)  # fmt: skip
     report = run.go()
-    if validation is not None and tagger.is_recurrent:
+    if validation is not None and tagger.capabilities.is_sequential:
         features = run.validation_features()
         tagger.to("cpu")
         tagger.eval()

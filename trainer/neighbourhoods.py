@@ -160,7 +160,7 @@ def _unit(values: Features) -> Features:
 
 
 def learn_settings(
-    settings: Mapping[str, Any], config: Any, words: WordLists, *, hears_words: bool = True
+    settings: Mapping[str, Any], config: Any, words: WordLists, *, uses_metadata: bool = True
 ) -> dict[str, Any]:
     """Return a tagger's settings, completed from the training photos: known words, or version of the vectors.
 
@@ -168,7 +168,7 @@ def learn_settings(
         settings: As given by the user.
         config: The tagger's config with these settings.
         words: Metadata words of the training photos.
-        hears_words: Words are fed to the network.
+        uses_metadata: Words are fed to the network.
 
     Raises:
         ConfigError: A setting cannot be given by users, or no training photo has a known metadata word.
@@ -178,7 +178,7 @@ def learn_settings(
         if name in settings:
             raise ConfigError(f"The setting {name} comes from the training photos; leave it out.")
     learnt: dict[str, Any] = {}
-    uses = ("input", "neighbourhood") if hears_words else ("neighbourhood",)
+    uses = ("input", "neighbourhood") if uses_metadata else ("neighbourhood",)
     for use in uses:
         if getattr(config, use) != "id":
             vectors = load_vectors(getattr(config, use), vars(config))
@@ -200,7 +200,7 @@ def vector_notes(config: Any, words: WordLists, *, hears_words: bool) -> tuple[s
     Raises:
         WordVectorError: The word vectors are not available.
     """
-    kinds = {config.neighbourhood, config.input if hears_words else "id"} - {"id"}
+    kinds = {config.neighbourhood, config.input if uses_metadata else "id"} - {"id"}
     known = _distinct(words)
     notes = [load_vectors(kind, vars(config)).describe_unknown(known, "metadata words") for kind in sorted(kinds)]
     return tuple(note for note in notes if note)

@@ -86,7 +86,7 @@ def _with_user_tags(request: TrainingRequest, records: Sequence[Record]) -> dict
     settings = dict(request.settings)
     if request.user_tags_field is None and not settings.get("user_tags"):
         return settings
-    if not registry.find(request.tagger).takes_user_tags:
+    if not registry.find(request.tagger).capabilities.uses_user_tags:
         raise ConfigError(f"The tagger {request.tagger} takes no user tags; scnn_rnn does.")
     if request.user_tags_field is None:
         return settings

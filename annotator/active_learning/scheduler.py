@@ -26,9 +26,7 @@ from annotator.active_learning.queue import PhotoQueue
 from annotator.active_learning.random_sample import sample_key
 from annotator.datasets.tags import tag_key
 from annotator.errors import AnnotatorError
-from annotator.models.sequence.inference import InferenceTagger
 from annotator.models.tagger import Tagger
-from annotator.models.taggers.scoring_tagger import ScoringTagger
 from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.settings import STRATEGIES, ProjectSettings
 from annotator.storage.features import FeatureStore

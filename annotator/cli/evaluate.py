@@ -70,12 +70,11 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _user_tags(about: "About", tagger: object, records: "list[Record]") -> list[tuple[str, ...]]:
+def _user_tags(about: "About", tagger: "LoadedTagger", records: "list[Record]") -> list[tuple[str, ...]]:
     """Return each photo's side information, from the field that was trained with; empty for a tagger without any."""
     from annotator.datasets.record import tags_in_field
-    from annotator.models.tagger import takes_user_tags
 
-    if not takes_user_tags(tagger):
+    if not tagger.capabilities.uses_user_tags:
         return []
     field = about.training.get("request", {}).get("user_tags_field") or "user_tags"
     return [tags_in_field(record, field) for record in records]
@@ -97,12 +96,12 @@ def _context(
     from annotator.datasets.record import read_records
     from annotator.datasets.splits import load_split
     from annotator.models.checkpoint import find
-    from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
+    from annotator.models.context import uses_context
     from annotator.trainer.feature_cache import features_of
     from annotator.trainer.neighbourhoods import find_context, metadata_note, photos_of
     from annotator.trainer.training import SPLIT_FILE
 
-    if not isinstance(tagger, NeighbourNetwork):
+    if not uses_context(tagger):
         if parsed.pool is not None:
             raise DataError(f"The tagger {tagger.name} takes no neighbours; leave --pool out.")
         return None

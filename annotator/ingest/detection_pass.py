@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from annotator.datasets.image_folder import decode_image
 from annotator.errors import AnnotatorError, UnreadableImageError
-from annotator.models.detectors.detector import NANODET, NONE, Detection, Detector, load_detector
+from annotator.models.detectors.detector import NANODET, NONE, Detection, Detector
+from annotator.models.detectors.detector_catalog import load_detector
 from annotator.models.detectors.detector_install import is_installed
 from annotator.storage.detections import DetectionStore
 

@@ -11,7 +11,7 @@ from annotator import __version__
 from annotator.errors import WordVectorError
 from annotator.models.backbones.backbone import default_cache_path, list_backbones
 from annotator.models.detectors import detector_install
-from annotator.models.detectors.detector import list_detectors
+from annotator.models.detectors.detector_catalog import list_detectors
 from annotator.models.word_vectors import glove_package
 from annotator.models.word_vectors.word_vector_files import cache_path, cached_tables
 from annotator.models.word_vectors.word_vectors import DEFAULT_VECTORS, WORDNET, find_wordnet_table

@@ -11,10 +11,9 @@ Knows nothing of stores or pages: it is given features, indexes and the tags in 
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from annotator.datasets.tags import tag_key
-from annotator.models.context import Context, ContextTagger
+from annotator.models.context import Context, ContextTagger, uses_context
 from annotator.models.detectors.detector import Detection
 from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
@@ -33,7 +32,6 @@ from annotator.proposals.sources.taggers import (
     NUM_PROPOSALS,
     ask,
     context_shares,
-    hears_context,
     known_keys,
     seen_evidence,
     source_of,
@@ -318,10 +316,10 @@ class Proposer:
             return ""
         vector = self._features.vectors([image_id])
         told = self._gathered(asked, image_id, vector, words.without(without.sources), without)
-        if told is None:
+        if told is None or not uses_context(asked[0]):
             return ""
         renamed, key = self._autocomplete.renamed, tag_key(tag)
-        shares = context_shares(cast("ContextTagger", asked[0]), vector, told.context)
+        shares = context_shares(asked[0], vector, told.context)
         found = [
             (name, [score for other, score in scores.items() if key in (tag_key(other), tag_key(renamed(other)))])
             for name, scores in shares.items()
@@ -332,9 +330,9 @@ class Proposer:
         self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Exclusions
     ) -> TaggerContext | None:
         """Return what the first tagger is told, if it hears of a context."""
-        if self._gather is None or not taggers or not hears_context(taggers[0]):
+        if self._gather is None or not taggers or not uses_context(taggers[0]):
             return None
-        return self._gather(cast("ContextTagger", taggers[0]), image_id, vector, words, without.neighbours)
+        return self._gather(taggers[0], image_id, vector, words, without.neighbours)
 
     def _open_words(
         self, taggers: Sequence[Tagger], vector: Vectors, num: int = NUM_OPEN, least: float = LEAST_SCORE
@@ -377,5 +375,4 @@ class Proposer:
 
 def _reranker_of(taggers: Sequence[Tagger]) -> Reranker:
     """Return the re-ranker that was learnt with the first tagger; one that changes nothing where there is none."""
-    found: Reranker = getattr(taggers[0], "reranker", IDENTITY) if taggers else IDENTITY
-    return found
+    return taggers[0].reranker if taggers else IDENTITY

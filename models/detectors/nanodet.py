@@ -1,4 +1,4 @@
-"""NanoDet: a small detector without anchors, run by ONNX Runtime from the network that models/detectors/detector_install.py made.
+"""NanoDet: a small anchor-free detector, run by ONNX Runtime from the network that detector_install.py installs.
 
 Source: https://github.com/RangiLyu/nanodet; its head is that of Li et al., "Generalized Focal Loss", NeurIPS 2020.
 Shapes: photo -> (1, 3, S, S) float32 -> at each of three levels scores (1, N, 80) and distances (1, N, 4 * 11).
@@ -18,11 +18,11 @@ from annotator.models.detectors.detector import LEAST_SCORE, MAX_DETECTIONS, NAN
 Floats = npt.NDArray[np.float32]
 
 MAX_OVERLAP = 0.6
-"""Of two boxes of a class that share more than this of their union, the surer one stays."""
+"""Of two boxes of a class with a higher intersection over union, the one with the higher score stays."""
 _MEAN = np.array([103.53, 116.28, 123.675], np.float32)
 _STD = np.array([57.375, 57.12, 58.395], np.float32)
 _NUM_BINS = 11
-"""A side's distance from its place is a distribution over 0..10 strides."""
+"""The distance of a box's side from its grid point is a distribution over 0..10 strides."""
 
 
 class NanoDet:
@@ -30,7 +30,7 @@ class NanoDet:
 
     Args:
         onnx: The converted network.
-        version: Of its weights.
+        version: Version of its weights.
         num_threads: CPU threads; None leaves it to ONNX Runtime.
     """
 
@@ -43,13 +43,13 @@ class NanoDet:
         self._input = network_input.name
         self.image_size = int(network_input.shape[2])
         outputs = [(output.name, output.shape) for output in self._session.get_outputs()]
-        # The three levels of places, finest first: scores of (1, N, 80), then distances of (1, N, 44).
+        # The three grid levels, finest first: scores of (1, N, 80), then distances of (1, N, 44).
         levels = sorted(outputs, key=lambda output: (output[1][2] != len(COCO_CLASSES), -output[1][1]))
         self._outputs = [name for name, _ in levels]
         self._sides = [round(shape[1] ** 0.5) for _, shape in levels[: len(levels) // 2]]
 
     def detect(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
-        """Return each photo's detections, surest first."""
+        """Return each photo's detections, highest score first."""
         return [self._detect(image) for image in images]
 
     def _detect(self, image: Image.Image) -> list[Detection]:
@@ -68,10 +68,10 @@ class NanoDet:
 
 
 def nanodet_input(image: Image.Image, image_size: int) -> tuple[Floats, tuple[int, int, int, int]]:
-    """Return what the network sees of a photo, and where in it the photo lies.
+    """Return the network's input for a photo, and the photo's position in it.
 
-    The photo keeps its shape, with black beside it: stretched to a square, the average precision of its labels on 300
-    photos of `captions` fell from .647 to .514.
+    The photo keeps its aspect ratio, with black margins: stretched to a square, the average precision of its labels on
+    300 photos of `captions` fell from .647 to .514.
 
     Returns:
         (1, 3, S, S), BGR, standardised; then the photo's left, top, width and height in pixels.
@@ -87,13 +87,13 @@ def nanodet_input(image: Image.Image, image_size: int) -> tuple[Floats, tuple[in
 
 
 def _decode_level(scores: Floats, distances: Floats, side: int, stride: float) -> tuple[Any, Any, Any]:
-    """Return scores (M,), labels (M,) and boxes (M, 4) in pixels of one level's places that are sure enough.
+    """Return scores (M,), labels (M,) and boxes (M, 4) in pixels, of one level's scores of at least `LEAST_SCORE`.
 
     Args:
         scores: (side * side, 80).
         distances: (side * side, 4 * 11) logits: left, top, right, bottom, each over 0..10 strides.
-        side: Places along a side.
-        stride: Pixels from one place to the next.
+        side: Grid points along a side.
+        stride: Pixels between grid points.
     """
     rows, labels = np.nonzero(scores >= LEAST_SCORE)
     logits = distances[rows].reshape(-1, 4, _NUM_BINS)  # (M, 4, 11)
@@ -106,7 +106,7 @@ def _decode_level(scores: Floats, distances: Floats, side: int, stride: float) -
 
 
 def _suppress(boxes: Any, scores: Any, labels: Any) -> list[int]:
-    """Return which boxes stay, surest first: of those of a class that overlap, the surest."""
+    """Return the places of the boxes after non-maximum suppression within each class, highest score first."""
     kept: list[int] = []
     for index in np.argsort(-scores, kind="stable").tolist():
         rivals = [other for other in kept if labels[other] == labels[index]]
@@ -118,7 +118,7 @@ def _suppress(boxes: Any, scores: Any, labels: Any) -> list[int]:
 
 
 def _overlaps(box: Any, others: Any) -> Any:
-    """Return intersection over union of one box (4,) with others (N, 4)."""
+    """Return the intersection over union of one box (4,) with others (N, 4), (N,)."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=1)
     areas = np.prod(others[:, 2:] - others[:, :2], axis=1)

@@ -2,7 +2,7 @@
 
 Format: the ``modelTopology`` is TensorFlow's GraphDef as JSON, the ``weightsManifest`` names shards of packed weights,
 which may be quantised to 8 or 16 bits (tensorflow.js, ``io/weights_loader`` and ``io_utils``).
-Knows nothing of what a model is for. models/detectors/tfjs_to_onnx.py turns a graph into ONNX, models/detectors/tfjs_torch.py runs it with torch.
+Knows nothing of what a model computes. tfjs_to_onnx.py converts a graph to ONNX, tfjs_torch.py runs it with torch.
 """
 
 import base64
@@ -29,14 +29,14 @@ class Node:
     name: str
     op: str
     inputs: tuple[str, ...]
-    """Names of values: a node's first output goes by the node's name, the others by ``name:1``, ``name:2``."""
+    """Names of values: a node's first output has the node's name, the others are ``name:1``, ``name:2``."""
     attributes: dict[str, Any]
     """int, float, bool, str, or lists of int."""
 
 
 @dataclass(frozen=True)
 class GraphModel:
-    """A graph with its weights, operations in an order in which they can run."""
+    """A graph with its weights, the operations in topological order."""
 
     nodes: tuple[Node, ...]
     weights: dict[str, Array]
@@ -54,7 +54,7 @@ def read_graph_model(description: bytes, weights: bytes) -> GraphModel:
         weights: The ``.bin`` files, one after the other.
 
     Raises:
-        DetectorError: A file is damaged, or uses what no model here has needed (several inputs).
+        DetectorError: A file is damaged, or the model has several inputs, which is not supported.
     """
     try:
         values = json.loads(description)
@@ -95,7 +95,7 @@ def _value_name(name: str) -> str:
 
 
 def _attribute(value: dict[str, Any]) -> Any:
-    """Return an attribute's value; None for those that nobody here reads (tensors, functions, empty lists)."""
+    """Return an attribute's value; None for kinds that are not used (tensors, functions, empty lists)."""
     match value:
         case {"i": number}:
             return int(number)
@@ -113,7 +113,7 @@ def _attribute(value: dict[str, Any]) -> Any:
 
 
 def _sorted(nodes: list[Node]) -> list[Node]:
-    """Order nodes so that each comes after what it reads."""
+    """Return nodes in topological order."""
     by_name = {node.name: node for node in nodes}
     done: dict[str, Node] = {}
     for start in nodes:
@@ -144,5 +144,5 @@ def _read_weights(manifest: list[dict[str, Any]], data: bytes) -> dict[str, Arra
             values = values * np.float32(quantisation["scale"]) + np.float32(quantisation["min"])
         weights[entry["name"]] = values.astype(_PLAIN_TYPES[entry["dtype"]])
     if position != len(data):
-        raise ValueError(f"the weights have {len(data)} bytes; the description speaks of {position}")
+        raise ValueError(f"the weights have {len(data)} bytes; the description has {position}")
     return weights

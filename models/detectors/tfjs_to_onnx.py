@@ -1,8 +1,8 @@
-"""A TensorFlow.js graph model as ONNX, for the operations that occur in image detectors.
+"""Converts a TensorFlow.js graph model to ONNX, for the operations that occur in image detectors.
 
-TensorFlow lays images out as (B, H, W, C), ONNX as (B, C, H, W), so convolution, pooling and resizing stand between
-two transpositions; ONNX Runtime moves and cancels them when it loads the graph. What depends on constants only is
-computed here. Knows nothing of what a model is for; models/detectors/tfjs_torch.py is the second implementation it is checked against.
+The layout of images is (B, H, W, C) in TensorFlow and (B, C, H, W) in ONNX, so convolution, pooling and resizing are
+each between two transpositions; ONNX Runtime moves and cancels them when it loads the graph. Constant expressions are
+evaluated here. Knows nothing of what a model computes; tfjs_torch.py is the second implementation to compare with.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from annotator.models.detectors.tfjs_graph import Array, GraphModel, Node
 
 OPSET = 17
 IR_VERSION = 8
-"""The oldest that holds this opset: every ONNX Runtime we allow reads it."""
+"""The oldest one with this opset, which every allowed ONNX Runtime reads."""
 _TO_ONNX, _TO_TENSORFLOW = (0, 3, 1, 2), (0, 2, 3, 1)
 
 
@@ -28,7 +28,7 @@ def convert_to_onnx(model: GraphModel) -> bytes:
         The ONNX file: one float32 input and the outputs, under the names and in the shapes of the graph model.
 
     Raises:
-        DetectorError: An operation or a setting of one is not known.
+        DetectorError: An operation, or a setting of one, is not supported.
     """
     return _Converter(model).convert()
 
@@ -89,12 +89,12 @@ class _Converter:
     # Values
 
     def _fold(self, node: Node) -> bool:
-        """Compute a node whose inputs are all known; tell whether that was so."""
+        """Evaluate a node whose inputs are all constants; return whether it was evaluated."""
         if not node.inputs or any(name not in self._constants for name in node.inputs):
             return False
         values = [self._constants[name] for name in node.inputs]
         if node.op == "SparseToDense":
-            # (indices, shape, values, default); shapes that were left to be filled in come this way.
+            # (indices, shape, values, default); shapes with unknown sizes are built this way.
             indices, shape, filled, default = values
             dense = np.full(shape, default, dtype=default.dtype)
             for index, value in zip(indices, np.broadcast_to(filled, len(indices)), strict=True):
@@ -176,7 +176,7 @@ class _Converter:
             mode = "align_corners"
         else:
             mode = "half_pixel" if node.attributes.get("half_pixel_centers") else "asymmetric"
-        # All four sizes, the first two taken from the image: ONNX Runtime's optimiser breaks a Resize of two axes.
+        # All four sizes, the first two from the image: ONNX Runtime's optimiser breaks a Resize of two axes.
         before, shape, kept, sizes, after = (self._name("resize") for _ in range(5))
         self._emit("Transpose", [self._value(node.inputs[0])], [before], perm=_TO_ONNX)
         self._emit("Shape", [before], [shape])

@@ -1,6 +1,6 @@
-"""A TensorFlow.js graph model run by torch, operation by operation: slow, plain, and independent of ONNX.
+"""Runs a TensorFlow.js graph model with torch, operation by operation: slow, simple, and independent of ONNX.
 
-What models/detectors/tfjs_to_onnx.py makes is checked against it when a detector is installed. Knows nothing of what a model is for.
+The output of tfjs_to_onnx.py is compared with it when a detector is installed. Knows nothing of what a model computes.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def run_graph_model(model: GraphModel, image: Array) -> list[Array]:
         The outputs, in the order of `outputs`.
 
     Raises:
-        DetectorError: An operation is not known.
+        DetectorError: An operation is not supported.
     """
     values: Values = {name: torch.from_numpy(np.array(array)) for name, array in model.weights.items()}
     values[model.input_name] = torch.from_numpy(image)

@@ -1,7 +1,7 @@
-"""Faster R-CNN with a MobileNet, from torchvision, run by torch: surer than NanoDet, and slower without a GPU.
+"""Faster R-CNN with a MobileNet, from torchvision, run by torch: more accurate than NanoDet, and slower without a GPU.
 
 Ren et al., "Faster R-CNN", NeurIPS 2015; Lin et al., "Feature Pyramid Networks for Object Detection", CVPR 2017.
-Its weights (74 MB) are downloaded when it is first loaded.
+Its weights (74 MB) are downloaded when it is loaded for the first time.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ WEIGHTS = "FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1"
 
 
 class TorchvisionDetector:
-    """Faster R-CNN with a MobileNet by torch, on the GPU where there is one.
+    """Faster R-CNN with a MobileNet in torch, on the GPU if there is one.
 
     Args:
         network: One of torchvision's detection networks, with its weights.
         categories: Its class names by number.
-        version: Of its weights.
+        version: Version of its weights.
     """
 
     name = TORCHVISION
@@ -39,7 +39,7 @@ class TorchvisionDetector:
         self._network = network.eval().to(self._device)
 
     def detect(self, images: Sequence[Image.Image]) -> list[list[Detection]]:
-        """Return each photo's detections, surest first."""
+        """Return each photo's detections, highest score first."""
         batch = [
             torch.from_numpy(np.array(image.convert("RGB"))).to(self._device).permute(2, 0, 1).float() / 255
             for image in images
@@ -64,13 +64,13 @@ def build_network() -> torch.nn.Module:
 
 
 def weights_path() -> Path:
-    """Return where torch keeps the weights once they are downloaded."""
+    """Return the path of the downloaded weights in torch's cache."""
     url: str = models.get_weight(WEIGHTS).url
     return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
 
 def load_torchvision() -> TorchvisionDetector:
-    """Load the detector, downloading its weights when they are not there.
+    """Load the detector, downloading its weights if they are not in the cache.
 
     Raises:
         DetectorError: They are neither cached nor downloadable.

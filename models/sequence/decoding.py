@@ -1,9 +1,9 @@
-"""Decoding: from a settled prefix to further tags. Greedy and beam search are one path; lookahead weighs all paths.
+"""Decoding: from a prefix to further tags, by greedy or beam search, or by lookahead over all continuations.
 
 Works on any recurrent tagger through `Steps`: numpy in, numpy out, so that a server needs no torch. Tag ids run from
-0 to V - 1. The id V is START as an input and END as an output: START can thus never be emitted.
-Masked: tags of the prefix and those emitted (without the mask, teacher-forced models repeat themselves), dropped tags,
-and END until k tags are out, unless the length is free.
+0 to V - 1. The id V is START as an input and END as an output, so that START is never emitted.
+Masked: the tags of the prefix and those emitted (without the mask, teacher-forced models repeat tags), dropped tags,
+and, unless the length is free, END until k tags are emitted.
 Shapes: features (B, D) -> log-probabilities (R, V + 1) float32 for R rows, a row being one path of one image.
 """
 
@@ -18,7 +18,7 @@ Array = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 State = dict[str, Array]
-"""What a tagger remembers of each row; the first axis of every array is the row."""
+"""The recurrent state of a tagger; the first axis of every array is the row."""
 
 
 class Steps(Protocol):
@@ -27,13 +27,13 @@ class Steps(Protocol):
     num_tags: int
 
     def start(self, features: Array, concepts: Array | None) -> State:
-        """Return the state before the first step: (B, D) features and, where the tagger has them, (B, V) concepts."""
+        """Return the state before the first step, of (B, D) features and, if the tagger has them, (B, V) concepts."""
         ...
 
     def step(self, state: State, previous: Ids) -> tuple[Array, State]:
         """Feed the previous tag, (R,), and return (R, V + 1) log-probabilities and the next state.
 
-        A tagger without END gives it -inf.
+        For a tagger without END its log-probability is -inf.
         """
         ...
 
@@ -44,9 +44,9 @@ class Path:
 
     tags: list[int]
     log_probs: list[float]
-    """Of each tag, given everything before it."""
+    """Of each tag, given all tags before it."""
     ended: bool
-    """The tagger emitted END."""
+    """Whether the tagger emitted END."""
 
 
 def take(state: State, rows: Ids) -> State:
@@ -60,10 +60,10 @@ def feed(steps: Steps, state: State, prefixes: Sequence[Sequence[int]]) -> tuple
     Args:
         steps: The tagger.
         state: As `Steps.start` returned it, one row a prefix.
-        prefixes: Tag ids; they may differ in length.
+        prefixes: R lists of tag ids of any length.
 
     Returns:
-        (R, V + 1) log-probabilities of what follows, and the state there.
+        (R, V + 1) log-probabilities of the next tag, and the state after the prefixes.
     """
     inputs = [[steps.num_tags, *prefix] for prefix in prefixes]
     lengths = np.array([len(ids) for ids in inputs])
@@ -81,34 +81,34 @@ def feed(steps: Steps, state: State, prefixes: Sequence[Sequence[int]]) -> tuple
     return log_probs, state
 
 
-def bar(num_tags: int, prefixes: Sequence[Sequence[int]], dropped: Sequence[Sequence[int]]) -> Mask:
-    """Return (B, V): which tags may not be emitted."""
-    barred = np.zeros((len(prefixes), num_tags), bool)
+def mask_tags(num_tags: int, prefixes: Sequence[Sequence[int]], dropped: Sequence[Sequence[int]]) -> Mask:
+    """Return (B, V): the tags that are not emitted, those of the prefix and the dropped ones."""
+    masked = np.zeros((len(prefixes), num_tags), bool)
     for row, (prefix, refused) in enumerate(zip(prefixes, dropped, strict=True)):
-        barred[row, [*prefix, *refused]] = True
-    return barred
+        masked[row, [*prefix, *refused]] = True
+    return masked
 
 
 def search(
     steps: Steps,
     state: State,
     prefixes: Sequence[Sequence[int]],
-    barred: Mask,
+    masked: Mask,
     *,
     k: int,
     free_length: bool = False,
     beam_width: int = 1,
 ) -> list[Path]:
-    """Find each image's likeliest continuation; with a beam of one this is greedy search.
+    """Return each image's likeliest continuation; with a beam of one this is greedy search.
 
     Args:
         steps: The tagger.
         state: As `Steps.start` returned it, one row an image.
-        prefixes: B lists of settled tag ids.
-        barred: (B, V), from `bar`.
-        k: Most tags to emit; exactly so many unless the length is free or the tags run out.
-        free_length: END may come at any time and ends the list.
-        beam_width: Paths kept of each image.
+        prefixes: B lists of tag ids.
+        masked: (B, V), from `mask_tags`.
+        k: Most tags to emit; exactly k unless the length is free or no tag is left.
+        free_length: END may be emitted at any step and ends the list.
+        beam_width: Number of paths of each image.
 
     Returns:
         The best path of each image. Paths are compared by the sum of their log-probabilities.
@@ -118,9 +118,9 @@ def search(
         return [Path([], [], False) for _ in prefixes]
     log_probs, state = feed(steps, state, prefixes)
     rows = np.repeat(np.arange(num_images), width)
-    state, log_probs, taken = take(state, rows), log_probs[rows], barred[rows]
+    state, log_probs, taken = take(state, rows), log_probs[rows], masked[rows]
     totals = np.full(num_images * width, -np.inf)
-    totals[::width] = 0.0  # all beams of an image start alike, so but one of them counts
+    totals[::width] = 0.0  # the beams of an image start equal, so only the first may be extended
     ended = np.zeros(num_images * width, bool)
     emitted = np.full((num_images * width, k), -1)
     gains = np.zeros((num_images * width, k), np.float32)
@@ -131,7 +131,7 @@ def search(
             allowed[:, end] = -np.inf
         exhausted = np.asarray(~np.isfinite(allowed).any(axis=1))
         allowed[np.flatnonzero(ended | exhausted)] = -np.inf
-        allowed[np.flatnonzero(ended | exhausted), end] = 0.0  # a finished path stays as it is
+        allowed[np.flatnonzero(ended | exhausted), end] = 0.0  # a finished path is continued by END alone
         joint = (totals.reshape(-1, 1) + allowed).reshape(num_images, -1)
         best = np.argsort(-joint, axis=1, kind="stable")[:, :width]  # (B, W) of W (V + 1)
         parents = (best // (end + 1) + np.arange(num_images)[:, None] * width).ravel()
@@ -159,55 +159,55 @@ def look_ahead(
     steps: Steps,
     log_probs: Array,
     state: State,
-    barred: Mask,
+    masked: Mask,
     *,
     depth: int,
     width: int,
 ) -> Array:
-    """Return how likely each tag is the first, second, ... one after the prefix, over all continuations.
+    """Return the probability of each tag to be the first, second, ... after the prefix, over all continuations.
 
-    P_1 is the next step's distribution over what is not barred, END included. P_j sums, over the `width` likeliest
-    openings of j - 1 tags, (opening's probability) x (next step's distribution after it); the openings that were not
-    followed are taken to go on as the followed ones do. A list that ended adds nothing further.
+    P_1 is the next step's distribution over unmasked tags and END. P_j sums, over the `width` likeliest openings of
+    j - 1 tags, (opening's probability) x (next step's distribution after it), and is scaled up to the probability of
+    all openings, as if the others had the same mean distribution. A list that has ended adds nothing.
 
     Args:
         steps: The tagger.
         log_probs: (B, V + 1), from `feed`.
         state: From `feed`.
-        barred: (B, V), from `bar`.
-        depth: J, how many places to look ahead.
-        width: Openings that are followed for each image and place.
+        masked: (B, V), from `mask_tags`.
+        depth: J, the number of places.
+        width: Openings that are continued for each image and place.
 
     Returns:
         (B, J, V) float32; over tags, the probabilities of a place sum to at most 1.
     """
-    num_images, num_tags = barred.shape
+    num_images, num_tags = masked.shape
     places = np.zeros((num_images, depth, num_tags), np.float32)
-    chances = _normalise(log_probs, barred)[:, None, :num_tags]  # (B, W, V): of each opening and the next tag
-    taken = barred[:, None, :]
-    places[:, 0] = chances[:, 0]
+    joint = _normalise(log_probs, masked)[:, None, :num_tags]  # (B, W, V): of each opening and the next tag
+    taken = masked[:, None, :]
+    places[:, 0] = joint[:, 0]
     for place in range(1, depth):
-        flat = chances.reshape(num_images, -1)
+        flat = joint.reshape(num_images, -1)
         best = np.argpartition(-flat, min(width, flat.shape[1]) - 1, axis=1)[:, :width]  # (B, W), W <= width
         openings = np.take_along_axis(flat, best, axis=1)  # (B, W)
-        num_rows = chances.shape[1]
+        num_rows = joint.shape[1]
         parents = best // num_tags + np.arange(num_images)[:, None] * num_rows
         tags = best % num_tags
         log_probs, state = steps.step(take(state, parents.ravel()), tags.ravel())
         taken = taken.reshape(-1, num_tags)[parents].copy()  # (B, W, V)
         np.put_along_axis(taken, tags[:, :, None], True, axis=2)
         following = _normalise(log_probs, taken.reshape(-1, num_tags))[:, :num_tags]
-        chances = openings[:, :, None] * following.reshape(taken.shape)
+        joint = openings[:, :, None] * following.reshape(taken.shape)
         followed = openings.sum(axis=1)
         scale = np.divide(places[:, place - 1].sum(axis=1), followed, out=np.zeros_like(followed), where=followed > 0)
-        places[:, place] = chances.sum(axis=1) * scale[:, None]
+        places[:, place] = joint.sum(axis=1) * scale[:, None]
     return places
 
 
-def _normalise(log_probs: Array, barred: Mask) -> Array:
-    """Return (R, V + 1) probabilities of what is not barred."""
+def _normalise(log_probs: Array, masked: Mask) -> Array:
+    """Return (R, V + 1) probabilities of unmasked tags and END; zeros for a row without any."""
     values = log_probs.copy()
-    values[:, :-1][barred] = -np.inf
+    values[:, :-1][masked] = -np.inf
     top = values.max(axis=1, keepdims=True)
     powers: Array = np.exp(values - np.where(np.isfinite(top), top, 0.0))
     total = powers.sum(axis=1, keepdims=True)

@@ -1,8 +1,8 @@
-"""The recurrent taggers one step at a time, in numpy: what the page runs, so that a server needs no torch.
+"""The recurrent taggers one step at a time, in numpy, so that a server needs no torch.
 
-Each class here is the twin of a torch module that is trained: the same equations on the same weights, under the same
-names as in the module's state. tests/models/test_steps.py holds the two together. What depends only on the previous
-tag is multiplied out once, when a tagger is loaded.
+Each class implements the equations of a torch module on the same weights, under the names of the module's state;
+tests/models/sequence/test_numpy_steps.py compares the two. Products that depend only on the previous tag are computed
+once, when a tagger is loaded.
 Shapes: features (B, D), previous tags (R,) -> log-probabilities (R, V + 1).
 """
 
@@ -15,11 +15,11 @@ from annotator.models.sequence.decoding import Array, Ids, State
 Weights = Mapping[str, Array]
 
 ROOT_OFFSET = np.float32(1e-6)
-"""As in models/sequence/trained_tagger.py."""
+"""As in trained_tagger.py."""
 
 
 def scale_features(weights: Weights, features: Array, *, is_rooted: bool) -> Array:
-    """Return features of mean 0 and deviation 1, (..., D); the twin of `TrainedTagger.scale`."""
+    """Return features of mean 0 and standard deviation 1, (..., D), as `TrainedTagger.scale` does."""
     if is_rooted:
         features = np.sign(features) * np.sqrt(np.abs(features) + ROOT_OFFSET)
     scaled: Array = (features - weights["feature_mean"]) * weights["feature_scale"]
@@ -27,7 +27,7 @@ def scale_features(weights: Weights, features: Array, *, is_rooted: bool) -> Arr
 
 
 def root_slope(features: Array) -> Array:
-    """Return the derivative of the root that `scale_features` takes."""
+    """Return the derivative of the signed square root in `scale_features`."""
     slope: Array = np.asarray(0.5 / np.sqrt(np.abs(features) + ROOT_OFFSET), np.float32)
     return slope
 
@@ -53,9 +53,9 @@ def log_softmax(values: Array) -> Array:
 
 
 def linear(weights: Weights, name: str, values: Array) -> Array:
-    """Apply the layer `name` of a torch state, weight (out, in) and bias, if it has one, to (..., in)."""
+    """Apply the linear layer `name` of a torch state, weight (out, in) and perhaps a bias, to (..., in)."""
     weight = weights[f"{name}.weight"].T
-    # One product of all rows: numpy would make one of each matrix of a stack, and read the weights for each.
+    # One product of all rows: for a stack of matrices numpy computes one product each and rereads the weights.
     result = (values.reshape(-1, len(weight)) @ weight).reshape(*values.shape[:-1], weight.shape[1])
     if f"{name}.bias" in weights:
         result += weights[f"{name}.bias"]
@@ -63,16 +63,16 @@ def linear(weights: Weights, name: str, values: Array) -> Array:
 
 
 def lstm(gates: Array, cell: Array) -> tuple[Array, Array]:
-    """Return the next (hidden, cell) of an LSTM from its gates' sums, (R, 4 H) in torch's order i, f, g, o."""
+    """Return the next (hidden, cell) of an LSTM from the gates' logits, (R, 4 H) in torch's order i, f, g, o."""
     size = cell.shape[1]
-    opened = sigmoid(gates[:, : 2 * size])
-    cell = opened[:, size:] * cell + opened[:, :size] * np.tanh(gates[:, 2 * size : 3 * size])
+    input_forget = sigmoid(gates[:, : 2 * size])
+    cell = input_forget[:, size:] * cell + input_forget[:, :size] * np.tanh(gates[:, 2 * size : 3 * size])
     hidden: Array = sigmoid(gates[:, 3 * size :]) * np.tanh(cell)
     return hidden, cell
 
 
 class PreviousTagSteps:
-    """An LSTM that is fed the previous tag: the twin of `tag_lstm.TagLstm`.
+    """An LSTM that is fed the previous tag, as `tag_lstm.TagLstm`.
 
     Args:
         weights: With `decoder.embedding`, `decoder.lstm` and `decoder.output`.
@@ -82,7 +82,7 @@ class PreviousTagSteps:
         self.weights = weights
         self.num_tags = len(weights["decoder.output.bias"]) - 1
         self.hidden_size = weights["decoder.lstm.weight_hh_l0"].shape[1]
-        # E a_{t-1} (eq. 3) takes V + 1 values, so W_x E and both biases are a table.
+        # E a_{t-1} (eq. 3) takes V + 1 values, so W_x E plus both biases is a table.
         self._inputs = (
             weights["decoder.embedding.weight"] @ weights["decoder.lstm.weight_ih_l0"].T
             + weights["decoder.lstm.bias_ih_l0"]
@@ -98,7 +98,7 @@ class PreviousTagSteps:
         return log_softmax(logits), {**state, "hidden": hidden, "cell": cell}
 
     def fuse(self, hidden: Array, state: State) -> Array:
-        """Return what the output layer sees."""
+        """Return the input of the output layer."""
         return hidden
 
     def no_cell(self, features: Array) -> Array:
@@ -107,7 +107,7 @@ class PreviousTagSteps:
 
 
 class ScnnRnnSteps(PreviousTagSteps):
-    """The twin of `scnn_rnn.ScnnRnn`: the concepts set the hidden state."""
+    """`scnn_rnn.ScnnRnn`: the concepts set the hidden state."""
 
     def start(self, features: Array, concepts: Array | None) -> State:
         """Return h_0 = FC(s^), c_0 = 0."""
@@ -117,7 +117,7 @@ class ScnnRnnSteps(PreviousTagSteps):
 
 
 class RiaSteps(PreviousTagSteps):
-    """The twin of `sequence_baselines.Ria`: the features set the hidden state."""
+    """`sequence_baselines.Ria`: the features set the hidden state."""
 
     def start(self, features: Array, concepts: Array | None) -> State:
         """Return h_0 = W_i I + b_i, c_0 = 0."""
@@ -125,7 +125,7 @@ class RiaSteps(PreviousTagSteps):
 
 
 class NaiveRnnSteps(PreviousTagSteps):
-    """The twin of `sequence_baselines.NaiveRnn`: the features are the first input."""
+    """`sequence_baselines.NaiveRnn`: the features are the first input."""
 
     def start(self, features: Array, concepts: Array | None) -> State:
         """Return (h_0, c_0) = LSTM(W_i I + b_i, 0, 0)."""
@@ -137,7 +137,7 @@ class NaiveRnnSteps(PreviousTagSteps):
 
 
 class CnnRnnSteps(PreviousTagSteps):
-    """The twin of `sequence_baselines.CnnRnn`: image and LSTM meet before the output."""
+    """`sequence_baselines.CnnRnn`: image and LSTM are added before the output layer."""
 
     def start(self, features: Array, concepts: Array | None) -> State:
         """Return zero states and the projected image."""
@@ -151,7 +151,7 @@ class CnnRnnSteps(PreviousTagSteps):
 
 
 class RankedLstmSteps:
-    """The twin of `ranked_lstm.RankedLstm`: the image at every step, the previous tag at none."""
+    """`ranked_lstm.RankedLstm`: the image is an input at every step, the previous tag at none."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
@@ -161,14 +161,14 @@ class RankedLstmSteps:
         self._output = np.ascontiguousarray(weights["output.weight"].T)
 
     def start(self, features: Array, concepts: Array | None) -> State:
-        """Return zero states and the image's share of the gates (eq. 10 and the first terms of eq. 11-14)."""
+        """Return zero states and the image's terms of the gates (eq. 10 and the first terms of eq. 11-14)."""
         gates = linear(self.weights, "image", features) @ self.weights["lstm.weight_ih_l0"].T
         gates += self.weights["lstm.bias_ih_l0"] + self.weights["lstm.bias_hh_l0"]
         zeros = np.zeros((len(features), self.hidden_size), np.float32)
         return {"hidden": zeros, "cell": zeros, "image": gates}
 
     def step(self, state: State, previous: Ids) -> tuple[Array, State]:
-        """Go one place further (eq. 11-18); what was emitted does not matter."""
+        """Advance by one place (eq. 11-18); the previous tag is not used."""
         hidden, cell = lstm(state["image"] + state["hidden"] @ self._recurrent, state["cell"])
         logits = hidden @ self._output + self.weights["output.bias"]
         log_probs = np.pad(log_softmax(logits), ((0, 0), (0, 1)), constant_values=-np.inf)  # no END
@@ -176,11 +176,11 @@ class RankedLstmSteps:
 
 
 class JvspSteps:
-    """The twin of `jvsp.Jvsp`.
+    """`jvsp.Jvsp`.
 
     Args:
-        weights: Of the module.
-        phi: "gate" or "paper", see there.
+        weights: Those of the module.
+        phi: "gate" or "paper", see jvsp.py.
     """
 
     def __init__(self, weights: Weights, phi: str) -> None:
@@ -196,7 +196,7 @@ class JvspSteps:
         self._recurrent = np.ascontiguousarray(weights["cell.weight_hh"].T)
 
     def start(self, features: Array, concepts: Array | None) -> State:
-        """Return C(I), zero states and an empty knowledge guidance."""
+        """Return C(I), zero states and a zero knowledge guidance."""
         image = linear(self.weights, "image", features)
         image = image - image.mean(axis=1, keepdims=True)
         image = image / np.sqrt((image**2).mean(axis=1, keepdims=True) + 1e-5)

@@ -1,4 +1,4 @@
-"""Where a photo's settled tags lead a recurrent tagger, remembered: after an edit only what is new is fed.
+"""A cache of a recurrent tagger's states after a photo's prefix: after an edit only the new tags are fed.
 
 Knows nothing of photos but a key. Safe to use from several threads.
 Shapes: states of one row; log-probabilities (1, V + 1).
@@ -12,8 +12,8 @@ import numpy as np
 
 from annotator.models.sequence.decoding import Array, State, Steps
 
-NUM_KEPT = 128
-"""Places in lists that are remembered, of all photos together; about 12 KB each."""
+MAX_STATES = 128
+"""Most states in the cache, of all photos together; about 12 KB each."""
 
 
 class PrefixStates:
@@ -26,14 +26,14 @@ class PrefixStates:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
         self._lock = threading.Lock()
-        self._known: OrderedDict[Hashable, tuple[Array, State]] = OrderedDict()
+        self._states: OrderedDict[Hashable, tuple[Array, State]] = OrderedDict()
 
     def feed(self, photo: Hashable, start: Callable[[], State], prefix: Sequence[int]) -> tuple[Array, State]:
-        """Return what `decoding.feed` returns for one prefix of one photo.
+        """Return the result of `decoding.feed` for one prefix of one photo.
 
         Args:
-            photo: Tells everything apart that `start` depends on.
-            start: Gives the state before the first step; asked only for a photo that is not remembered.
+            photo: Key of everything that `start` depends on.
+            start: Returns the state before the first step; called only for a photo that is not in the cache.
             prefix: Tag ids.
         """
         inputs = (self._steps.num_tags, *prefix)  # START first
@@ -41,20 +41,20 @@ class PrefixStates:
         log_probs, state = found if found is not None else (np.empty((1, 0), np.float32), start())
         for end in range(place + 1, len(inputs) + 1):
             log_probs, state = self._steps.step(state, np.array([inputs[end - 1]]))
-            self._keep((photo, inputs[:end]), (log_probs, state))
+            self._store((photo, inputs[:end]), (log_probs, state))
         return log_probs, state
 
     def _longest(self, photo: Hashable, inputs: tuple[int, ...]) -> tuple[int, tuple[Array, State] | None]:
         with self._lock:
             for end in range(len(inputs), 0, -1):
                 key = (photo, inputs[:end])
-                if key in self._known:
-                    self._known.move_to_end(key)
-                    return end, self._known[key]
+                if key in self._states:
+                    self._states.move_to_end(key)
+                    return end, self._states[key]
         return 0, None
 
-    def _keep(self, key: Hashable, values: tuple[Array, State]) -> None:
+    def _store(self, key: Hashable, values: tuple[Array, State]) -> None:
         with self._lock:
-            self._known[key] = values
-            while len(self._known) > NUM_KEPT:
-                self._known.popitem(last=False)
+            self._states[key] = values
+            while len(self._states) > MAX_STATES:
+                self._states.popitem(last=False)

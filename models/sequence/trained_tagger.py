@@ -1,8 +1,8 @@
-"""The base of the recurrent taggers that are trained: what a batch is, what a pass gives, the papers' two losses.
+"""The base of the taggers that are trained step by step: batches, outputs and the losses of the papers.
 
-A subclass holds the equations of one paper as a torch module; its twin in models/sequence/numpy_steps.py runs them without torch. `decode`
-goes through that twin, so that what is measured after training is what the page runs. Knows nothing of data sets,
-optimisers or files.
+A subclass holds the equations of one paper as a torch module; numpy_steps.py implements them without torch. `decode`
+uses the numpy implementation, so that evaluation after training measures what a server runs. Knows nothing of data
+sets, optimisers or files.
 Shapes: B images, D feature size, V tags, T - 1 the longest list of the batch (T with its END).
 """
 
@@ -21,41 +21,41 @@ from annotator.models.context import Context
 from annotator.models.context_tensors import ContextBatch, ContextTensors
 from annotator.models.sequence.decoding import Steps
 from annotator.models.sequence.inference import InferenceTagger, Ranking, make_steps
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Capabilities, Features, RankedTag
 
 PADDING = -1
-"""Target of a step that the list does not have."""
+"""Target of a step after the end of a list."""
 
 ROOT_OFFSET = 1e-6
 
 ConceptLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(B, V) logits, labels and weights -> a scalar."""
 SequenceLoss = Callable[[Tensor, Tensor], Tensor]
-"""(B, T, W) logits and (B, T) targets -> (B,) each image's."""
+"""(B, T, W) logits and (B, T) targets -> (B,), one value an image."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Images with their tags in the order that is taught, the longest list first."""
+    """Images with their ordered tags, the longest list first."""
 
     features: Tensor
     """(B, D) float32."""
     lengths: Tensor
-    """(B,) int64: how many tags each list has, falling."""
+    """(B,) int64: the number of tags of each list, descending."""
     inputs: Tensor
-    """(B, T) int64: START, then the tags; V (START) where the list is over."""
+    """(B, T) int64: START, then the tags; V (START) after the end."""
     targets: Tensor
-    """(B, T) int64: the tags, then END = V; PADDING where the list is over."""
+    """(B, T) int64: the tags, then END = V; PADDING after the end."""
     labels: Tensor
-    """(B, V) float32: which tags the image carries."""
+    """(B, V) float32: 1 for the tags of the image, else 0."""
     weights: Tensor
-    """(B, V) float32: how much each label counts in the concept loss."""
+    """(B, V) float32: the weight of each label in the concept loss."""
     user_tags: Tensor | None = None
-    """(B, U) float32: side information, which of the known user tags the image carries."""
+    """(B, U) float32: side information, 1 for the known user tags of the image."""
     importance: Tensor | None = None
-    """(B,) float32: how much each image's list counts; None counts every one once. `weights` holds it already."""
+    """(B,) float32: the weight of each image's list; None means 1. `weights` includes it already."""
     context: ContextBatch | None = None
-    """For the taggers that hear of metadata and neighbours."""
+    """For the taggers that use a context."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on a device."""
@@ -79,9 +79,9 @@ def make_batch(
         features: (B, D).
         sequences: B lists of tag ids, at least one tag each.
         num_tags: V.
-        weights: (B, V); None counts every label once.
+        weights: (B, V) label weights; None means 1.
         user_tags: (B, U), in the order of `features`.
-        importance: (B,) how much each photo counts in every loss; None counts each once.
+        importance: (B,) weight of each photo in every loss; None means 1.
         context: Of the same images, in the order of `features`.
     """
     order = sorted(range(len(sequences)), key=lambda row: -len(sequences[row]))
@@ -112,20 +112,20 @@ def make_batch(
 
 @dataclass(frozen=True)
 class Outputs:
-    """What one pass with the true previous tags gives."""
+    """The outputs of one pass with the true previous tags."""
 
     logits: Tensor
-    """(B, T, V + 1), or (B, T, V) without END; (B, V) of a tagger that is not recurrent."""
+    """(B, T, V + 1), or (B, T, V) without END; (B, V) of a tagger that is not sequential."""
     concept_logits: Tensor | None = None
     """(B, V)."""
     penalty: Tensor | None = None
-    """A scalar that the tagger adds to its loss."""
+    """A scalar that is added to the loss."""
 
 
 def binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Return -sum_j s_j log(s^_j) + (1 - s_j) log(1 - s^_j), the mean over images.
 
-    Eq. 5 of semantic-regularisation.txt, with the minus sign that it lacks.
+    Eq. 5 of semantic-regularisation.txt, which omits the minus sign.
     """
     return F.binary_cross_entropy_with_logits(logits, labels, weights, reduction="sum") / len(logits)
 
@@ -139,7 +139,7 @@ def sequence_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def mean_step_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-likelihood averaged over each image's own list, (B,).
+    """Return the negative log-likelihood averaged over the steps of each image's list, (B,).
 
     Eq. 11 of jvsp.txt without its second term.
     """
@@ -149,19 +149,19 @@ def mean_step_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class TaggerConfig:
-    """Settings that every recurrent tagger has."""
+    """Settings of every tagger that is trained step by step."""
 
     dropout: float = 0.5
-    """Share of values that are dropped in training, where the paper drops any."""
+    """Dropout rate, at the places where the paper has dropout."""
     input_dropout: float = 0.0
-    """Share of the features that are dropped in training; no paper does."""
+    """Dropout rate of the features; in no paper."""
     root_features: bool = True
-    """Take the root of each feature's size first (Hellinger scaling). Measured on captions: mAP by tag of a logistic
-    regression 0.206 without and 0.217 with it."""
+    """Replace each feature by its signed square root first (Hellinger scaling). Measured on captions: mAP by tag of a
+    logistic regression 0.206 without and 0.217 with it."""
     concept_layer: bool = False
-    """Learn a logistic layer beside the sequence, for the score. S-CNN-RNN has one in any case."""
+    """Train a logistic layer beside the sequence, for the score. S-CNN-RNN always has one."""
     user_tags: tuple[str, ...] = ()
-    """User tags that are known as side information; only S-CNN-RNN takes any."""
+    """Known user tags, as side information; only S-CNN-RNN uses them."""
 
     def __post_init__(self) -> None:
         for name in ("dropout", "input_dropout"):
@@ -171,27 +171,27 @@ class TaggerConfig:
 
 @dataclass(frozen=True)
 class Stage:
-    """One part of a training, as the paper has it."""
+    """One stage of the training in the paper."""
 
     name: str
-    """Given to `TrainedTagger.loss`."""
+    """Argument of `TrainedTagger.loss`."""
     optimizer: str
     """adam or rmsprop."""
     learning_rate: float
     epochs: int
-    """At most so many passes over the training photos."""
+    """Most passes over the training photos."""
     min_epochs: int = 0
-    """At least so many, though the validation loss rises; unless `epochs` are fewer."""
+    """Fewest passes, even if the validation loss rises; at most `epochs`."""
     betas: tuple[float, float] = (0.9, 0.999)
     halve_on_plateau: bool = False
     """Halve the learning rate when the validation loss does not fall."""
 
 
 class TrainedTagger(nn.Module):
-    """A tagger under training: a recurrent one or, with `is_recurrent` False, one that scores each tag by itself.
+    """A tagger in training: a recurrent one or, if not `is_sequential`, one that scores each tag by itself.
 
     Args:
-        vocabulary: The tags it knows.
+        vocabulary: Its V tags.
         feature_size: D.
         config: Its settings.
     """
@@ -199,13 +199,11 @@ class TrainedTagger(nn.Module):
     name: ClassVar[str]
     Config: ClassVar[type[TaggerConfig]] = TaggerConfig
     has_end: ClassVar[bool] = True
-    is_recurrent: ClassVar[bool] = True
-    """It makes lists step by step, by a `Ranking`; else it scores each tag by itself."""
-    takes_user_tags: ClassVar[bool] = False
-    """Whether a photo's user tags are side information to it."""
+    capabilities: ClassVar[Capabilities] = Capabilities(is_sequential=True)
+    """Those of `for_inference`; user tags are used only if `config.user_tags` has any."""
     stages: ClassVar[tuple[Stage, ...]]
     sequence_loss: ClassVar[SequenceLoss] = staticmethod(sequence_cross_entropy)
-    """The paper's."""
+    """The paper's loss of the lists."""
 
     def __init__(self, vocabulary: Vocabulary, feature_size: int, config: TaggerConfig) -> None:
         super().__init__()
@@ -219,7 +217,7 @@ class TrainedTagger(nn.Module):
         self.register_buffer("feature_mean", torch.zeros(feature_size))
         self.register_buffer("feature_scale", torch.ones(feature_size))
         self.precedence: Tensor
-        """(V,): how early people name each tag; 0 where no order is known. See trainer/precedence.py."""
+        """(V,): how early people name each tag; 0 if no order is known. See trainer/precedence.py."""
         self.register_buffer("precedence", torch.zeros(len(vocabulary)))
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.concept = nn.Linear(feature_size, self.num_tags) if config.concept_layer else None
@@ -230,10 +228,10 @@ class TrainedTagger(nn.Module):
         return len(self.vocabulary)
 
     def prepare(self, features: Tensor, labels: Tensor) -> None:
-        """Take from the training photos what is not learnt: the features' scale and each tag's prior.
+        """Set from the training photos what is not learnt: the features' scale and each tag's prior.
 
         The concept layer's bias becomes logit(prior): [measured, spec] without it, S-CNN-RNN collapses, because its
-        first stage trains the LSTM on 0 and 1, from which the concepts' probabilities stay far.
+        first stage trains the LSTM on 0 and 1, values that the concept probabilities do not reach.
 
         Args:
             features: (N, D).
@@ -249,26 +247,26 @@ class TrainedTagger(nn.Module):
                 self.concept.weight.zero_()
 
     def set_precedence(self, precedence: npt.NDArray[np.float32]) -> None:
-        """Take over how early people name each tag, (V,); a list is put in order by it."""
+        """Set how early people name each tag, (V,); see `ordering.order_heads`."""
         self.precedence.copy_(torch.from_numpy(precedence))
 
     def encode_context(self, context: Context) -> ContextTensors:
-        """Return a context as this tagger is fed it. Only taggers with a context can."""
-        raise NotImplementedError(f"{self.name} hears nothing of metadata and neighbours.")
+        """Return a context in this tagger's encoding. Only taggers with a context implement it."""
+        raise NotImplementedError(f"{self.name} does not use metadata and neighbours.")
 
     def prepare_context(self, context: ContextTensors) -> None:
-        """Take from the training photos' context what is not learnt."""
+        """Set from the training photos' context what is not learnt."""
 
     def scale(self, features: Tensor) -> Tensor:
-        """Return features of mean 0 and deviation 1."""
+        """Return features of mean 0 and standard deviation 1."""
         scaled: Tensor = self.input_dropout((self.root(features) - self.feature_mean) * self.feature_scale)
         return scaled
 
     def root(self, features: Tensor) -> Tensor:
-        """Return sign(x) sqrt(|x|), if the config asks for it."""
+        """Return sign(x) sqrt(|x|) with `config.root_features`, else x."""
         if not self.config.root_features:
             return features
-        rooted: Tensor = features.sign() * (features.abs() + ROOT_OFFSET).sqrt()  # the root's own slope has no end
+        rooted: Tensor = features.sign() * (features.abs() + ROOT_OFFSET).sqrt()  # the offset bounds the gradient at 0
         return rooted
 
     def forward(self, batch: Batch, stage: str = "joint") -> Outputs:
@@ -288,8 +286,8 @@ class TrainedTagger(nn.Module):
         Args:
             batch: Images and their lists.
             stage: Name of one of `stages`.
-            concept_loss: Another one for the concept layer.
-            sequence_loss: Another one for the lists; None is the paper's.
+            concept_loss: The loss of the concept layer.
+            sequence_loss: The loss of the lists; None is the paper's.
         """
         return self.total_loss(self(batch, stage), batch, concept_loss, sequence_loss)
 
@@ -300,7 +298,7 @@ class TrainedTagger(nn.Module):
         concept_loss: ConceptLoss = binary_cross_entropy,
         sequence_loss: SequenceLoss | None = None,
     ) -> Tensor:
-        """Return the loss of a pass: lists, concepts where there are any, and the tagger's own penalty."""
+        """Return the loss of a pass: the lists, the concepts if there are any, and the penalty."""
         losses = (sequence_loss or type(self).sequence_loss)(outputs.logits, batch.targets)  # (B,)
         total = (losses if batch.importance is None else losses * batch.importance).mean()
         if outputs.concept_logits is not None:
@@ -310,7 +308,7 @@ class TrainedTagger(nn.Module):
         return total
 
     def concept_logits(self, features: Tensor, user_tags: Tensor | None = None) -> Tensor | None:
-        """Return the (B, V) logits of the concept layer for scaled features, if there is one."""
+        """Return the (B, V) logits of the concept layer for scaled features; None without one."""
         if self.concept is None:
             return None
         logits: Tensor = self.concept(features)
@@ -325,11 +323,11 @@ class TrainedTagger(nn.Module):
         return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self.config).items()}
 
     def steps(self) -> Steps:
-        """Return the numpy twin of the recurrent part, on the present weights."""
+        """Return the recurrent part in numpy, with the current weights."""
         return make_steps(self.name, self.weights(), self.settings())
 
     def for_inference(self) -> InferenceTagger:
-        """Return the tagger that the page runs, on the present weights."""
+        """Return the tagger for inference, with the current weights."""
         return InferenceTagger(
             self.name, self.version, self.vocabulary, self.weights(), dict(self.settings()), self.ranking
         )
@@ -343,5 +341,5 @@ class TrainedTagger(nn.Module):
         k: int = 20,
         free_length: bool = False,
     ) -> list[list[RankedTag]]:
-        """Continue each image's settled prefix; see `InferenceTagger.decode`."""
+        """Continue each image's prefix; see `InferenceTagger.decode`."""
         return self.for_inference().decode(features, prefixes, dropped=dropped, k=k, free_length=free_length)

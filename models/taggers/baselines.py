@@ -9,11 +9,11 @@
   L(r) = sum_{i<=r} 1/i, shared among the wrong tags that come within the margin. Departs: the rank is counted, not
   estimated from samples, because V is small enough.
 - `svm`: one linear SVM a tag, the first baseline of ranked-tags-lstm.txt. Squared hinge, as in liblinear.
-- `svm_rank`: the second one, Joachims, "Optimizing Search Engines using Clickthrough Data", KDD 2002: every pair of
-  tags that the person put in an order (right before wrong, earlier before later) should be a margin apart.
+- `svm_rank`: its second baseline, Joachims, "Optimizing Search Engines using Clickthrough Data", KDD 2002: a margin
+  between the tags of every ordered pair (right before wrong, earlier before later in the person's list).
 
-All are trained by Adam on standardised features with an L2 penalty, on features that stay as they are. Every score is
-put through one sigmoid that is fitted on a fifth of the training photos, held out; then all of them are trained on.
+All are trained by Adam with an L2 penalty on standardised, otherwise fixed features. One sigmoid, fitted on a held-out
+fifth of the training photos, turns every logit into a score; then the layer is trained again on all photos.
 Shapes: features (B, D) float32 -> logits (B, V) -> scores (B, V) in [0, 1].
 """
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CALIBRATION_SHARE = 0.2
-"""Of the training photos: held out while the sigmoid and the threshold are fitted."""
+"""Share of the training photos that is held out to fit the sigmoid and the threshold."""
 MIN_STEPS = 400
-"""Of Adam: a hundred photos make one batch, and thirty steps teach nothing."""
+"""Fewest steps of Adam: a hundred photos are one batch, and thirty steps are too few."""
 ASYMMETRIC_FOCUS = 4.0
-"""g- of Ridnik et al., section 3; g+ is 0 and drops out."""
+"""g- of Ridnik et al., section 3; g+ is 0."""
 ASYMMETRIC_MARGIN = 0.05
 """m of Ridnik et al., section 3."""
 
@@ -55,11 +55,11 @@ class LinearConfig:
     """How a linear baseline is trained."""
 
     l2: float = 0.003
-    """Weight of the squared weights in the loss."""
+    """Weight of the sum of squared weights in the loss."""
     epochs: int = 30
-    """Passes over the photos; more of them where these make fewer than `MIN_STEPS` steps."""
+    """Passes over the photos; more if they would be fewer than `MIN_STEPS` steps."""
     learning_rate: float = 2e-3
-    """At the start; it falls to 0 on a cosine."""
+    """At the start; cosine decay to 0."""
     batch_size: int = 128
     seed: int = 0
 
@@ -69,7 +69,7 @@ class LinearConfig:
 
 
 class LinearTagger(ScoringTagger):
-    """One linear layer; a subclass names its loss."""
+    """One linear layer; a subclass defines the loss."""
 
     default_config: ClassVar[LinearConfig] = LinearConfig()
 
@@ -80,7 +80,7 @@ class LinearTagger(ScoringTagger):
 
         Args:
             logits: (B, V).
-            grades: (B, V): 0 for a wrong tag, higher for a tag that is earlier in the person's list.
+            grades: (B, V): 0 for a wrong tag, higher for tags earlier in the person's list.
         """
 
     def __init__(
@@ -102,9 +102,9 @@ class LinearTagger(ScoringTagger):
         """Train on features and the photos' tags.
 
         Args:
-            vocabulary: The tags to know.
+            vocabulary: The tags to learn.
             features: (N, D) float32.
-            given: The tags of each photo, in the order that is taught.
+            given: The tags of each photo, in their order for training.
             config: None is the class's default.
 
         Raises:
@@ -127,7 +127,7 @@ class LinearTagger(ScoringTagger):
         return cls(vocabulary, weight, bias, line, threshold)
 
     def scores(self, features: Features) -> Matrix:
-        """Return how likely each tag is right: (B, V) in [0, 1]."""
+        """Return the probability that each tag is right: (B, V) in [0, 1]."""
         self._check(features)
         slope, offset = self.sigmoid_line
         return sigmoid(slope * (features @ self.weight + self.bias) + offset)
@@ -137,7 +137,7 @@ class LinearTagger(ScoringTagger):
         return {"sigmoid_line": list(self.sigmoid_line), "threshold": self.threshold}
 
     def arrays(self) -> Arrays:
-        """Return everything learnt."""
+        """Return all learnt arrays."""
         return {"weight": self.weight, "bias": self.bias}
 
     @classmethod
@@ -149,7 +149,7 @@ class LinearTagger(ScoringTagger):
 
 
 def grade_tags(vocabulary: Vocabulary, given: Sequence[Sequence[str]]) -> Matrix:
-    """Return (N, V): 0 for a wrong tag, 1 for the last of a photo's tags, one more for each place before it."""
+    """Return (N, V): 0 for a wrong tag, 1 for the last of a photo's tags, 2 for the one before it, and so on."""
     grades = np.zeros((len(given), len(vocabulary)), np.float32)
     for row, tags in zip(grades, given, strict=True):
         ids = vocabulary.encode(tags)
@@ -165,7 +165,7 @@ def binary_cross_entropy(logits: "Tensor", grades: "Tensor") -> "Tensor":
 
 
 def asymmetric(logits: "Tensor", grades: "Tensor") -> "Tensor":
-    """Ridnik et al., eq. 7: easy negatives count little, those below the margin not at all."""
+    """Return the loss of Ridnik et al., eq. 7: easy negatives have a low weight, those below the margin none."""
     from torch.nn.functional import logsigmoid
 
     shifted = (logits.sigmoid() - ASYMMETRIC_MARGIN).clamp(min=0)  # p_m
@@ -174,16 +174,16 @@ def asymmetric(logits: "Tensor", grades: "Tensor") -> "Tensor":
 
 
 def softmax(logits: "Tensor", grades: "Tensor") -> "Tensor":
-    """Gong et al., eq. 2: cross-entropy to the right tags, which share the probability equally."""
+    """Return the loss of Gong et al., eq. 2: cross-entropy to the uniform distribution over the right tags."""
     right = (grades > 0).float()
     share = right / right.sum(dim=1, keepdim=True).clamp(min=1)
     return -(share * logits.log_softmax(dim=1)).sum(dim=1)
 
 
 def warp(logits: "Tensor", grades: "Tensor") -> "Tensor":
-    """Gong et al., eq. 4: sum over right j and wrong k of L(r_j) / r_j max(0, 1 - f_j + f_k).
+    """Return the loss of Gong et al., eq. 4: sum over right j and wrong k of L(r_j) / r_j max(0, 1 - f_j + f_k).
 
-    r_j is how many wrong tags come within the margin of j.
+    r_j is the number of wrong tags within the margin of j.
     """
     import torch
 
@@ -202,7 +202,7 @@ def squared_hinge(logits: "Tensor", grades: "Tensor") -> "Tensor":
 
 
 def pairwise_hinge(logits: "Tensor", grades: "Tensor") -> "Tensor":
-    """Joachims, optimisation problem 1: the mean over an image's ordered pairs of max(0, 1 - f_j + f_k)."""
+    """Return the loss of Joachims, optimisation problem 1: the mean over ordered pairs of max(0, 1 - f_j + f_k)."""
     import torch
 
     rows, tags = (grades > 0).nonzero(as_tuple=True)
@@ -270,7 +270,7 @@ LINEAR_TAGGERS: tuple[type[LinearTagger], ...] = (
 def _train(
     loss: Callable[["Tensor", "Tensor"], "Tensor"], features: Features, grades: Matrix, config: LinearConfig
 ) -> tuple[Matrix, Matrix]:
-    """Return (D, V) weights and (V,) bias for features as they are."""
+    """Return (D, V) weights and (V,) bias for features that are not standardised."""
     import torch
 
     generator = torch.Generator().manual_seed(config.seed)

@@ -1,27 +1,28 @@
-"""Cold start: tags before anything is trained, from ImageNet's 1,000 classes and WordNet's nouns above them.
+"""Cold start: tags before any training, from ImageNet's 1,000 classes and WordNet's hypernyms.
 
-The table imagenet_tags.tsv says which everyday words each class speaks for: its own ("tabby"), those of the WordNet
-nouns above it (cat, pet, animal) and some that the class only suggests ("ski" -> snow), each with the share of photos
-in which that is right. Nouns that nobody would type ("placental", "artifact") carry no word.
+The table imagenet_tags.tsv maps each class to everyday words: its own ("tabby"), those of its WordNet hypernyms (cat,
+pet, animal) and some that often occur with it ("ski" -> snow), each with the share of the class's photos in which the
+word is right. Nouns that nobody would type ("placental", "artifact") have no word.
 
-Score: of a word, the sum over the classes of (probability - NOISE, if positive) x share: it stays in [0, 1] and
-means "how sure". Without the subtraction, a photo of which the classifier knows nothing would be an animal with
-0.4, as 398 of the 1,000 classes are. As P(animal) >= P(cat) >= P(tabby), the score alone would put the broadest
-word first, so the order comes from
+Score: the sum over the classes of max(probability - NOISE, 0) x share; it lies in [0, 1] and is the confidence in a
+word. Without the subtraction, "animal" would score 0.4 in a photo of none of the classes, as 398 of the 1,000 classes
+are animals. Since P(animal) >= P(cat) >= P(tabby), the score alone would rank the broadest word first, so the order
+is by
 
     utility = score x UTILITY[level],   level = basic (cat) | specific (tabby) | general (animal)
 
-after Rosch's basic level: people say "cat" first. When no basic word is sure, the general one comes first by
-itself. A word below FLOORS[level] is not proposed: a photo that fits no class gets few words or none, not wrong ones.
+after Rosch's basic level: people say "cat" first. If no basic word has a high score, the general one ranks first. A
+word with a score below FLOORS[level] is not proposed, so that a photo of no class gets few words or none.
 
 Chains: of two basic or two general words of which one includes the other (computer and laptop, animal and pet), the
-second goes to the list's end; the narrower one is first if it is nearly as sure. Of specific words on one chain, or
-under one basic word (tabby and Siamese cat exclude each other), only the best is proposed.
+second goes to the end of the list; the narrower one is first if it has at least NEAR_SHARE of the other's score. Of
+specific words on one chain, or under one basic word (tabby and Siamese cat exclude each other), only the best is
+proposed.
 
-Prefix: a settled word is true, so the classes that speak for it keep their probability and all others keep only the
-share DOUBT of it, and the sum is one again. "cat" thus lifts "tabby" and lowers "dog", "animal" lifts whatever animal
-is likeliest; a word that the table does not know changes nothing. A dropped word is false in the same way, unless it
-is a general one: "animal" may be dropped as too broad, which says nothing against "cat".
+Prefix: a kept word is right, so the classes without it have their probability multiplied by UNSUPPORTED_SHARE before
+all are normalised to sum 1. Thus "cat" raises "tabby" and lowers "dog", and "animal" raises the likeliest animal; a
+word that is not in the table changes nothing. A dropped word lowers its classes in the same way, unless it is a
+general one: "animal" may be dropped as too broad, which is no evidence against "cat".
 
 Shapes: features (B, D) float32 -> probabilities (B, 1000) -> scores (B, W) float32 over the table's W words.
 Knows nothing of projects, photos or how features are made.
@@ -37,22 +38,23 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.reranker import IDENTITY
+from annotator.models.tagger import Capabilities, Features, RankedTag
 
 NUM_CLASSES = 1000
 UTILITY = {"basic": 1.0, "specific": 0.7, "general": 0.6}
-"""How much a word of a level is wanted at the top."""
+"""Weight of a word's score by level."""
 FLOORS = {"basic": 0.25, "specific": 0.4, "general": 0.25}
-"""Lowest score at which a word of a level is proposed."""
+"""Lowest score of a proposed word by level."""
 NOISE = 0.01
-"""Probability that a class has without meaning anything. Among 8,000 everyday photos, of those with "animal" scored
-0.4 to 0.5, 42% showed one without the subtraction and 88% with it."""
-DOUBT = 0.3
-"""Share of its probability that a class keeps after a word was settled that it does not speak for."""
-NEARLY = 0.8
-"""Of two words on one chain, the narrower comes first if it has this share of the broader one's score."""
+"""Subtracted from each class probability. Among 8,000 everyday photos, of those with a score of 0.4 to 0.5 for
+"animal", 42% showed one without the subtraction and 88% with it."""
+UNSUPPORTED_SHARE = 0.3
+"""Factor of a class's probability if a kept word does not belong to it, or a dropped one does."""
+NEAR_SHARE = 0.8
+"""Of two words on one chain, the narrower ranks first if it has this share of the broader one's score."""
 MAX_EVIDENCE = 3
-"""Classes named as evidence for a word."""
+"""Most classes in the evidence of a word."""
 
 
 class Classifier(Protocol):
@@ -75,29 +77,29 @@ class TableRow:
     """One line of imagenet_tags.tsv."""
 
     synset: str
-    """WordNet 3.0 noun offset; "-" for a word that belongs to no noun."""
+    """WordNet 3.0 noun offset; "-" for a word without a synset."""
     class_index: int | None
     parents: tuple[str, ...]
     level: str
     tag: str
     also: dict[str, float] = field(hash=False)
-    """Further words with the share of photos in which they are right."""
+    """Further words -> the share of photos in which they are right."""
     excluded: tuple[str, ...]
-    """Words of the nouns above that do not hold here."""
+    """Words of the hypernyms that do not apply here."""
     name: str
 
 
 @dataclass(frozen=True)
 class TagTable:
-    """The words, and how much each class speaks for each."""
+    """The W words, and their weights for each class."""
 
     words: list[str]
     levels: list[str]
     weights: npt.NDArray[np.float32]
-    """(1000, W): share of the class's photos in which the word is right; 1 for its own and its nouns' words."""
+    """(1000, W): share of the class's photos in which the word is right; 1 for its own and its hypernyms' words."""
     class_names: list[str]
     narrower: list[frozenset[int]]
-    """For each word, those of its level that it includes."""
+    """For each word, the words of its level that it includes."""
     excluding: list[frozenset[int]]
     """For each specific word, the specific words beside which it is not proposed."""
     ids: dict[str, int]
@@ -105,26 +107,26 @@ class TagTable:
 
     @cached_property
     def floors(self) -> npt.NDArray[np.float64]:
-        """(W,): the score below which each word is not proposed."""
+        """(W,): the lowest score at which each word is proposed."""
         return np.array([FLOORS[level] for level in self.levels])
 
     @cached_property
     def utilities(self) -> npt.NDArray[np.float64]:
-        """(W,): what each word's level is worth."""
+        """(W,): the weight of each word's level."""
         return np.array([UTILITY[level] for level in self.levels])
 
 
 def read_rows(text: str) -> list[TableRow]:
-    """Parse the table; lines that start with # are comments, the first other line names the columns."""
+    """Parse the table; lines that start with # are comments, the first other line is the header."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]
     return [_read_row(line) for line in lines[1:]]
 
 
 def build_table(rows: Iterable[TableRow]) -> TagTable:
-    """Turn rows into weights, following the hypernyms.
+    """Compute the weights from rows, following the hypernyms.
 
     Raises:
-        ValueError: A class is missing or doubled, or a word has no level or two.
+        ValueError: A class or synset is missing or repeated, or a word does not have exactly one level.
     """
     rows = list(rows)
     levels = _levels(rows)
@@ -153,29 +155,38 @@ def build_table(rows: Iterable[TableRow]) -> TagTable:
 
 @cache
 def load_table() -> TagTable:
-    """Return the table that comes with the package."""
+    """Return the table of the package."""
     source = resources.files("annotator.models") / "imagenet_tags.tsv"
     return build_table(read_rows(source.read_text(encoding="utf-8")))
 
 
 class ColdStartTagger:
-    """Ranks everyday words by what ImageNet's classifier sees.
+    """Ranks everyday words by ImageNet class probabilities.
 
     Args:
-        backbone: What made the features; it holds the classifier.
-        table: Another table, for tests; None is the one of the package.
+        backbone: The backbone of the features, with its classifier.
+        table: Another table, for tests; None is that of the package.
     """
 
     name = "cold_start"
     version = "1"
+    capabilities = Capabilities(is_trained=False)
+    reranker = IDENTITY
 
     def __init__(self, backbone: Classifier, *, table: TagTable | None = None) -> None:
         self._backbone = backbone
         self._table = table if table is not None else load_table()
 
     def allowed_words(self) -> list[str]:
-        """Return every word this tagger can propose, in the alphabet's order."""
+        """Return every word this tagger can propose, in alphabetical order."""
         return sorted(self._table.words, key=tag_key)
+
+    def trained_words(self) -> list[str]:
+        """Return `allowed_words`: none is derived from other tags."""
+        return self.allowed_words()
+
+    def probabilities(self, features: Features) -> None:
+        """Return None: a score depends on the prefix."""
 
     def decode(
         self,
@@ -185,10 +196,10 @@ class ColdStartTagger:
         dropped: Sequence[Collection[str]] = (),
         k: int = 20,
     ) -> list[list[RankedTag]]:
-        """Continue each image's settled prefix; see `Tagger.decode`.
+        """Continue each image's prefix; see `Tagger.decode`.
 
-        Evidence: `{"classes": [[name, probability], ...]}`, the classes that spoke most for the word, and
-        `"utility"`, what its place goes by.
+        Evidence: `{"classes": [[name, probability], ...]}`, the classes that contribute most to the word's score, and
+        `"utility"`, by which the list is sorted.
 
         Raises:
             ValueError: The batch sizes or the feature size do not fit.
@@ -204,17 +215,17 @@ class ColdStartTagger:
             return []
         probabilities = np.maximum(self._backbone.classify(features) - NOISE, 0)  # (B, 1000)
         return [
-            self._rank(row, prefix, refused, k)
-            for row, prefix, refused in zip(probabilities, prefixes, dropped, strict=True)
+            self._rank(row, prefix, row_dropped, k)
+            for row, prefix, row_dropped in zip(probabilities, prefixes, dropped, strict=True)
         ]
 
     def _rank(
         self, probabilities: Features, prefix: Sequence[str], dropped: Collection[str], k: int
     ) -> list[RankedTag]:
-        settled, refused = self._find_columns(prefix), self._find_columns(dropped)
-        probabilities = _revise(probabilities, self._table, settled, refused)
+        kept_columns, dropped_columns = self._find_columns(prefix), self._find_columns(dropped)
+        probabilities = _revise(probabilities, self._table, kept_columns, dropped_columns)
         scores = np.clip(probabilities @ self._table.weights, 0, 1)  # (W,)
-        ordered = _order(scores, self._table, settled, set(settled) | set(refused))
+        ordered = _order(scores, self._table, kept_columns, set(kept_columns) | set(dropped_columns))
         return [
             self._describe(column, float(scores[column]), utility, probabilities) for column, utility in ordered[:k]
         ]
@@ -230,16 +241,16 @@ class ColdStartTagger:
         return RankedTag(self._table.words[column], score, {"classes": classes, "utility": utility})
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:
-        """Return how much each feature channel speaks for a tag in one photo, for a heat-map.
+        """Return how much each feature channel contributes to a tag's score in one photo, for a heat-map.
 
-        The classifier's weights of the classes that the tag stands for, each by its probability in this photo.
+        The mean of the classifier's weights over the tag's classes, weighted by their probabilities in this photo.
 
         Args:
             tag: Any tag.
             features: (1, D) float32.
 
         Returns:
-            (D,) float32, or None for a tag that the table does not know.
+            (D,) float32, or None for a tag that is not in the table.
         """
         columns = self._find_columns([tag])
         if not columns:
@@ -277,7 +288,7 @@ def _levels(rows: Iterable[TableRow]) -> dict[str, str]:
 
 
 def _inherit(row: TableRow, by_synset: dict[str, TableRow], done: dict[str, dict[str, float]]) -> dict[str, float]:
-    """Return the words that hold under a noun: those of its parents, less its exclusions, and its own."""
+    """Return the words of a synset with their shares: those of its parents without its exclusions, and its own."""
     if row.synset not in done:
         words: dict[str, float] = {}
         for parent in row.parents:
@@ -292,7 +303,7 @@ def _inherit(row: TableRow, by_synset: dict[str, TableRow], done: dict[str, dict
 
 
 def _find_narrower(levels: Sequence[str], members: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Find the words of the same level whose classes are a part of a word's classes."""
+    """Return, for each word, the words of its level whose classes are a proper subset of its classes."""
     return [
         frozenset(
             other
@@ -304,7 +315,7 @@ def _find_narrower(levels: Sequence[str], members: Sequence[frozenset[int]]) -> 
 
 
 def _find_excluding(levels: Sequence[str], members: Sequence[frozenset[int]]) -> list[frozenset[int]]:
-    """Find, for specific words, those that share a class or lie under the same basic word."""
+    """Return, for each specific word, those that share a class with it or lie under the same basic word."""
     specific = [word for word, level in enumerate(levels) if level == "specific" and members[word]]
     basic = [classes for classes, level in zip(members, levels, strict=True) if level == "basic" and classes]
     families = [classes for classes in basic if any(members[word] <= classes for word in specific)]
@@ -317,16 +328,16 @@ def _find_excluding(levels: Sequence[str], members: Sequence[frozenset[int]]) ->
 
 
 def _order(
-    scores: Features, table: TagTable, settled: Sequence[int], hidden: Collection[int]
+    scores: Features, table: TagTable, kept: Sequence[int], excluded: Collection[int]
 ) -> list[tuple[int, float]]:
     """Return the columns to propose with their utilities, best first."""
     utilities = scores * table.utilities
-    candidates = [column for column in np.flatnonzero(scores >= table.floors).tolist() if column not in hidden]
+    candidates = [column for column in np.flatnonzero(scores >= table.floors).tolist() if column not in excluded]
     for column in candidates:
-        near = [word for word in table.narrower[column] if scores[word] >= NEARLY * scores[column]]
+        near = [word for word in table.narrower[column] if scores[word] >= NEAR_SHARE * scores[column]]
         if near:
             utilities[column] = min(utilities[column], 0.999 * max(utilities[word] for word in near))
-    taken = set(settled)
+    taken = set(kept)
     first: list[int] = []
     last: list[int] = []
     for column in sorted(candidates, key=lambda column: -utilities[column]):
@@ -343,15 +354,16 @@ def _order(
     return ordered
 
 
-def _revise(probabilities: Features, table: TagTable, settled: Sequence[int], refused: Sequence[int]) -> Features:
-    """Weigh the classes by what the person said; with what no class accounts for, the sum is 1 again."""
-    unknown = 1 - probabilities.sum()  # what no class accounts for
-    if settled:
-        probabilities = probabilities * (DOUBT + (1 - DOUBT) * table.weights[:, settled].max(axis=1))
-        unknown *= DOUBT
-    false = [column for column in refused if table.levels[column] != "general"]
+def _revise(probabilities: Features, table: TagTable, kept: Sequence[int], dropped: Sequence[int]) -> Features:
+    """Return the class probabilities given the kept and dropped columns; with the unassigned part they sum to 1."""
+    unknown = 1 - probabilities.sum()  # assigned to no class
+    if kept:
+        support = table.weights[:, kept].max(axis=1)  # (1000,)
+        probabilities = probabilities * (UNSUPPORTED_SHARE + (1 - UNSUPPORTED_SHARE) * support)
+        unknown *= UNSUPPORTED_SHARE
+    false = [column for column in dropped if table.levels[column] != "general"]
     if false:
-        probabilities = probabilities * (1 - (1 - DOUBT) * table.weights[:, false].max(axis=1))
+        probabilities = probabilities * (1 - (1 - UNSUPPORTED_SHARE) * table.weights[:, false].max(axis=1))
     revised: Features = probabilities / (probabilities.sum() + unknown)
     return revised
 

@@ -3,8 +3,8 @@
 Paper: Ma, Zhu, Sun, Yan, "Image Tagging by Joint Deep Visual-Semantic Propagation", 2017.
 Implements: eq. 1-7 in Jvsp.model_jointly; eq. 8 in Jvsp.cell; eq. 9 and lambda of eq. 2 in Jvsp.forward; eq. 10 in
     diversity_loss; eq. 11 in trained_tagger.mean_step_cross_entropy and TrainedTagger.total_loss.
-Departs: phi of eq. 4 and 6. phi="paper" is the softmax over the 512 values, as printed; [measured, spec] it leaves
-    values near 1/512 and learns almost nothing of the image. phi="gate", the default: V_t = C(I) * sigmoid(g_t),
+Departs: phi of eq. 4 and 6. phi="paper" is the softmax over the 512 values, as printed; [measured, spec] its
+    values stay near 1/512 and hardly depend on the image. phi="gate", the default: V_t = C(I) * sigmoid(g_t),
     T_t = tanh(w_f * g^). C(I) is normalised per image (layer norm); features are scaled to deviation 1. alpha is 0 by
     default, see JvspConfig. K_1 = 0, as there is no step before the first; lambda carries no gradient. Biases in the
     LSTM and the output. A logistic layer on the features learns beside the sequence, for the score and the ranking
@@ -40,12 +40,12 @@ class JvspConfig(TaggerConfig):
     concept_layer: bool = True
     size: int = 512
     phi: str = "gate"
-    """gate or paper."""
+    """gate or paper, see above."""
     alpha: float = 0.0
     """Weight of the diversity loss. The paper's 0.5 belongs to its softmax; [measured, spec] with the gate it
-    wrecks the training. Not chosen anew on captions."""
+    prevents training. Not tuned on captions."""
     beta: float = 0.01
-    """Smallest activation that the diversity loss counts."""
+    """Smallest activation in the diversity loss."""
     knowledge_guidance: bool = True
     """Add K_t (eq. 2) to the guidance."""
 
@@ -82,18 +82,18 @@ class Jvsp(TrainedTagger):
         self.output = nn.Linear(size, self.num_tags + 1)  # W_s
         self.dropout = nn.Dropout(config.dropout)
 
-    def look(self, features: Tensor) -> Tensor:
+    def project_image(self, features: Tensor) -> Tensor:
         """Return C(I), (B, 512), of scaled features."""
         image: Tensor = self.norm(self.image(features))
         return image
 
     def model_jointly(self, image: Tensor, previous: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Return V_t and T_t, each (B, 512): the image as the tag guides it, the tag as the image refines it.
+        """Return V_t and T_t, each (B, 512): the image modulated by the tag, and the tag by the image.
 
         Args:
             image: (B, 512) C(I).
             previous: (B,) the previous tag.
-            past: (B, 512) the mean of lambda_i h_i over the steps before; 0 at the first.
+            past: (B, 512) the mean of lambda_i h_i over the previous steps; 0 at the first.
         """
         semantic, refined = self.semantic(previous), self.refined(previous)  # eq. 1
         guidance = semantic if self.guidance is None else semantic + self.guidance(past)  # eq. 2-3
@@ -106,9 +106,9 @@ class Jvsp(TrainedTagger):
         return visual, tag  # eq. 6
 
     def forward(self, batch: Batch, stage: str = "joint") -> Outputs:
-        """Run all steps; lists that are over leave the batch, which is sorted by length."""
+        """Run all steps; ended lists leave the batch, which is sorted by length."""
         features = self.scale(batch.features)
-        image = self.look(features)
+        image = self.project_image(features)
         hidden, cell = torch.zeros_like(image), torch.zeros_like(image)
         past = torch.zeros_like(image)
         all_logits, all_visual = [], []
@@ -132,14 +132,14 @@ class Jvsp(TrainedTagger):
 
 
 def diversity_loss(visual: Tensor, lengths: Tensor, beta: float) -> Tensor:
-    """Return how alike neighbouring steps see the image (eq. 10), the mean over images.
+    """Return the similarity of V_t at consecutive steps (eq. 10), the mean over images.
 
     Args:
         visual: (B, T, M) V_t.
         lengths: (B,) steps of each image, T of eq. 10. An image of one step adds 0.
-        beta: Only values of at least beta at both steps count.
+        beta: Smaller values count as 0.
     """
     high = torch.where(visual >= beta, visual, 0.0)
-    alike = (high[:, :-1] * high[:, 1:]).sum(dim=2)  # (B, T - 1)
+    products = (high[:, :-1] * high[:, 1:]).sum(dim=2)  # (B, T - 1)
     is_real = torch.arange(1, visual.shape[1], device=visual.device) < lengths[:, None].to(visual.device)
-    return ((alike * is_real).sum(dim=1) / (lengths.to(visual.device) - 1).clamp(min=1)).mean()
+    return ((products * is_real).sum(dim=1) / (lengths.to(visual.device) - 1).clamp(min=1)).mean()

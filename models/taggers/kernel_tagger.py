@@ -1,17 +1,17 @@
-"""Kernel ridge regression over several views of a photo, calibrated, and decided for the measure that counts.
+"""Kernel ridge regression over several views of a photo, calibrated, with lists optimised for a chosen measure.
 
-`kernel_ridge` is not of one paper. Its parts are:
-- the kernel exp(-gamma sum_m w_m d_m), d_m a squared distance of view m over its median: a TagProp-like sum of
-  distances (Guillaumin et al., ICCV 2009, eq. 5) with weights that are set, not learnt;
+`kernel_ridge` combines parts of several papers:
+- the kernel exp(-gamma sum_m w_m d_m), d_m a squared distance of view m over its median: a sum of distances as in
+  TagProp (Guillaumin et al., ICCV 2009, eq. 5), with weights that are set, not learnt;
 - least squares on 0 and 1: Rifkin, Yeo, Poggio, "Regularized Least-Squares Classification", 2003; its closed-form
-  leave-one-out predictions y_i - c_i / (G^-1)_ii give unbiased scores of every training photo in one go;
+  leave-one-out predictions y_i - c_i / (G^-1)_ii give unbiased scores of all training photos;
 - a logistic calibration of those scores in [score, sqrt(score), score x log prior, log prior, 1], one for all tags;
-- with `decide="balanced"` the list is not sorted by probability but by what a tag adds to the expected F1 of the mean
-  precision and mean recall over tags. If tag j is right for N_j photos, proposed for M_j and T_j of these are right,
-  one more proposal that is right with probability p adds p / N_j to its recall and (p - T_j / M_j) / M_j to its
-  precision, and F1 = 2PR / (P + R) moves by these over R^2 and P^2. N, M and T are expectations over the training
-  photos, found by repeating propose-and-count. A false tag costs little where a tag is proposed often, so places that
-  must be filled go to frequent tags; rare tags are proposed at a lower probability. Measured: EXPERIMENTS.md.
+- with `decide="balanced"` the list is sorted by the gain of the expected F1 of the mean precision and mean recall over
+  tags, not by probability. If tag j is right for N_j photos, proposed for M_j and T_j of these are right, one more
+  proposal that is right with probability p adds p / N_j to its recall and (p - T_j / M_j) / M_j to its precision, and
+  F1 = 2PR / (P + R) changes by these over R^2 and P^2. N, M and T are expectations over the training photos, found by
+  repeating propose-and-count. A false proposal costs little for a tag that is proposed often, so that a list of fixed
+  length is filled with frequent tags, and rare tags are proposed at a lower probability. Measured: docs/experiments.
 
 Shapes: features (B, D), the views one after the other -> kernel (B, N) -> scores (B, V) in [0, 1].
 """
@@ -36,11 +36,11 @@ from annotator.models.taggers.scoring_tagger import (
 )
 
 MAX_ROWS = 256
-"""Photos that are compared with the kept ones at once."""
+"""Photos that are compared with the training photos at once."""
 NUM_ROUNDS = 20
-"""Of propose-and-count; what is sought settles in about ten."""
+"""Rounds of propose-and-count; it converges in about ten."""
 NUM_TERMS = 5
-"""Of the calibration."""
+"""Terms of the calibration."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class View:
     """One part of the features."""
 
     size: int
-    """How many values of the feature vector it takes."""
+    """Number of values of the feature vector."""
     weight: float = 1.0
-    """Of its distance in the sum."""
+    """Weight of its distance in the sum."""
 
     def __post_init__(self) -> None:
         if self.size < 1 or self.weight <= 0:
@@ -59,22 +59,22 @@ class View:
 
 @dataclass(frozen=True)
 class KernelConfig:
-    """How the kernel is built and the list decided."""
+    """How the kernel is computed and the list sorted."""
 
     views: tuple[View, ...] = ()
-    """Their sizes sum to D; empty is one view of everything."""
+    """Their sizes sum to D; empty is one view of all values."""
     gamma: float = 2.0
-    """How fast likeness falls with distance, in medians of the distance between training photos."""
+    """Decay of the kernel with distance, in medians of the distance between training photos."""
     ridge: float = 0.1
     """Added to the kernel's diagonal, which is 1."""
     decide: str = "score"
     """Sort by "score", or "balanced" for the F1 of the means over tags."""
     list_length: int = 5
-    """k for which "balanced" is computed."""
+    """The k of "balanced"."""
     more_photos: float = 20.0
-    """Added to N_j: how little a rare tag's recall counts. 0 gains most at the expense of the frequent tags."""
+    """Added to N_j to reduce the weight of a rare tag's recall. 0 gains most at the expense of the frequent tags."""
     more_proposals: float = 3.0
-    """Added to M_j, so that a tag that is hardly proposed is not taken for precise."""
+    """Added to M_j, so that the precision of a rarely proposed tag is not overestimated."""
 
     def __post_init__(self) -> None:
         if self.decide not in ("score", "balanced"):
@@ -84,8 +84,8 @@ class KernelConfig:
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What proposing a tag adds: gain x p - cost."""
+class Utility:
+    """The utility of proposing a tag of probability p: gain x p - cost."""
 
     gain: Matrix
     """(V,)."""
@@ -93,20 +93,20 @@ class Worth:
     """(V,)."""
 
     def of(self, scores: Matrix) -> Matrix:
-        """Return (B, V) of (B, V) probabilities."""
+        """Return the (B, V) utilities of (B, V) probabilities."""
         values: Matrix = scores * self.gain - self.cost
         return values
 
 
 class KernelTagger(ScoringTagger):
-    """Keeps the training photos and a weight of each for each tag.
+    """Stores the training photos and their dual weights for each tag.
 
     Args:
-        vocabulary: The tags it knows.
-        config: How the kernel is built.
+        vocabulary: Its V tags.
+        config: How the kernel is computed.
         arrays: mean (D,), scale (M,), keys (N, D), duals (N, V), prior (V,), calibration (5,), and the gain and
             cost (V,) of proposing each tag.
-        threshold: For free lengths.
+        threshold: The score threshold for free lengths.
     """
 
     name = "kernel_ridge"
@@ -127,10 +127,10 @@ class KernelTagger(ScoringTagger):
         given: Sequence[Sequence[str]],
         config: KernelConfig | None = None,
     ) -> Self:
-        """Solve for the duals, calibrate on leave-one-out scores, and find each tag's worth.
+        """Solve for the duals, calibrate on leave-one-out scores, and find each tag's utility.
 
         Args:
-            vocabulary: The tags to know.
+            vocabulary: The tags to learn.
             features: (N, D) float32.
             given: The tags of each photo; their order does not matter.
             config: None is one view, sorted by score.
@@ -152,7 +152,7 @@ class KernelTagger(ScoringTagger):
         prior = (labels.sum(axis=0) + 0.5) / (len(labels) + 1)
         calibration = calibrate(left_out, labels, prior)
         scores = calibrated(left_out, prior, calibration)
-        worth = find_worth(scores, config)
+        utility = find_utility(scores, config)
         arrays: Arrays = {
             "mean": mean,
             "scale": scale,
@@ -160,29 +160,29 @@ class KernelTagger(ScoringTagger):
             "duals": duals,
             "prior": prior,
             "calibration": calibration,
-            "gain": worth.gain,
-            "cost": worth.cost,
+            "gain": utility.gain,
+            "cost": utility.cost,
         }
         return cls(vocabulary, config, arrays, best_threshold(scores, labels))
 
     def scores(self, features: Features) -> Matrix:
-        """Return how likely each tag is right: (B, V) in [0, 1]."""
+        """Return the probability that each tag is right: (B, V) in [0, 1]."""
         self._check(features)
-        kept = self._parts(self._arrays["keys"], self.config)
+        stored = self._parts(self._arrays["keys"], self.config)
         values = np.empty((len(features), len(self.vocabulary)), np.float32)
         for start in range(0, len(features), MAX_ROWS):
             rows = slice(start, start + MAX_ROWS)
             keys = self._to_keys(features[rows] - self._arrays["mean"], self.config)
-            parts = [squared_distances(a, b) for a, b in zip(self._parts(keys, self.config), kept, strict=True)]
+            parts = [squared_distances(a, b) for a, b in zip(self._parts(keys, self.config), stored, strict=True)]
             values[rows] = combine(parts, self._arrays["scale"], self.config) @ self._arrays["duals"]
         return calibrated(values, self._arrays["prior"], self._arrays["calibration"])
 
     def utilities(self, scores: Matrix, *, free_length: bool = False) -> Matrix:
-        """Return by what the tags are ranked, (B, V): the scores, or what a tag adds to the balanced F1."""
-        # Without a length to fill, the balanced F1 asks for lists of 20 and more (measured, EXPERIMENTS.md).
+        """Return the values that the tags are ranked by, (B, V): the scores, or the gains of the balanced F1."""
+        # Without a fixed length, the balanced F1 is highest for lists of 20 and more (measured, docs/experiments).
         if self.config.decide == "score" or free_length:
             return scores
-        return Worth(self._arrays["gain"], self._arrays["cost"]).of(scores)
+        return Utility(self._arrays["gain"], self._arrays["cost"]).of(scores)
 
     def settings(self) -> Mapping[str, Any]:
         """Return the settings as JSON values."""
@@ -190,7 +190,7 @@ class KernelTagger(ScoringTagger):
                 "threshold": self.threshold}  # fmt: skip
 
     def arrays(self) -> Arrays:
-        """Return the kept photos and everything learnt."""
+        """Return the stored training photos and all learnt arrays."""
         return dict(self._arrays)
 
     @classmethod
@@ -214,13 +214,13 @@ class KernelTagger(ScoringTagger):
 
 
 def squared_distances(left: Matrix, right: Matrix) -> Matrix:
-    """Return half the squared distances between unit rows, (B, N), which lie in [0, 2]."""
+    """Return half the squared distances between unit rows, (B, N), in [0, 2]."""
     distances: Matrix = np.maximum(1 - left @ right.T, 0)
     return distances
 
 
 def combine(distances: Sequence[Matrix], scale: Matrix, config: KernelConfig) -> Matrix:
-    """Return exp(-gamma sum_m w_m d_m / scale_m), the weights w_m made to sum to 1."""
+    """Return exp(-gamma sum_m w_m d_m / scale_m), with the weights w_m normalised to sum 1."""
     weights = [view.weight for view in config.views] or [1.0]
     total = sum(weights)
     summed = sum(weight / total / unit * part for weight, unit, part in zip(weights, scale, distances, strict=True))
@@ -229,7 +229,7 @@ def combine(distances: Sequence[Matrix], scale: Matrix, config: KernelConfig) ->
 
 
 def ridge_regression(kernel: Matrix, labels: Matrix, ridge: float) -> tuple[Matrix, Matrix]:
-    """Solve (K + ridge I) C = Y, and predict every photo from all the others.
+    """Solve (K + ridge I) C = Y, and predict each photo from all others.
 
     Returns:
         C, (N, V), and the leave-one-out predictions y_i - c_i / (G^-1)_ii with G = K + ridge I (Rifkin et al.).
@@ -248,8 +248,8 @@ def calibrate(values: Matrix, labels: Matrix, prior: Matrix, num_steps: int = 50
     Args:
         values: (N, V) leave-one-out predictions.
         labels: (N, V), 0 or 1.
-        prior: (V,) share of the photos that carry each tag.
-        num_steps: At most so many.
+        prior: (V,) share of the photos with each tag.
+        num_steps: Most steps of Newton's method.
 
     Returns:
         (5,) coefficients.
@@ -275,17 +275,17 @@ def calibrated(values: Matrix, prior: Matrix, calibration: Matrix) -> Matrix:
     return sigmoid((_terms(values, prior) @ calibration).astype(np.float32))
 
 
-def find_worth(scores: Matrix, config: KernelConfig) -> Worth:
-    """Find what proposing each tag adds to the F1 of the means over tags.
+def find_utility(scores: Matrix, config: KernelConfig) -> Utility:
+    """Compute the utility of proposing each tag for the F1 of the means over tags.
 
     Args:
-        scores: (N, V) probabilities of the training photos, each made without itself.
-        config: For the length of the lists and the two smoothing counts.
+        scores: (N, V) leave-one-out probabilities of the training photos.
+        config: The length of the lists and the two smoothing counts.
     """
     num_photos = scores.sum(axis=0) + config.more_photos  # N_j
-    worth = Worth(1 / num_photos, np.zeros_like(num_photos))
+    utility = Utility(1 / num_photos, np.zeros_like(num_photos))
     for round_ in range(NUM_ROUNDS):
-        chosen = _best(worth.of(scores), config.list_length)
+        chosen = _best(utility.of(scores), config.list_length)
         num_proposed = chosen.sum(axis=0) + config.more_proposals  # M_j
         num_right = (scores * chosen).sum(axis=0)  # T_j
         precision = num_right / num_proposed
@@ -295,9 +295,9 @@ def find_worth(scores: Matrix, config: KernelConfig) -> Worth:
         )
         gain = 1 / (num_photos * mean_recall**2) + 1 / (num_proposed * mean_precision**2)
         cost = precision / (num_proposed * mean_precision**2)
-        # Half a step: whole ones go to and fro.
-        worth = Worth((worth.gain + gain) / 2, (worth.cost + cost) / 2) if round_ else Worth(gain, cost)
-    return Worth(worth.gain.astype(np.float32), worth.cost.astype(np.float32))
+        # Half a step: whole steps oscillate.
+        utility = Utility((utility.gain + gain) / 2, (utility.cost + cost) / 2) if round_ else Utility(gain, cost)
+    return Utility(utility.gain.astype(np.float32), utility.cost.astype(np.float32))
 
 
 def _best(values: Matrix, k: int) -> npt.NDArray[np.bool_]:

@@ -1,17 +1,18 @@
-"""Taggers that look at a photo, its metadata and the photos nearest to it by metadata: one family of nine.
+"""A family of nine taggers that take a photo, its metadata words and the photos nearest to it by metadata.
 
 Paper: Tesan, Coscia, Ballan, "A CNN-RNN Framework for Image Annotation from Visual Cues and Social Network Metadata",
 2020.
 Implements: eq. 8 in VisualOnly; eq. 9-11 in Ltn; eq. 12 in Rtn; eq. 13-14 in LtnVecs; eq. 15-16 in LtnAllVecs; eq. 17
     in Ltwin; section 3.3's two further forms in LtwinRnn and Ltwin2Rnn (eq. 18); eq. 19 in LZip. The encodings pi are
-    context.py's. Eq. 1-3: one random m-subset of the M nearest for each photo and step in training, drawn by
-    `context_tensors.ContextTensors.draw`; the mean over fixed random ones at test, in models/taggers/metadata_neighbours_numpy.py.
+    those of context.py. Eq. 1-3: in training, one random m-subset of the M nearest for each photo and step, drawn by
+    `context_tensors.ContextTensors.draw`; at test, the mean over fixed random subsets, in
+    metadata_neighbours_numpy.py.
 Departs: the backbone is frozen and its features are scaled to deviation 1; sums of word vectors are scaled to deviation
-    1 too and never longer than the longest of a training photo, so that 10,000 user tags say no more than many. LZip
-    reads [v; u] of the photo, then of each neighbour, m + 1 positions rather than eq. 19's 2 m + 2. The LSTMs of
+    1 too, and shortened to at most the longest of a training photo, which bounds the effect of thousands of user tags.
+    LZip reads [v; u] of the photo, then of each neighbour, m + 1 positions rather than eq. 19's 2 m + 2. The LSTMs of
     LTwin+2RNN and LZip end in a linear layer to the tags. The output's bias starts at logit(tag prior), the forget
-    gates' at 1. A photo whose metadata find fewer than M photos has its look-alikes as the further neighbours. There
-    is no least number of epochs.
+    gates' at 1. If fewer than M photos share metadata words with a photo, visually similar ones fill up its
+    neighbours. There is no least number of epochs.
 Shapes: features (B, D), neighbours (B, m, D), codes (B, S) and (B, m, S) float32 -> logits (B, V) float32.
 """
 
@@ -27,7 +28,6 @@ from torch.nn import functional as F
 
 from annotator.datasets.metadata_words import FIELDS
 from annotator.datasets.vocabulary import Vocabulary
-from annotator.models import registry
 from annotator.models.context import ENCODINGS, Context
 from annotator.models.context_tensors import ContextBatch, ContextTensors
 from annotator.models.sequence.trained_tagger import (
@@ -41,11 +41,25 @@ from annotator.models.sequence.trained_tagger import (
     binary_cross_entropy,
 )
 from annotator.models.tagger import Features, RankedTag
-from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork, make_encoder
+from annotator.models.taggers.metadata_neighbours_numpy import (
+    WITH_METADATA,
+    WITHOUT_METADATA,
+    LtnAllVecsNetwork,
+    LtnNetwork,
+    LtnVecsNetwork,
+    Ltwin2RnnNetwork,
+    LtwinNetwork,
+    LtwinRnnNetwork,
+    LZipNetwork,
+    NeighbourNetwork,
+    RtnNetwork,
+    VisualOnlyNetwork,
+    make_encoder,
+)
 
 MIN_DEVIATION = 1e-3
 NO_LIMIT = 1e9
-"""Length of a code that none has."""
+"""A length above that of any code."""
 
 
 @dataclass(frozen=True)
@@ -53,34 +67,34 @@ class MetadataConfig(TaggerConfig):
     """Sizes are section 3.4's."""
 
     metadata: str = "user_tags"
-    """Which field the words come from: user_tags or caption."""
+    """The field the words come from: user_tags or caption."""
     neighbourhood: str = "id"
-    """By what neighbours are found: id (Jaccard distance of word sets), w2v or wnet (cosine of summed vectors)."""
+    """How neighbours are found: id (Jaccard distance of word sets), w2v or wnet (cosine of summed vectors)."""
     input: str = "id"
-    """How words are fed to the network: id, w2v or wnet. Of no effect in visual_only, ltn and rtn."""
+    """Encoding of the network's words: id, w2v or wnet. Not used by visual_only, ltn and rtn."""
     m: int = 6
-    """Neighbours that are looked at together."""
+    """Neighbours that the network takes at once."""
     M: int = 12
-    """Nearest photos among which they are drawn."""
+    """Nearest photos from which they are drawn."""
     num_subsets: int = 10
     """Random m-subsets that are averaged at test."""
     hidden_size: int = 500
     l2: float = 3e-4
-    """Lambda: weight of the squared weights, beside a loss that is the mean over tags."""
+    """Lambda: weight of the sum of squared weights, relative to a loss that is the mean over tags."""
     max_words: int = 5000
-    """Tau: most frequent words that `id` knows."""
+    """Tau: number of most frequent words of `id`."""
     vectors: str = "glove"
-    """Word vectors of w2v: glove, or a file."""
+    """Word vectors of w2v: glove or a file."""
     known_words: tuple[str, ...] = ()
-    """The words that `id` feeds; taken from the training photos."""
+    """The words of `id`; set from the training photos."""
     input_version: str = ""
-    """Of the vectors that are fed; taken from them."""
+    """Version of the input's vectors; set from them."""
     input_size: int = 0
-    """Of the vectors that are fed; taken from them."""
+    """Size of the input's vectors; set from them."""
     neighbourhood_version: str = ""
-    """Of the vectors that neighbours are found by; taken from them."""
+    """Version of the neighbourhood's vectors; set from them."""
     neighbourhood_size: int = 0
-    """Of the vectors that neighbours are found by; taken from them."""
+    """Size of the neighbourhood's vectors; set from them."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,9 +118,8 @@ class MetadataConfig(TaggerConfig):
 class LinearLstm(nn.Module):
     """An LSTM whose two tanh are the identity ("linear activation", section 3.2); the gates stay sigmoid.
 
-    Nothing bounds its state: each step adds what the recurrent weights make of the one before. From the start of He et
-    al., which the paper has, a dozen steps end in logits so large that nothing is learnt. `MetadataTagger` lets the
-    recurrent weights begin at zero: then the state is a leaky sum, until something better is learnt.
+    Its state is unbounded. With the paper's initialisation of He et al., a dozen steps give logits too large to train.
+    `MetadataTagger` initialises the recurrent weights with zero, so that the state starts as a leaky sum.
 
     Args:
         input_size: I.
@@ -125,8 +138,8 @@ class LinearLstm(nn.Module):
         hidden = sequence.new_zeros(len(sequence), self.hidden_size)
         cell = hidden
         for step in range(sequence.shape[1]):
-            opened, forget, value, out = (gates[:, step] + self.recurrent(hidden)).chunk(4, dim=1)
-            cell = torch.sigmoid(forget) * cell + torch.sigmoid(opened) * value
+            into, forget, value, out = (gates[:, step] + self.recurrent(hidden)).chunk(4, dim=1)
+            cell = torch.sigmoid(forget) * cell + torch.sigmoid(into) * value
             hidden = torch.sigmoid(out) * cell
         return hidden
 
@@ -135,21 +148,21 @@ class MetadataTagger(TrainedTagger):
     """The base of the family; a subclass holds one model's layers and equations. See `TrainedTagger`."""
 
     Config = MetadataConfig
+    Network: ClassVar[type[NeighbourNetwork]]
+    """The same model in numpy."""
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=15, min_epochs=5),)
-    is_recurrent: ClassVar[bool] = False
-    hears_words: ClassVar[bool] = True
-    """The metadata words are fed to the network."""
+    capabilities = WITH_METADATA
     config: MetadataConfig
 
     def __init__(self, vocabulary: Vocabulary, feature_size: int, config: MetadataConfig) -> None:
         super().__init__(vocabulary, feature_size, config)
-        if self.hears_words and not config.code_size:
+        if self.capabilities.uses_metadata and not config.code_size:
             raise ValueError(
-                f"{self.name} is fed metadata words, and knows none: known_words (input=id) or input_size are missing."
+                f"{self.name} takes metadata words, but has none: known_words (input=id) or input_size are missing."
             )
         self.code_scale: Tensor
         self.code_limit: Tensor
-        if self.hears_words:
+        if self.capabilities.uses_metadata:
             self.register_buffer("code_scale", torch.ones(config.code_size))
             self.register_buffer("code_limit", torch.tensor(NO_LIMIT))
         self.dropout = nn.Dropout(config.dropout)
@@ -168,7 +181,7 @@ class MetadataTagger(TrainedTagger):
 
     @abstractmethod
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers, `output` among them."""
+        """Create the layers, including `output`."""
 
     @abstractmethod
     def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
@@ -182,15 +195,15 @@ class MetadataTagger(TrainedTagger):
         """
 
     def prepare(self, features: Tensor, labels: Tensor) -> None:
-        """Take each tag's prior and the features' scale from the training photos; see `TrainedTagger.prepare`."""
+        """Set each tag's prior and the features' scale from the training photos; see `TrainedTagger.prepare`."""
         super().prepare(features, labels)
         prior = (labels.sum(dim=0) + 0.5) / (len(labels) + 1)
         with torch.no_grad():
             self.output.bias.copy_(torch.logit(prior))
 
     def prepare_context(self, context: ContextTensors) -> None:
-        """Take the codes' scale and the longest code from the training photos."""
-        if not self.hears_words:
+        """Set the codes' scale and largest length from the training photos."""
+        if not self.capabilities.uses_metadata:
             return
         codes = context.pool_codes.float()
         if self.config.input != "id":
@@ -198,9 +211,9 @@ class MetadataTagger(TrainedTagger):
         self.code_limit.copy_((codes * self.code_scale).norm(dim=1).max().clamp(min=1.0))
 
     def encode_context(self, context: Context) -> ContextTensors:
-        """Return a context with its words encoded for this tagger's input."""
+        """Return a context with its words in this tagger's encoding."""
         codes, pool_codes = torch.zeros(len(context.words), 0), torch.zeros(len(context.pool.words), 0)
-        if self.hears_words:
+        if self.capabilities.uses_metadata:
             encoder = make_encoder(self.settings())
             kind: Any = np.uint8 if self.config.input == "id" else np.float32
             codes, pool_codes = (
@@ -215,8 +228,8 @@ class MetadataTagger(TrainedTagger):
         )
 
     def scale_codes(self, codes: Tensor) -> Tensor:
-        """Return codes of deviation 1, shortened where they are longer than any training photo's."""
-        if not self.hears_words:
+        """Return codes of deviation 1, shortened to at most the length of the longest of a training photo."""
+        if not self.capabilities.uses_metadata:
             return codes
         scaled = codes * self.code_scale
         lengths = scaled.norm(dim=-1, keepdim=True)
@@ -224,11 +237,11 @@ class MetadataTagger(TrainedTagger):
         return shortened
 
     def forward(self, batch: Batch, stage: str = "joint") -> Outputs:
-        """Return (B, V) logits. Without a context the photos have neither words nor neighbours."""
+        """Return (B, V) logits. Without a context the photos have no words and no neighbours."""
         context = batch.context
         if context is None:
             num = len(batch.features)
-            size = self.config.code_size if self.hears_words else 0
+            size = self.config.code_size if self.capabilities.uses_metadata else 0
             context = ContextBatch(
                 batch.features.new_zeros(num, size),
                 batch.features.new_zeros(num, 0, self.feature_size),
@@ -243,7 +256,7 @@ class MetadataTagger(TrainedTagger):
         return Outputs(logits, penalty=self.penalty() if self.training and self.config.l2 else None)
 
     def penalty(self) -> Tensor:
-        """Return lambda sum w^2, times V, since the loss here is a sum over tags."""
+        """Return lambda sum w^2, times V, since the loss is a sum over tags."""
         squares = [parameter.square().sum() for parameter in self.parameters() if parameter.ndim > 1]
         return self.config.l2 * self.num_tags * torch.stack(squares).sum()
 
@@ -254,15 +267,13 @@ class MetadataTagger(TrainedTagger):
         concept_loss: ConceptLoss = binary_cross_entropy,
         sequence_loss: SequenceLoss | None = None,
     ) -> Tensor:
-        """Return the loss of a pass: each tag by itself, eq. 3 with L the binary cross-entropy."""
+        """Return the loss of a pass, eq. 3 with L the binary cross-entropy, and the penalty."""
         total = concept_loss(outputs.logits, batch.labels, batch.weights)
         return total if outputs.penalty is None else total + outputs.penalty
 
-    def for_inference(self) -> NeighbourNetwork:  # type: ignore[override]  # it makes no lists by steps
-        """Return the tagger that the page runs, on the present weights."""
-        kind: Any = registry.find_scoring(self.name)
-        made: NeighbourNetwork = kind.from_arrays(self.vocabulary, dict(self.settings()), dict(self.weights()))
-        return made
+    def for_inference(self) -> NeighbourNetwork:  # type: ignore[override]  # it is not sequential
+        """Return the tagger for inference, with the current weights."""
+        return self.Network.from_arrays(self.vocabulary, dict(self.settings()), dict(self.weights()))
 
     def decode(
         self,
@@ -291,11 +302,12 @@ class VisualOnly(MetadataTagger):
     """W Phi(x) + b, eq. 8."""
 
     name = "visual_only"
-    hears_words = False
+    Network = VisualOnlyNetwork
+    capabilities = WITHOUT_METADATA
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         self.output = nn.Linear(feature_size, self.num_tags)
 
     def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
@@ -308,11 +320,12 @@ class Ltn(MetadataTagger):
     """Neighbours max-pooled; Johnson, Ballan, Fei-Fei, "Love Thy Neighbors", ICCV 2015. Eq. 9-11."""
 
     name = "ltn"
-    hears_words = False
+    Network = LtnNetwork
+    capabilities = WITHOUT_METADATA
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         self.image = nn.Linear(feature_size, hidden_size)
         self.neighbours = nn.Linear(feature_size, hidden_size)
         self.output = nn.Linear(2 * hidden_size, self.num_tags)
@@ -329,11 +342,12 @@ class Rtn(MetadataTagger):
     """Neighbours read by an LSTM, nearest first. Eq. 9, 10, 12."""
 
     name = "rtn"
-    hears_words = False
+    Network = RtnNetwork
+    capabilities = WITHOUT_METADATA
     stages: ClassVar[tuple[Stage, ...]] = (Stage("joint", "rmsprop", 1e-4, epochs=10, min_epochs=3),)
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         self.image = nn.Linear(feature_size, hidden_size)
         self.neighbours = LinearLstm(feature_size, hidden_size)
         self.output = nn.Linear(2 * hidden_size, self.num_tags)
@@ -350,9 +364,10 @@ class LtnVecs(MetadataTagger):
     """LTN with the photo's words beside its features. Eq. 13-14."""
 
     name = "ltn_vecs"
+    Network = LtnVecsNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         self.image = nn.Linear(feature_size + code_size, hidden_size)
         self.neighbours = nn.Linear(feature_size, hidden_size)
         self.output = nn.Linear(2 * hidden_size, self.num_tags)
@@ -369,9 +384,10 @@ class LtnAllVecs(MetadataTagger):
     """LTN with the words of the photo and of its neighbours beside the features. Eq. 15-16."""
 
     name = "ltn_all_vecs"
+    Network = LtnAllVecsNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         self.image = nn.Linear(feature_size + code_size, hidden_size)
         self.neighbours = nn.Linear(feature_size + code_size, hidden_size)
         self.output = nn.Linear(2 * hidden_size, self.num_tags)
@@ -385,12 +401,13 @@ class LtnAllVecs(MetadataTagger):
 
 
 class Ltwin(MetadataTagger):
-    """Features and words in two pipelines, neighbours max-pooled in both. Eq. 17."""
+    """Features and words in separate layers, the neighbours of both max-pooled. Eq. 17."""
 
     name = "ltwin"
+    Network = LtwinNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         self.image = nn.Linear(feature_size, hidden_size)
         self.neighbours = nn.Linear(feature_size, hidden_size)
         self.words = nn.Linear(code_size, hidden_size)
@@ -409,9 +426,10 @@ class LtwinRnn(Ltwin):
     """LTwin with LSTMs in place of both maxima."""
 
     name = "ltwin_rnn"
+    Network = LtwinRnnNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         super().build(feature_size, code_size, hidden_size)
         self.neighbour_rnn = LinearLstm(hidden_size, hidden_size)
         self.word_rnn = LinearLstm(hidden_size, hidden_size)
@@ -435,9 +453,10 @@ class Ltwin2Rnn(LtwinRnn):
     """LTwin+RNN with a third LSTM over the four parts. Eq. 18."""
 
     name = "ltwin_2rnn"
+    Network = Ltwin2RnnNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         super().build(feature_size, code_size, hidden_size)
         self.final_rnn = LinearLstm(hidden_size, hidden_size)
         self.output = nn.Linear(hidden_size, self.num_tags)
@@ -453,9 +472,10 @@ class LZip(MetadataTagger):
     """One LSTM over the photo and its neighbours, features and words together. Eq. 19."""
 
     name = "lzip"
+    Network = LZipNetwork
 
     def build(self, feature_size: int, code_size: int, hidden_size: int) -> None:
-        """Make the layers."""
+        """Create the layers."""
         self.image = nn.Linear(feature_size, hidden_size)
         self.neighbours = nn.Linear(feature_size, hidden_size)
         self.words = nn.Linear(code_size, hidden_size)

@@ -1,9 +1,9 @@
-"""The metadata-neighbour family as the page runs it: numpy alone, no torch.
+"""The metadata-neighbour family for inference: numpy alone, no torch.
 
-Each class here is the twin of a torch module of models/taggers/metadata_neighbours.py, where the paper and the equations are; the same
-layers under the same names. A score is the mean of the network's sigmoid over fixed random m-subsets of a photo's
-nearest (eq. 2); what depends on one neighbour alone is computed once for all subsets. The tags are ranked as a set: a
-prefix only takes tags away. Knows nothing of how neighbours are found.
+Each class has the layers of a torch module of metadata_neighbours.py, under the same names; the paper and the
+equations are there. A score is the mean of the network's sigmoid over fixed random m-subsets of a photo's neighbours
+(eq. 2); values of a single neighbour are computed once for all subsets. The tags are ranked as a set: a prefix only
+removes tags. Knows nothing of how neighbours are found.
 Shapes: features (B, D) and a `Context` -> scores (B, V) float32 in [0, 1].
 """
 
@@ -11,7 +11,7 @@ import threading
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from copy import copy
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -21,51 +21,55 @@ from annotator.errors import WordVectorError
 from annotator.models.context import Codes, Context, Encoder, Pool, VectorSums, WordSets, subsets
 from annotator.models.sequence.numpy_steps import linear, root_slope, scale_features
 from annotator.models.sequence.numpy_steps import sigmoid as gate
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Capabilities, Features, RankedTag
 from annotator.models.taggers.scoring_tagger import Arrays, Matrix, ScoringTagger, sigmoid
 
 if TYPE_CHECKING:
     from annotator.models.word_vectors.word_vectors import WordVectors
 
 MAX_ROWS = 128
-"""Subsets of neighbours, of however many photos, that are scored at once."""
+"""Subsets of neighbours per batch, over all photos."""
 
-MAX_REMEMBERED = 32
-"""Photos whose scores are kept: the edits of one list, which only take tags away, need them once."""
+MAX_CACHED = 32
+"""Photos whose scores are cached, since edits of a photo's list do not change them."""
+
+WITH_METADATA = Capabilities(uses_context=True, uses_metadata=True)
+WITHOUT_METADATA = Capabilities(uses_context=True)
+"""Of models whose network has no words as input; metadata only selects neighbours."""
 
 Parts = dict[str, Matrix]
 
 
 class NeighbourNetwork(ScoringTagger):
-    """The base of the family; see models/taggers/metadata_neighbours.py.
+    """The base of the family; see metadata_neighbours.py.
 
     Args:
-        vocabulary: The tags it knows.
-        weights: As the module's state has them, float32.
+        vocabulary: Its V tags.
+        weights: Under the names of the module's state, float32.
         settings: The module's config as JSON values.
 
     Raises:
-        WordVectorError: The word vectors it was trained with are not to be had, or are other ones.
+        WordVectorError: The word vectors are missing, or not those it was trained with.
     """
 
-    hears_words: ClassVar[bool] = True
+    capabilities = WITH_METADATA
 
     def __init__(self, vocabulary: Vocabulary, weights: Arrays, settings: Mapping[str, Any]) -> None:
         super().__init__(vocabulary, len(weights["feature_mean"]))
-        # Column by column, as the products read them: few rows times a layer take half the time.
+        # In Fortran order, as the products read them: for few rows this takes half the time.
         self.weights: dict[str, Matrix] = {
             name: np.asfortranarray(value, np.float32) for name, value in weights.items()
         }
         if self.weights["output.bias"].shape != (len(vocabulary),):
             raise ValueError(f"The weights have {len(self.weights['output.bias'])} outputs, not {len(vocabulary)}.")
         self._settings = dict(settings)
-        self._encoder = make_encoder(settings) if self.hears_words else None
+        self._encoder = make_encoder(settings) if self.capabilities.uses_metadata else None
         self._neighbourhood = neighbourhood_vectors(settings)
-        self._forget()
-        self._version = super().version  # a hash of all weights, asked for with every proposal
+        self._clear_cache()
+        self._version = super().version  # cached: a hash of all weights, read for every proposal
         if self._encoder is not None and self._encoder.size != len(self.weights["code_scale"]):
             raise ValueError(
-                f"The network is fed codes of {len(self.weights['code_scale'])} values; the words give "
+                f"The network takes codes of {len(self.weights['code_scale'])} values; the words give "
                 f"{self._encoder.size}."
             )
 
@@ -76,17 +80,17 @@ class NeighbourNetwork(ScoringTagger):
 
     @property
     def metadata(self) -> str:
-        """Which field the words come from."""
+        """The field the words come from."""
         return str(self._settings["metadata"])
 
     @property
     def num_candidates(self) -> int:
-        """M; 0 of a model that looks at no neighbours."""
+        """M; 0 for a model without neighbours."""
         return int(self._settings["M"])
 
     @property
     def neighbourhood(self) -> VectorSums | None:
-        """What neighbours are compared by; None: Jaccard distance of word sets."""
+        """Neighbours are found by the cosine of these vector sums; if None, by the Jaccard distance of word sets."""
         return self._neighbourhood
 
     def settings(self) -> Mapping[str, Any]:
@@ -94,7 +98,7 @@ class NeighbourNetwork(ScoringTagger):
         return self._settings
 
     def arrays(self) -> Arrays:
-        """Return everything learnt."""
+        """Return all learnt arrays."""
         return {name: np.ascontiguousarray(value) for name, value in self.weights.items()}
 
     @classmethod
@@ -103,57 +107,57 @@ class NeighbourNetwork(ScoringTagger):
         return cls(vocabulary, arrays, settings)
 
     def with_tags(self, vocabulary: Vocabulary, weights: Arrays, made_of: Mapping[str, Sequence[str]]) -> Self:
-        """Return a tagger of the same layers for more tags, without reading word vectors or hashing anew.
+        """Return a tagger with more tags, without reading word vectors or hashing weights again.
 
         Args:
-            vocabulary: The tags it knows, then the new ones.
-            weights: With a row of the output layer for each.
-            made_of: Of each new tag, the known tags its row was made of.
+            vocabulary: The known tags, then the new ones.
+            weights: With a row of the output layer for each tag.
+            made_of: For each new tag, the known tags its row is derived from.
         """
         grown = copy(self)
         ScoringTagger.__init__(grown, vocabulary, self.feature_size, self.threshold)
         grown.weights = {name: np.asfortranarray(value, np.float32) for name, value in weights.items()}
         grown.made_of = made_of
-        grown._forget()
+        grown._clear_cache()
         grown._version = f"{self._version}+{len(made_of)}"
         return grown
 
     @abstractmethod
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
-        """Return what comes of the photos alone: (B, ...) arrays of (B, D) features and (B, S) codes, scaled."""
+        """Return (B, ...) arrays computed from the photos alone: scaled features (B, D) and codes (B, S)."""
 
     @abstractmethod
     def near_parts(self, z: Matrix, o_z: Matrix) -> Parts:
-        """Return what comes of each neighbour alone: (B, n, ...) arrays of (B, n, D) features and (B, n, S) codes."""
+        """Return (B, n, ...) arrays computed from each neighbour alone: features (B, n, D) and codes (B, n, S)."""
 
     @abstractmethod
     def fuse(self, own: Parts, near: Parts) -> Matrix:
-        """Return the (B, V) logits for photos and some of their neighbours, nearest first."""
+        """Return the (B, V) logits of photos and one subset of their neighbours, nearest first."""
 
     def scores(self, features: Features, context: Context | None = None) -> Matrix:
-        """Return how likely each tag is right: (B, V) in [0, 1].
+        """Return the probability that each tag is right: (B, V) in [0, 1].
 
         Args:
             features: (B, D).
-            context: Of the same photos; None: they have neither words nor neighbours.
+            context: Of the same photos; None means no words and no neighbours.
 
         Raises:
             ValueError: The sizes do not fit.
         """
         self._check(features)
         if context is None:
-            nobody = Pool(np.zeros((0, self.feature_size), np.float32), [])
-            context = Context([()] * len(features), nobody, np.zeros((len(features), 0), np.int64))
+            empty_pool = Pool(np.zeros((0, self.feature_size), np.float32), [])
+            context = Context([()] * len(features), empty_pool, np.zeros((len(features), 0), np.int64))
         if len(context.words) != len(features):
             raise ValueError(f"There are {len(features)} features, but a context of {len(context.words)} photos.")
         scores = np.zeros((len(features), len(self.vocabulary)), np.float32)
         counts = (context.neighbours >= 0).sum(axis=1)
         for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
-            step = max(1, MAX_ROWS // len(self._drawn(count)))
+            step = max(1, MAX_ROWS // len(self._subset_places(count)))
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
-                scores[part] = self._scores_alike(features[part], context.take(part.tolist()), count)
+                scores[part] = self._scores_with_count(features[part], context.take(part.tolist()), count)
         return scores
 
     def decode(
@@ -166,24 +170,24 @@ class NeighbourNetwork(ScoringTagger):
         free_length: bool = False,
         context: Context | None = None,
     ) -> list[list[RankedTag]]:
-        """List the best tags that are neither settled nor dropped; see `ContextTagger.decode`.
+        """List the best tags that are neither kept nor dropped; see `ContextTagger.decode`.
 
         Raises:
             ValueError: The sizes do not fit.
         """
         is_one = len(features) == 1 and context is not None and len(context.words) == 1
-        scores = self._remembered(features, context) if is_one and context else self.scores(features, context)
+        scores = self._cached_scores(features, context) if is_one and context else self.scores(features, context)
         return self.rank(scores, prefixes, dropped, k, free_length=free_length)
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:
-        """Return how much each feature channel speaks for a tag: the slope of its logit, of the photo by itself.
+        """Return the contribution of each feature channel to a tag: the gradient of its logit without a context.
 
         Args:
             tag: Any tag.
             features: (1, D).
 
         Returns:
-            (D,), or None for a tag it does not know and for the models that end in an LSTM.
+            (D,), or None for an unknown tag and for the models that end in an LSTM.
         """
         places = [place for place, known in enumerate(self.vocabulary.tags) if known == tag]
         if not places or not self._is_linear_in_parts():
@@ -200,40 +204,40 @@ class NeighbourNetwork(ScoringTagger):
     def _is_linear_in_parts(self) -> bool:
         return True
 
-    def _forget(self) -> None:
-        self._memory: dict[tuple[bytes, bytes, bytes, tuple[tuple[str, ...], ...]], Matrix] = {}
-        self._remembering = threading.Lock()
+    def _clear_cache(self) -> None:
+        self._cache: dict[tuple[bytes, bytes, bytes, tuple[tuple[str, ...], ...]], Matrix] = {}
+        self._cache_lock = threading.Lock()
 
-    def _remembered(self, features: Features, context: Context) -> Matrix:
-        """Return the scores of one photo, computed unless it was among the last with the very same context."""
+    def _cached_scores(self, features: Features, context: Context) -> Matrix:
+        """Return the scores of one photo, from the cache if its features and context are in it."""
         pool = context.pool
         words = tuple(tuple(sorted(own)) for own in (*context.words, *pool.words))
         key = (features.tobytes(), pool.features.tobytes(), context.neighbours.tobytes(), words)
-        with self._remembering:
-            known = self._memory.get(key)
+        with self._cache_lock:
+            known = self._cache.get(key)
         if known is None:
             known = self.scores(features, context)
-            with self._remembering:
-                self._memory[key] = known
-                if len(self._memory) > MAX_REMEMBERED:
-                    del self._memory[next(iter(self._memory))]
+            with self._cache_lock:
+                self._cache[key] = known
+                if len(self._cache) > MAX_CACHED:
+                    del self._cache[next(iter(self._cache))]
         return known
 
-    def _drawn(self, count: int) -> npt.NDArray[np.intp]:
-        """Return the (s, m) places of the subsets of that many neighbours."""
+    def _subset_places(self, count: int) -> npt.NDArray[np.intp]:
+        """Return the places of the subsets of `count` neighbours, (s, m)."""
         return np.array(subsets(count, int(self._settings["m"]), int(self._settings["num_subsets"])), np.intp)
 
-    def _scores_alike(self, features: Features, context: Context, count: int) -> Matrix:
-        """Return the scores of photos that have the same number of neighbours."""
+    def _scores_with_count(self, features: Features, context: Context, count: int) -> Matrix:
+        """Return the scores of photos with `count` neighbours each."""
         chosen, places = np.unique(context.neighbours[:, :count], return_inverse=True)
         places = places.reshape(len(features), count)
         near_features = self._scale(context.pool.features[chosen])[places]  # (B, n, D)
         near_codes = self._codes([context.pool.words[row] for row in chosen.tolist()])[places]  # (B, n, S)
         own = self.own_parts(self._scale(features), self._codes(context.words))
         near = self.near_parts(near_features, near_codes)
-        drawn = self._drawn(count)
+        drawn = self._subset_places(count)
         num, size = drawn.shape
-        # All subsets of all photos are one batch, (B s, ...): the layers are read once, not once a subset.
+        # All subsets of all photos are one batch, (B s, ...), so that the weights are read once.
         rows = num * len(features)
         logits = self.fuse(
             {name: np.repeat(values, num, axis=0) for name, values in own.items()},
@@ -255,10 +259,10 @@ class NeighbourNetwork(ScoringTagger):
 
 
 def make_encoder(settings: Mapping[str, Any]) -> Encoder:
-    """Return what turns words into a network's input.
+    """Return the encoder of a network's words.
 
     Raises:
-        WordVectorError: The word vectors are not to be had, or not those it was trained with.
+        WordVectorError: The word vectors are missing, or not those it was trained with.
     """
     kind = settings["input"]
     if kind == "id":
@@ -269,10 +273,10 @@ def make_encoder(settings: Mapping[str, Any]) -> Encoder:
 
 
 def load_vectors(kind: str, settings: Mapping[str, Any]) -> "WordVectors":
-    """Return the word vectors that `w2v` or `wnet` stands for.
+    """Return the word vectors of `w2v` or `wnet`.
 
     Raises:
-        WordVectorError: The word vectors are not to be had.
+        WordVectorError: The word vectors are missing.
     """
     from annotator.models.word_vectors.word_vectors import WORDNET, load_word_vectors
 
@@ -280,17 +284,17 @@ def load_vectors(kind: str, settings: Mapping[str, Any]) -> "WordVectors":
 
 
 def neighbourhood_vectors(settings: Mapping[str, Any]) -> VectorSums | None:
-    """Return what a tagger's neighbours are compared by; None: Jaccard distance.
+    """Return the sums of vectors by whose cosine neighbours are found; None for the Jaccard distance of word sets.
 
     Raises:
-        WordVectorError: The word vectors are not to be had, or not those it was trained with.
+        WordVectorError: The word vectors are missing, or not those it was trained with.
     """
     kind = settings["neighbourhood"]
     if kind == "id":
         return None
     sums = VectorSums(load_vectors(kind, settings))
     version = settings.get("neighbourhood_version")
-    if version:  # earlier checkpoints do not say
+    if version:  # missing in older checkpoints
         _check_same(sums, version, settings["neighbourhood_size"], "The tagger's neighbours were found by")
     return sums
 
@@ -304,12 +308,12 @@ def _check_same(sums: VectorSums, version: str, size: int, what: str) -> None:
 
 
 def lstm(weights: Mapping[str, Matrix], name: str, gates: Matrix) -> Matrix:
-    """Return the last hidden state, (B, H), of the twin of `LinearLstm`.
+    """Return the last hidden state, (B, H), of a `LinearLstm`.
 
     Args:
-        weights: Of the module.
-        name: Of the layer.
-        gates: (B, T, 4 H) sums of its inputs with their bias, in the order i, f, g, o.
+        weights: Those of the module.
+        name: Name of the layer.
+        gates: (B, T, 4 H) the inputs' terms of the gates with the bias, in the order i, f, g, o.
     """
     recurrent = weights[f"{name}.recurrent.weight"].T  # (H, 4 H)
     size = len(recurrent)
@@ -317,8 +321,8 @@ def lstm(weights: Mapping[str, Matrix], name: str, gates: Matrix) -> Matrix:
     cell = hidden
     for step in range(gates.shape[1]):
         sums = gates[:, step] + hidden @ recurrent if step else gates[:, 0]
-        opened = gate(sums[:, : 2 * size])
-        cell = opened[:, size:] * cell + opened[:, :size] * sums[:, 2 * size : 3 * size]
+        input_forget = gate(sums[:, : 2 * size])
+        cell = input_forget[:, size:] * cell + input_forget[:, :size] * sums[:, 2 * size : 3 * size]
         hidden = gate(sums[:, 3 * size :]) * cell
     return hidden
 
@@ -329,21 +333,21 @@ def relu(values: Matrix) -> Matrix:
     return rectified
 
 
-def largest(values: Matrix) -> Matrix:
-    """Return the maximum of (B, m, H) values that are not negative over the neighbours; 0 without any."""
+def max_over_neighbours(values: Matrix) -> Matrix:
+    """Return the maximum of nonnegative (B, m, H) values over the neighbours; 0 without neighbours."""
     highest: Matrix = values.max(axis=1, initial=0)
     return highest
 
 
 class VisualOnlyNetwork(NeighbourNetwork):
-    """The twin of `metadata_neighbours.VisualOnly`."""
+    """`metadata_neighbours.VisualOnly` in numpy."""
 
     name = "visual_only"
-    hears_words = False
+    capabilities = WITHOUT_METADATA
 
     @property
     def num_candidates(self) -> int:
-        """0: it looks at no neighbours."""
+        """0: it has no neighbours."""
         return 0
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
@@ -351,7 +355,7 @@ class VisualOnlyNetwork(NeighbourNetwork):
         return {"x": x}
 
     def near_parts(self, z: Matrix, o_z: Matrix) -> Parts:
-        """Return nothing."""
+        """Return no arrays."""
         return {}
 
     def fuse(self, own: Parts, near: Parts) -> Matrix:
@@ -360,10 +364,10 @@ class VisualOnlyNetwork(NeighbourNetwork):
 
 
 class LtnNetwork(NeighbourNetwork):
-    """The twin of `metadata_neighbours.Ltn`."""
+    """`metadata_neighbours.Ltn` in numpy."""
 
     name = "ltn"
-    hears_words = False
+    capabilities = WITHOUT_METADATA
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
         """Return v_x, eq. 10."""
@@ -375,16 +379,16 @@ class LtnNetwork(NeighbourNetwork):
 
     def fuse(self, own: Parts, near: Parts) -> Matrix:
         """Eq. 9."""
-        return linear(self.weights, "output", np.concatenate([own["v"], largest(near["v"])], axis=1))
+        return linear(self.weights, "output", np.concatenate([own["v"], max_over_neighbours(near["v"])], axis=1))
 
 
 class RtnNetwork(LtnNetwork):
-    """The twin of `metadata_neighbours.Rtn`."""
+    """`metadata_neighbours.Rtn` in numpy."""
 
     name = "rtn"
 
     def near_parts(self, z: Matrix, o_z: Matrix) -> Parts:
-        """Return the gates' share of each neighbour."""
+        """Return the inputs' terms of the gates for each neighbour."""
         return {"gates": linear(self.weights, "neighbours.inputs", z)}
 
     def fuse(self, own: Parts, near: Parts) -> Matrix:
@@ -394,10 +398,10 @@ class RtnNetwork(LtnNetwork):
 
 
 class LtnVecsNetwork(LtnNetwork):
-    """The twin of `metadata_neighbours.LtnVecs`."""
+    """`metadata_neighbours.LtnVecs` in numpy."""
 
     name = "ltn_vecs"
-    hears_words = True
+    capabilities = WITH_METADATA
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
         """Return v_x, eq. 14."""
@@ -405,7 +409,7 @@ class LtnVecsNetwork(LtnNetwork):
 
 
 class LtnAllVecsNetwork(LtnVecsNetwork):
-    """The twin of `metadata_neighbours.LtnAllVecs`."""
+    """`metadata_neighbours.LtnAllVecs` in numpy."""
 
     name = "ltn_all_vecs"
 
@@ -415,7 +419,7 @@ class LtnAllVecsNetwork(LtnVecsNetwork):
 
 
 class LtwinNetwork(NeighbourNetwork):
-    """The twin of `metadata_neighbours.Ltwin`."""
+    """`metadata_neighbours.Ltwin` in numpy."""
 
     name = "ltwin"
 
@@ -424,7 +428,7 @@ class LtwinNetwork(NeighbourNetwork):
         return {"v": relu(linear(self.weights, "image", x)), "u": relu(linear(self.weights, "words", o_x))}
 
     def near_parts(self, z: Matrix, o_z: Matrix) -> Parts:
-        """Return the same of each neighbour."""
+        """Return the terms of v_z and u_z."""
         return {
             "v": relu(linear(self.weights, "neighbours", z)),
             "u": relu(linear(self.weights, "neighbour_words", o_z)),
@@ -432,7 +436,7 @@ class LtwinNetwork(NeighbourNetwork):
 
     def pool(self, near: Parts) -> tuple[Matrix, Matrix]:
         """Return v_z and u_z, (B, H) each."""
-        return largest(near["v"]), largest(near["u"])
+        return max_over_neighbours(near["v"]), max_over_neighbours(near["u"])
 
     def fuse(self, own: Parts, near: Parts) -> Matrix:
         """Eq. 17."""
@@ -441,12 +445,12 @@ class LtwinNetwork(NeighbourNetwork):
 
 
 class LtwinRnnNetwork(LtwinNetwork):
-    """The twin of `metadata_neighbours.LtwinRnn`."""
+    """`metadata_neighbours.LtwinRnn` in numpy."""
 
     name = "ltwin_rnn"
 
     def near_parts(self, z: Matrix, o_z: Matrix) -> Parts:
-        """Return the gates' share of each neighbour."""
+        """Return the inputs' terms of the gates for each neighbour."""
         terms = super().near_parts(z, o_z)
         return {
             "v": linear(self.weights, "neighbour_rnn.inputs", terms["v"]),
@@ -459,12 +463,12 @@ class LtwinRnnNetwork(LtwinNetwork):
 
 
 class Ltwin2RnnNetwork(LtwinRnnNetwork):
-    """The twin of `metadata_neighbours.Ltwin2Rnn`."""
+    """`metadata_neighbours.Ltwin2Rnn` in numpy."""
 
     name = "ltwin_2rnn"
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
-        """Return the gates' share of the photo."""
+        """Return the inputs' terms of the gates for the photo."""
         return {
             name: linear(self.weights, "final_rnn.inputs", value) for name, value in super().own_parts(x, o_x).items()
         }
@@ -480,17 +484,17 @@ class Ltwin2RnnNetwork(LtwinRnnNetwork):
 
 
 class LZipNetwork(NeighbourNetwork):
-    """The twin of `metadata_neighbours.LZip`."""
+    """`metadata_neighbours.LZip` in numpy."""
 
     name = "lzip"
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
-        """Return the gates' share of the photo."""
+        """Return the inputs' terms of the gates for the photo."""
         both = [relu(linear(self.weights, "image", x)), relu(linear(self.weights, "words", o_x))]
         return {"gates": linear(self.weights, "zip_rnn.inputs", np.concatenate(both, axis=1))}
 
     def near_parts(self, z: Matrix, o_z: Matrix) -> Parts:
-        """Return the gates' share of each neighbour."""
+        """Return the inputs' terms of the gates for each neighbour."""
         both = [relu(linear(self.weights, "neighbours", z)), relu(linear(self.weights, "neighbour_words", o_z))]
         return {"gates": linear(self.weights, "zip_rnn.inputs", np.concatenate(both, axis=2))}
 

@@ -1,20 +1,20 @@
-"""Neighbour baselines: tags come from the most similar training photos.
+"""Neighbour baselines: the tags of the most similar training photos.
 
-- `knn`: the k nearest photos, weighted by exp(-distance / temperature). In the line of JEC: Makadia, Pavlovic, Kumar,
+- `knn`: the k nearest photos, weighted by exp(-distance / temperature), similar to JEC: Makadia, Pavlovic, Kumar,
   "A New Baseline for Image Annotation", ECCV 2008.
 - `two_pass_knn` (2PKNN): Verma, Jawahar, "Image Annotation Using Metric Learning in Semantic Neighbourhoods", ECCV
   2012. Pass 1 (their section 3): from each tag's photos the K1 nearest, so that a rare tag has as many neighbours as a
-  frequent one. Pass 2 (their eq. 4-5): each tag's sum of exp(-distance / temperature) over those photos that carry it.
-  Their metric learning over 15 kinds of features is not part of it; `embedding_size` takes its place, a projection
-  learnt from the tags (canonical correlation), as in Murthy, Maji, Manmatha, "Automatic Image Annotation using Deep
+  frequent one. Pass 2 (their eq. 4-5): each tag's sum of exp(-distance / temperature) over those photos that have it.
+  Instead of their metric learning over 15 kinds of features, `embedding_size` gives the size of a projection learnt
+  from the tags (canonical correlation), as in Murthy, Maji, Manmatha, "Automatic Image Annotation using Deep
   Learning Representations", ICMR 2015 (CCA-KNN).
 - `tagprop` (sigma-ML): Guillaumin, Mensink, Verbeek, Schmid, "TagProp", ICCV 2009. Eq. 2: p(tag) = sum_j pi_ij
   p(tag | j), the latter 1 - epsilon if neighbour j has it, else epsilon. Eq. 5: pi_ij is proportional to exp(-w d_ij),
-  w >= 0 over several distances. Eq. 7: a sigmoid for each tag, which lifts rare ones. Trained on each photo's
-  neighbours without itself, positives and negatives weighted to count alike (below their eq. 1). The distances here
-  are those that one feature vector gives: Euclidean, cosine, and Manhattan of its signed square roots.
+  w >= 0 over several distances. Eq. 7: a sigmoid for each tag, which raises rare ones. Trained on each photo's
+  neighbours without itself, positives and negatives of equal total weight (below their eq. 1). The distances here are
+  of one feature vector: Euclidean, cosine, and Manhattan of its signed square roots.
 
-Shapes: features (B, D) float32 against (N, D) kept ones -> scores (B, V) in [0, 1].
+Shapes: features (B, D) float32, stored features (N, D) -> scores (B, V) in [0, 1].
 """
 
 from abc import abstractmethod
@@ -39,7 +39,7 @@ from annotator.models.taggers.scoring_tagger import (
 )
 
 MAX_ROWS = 256
-"""Photos that are compared with the kept ones at once."""
+"""Photos that are compared with the stored ones at once."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +47,11 @@ class NeighbourConfig:
     """How neighbours are chosen and weighted."""
 
     num_neighbours: int = 20
-    """k; in 2PKNN K1, the neighbours of each tag; in TagProp K."""
+    """k; K1 of 2PKNN, the neighbours of each tag; K of TagProp."""
     temperature: float = 0.1
-    """Of squared distances between unit vectors, which lie in [0, 4]. Not used by TagProp, which learns it."""
+    """Temperature of squared distances between unit vectors, in [0, 4]. Not used by TagProp, which learns it."""
     embedding_size: int = 0
-    """Dimensions of a projection learnt from the tags; 0 compares the features themselves."""
+    """E, dimensions of a projection learnt from the tags; 0 compares the features themselves."""
     embedding_ridge: float = 0.1
     """Added to the features' covariance, as a share of its mean variance, before it is inverted."""
 
@@ -63,14 +63,14 @@ class NeighbourConfig:
 
 
 class NeighbourTagger(ScoringTagger):
-    """Keeps the training photos; a subclass says how they vote.
+    """Stores the training photos; a subclass computes their votes.
 
     Args:
-        vocabulary: The tags it knows.
+        vocabulary: Its V tags.
         config: How neighbours are chosen.
         arrays: mean (D,), keys (N, D or E) unit rows, labels (N, V), and with an embedding projection (D, E).
-        sigmoid_line: Turns votes into scores.
-        threshold: For free lengths.
+        sigmoid_line: Slope and offset of the sigmoid from votes to scores.
+        threshold: The score threshold for free lengths.
     """
 
     default_config: ClassVar[NeighbourConfig] = NeighbourConfig()
@@ -100,10 +100,10 @@ class NeighbourTagger(ScoringTagger):
         given: Sequence[Sequence[str]],
         config: NeighbourConfig | None = None,
     ) -> Self:
-        """Keep the training photos and fit the sigmoid on each one's neighbours without itself.
+        """Store the training photos and fit the sigmoid on each one's neighbours without itself.
 
         Args:
-            vocabulary: The tags to know.
+            vocabulary: The tags to learn.
             features: (N, D) float32.
             given: The tags of each photo; their order does not matter.
             config: None is the class's default.
@@ -131,7 +131,7 @@ class NeighbourTagger(ScoringTagger):
         return tagger
 
     def scores(self, features: Features) -> Matrix:
-        """Return how likely each tag is right: (B, V) in [0, 1]."""
+        """Return the probability that each tag is right: (B, V) in [0, 1]."""
         self._check(features)
         centred = np.asarray(features - self.mean, np.float32)
         if self.projection is not None:
@@ -140,11 +140,11 @@ class NeighbourTagger(ScoringTagger):
 
     @abstractmethod
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
-        """Return (B, V) votes of any scale; roots of shares are what a sigmoid turns into probabilities best.
+        """Return (B, V) votes of any scale; a sigmoid calibrates square roots of shares best.
 
         Args:
-            keys: (B, E) unit rows of the photos asked about.
-            distances: (B, N) squared distances to the kept photos; infinite where one must not vote.
+            keys: (B, E) unit rows of the photos to tag.
+            distances: (B, N) squared distances to the stored photos; infinite for those that must not vote.
         """
 
     def settings(self) -> Mapping[str, Any]:
@@ -152,7 +152,7 @@ class NeighbourTagger(ScoringTagger):
         return {"config": asdict(self.config), "sigmoid_line": list(self.sigmoid_line), "threshold": self.threshold}
 
     def arrays(self) -> Arrays:
-        """Return the kept photos and everything learnt."""
+        """Return the stored photos and all learnt arrays."""
         return dict(self._arrays)
 
     @classmethod
@@ -164,7 +164,7 @@ class NeighbourTagger(ScoringTagger):
 
     @classmethod
     def _learn(cls, keys: Matrix, labels: Matrix, config: NeighbourConfig) -> Arrays:
-        """Return what is learnt beyond keeping the photos."""
+        """Return further learnt arrays."""
         return {}
 
     def _to_scores(self, votes: Matrix) -> Matrix:
@@ -172,7 +172,7 @@ class NeighbourTagger(ScoringTagger):
         return sigmoid(slope * votes + offset)
 
     def _all_votes(self, keys: Matrix, *, leave_out: bool = False) -> Matrix:
-        """Return votes, a block of photos at a time; `leave_out`: the photos are the kept ones, in their order."""
+        """Return votes, computed in blocks; with `leave_out`, of the stored photos, each without its own vote."""
         blocks = []
         for start in range(0, len(keys), MAX_ROWS):
             part = keys[start : start + MAX_ROWS]
@@ -185,25 +185,25 @@ class NeighbourTagger(ScoringTagger):
 
 
 class KnnTagger(NeighbourTagger):
-    """The k nearest photos vote."""
+    """Votes of the k nearest photos."""
 
     name = "knn"
 
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
-        """Return the root of the weighted share of neighbours that carry each tag."""
+        """Return the square root of the weighted share of neighbours with each tag."""
         nearest, weights = soft_nearest(distances, self.config.num_neighbours, self.config.temperature)
         shares: Matrix = np.einsum("bk,bkv->bv", weights, self.labels[nearest])
         return np.sqrt(shares)
 
 
 class TwoPassKnnTagger(NeighbourTagger):
-    """The K1 nearest photos of every tag vote."""
+    """Votes of the K1 nearest photos of every tag."""
 
     name = "two_pass_knn"
     default_config = NeighbourConfig(num_neighbours=5, temperature=0.1)
 
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
-        """Return the root of each tag's share of the votes of the tag-balanced neighbours (their eq. 4-5)."""
+        """Return the square root of each tag's share of the votes of the tag-balanced neighbours (their eq. 4-5)."""
         chosen = np.zeros(distances.shape, bool)
         for tag in range(len(self.vocabulary)):
             photos = np.flatnonzero(self.labels[:, tag])
@@ -224,7 +224,7 @@ class TagPropTagger(NeighbourTagger):
     default_config = NeighbourConfig(num_neighbours=100)
 
     epsilon: ClassVar[float] = 1e-5
-    """Chance of a tag that a neighbour lacks (their section 2.1)."""
+    """Probability of a tag that a neighbour lacks (their section 2.1)."""
 
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
         """Return the logits of eq. 7: slope_w x + offset_w of the neighbours' weighted prediction x (eq. 2)."""
@@ -240,7 +240,7 @@ class TagPropTagger(NeighbourTagger):
 
     @classmethod
     def _learn(cls, keys: Matrix, labels: Matrix, config: NeighbourConfig) -> Arrays:
-        """Maximise the weighted log-likelihood (eq. 1) over distance weights, slopes and offsets, by Adam."""
+        """Return distance weights, slopes and offsets that maximise the weighted log-likelihood (eq. 1), by Adam."""
         import torch
 
         near, apart = [], []
@@ -285,29 +285,29 @@ class TagPropTagger(NeighbourTagger):
 
     @staticmethod
     def _distances(
-        keys: Matrix, squared: Matrix, kept: Matrix, num_neighbours: int
+        keys: Matrix, squared: Matrix, stored: Matrix, num_neighbours: int
     ) -> tuple[npt.NDArray[np.int64], Matrix]:
         """Return the nearest photos (B, K) and the (B, K, 3) Euclidean, cosine and square-root Manhattan distances."""
         nearest, _ = soft_nearest(squared, num_neighbours, 1.0)
         chosen = np.take_along_axis(squared, nearest, axis=1)
-        roots, kept_roots = signed_roots(keys), signed_roots(kept)
+        roots, stored_roots = signed_roots(keys), signed_roots(stored)
         manhattan = np.stack(
-            [np.abs(kept_roots[ids] - root).mean(axis=1) for ids, root in zip(nearest, roots, strict=True)]
+            [np.abs(stored_roots[ids] - root).mean(axis=1) for ids, root in zip(nearest, roots, strict=True)]
         )
         apart = np.stack([np.sqrt(chosen), chosen / 2, manhattan * np.sqrt(keys.shape[1])], axis=2)
         return nearest, apart.astype(np.float32)
 
 
-def squared_distances(keys: Matrix, kept: Matrix) -> Matrix:
+def squared_distances(keys: Matrix, stored: Matrix) -> Matrix:
     """Return (B, N) squared distances between unit rows, not below 0."""
-    distances: Matrix = np.maximum(2 - 2 * (keys @ kept.T), 0).astype(np.float32)
+    distances: Matrix = np.maximum(2 - 2 * (keys @ stored.T), 0).astype(np.float32)
     return distances
 
 
 def soft_nearest(distances: Matrix, k: int, temperature: float) -> tuple[npt.NDArray[np.int64], Matrix]:
-    """Return the k nearest of each row, (B, k), and weights that fall with distance and sum to 1.
+    """Return the k nearest of each row, (B, k), and weights that decrease with distance and sum to 1.
 
-    Photos at an infinite distance get no weight.
+    Photos at an infinite distance have weight 0.
     """
     k = min(k, distances.shape[1])
     nearest = np.argpartition(distances, k - 1, axis=1)[:, :k]
@@ -319,13 +319,13 @@ def soft_nearest(distances: Matrix, k: int, temperature: float) -> tuple[npt.NDA
 
 
 def signed_roots(values: Matrix) -> Matrix:
-    """Return sign(x) sqrt(|x|), which evens out large values."""
+    """Return sign(x) sqrt(|x|), which reduces large values."""
     roots: Matrix = (np.sign(values) * np.sqrt(np.abs(values))).astype(np.float32)
     return roots
 
 
 def correlated_directions(centred: Matrix, labels: Matrix, size: int, ridge: float) -> Matrix:
-    """Return the (D, E) directions of features that correlate most with tags: canonical correlation, regularised.
+    """Return the (D, E) directions of features that correlate most with tags: regularised canonical correlation.
 
     Args:
         centred: (N, D) features of mean 0.
@@ -334,7 +334,7 @@ def correlated_directions(centred: Matrix, labels: Matrix, size: int, ridge: flo
         ridge: Added to both covariances, as a share of the mean variance.
 
     Returns:
-        Directions, each scaled by its correlation, so that what tags do not tell counts little.
+        (D, E) directions, each scaled by its correlation, so that those unrelated to tags have a low weight.
     """
     x, y = centred.astype(np.float64), labels.astype(np.float64) - labels.mean(axis=0)
     inverse_root_x, inverse_root_y = _inverse_root(x.T @ x / len(x), ridge), _inverse_root(y.T @ y / len(y), ridge)

@@ -1,16 +1,16 @@
-"""Open vocabulary: any word scored against a photo, whether or not a photo was ever tagged with it.
+"""Open vocabulary: scores for any word with a word vector, including words of no training photo.
 
-Two witnesses, joined by a logistic regression:
+Two components, fused by a logistic regression:
 - A map from features into word-vector space. `map="bilinear"`: x' M w', x' and w' with a 1 appended, in closed form
   after eq. 3 of Romera-Paredes, Torr, "An Embarrassingly Simple Approach to Zero-Shot Learning", ICML 2015; departs:
-  tags are 1 and 0 rather than 1 and -1, and the appended 1s are hardly held back, so that the map learns by itself
-  which words are frequent. `map="direction"`: the principal direction of Zhang, Gong, Shah, "Fast Zero-Shot Image
-  Tagging", CVPR 2016, sec. 3.2, along which a photo's tags rank ahead of all others; departs: a photo's direction is
-  the mean of its tags' vectors less the mean of all tags', not a ranking machine's normal; learnt by ridge regression.
-- ImageNet's classes: log sum_c p(c) exp(SHARPNESS (cos(c, w) - 1)), the classes near a word in meaning.
-The join is learnt on tags that the map was not shown, on photos that it was not shown, in `NUM_FOLDS` folds: of a word
-that nobody taught, the score is then how likely a person would say it.
-[measured, half of the 337 words of captions unseen, tests/benchmarks/zero_shot.py] see EXPERIMENTS.md.
+  tags are 1 and 0 rather than 1 and -1, and the appended 1s are hardly regularised, so that the map learns the
+  frequency of words. `map="direction"`: the principal direction of Zhang, Gong, Shah, "Fast Zero-Shot Image
+  Tagging", CVPR 2016, sec. 3.2, along which a photo's tags rank before all others; departs: a photo's direction is the
+  mean of its tags' vectors less the mean of all tags', not the normal of a ranking SVM; learnt by ridge regression.
+- ImageNet's classes: log sum_c p(c) exp(SHARPNESS (cos(c, w) - 1)), by the similarity of class names and words.
+The fusion is fitted on tags and photos held out from the map, in `NUM_FOLDS` folds, so that the score of an unseen word
+is the probability that a person tags the photo with it.
+[measured, half of the 337 words of captions unseen, tests/benchmarks/zero_shot.py] see docs/experiments.
 Shapes: features (B, D) float32 -> (B, S + 1) direction -> scores (B, V) float32 in [0, 1]. S is the size of the word
 vectors; V the training tags and the allowed words. Knows nothing of photos, projects or files.
 """
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary, everyday_words
 from annotator.errors import ConfigError
-from annotator.models.tagger import Features
+from annotator.models.tagger import Capabilities, Features
 from annotator.models.taggers.cold_start import load_table
 from annotator.models.taggers.scoring_tagger import (
     MIN_SCALE,
@@ -42,18 +42,18 @@ from annotator.models.taggers.scoring_tagger import (
 from annotator.models.taggers.zero_shot import WordSpace, root
 
 SHARPNESS = 10.0
-"""How fast a class's say falls with its distance from the word. Chosen among 5, 10 and 20 on tags held out of the
-seen half."""
+"""Decay of a class's weight with its distance from the word. Chosen among 5, 10 and 20 on tags held out of the seen
+half."""
 NUM_FOLDS = 3
 HELD_OUT_SHARE = 0.2
-"""Of the photos, while the join is learnt."""
+"""Share of the photos that is held out to fit the fusion."""
 BIAS_SHARE = 1e-3
-"""Of the ridge that holds back the appended 1."""
+"""Ridge of the appended 1, as a share of that of the features."""
 LEAST_EVIDENCE = 1e-6
 LEAST_WEIGHT = 1e-3
-"""Of a witness in the join, over its standard deviation."""
+"""Lowest weight of a component in the fusion, times its standard deviation."""
 NUM_STEPS = 30
-"""Of Newton's method."""
+"""Most steps of Newton's method."""
 
 
 class ImageNetClassifier(Protocol):
@@ -72,22 +72,22 @@ class ImageNetClassifier(Protocol):
 
 @dataclass(frozen=True)
 class OpenVocabularyConfig:
-    """How the open vocabulary is learnt."""
+    """How the open vocabulary is trained."""
 
     map: str = "bilinear"
     """bilinear or direction, see above."""
     use_classes: bool = True
-    """Let ImageNet's classes speak too."""
+    """Use ImageNet's classes too."""
     feature_ridge: float = 1.2
-    """Weight of the map's squares over the scaled features, for each training photo."""
+    """Ridge of the map over the scaled features, per training photo."""
     word_ridge: float = 3.0
-    """The same over the words, for all tags together; bilinear only."""
+    """Ridge of the map over the words, for all tags together; bilinear only."""
     words: tuple[str, ...] = ()
-    """What is proposed beside the training tags; none takes the everyday words."""
+    """Words proposed beside the training tags; empty means the everyday words."""
     word_vectors: str = "glove"
     """glove, wordnet or a file, see word_vectors.load_word_vectors."""
     backbone: str = "efficientnet_lite0"
-    """Whose classifier knows ImageNet's classes; the one that made the features."""
+    """The backbone of the features, for its ImageNet classifier."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -102,14 +102,17 @@ class OpenVocabulary(ScoringTagger):
     """Scores any word.
 
     Args:
-        vocabulary: The training tags and further words, proposed by `decode`.
-        arrays: feature_mean and feature_scale (D,), map (D + 1, S + 1), word_vectors (V, S) of unit length, and, where
-            classes speak, class_weight (D, 1000), class_bias (1000,), class_vectors (1000, S) of unit length.
-        join: Bias, and the weights of the map's and the classes' word.
-        num_trained: How many tags of the vocabulary are training tags.
+        vocabulary: The training tags, then further words; `decode` proposes both.
+        num_trained: The number of training tags.
+        arrays: feature_mean and feature_scale (D,), map (D + 1, S + 1), word_vectors (V, S) of unit length, and, with
+            classes, class_weight (D, 1000), class_bias (1000,), class_vectors (1000, S) of unit length.
+        fusion: The bias and the weights of the map and of the classes.
+        threshold: The score threshold for free lengths.
+        config: How it was trained.
     """
 
     name = "open_vocabulary"
+    capabilities = Capabilities(has_open_vocabulary=True)
     default_config: ClassVar[OpenVocabularyConfig] = OpenVocabularyConfig()
 
     def __init__(
@@ -117,7 +120,7 @@ class OpenVocabulary(ScoringTagger):
         vocabulary: Vocabulary,
         num_trained: int,
         arrays: Arrays,
-        join: tuple[float, float, float],
+        fusion: tuple[float, float, float],
         threshold: float,
         config: OpenVocabularyConfig,
     ) -> None:
@@ -129,7 +132,7 @@ class OpenVocabulary(ScoringTagger):
                 f"There are word vectors of {self._weights['word_vectors'].shape}; the vocabulary needs "
                 f"({len(vocabulary)}, {word_size})."
             )
-        self.num_trained, self.join, self.config = num_trained, join, config
+        self.num_trained, self.fusion, self.config = num_trained, fusion, config
         self._near_classes = _near_classes(self._weights, self._weights["word_vectors"])
 
     @classmethod
@@ -143,19 +146,19 @@ class OpenVocabulary(ScoringTagger):
         vectors: WordSpace | None = None,
         classifier: ImageNetClassifier | None = None,
     ) -> Self:
-        """Learn the map and the join.
+        """Fit the map and the fusion.
 
         Args:
             vocabulary: The training tags; at least two of them with a word vector.
             features: (N, D) float32.
             given: The tags of each photo.
             config: None is the default.
-            vectors: None loads those that the config names.
-            classifier: None is that of the backbone that the config names.
+            vectors: None loads those of the config.
+            classifier: None is that of the config's backbone.
 
         Raises:
             ValueError: The shapes do not fit, or there are fewer than 2 photos.
-            ConfigError: The vectors know too few tags.
+            ConfigError: Too few tags have a vector.
             WordVectorError: The word vectors cannot be loaded.
             BackboneError: The backbone cannot be loaded.
         """
@@ -165,7 +168,7 @@ class OpenVocabulary(ScoringTagger):
         if len(features) < 2:
             raise ValueError("Training needs at least 2 photos; got 1.")
         vectors = vectors or _load_vectors(config.word_vectors)
-        taught, is_known = vectors.matrix(vocabulary.tags)
+        tag_rows, is_known = vectors.matrix(vocabulary.tags)
         if is_known.sum() < 2:
             raise ConfigError(
                 f"The word vectors {config.word_vectors} know {is_known.sum()} of the {len(vocabulary)} tags; 2 are "
@@ -174,8 +177,8 @@ class OpenVocabulary(ScoringTagger):
         arrays = _scaling(features)
         if config.use_classes:
             arrays |= _classes(classifier or _load_classifier(config.backbone), vectors)
-        words, labels = unit_rows(taught[is_known]), labels[:, is_known]
-        join, threshold = _learn_join(arrays, features, labels, words, config)
+        words, labels = unit_rows(tag_rows[is_known]), labels[:, is_known]
+        fusion, threshold = _fit_fusion_weights(arrays, features, labels, words, config)
         arrays["map"] = _learn_map(_extend(arrays, features), labels, words, config)
         keys = {tag_key(tag) for tag in vocabulary.tags}
         further = [word for word in config.words or tuple(everyday_words()) if tag_key(word) not in keys]
@@ -183,10 +186,10 @@ class OpenVocabulary(ScoringTagger):
         tags = [tag for tag, known in zip(vocabulary.tags, is_known, strict=True) if known]
         tags += [word for word, known in zip(further, other_is_known, strict=True) if known]
         arrays["word_vectors"] = np.concatenate([words, unit_rows(others[other_is_known])])
-        return cls(Vocabulary(tags), int(is_known.sum()), arrays, join, threshold, config)
+        return cls(Vocabulary(tags), int(is_known.sum()), arrays, fusion, threshold, config)
 
     def scores(self, features: Features) -> Matrix:
-        """Return how likely a person would say each tag of the vocabulary: (B, V) in [0, 1]."""
+        """Return the probability that a person tags the photo with each tag of the vocabulary: (B, V) in [0, 1]."""
         self._check(features)
         return self.score_vectors(features, self._weights["word_vectors"], self._near_classes)
 
@@ -198,10 +201,10 @@ class OpenVocabulary(ScoringTagger):
         Args:
             features: (B, D) float32.
             words: N words or tags.
-            vectors: The word vectors that it was learnt with; None loads them.
+            vectors: The word vectors of its training; None loads them.
 
         Returns:
-            (B, N) scores in [0, 1], 0 for unknown words, and (N,) whether a word is known.
+            (B, N) scores in [0, 1], 0 for words without a vector, and (N,) whether a word has one.
 
         Raises:
             ValueError: The feature size does not fit.
@@ -216,10 +219,15 @@ class OpenVocabulary(ScoringTagger):
     def settings(self) -> Mapping[str, Any]:
         """Return the settings as JSON values."""
         config = {**asdict(self.config), "words": list(self.config.words)}
-        return {"config": config, "num_trained": self.num_trained, "join": list(self.join), "threshold": self.threshold}
+        return {
+            "config": config,
+            "num_trained": self.num_trained,
+            "join": list(self.fusion),
+            "threshold": self.threshold,
+        }
 
     def arrays(self) -> Arrays:
-        """Return everything learnt."""
+        """Return all learnt arrays."""
         return dict(self._weights)
 
     @classmethod
@@ -227,64 +235,64 @@ class OpenVocabulary(ScoringTagger):
         """Return the tagger whose `settings` and `arrays` these are."""
         bias, map_weight, class_weight = (float(value) for value in settings["join"])
         config = OpenVocabularyConfig(**settings["config"])
-        join, threshold = (bias, map_weight, class_weight), float(settings["threshold"])
-        return cls(vocabulary, int(settings["num_trained"]), arrays, join, threshold, config)
+        fusion, threshold = (bias, map_weight, class_weight), float(settings["threshold"])
+        return cls(vocabulary, int(settings["num_trained"]), arrays, fusion, threshold, config)
 
     def near_classes(self, words: Matrix) -> Matrix | None:
-        """Return how much each class says of each of N vectors of length 1, (1000, N); None: classes do not speak."""
+        """Return the weight of each class for each of N unit vectors, (1000, N); None without classes."""
         return _near_classes(self._weights, words)
 
     def score_vectors(self, features: Features, words: Matrix, near_classes: Matrix | None) -> Matrix:
-        """Return the (B, N) scores of N words by their vectors, (N, S) of length 1, and their `near_classes`."""
-        mapped, classes = _witnesses(self._weights, features, words, near_classes)
-        bias, map_weight, class_weight = self.join
+        """Return the (B, N) scores of N words from their unit vectors, (N, S), and their `near_classes`."""
+        mapped, classes = _components(self._weights, features, words, near_classes)
+        bias, map_weight, class_weight = self.fusion
         return sigmoid((bias + map_weight * mapped + class_weight * classes).astype(np.float32))
 
 
 class AddedWords:
     """Words that an open vocabulary scores beside its own, such as a project's tags; safe to use from several threads.
 
-    What is needed of a word is looked up once and kept, so that new words are only added.
+    The vectors of a word are looked up once and cached.
 
     Args:
-        opened: Scores them.
+        tagger: Scores the words.
     """
 
-    def __init__(self, opened: OpenVocabulary) -> None:
-        self.opened = opened
+    def __init__(self, tagger: OpenVocabulary) -> None:
+        self.tagger = tagger
         self._vectors: WordSpace | None = None
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[Matrix, Matrix | None] | None] = {}
-        """Word -> its vector, (S,), of length 1, and what each class says of it, (1000,); None: it has no vector."""
+        self._cache: dict[str, tuple[Matrix, Matrix | None] | None] = {}
+        """Word -> its unit vector, (S,), and the weight of each class, (1000,); None for a word without a vector."""
         self._rows = lru_cache(maxsize=4)(self._gather)
 
     def load(self, vectors: WordSpace | None = None) -> None:
-        """Load the word vectors, which takes seconds the first time; no word is scored before.
+        """Load the word vectors, which takes seconds the first time. Before this call no word is scored.
 
         Args:
-            vectors: Those that the vocabulary was learnt with; None loads them.
+            vectors: Those of the tagger's training; None loads them.
 
         Raises:
             WordVectorError: They cannot be loaded.
         """
-        self._vectors = vectors or _load_vectors(self.opened.config.word_vectors)
+        self._vectors = vectors or _load_vectors(self.tagger.config.word_vectors)
 
     @property
     def is_loaded(self) -> bool:
-        """Whether words are scored."""
+        """Whether `load` was called, so that words are scored."""
         return self._vectors is not None
 
     def scores(self, features: Features, words: tuple[str, ...]) -> tuple[list[str], Matrix]:
-        """Return which of some words have a vector, N of them, and their (B, N) scores in [0, 1]."""
+        """Return the N of the words that have a vector, and their (B, N) scores in [0, 1]."""
         known, units, near_classes = self._rows(words) if self._vectors is not None else ([], None, None)
         if units is None:
             return [], np.zeros((len(features), 0), np.float32)
-        return known, self.opened.score_vectors(features, units, near_classes)
+        return known, self.tagger.score_vectors(features, units, near_classes)
 
     def _gather(self, words: tuple[str, ...]) -> tuple[list[str], Matrix | None, Matrix | None]:
         with self._lock:
-            self._look_up([word for word in words if word not in self._kept])
-            found = {word: kept for word in words if (kept := self._kept[word]) is not None}
+            self._look_up([word for word in words if word not in self._cache])
+            found = {word: entry for word in words if (entry := self._cache[word]) is not None}
         if not found:
             return [], None, None
         near = [row for _, row in found.values() if row is not None]
@@ -295,10 +303,10 @@ class AddedWords:
             return
         rows, is_known = self._vectors.matrix(words)
         units = unit_rows(rows)
-        near = self.opened.near_classes(units)
+        near = self.tagger.near_classes(units)
         for column, word in enumerate(words):
             row = None if near is None else near[:, column].copy()
-            self._kept[word] = (units[column], row) if is_known[column] else None
+            self._cache[word] = (units[column], row) if is_known[column] else None
 
 
 @cache
@@ -320,7 +328,7 @@ def _scaling(features: Features) -> Arrays:
 
 
 def _classes(classifier: ImageNetClassifier, vectors: WordSpace) -> Arrays:
-    """Return the classifier, and where its classes lie among the words; a class without a vector says nothing."""
+    """Return the classifier and the unit vectors of its class names; zeros for a class without a vector."""
     rows, _ = vectors.matrix([name.lower() for name in load_table().class_names])
     return {
         "class_weight": classifier.class_weights,
@@ -346,7 +354,7 @@ def _learn_map(inputs: Matrix, labels: Matrix, words: Matrix, config: OpenVocabu
         inputs: (N, D + 1), a 1 appended.
         labels: (N, V), 0 or 1.
         words: (V, S), of unit length.
-        config: Which map, and its ridges.
+        config: The kind of map and its ridges.
     """
     penalty = np.full(inputs.shape[1], config.feature_ridge * len(inputs))
     penalty[-1] *= BIAS_SHARE
@@ -364,7 +372,7 @@ def _learn_map(inputs: Matrix, labels: Matrix, words: Matrix, config: OpenVocabu
 
 
 def _near_classes(arrays: Arrays, words: Matrix) -> Matrix | None:
-    """Return how much each class says of each word, (1000, N); None where classes do not speak."""
+    """Return the weight of each class for each word, (1000, N); None without classes."""
     if "class_vectors" not in arrays:
         return None
     has_vector = np.any(arrays["class_vectors"], axis=1, keepdims=True)
@@ -372,10 +380,10 @@ def _near_classes(arrays: Arrays, words: Matrix) -> Matrix | None:
     return near
 
 
-def _witnesses(
+def _components(
     arrays: Arrays, features: Features, words: Matrix, near_classes: Matrix | None
 ) -> tuple[Matrix, Matrix | float]:
-    """Return what the map says, (B, N), and what the classes say, (B, N), or 0 where they do not speak."""
+    """Return the inputs of the fusion: of the map, (B, N), and of the classes, (B, N), or 0 without classes."""
     mapped: Matrix = (_extend(arrays, features) @ arrays["map"]) @ _append_one(words).T
     if near_classes is None:
         return mapped, 0.0
@@ -385,10 +393,10 @@ def _witnesses(
     return mapped, np.log(probabilities @ near_classes + LEAST_EVIDENCE)
 
 
-def _learn_join(
+def _fit_fusion_weights(
     arrays: Arrays, features: Features, labels: Matrix, words: Matrix, config: OpenVocabularyConfig
 ) -> tuple[tuple[float, float, float], float]:
-    """Return the join and the best threshold, from tags and photos that the map is not shown."""
+    """Return the fusion and the best threshold, fitted on tags and photos held out from the map."""
     rng = np.random.default_rng(config.seed)
     photos = rng.permutation(len(features))
     num_held_out = max(1, int(HELD_OUT_SHARE * len(photos)))
@@ -401,20 +409,20 @@ def _learn_join(
         others = np.setdiff1d(np.arange(len(words)), tags)
         learnt = {**arrays, "map": _learn_map(inputs, labels[rest][:, others], words[others], config)}
         near = None if near_classes is None else near_classes[:, tags]
-        mapped, classes = _witnesses(learnt, features[held_out], words[tags], near)
+        mapped, classes = _components(learnt, features[held_out], words[tags], near)
         columns[0].append(mapped.ravel())
         columns[1].append(np.broadcast_to(np.asarray(classes, np.float32), mapped.shape).ravel())
         truths.append(labels[held_out][:, tags].ravel())
     values, truth = np.stack([np.concatenate(column) for column in columns], axis=1), np.concatenate(truths)
-    join = fit_join(values, truth)
-    scores = sigmoid((join[0] + values @ np.array(join[1:])).astype(np.float32))
-    return join, best_threshold(scores[:, None], truth[:, None])
+    fusion = fit_fusion(values, truth)
+    scores = sigmoid((fusion[0] + values @ np.array(fusion[1:])).astype(np.float32))
+    return fusion, best_threshold(scores[:, None], truth[:, None])
 
 
-def fit_join(values: Matrix, truth: Matrix) -> tuple[float, float, float]:
-    """Fit p = sigmoid(b + a_1 x_1 + a_2 x_2) by Newton's method; a column that never varies is left at 0.
+def fit_fusion(values: Matrix, truth: Matrix) -> tuple[float, float, float]:
+    """Fit p = sigmoid(b + a_1 x_1 + a_2 x_2) by Newton's method; the weight of a constant column is 0.
 
-    No witness counts against a word: a weight below 0, which too few tags can give, becomes `LEAST_WEIGHT`.
+    A negative weight, which can result from too few tags, becomes `LEAST_WEIGHT`.
 
     Args:
         values: (N, 2).
@@ -429,9 +437,9 @@ def fit_join(values: Matrix, truth: Matrix) -> tuple[float, float, float]:
     share = np.clip(truth.mean(), 1e-6, 1 - 1e-6)
     found = np.array([np.log(share / (1 - share)), 0.0, 0.0])
     for _ in range(NUM_STEPS):
-        chances = 0.5 * (1 + np.tanh(0.5 * design @ found))
-        gradient = design.T @ (chances - truth) + 1e-3 * found
-        curvature = (design * (chances * (1 - chances))[:, None]).T @ design + 1e-3 * np.eye(3)
+        predicted = 0.5 * (1 + np.tanh(0.5 * design @ found))
+        gradient = design.T @ (predicted - truth) + 1e-3 * found
+        curvature = (design * (predicted * (1 - predicted))[:, None]).T @ design + 1e-3 * np.eye(3)
         step = np.linalg.solve(curvature, gradient)
         step /= max(1.0, float(np.abs(step).max()))
         found = found - step

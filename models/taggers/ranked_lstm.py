@@ -1,11 +1,11 @@
-"""Ranked LSTM: the image at every step, the previous tag at none.
+"""Ranked LSTM: the image is an input at every step, the previous tag at none.
 
 Paper: Yan, Wang, Liao, "LSTM for Image Annotation with Relative Visual Importance", 2015.
 Implements: eq. 10 in RankedLstm.image; eq. 11-16 in RankedLstm.lstm; eq. 17-18 in RankedLstm.output; eq. 19 in
     trained_tagger.sequence_cross_entropy.
 Departs: eq. 14 prints x_t where its text and eq. 11-13 have v; v is used. Features are scaled to deviation 1. No END,
-    as in the paper: a free length is not learnt, so a decoded list has k tags. As the previous tag is not fed, a prefix
-    only moves the list on and masks what it holds; the list is not conditioned on which tags these were.
+    as in the paper: a free length is not learnt, so a decoded list has k tags. As the previous tag is not an input, a
+    prefix only advances the list by its length and masks its tags.
 Shapes: features (B, D) float32 -> v (B, 100) -> logits (B, T, V) float32.
 """
 

@@ -5,7 +5,7 @@ Implements: eq. 1 in ScnnRnn.concept_logits (the embedding is the concept layer'
     tag_lstm.TagLstm; eq. 4 in TrainedTagger.total_loss; eq. 5 in trained_tagger.binary_cross_entropy; section 3.3's two
     stages in ScnnRnn.stages and ScnnRnn.forward; section 4.1's side information in ScnnRnn.side.
 Departs: the concept layer's bias starts at logit(prior), see TrainedTagger.prepare. Features are scaled to deviation 1.
-    The parallel stage uses Adam 1e-3 rather than RMSprop 1e-4, to be done in minutes; the joint stage RMSprop 1e-4, as
+    The parallel stage uses Adam 1e-3 rather than RMSprop 1e-4, to take minutes; the joint stage RMSprop 1e-4, as
     printed. Dropout before the output layer and of a third of the features, which the paper does not mention: with the
     latter, and 0.06 instead of 0.04 as penalty on the concept layer's weights, the lowest joint loss on captions was
     17.99 instead of 18.69.
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.sequence.trained_tagger import Batch, Outputs, Stage, TaggerConfig, TrainedTagger
+from annotator.models.tagger import Capabilities
 from annotator.models.taggers.tag_lstm import TagLstm, no_cell
 
 
@@ -39,7 +40,7 @@ class ScnnRnn(TrainedTagger):
 
     name = "scnn_rnn"
     Config = ScnnRnnConfig
-    takes_user_tags = True
+    capabilities = Capabilities(is_sequential=True, uses_user_tags=True)
     stages: ClassVar[tuple[Stage, ...]] = (
         Stage("parallel", "adam", 1e-3, epochs=10),
         Stage("joint", "rmsprop", 1e-4, epochs=30),
@@ -69,7 +70,7 @@ class ScnnRnn(TrainedTagger):
         return logits
 
     def forward(self, batch: Batch, stage: str = "joint") -> Outputs:
-        """Run all steps; in the stage "parallel" the LSTM starts from the true concepts, apart from the image."""
+        """Run all steps; in the stage "parallel" the LSTM starts from the true labels, independent of the image."""
         concept_logits = self.concept_logits(self.scale(batch.features), batch.user_tags)
         concepts = batch.labels if stage == "parallel" else torch.sigmoid(concept_logits)
         hidden = self.initial(concepts)

@@ -1,6 +1,6 @@
-"""The base of the baselines: a tagger that scores every tag by itself, so that a prefix only takes tags away.
+"""The base of taggers that score every tag by itself, so that a prefix only removes tags from the list.
 
-A subclass gives `scores`. Knows nothing of how they come about, of files or of data sets.
+A subclass implements `scores`. Knows nothing of how they are computed, of files or of data sets.
 Shapes: features (B, D) float32 -> scores (B, V) float32 in [0, 1].
 """
 
@@ -16,27 +16,29 @@ import numpy.typing as npt
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.reranker import IDENTITY
-from annotator.models.tagger import Features, RankedTag
+from annotator.models.tagger import Capabilities, Features, RankedTag
 
 Matrix = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[Any]]
 
 MIN_SCALE = 1e-3
-"""A feature that varies less than this is not scaled up."""
+"""Lower bound of a feature's standard deviation when it is standardised."""
 
 
 class ScoringTagger(ABC):
     """Ranks tags by one score each.
 
     Attributes:
-        vocabulary: The tags it knows.
+        vocabulary: Its V tags.
         feature_size: D.
-        threshold: With a free length, tags below it are not proposed (but at least one tag is).
-        reranker: Learnt with it, of what its word and that of other sources is worth.
-        made_of: For each tag it was never taught, the known tags its rows were made of (new_tags.py).
+        threshold: With a free length, only tags with at least this score are proposed, and one tag at least.
+        capabilities: See `tagger.Capabilities`.
+        reranker: The re-ranker trained with it.
+        made_of: For each tag added without training, the known tags its rows are derived from (new_tags.py).
     """
 
     name: ClassVar[str]
+    capabilities: ClassVar[Capabilities] = Capabilities()
     reranker = IDENTITY
     made_of: Mapping[str, Sequence[str]] = MappingProxyType({})
 
@@ -56,10 +58,14 @@ class ScoringTagger(ABC):
 
     @abstractmethod
     def scores(self, features: Features) -> Matrix:
-        """Return how likely each tag is right: (B, V) in [0, 1]."""
+        """Return the probability that each tag is right: (B, V) in [0, 1]."""
+
+    def probabilities(self, features: Features) -> tuple[Sequence[str], Matrix]:
+        """Return the vocabulary and `scores`, (B, V)."""
+        return self.vocabulary.tags, self.scores(features)
 
     def utilities(self, scores: Matrix, *, free_length: bool = False) -> Matrix:
-        """Return by what the tags are ranked, (B, V); the scores themselves unless a subclass knows better."""
+        """Return the values that the tags are ranked by, (B, V): the scores, unless a subclass overrides it."""
         return scores
 
     @abstractmethod
@@ -79,12 +85,12 @@ class ScoringTagger(ABC):
         """Return every tag it can propose."""
         return list(self.vocabulary.tags)
 
-    def taught_words(self) -> list[str]:
-        """Return every tag whose rows were not made of others'."""
+    def trained_words(self) -> list[str]:
+        """Return every tag whose rows are not derived from those of other tags."""
         return [tag for tag in self.vocabulary.tags if tag not in self.made_of]
 
     def channel_weights(self, tag: str, features: Features) -> Features | None:
-        """Return None: baselines draw no heat-maps."""
+        """Return None: no heat-map by default."""
         return None
 
     def decode(
@@ -96,7 +102,7 @@ class ScoringTagger(ABC):
         k: int = 20,
         free_length: bool = False,
     ) -> list[list[RankedTag]]:
-        """List the best tags that are neither settled nor dropped; see `Tagger.decode`.
+        """List the best tags that are neither kept nor dropped; see `Tagger.decode`.
 
         Raises:
             ValueError: The batch sizes or the feature size do not fit.
@@ -126,15 +132,15 @@ class ScoringTagger(ABC):
         utilities = self.utilities(scores, free_length=free_length)
         lists = []
         for row, order in enumerate(np.argsort(-utilities, axis=1, kind="stable").tolist()):
-            barred = {self._ids.get(tag_key(tag)) for tag in (*prefixes[row], *dropped[row])}
-            kept = [tag for tag in order if tag not in barred][: max(k, 0)]
+            excluded = {self._ids.get(tag_key(tag)) for tag in (*prefixes[row], *dropped[row])}
+            best = [tag for tag in order if tag not in excluded][: max(k, 0)]
             if free_length:
-                kept = [tag for tag in kept if scores[row, tag] >= self.threshold] or kept[:1]
-            lists.append([self._named(self.vocabulary.tags[tag], float(scores[row, tag])) for tag in kept])
+                best = [tag for tag in best if scores[row, tag] >= self.threshold] or best[:1]
+            lists.append([self._named(self.vocabulary.tags[tag], float(scores[row, tag])) for tag in best])
         return lists
 
     def _named(self, tag: str, score: float, **evidence: Any) -> RankedTag:
-        """Return a tag of a list, with what it was made of if it was never taught."""
+        """Return a tag of a list; the evidence of a tag added without training lists its known tags."""
         made_of = {"made_of": list(self.made_of[tag])} if tag in self.made_of else {}
         return RankedTag(tag, score, {**evidence, **made_of})
 
@@ -147,7 +153,7 @@ def check_training(features: Features, labels: Matrix, vocabulary: Vocabulary) -
     """Refuse training data that do not fit.
 
     Raises:
-        ValueError: No photos, shapes that differ, or values that are not finite.
+        ValueError: There are no photos, the shapes differ, or values are not finite.
     """
     if not len(features) or labels.shape != (len(features), len(vocabulary)):
         raise ValueError(f"Labels must be ({len(features)}, {len(vocabulary)}), not empty; got {labels.shape}.")
@@ -156,7 +162,7 @@ def check_training(features: Features, labels: Matrix, vocabulary: Vocabulary) -
 
 
 def unit_rows(values: Matrix) -> Matrix:
-    """Return rows of length 1; a row of zeros stays."""
+    """Return rows scaled to length 1; a row of zeros stays zero."""
     lengths = np.linalg.norm(values, axis=1, keepdims=True)
     rows: Matrix = (values / np.maximum(lengths, 1e-9)).astype(np.float32)
     return rows
@@ -171,12 +177,12 @@ def sigmoid(logits: Matrix) -> Matrix:
 def fit_sigmoid(values: Matrix, labels: Matrix, num_steps: int = 50) -> tuple[float, float]:
     """Fit p = sigmoid(a x + b) to all (image, tag) pairs at once: Platt's scaling by Newton's method.
 
-    One line for all tags keeps their ranking. a is kept positive.
+    One a and b for all tags, with a > 0, keep their ranking.
 
     Args:
         values: (N, V) scores of any scale.
         labels: (N, V), 0 or 1.
-        num_steps: Newton's steps.
+        num_steps: Most steps of Newton's method.
 
     Returns:
         (a, b).
@@ -189,7 +195,7 @@ def fit_sigmoid(values: Matrix, labels: Matrix, num_steps: int = 50) -> tuple[fl
     for _ in range(num_steps):
         p = 0.5 * (1 + np.tanh(0.5 * (a * x + b)))
         weight, error = p * (1 - p), p - y
-        # The small ridge keeps separable data finite.
+        # The small ridge keeps a finite for separable data.
         gradient = np.array([error @ x + 1e-3 * a, error.sum()])
         hessian = np.array([[weight @ (x * x) + 1e-3, weight @ x], [weight @ x, weight.sum() + 1e-9]])
         step = np.linalg.solve(hessian, gradient)
@@ -202,7 +208,7 @@ def fit_sigmoid(values: Matrix, labels: Matrix, num_steps: int = 50) -> tuple[fl
 
 
 def best_threshold(scores: Matrix, labels: Matrix) -> float:
-    """Return the score from which on tags are best proposed: the highest F1 over all (image, tag) pairs."""
+    """Return the score threshold with the highest F1 over all (image, tag) pairs."""
     order = np.argsort(-scores, axis=None)
     right = np.cumsum(labels.ravel()[order])
     f1 = 2 * right / (np.arange(1, len(order) + 1) + max(float(labels.sum()), 1.0))

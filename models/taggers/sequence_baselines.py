@@ -1,4 +1,4 @@
-"""RIA, CNN-RNN and Naive-RNN: three ways to bring an image into an LSTM that is fed the previous tag.
+"""RIA, CNN-RNN and Naive-RNN: three ways to feed an image to an LSTM whose input is the previous tag.
 
 Papers: Jin, Nakayama, "Annotation Order Matters: Recurrent Image Annotator for Arbitrary Length Image Tagging", 2016
     (RIA); Wang, Yang, Mao, Huang, Huang, Xu, "CNN-RNN: A Unified Framework for Multi-label Image Classification", 2016;
@@ -6,7 +6,7 @@ Papers: Jin, Nakayama, "Annotation Order Matters: Recurrent Image Annotator for 
     compare with (Naive-RNN).
 Implements: h_0 = W_i I + b_i in Ria (section 3.1 of semantic-regularisation.txt); output fusion in CnnRnn (figure 1 c);
     (h_0, c_0) = LSTM(I, 0, 0) in NaiveRnn (figure 1 a; figure 2 of ranked-tags-lstm.txt). Eq. 2-3 in tag_lstm.TagLstm.
-Departs: all share S-CNN-RNN's sizes and its END, so that a table compares nothing but the way in; features are scaled.
+Departs: all share S-CNN-RNN's sizes and its END, so that they differ only in how the image is fed; features are scaled.
 Shapes: features (B, D) float32 -> logits (B, T, V + 1) float32.
 """
 
@@ -72,7 +72,7 @@ class NaiveRnn(TrainedTagger):
 
 
 class CnnRnn(TrainedTagger):
-    """Image and LSTM are projected into the space of the output layer and summed. See `TrainedTagger`."""
+    """Image and LSTM output are projected to the size of the output layer and summed. See `TrainedTagger`."""
 
     name = "cnn_rnn"
     Config = SequenceConfig

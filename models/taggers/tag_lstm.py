@@ -19,8 +19,8 @@ class TagLstm(nn.Module):
         num_tags: V. The embedding has one row more, for START; the output one more, for END.
         embedding_size: Length of a tag's embedding.
         hidden_size: H.
-        output_size: Size of what the output layer sees; None is H.
-        dropout: Share of the hidden state that is dropped before the output.
+        output_size: Input size of the output layer; None is H.
+        dropout: Dropout rate of the hidden state before the output.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class TagLstm(nn.Module):
 
         Args:
             inputs: (B, T) previous tags, START first.
-            lengths: (B,) steps of each list, falling; later steps are zero.
+            lengths: (B,) steps of each list, descending; the states of later steps are zero.
             hidden: (B, H) h_0.
             cell: (B, H) c_0.
         """

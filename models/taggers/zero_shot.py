@@ -1,15 +1,15 @@
-"""The zero-shot tagger: TaggerNet, the words nearest to its tags, an object detector's labels, and whose word each is.
+"""The zero-shot tagger: TaggerNet's tags, the words nearest to them, and an object detector's labels.
 
 Paper: Ranjani, Gokul, Sridevi, Poonkodi, "Image Tagging" (zero-shot tagging with GloVe), no year given.
 Implements: eq. 3 (features -> tags) in ZeroShotTagger.scores, eq. 4 (Adam, 0.001) in _train, eq. 5-6 (the two words of
 the highest cosine) in nearest_words, the listing's Total_tag in ZeroShotTagger.decode.
-Departs: only allowed words, from a cosine up, and no inflection of the tag itself ("dogs" says nothing beyond "dog").
-The listing empties the detector's labels after it found them and so loses them; here they stay. `by="paper"` appends
-the three lists as printed; the default `by="score"` ranks them by how likely each is, since a word near "man" is rarely
-in the photo beside the man: a word's score is the tag's, times its cosine, times the share of training photos in which
-such a word was right (`word_trust`). The features are a frozen backbone's, rooted and scaled, not ResNet-50's alone.
+Departs: only allowed words with at least a given cosine, and no inflection of the tag itself ("dogs" for "dog"). The
+listing clears the detector's labels after it found them; here they stay. `by="paper"` appends the three lists as
+printed; the default `by="score"` ranks them by probability, since a word near "man" is rarely in the photo beside the
+man: a word's score is the tag's, times the cosine, times the share of training photos in which such a word was right
+(`word_trust`). The features are those of a frozen backbone, square-rooted and scaled, not ResNet-50's alone.
 Shapes: features (B, D) float32 -> hidden (B, H) -> scores (B, V) float32 in [0, 1]; the first `num_trained` tags of the
-vocabulary are TaggerNet's, the others are words it was never taught.
+vocabulary are TaggerNet's, the others are words without training photos.
 Knows nothing of photos, of the detector or of projects. Running it imports no torch and no word vectors.
 """
 
@@ -23,7 +23,7 @@ import numpy.typing as npt
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary, everyday_words
 from annotator.errors import ConfigError
-from annotator.models.tagger import Features, Labels, RankedTag
+from annotator.models.tagger import Capabilities, Features, Labels, RankedTag
 from annotator.models.taggers.scoring_tagger import (
     MIN_SCALE,
     Arrays,
@@ -39,50 +39,50 @@ if TYPE_CHECKING:
     from torch import nn
 
 HELD_OUT_SHARE = 0.2
-"""Of the training photos: held out to stop by and to calibrate on; then all of them are trained on."""
+"""Share of the training photos that is held out for early stopping and calibration, before training on all."""
 ROOT_OFFSET = np.float32(1e-6)
-"""As in models/sequence/trained_tagger.py."""
+"""As in sequence/trained_tagger.py."""
 DEFAULT_TRUST = 0.05
-"""`word_trust` where no word near a tag is a tag itself, so that nothing can be counted."""
+"""`word_trust` if no word near a tag is a tag itself, so that there is nothing to count."""
 
 NearWords = dict[str, list[tuple[str, float]]]
-"""Of each tag, its words with their cosines, nearest first."""
+"""Tag -> its words with their cosines, nearest first."""
 
 
 class WordSpace(Protocol):
     """The part of `word_vectors.WordVectors` that is needed here."""
 
     def matrix(self, tags: Sequence[str]) -> tuple[Matrix, npt.NDArray[np.bool_]]:
-        """Return (N, S) vectors, zero where nothing is known, and (N,) whether something is."""
+        """Return (N, S) vectors, zeros for unknown tags, and (N,) whether each tag is known."""
         ...
 
 
 @dataclass(frozen=True)
 class ZeroShotConfig:
-    """How the tagger is trained, and how its lists are made."""
+    """How the tagger is trained, and how its lists are sorted."""
 
     hidden_size: int = 256
     """H."""
     dropout: float = 0.5
-    """Share of the hidden values dropped in training."""
+    """Dropout rate of the hidden layer."""
     learning_rate: float = 1e-3
     """The paper's."""
     batch_size: int = 128
     epochs: int = 60
-    """At most; it stops when the held-out loss no longer falls."""
+    """Most epochs; training stops early when the held-out loss no longer falls."""
     patience: int = 3
-    """Epochs without a lower held-out loss after which it stops."""
+    """Epochs without a lower held-out loss before training stops."""
     seed: int = 0
     num_words: int = 2
-    """Nearest words of each tag, section III.B."""
+    """Most nearest words of each tag, section III.B."""
     cosine_floor: float = 0.5
-    """Words that are less near are not proposed."""
+    """Lowest cosine of a proposed word."""
     words: tuple[str, ...] = ()
-    """The allowed words; none takes the everyday words."""
+    """The allowed words; empty means the everyday words."""
     word_vectors: str = "glove"
     """glove, wordnet or a file, see word_vectors.load_word_vectors."""
     by: str = "score"
-    """score, or paper: TaggerNet's tags, then their words, then the detector's labels."""
+    """score; or paper: TaggerNet's tags, then their words, then the detector's labels."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))
@@ -98,22 +98,25 @@ class ZeroShotConfig:
             if not low <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [{low:g}, 1), got {getattr(self, name)!r}.")
         if self.by not in ("score", "paper"):
-            raise ValueError(f"Lists are made by score or paper, not by {self.by!r}.")
+            raise ValueError(f"Lists are sorted by score or paper, not by {self.by!r}.")
 
 
 class ZeroShotTagger(ScoringTagger):
     """TaggerNet and the words near its tags.
 
     Args:
-        num_trained: How many tags of the vocabulary TaggerNet scores; the others come from `near_words`.
+        vocabulary: TaggerNet's tags, then further words.
+        num_trained: The number of TaggerNet's tags; the further words are those of `near_words`.
         arrays: feature_mean and feature_scale (D,), hidden (D, H) and its bias (H,), output (H, num_trained) and its
             bias (num_trained,).
-        near_words: Of each trained tag, its words, nearest first.
-        word_trust: Share of the photos with a tag in which a word of cosine 1 would be right.
+        near_words: For each trained tag, its words, nearest first.
+        word_trust: The share of photos with a tag in which a word of cosine 1 is expected to be right.
+        threshold: The score threshold for free lengths.
+        config: How it was trained.
     """
 
     name = "zero_shot"
-    takes_labels: ClassVar[bool] = True
+    capabilities = Capabilities(uses_labels=True)
     default_config: ClassVar[ZeroShotConfig] = ZeroShotConfig()
 
     def __init__(
@@ -144,7 +147,7 @@ class ZeroShotTagger(ScoringTagger):
                     sources[index].append((vocabulary.index(tag), cosine))
         if not all(sources.values()):
             raise ValueError("The vocabulary holds a word that is near none of the trained tags.")
-        # (word, tags near it, their cosines), for every word that TaggerNet does not score itself
+        # (word, tags near it, their cosines), for every further word
         self._sources = [
             (word, np.array([tag for tag, _ in near]), np.array([cosine for _, cosine in near], np.float32))
             for word, near in sources.items()
@@ -167,11 +170,11 @@ class ZeroShotTagger(ScoringTagger):
             features: (N, D) float32.
             given: The tags of each photo.
             config: None is the default.
-            vectors: None loads those that the config names.
+            vectors: None loads those of the config.
 
         Raises:
             ValueError: The shapes do not fit, or there are fewer than 2 photos.
-            ConfigError: The vectors know none of the tags.
+            ConfigError: No tag has a vector.
             WordVectorError: The word vectors cannot be loaded.
         """
         config = config or cls.default_config
@@ -189,7 +192,7 @@ class ZeroShotTagger(ScoringTagger):
                 "the tags' language, or num_words=0."
             )
         arrays, line, threshold = _fit_network(features, labels, config)
-        # The calibration's line is folded into the last layer, so that the scores are the network's own.
+        # The calibration is folded into the last layer, so that its sigmoid is the score.
         arrays["output"], arrays["output_bias"] = line[0] * arrays["output"], line[0] * arrays["output_bias"] + line[1]
         allowed = config.words or tuple(everyday_words())
         near = nearest_words(vocabulary.tags, allowed, vectors, config.num_words, config.cosine_floor)
@@ -204,9 +207,9 @@ class ZeroShotTagger(ScoringTagger):
         return cls(everything, len(vocabulary), arrays, near, trust, threshold, config)
 
     def scores(self, features: Features) -> Matrix:
-        """Return how likely each tag is right: (B, V) in [0, 1].
+        """Return the probability that each tag is right: (B, V) in [0, 1].
 
-        A word that TaggerNet was not taught has the best of its tags' scores, by cosine and `word_trust`.
+        The score of a further word is `word_trust` times the maximum of (tag's score x cosine) over the tags near it.
         """
         self._check(features)
         scores = np.zeros((len(features), len(self.vocabulary)), np.float32)
@@ -225,18 +228,18 @@ class ZeroShotTagger(ScoringTagger):
         free_length: bool = False,
         labels: Sequence[Labels] = (),
     ) -> list[list[RankedTag]]:
-        """List the best tags that are neither settled nor dropped; see `Tagger.decode`.
+        """List the best tags that are neither kept nor dropped; see `Tagger.decode`.
 
-        Evidence: `from` (tagger_net, words or detector: who named it first) and, of a word, `of` (the tag that it is
-        near) and `cosine`.
+        Evidence: `from` (tagger_net, words or detector: the first source of the tag) and, for a word, `of` (the tag
+        that it is near) and `cosine`.
 
         Args:
             features: (B, D) float32.
-            prefixes: B lists of settled tags.
-            dropped: B collections of refused tags; empty means none.
+            prefixes: B lists of kept tags.
+            dropped: B collections of dropped tags; empty means none.
             k: Most tags of a list.
-            free_length: Only tags from the threshold on, their words and the detector's labels, and one tag at least.
-            labels: B photos' detector labels; empty means none.
+            free_length: Only tags with at least the threshold score, or the best tag; their words; and the labels.
+            labels: The detector labels of B photos; empty means none.
 
         Raises:
             ValueError: The batch sizes or the feature size do not fit.
@@ -250,9 +253,9 @@ class ZeroShotTagger(ScoringTagger):
             )
         lists = []
         for row, scores in enumerate(self.scores(features)):
-            barred = {tag_key(tag) for tag in (*prefixes[row], *dropped[row])}
+            excluded = {tag_key(tag) for tag in (*prefixes[row], *dropped[row])}
             whole = self._whole_list(scores, labels[row], free_length)
-            lists.append([ranked for ranked in whole if tag_key(ranked.tag) not in barred][: max(k, 0)])
+            lists.append([ranked for ranked in whole if tag_key(ranked.tag) not in excluded][: max(k, 0)])
         return lists
 
     def settings(self) -> Mapping[str, Any]:
@@ -263,7 +266,7 @@ class ZeroShotTagger(ScoringTagger):
                 "word_trust": self.word_trust, "threshold": self.threshold}  # fmt: skip
 
     def arrays(self) -> Arrays:
-        """Return everything learnt."""
+        """Return all learnt arrays."""
         return dict(self._weights)
 
     @classmethod
@@ -276,12 +279,12 @@ class ZeroShotTagger(ScoringTagger):
         return cls(vocabulary, int(settings["num_trained"]), arrays, near, trust, threshold, config)
 
     def with_tags(self, vocabulary: Vocabulary, weights: Arrays, made_of: Mapping[str, Sequence[str]]) -> Self:
-        """Return a tagger over the same hidden layer for more tags.
+        """Return a tagger with the same hidden layer and more tags.
 
         Args:
-            vocabulary: The trained tags, the new ones, and the words near the trained tags.
+            vocabulary: The trained tags, the new ones, and the further words.
             weights: With a column of the output layer for each trained and new tag.
-            made_of: Of each new tag, the trained tags its column was made of.
+            made_of: For each new tag, the trained tags its column is derived from.
         """
         num = self.num_trained + len(made_of)
         grown = type(self)(vocabulary, num, weights, self.near_words, self.word_trust, self.threshold, self.config)
@@ -289,7 +292,7 @@ class ZeroShotTagger(ScoringTagger):
         return grown
 
     def _whole_list(self, scores: Features, labels: Labels, free_length: bool) -> list[RankedTag]:
-        """Return Total_tag: the tags from the threshold on, their words, the labels; then whatever else there is."""
+        """Return Total_tag: the tags from the threshold on, their words, the labels; then all others."""
         order = np.argsort(-scores[: self.num_trained], kind="stable").tolist()
         sure = [tag for tag in order if scores[tag] >= self.threshold] or order[:1]
         total = [
@@ -311,14 +314,14 @@ class ZeroShotTagger(ScoringTagger):
             name = self.vocabulary.tags[tag]
             for word, cosine in self.near_words.get(name, ()):
                 index = self.vocabulary.index(word)
-                # A word that TaggerNet scores itself keeps that score: it has seen its photos.
+                # A word that is itself a trained tag has TaggerNet's score.
                 yield RankedTag(
                     word, float(scores[index]), {"from": "words", "of": name, "cosine": round(cosine, 4)}
                 )  # fmt: skip
 
 
 def first_of_each(ranked: Iterable[RankedTag]) -> list[RankedTag]:
-    """Return the first of each tag, in order; a later one that is surer lends it its score.
+    """Return the first item of each tag, in order, with the highest score of all items of that tag.
 
     "Dog" and "dog" are one tag.
     """
@@ -338,11 +341,11 @@ def nearest_words(
 
     Args:
         tags: A tag without a vector has no words.
-        allowed: What may be named. Never an inflection of the tag itself, nor a compound with it ("street" says nothing
-            of a street light, whose vector is near only because it holds the word).
+        allowed: The candidates. Excluded are inflections of the tag and compounds with it (a street light is no
+            evidence of a street; their vectors are near only because they share the word).
         vectors: The word space.
         num: Most words of a tag.
-        floor: Least cosine.
+        floor: Lowest cosine.
     """
     if not allowed or not num:
         return {tag: [] for tag in tags}
@@ -358,7 +361,7 @@ def nearest_words(
 
 
 def is_inflection(word: str, tag: str) -> bool:
-    """Tell whether two words are forms of one: dog and dogs, ski and skiing, bike and biking, baby and babies."""
+    """Tell whether two words are forms of one word: dog, dogs; ski, skiing; bike, biking; baby, babies."""
     return bool(_stems(tag_key(word)) & _stems(tag_key(tag)))
 
 
@@ -391,7 +394,7 @@ def _unit(vectors: Matrix) -> Matrix:
 
 
 def _count_trust(near: NearWords, vocabulary: Vocabulary, labels: Matrix) -> float:
-    """Return how often a near word is right beside its tag, counted where the word is a tag itself, for cosine 1."""
+    """Return `word_trust`, counted on the near words that are tags themselves."""
     right = expected = 0.0
     for tag, words in near.items():
         carries = labels[:, vocabulary.index(tag)]
@@ -405,7 +408,7 @@ def _count_trust(near: NearWords, vocabulary: Vocabulary, labels: Matrix) -> flo
 def _fit_network(
     features: Features, labels: Matrix, config: ZeroShotConfig
 ) -> tuple[Arrays, tuple[float, float], float]:
-    """Return (weights, the calibration's slope and offset, the best threshold)."""
+    """Return (weights, slope and offset of the calibration, best threshold)."""
     order = np.random.default_rng(config.seed).permutation(len(features))
     num_held_out = max(1, int(HELD_OUT_SHARE * len(order)))
     held_out, rest = order[:num_held_out], order[num_held_out:]
@@ -424,7 +427,7 @@ def _train(
     held_out: tuple[Features, Matrix] | None,
     num_epochs: int | None = None,
 ) -> tuple[Arrays, int]:
-    """Return the weights of the best epoch, or of the last without held-out photos, and its number."""
+    """Return the weights and the number of the best epoch, or of the last one without held-out photos."""
     import torch
     from torch import nn
     from torch.nn.functional import binary_cross_entropy_with_logits

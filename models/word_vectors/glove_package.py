@@ -1,4 +1,4 @@
-"""Where the default word vectors come from: GloVe 6B, 50 values a word, inside a PyPI package.
+"""The default word vectors: GloVe 6B with 50 values a word, from a PyPI package.
 
 DuckDB reads the package's word list, a Parquet file, in memory: no other dependency reads Parquet. Knows nothing of
 projects, their database, or what vectors are used for.
@@ -33,7 +33,7 @@ def vectors_path() -> Path:
     """Return the package's matrix.
 
     Raises:
-        WordVectorError: The package is not installed, or not whole.
+        WordVectorError: The package is not installed, or incomplete.
     """
     path = package_path() / "glove_6B_50d_emb.npy"
     if not path.is_file():

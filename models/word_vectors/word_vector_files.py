@@ -1,8 +1,8 @@
-"""Word vectors as files: gensim's `.kv`, word2vec, GloVe and fastText in; a mapped `.kv` in the user's cache out.
+"""Reads files of word vectors (gensim's `.kv`, word2vec, GloVe, fastText) and writes a mapped `.kv` into the cache.
 
-The one home of gensim. Knows nothing of tags: a table is words and their vectors. Imports gensim only when a file is
-touched, as that takes a second. Cached tables are folders, written beside their place and then renamed, so that of
-two processes that make one at once both find it whole.
+The only module that imports gensim, and only when a file is read or written, as that takes a second. Knows nothing of
+tags: a table is words and their vectors. A cached table is a folder, written under a temporary name and then renamed,
+so that two processes that write the same one both find it complete.
 
 Shapes: a table of N words is (N, S) float32.
 """
@@ -29,19 +29,19 @@ from annotator.errors import WordVectorError
 Vectors = npt.NDArray[np.float32]
 
 CACHE_REVISION = 1
-"""Raise it when the cached files' layout changes."""
+"""Increase it when the layout of cached files changes."""
 TABLE_FILE = "vectors.kv"
 FASTTEXT_MAGIC = (793_712_314).to_bytes(4, "little")
 """First bytes of a fastText model with subwords."""
 _FASTTEXT_HEAD = struct.Struct("<8x12id2i")
-"""Magic and version; the training's settings, the size of vectors first; how many entries, and words among them."""
+"""Magic number and version; the training settings, vector size first; the numbers of entries and of words."""
 _FASTTEXT_COUNTS = 20
-"""Bytes of further counts, before the words."""
+"""Bytes of further counts between the header and the words."""
 _FASTTEXT_ENTRY = 9
-"""Bytes behind each word."""
+"""Bytes after each word."""
 _LONGEST_WORD = 4096
 HEAD_BYTES = 64 * 1024
-"""What is read to tell the kind of a file; the first line with a vector must fit."""
+"""Read to detect the format of a file; must contain the first line with a vector."""
 _KEYED_VECTORS = (
     ("gensim.models.keyedvectors", "KeyedVectors"),
     ("gensim.models.keyedvectors", "Word2VecKeyedVectors"),
@@ -50,7 +50,7 @@ _KEYED_VECTORS = (
     ("gensim.models.keyedvectors", "FastTextKeyedVectors"),
     ("gensim.models.fasttext", "FastTextKeyedVectors"),
 )
-"""What a `.kv` may be; all but the first and the last were written by gensim 3."""
+"""Classes that a `.kv` may hold; all but the first and the last were written by gensim 3."""
 _ENCODE = ("_codecs", "encode")
 _DTYPE = ("numpy", "dtype")
 _RECONSTRUCT = (("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"))
@@ -63,7 +63,7 @@ _KNOWN_NAMES = frozenset(
         ("builtins", "frozenset"), ("__builtin__", "frozenset"), ("builtins", "slice"),
     }
 )  # fmt: skip
-"""All that a `.kv` may name. None of it is called: `_Stored` stands for each."""
+"""The names that a `.kv` may refer to. None is called: each becomes a `_Stored`."""
 _FLOATS = frozenset({"f2", "f4", "f8"})
 _LONGEST_NGRAM = 100
 
@@ -112,10 +112,10 @@ def cached_tables(name: str) -> list[Path]:
 
 
 def write_table(folder: Path, words: Sequence[str], vectors: Vectors) -> None:
-    """Write a table so that it is either whole or not there; one that is there already stays.
+    """Write a table in one step; an existing one stays.
 
     Raises:
-        WordVectorError: The table holds nothing or values that are not finite, or the disk refuses.
+        WordVectorError: The table is empty or holds values that are not finite, or the disk cannot be written.
     """
     from gensim.models import KeyedVectors  # type: ignore[import-untyped]
 
@@ -136,9 +136,9 @@ def write_table(folder: Path, words: Sequence[str], vectors: Vectors) -> None:
         temporary.chmod(0o755)
         temporary.rename(folder)
     except OSError as error:
-        # Not empty: another process was quicker, and its table is as good.
+        # The folder is not empty if another process wrote the same table first.
         if not (folder / TABLE_FILE).is_file():
-            raise WordVectorError(f"The word vectors could not be kept in {folder}: {error.strerror}.") from error
+            raise WordVectorError(f"The word vectors could not be saved in {folder}: {error.strerror}.") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -148,7 +148,7 @@ def read_table(folder: Path) -> Table:
     """Map a table that `write_table` wrote.
 
     Raises:
-        WordVectorError: It is damaged; the folder is then removed, so that the next call makes it anew.
+        WordVectorError: It is damaged; the folder is then removed, so that the next call writes it again.
     """
     try:
         return _load_kv(folder / TABLE_FILE)
@@ -158,15 +158,16 @@ def read_table(folder: Path) -> Table:
 
 
 def read_file(path: Path) -> tuple[list[str], Vectors]:
-    """Read any file of word vectors; the kind is told by its first bytes, not its name.
+    """Read a file of word vectors; the first bytes, not the name, decide its format.
 
-    word2vec text and binary, GloVe text, fastText `.vec` and `.bin`, gensim `.kv`; all but the last two also gzipped.
+    Formats: word2vec text and binary, GloVe text, fastText `.vec` and `.bin`, gensim `.kv`; all but the last two also
+    gzipped.
 
     Returns:
         The words in the file's order, and (N, S).
 
     Raises:
-        WordVectorError: No such file, none of these kinds, damaged, or rows of different lengths.
+        WordVectorError: There is no such file, it has another format, is damaged, or has rows of different lengths.
     """
     if not path.is_file():
         raise WordVectorError(f"There is no file of word vectors {path}.")
@@ -174,7 +175,7 @@ def read_file(path: Path) -> tuple[list[str], Vectors]:
         table = _read_any(path)
     except WordVectorError:
         raise
-    except Exception as error:  # gzip, gensim and numpy raise nearly anything for a damaged file
+    except Exception as error:  # gzip, gensim and numpy raise many types for a damaged file
         detail = " ".join(str(error).split()) or type(error).__name__
         raise WordVectorError(
             f"{path} is damaged, or no file of word vectors (word2vec, GloVe, fastText, gensim .kv): {detail}."
@@ -215,9 +216,9 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _read_text(path: Path, size: int, count: int | None) -> Table:
-    """Read word2vec's text, whose header says how many words there are, or GloVe's, which has none.
+    """Read word2vec's text, whose header holds the number of words, or GloVe's, which has no header.
 
-    Not by gensim: it leaves GloVe's file open, and refuses the words with spaces that some of these files have.
+    Without gensim, which leaves GloVe's file open and refuses words with spaces.
     """
     rows: dict[str, Vectors] = {}
     num_lines = 0
@@ -240,7 +241,7 @@ def _read_text(path: Path, size: int, count: int | None) -> Table:
 
 
 def _is_text_row(head: bytes, size: int) -> bool:
-    """Tell whether the line after the first newline is a word and ``size`` written numbers."""
+    """Tell whether the line after the first newline is a word and ``size`` numbers as text."""
     line = head.split(b"\n", 2)[1] if b"\n" in head else b""
     try:
         return size > 0 and len([float(value) for value in line.split()[-size:]]) == size
@@ -249,7 +250,7 @@ def _is_text_row(head: bytes, size: int) -> bool:
 
 
 def _check_room(path: Path, count: int, size: int, is_text: bool) -> None:
-    """Refuse a header that promises more than the file can hold, before memory is taken for it."""
+    """Refuse a header that announces more than the file can hold, before memory is allocated for it."""
     if not count or not size:
         raise WordVectorError(f"{path} is damaged: its header promises {count:,} words of {size:,} values.")
     if path.suffix != ".gz" and count * size * (2 if is_text else 4) > path.stat().st_size:
@@ -259,7 +260,7 @@ def _check_room(path: Path, count: int, size: int, is_text: bool) -> None:
 
 
 def _check_fasttext(path: Path) -> None:
-    """Refuse what gensim would read for ever: words without an end, endless subwords, more than the file holds."""
+    """Refuse files that gensim would read without end: unterminated words, huge subwords, more than the file holds."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         size, *_, bucket, least, most, _, _, num_entries, num_words = _FASTTEXT_HEAD.unpack_from(content)
         if size < 1 or bucket < 0 or num_words < 1 or (num_words + bucket) * size * 4 > len(content):
@@ -278,7 +279,7 @@ def _check_fasttext(path: Path) -> None:
 
 
 class _Stored:
-    """Stands for whatever a `.kv` names: keeps what it was made of, and runs nothing."""
+    """Replaces any object of a `.kv`: stores its constructor arguments and state, and runs nothing."""
 
     __slots__ = ("args", "state")
     called: ClassVar[tuple[str, str]]
@@ -296,7 +297,7 @@ class _Stored:
 
 
 class _Reader(pickle.Unpickler):
-    """Reads a `.kv` without importing or calling what it names: numpy itself is not safe from a made-up state."""
+    """Reads a `.kv` without importing or calling what it names: numpy itself is not safe with a forged state."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
@@ -317,13 +318,13 @@ def _load_kv(path: Path) -> Table:
         if not isinstance(stored, _Stored) or stored.called not in _KEYED_VECTORS or not isinstance(stored.state, dict):
             raise WordVectorError("it holds something else")
         return _read_stored(path, stored.state)
-    except Exception as error:  # a damaged pickle can raise nearly anything
+    except Exception as error:  # a damaged pickle can raise many types
         detail = " ".join(str(error).split()) or type(error).__name__
         raise WordVectorError(f"{path} is damaged, or no word vectors of gensim: {detail}.") from error
 
 
 def _read_stored(path: Path, state: dict[str, Any]) -> Table:
-    """Return the table whose attributes, as gensim 4 or 3 names them, were stored."""
+    """Return the table of stored attributes, under gensim 4's or 3's names."""
     words = next((state[name] for name in ("index_to_key", "index2word", "index2entity") if name in state), None)
     if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
         raise WordVectorError("its words are missing")
@@ -338,9 +339,9 @@ def _read_stored(path: Path, state: dict[str, Any]) -> Table:
 
 
 def _stored_floats(path: Path, state: dict[str, Any], name: str) -> npt.NDArray[Any] | None:
-    """Return a matrix that lies in a `.kv`, or mapped from the file beside it; None if there is none."""
+    """Return a matrix from inside a `.kv`, or mapped from the file beside it; None if there is none."""
     if name in (state.get("__numpys") or ()):
-        # Without pickles: a table of objects is refused.
+        # allow_pickle=False refuses an array of objects.
         array = np.load(f"{path}.{name}.npy", mmap_mode="r", allow_pickle=False)
     elif state.get(name) is not None:
         array = _stored_array(state[name])
@@ -370,7 +371,7 @@ def _stored_array(stored: Any) -> npt.NDArray[Any]:
 
 
 def _join_subwords(path: Path, state: dict[str, Any], words: list[str]) -> Vectors:
-    """Return the vectors of a fastText model, of which only those of whole words and of subwords are stored."""
+    """Return the vectors of a fastText model that stores only those of whole words and of subwords."""
     from gensim.models.fasttext import FastTextKeyedVectors
 
     whole, parts = (_stored_floats(path, state, name) for name in ("vectors_vocab", "vectors_ngrams"))
@@ -396,5 +397,5 @@ def _as_table(loaded: Any) -> Table:
     words, vectors = getattr(loaded, "index_to_key", None), getattr(loaded, "vectors", None)
     if not words or not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(words) > len(vectors):
         raise WordVectorError("The file is damaged: its words and vectors do not fit together.")
-    # A fastText model's matrix ends in rows of subwords in some versions of gensim.
+    # In some versions of gensim the matrix of a fastText model ends in rows of subwords.
     return Table(loaded.key_to_index, words, vectors[: len(words)])

@@ -1,9 +1,9 @@
-"""Word vectors of tags: GloVe by default, WordNet's graph, or any file; how near two tags are in meaning.
+"""Word vectors of tags, from GloVe (the default), WordNet's graph or a file, and the similarity of tags.
 
-Tags are looked up by `WordVectors.vector`: as they are, by their aliases, in the singular, without accents, as a
-compound of two common words, and as the mean of their words. What is in another script than Latin has no English
-vector; such tags are kept everywhere, and matched by Unicode normalisation as all tags are.
-Knows nothing of files' formats (models/word_vectors/word_vector_files.py), photos or projects.
+`WordVectors.vector` looks a tag up as it is, by its aliases, in the singular, without accents, as a compound of two
+common words, and as the mean of its words. English vectors have no tags in other scripts than Latin; such tags are
+valid everywhere, and compared by Unicode normalisation like all tags.
+Knows nothing of file formats (word_vector_files.py), photos or projects.
 
 Shapes: a vector is (S,) float32, S = 50 for GloVe; matrices are (N, S).
 """
@@ -36,11 +36,11 @@ from annotator.models.word_vectors.word_vector_files import (
 DEFAULT_VECTORS = "glove"
 WORDNET = "wordnet"
 COMMON_RANK = 50_000
-"""A compound ("firehydrant") is cut only into words among the most common ones: others are chance."""
-LEAST_PART = 3
+"""A compound ("firehydrant") is split only into words of at most this rank; rarer ones match by accident."""
+MIN_PART_LENGTH = 3
 """Shortest part of a compound, in letters."""
-LITTLE_WORDS = frozenset({"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
-"""Words that say nothing of a multi-word tag's meaning."""
+STOP_WORDS = frozenset({"a", "an", "and", "at", "by", "for", "from", "in", "of", "on", "or", "the", "to", "with"})
+"""Words that do not count in the mean of a multi-word tag."""
 MAX_VECTORS_KEPT = 65_536
 
 
@@ -51,7 +51,7 @@ class WordVectors:
         name: "glove", "wordnet", or a file's stem.
         version: Hash of the content, short.
         table: Words and vectors.
-        only_latin: The words are English: tags in other scripts have no vector.
+        only_latin: The words are English; tags in other scripts have no vector.
     """
 
     def __init__(self, name: str, version: str, table: Table, *, only_latin: bool) -> None:
@@ -64,18 +64,18 @@ class WordVectors:
         self._vector = lru_cache(MAX_VECTORS_KEPT)(self._find)
         self._allowed = lru_cache(maxsize=8)(self._unit_rows)
         self._places: dict[str, int] = {}
-        """Where a tag's row is among `_units`; -1 of a tag without a vector."""
+        """Tag -> its row in `_units`; -1 for a tag without a vector."""
         self._units = np.zeros((0, self.size), np.float32)
-        """Grows by doubling; the rows behind the last place are not filled yet."""
+        """(capacity, S) unit rows, of which the first `_num_units` are filled. The capacity grows by doubling."""
         self._num_units = 0
-        self._growing = threading.Lock()
+        self._lock = threading.Lock()
 
     def vector(self, tag: str) -> Vectors | None:
-        """Return a tag's vector, (S,), of any length; None when nothing is known of it."""
+        """Return a tag's vector, (S,), of any length; None if it has none."""
         return self._vector(tag_key(tag))
 
     def matrix(self, tags: Sequence[str]) -> tuple[Vectors, npt.NDArray[np.bool_]]:
-        """Return the vectors of tags, (N, S), rows of zeros for unknown ones, and which are known, (N,)."""
+        """Return the vectors of tags, (N, S), zeros for unknown ones, and (N,) whether each is known."""
         rows = np.zeros((len(tags), self.size), np.float32)
         known = np.zeros(len(tags), np.bool_)
         for place, tag in enumerate(tags):
@@ -92,10 +92,10 @@ class WordVectors:
         """Return the k allowed tags nearest to a vector, with their cosines, best first.
 
         Args:
-            vector: (S,); one of length 0 is near to nothing.
-            k: At most so many.
-            allowed: Tags to choose among; those without a vector are left out. Tags that were asked before are fast,
-                whatever others are with them.
+            vector: (S,); nothing is near a vector of length 0.
+            k: Most tags to return.
+            allowed: Tags to choose among; those without a vector are left out. The rows of all tags asked before are
+                cached.
 
         Raises:
             WordVectorError: The vector has another size.
@@ -110,7 +110,7 @@ class WordVectors:
             return []
         cosines = rows @ (vector / length)  # (N,)
         least = np.partition(cosines, -k)[-k] if k < len(cosines) else -np.inf
-        candidates = np.flatnonzero(cosines >= least)  # few: sorting them all takes milliseconds
+        candidates = np.flatnonzero(cosines >= least)  # sorting all N takes milliseconds
         best = candidates[np.argsort(-cosines[candidates], kind="stable")[:k]]
         return [(tags[place], float(cosines[place])) for place in best.tolist()]
 
@@ -122,12 +122,17 @@ class WordVectors:
         return float(np.clip(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)), -1, 1))
 
     def count_unknown(self, tags: Sequence[str]) -> tuple[int, int]:
-        """Return how many tags have no vector here, and how many of these because they are in another script."""
+        """Return the number of tags without a vector, and how many of these are in another script."""
         unknown = self._unknown(tags)
         return len(unknown), self._num_foreign(unknown)
 
     def describe_unknown(self, tags: Sequence[str], what: str = "tags") -> str:
-        """Return a sentence on the tags, or what else they are, that have no vector; empty if there is none such."""
+        """Return a sentence on the tags without a vector; empty if all have one.
+
+        Args:
+            tags: Tags or other words.
+            what: Their plural noun in the sentence.
+        """
         unknown = self._unknown(tags)
         if not unknown:
             return ""
@@ -144,14 +149,14 @@ class WordVectors:
 
     def _unit_rows(self, tags: tuple[str, ...]) -> tuple[list[str], Vectors]:
         """Return the tags that have a vector, and their rows, (N, S), of length 1."""
-        with self._growing:
+        with self._lock:
             self._add_units([tag for tag in tags if tag not in self._places], tags)
             places = [self._places[tag] for tag in tags]
             rows = self._units[[place for place in places if place >= 0]]
         return [tag for tag, place in zip(tags, places, strict=True) if place >= 0], rows
 
     def _add_units(self, new: Sequence[str], tags: Sequence[str]) -> None:
-        """Append the rows of new tags; all begins anew with `tags` where too many are kept."""
+        """Append the rows of new tags; if the cache is full, clear it and add the rows of `tags`."""
         if new and len(self._places) + len(new) > MAX_VECTORS_KEPT:
             self._places, self._num_units, new = {}, 0, tags
         new = list(dict.fromkeys(new))
@@ -178,14 +183,14 @@ class WordVectors:
             return None
         if len(words) > 1 and "_".join([*words[:-1], singular(words[-1])]) in self._table.ids:
             return self._row("_".join([*words[:-1], singular(words[-1])]))
-        found = [vector for word in words if word not in LITTLE_WORDS and (vector := self._word(word)) is not None]
+        found = [vector for word in words if word not in STOP_WORDS and (vector := self._word(word)) is not None]
         if not found:
             return None
         mean: Vectors = np.mean(found, axis=0, dtype=np.float32)
         return mean if mean.any() else None
 
     def _word(self, word: str) -> Vectors | None:
-        """Return the vector of one word, by whatever form of it is known."""
+        """Return the vector of one word by its first known form: itself, singular, without accents."""
         forms = (word, singular(word), without_accents(word), singular(without_accents(word)))
         for form in forms:
             if form in self._table.ids:
@@ -193,8 +198,8 @@ class WordVectors:
         return self._compound(forms[1])
 
     def _compound(self, word: str) -> Vectors | None:
-        """Return the mean of the two common words of which a word is made: of the cuts, the one of commonest words."""
-        cuts = [(word[:at], word[at:]) for at in range(LEAST_PART, len(word) - LEAST_PART + 1)]
+        """Return the mean vector of a compound's two words, split so that the rarer one is as common as possible."""
+        cuts = [(word[:at], word[at:]) for at in range(MIN_PART_LENGTH, len(word) - MIN_PART_LENGTH + 1)]
         ranks = {max(self._rank(first), self._rank(last)): (first, last) for first, last in cuts}
         best = min(ranks, default=COMMON_RANK)
         if best >= COMMON_RANK:
@@ -213,28 +218,28 @@ class WordVectors:
 
 
 def unit(rows: Vectors) -> Vectors:
-    """Return rows, (N, S), of length 1; rows of zeros stay."""
+    """Return rows, (N, S), scaled to length 1; rows of zeros stay zero."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Vectors = (rows / np.where(lengths > 0, lengths, 1)).astype(np.float32)
     return scaled
 
 
 def load_word_vectors(source: str | Path = DEFAULT_VECTORS) -> WordVectors:
-    """Load word vectors; the first time they are converted into the user's cache, afterwards mapped from there.
+    """Load word vectors. The first call converts them into the user's cache; later ones map them from there.
 
     Args:
         source: "glove"; "wordnet", after `annotator wordnet build`; or the path of a word2vec (text or binary), GloVe,
             fastText or gensim `.kv` file.
 
     Raises:
-        WordVectorError: They are missing (the message says how to get them), damaged, or of no known kind.
+        WordVectorError: They are missing (the message says how to get them), damaged, or in no known format.
     """
     with _LOCK:
         return _LOADERS.get(str(source), _load_path)(str(source))
 
 
 def full_source(source: str) -> str:
-    """Return word vectors as they are kept, for use from any folder: known names as they are, files by their path."""
+    """Return a source that is valid from any working directory: a known name as it is, a file by its absolute path."""
     return source if source in _LOADERS else str(Path(source).expanduser().resolve())
 
 
@@ -251,7 +256,7 @@ def _load_wordnet(source: str) -> WordVectors:
 
 
 def find_wordnet_table() -> Path | None:
-    """Return the folder of the WordNet vectors made last; None before `annotator wordnet build`."""
+    """Return the folder of the newest WordNet vectors; None before `annotator wordnet build`."""
     folders = [folder for folder in cached_tables(WORDNET) if (folder / TABLE_FILE).is_file()]
     return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
 
@@ -287,7 +292,7 @@ def _cached(name: str, version: str, read: Callable[[], tuple[list[str], Vectors
 
 
 def _table_in(folder: Path) -> Table:
-    """Return the table in a folder, whose name tells its content: the one in memory, if anybody uses it."""
+    """Return the table of a folder; the one in memory, if it is in use, as the name of a folder fixes its content."""
     table = _TABLES.get(folder)
     if table is None:
         table = _TABLES[folder] = read_table(folder)

@@ -1,15 +1,16 @@
-"""Vectors of words from WordNet's graph: words that mean the same, or nearly so, lie side by side.
+"""Vectors of words from WordNet's graph: words with similar meanings get similar vectors.
 
-A walk starts at a word, goes to one of its meanings (as often as that is meant, see cntlist.rev), then over the
-relations between meanings, and goes on after each hop with the probability ALPHA:
+A random walk starts at a word, goes to one of its meanings (in proportion to their counts in cntlist.rev), then over
+the relations between meanings, and continues after each hop with the probability ALPHA:
 
     G = W (I + alpha P + ... + alpha^4 P^4)    W (L, N) word -> meaning, P (N, N) hop, both with rows of sum 1
 
-PMI(word, meaning) = log(G_wm sum(G) / (sum_m G_wm  sum_w G_wm)), negative values left out; the left singular vectors
-of it, scaled by the roots of the singular values, are the words' vectors, of length 1. The metadata models' `wnet`.
-Departs from walks over words: contexts are meanings, so that the two meanings of a word don't become neighbours.
+PMI(word, meaning) = log(G_wm sum(G) / (sum_m G_wm  sum_w G_wm)), negative values left out. Its left singular vectors,
+scaled by the square roots of the singular values and normalised to length 1, are the word vectors: `wnet` of the
+metadata taggers.
+Departs from walks over words: contexts are meanings, so that the two meanings of a word do not become neighbours.
 
-Shapes: L words -> (L, S) float32. Knows nothing of tags' forms (models/word_vectors/word_vectors.py looks them up) or of files.
+Shapes: L words -> (L, S) float32. Knows nothing of files or of how tags are looked up (see word_vectors.py).
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -24,29 +25,29 @@ from annotator.datasets.wordnet import Synset
 from annotator.errors import WordVectorError
 
 METHOD_REVISION = 1
-"""Raise it when the same files and settings give other vectors."""
+"""Increase it when the same files and settings give other vectors."""
 ALPHA = 0.75
 NUM_HOPS = 4
 SENSE_FLOOR = 0.5
-"""Added to each meaning's count: one that no tagged text holds still counts a little."""
-KEPT_PER_WORD = 600
-"""Of the meanings a walk reaches, so many likeliest are kept; it holds the memory at about 200 MB."""
+"""Added to each meaning's count, so that a meaning without occurrences in the tagged texts has a probability."""
+MEANINGS_PER_WORD = 600
+"""Most meanings stored per word, the likeliest; keeps the memory at about 200 MB."""
 BLOCK = 1000
-"""Words walked at once."""
+"""Words per matrix product."""
 Progress = Callable[[str], None]
 Vectors = npt.NDArray[np.float32]
 
 
 def choose_lemmas(
-    synsets: Iterable[Synset], counts: dict[tuple[str, str, str, str], int], num_words: int, forced: Collection[str]
+    synsets: Iterable[Synset], counts: dict[tuple[str, str, str, str], int], num_words: int, required: Collection[str]
 ) -> list[str]:
-    """Return the lemmas to make vectors of: those forced, then the most used; in the order of use.
+    """Return the lemmas to make vectors of: the required ones, then the most frequent; in order of frequency.
 
     Args:
         synsets: All meanings.
         counts: How often each sense is used.
-        num_words: At most so many, unless more are forced.
-        forced: Lemmas to take in any case; those that WordNet lacks are passed over.
+        num_words: Most lemmas, unless more are required.
+        required: Lemmas to include in any case; those that WordNet lacks are ignored.
     """
     use: dict[str, tuple[int, int]] = {}
     for synset in synsets:
@@ -54,9 +55,9 @@ def choose_lemmas(
             count, num_synsets = use.get(lemma, (0, 0))
             use[lemma] = (count + counts.get(sense, 0), num_synsets + 1)
     ordered = sorted(use, key=lambda lemma: (-use[lemma][0], -use[lemma][1], lemma))
-    must = set(forced).intersection(use)
-    rest = [lemma for lemma in ordered if lemma not in must]
-    chosen = must.union(rest[: max(0, num_words - len(must))])
+    chosen_first = set(required).intersection(use)
+    rest = [lemma for lemma in ordered if lemma not in chosen_first]
+    chosen = chosen_first.union(rest[: max(0, num_words - len(chosen_first))])
     return [lemma for lemma in ordered if lemma in chosen]
 
 
@@ -77,10 +78,10 @@ def make_vectors(
         lemmas: The L words, from `choose_lemmas`.
         size: S.
         seed: Of the randomised decomposition.
-        progress: Told what is done, a line at a time.
+        progress: Called with a line of text for each step.
 
     Raises:
-        WordVectorError: There are fewer words than values wanted.
+        WordVectorError: There are no more words or meanings than `size`.
     """
     if not 0 < size < min(len(lemmas), len(synsets)):
         raise WordVectorError(
@@ -100,7 +101,7 @@ def make_vectors(
 
 
 def start_matrix(synsets: Sequence[Synset], counts: dict[tuple[str, str, str, str], int], lemmas: Sequence[str]) -> Any:
-    """Return W, (L, N): how likely a word has each meaning."""
+    """Return W, (L, N): the probability of each meaning of a word."""
     rows_of = {lemma: place for place, lemma in enumerate(lemmas)}
     rows, columns, values = [], [], []
     for column, synset in enumerate(synsets):
@@ -110,30 +111,30 @@ def start_matrix(synsets: Sequence[Synset], counts: dict[tuple[str, str, str, st
                 columns.append(column)
                 values.append(counts.get(sense, 0) + SENSE_FLOOR)
     shape = (len(lemmas), len(synsets))
-    return _rows_of_one(sparse.csr_matrix((values, (rows, columns)), shape, dtype=np.float32))
+    return _normalise_rows(sparse.csr_matrix((values, (rows, columns)), shape, dtype=np.float32))
 
 
 def hop_matrix(synsets: Sequence[Synset], ids: dict[str, int]) -> Any:
-    """Return P, (N, N): from each meaning to those it is related to, either way."""
+    """Return P, (N, N): from each meaning to those it is related to, in either direction."""
     pairs = [(place, ids[key]) for place, synset in enumerate(synsets) for key in synset.related if key in ids]
     rows, columns = zip(*pairs, strict=True) if pairs else ((), ())
     shape = (len(synsets), len(synsets))
     one_way = sparse.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape)
     links = one_way + one_way.T
     links.data[:] = 1.0
-    return _rows_of_one(links)
+    return _normalise_rows(links)
 
 
 def walk(starts: Any, hops: Any, progress: Progress = lambda text: None) -> Any:
-    """Return G, (L, N) sparse: how much a walk from each word visits each meaning; the likeliest ones only."""
+    """Return G, (L, N) sparse: the discounted visits of a walk from each word to its likeliest meanings."""
     blocks = []
     for first in range(0, starts.shape[0], BLOCK):
         here = starts[first : first + BLOCK]
         total = here.copy()
         for _ in range(NUM_HOPS):
-            here = _likeliest(ALPHA * (here @ hops), 4 * KEPT_PER_WORD)
+            here = _largest_per_row(ALPHA * (here @ hops), 4 * MEANINGS_PER_WORD)
             total = total + here
-        blocks.append(_likeliest(total, KEPT_PER_WORD))
+        blocks.append(_largest_per_row(total, MEANINGS_PER_WORD))
         progress(f"Walked from {first + total.shape[0]:,} of {starts.shape[0]:,} words")
     return sparse.vstack(blocks, format="csr")
 
@@ -148,14 +149,14 @@ def positive_pmi(visits: Any) -> Any:
     return sparse.csr_matrix((values[kept].astype(np.float32), (pairs.row[kept], pairs.col[kept])), shape=visits.shape)
 
 
-def _rows_of_one(matrix: Any) -> Any:
+def _normalise_rows(matrix: Any) -> Any:
     sums = np.asarray(matrix.sum(axis=1)).ravel()
     scaled = sparse.diags(1 / np.where(sums > 0, sums, 1)) @ matrix
     return scaled.tocsr().astype(np.float32)
 
 
-def _likeliest(matrix: Any, num_kept: int) -> Any:
-    """Keep the largest values of each row."""
+def _largest_per_row(matrix: Any, num_kept: int) -> Any:
+    """Return a matrix with only the largest values of each row."""
     columns, values, lengths = [], [], []
     for start, end in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True):
         row_columns, row_values = matrix.indices[start:end], matrix.data[start:end]

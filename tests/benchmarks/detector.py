@@ -17,7 +17,7 @@ from harness import report
 from annotator.datasets.image_folder import decode_image, find_images, read_image_file
 from annotator.ingest.detection_pass import wanted_detector
 from annotator.models.backbones.backbone import load_backbone
-from annotator.models.detectors.detector import load_detector
+from annotator.models.detectors.detector_catalog import load_detector
 
 
 def main() -> None:

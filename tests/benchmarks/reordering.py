@@ -26,7 +26,8 @@ from annotator.datasets.image_folder import decode_image
 from annotator.datasets.record import Record
 from annotator.datasets.tags import tag_key
 from annotator.models.backbones.backbone import load_backbone
-from annotator.models.detectors.detector import Detection, load_detector
+from annotator.models.detectors.detector import Detection
+from annotator.models.detectors.detector_catalog import load_detector
 from annotator.models.reranker import IDENTITY, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.proposals.evidence import Words

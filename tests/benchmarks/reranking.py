@@ -123,7 +123,7 @@ def row(name: str, reranker: Reranker, judged: Sequence[Place | None]) -> dict[s
     ranks = np.full(len(judged), 10**6)
     for number, place in enumerate(judged):
         if place is not None:
-            chances = reranker.chances(place.features)
+            chances = reranker.probabilities(place.features)
             ranks[number] = int((chances > chances[place.chosen]).sum())
     return {"re-ranker": name, "tags": len(judged)} | {
         f"first {depth}": f"{np.mean(ranks < depth):.3f}" for depth in DEPTHS

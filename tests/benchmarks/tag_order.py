@@ -32,7 +32,8 @@ from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import split
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.detectors.coco_classes import COCO_CLASSES
-from annotator.models.detectors.detector import LEAST_SCORE, Detection, load_detector
+from annotator.models.detectors.detector import LEAST_SCORE, Detection
+from annotator.models.detectors.detector_catalog import load_detector
 from annotator.models.tag_order import TagOrder, area, boxes_for, centrality
 from annotator.trainer.evaluation import metrics
 from annotator.trainer.feature_cache import features_of

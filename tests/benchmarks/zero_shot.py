@@ -132,7 +132,7 @@ def unseen(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
                 corrected = (logits - of_train.mean(axis=0)) / of_train.std(axis=0)
                 rows[f"{name}, each word's scores standardised"] = measure(corrected, truth)
             elif kind == "bilinear":
-                opened.join = (0.0, 0.0, 1.0)
+                opened.fusion = (0.0, 0.0, 1.0)
                 rows["ImageNet's classes alone"] = measure(
                     opened.score_words(features[test], unseen_tags, vectors)[0], truth
                 )

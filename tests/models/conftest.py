@@ -132,7 +132,7 @@ class GraphModelBuilder:
     def node(self, op: str, *inputs: str, **attributes: Any) -> str:
         name = f"{op.lower()}_{len(self._nodes)}"
         attr = {key: self._attribute(value) for key, value in attributes.items()}
-        # Nodes stand in no special order in a real file.
+        # Nodes are in no particular order in a real file.
         self._nodes.insert(0, {"name": name, "op": op, "input": list(inputs), "attr": attr})
         return name
 

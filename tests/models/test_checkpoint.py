@@ -24,7 +24,7 @@ def saved(make_tagger: Callable[..., Any], tmp_path: Path) -> Path:
 
 
 def change(folder: Path, **values: Any) -> None:
-    """Change the description as if the program had written it so."""
+    """Change the description and its version."""
     path = folder / checkpoint.SETTINGS_FILE
     changed = {**json.loads(path.read_text()), **values}
     changed["version"] = checkpoint._version(changed)
@@ -41,14 +41,14 @@ def weights_of(folder: Path) -> Path:
     return next(folder.glob("weights-*.safetensors"))
 
 
-def test_what_a_tagger_is_can_be_read_without_its_weights(saved: Path) -> None:
+def test_a_description_can_be_read_without_the_weights(saved: Path) -> None:
     weights_of(saved).unlink()
     info = read_info(saved)
     assert (info.name, info.feature_size, info.about) == ("scnn_rnn", 12, ABOUT)
     assert info.vocabulary.tags[:2] == ("man", "dog")
 
 
-def test_no_checkpoint_is_said_so(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_reported(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="There is no checkpoint"):
         checkpoint.load(tmp_path)
 
@@ -70,14 +70,14 @@ def test_one_changed_byte_is_found(saved: Path) -> None:
         checkpoint.load(saved)
 
 
-def test_missing_weights_are_said_so(saved: Path) -> None:
+def test_missing_weights_are_reported(saved: Path) -> None:
     weights_of(saved).unlink()
     with pytest.raises(CheckpointError, match="could not be read"):
         checkpoint.load(saved)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "other"}', "[" * 100_000])
-def test_a_description_that_is_none_is_refused(saved: Path, text: str) -> None:
+def test_a_file_that_is_no_description_is_refused(saved: Path, text: str) -> None:
     (saved / checkpoint.SETTINGS_FILE).write_text(text)
     with pytest.raises(CheckpointError):
         checkpoint.load(saved)
@@ -132,7 +132,7 @@ def test_another_backbone_is_refused_with_both_named(saved: Path, field: str, va
         check_backbone(read_info(saved), backbone)
 
 
-def test_weights_that_are_not_finite_are_not_kept(make_tagger: Callable[..., Any], tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_are_not_saved(make_tagger: Callable[..., Any], tmp_path: Path) -> None:
     tagger = make_tagger("ranked_lstm")
     with torch.no_grad():
         tagger.output.weight[0, 0] = float("nan")
@@ -149,7 +149,7 @@ def test_a_weight_beyond_16_bits_is_not_cut(make_tagger: Callable[..., Any], tmp
         checkpoint.save(tagger, tmp_path, ABOUT, half=True)
 
 
-def test_16_bits_take_half_the_room(make_tagger: Callable[..., Any], tmp_path: Path) -> None:
+def test_16_bits_take_half_the_space(make_tagger: Callable[..., Any], tmp_path: Path) -> None:
     tagger = make_tagger("jvsp", size=64)
     checkpoint.save(tagger, tmp_path / "whole", ABOUT)
     checkpoint.save(tagger, tmp_path / "half", ABOUT, half=True)
@@ -180,13 +180,13 @@ def test_a_kill_before_the_last_step_leaves_the_old_checkpoint(
     assert checkpoint.load(saved).version == old
 
 
-def test_a_folder_that_cannot_be_written_is_said_so(make_tagger: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(make_tagger: Callable[..., Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(CheckpointError, match="could not be written"):
         checkpoint.save(make_tagger("ria"), tmp_path / "file" / "tagger", ABOUT)
 
 
-def test_a_baseline_is_kept_too(tmp_path: Path) -> None:
+def test_a_baseline_is_saved_too(tmp_path: Path) -> None:
     tagger, features = fit_logistic()
     checkpoint.save(tagger, tmp_path, ABOUT)
     loaded: Any = checkpoint.load(tmp_path)
@@ -196,7 +196,7 @@ def test_a_baseline_is_kept_too(tmp_path: Path) -> None:
         checkpoint.load_module(tmp_path)
 
 
-def test_a_checkpoint_of_before_precedence_still_works(
+def test_a_checkpoint_without_precedence_still_loads(
     make_tagger: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tagger = make_tagger("ria")
@@ -211,7 +211,7 @@ def test_a_checkpoint_of_before_precedence_still_works(
 
 
 @pytest.mark.parametrize("name", ["scnn_rnn", "logistic"])
-def test_a_reranker_is_kept_with_its_tagger(name: str, make_tagger: Callable[..., Any], tmp_path: Path) -> None:
+def test_a_reranker_is_saved_with_its_tagger(name: str, make_tagger: Callable[..., Any], tmp_path: Path) -> None:
     reranker = Reranker({"joint": 1.5, "next": 0.25})
     tagger = make_tagger(name) if name == "scnn_rnn" else fit_logistic()[0]
     versions = [

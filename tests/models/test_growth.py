@@ -12,7 +12,7 @@ from annotator.models.sequence.trained_tagger import make_batch
 
 
 class TwoMeanings:
-    """Word vectors in which animals point one way and places the other."""
+    """Word vectors in which animals have one direction and places the other."""
 
     ANIMALS = ("dog", "bird", "cat")
     PLACES = ("park", "tree", "forest")
@@ -25,7 +25,7 @@ class TwoMeanings:
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_growing_changes_nothing_that_a_tagger_says_of_the_tags_it_knew(
+def test_growing_does_not_change_the_ranking_of_known_tags(
     name: str, make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
 ) -> None:
     tagger = make_tagger(name)
@@ -48,14 +48,14 @@ def test_growing_changes_nothing_that_a_tagger_says_of_the_tags_it_knew(
     assert all(len(ranked) == num + 2 for ranked in lists)
 
 
-def test_a_new_tag_is_mixed_of_the_tags_that_mean_nearly_the_same() -> None:
+def test_a_new_tag_is_a_mixture_of_the_nearest_tags() -> None:
     shares = nearest_shares(["man", "dog", "park", "bird"], ["cat", "forest", "xyzzy"], TwoMeanings())
     np.testing.assert_allclose(shares[0], [0, 0.5, 0, 0.5])
     np.testing.assert_allclose(shares[1], [0, 0, 1, 0])
     np.testing.assert_allclose(shares[2], [0.25] * 4)  # nobody knows the word
 
 
-def test_a_new_tags_concept_starts_at_how_often_it_is_used(make_tagger: Callable[..., Any]) -> None:
+def test_the_concept_bias_of_a_new_tag_starts_at_its_frequency(make_tagger: Callable[..., Any]) -> None:
     tagger = make_tagger("jvsp", concept_layer=True)
     shares = nearest_shares(tagger.vocabulary.tags, ["cat"], None)
     grown = grow(tagger, ["cat"], [], shares, np.array([0.2], np.float32))

@@ -4,21 +4,21 @@ import pytest
 from annotator.models.reranker import FEATURES, IDENTITY, Reranker
 
 
-def test_the_chances_are_a_softmax_of_the_weighed_features_by_hand() -> None:
+def test_the_probabilities_are_a_softmax_of_the_weighted_features_by_hand() -> None:
     features = np.zeros((2, len(FEATURES)))
     features[:, FEATURES.index("joint")] = [0.0, -1.0]
     features[:, FEATURES.index("next")] = [0.0, 1.5]
     values = np.exp([0.0, 2.0 * -1.0 + 1.5])
-    assert Reranker({"joint": 2.0, "next": 1.0}).chances(features) == pytest.approx(values / values.sum())
+    assert Reranker({"joint": 2.0, "next": 1.0}).probabilities(features) == pytest.approx(values / values.sum())
 
 
 def test_the_identity_keeps_the_order_of_the_joint_score() -> None:
     features = np.random.default_rng(0).normal(size=(30, len(FEATURES)))
-    assert np.argsort(-IDENTITY.chances(features)).tolist() == np.argsort(-features[:, 0]).tolist()
+    assert np.argsort(-IDENTITY.probabilities(features)).tolist() == np.argsort(-features[:, 0]).tolist()
 
 
-def test_no_tag_has_no_chance() -> None:
-    assert IDENTITY.chances(np.zeros((0, len(FEATURES)))).shape == (0,)
+def test_no_tags_have_no_probabilities() -> None:
+    assert IDENTITY.probabilities(np.zeros((0, len(FEATURES)))).shape == (0,)
 
 
 def test_weights_survive_json() -> None:
@@ -27,6 +27,6 @@ def test_weights_survive_json() -> None:
 
 
 @pytest.mark.parametrize("values", [[], {"joint": "1"}, {"joint": True}, {"looms": 1.0}, {"joint": float("nan")}, None])
-def test_what_is_no_table_of_known_finite_weights_is_refused(values: object) -> None:
+def test_values_other_than_known_finite_weights_are_refused(values: object) -> None:
     with pytest.raises(ValueError, match="re-ranker"):
         Reranker.from_json(values)

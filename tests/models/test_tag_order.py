@@ -24,7 +24,7 @@ ORDER = TagOrder(
 )
 
 
-def test_the_largest_box_and_the_best_score_speak_for_a_tag_by_hand() -> None:
+def test_the_features_of_a_tag_are_those_of_its_largest_box_and_its_best_score_by_hand() -> None:
     assert boxes_for("Man", [SMALL, LARGE]) == [LARGE, SMALL]
     assert box_features("man", [SMALL, LARGE]) == pytest.approx((1.0, math.log(0.25), 1.0, 0.9))
     expected = 2.0 + 1.0 * 1 + 0.5 * math.log(0.25) + 2.0 * 1.0 + 3.0 * 0.9
@@ -35,13 +35,13 @@ def test_a_tag_without_a_box_has_its_precedence_only() -> None:
     assert ORDER.strength("man", [Detection("dog", 0.9, (0, 0, 1, 1))]) == 2.0
 
 
-def test_an_unknown_tag_takes_what_its_classes_have_or_the_mean() -> None:
+def test_an_unknown_tag_has_the_strength_of_its_classes_or_the_mean() -> None:
     assert ORDER.strength("lady") == 1.5
     assert ORDER.strength("bike") == 0.0  # a bicycle's and a motorcycle's
     assert ORDER.strength("serendipity") == 0.0
 
 
-def test_a_detection_is_there_and_is_named_with_these_odds_by_hand() -> None:
+def test_the_probabilities_that_a_detection_is_right_and_named_by_hand() -> None:
     assert ORDER.present(LARGE) == pytest.approx(1 / (1 + math.exp(1 - 1.6)))
     log_odds = -1.0 + 2 * 0.4 + 0.5 * math.log(0.25) + 1.0 - 2.0
     assert ORDER.named(LARGE) == pytest.approx(1 / (1 + math.exp(-log_odds)))
@@ -62,11 +62,11 @@ def test_geometry_by_hand() -> None:
         ((0.0, 0.75, 1.0, 1.0), "25% of the photo, at the bottom"),
     ],
 )
-def test_a_place_is_said_in_words(box: tuple[float, float, float, float], text: str) -> None:
+def test_the_place_of_a_box_in_words(box: tuple[float, float, float, float], text: str) -> None:
     assert place_text(box) == text
 
 
-def test_the_constants_that_come_along_are_sane() -> None:
+def test_the_constants_of_the_package_are_plausible() -> None:
     order = load_tag_order()
     assert order.strength("man") > order.strength("tree")
     assert order.present(LARGE) < order.present(SMALL)  # the surer one
@@ -75,7 +75,7 @@ def test_the_constants_that_come_along_are_sane() -> None:
     assert order.strength("dog", [small]) < order.strength("dog", [large])
 
 
-def test_what_is_named_first_moves_up_among_likely_tags_by_hand() -> None:
+def test_a_tag_that_people_name_first_moves_up_among_likely_tags_by_hand() -> None:
     tags = [("motorcycle", 0.5, 0.8), ("man", 0.45, 0.8)]
     # man's strength is 2.5 above motorcycle's: P(man first) = sigmoid(2.5) = 0.924
     values = [
@@ -88,7 +88,7 @@ def test_what_is_named_first_moves_up_among_likely_tags_by_hand() -> None:
     assert ORDER.reorder([("motorcycle", 0.5, 0.05), ("man", 0.3, 0.05)], []) == [0, 1]
 
 
-def test_only_the_best_take_part_and_none_is_lost() -> None:
+def test_only_the_best_are_reordered_and_none_is_lost() -> None:
     tags = [(f"thing {place}", 0.5 - 0.01 * place, 0.5) for place in range(14)] + [("man", 0.3, 1.0)]
     places = ORDER.reorder(tags, [])
     assert sorted(places) == list(range(15))

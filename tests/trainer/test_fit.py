@@ -250,7 +250,7 @@ def test_the_score_is_calibrated_on_validation_photos() -> None:
     tagger = make_tagger()
     fit(tagger, TRAIN, VALIDATION, FitSettings(epochs=20, batch_size=16, learning_rate=0.01))
     running = tagger.for_inference()
-    scores = running.scores(running.judge(VALIDATION.features, [()] * 32))
+    scores = running.scores(running.predict(VALIDATION.features, [()] * 32))
     assert scores.mean() == pytest.approx(VALIDATION.labels(len(TAGS)).mean(), abs=0.03)
 
 

@@ -128,15 +128,15 @@ def test_vectors_without_overlap_are_refused(tmp_path: Path) -> None:
     near: dict[str, Any] = {"neighbourhood": "w2v", "vectors": str(path)}
     config = configure("ltn", **near)
     with pytest.raises(ConfigError, match=r"metadata words\. Use neighbourhood=id"):
-        learn_settings(near, config, [("red",), ("green",)], hears_words=False)
+        learn_settings(near, config, [("red",), ("green",)], uses_metadata=False)
     words = [("uno",), ("green",)]
-    learnt = learn_settings(near, config, words, hears_words=False)
+    learnt = learn_settings(near, config, words, uses_metadata=False)
     version = load_word_vectors(path).version
     assert learnt == {**near, "neighbourhood_version": version, "neighbourhood_size": 3}
-    assert vector_notes(config, words, hears_words=False) == (
+    assert vector_notes(config, words, uses_metadata=False) == (
         "1 of 2 metadata words have no word vector in foreign: green.",
     )
-    assert vector_notes(configure("ltn"), words, hears_words=True) == ()
+    assert vector_notes(configure("ltn"), words, uses_metadata=True) == ()
 
 
 def test_another_field_can_be_the_target() -> None:

@@ -488,7 +488,7 @@ def fit_head(
         num_base: Number of the first tags, whose rows do not change.
         l2: Coefficient of half the squared weights.
     """
-    concept = getattr(tagger, "concept", None)
+    concept = tagger.concept
     if concept is None or num_base >= tagger.num_tags:
         return
     ids = {tag_key(tag): number - num_base for number, tag in enumerate(tagger.vocabulary.tags) if number >= num_base}

@@ -7,7 +7,7 @@ from typing import Any
 from annotator.datasets.tags import tag_key
 from annotator.models.context import Context, ContextTagger
 from annotator.models.sequence.inference import InferenceTagger
-from annotator.models.tagger import Labels, RankedTag, Tagger, takes_labels, takes_user_tags
+from annotator.models.tagger import Labels, RankedTag, Tagger
 from annotator.proposals.evidence import Evidence
 from annotator.storage.features import Vectors
 
@@ -92,10 +92,10 @@ def ask(
 
     A project gives no labels: there detections are a source of their own and would count twice.
     """
-    own: dict[str, Any] = {"user_tags": [list(keywords)]} if takes_user_tags(tagger) else {}
-    if context is not None and hears_context(tagger):
+    own: dict[str, Any] = {"user_tags": [list(keywords)]} if tagger.capabilities.uses_user_tags else {}
+    if context is not None and tagger.capabilities.uses_context:
         own["context"] = context
-    if labels and takes_labels(tagger):
+    if labels and tagger.capabilities.uses_labels:
         own["labels"] = [labels]
     return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
 
@@ -113,22 +113,17 @@ def taught_keys(tagger: Tagger) -> frozenset[str]:
     Without those whose rows were made from others', and those that it met in few photos: look-alikes know them better.
     """
     if not isinstance(tagger, InferenceTagger):
-        return known_keys(tagger).difference(map(tag_key, getattr(tagger, "made_of", ())))
+        return frozenset(map(tag_key, tagger.trained_words()))
     counts = tagger.vocabulary.counts or [WELL_TAUGHT] * len(tagger.vocabulary)
     well = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= WELL_TAUGHT}
-    return frozenset(tag_key(tag) for tag in tagger.taught_words() if tag in well)
-
-
-def hears_context(tagger: Tagger) -> bool:
-    """Tell whether a tagger is a `ContextTagger`."""
-    return hasattr(tagger, "num_candidates")
+    return frozenset(tag_key(tag) for tag in tagger.trained_words() if tag in well)
 
 
 def source_of(tagger: Tagger) -> str:
     """Return the name of the source that a tagger's evidence is."""
-    if hears_context(tagger):
+    if tagger.capabilities.uses_context:
         return "context"
-    return "decoder" if hasattr(tagger, "ranking") else "looks"
+    return "decoder" if tagger.capabilities.is_sequential else "looks"
 
 
 def context_shares(tagger: ContextTagger, features: Vectors, context: Context) -> dict[str, dict[str, float]]:

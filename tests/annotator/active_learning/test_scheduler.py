@@ -24,6 +24,9 @@ class CertainOf:
     def allowed_words(self) -> list[str]:
         return list(self.tags)
 
+    def probabilities(self, features: Any) -> None:
+        return None
+
     def decode(self, features: Any, prefixes: Any, *, k: int = 20, **_: Any) -> list[list[RankedTag]]:
         return [[RankedTag(self.tags[0], self.scores[row.tobytes()])] for row in features]
 

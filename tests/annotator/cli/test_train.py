@@ -152,7 +152,7 @@ def test_two_processes_learn_the_same_weights(data: Path, tmp_path: Path, backbo
     places = []
     for name in ("out", "alone"):
         tagger: Any = checkpoint.load(tmp_path / name)
-        places.append(tagger.judge(features, [()] * 3).places)
+        places.append(tagger.predict(features, [()] * 3).places)
     np.testing.assert_allclose(places[0], places[1], atol=2e-3)
 
 

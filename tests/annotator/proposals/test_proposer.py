@@ -11,7 +11,8 @@ from PIL import Image
 from annotator.datasets.tags import tag_key
 from annotator.models.backbones.backbone import Backbone
 from annotator.models.detectors.detector import Detection
-from annotator.models.tagger import RankedTag
+from annotator.models.reranker import IDENTITY
+from annotator.models.tagger import Capabilities, RankedTag
 from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords
 from annotator.proposals import fusion as merging
@@ -182,7 +183,7 @@ def test_saved_tags_reach_photos_that_look_alike(
 class Knows:
     """A first tagger that knows some words and proposes none of them."""
 
-    name, version = "knows", "1"
+    name, version, capabilities, reranker = "knows", "1", Capabilities(), IDENTITY
 
     def __init__(self, words: list[str]) -> None:
         self._words = words
@@ -222,13 +223,10 @@ def test_the_tagger_that_comes_with_the_program_speaks_first(
 class Unsure:
     """A recurrent tagger that puts one tag next with .9, however unlikely it is to be right."""
 
-    name, version = "unsure", "1"
+    name, version, capabilities, reranker = "unsure", "1", Capabilities(is_sequential=True), IDENTITY
 
     def __init__(self, score: float) -> None:
         self._score = score
-
-    def ranking(self) -> None:
-        """Recurrent taggers have one."""
 
     def allowed_words(self) -> list[str]:
         return ["dog", "man"]

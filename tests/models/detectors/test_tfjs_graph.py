@@ -11,7 +11,7 @@ from annotator.models.detectors.tfjs_graph import read_graph_model
 Build = Callable[[tuple[int, ...]], Any]
 
 
-def test_nodes_come_after_what_they_read(tiny_nanodet: tuple[bytes, bytes]) -> None:
+def test_nodes_come_after_their_inputs(tiny_nanodet: tuple[bytes, bytes]) -> None:
     model = read_graph_model(*tiny_nanodet)
     seen: set[str] = set()
     for node in model.nodes:
@@ -23,7 +23,7 @@ def test_nodes_come_after_what_they_read(tiny_nanodet: tuple[bytes, bytes]) -> N
 
 
 @pytest.mark.parametrize(("quantised", "error"), [("", 0.0), ("float16", 1e-3), ("uint16", 1e-4), ("uint8", 1e-2)])
-def test_quantised_weights_come_back(build_graph_model: Build, quantised: str, error: float) -> None:
+def test_quantised_weights_are_restored(build_graph_model: Build, quantised: str, error: float) -> None:
     values = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
     graph = build_graph_model((1, 4))
     graph.constant([3, 4])  # so that the next does not begin at 0
@@ -62,7 +62,7 @@ def test_a_damaged_model_is_one_sentence(build_graph_model: Build, damage: str) 
         read_graph_model(description, weights)
 
 
-def test_a_circle_is_refused(build_graph_model: Build) -> None:
+def test_a_cyclic_graph_is_refused(build_graph_model: Build) -> None:
     graph = build_graph_model((1, 4))
     graph.node("Add", "image", "add_2")
     graph.node("Add", "image", "add_1")

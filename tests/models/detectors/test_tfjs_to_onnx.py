@@ -36,7 +36,7 @@ def test_a_whole_network_gives_what_torch_gives(tiny_nanodet: tuple[bytes, bytes
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
 @pytest.mark.parametrize("op", ["Conv2D", "MaxPool"])
 @pytest.mark.parametrize("size", [6, 7])
-def test_windows_lie_where_tensorflow_puts_them(build_graph_model: Build, op: str, padding: str, size: int) -> None:
+def test_windows_are_those_of_tensorflow(build_graph_model: Build, op: str, padding: str, size: int) -> None:
     graph = build_graph_model((1, size, size, 1))
     attributes = {"strides": [1, 2, 2, 1], "padding": padding}
     if op == "Conv2D":
@@ -95,7 +95,7 @@ def test_an_unknown_operation_is_named_by_both(build_graph_model: Build) -> None
         ({"padding": "SAME", "data_format": "NCHW"}, "laid out as NCHW"),
     ],
 )
-def test_settings_nobody_needed_are_refused(build_graph_model: Build, attributes: Any, message: str) -> None:
+def test_unsupported_settings_are_refused(build_graph_model: Build, attributes: Any, message: str) -> None:
     graph = build_graph_model((1, 4, 4, 1))
     weight = graph.constant(np.ones((1, 1, 1, 1)))
     graph.output(graph.node("Conv2D", "image", weight, strides=[1, 1, 1, 1], **attributes), (1, 4, 4, 1))

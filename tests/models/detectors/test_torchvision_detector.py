@@ -12,7 +12,7 @@ from PIL import Image
 from annotator.errors import DetectorError
 from annotator.models.detectors import torchvision_detector
 from annotator.models.detectors.coco_classes import COCO_CLASSES
-from annotator.models.detectors.detector import list_detectors, load_detector
+from annotator.models.detectors.detector_catalog import list_detectors, load_detector
 from annotator.models.detectors.torchvision_detector import WEIGHTS, TorchvisionDetector, build_network
 
 
@@ -22,7 +22,7 @@ def categories() -> list[str]:
     return list(models.get_weight(WEIGHTS).meta["categories"])
 
 
-def test_its_classes_are_the_ones_we_know() -> None:
+def test_its_classes_are_those_of_coco() -> None:
     assert set(COCO_CLASSES) == set(categories()) - {"__background__", "N/A"}
 
 
@@ -37,7 +37,7 @@ def test_a_real_network_takes_photos_of_different_sizes(make_photo: Callable[[st
 
 
 class Fixed(torch.nn.Module):
-    """Says what it is told to, and remembers what it saw."""
+    """Returns given outputs, and stores its inputs."""
 
     def __init__(self, output: dict[str, Any]) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Fixed(torch.nn.Module):
         return [self.output for _ in images]
 
 
-def test_boxes_become_shares_surest_first_and_unsure_ones_are_left_out() -> None:
+def test_boxes_become_shares_by_score_and_low_scores_are_left_out() -> None:
     names = categories()
     output = {
         "boxes": torch.tensor([[0.0, 0.0, 50.0, 20.0], [25.0, 10.0, 100.0, 30.0], [0.0, 0.0, 9.0, 9.0]]),
@@ -82,6 +82,6 @@ def test_without_a_network_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, t
     assert "--detector torchvision" in info.advice
 
 
-def test_the_weights_file_is_where_torch_would_keep_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_weights_file_is_in_torchs_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert torchvision_detector.weights_path().parent == tmp_path / "hub" / "checkpoints"

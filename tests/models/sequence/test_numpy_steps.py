@@ -12,17 +12,17 @@ from annotator.models.sequence.trained_tagger import TrainedTagger, make_batch
 
 
 def step_log_probs(tagger: TrainedTagger, features: Any, tags: list[int]) -> Any:
-    """The numpy twin's log-probabilities after START and after each tag, (T, V + 1)."""
-    twin: InferenceTagger = tagger.for_inference()
+    """Log-probabilities of the numpy steps after START and after each tag, (T, V + 1)."""
+    served: InferenceTagger = tagger.for_inference()
     rows = []
     for length in range(len(tags) + 1):
-        state = twin.steps.start(twin._scale(features), twin.concepts(features))
-        rows.append(feed(twin.steps, state, [tags[:length]])[0][0])
+        state = served.steps.start(served._scale(features), served.concepts(features))
+        rows.append(feed(served.steps, state, [tags[:length]])[0][0])
     return np.stack(rows)
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_numpy_twin_gives_what_the_module_gives(
+def test_numpy_steps_equal_the_module(
     name: str, make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
 ) -> None:
     tagger = make_tagger(name)
@@ -37,7 +37,7 @@ def test_numpy_twin_gives_what_the_module_gives(
 
 
 @pytest.mark.parametrize("settings", [{"phi": "paper"}, {"knowledge_guidance": False}, {"concept_layer": True}])
-def test_numpy_twin_of_jvsp_follows_its_settings(
+def test_numpy_steps_of_jvsp_follow_its_settings(
     settings: dict[str, Any], make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
 ) -> None:
     tagger = make_tagger("jvsp", **settings)
@@ -54,7 +54,7 @@ def test_numpy_twin_of_jvsp_follows_its_settings(
             np.testing.assert_allclose(concepts, torch.sigmoid(outputs.concept_logits).numpy(), atol=1e-5)
 
 
-def test_numpy_twin_adds_side_information(
+def test_numpy_steps_add_side_information(
     make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
 ) -> None:
     tagger = make_tagger("scnn_rnn", user_tags=("Canon", "summer"))

@@ -1,14 +1,14 @@
-"""Leanings of ranked lists, against plain loops and cases worked by hand."""
+"""Adjustments of ranked lists, against plain loops and cases worked by hand."""
 
 import math
 
 import numpy as np
 import pytest
 
-from annotator.models.sequence.ordering import REACH, SHARPNESS, order_heads, rarity_factors
+from annotator.models.sequence.ordering import NUM_HEADS, SHARPNESS, order_heads, rarity_factors
 
 
-def test_what_people_name_first_goes_first() -> None:
+def test_a_tag_that_people_name_first_ranks_first() -> None:
     # Tag 1 is named before tag 0 almost always, and likely; tag 2 lies outside the head and stays.
     utilities = np.array([[0.6, 0.5, 0.4]], np.float32)
     order_heads(utilities, np.array([[0.5, 0.9, 0.9]], np.float32), np.array([-3, 3, 9], np.float32), 2, 0.8)
@@ -32,12 +32,12 @@ def test_no_head_or_no_weight_leaves_the_list(head: int, weight: float) -> None:
 def test_order_agrees_with_plain_loops(head: int) -> None:
     rng = np.random.default_rng(head)
     before = rng.random((6, 14)).astype(np.float32)
-    before[2, :10] = -1  # barred
+    before[2, :10] = -1  # masked
     chances, theta = rng.random((6, 14)).astype(np.float32), rng.normal(size=14).astype(np.float32)
     found = before.copy()
     order_heads(found, chances, theta, head, 0.7)
     for row in range(6):
-        best = sorted(range(14), key=lambda tag: -before[row, tag])[: REACH * head]
+        best = sorted(range(14), key=lambda tag: -before[row, tag])[: NUM_HEADS * head]
         keys = {}
         for tag in best:
             keys[tag] = float(before[row, tag])

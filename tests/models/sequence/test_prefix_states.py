@@ -1,4 +1,4 @@
-"""Remembered prefixes give what feeding them anew gives, with fewer steps."""
+"""Cached prefix states equal those of feeding the prefix from the start, with fewer steps."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ NUM_TAGS = 5
 
 
 class Summing:
-    """Its next step depends on every tag so far and on their order; counts its steps."""
+    """Its next step depends on all previous tags and their order; counts its steps."""
 
     num_tags = NUM_TAGS
 
@@ -28,7 +28,7 @@ class Summing:
 
 
 @pytest.mark.parametrize("prefixes", [[(), (1,), (1, 3), (1, 3, 0), (1, 0), (1,), (3, 1), ()]])
-def test_same_as_feeding_anew_with_fewer_steps(prefixes: list[tuple[int, ...]]) -> None:
+def test_the_states_equal_those_of_feeding_from_the_start_with_fewer_steps(prefixes: list[tuple[int, ...]]) -> None:
     steps, other = Summing(), Summing()
     states = PrefixStates(steps)
     for photo in (0.0, 7.0):
@@ -42,8 +42,8 @@ def test_same_as_feeding_anew_with_fewer_steps(prefixes: list[tuple[int, ...]]) 
     assert steps.num_steps == 2 * 7
 
 
-def test_only_so_many_places_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prefix_states, "NUM_KEPT", 2)
+def test_the_number_of_cached_states_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix_states, "MAX_STATES", 2)
     steps = Summing()
     states = PrefixStates(steps)
     for photo in range(5):

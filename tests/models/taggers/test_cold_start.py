@@ -79,7 +79,7 @@ def test_chelsea_is_first_of_all_a_cat(seeing: Callable[..., list[str]]) -> None
     assert {"animal", "tabby"} <= set(found)
 
 
-def test_coffee_and_cup_lead_for_a_cup_of_coffee(seeing: Callable[..., list[str]]) -> None:
+def test_coffee_and_cup_rank_first_for_a_cup_of_coffee(seeing: Callable[..., list[str]]) -> None:
     assert set(seeing("coffee.png")[:3]) >= {"coffee", "cup"}
 
 
@@ -92,11 +92,11 @@ def test_a_photo_that_fits_no_class_gets_no_words(seeing: Callable[..., list[str
     assert seeing(name) == []
 
 
-def test_a_photo_of_nothing_known_is_no_animal(given: ColdStartTagger) -> None:
+def test_a_photo_of_no_class_is_no_animal(given: ColdStartTagger) -> None:
     assert given.decode(photo(), [()]) == [[]]
 
 
-def test_no_word_of_the_table_is_one_that_nobody_types(given: ColdStartTagger) -> None:
+def test_no_word_of_the_table_is_a_technical_noun(given: ColdStartTagger) -> None:
     words = given.allowed_words()
     assert {tag_key(word) for word in words} & FORBIDDEN == set()
     assert [clean_tag(word) for word in words] == words
@@ -178,13 +178,13 @@ def test_scores_by_hand(given: ColdStartTagger) -> None:
     assert scores["tabby"] == pytest.approx(0.5 + rest - NOISE, abs=1e-5)
 
 
-def test_the_basic_word_leads_its_specific_and_its_general_one(given: ColdStartTagger) -> None:
+def test_the_basic_word_ranks_before_its_specific_and_its_general_one(given: ColdStartTagger) -> None:
     found = tags(given.decode(photo(c281=0.9), [()])[0])
     assert found[0] == "cat"
     assert {"animal", "tabby"} <= set(found)
 
 
-def test_an_unsure_breed_is_left_out(given: ColdStartTagger) -> None:
+def test_a_breed_with_a_low_score_is_left_out(given: ColdStartTagger) -> None:
     found = tags(given.decode(photo(c281=0.3, c284=0.3, c283=0.3), [()])[0])
     assert found[0] == "cat"
     assert not {"tabby", "Siamese cat", "Persian cat"} & set(found)
@@ -203,7 +203,7 @@ def test_a_hot_dog_is_food_and_no_animal(given: ColdStartTagger) -> None:
     assert not {"dog", "animal"} & set(found)
 
 
-def test_a_class_may_suggest_what_is_not_above_it(given: ColdStartTagger) -> None:
+def test_a_class_may_have_words_beside_its_hypernyms(given: ColdStartTagger) -> None:
     found = {item.tag: item.score for item in given.decode(photo(c795=0.9), [()])[0]}
     assert found["snow"] == pytest.approx(0.95 * (0.9 - NOISE), abs=0.01)
 
@@ -212,13 +212,13 @@ def test_a_web_site_is_no_computer(given: ColdStartTagger) -> None:
     assert "computer" not in tags(given.decode(photo(c916=0.95), [()])[0])
 
 
-def test_settled_words_are_not_repeated_in_any_case(given: ColdStartTagger) -> None:
+def test_kept_words_are_not_repeated_in_any_case(given: ColdStartTagger) -> None:
     found = tags(given.decode(photo(c281=0.9), [("Cat", "ANIMAL")])[0])
     assert found
     assert not {"cat", "animal"} & set(found)
 
 
-def test_a_settled_cat_lowers_the_dog_and_lifts_the_breed(given: ColdStartTagger) -> None:
+def test_a_kept_cat_lowers_the_dog_and_raises_the_breed(given: ColdStartTagger) -> None:
     features = photo(c281=0.5, c254=0.4)
     before = {item.tag: item.score for item in given.decode(features, [()])[0]}
     after = {item.tag: item.score for item in given.decode(features, [("cat",)])[0]}
@@ -227,7 +227,7 @@ def test_a_settled_cat_lowers_the_dog_and_lifts_the_breed(given: ColdStartTagger
     assert after["tabby"] > before["tabby"]
 
 
-def test_a_settled_general_word_lifts_what_lies_beneath_it(given: ColdStartTagger) -> None:
+def test_a_kept_general_word_raises_its_hyponyms(given: ColdStartTagger) -> None:
     features = photo(c281=0.4, c967=0.4)
     before = {item.tag: item.score for item in given.decode(features, [()])[0]}
     after = {item.tag: item.score for item in given.decode(features, [("animal",)])[0]}
@@ -235,12 +235,12 @@ def test_a_settled_general_word_lifts_what_lies_beneath_it(given: ColdStartTagge
     assert after.get("coffee", 0.0) < before["coffee"]
 
 
-def test_an_unknown_settled_word_changes_nothing(given: ColdStartTagger) -> None:
+def test_an_unknown_kept_word_changes_nothing(given: ColdStartTagger) -> None:
     features = photo(c281=0.6, c967=0.3)
     assert given.decode(features, [("Aunt Mary",)]) == given.decode(features, [()])
 
 
-def test_dropped_words_are_not_proposed_and_a_false_animal_takes_its_breeds_along(
+def test_dropped_words_are_not_proposed_and_a_dropped_cat_lowers_its_breeds(
     given: ColdStartTagger,
 ) -> None:
     features = photo(c281=0.55, c254=0.42)
@@ -249,13 +249,13 @@ def test_dropped_words_are_not_proposed_and_a_false_animal_takes_its_breeds_alon
     assert found["dog"] > 0.42
 
 
-def test_dropping_a_broad_word_says_nothing_against_the_narrow_one(given: ColdStartTagger) -> None:
+def test_dropping_a_general_word_does_not_lower_the_narrower_one(given: ColdStartTagger) -> None:
     features = photo(c281=0.9)
     kept = given.decode(features, [()], dropped=[{"animal"}])[0]
     assert tags(kept) == [tag for tag in tags(given.decode(features, [()])[0]) if tag != "animal"]
 
 
-def test_evidence_names_the_classes_that_spoke(given: ColdStartTagger) -> None:
+def test_evidence_lists_the_classes_with_the_largest_contribution(given: ColdStartTagger) -> None:
     ranked = given.decode(photo(c281=0.6, c282=0.3), [()])[0]
     cat = next(item for item in ranked if item.tag == "cat")
     assert [name for name, _ in cat.evidence["classes"]] == ["tabby", "tiger cat"]

@@ -16,7 +16,7 @@ from annotator.models.taggers.kernel_tagger import (
     calibrate,
     calibrated,
     combine,
-    find_worth,
+    find_utility,
     ridge_regression,
     squared_distances,
 )
@@ -27,7 +27,7 @@ TAGS = ["often", "sometimes", "rare"]
 
 
 def _photos(num: int, seed: int = 0) -> tuple[Any, list[list[str]]]:
-    """Photos of two views; the second tells the rare tag."""
+    """Photos of two views, of which only the second depends on the rare tag."""
     rng = np.random.default_rng(seed)
     features = rng.normal(size=(num, 6)).astype(np.float32)
     given_tags = [
@@ -74,26 +74,26 @@ def test_calibrated_scores_are_probabilities() -> None:
         assert labels[inside].mean() == pytest.approx(scores[inside].mean(), abs=0.05)
 
 
-def test_worth_of_one_round_worked_by_hand() -> None:
-    # Two photos, two tags, one tag a photo, no smoothing worth mentioning. Sum of p: N = (1.4, 0.8).
+def test_the_utility_of_one_round_worked_by_hand() -> None:
+    # Two photos, two tags, one tag a photo, almost no smoothing. Sum of p: N = (1.4, 0.8).
     scores = np.array([[0.9, 0.2], [0.5, 0.6]], np.float32)
-    worth = find_worth(scores, KernelConfig(more_photos=0, more_proposals=1e-9, list_length=1))
+    utility = find_utility(scores, KernelConfig(more_photos=0, more_proposals=1e-9, list_length=1))
     # Photo 1 gets tag 1, photo 2 tag 2: M = (1, 1), T = (0.9, 0.6), P = (0.9, 0.6), R = (0.9 / 1.4, 0.6 / 0.8).
     precision, recall = (0.9 + 0.6) / 2, (0.9 / 1.4 + 0.6 / 0.8) / 2
     gain = [1 / (n * recall**2) + 1 / (1 * precision**2) for n in (1.4, 0.8)]
     cost = [p / (1 * precision**2) for p in (0.9, 0.6)]
-    assert worth.gain.tolist() == pytest.approx(gain, rel=1e-4)
-    assert worth.cost.tolist() == pytest.approx(cost, rel=1e-4)
+    assert utility.gain.tolist() == pytest.approx(gain, rel=1e-4)
+    assert utility.cost.tolist() == pytest.approx(cost, rel=1e-4)
 
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6), st.integers(1, 8))
-def test_worth_is_finite_and_positive(seed: int, k: int) -> None:
+def test_the_utility_is_finite_and_positive(seed: int, k: int) -> None:
     scores = np.random.default_rng(seed).beta(0.3, 2.0, (20, 6)).astype(np.float32)
-    worth = find_worth(scores, KernelConfig(more_photos=1, more_proposals=1, list_length=k))
-    assert np.isfinite(worth.gain).all()
-    assert (worth.gain > 0).all()
-    assert (worth.cost >= 0).all()
+    utility = find_utility(scores, KernelConfig(more_photos=1, more_proposals=1, list_length=k))
+    assert np.isfinite(utility.gain).all()
+    assert (utility.gain > 0).all()
+    assert (utility.cost >= 0).all()
 
 
 def test_the_balanced_decision_raises_the_f1_of_the_means_over_tags() -> None:
@@ -103,7 +103,7 @@ def test_the_balanced_decision_raises_the_f1_of_the_means_over_tags() -> None:
     scores = rng.beta(4 * prior, 4 * (1 - prior), (2000, 30)).astype(np.float32)
     labels = rng.random(scores.shape) < scores
     config = KernelConfig(more_photos=3, more_proposals=3, list_length=3)
-    values = {"score": scores, "balanced": find_worth(scores, config).of(scores)}
+    values = {"score": scores, "balanced": find_utility(scores, config).of(scores)}
     measures = {}
     for name, utilities in values.items():
         chosen = np.zeros(scores.shape, bool)
@@ -125,7 +125,7 @@ def test_a_list_of_free_length_is_not_balanced() -> None:
     assert lists[0] != lists[1]
 
 
-def test_a_second_view_finds_what_the_first_does_not_show() -> None:
+def test_a_second_view_finds_a_tag_that_the_first_does_not() -> None:
     features, given_tags = _photos(300)
     asked, truth = _photos(200, seed=1)
     labels = Vocabulary(TAGS).matrix(truth) > 0
@@ -137,7 +137,7 @@ def test_a_second_view_finds_what_the_first_does_not_show() -> None:
     assert found["two"] > found["one"] + 0.2
 
 
-def test_views_that_do_not_make_up_the_features_are_refused() -> None:
+def test_views_whose_sizes_do_not_sum_to_the_features_are_refused() -> None:
     features, given_tags = _photos(5)
     with pytest.raises(ValueError, match="views have 5 values, the features 6"):
         KernelTagger.fit(Vocabulary(TAGS), features, given_tags, KernelConfig(views=(View(3), View(2))))
@@ -146,7 +146,7 @@ def test_views_that_do_not_make_up_the_features_are_refused() -> None:
 @pytest.mark.parametrize(
     "bad", [{"gamma": 0.0}, {"ridge": 0.0}, {"list_length": 0}, {"more_photos": -1.0}, {"decide": "luck"}]
 )
-def test_settings_that_cannot_be_are_refused(bad: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"must be above 0|decided by"):
         KernelConfig(**bad)
     with pytest.raises(ValueError, match="needs a size"):

@@ -16,7 +16,7 @@ from annotator.models.checkpoint import About
 from annotator.models.context import Context, Pool, subsets
 from annotator.models.sequence.trained_tagger import make_batch
 from annotator.models.taggers.metadata_neighbours import LinearLstm, MetadataTagger
-from annotator.models.taggers.metadata_neighbours_numpy import MAX_REMEMBERED, MAX_ROWS, NeighbourNetwork
+from annotator.models.taggers.metadata_neighbours_numpy import MAX_CACHED, MAX_ROWS, NeighbourNetwork
 from annotator.models.word_vectors.word_vector_files import read_file, table_path, write_table
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 
@@ -38,7 +38,7 @@ Make = Callable[..., Any]
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Layers this small only wait for a second thread."""
+    """Layers this small are slower with a second thread."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -101,13 +101,20 @@ def tagger(request: pytest.FixtureRequest, make: Make) -> MetadataTagger:
 
 def make_family_batch(tagger: MetadataTagger, num: int, context: Context | None, *, is_random: bool = False) -> Any:
     features, sequences = make_data(num, 1)
-    told = None
+    drawn = None
     if context is not None:
-        told = tagger.encode_context(context).draw(torch.arange(num), is_random=is_random)
-    return make_batch(torch.from_numpy(features), sequences, len(TAGS), context=told)
+        drawn = tagger.encode_context(context).draw(torch.arange(num), is_random=is_random)
+    return make_batch(torch.from_numpy(features), sequences, len(TAGS), context=drawn)
 
 
 # ---- The contract
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_implementations_are_registered_under_one_name(name: str) -> None:
+    module: Any = registry.find(name)
+    assert module.Network is registry.find_scoring(name)
+    assert module.Network.capabilities == module.capabilities
 
 
 def test_the_nine_of_the_paper_are_registered() -> None:
@@ -166,18 +173,18 @@ def test_all_subsets_of_a_photo_are_scored_in_one_batch_and_many_photos_in_sever
     assert max(sizes) <= MAX_ROWS
 
 
-def test_an_edit_of_the_list_needs_no_new_scores_and_another_context_does(
+def test_scores_are_cached_for_edits_of_the_list_and_computed_for_another_context(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = make("ltwin_rnn").for_inference()
-    given, (features, _) = make_context(1, seed=4), make_data(MAX_REMEMBERED + 2)
+    given, (features, _) = make_context(1, seed=4), make_data(MAX_CACHED + 2)
     whole = Context([("red",)], given.pool, given.neighbours)
     contexts = [
         whole, whole.without_neighbours(), whole.without_words(),
         Context(whole.words, whole.pool, whole.neighbours[:, 1:]),
         Context([("old",)], whole.pool, whole.neighbours),
     ]  # fmt: skip
-    expected = [[item.score for item in network.decode(features[:1], [()], context=told)[0]] for told in contexts]
+    expected = [[item.score for item in network.decode(features[:1], [()], context=context)[0]] for context in contexts]
     assert len({tuple(scores) for scores in expected}) == len(contexts)
     asked: list[int] = []
     scores = type(network).scores
@@ -187,15 +194,15 @@ def test_an_edit_of_the_list_needs_no_new_scores_and_another_context_does(
         return scores(self, *args)
 
     monkeypatch.setattr(type(network), "scores", noted)
-    for told, before in zip(contexts, expected, strict=True):
-        assert [item.score for item in network.decode(features[:1], [()], context=told)[0]] == before
+    for context, before in zip(contexts, expected, strict=True):
+        assert [item.score for item in network.decode(features[:1], [()], context=context)[0]] == before
     assert "dog" not in {item.tag for item in network.decode(features[:1], [["dog"]], context=whole)[0]}
     assert not asked
     for row in range(1, len(features)):
         network.decode(features[row : row + 1], [()], context=whole)
-    assert len(asked) == len(network._memory) + 1 == MAX_REMEMBERED + 1
+    assert len(asked) == len(network._cache) + 1 == MAX_CACHED + 1
     network.decode(features[:1], [()], context=whole)  # forgotten
-    assert len(asked) == MAX_REMEMBERED + 2
+    assert len(asked) == MAX_CACHED + 2
 
 
 def test_photos_with_fewer_neighbours_are_ranked_beside_others(tagger: MetadataTagger) -> None:
@@ -281,7 +288,7 @@ def test_checkpoints_that_do_not_name_the_vectors_of_the_neighbourhood_are_loade
     assert kind.from_arrays(tagger.vocabulary, settings, dict(tagger.weights())).neighbourhood is not None
 
 
-def test_wordnets_vectors_are_fed_and_compared(
+def test_wordnets_vectors_are_used_as_input_and_for_neighbours(
     make: Make, tmp_path: Path, vectors_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -311,14 +318,14 @@ def test_wordnets_vectors_are_fed_and_compared(
         checkpoint.load(tmp_path / "kept")
 
 
-def test_eight_images_are_learnt_by_heart(make: Make) -> None:
+def test_eight_images_can_be_overfitted(make: Make) -> None:
     features, sequences = make_data(8, 11)
     context = make_context(8, seed=4)
     for name in NAMES:
         tagger = make(name, hidden_size=24, dropout=0.0, l2=0.0)
         optimizer = torch.optim.Adam(tagger.parameters(), lr=0.02)
-        told = tagger.encode_context(context).draw(torch.arange(8), is_random=False)
-        batch = make_batch(torch.from_numpy(features), sequences, len(TAGS), context=told)
+        drawn = tagger.encode_context(context).draw(torch.arange(8), is_random=False)
+        batch = make_batch(torch.from_numpy(features), sequences, len(TAGS), context=drawn)
         for _ in range(100):
             optimizer.zero_grad()
             tagger.loss(batch).backward()
@@ -330,7 +337,7 @@ def test_eight_images_are_learnt_by_heart(make: Make) -> None:
         ], name
 
 
-def test_settings_that_cannot_be_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     for settings, message in (
         ({"m": 7, "M": 6}, "m must not be above M"),
         ({"m": 0}, "m must be a whole number"),
@@ -338,14 +345,14 @@ def test_settings_that_cannot_be_are_refused() -> None:
         ({"input": "bert"}, "input must be one of id, w2v, wnet"),
         ({"neighbourhood": "gps"}, "neighbourhood must be one of"),
         ({"metadata": "exif"}, "metadata must be one of user_tags, caption"),
-        ({}, "knows none"),
+        ({}, "has none"),
         ({"colour": 1}, "no setting 'colour'"),
     ):
         with pytest.raises(ConfigError, match=message):
             registry.create("ltwin", TAGS, SIZE, **settings)
 
 
-def test_heat_map_weights_are_the_slope_of_the_photos_own_logit(make: Make) -> None:
+def test_heat_map_weights_are_the_gradient_of_the_logit_without_a_context(make: Make) -> None:
     features, _ = make_data(1, 5)
     for name in NAMES:
         tagger = make(name)
@@ -447,7 +454,7 @@ def naive_scaled(tagger: MetadataTagger, features: Any) -> list[float]:
 
 def naive_code(tagger: MetadataTagger, words: Any) -> list[float]:
     """Eq. 4, or eq. 6 scaled."""
-    if not tagger.hears_words:
+    if not tagger.capabilities.uses_metadata:
         return []
     state = tagger.weights()
     if tagger.config.input == "id":
@@ -485,7 +492,7 @@ def naive_scores(tagger: MetadataTagger, features: Any, context: Context, row: i
 
 @pytest.mark.parametrize("encoding", ["id", "w2v"])
 @pytest.mark.parametrize("name", NAMES)
-def test_page_scores_agree_with_plain_loops(make: Make, name: str, encoding: str) -> None:
+def test_numpy_scores_agree_with_plain_loops(make: Make, name: str, encoding: str) -> None:
     tagger = make(name, input=encoding)
     features, _ = make_data(2, 6)
     context = make_context(2, seed=6)
@@ -529,7 +536,7 @@ def test_penalty_is_lambda_times_the_squared_weights(make: Make) -> None:
     assert tagger.loss(batch).item() - plain == pytest.approx(0.01 * len(TAGS) * squares, rel=1e-4)
 
 
-def test_first_weights_are_he_et_al_and_forget_gates_start_open() -> None:
+def test_weights_start_as_in_he_et_al_and_forget_gates_at_one() -> None:
     torch.manual_seed(0)
     tagger = registry.create("lzip", TAGS, 400, known_words=KNOWN, hidden_size=64)
     weights = tagger.weights()
@@ -598,20 +605,20 @@ def test_neighbours_change_the_scores(make: Make, name: str) -> None:
     )
 
 
-def test_a_w2v_model_runs_on_words_it_was_not_trained_with(make: Make) -> None:
+def test_a_w2v_model_takes_words_that_were_not_in_its_training(make: Make) -> None:
     features, _ = make_data(1)
     network = make("ltwin", input="w2v").for_inference()
     context = make_context(1)
-    told = [
+    scores = [
         network.scores(features, Context([words], context.pool, context.neighbours))
         for words in (("azure", "huge"), ("crimson",), ())
     ]
-    assert np.abs(told[0] - told[1]).max() > 1e-3  # new words are heard, and differ
+    assert np.abs(scores[0] - scores[1]).max() > 1e-3  # unseen words have different codes
     unknown = network.scores(features, Context([("qqqq", "пес")], context.pool, context.neighbours))
-    np.testing.assert_allclose(unknown, told[2], atol=1e-6)  # words without a vector say nothing
+    np.testing.assert_allclose(unknown, scores[2], atol=1e-6)  # words without a vector add nothing
 
 
-def test_ten_thousand_words_say_no_more_than_the_most_a_training_photo_had(make: Make) -> None:
+def test_ten_thousand_words_give_a_code_no_longer_than_that_of_a_training_photo(make: Make) -> None:
     features, _ = make_data(1)
     context = make_context(1)
     for encoding in ("id", "w2v"):

@@ -95,7 +95,7 @@ def test_a_rare_tag_is_found_by_two_passes_and_lost_by_one() -> None:
     assert two._all_votes(two.keys[asked], leave_out=False)[0, key] > 0.3
 
 
-def test_a_photo_that_is_left_out_does_not_vote_for_itself() -> None:
+def test_a_photo_that_is_left_out_does_not_vote() -> None:
     features, given = _photos(6)
     given[0] = ["d"]
     for row in range(1, 6):
@@ -150,7 +150,7 @@ def test_tagprops_distance_weights_are_not_negative_and_were_learnt() -> None:
     assert len(set(learnt["slopes"].tolist())) == 4
 
 
-def test_an_embedding_keeps_what_tags_tell_and_forgets_the_rest() -> None:
+def test_an_embedding_keeps_the_directions_that_correlate_with_tags() -> None:
     rng = np.random.default_rng(0)
     telling = rng.normal(size=(400, 2))
     noise = 5 * rng.normal(size=(400, 3))
@@ -171,6 +171,6 @@ def test_an_embedding_is_no_larger_than_its_rank() -> None:
 @pytest.mark.parametrize(
     "bad", [{"num_neighbours": 0}, {"temperature": 0.0}, {"embedding_size": -1}, {"embedding_ridge": 0.0}]
 )
-def test_settings_that_cannot_be_are_refused(bad: dict[str, float]) -> None:
+def test_invalid_settings_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="must be above 0"):
         NeighbourConfig(**bad)  # type: ignore[arg-type]

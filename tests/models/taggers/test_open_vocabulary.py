@@ -18,7 +18,7 @@ from annotator.models.taggers.open_vocabulary import (
     OpenVocabulary,
     OpenVocabularyConfig,
     _learn_map,
-    fit_join,
+    fit_fusion,
 )
 
 SIZE, WORD_SIZE = 10, 4
@@ -72,7 +72,7 @@ def opened(request: pytest.FixtureRequest) -> OpenVocabulary:
     return OpenVocabulary.fit(Vocabulary(SEEN), features, seen_only(given), config, vectors=Space())
 
 
-def test_words_that_nobody_taught_are_found(opened: OpenVocabulary) -> None:
+def test_unseen_words_are_found(opened: OpenVocabulary) -> None:
     features, given = make_data(200, seed=1)
     truth = Vocabulary(UNSEEN).matrix(given) > 0
     scores, is_known = opened.score_words(features, UNSEEN, Space())
@@ -80,13 +80,13 @@ def test_words_that_nobody_taught_are_found(opened: OpenVocabulary) -> None:
     assert (scores[truth][:, None] > scores[~truth][None, :]).mean() > 0.85
 
 
-def test_the_score_says_how_likely_a_person_would_say_a_word_that_nobody_taught(opened: OpenVocabulary) -> None:
+def test_the_score_of_an_unseen_word_is_a_calibrated_probability(opened: OpenVocabulary) -> None:
     features, given = make_data(400, seed=2)
     scores, _ = opened.score_words(features, UNSEEN, Space())
     assert scores.mean() == pytest.approx(Vocabulary(UNSEEN).matrix(given).mean(), abs=0.06)
 
 
-def test_its_own_list_holds_the_taught_tags_and_the_allowed_words(opened: OpenVocabulary) -> None:
+def test_a_list_holds_the_training_tags_and_the_allowed_words(opened: OpenVocabulary) -> None:
     features, _ = make_data(3, seed=1)
     assert opened.allowed_words() == [*SEEN, *UNSEEN[:4]]
     assert opened.num_trained == len(SEEN)
@@ -98,7 +98,7 @@ def test_its_own_list_holds_the_taught_tags_and_the_allowed_words(opened: OpenVo
     assert scores[1].tolist() == pytest.approx(list(by_name.values()), abs=1e-5)
 
 
-def test_a_word_without_a_vector_scores_nothing(opened: OpenVocabulary) -> None:
+def test_the_score_of_a_word_without_a_vector_is_zero(opened: OpenVocabulary) -> None:
     scores, is_known = opened.score_words(make_data(2)[0], ["nonsense", "tag 1"], Space())
     assert scores[:, 0].tolist() == [0, 0]
     assert (scores[:, 1] > 0).all()
@@ -163,14 +163,14 @@ def test_the_bilinear_map_solves_its_equation_and_the_direction_its_regression()
     assert not found[:, 2].any()
 
 
-def test_imagenets_classes_speak_by_how_near_they_are_in_meaning() -> None:
+def test_imagenets_classes_are_weighted_by_their_similarity_to_the_word() -> None:
     features, given = make_data(120)
     config = OpenVocabularyConfig(words=("nonsense", *(name.lower() for name in CLASSES[:3])))
     opened = OpenVocabulary.fit(
         Vocabulary(SEEN), features, seen_only(given), config, vectors=Space(), classifier=Classifier()
     )
     assert opened.allowed_words() == [*SEEN, *(name.lower() for name in CLASSES[:3])]
-    opened.join = (0.0, 0.0, 1.0)
+    opened.fusion = (0.0, 0.0, 1.0)
     photo = np.zeros((1, SIZE), np.float32)
     photo[0, 1] = 2.0  # class 1 all but surely
     scores, _ = opened.score_words(photo, [name.lower() for name in CLASSES[:3]], Space())
@@ -181,20 +181,20 @@ def test_imagenets_classes_speak_by_how_near_they_are_in_meaning() -> None:
         assert np.log(scores[0, word] / (1 - scores[0, word])) == pytest.approx(evidence, abs=0.05)
 
 
-def test_the_join_finds_the_weights_and_turns_none_around() -> None:
+def test_the_fusion_recovers_the_weights_and_none_is_negative() -> None:
     rng = np.random.default_rng(0)
     values = rng.normal(size=(20_000, 2)) * [3.0, 0.5] + [1.0, -2.0]
     chances = 1 / (1 + np.exp(-(-1.0 + 0.5 * values[:, 0] + 2.0 * values[:, 1])))
     truth = (rng.random(20_000) < chances).astype(np.float32)
-    assert fit_join(values.astype(np.float32), truth) == pytest.approx((-1.0, 0.5, 2.0), abs=0.2)
-    backwards = fit_join(-values.astype(np.float32), truth)
+    assert fit_fusion(values.astype(np.float32), truth) == pytest.approx((-1.0, 0.5, 2.0), abs=0.2)
+    backwards = fit_fusion(-values.astype(np.float32), truth)
     assert backwards[1] > 0
     assert backwards[2] > 0
     values[:, 1] = 4.0
-    assert fit_join(values.astype(np.float32), truth)[2] == 0.0
+    assert fit_fusion(values.astype(np.float32), truth)[2] == 0.0
 
 
-def test_what_cannot_be_learnt_from_is_refused() -> None:
+def test_training_data_without_vectors_are_refused() -> None:
     features, given = make_data(10)
     config = OpenVocabularyConfig(use_classes=False)
     with pytest.raises(ConfigError, match="know 0 of the 1 tags"):

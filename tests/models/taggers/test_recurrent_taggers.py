@@ -1,4 +1,4 @@
-"""The contract that every registered recurrent tagger keeps."""
+"""The contract of every registered recurrent tagger."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -66,8 +66,8 @@ def test_lists_hold_each_allowed_tag_once_with_a_score_in_range(tagger: TrainedT
     dropped = [[], ["man"], [], ["bench"], [], list(tagger.vocabulary.tags)]
     lists = tagger.decode(features, prefixes, dropped=dropped, k=20)
     for ranked, prefix, refused in zip(lists, prefixes, dropped, strict=True):
-        barred = {tag.lower() for tag in (*prefix, *refused)}
-        assert sorted(item.tag for item in ranked) == sorted(set(tagger.vocabulary.tags) - barred)
+        masked = {tag.lower() for tag in (*prefix, *refused)}
+        assert sorted(item.tag for item in ranked) == sorted(set(tagger.vocabulary.tags) - masked)
         assert all(0 <= item.score <= 1 for item in ranked)
 
 
@@ -88,7 +88,7 @@ def test_one_image_is_decoded_as_in_a_batch(tagger: TrainedTagger, features: Any
         np.testing.assert_allclose([i.score for i in alone], [i.score for i in together[row]], atol=1e-5)
 
 
-def test_free_lists_have_no_tag_twice_and_keep_off_the_prefix(tagger: TrainedTagger, features: Any) -> None:
+def test_free_lists_have_no_tag_twice_and_none_of_the_prefix(tagger: TrainedTagger, features: Any) -> None:
     for ranked in tagger.decode(features, [["dog"]] * 6, k=7, free_length=True):
         tags = [item.tag for item in ranked]
         assert len(set(tags)) == len(tags) <= 6
@@ -128,7 +128,7 @@ def test_a_saved_tagger_can_be_trained_further(
     assert again.loss(make_small_batch()).item() == pytest.approx(tagger.loss(make_small_batch()).item())
 
 
-def test_eight_images_are_learnt_by_heart(tagger: TrainedTagger, make_tagged_features: Callable[..., Any]) -> None:
+def test_eight_images_can_be_overfitted(tagger: TrainedTagger, make_tagged_features: Callable[..., Any]) -> None:
     from annotator.models.sequence.trained_tagger import make_batch
 
     features, sequences = make_tagged_features(8, 11)
@@ -151,8 +151,8 @@ def test_eight_images_are_learnt_by_heart(tagger: TrainedTagger, make_tagged_fea
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "ranked_lstm"])
 def test_a_prefix_changes_what_follows(name: str, make_tagger: Callable[..., Any], features: Any) -> None:
     tagger = make_tagger(name).for_inference()
-    one = tagger.judge(features, [["dog"]] * 6).places[:, 0]
-    other = tagger.judge(features, [["park"]] * 6).places[:, 0]
+    one = tagger.predict(features, [["dog"]] * 6).places[:, 0]
+    other = tagger.predict(features, [["park"]] * 6).places[:, 0]
     rest = [tagger.vocabulary.index(tag) for tag in ("man", "tree", "bench")]
     shares = [values[:, rest] / values[:, rest].sum(axis=1, keepdims=True) for values in (one, other)]
     assert np.abs(shares[0] - shares[1]).max() > 0.01
@@ -168,14 +168,14 @@ def test_unknown_taggers_and_settings_are_refused() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_one_photo_after_its_edits_is_judged_as_among_others(
+def test_one_photo_after_its_edits_has_the_predictions_of_a_batch(
     name: str, make_tagger: Callable[..., Any], features: Any
 ) -> None:
     tagger = make_tagger(name, concept_layer=True).for_inference()
     for prefix in ([], ["dog"], ["dog", "park"], ["dog"], ["park"]):
-        together = tagger.judge(features, [prefix] * len(features))
+        together = tagger.predict(features, [prefix] * len(features))
         for row in (0, 1):
-            alone = tagger.judge(features[row : row + 1], [prefix])
+            alone = tagger.predict(features[row : row + 1], [prefix])
             np.testing.assert_allclose(alone.places[0], together.places[row], atol=1e-5)
 
 
@@ -184,14 +184,14 @@ def test_utilities_agree_with_plain_loops(name: str, make_tagger: Callable[..., 
     tagger = make_tagger(name, concept_layer=True).for_inference()
     tagger.ranking = ranking = Ranking(depth=3, discount=0.5, concept_weight=0.3, concept_decay=0.2, rarity=0, head=0)
     prefixes = [[], ["dog"], ["dog", "park"], [], [], []]
-    judgement = tagger.judge(features, prefixes)
-    found = tagger.utilities(judgement)
+    prediction = tagger.predict(features, prefixes)
+    found = tagger.utilities(prediction)
     for row, prefix in enumerate(prefixes):
-        going_on = sum(float(value) for value in judgement.places[row, 0])
+        going_on = sum(float(value) for value in prediction.places[row, 0])
         for tag in range(7):
             if tagger.vocabulary.tags[tag] in prefix:
                 assert found[row, tag] == -1
                 continue
-            total = sum(0.5**place * float(judgement.places[row, place, tag]) for place in range(3)) / going_on
-            total += ranking.concept_weight * 0.2 ** len(prefix) * float(judgement.concepts[row, tag])
+            total = sum(0.5**place * float(prediction.places[row, place, tag]) for place in range(3)) / going_on
+            total += ranking.concept_weight * 0.2 ** len(prefix) * float(prediction.concepts[row, tag])
             assert found[row, tag] == pytest.approx(total, rel=1e-4)

@@ -112,7 +112,7 @@ def test_concept_layer_starts_at_the_prior_of_each_tag() -> None:
     np.testing.assert_allclose(concepts, np.tile([3.5 / 5, 1.5 / 5], (4, 1)), atol=1e-6)
 
 
-def test_parallel_stage_trains_both_parts_apart(
+def test_parallel_stage_trains_both_parts_independently(
     make_tagger: Callable[..., Any], make_small_batch: Callable[..., Any]
 ) -> None:
     tagger, batch = make_tagger("scnn_rnn"), make_small_batch()
@@ -122,7 +122,7 @@ def test_parallel_stage_trains_both_parts_apart(
     assert torch.autograd.grad(joint, tagger.concept.weight)[0].abs().sum() > 0
 
 
-def test_ranked_lstm_does_not_see_the_previous_tags(
+def test_ranked_lstm_does_not_depend_on_the_previous_tags(
     make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
 ) -> None:
     tagger = make_tagger("ranked_lstm")

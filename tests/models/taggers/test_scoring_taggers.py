@@ -59,7 +59,7 @@ KINDS: dict[str, Callable[[Vocabulary, Any, Any], ScoringTagger]] = {
 
 
 def make_data(num: int, seed: int = 0) -> tuple[Any, list[list[str]]]:
-    """Photos whose features say which of 1 to 3 tags they carry, earlier tags louder."""
+    """Photos of 1 to 3 tags whose features depend on the tags, most on the first."""
     rng = np.random.default_rng(seed)
     directions = np.random.default_rng(9).normal(size=(len(TAGS), SIZE))
     features = 0.05 * rng.normal(size=(num, SIZE))
@@ -88,7 +88,7 @@ def tagger(request: pytest.FixtureRequest, fitted: Callable[[str], ScoringTagger
     return fitted(request.param)
 
 
-def test_scores_are_shares_for_every_photo_and_tag(tagger: ScoringTagger) -> None:
+def test_scores_lie_in_zero_to_one_for_every_photo_and_tag(tagger: ScoringTagger) -> None:
     features, _ = make_data(30, seed=1)
     scores = tagger.scores(features)
     assert scores.shape == (30, len(TAGS))
@@ -103,7 +103,7 @@ def test_right_tags_of_new_photos_score_above_wrong_ones(tagger: ScoringTagger) 
     assert better.mean() > 0.85
 
 
-def test_scores_say_how_likely_a_tag_is_right(tagger: ScoringTagger) -> None:
+def test_scores_are_calibrated_probabilities(tagger: ScoringTagger) -> None:
     features, given = make_data(200, seed=1)
     scores, truth = tagger.scores(features), Vocabulary(TAGS).matrix(given) > 0
     assert scores.mean() == pytest.approx(truth.mean(), abs=0.12)
@@ -125,7 +125,7 @@ def test_a_list_holds_no_tag_twice_and_none_of_prefix_or_dropped(tagger: Scoring
     assert [len(tags) for tags in tagger.decode(features, [[]] * 3, k=2)] == [2, 2, 2]
 
 
-def test_a_prefix_takes_tags_away_and_leaves_the_order(tagger: ScoringTagger) -> None:
+def test_a_prefix_removes_tags_and_keeps_the_order(tagger: ScoringTagger) -> None:
     features, _ = make_data(5, seed=1)
     free = tagger.decode(features, [[]] * 5, k=20)
     after = tagger.decode(features, [["dog"]] * 5, k=20)
@@ -172,7 +172,7 @@ def test_training_twice_gives_the_same_tagger(tagger: ScoringTagger) -> None:
     assert first.version == second.version
 
 
-def test_what_does_not_fit_is_refused(tagger: ScoringTagger) -> None:
+def test_arguments_that_do_not_fit_are_refused(tagger: ScoringTagger) -> None:
     features, _ = make_data(2)
     with pytest.raises(ValueError, match="features of"):
         tagger.decode(features[:, :-1], [[], []])
@@ -204,7 +204,7 @@ def test_tags_without_a_photo_do_no_harm(name: str) -> None:
     assert scores[:, -1].mean() < scores[:, :-1].mean()
 
 
-def test_the_sigmoid_fits_what_it_was_made_from() -> None:
+def test_the_sigmoid_recovers_its_true_parameters() -> None:
     values = np.random.default_rng(0).normal(size=(4000, 3)).astype(np.float32) * 7 + 2
     labels = (np.random.default_rng(1).random(values.shape) < sigmoid(0.4 * values - 1.5)).astype(np.float32)
     slope, offset = fit_sigmoid(values, labels)
@@ -212,7 +212,7 @@ def test_the_sigmoid_fits_what_it_was_made_from() -> None:
     assert offset == pytest.approx(-1.5, abs=0.1)
 
 
-def test_the_sigmoid_stays_finite_where_everything_or_nothing_tells() -> None:
+def test_the_sigmoid_stays_finite_for_separable_and_for_constant_scores() -> None:
     values = np.array([[0.0], [1.0]], np.float32)
     for labels in (np.array([[0.0], [1.0]]), np.array([[1.0], [0.0]]), np.zeros((2, 1)), np.ones((2, 1))):
         slope, offset = fit_sigmoid(values, labels.astype(np.float32))

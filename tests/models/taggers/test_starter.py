@@ -33,7 +33,7 @@ def test_the_recurrent_starters_take_less_than_20_megabytes_and_all_together_les
 
 
 @pytest.mark.parametrize("name", STARTERS)
-def test_starter_sees_the_cat(name: str, backbone: Backbone, make_photo: Callable[[str], Image.Image]) -> None:
+def test_starter_finds_the_cat(name: str, backbone: Backbone, make_photo: Callable[[str], Image.Image]) -> None:
     features = backbone.extract(backbone.preprocess(make_photo("chelsea.png"))[None])
     ranked = checkpoint.load(name).decode(features, [()], k=5)[0]
     assert ranked[0].tag == "cat"

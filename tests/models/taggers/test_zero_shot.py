@@ -187,7 +187,7 @@ def test_half_precision_changes_the_list_little(tagger: ZeroShotTagger, tmp_path
     assert loaded.near_words.keys() == tagger.near_words.keys()
 
 
-def test_settings_that_make_no_sense_are_refused() -> None:
+def test_invalid_settings_are_refused() -> None:
     for bad in (
         {"hidden_size": 0},
         {"dropout": 1.0},
@@ -200,11 +200,11 @@ def test_settings_that_make_no_sense_are_refused() -> None:
             ZeroShotConfig(**bad)  # type: ignore[arg-type]
 
 
-def test_the_root_keeps_the_sign() -> None:
+def test_the_square_root_keeps_the_sign() -> None:
     np.testing.assert_allclose(root(np.array([[-4.0, 0.0, 9.0]], np.float32)), [[-2, 0, 3]], atol=1e-2)
 
 
-def test_vectors_that_know_no_tag_are_refused() -> None:
+def test_vectors_without_any_of_the_tags_are_refused() -> None:
     features, _ = make_data(10)
     with pytest.raises(ConfigError, match="glove know none of the 2 tags"):
         ZeroShotTagger.fit(

@@ -86,11 +86,11 @@ def test_a_tag_is_found_by_its_forms(words: WordVectors, vectors: Vectors, tag: 
 
 
 @pytest.mark.parametrize("tag", ["犬", "dog 犬", "собака", "xyzzy", "---", "🐕", "of unheard"])
-def test_what_is_not_known_has_no_vector(words: WordVectors, tag: str) -> None:
+def test_an_unknown_tag_has_no_vector(words: WordVectors, tag: str) -> None:
     assert words.vector(tag) is None
 
 
-def test_vectors_of_another_language_know_its_script(vectors: Vectors) -> None:
+def test_vectors_of_another_language_have_tags_of_its_script(vectors: Vectors) -> None:
     table = Table({"собака": 0}, ["собака"], vectors[:1])
     assert WordVectors("own", "1", table, only_latin=False).vector("Собака") is not None
 
@@ -102,7 +102,7 @@ def test_the_matrix_has_zero_rows_for_unknown_tags(words: WordVectors, vectors: 
     np.testing.assert_array_equal(rows, [vectors[1], np.zeros(6), vectors[2]])
 
 
-def test_a_vocabulary_that_grew_looks_up_only_what_is_new(
+def test_only_the_new_tags_of_a_vocabulary_are_looked_up(
     words: WordVectors, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
@@ -122,7 +122,7 @@ def test_a_vocabulary_that_grew_looks_up_only_what_is_new(
     assert sorted(asked) == sorted(tags)
 
 
-def test_rows_that_are_kept_begin_anew_when_they_are_too_many(
+def test_the_cache_of_rows_is_cleared_when_it_is_full(
     words: WordVectors, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(word_vectors, "MAX_VECTORS_KEPT", 3)
@@ -164,7 +164,7 @@ def test_of_equally_near_tags_those_named_first_are_returned() -> None:
         assert found == sorted(tags, key=lambda tag: int(tag[3:]) % 3)[:k]
 
 
-def test_nothing_is_near_to_nothing(words: WordVectors) -> None:
+def test_nothing_is_near_a_zero_vector(words: WordVectors) -> None:
     assert words.nearest(np.zeros(6, np.float32), 3, ["dog"]) == []
     assert words.nearest(np.ones(6, np.float32), 3, ["犬"]) == []
 
@@ -228,7 +228,7 @@ def test_gensims_tables_are_read_as_gensim_reads_them(tmp_path: Path, vectors: V
 
 
 class Word2VecKeyedVectors:
-    """As gensim 3 kept words, with a record for each."""
+    """A word as gensim 3 stored it, with a record each."""
 
     def __init__(self, vectors: Vectors) -> None:
         self.vectors, self.index2word, self.vector_size = vectors, WORDS, 6
@@ -401,7 +401,7 @@ def test_a_file_with_changed_bytes_is_read_or_one_sentence(
 
 
 class Malicious:
-    """Names a function and what to call it with, as a pickle does."""
+    """A function and its arguments, as in a pickle."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self.named = function, arguments
@@ -438,7 +438,7 @@ def test_a_pickle_cannot_run_anything(tmp_path: Path, monkeypatch: pytest.Monkey
         assert not (tmp_path / "was-run").exists()
 
 
-def test_what_lies_beside_a_pickle_cannot_run_anything(
+def test_files_beside_a_pickle_cannot_run_anything(
     tmp_path: Path, vectors: Vectors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -463,7 +463,7 @@ def test_what_lies_beside_a_pickle_cannot_run_anything(
 
 
 def test_numbers_cannot_be_passed_off_as_objects(tmp_path: Path, vectors: Vectors) -> None:
-    """numpy would take the numbers for addresses."""
+    """numpy would use the numbers as addresses."""
     write_kv(tmp_path / "own.kv", WORDS, vectors)
     content = (tmp_path / "own.kv").read_bytes()
     assert content.count(b"\x8c\x02f4") == 1
@@ -473,7 +473,7 @@ def test_numbers_cannot_be_passed_off_as_objects(tmp_path: Path, vectors: Vector
             load_word_vectors(tmp_path / "own.kv")
 
 
-def test_what_is_missing_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_vectors_are_reported_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(WordVectorError, match="neither glove nor wordnet"):
         load_word_vectors("glov")
     with pytest.raises(WordVectorError, match="annotator wordnet build"):
@@ -486,14 +486,14 @@ def test_what_is_missing_is_said_with_what_to_do(monkeypatch: pytest.MonkeyPatch
 # The cache
 
 
-def test_a_table_that_is_there_already_stays(tmp_path: Path, vectors: Vectors) -> None:
+def test_an_existing_table_stays(tmp_path: Path, vectors: Vectors) -> None:
     write_table(tmp_path / "t", WORDS, vectors)
     write_table(tmp_path / "t", WORDS, vectors + 1)
     np.testing.assert_array_equal(read_table(tmp_path / "t").vectors, vectors)
     assert [path.name for path in tmp_path.iterdir()] == ["t"]
 
 
-def test_a_damaged_cache_is_removed_and_made_anew(tmp_path: Path, vectors: Vectors) -> None:
+def test_a_damaged_cache_is_removed_and_written_again(tmp_path: Path, vectors: Vectors) -> None:
     write_glove(tmp_path / "own.txt", WORDS, vectors)
     version = load_word_vectors(tmp_path / "own.txt").version
     (folder,) = cache_path().glob(f"file-{version}-*")
@@ -504,7 +504,7 @@ def test_a_damaged_cache_is_removed_and_made_anew(tmp_path: Path, vectors: Vecto
     assert load_word_vectors(tmp_path / "own.txt").version == version
 
 
-def test_two_processes_may_make_one_table_at_once(tmp_path: Path, vectors: Vectors) -> None:
+def test_two_processes_may_write_one_table_at_once(tmp_path: Path, vectors: Vectors) -> None:
     write_glove(tmp_path / "own.txt", WORDS, vectors)
     code = (
         "import sys; from annotator.models.word_vectors.word_vectors import load_word_vectors; "
@@ -518,7 +518,7 @@ def test_two_processes_may_make_one_table_at_once(tmp_path: Path, vectors: Vecto
     assert len(list((tmp_path / "cache" / "annotator" / "word_vectors").iterdir())) == 1
 
 
-# The vectors that come along
+# The installed vectors
 
 
 @pytest.fixture(scope="module")
@@ -526,7 +526,7 @@ def glove() -> WordVectors:
     return load_word_vectors()
 
 
-def test_glove_comes_along(glove: WordVectors) -> None:
+def test_glove_is_installed(glove: WordVectors) -> None:
     assert (glove.name, glove.size, glove.num_words) == ("glove", 50, 400_000)
     assert glove.nearest(np.asarray(glove.vector("bike")), 2, ["bicycle", "ocean", "cake"])[0][0] == "bicycle"
 

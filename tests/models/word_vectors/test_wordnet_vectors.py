@@ -39,7 +39,7 @@ COUNTS = {("car", "n", "3", "car"): 70, ("car", "n", "3", "wagon"): 5, ("dog", "
 LEMMAS = choose_lemmas(GRAPH, COUNTS, 100, ())
 
 
-def test_the_most_used_lemmas_are_chosen_and_the_forced_ones() -> None:
+def test_the_most_frequent_lemmas_are_chosen_and_the_required_ones() -> None:
     assert LEMMAS[:2] == ["car", "dog"]
     assert len(LEMMAS) == 15
     assert choose_lemmas(GRAPH, COUNTS, 3, {"puppy", "unheard"}) == ["car", "dog", "puppy"]
@@ -72,7 +72,7 @@ def test_positive_pmi_by_hand() -> None:
     np.testing.assert_allclose(positive_pmi(visits).toarray(), [[expected, 0], [0, expected]], rtol=1e-6)
 
 
-def test_words_of_one_meaning_lie_side_by_side() -> None:
+def test_words_of_one_meaning_have_similar_vectors() -> None:
     vectors = dict(zip(LEMMAS, make_vectors(GRAPH, COUNTS, LEMMAS, 6), strict=True))
     lengths = [float(np.linalg.norm(vector)) for vector in vectors.values()]
     assert lengths == pytest.approx([1.0] * len(LEMMAS), abs=1e-5)

@@ -15,12 +15,12 @@ def places_of(truth: Reranker, num: int, seed: int = 0) -> list[Place]:
     places = []
     for _ in range(num):
         features = rng.normal(size=(int(rng.integers(2, 12)), len(FEATURES)))
-        places.append(Place(features, int(rng.choice(len(features), p=truth.chances(features)))))
+        places.append(Place(features, int(rng.choice(len(features), p=truth.probabilities(features)))))
     return places
 
 
 def log_likelihood(reranker: Reranker, places: list[Place]) -> float:
-    return float(np.mean([np.log(reranker.chances(place.features)[place.chosen]) for place in places]))
+    return float(np.mean([np.log(reranker.probabilities(place.features)[place.chosen]) for place in places]))
 
 
 def test_the_weights_behind_many_choices_are_found() -> None:
