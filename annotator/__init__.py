@@ -7,7 +7,7 @@ in the source tree they lie beside it, and the repository's root is appended to 
 
 from pathlib import Path
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if not (Path(__file__).parent / "models").is_dir():
     __path__.append(str(Path(__file__).parent.parent))

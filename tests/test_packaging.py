@@ -1,4 +1,4 @@
-"""What is installed is what is in the tree, and what the README says works."""
+"""What is installed is what is in the tree, and the commands in README and docs/ work."""
 
 import os
 import re
@@ -23,6 +23,7 @@ HOME_OF = {"annotator": "annotator", "models": "annotator/models", "trainer": "a
 FILES = ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in")
 BUILD = "import sys; from setuptools import build_meta; print(getattr(build_meta, sys.argv[1])(sys.argv[2]))"
 LITTER = shutil.ignore_patterns("__pycache__", "*.pyc")
+DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 
 
 @pytest.fixture(scope="module")
@@ -139,21 +140,24 @@ def test_hugging_faces_name_stays_free_in_the_source_tree() -> None:
     assert not (ROOT / "datasets" / "__init__.py").exists()
 
 
-def readme_blocks() -> Iterator[str]:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, re.DOTALL):
-        for line in block.replace("\\\n", " ").splitlines():
-            command = line.strip().removeprefix("$ ").split("  #")[0]
-            if command and not command.startswith("#"):
-                yield command
+def documented_blocks() -> Iterator[str]:
+    """Commands in fenced blocks."""
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", text, re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                command = line.strip().removeprefix("$ ").split("  #")[0]
+                if command and not command.startswith("#"):
+                    yield command
 
 
-def readme_mentions() -> Iterator[str]:
+def documented_mentions() -> Iterator[str]:
     """Commands in running text and tables, such as `annotator suggest PHOTO... [--json]`."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for command in re.findall(r"`(annotator [^`]+)`", text):
-        plain = command.replace("...", "").replace("\\|", "|")
-        yield re.sub(r"(\w+)\|[\w|]+", r"\1", plain.replace("[", "").replace("]", ""))
+    for path in DOCUMENTS:
+        text = re.sub(r"```.*?```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for command in re.findall(r"`(annotator [^`]+)`", text):
+            plain = " ".join(command.split()).replace("...", "").replace("\\|", "|")
+            yield re.sub(r"(\w+)\|[\w|]+", r"\1", plain.replace("[", "").replace("]", ""))
 
 
 def without_shell(command: str) -> list[str]:
@@ -162,8 +166,8 @@ def without_shell(command: str) -> list[str]:
     return list(dropwhile(lambda word: re.fullmatch(r"[A-Z_]+=\S+", word), words))
 
 
-@pytest.mark.parametrize("command", sorted({*readme_blocks(), *readme_mentions()}))
-def test_a_command_of_the_readme_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", sorted({*documented_blocks(), *documented_mentions()}))
+def test_a_command_of_the_documents_exists(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = without_shell(command)
     program = Path(words[0]).name
     if program == "annotator":
@@ -189,11 +193,16 @@ def test_a_command_of_the_readme_exists(command: str, capsys: pytest.CaptureFixt
         assert program in {"git", "cd", "pip", "apt-get", "sudo", "open"}, f"what is {program}?"
 
 
-def test_the_readme_tells_of_every_command() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documents_tell_of_every_command() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
     (group,) = build_parser()._subparsers._group_actions  # type: ignore[union-attr]
     missing = [name for name in group.choices if f"annotator {name}" not in text]  # type: ignore[union-attr]
     assert missing == []
+
+
+def test_the_readme_begins_with_the_two_commands() -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert blocks[:2] == ["make run\n", "make test\n"]
 
 
 def test_make_knows_run_test_setup_and_lint() -> None:
