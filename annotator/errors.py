@@ -176,3 +176,13 @@ class DemoError(AnnotatorError):
 
     kind = "demo"
     status = 429
+
+
+def status_of(kind: str) -> int:
+    """Return the HTTP status of an error answer, by its kind.
+
+    Raises:
+        KeyError: No error is of that kind.
+    """
+    errors: list[type[AnnotatorError]] = [AnnotatorError, *AnnotatorError.__subclasses__()]
+    return {error.kind: error.status for error in errors}[kind]

@@ -194,7 +194,7 @@ def learn_settings(
     return {**settings, **learnt}
 
 
-def vector_notes(config: Any, words: WordLists, *, hears_words: bool) -> tuple[str, ...]:
+def vector_notes(config: Any, words: WordLists, *, uses_metadata: bool) -> tuple[str, ...]:
     """Return a sentence for each set of word vectors of a tagger that lacks some of the metadata words.
 
     Raises:

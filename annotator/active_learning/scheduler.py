@@ -258,13 +258,12 @@ def tag_probabilities(tagger: Tagger, features: Matrix, tags: Sequence[str]) -> 
         features: (N, D) float32.
         tags: V keys of tags (datasets/tags.py) that the tagger knows.
     """
-    known = tagger.concepts(features) if isinstance(tagger, InferenceTagger) else None
-    if isinstance(tagger, ScoringTagger):
-        known = tagger.scores(features)
-    if known is not None and isinstance(tagger, InferenceTagger | ScoringTagger):
-        column_of = {tag_key(tag): column for column, tag in enumerate(tagger.vocabulary.tags)}
+    known = tagger.probabilities(features)
+    if known is not None:
+        known_tags, values = known
+        column_of = {tag_key(tag): column for column, tag in enumerate(known_tags)}
         if column_of.keys() >= set(tags):  # zero-shot taggers also propose words without a score
-            return np.asarray(known[:, [column_of[tag] for tag in tags]], np.float32)
+            return np.asarray(values[:, [column_of[tag] for tag in tags]], np.float32)
     column_by_tag = {tag: column for column, tag in enumerate(tags)}
     probabilities = np.zeros((len(features), len(tags)), np.float32)
     for row, ranked in enumerate(tagger.decode(features, [()] * len(features), k=DECODED_TAGS)):

@@ -1,4 +1,4 @@
-"""The command that measures how much work tagging is. Thin: it parses, calls simulation/simulated_annotator.py, prints."""
+"""`annotator simulate`: how many keys and clicks a person needs to tag photos."""
 
 import argparse
 import json

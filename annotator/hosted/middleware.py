@@ -1,4 +1,4 @@
-"""The layers of the hosted demo: calls counted by visitor and by address, and each call bound to its visitor's space."""
+"""The layers of the hosted demo: calls counted by visitor and address, each call bound to its visitor's space."""
 
 import json
 

@@ -11,8 +11,8 @@ from annotator.datasets.word_forms import form_key
 from annotator.proposals.evidence import Evidence
 
 HABITS = "habits"
-"""The source that knows only how lists usually go on (proposals/tag_statistics.py): where another speaks, its score says nothing of the
-photo and does not count."""
+"""The source of proposals/tag_statistics.py: how often lists go on with a tag. Its score does not depend on the photo,
+so it does not count where another source has evidence."""
 LIKELIER_THAN_NOT = 0.5
 """Score from which a proposal is expected to be right, see `num_expected`."""
 

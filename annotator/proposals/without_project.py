@@ -16,8 +16,9 @@ from annotator.datasets.sidecars import SidecarFinder, read_metadata
 from annotator.errors import DetectorError, UnreadableImageError
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.checkpoint import load_backbone_of
-from annotator.models.detectors.detector import NANODET, Detector, load_detector
-from annotator.models.tagger import Labels, Tagger, takes_labels
+from annotator.models.detectors.detector import NANODET, Detector
+from annotator.models.detectors.detector_catalog import load_detector
+from annotator.models.tagger import Labels, Tagger
 from annotator.models.taggers.cold_start import COLD_START
 from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import Words

@@ -33,7 +33,7 @@ class GroupTagging:
         self._groups = groups
 
     def look_alikes(self, user: str, image_id: int) -> JsonObject:
-        """Return the open photos similar to one, the most alike first, with which it can be saved; see `PhotoGroups`."""
+        """Return the open photos with which one can be saved, the most similar first; see `PhotoGroups`."""
         self._access.check(image_id)
         files = self._workspace.files
         note = self._groups.lead_refusal(image_id)

@@ -15,27 +15,19 @@ from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
 from annotator.auth.roles import CALLER, Role
-from annotator.errors import AnnotatorError, DemoError, StoreError, UnknownImageError, UnreadableImageError
+from annotator.errors import (
+    AnnotatorError,
+    DemoError,
+    StoreError,
+    UnknownImageError,
+    UnreadableImageError,
+    status_of,
+)
 from annotator.exchange.export import FORMATS, export_lines
 from annotator.ingest.pictures import Picture
 from annotator.session.operations import FORMER_NAMES, OPERATIONS, Dispatcher, Operation
-from annotator.session.serializers import error_answer
 from annotator.web.request_guard import cookie_names
 
-STATUS_OF_KIND = {
-    "stale": 409,
-    "unknown_image": 404,
-    "tag": 422,
-    "config": 422,
-    "training": 409,
-    "request": 400,
-    "store": 507,
-    "forbidden": 403,
-    "account": 422,
-    "leased": 423,
-    "review": 409,
-    "demo": 429,
-}
 EXPORT_BLOCK = 500
 """Lines of an export that are sent together: each piece costs a change of threads."""
 IMMUTABLE = "private, max-age=31536000, immutable"
@@ -91,8 +83,7 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
         try:
             first = next(lines, "")
         except (StoreError, DemoError) as error:
-            kind = error_answer(error)["error"]["kind"]
-            return _error(STATUS_OF_KIND[kind], kind, str(error))
+            return _error(error.status, error.kind, str(error))
         body = ("".join(block).encode() for block in _blocks(chain([first], lines)))
         name = f'attachment; filename="tags.{suffix}"'
         return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
@@ -135,7 +126,7 @@ def _add_operation(
     def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
         result = dispatcher.call(CALLER.get(), operation.name, payload)
         error = result.get("error")
-        return JSONResponse(result, STATUS_OF_KIND[error["kind"]] if error else 200)
+        return JSONResponse(result, status_of(error["kind"]) if error else 200)
 
     call.__annotations__["payload"] = operation.request
     summary = operation.request.__doc__

@@ -33,7 +33,7 @@ from annotator.simulation.simulated_annotator import PREFIX, SimulatedAnnotator,
 from annotator.storage.project import Project
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import ExtractedFeatures, features_of
-from annotator.trainer.finetuning.reranker_fit import PULL, Place, fit_reranker
+from annotator.trainer.finetuning.reranker_fit import PRIOR_WEIGHT, Place, fit_reranker
 
 FIRST_TAUGHT = 5
 DEPTHS = (1, 5, 9, 20)

@@ -28,7 +28,7 @@ class Completion:
     score: float | None
     """The proposal's score, where the tag is proposed."""
     source: str
-    """``model``, ``project`` or ``words``; ``meaning`` for one that only means nearly the same (proposals/vocabulary/similar_tags.py)."""
+    """``model``, ``project`` or ``words``; ``meaning`` for a tag of nearly the same meaning (similar_tags.py)."""
 
 
 class ProjectVocabulary:
