@@ -137,9 +137,7 @@ def _replay(store: Store) -> tuple[dict[int, _Replayed], list[Finding]]:
         if revision != (was.revision if was else 0) + 1:
             findings.append(Finding(f"Event {event_id:,} does not follow the one before on image {image_id:,}.", False))
         elif list(before) != (was.tags if was else []):
-            findings.append(
-                Finding(f"Event {event_id:,} starts with other tags than the one before it.", False)
-            )
+            findings.append(Finding(f"Event {event_id:,} starts with other tags than the one before it.", False))
         replayed[image_id] = _Replayed(revision, after, dropped, is_saved, user_name, created_at, event_id)
     return replayed, findings
 
