@@ -15,6 +15,7 @@ import importlib.metadata
 import io
 import json
 import os
+import platform
 import shutil
 import socket
 import subprocess
@@ -130,6 +131,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Hold a unit test to what the group promises."""
     if item.get_closest_marker("unit") is None:
         return (yield)
+    platform.platform()  # gensim asks for it when it saves vectors; once a process, Python starts the program uname
     with pytest.MonkeyPatch.context() as patch:
         for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (socket.socket, "listen")):
             patch.setattr(owner, name, _refuse)

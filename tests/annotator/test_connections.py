@@ -23,6 +23,8 @@ from annotator.hosted_limits import HostedLimits
 from annotator.project import Project
 from annotator.store import Store
 
+pytestmark = pytest.mark.integration  # sockets of real servers
+
 REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
 Connect = Callable[..., socket.socket]
 

@@ -18,6 +18,8 @@ from annotator.errors import ProjectError, StoreError
 from annotator.project import Project
 from annotator.store import ImageEntry, IngestedBatch, Store
 
+pytestmark = pytest.mark.integration  # processes that are killed
+
 TABLES = ("images", "events", "annotations", "drafts", "users")
 
 

@@ -21,6 +21,8 @@ from annotator.hosted_limits import HostedLimits
 from annotator.hosted_photos import PhotoIntake
 from annotator.hosted_spaces import Space
 
+pytestmark = pytest.mark.integration  # photos are decoded in other processes
+
 
 def plain_png(width: int, height: int) -> io.BytesIO:
     """A PNG of one colour: a few kilobytes that are very many pixels."""

@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from annotator.errors import TrainingError
 from annotator.trainer import processes
 
+pytestmark = pytest.mark.integration  # several processes
+
 SCRIPT = """
 import json, sys
 import numpy as np, torch
