@@ -3,8 +3,9 @@
 Every test belongs to exactly one group, a pytest marker that is set here when the tests are collected:
 
 - ``browser``: it uses the fixture ``browser``, if only through another fixture.
-- ``integration``: it uses one of `INTEGRATION_FIXTURES`, if only through another fixture, or its file says
-  ``pytestmark = pytest.mark.integration`` (one test: ``@pytest.mark.integration``).
+- ``integration``: it uses one of `INTEGRATION_FIXTURES`, if only through another fixture; or it starts processes,
+  listens on sockets or trains, and its file says ``pytestmark = pytest.mark.integration`` (a single test:
+  ``@pytest.mark.integration``).
 - ``unit``: all others. A unit test starts no process and listens on no socket; one that tries fails.
 """
 
@@ -61,8 +62,8 @@ PHOTOS = {
 
 
 GROUPS = ("unit", "integration", "browser")
-INTEGRATION_FIXTURES = frozenset({"backbone_cache", "mount_disk"})
-"""What makes a test an integration test: the real backbone, exported or read, with all that is opened on it; a disk."""
+INTEGRATION_FIXTURES = frozenset({"backbone_cache", "glove", "mount_disk"})
+"""What makes a test an integration test: the real backbone and all opened on it, the real word vectors, a disk."""
 NO_BROWSER = "browser group not run: "
 """How the reason of a skip begins that is due to a missing browser."""
 BROWSER = pytest.StashKey[Any]()

@@ -17,6 +17,8 @@ from annotator.models.backbone import Backbone
 from annotator.models.neighbour_networks import NeighbourNetwork
 from annotator.training_commands import add_train, parse_settings
 
+pytestmark = pytest.mark.integration  # trains
+
 
 @pytest.fixture
 def data(write_photos: Callable[..., list[Path]], tmp_path: Path) -> Path:

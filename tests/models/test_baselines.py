@@ -92,6 +92,7 @@ def test_grades_fall_along_the_persons_list() -> None:
     assert grades.tolist() == [[1, 0, 2], [0, 0, 0]]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", LINEAR_TAGGERS)
 def test_eight_photos_are_learnt_by_heart(kind: type[baselines.LinearTagger]) -> None:
     rng = np.random.default_rng(0)
@@ -103,6 +104,7 @@ def test_eight_photos_are_learnt_by_heart(kind: type[baselines.LinearTagger]) ->
     assert [{ranked.tag for ranked in some} for some in lists] == [set(some) for some in given]
 
 
+@pytest.mark.integration
 def test_the_ranking_svm_learns_the_persons_order_and_the_others_do_not_see_it() -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(size=(60, 5)).astype(np.float32)

@@ -242,6 +242,7 @@ def test_a_saved_tagger_gives_the_same_scores(make: Make, tmp_path: Path, encodi
         assert again.loss(batch).item() == pytest.approx(tagger.loss(batch).item(), rel=1e-5)
 
 
+@pytest.mark.integration
 def test_other_word_vectors_than_those_of_the_training_are_refused(
     make: Make, tmp_path: Path, vectors_file: str
 ) -> None:
@@ -311,6 +312,7 @@ def test_wordnets_vectors_are_fed_and_compared(
         checkpoint.load(tmp_path / "kept")
 
 
+@pytest.mark.integration
 def test_eight_images_are_learnt_by_heart(make: Make) -> None:
     features, sequences = make_data(8, 11)
     context = make_context(8, seed=4)

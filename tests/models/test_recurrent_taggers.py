@@ -128,6 +128,7 @@ def test_a_saved_tagger_can_be_trained_further(
     assert again.loss(make_small_batch()).item() == pytest.approx(tagger.loss(make_small_batch()).item())
 
 
+@pytest.mark.integration
 def test_eight_images_are_learnt_by_heart(tagger: TrainedTagger, make_tagged_features: Callable[..., Any]) -> None:
     from annotator.models.trained_tagger import make_batch
 

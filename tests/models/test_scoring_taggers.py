@@ -19,6 +19,8 @@ from annotator.models.neighbour_baselines import KnnTagger, NeighbourConfig, Tag
 from annotator.models.scoring_tagger import ScoringTagger, best_threshold, fit_sigmoid, sigmoid, unit_rows
 from annotator.models.zero_shot import ZeroShotConfig, ZeroShotTagger
 
+pytestmark = pytest.mark.integration  # trains every tagger
+
 TAGS = ["man", "dog", "frisbee", "park", "tree", "bench", "bird"]
 SIZE = 12
 ABOUT = About("test", "1", "given")
