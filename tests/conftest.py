@@ -1,19 +1,34 @@
-"""Fixtures for all folders: real photos, one exported backbone a session, projects, the served app."""
+"""Fixtures for all folders: real photos, one exported backbone a session, projects, the served app.
+
+Every test belongs to exactly one group, a pytest marker that is set here when the tests are collected:
+
+- ``browser``: it uses the fixture ``browser``, if only through another fixture.
+- ``integration``: it uses one of `INTEGRATION_FIXTURES`, if only through another fixture; or it starts processes,
+  listens on sockets or trains, and its file says ``pytestmark = pytest.mark.integration`` (a single test:
+  ``@pytest.mark.integration``).
+- ``unit``: all others. A unit test starts no process and listens on no socket; one that tries fails.
+"""
 
 import asyncio
 import gc
 import hashlib
 import importlib.metadata
 import io
+import json
 import os
+import platform
 import shutil
+import socket
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -49,15 +64,134 @@ PHOTOS = {
 }
 
 
+GROUPS = ("unit", "integration", "browser")
+INTEGRATION_FIXTURES = frozenset({"backbone_cache", "glove", "mount_disk"})
+"""What makes a test an integration test: the real backbone and all opened on it, the real word vectors, a disk."""
+NO_BROWSER = "browser group not run: "
+"""How the reason of a skip begins that is due to a missing browser."""
+BROWSER = pytest.StashKey[Any]()
+"""The browser that was found; a sentence where there is none."""
+ALL_GROUPS = pytest.StashKey[dict[str, list[str]]]()
+FIND_BROWSER = Path(__file__).with_name("find_browser.py")
+NONE_FOUND = 3
+"""The exit code of find_browser.py where there is no browser that works."""
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+    parser.addoption("--need-browser", action="store_true", help="fail if the browser group was not run")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # this process reports, alone or for pytest-xdist's workers
+        config.pluginmanager.register(GroupReport(config), "groups")
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses by the markers that are set here
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        group = group_of(item)
+        if item.get_closest_marker(group) is None:
+            item.add_marker(group)
+        item.user_properties.append(("group", group))  # travels with the test's report
+    config.stash[ALL_GROUPS] = {item.nodeid: marked_groups(item) for item in items}
     if not config.getoption("--slow"):
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+def group_of(item: Any) -> str:
+    """Return a test's group: by its marker, else by its fixtures."""
+    fixtures = set(item.fixturenames)
+    by_fixtures = "browser" if "browser" in fixtures else "integration" if fixtures & INTEGRATION_FIXTURES else "unit"
+    marked = marked_groups(item)
+    if len(marked) > 1 or (marked and GROUPS.index(marked[0]) < GROUPS.index(by_fixtures)):
+        raise pytest.UsageError(f"{item.nodeid} is marked {' and '.join(marked)}; by its fixtures it is {by_fixtures}")
+    return marked[0] if marked else by_fixtures
+
+
+def marked_groups(item: Any) -> list[str]:
+    return sorted({mark.name for mark in item.iter_markers()} & {*GROUPS})
+
+
+@pytest.hookimpl(tryfirst=True)  # before any fixture
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Look for a browser before the first browser test; where there is none, none of the group is run."""
+    if item.get_closest_marker("browser") is None:
+        return
+    if BROWSER not in item.config.stash:
+        done = subprocess.run([sys.executable, FIND_BROWSER], capture_output=True, text=True, timeout=600)
+        if done.returncode not in (0, NONE_FOUND):
+            pytest.fail(f"{FIND_BROWSER.name} ended with {done.returncode}: {done.stderr}")
+        sentence = done.stderr.strip().removeprefix("Browser tests: ")
+        item.config.stash[BROWSER] = sentence if done.returncode else json.loads(done.stdout)
+    if isinstance(item.config.stash[BROWSER], str):
+        pytest.skip(f"{NO_BROWSER}{item.config.stash[BROWSER]}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Hold a unit test to what the group promises."""
+    if item.get_closest_marker("unit") is None:
+        return (yield)
+    platform.platform()  # gensim asks for it when it saves vectors; once a process, Python starts the program uname
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (socket.socket, "listen")):
+            patch.setattr(owner, name, _refuse)
+        return (yield)
+
+
+def _refuse(*_: Any, **__: Any) -> None:
+    # Not an Exception: no code under test may take it for one of its own errors.
+    pytest.fail("a unit test starts no process and listens on no socket: mark its file pytest.mark.integration")
+
+
+class GroupReport:
+    """Tells in the last line how many tests of each group were run, and why the browser group was not."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.num_run: Counter[str] = Counter()
+        self.no_browser: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        group = dict(report.user_properties).get("group")
+        if report.when == "call" and not report.skipped:
+            self.num_run[str(group)] += 1
+        elif report.skipped and isinstance(report.longrepr, tuple) and NO_BROWSER in report.longrepr[2]:
+            self.no_browser.append(report.longrepr[2].partition(NO_BROWSER)[2])
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # around the terminal's own, which ends with its summary
+    def pytest_sessionfinish(self, session: pytest.Session) -> Iterator[None]:
+        is_missing = bool(self.no_browser) or not self.num_run["browser"]
+        if self.config.getoption("--need-browser") and is_missing and session.exitstatus in (0, 5):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        yield
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if terminal is not None and (self.num_run or self.no_browser):
+            terminal.write_line(self.sentence(), red=is_missing and bool(self.no_browser))
+
+    def sentence(self) -> str:
+        counts = [f"{group} {self.num_run[group]}" for group in GROUPS if self.num_run[group]]
+        if self.no_browser:
+            counts.append(f"browser NOT RUN ({len(self.no_browser)} tests): {self.no_browser[0]}")
+        elif self.config.getoption("--need-browser") and not self.num_run["browser"]:
+            counts.append("browser NOT RUN: no test of it was selected")
+        return f"Tests run: {', '.join(counts)}"
+
+
+@pytest.fixture(scope="session")
+def groups(request: pytest.FixtureRequest) -> SimpleNamespace:
+    """The names of the groups, every collected test with its own, and how one is found."""
+    return SimpleNamespace(names=GROUPS, of_all=request.config.stash[ALL_GROUPS], of=group_of, report=GroupReport)
+
+
+@pytest.fixture(scope="session")
+def browser(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The program of a browser that works, and its options."""
+    found: dict[str, Any] = request.config.stash[BROWSER]
+    return found
 
 
 @pytest.fixture(scope="session", autouse=True)

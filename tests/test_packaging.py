@@ -17,6 +17,8 @@ import pytest
 from annotator import __version__
 from annotator.cli.main import build_parser
 
+pytestmark = pytest.mark.integration  # builds and make are processes
+
 ROOT = Path(__file__).parent.parent
 HOME_OF = {"annotator": "annotator", "models": "annotator/models", "trainer": "annotator/trainer",
            "datasets": "annotator/datasets"}  # fmt: skip
@@ -99,7 +101,9 @@ def test_the_wheel_names_its_version_license_command_and_extras(wheel: Path) -> 
 
 def test_the_wheel_built_from_the_source_archive_is_the_same(sdist: Path, wheel: Path, tmp_path: Path) -> None:
     with tarfile.open(sdist) as archive:
-        archive.extractall(tmp_path, filter="data")
+        # Python before 3.11.4 has no filters; the attribute sets one where there are any.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(tmp_path)
     (unpacked,) = tmp_path.iterdir()
     assert (unpacked / "README.md").exists()
     assert (unpacked / "LICENSE").exists()
@@ -215,3 +219,32 @@ def test_make_knows_run_test_setup_and_lint() -> None:
             ["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
         ).stdout
     )
+    return done.stdout
+
+
+def test_make_knows_its_targets() -> None:
+    for target in ("run", "test", "test-unit", "test-integration", "test-browser", "setup", "lint"):
+        dry_run(target)
+    assert "annotator demo" in dry_run("run")
+    for group in ("unit", "integration", "browser"):
+        assert f"-m {group} " in dry_run(f"test-{group}")
+    assert "--need-browser" in dry_run("test", "OPTIONS=--need-browser")
+
+
+def test_make_installs_the_build_of_pytorch_that_is_asked_for_and_keeps_to_it(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    assert "--index-url" not in dry_run("setup", folder=tmp_path)
+    assert re.search(
+        r"--index-url \S+/cpu torch==\S+ torchvision==\S+\n", dry_run("setup", "TORCH=cpu", folder=tmp_path)
+    )
+    stamp, kept = tmp_path / ".venv" / ".installed", tmp_path / ".venv" / ".torch"
+    stamp.parent.mkdir()
+    for present, other in (("default", "cpu"), ("cpu", "default")):
+        kept.write_text(present)
+        stamp.touch()
+        for same in ((), (f"TORCH={present}",)):
+            assert "venv" not in dry_run("setup", *same, folder=tmp_path)
+        assert "-m venv --clear .venv" in dry_run("setup", f"TORCH={other}", folder=tmp_path)
+        stamp.unlink()
+        assert ("--index-url" in dry_run("setup", folder=tmp_path)) == (present == "cpu")

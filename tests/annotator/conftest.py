@@ -37,14 +37,6 @@ from annotator.models.word_vectors.word_vectors import load_word_vectors
 
 LIMIT_SECONDS = 120
 """What a person would give up after on a machine that does other work too; nothing waits longer than it must."""
-CHROMIUM_OPTIONS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 DERIVED = {
     # name: (demo photo, part that is cut out as shares of width and height)
     "cats/ear.jpg": ("chelsea.png", (0.1, 0.0, 0.7, 0.7)),
@@ -233,21 +225,18 @@ def address_of(process: subprocess.Popen[bytes] | BaseProcess, project: Path) ->
 
 
 @pytest.fixture(scope="module")
-def playwright() -> Iterator[Playwright]:
+def playwright(browser: dict[str, Any]) -> Iterator[Playwright]:
     # A module at a time: while Playwright is there, the thread counts as running an event loop.
     with sync_playwright() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def chromium(playwright: Playwright) -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.fail("The browser tests need Chromium: apt-get install chromium, or name its program in CHROMIUM.")
+def chromium(browser: dict[str, Any], playwright: Playwright) -> Iterator[Browser]:
     expect.set_options(timeout=1000 * LIMIT_SECONDS)
-    browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_OPTIONS)
-    yield browser
-    browser.close()
+    launched = playwright.chromium.launch(executable_path=browser["program"], args=browser["options"])
+    yield launched
+    launched.close()
 
 
 COUNT_CALLS = """

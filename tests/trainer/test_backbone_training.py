@@ -20,6 +20,8 @@ from annotator.trainer.fit import EpochReport, FitReport, fit
 from annotator.trainer.fit_settings import BackboneSettings, FitSettings
 from annotator.trainer.photo_batches import PhotoBatches, random_crop
 
+pytestmark = pytest.mark.integration  # trains, and in several processes
+
 TINY = Architecture("tiny", 8, 16, 18, "BILINEAR", (0.5,) * 3, (0.5,) * 3, "classifier", "", map_size=4)
 TAGS = ["red", "green", "blue"]
 COLOURS = [(220, 30, 30), (30, 220, 30), (30, 30, 220)]

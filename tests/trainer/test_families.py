@@ -49,6 +49,7 @@ def test_a_family_has_one_trainer() -> None:
         register_family("baseline", "somewhere:else")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("tagger", "settings"),
     [("logistic", {"l2": 1, "epochs": 3}), ("knn", {"num_neighbours": 2}), ("kernel_ridge", {"gamma": 0.5})],

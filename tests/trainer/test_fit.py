@@ -16,6 +16,8 @@ from annotator.trainer.examples import Examples
 from annotator.trainer.fit import STATE_FILE, EpochReport, fit
 from annotator.trainer.fit_settings import FitSettings
 
+pytestmark = pytest.mark.integration  # trains
+
 TAGS = ["man", "dog", "frisbee", "park", "tree", "bench"]
 SIZES: dict[str, dict[str, Any]] = {
     "scnn_rnn": {"embedding_size": 6, "hidden_size": 16},

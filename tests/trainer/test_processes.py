@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from annotator.errors import TrainingError
 from annotator.trainer import processes
 
+pytestmark = pytest.mark.integration  # several processes
+
 SCRIPT = """
 import json, sys
 import numpy as np, torch
@@ -56,7 +58,8 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("processes")
     (folder / "script.py").write_text(SCRIPT)
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    # With an address, no name is asked for: not every machine can resolve its own.
+    launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
     for name, options, arguments in (("one", [], []), ("two", launch, ["shared"])):
         (folder / name).mkdir()
         command = [sys.executable, *options, str(folder / "script.py"), str(folder / name), *arguments]

@@ -19,6 +19,8 @@ from annotator.storage.database import Store
 from annotator.storage.images import ImageEntry, IngestedBatch
 from annotator.storage.project import Project
 
+pytestmark = pytest.mark.integration  # processes that are killed
+
 TABLES = ("images", "events", "annotations", "drafts", "users")
 
 

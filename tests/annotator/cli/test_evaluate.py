@@ -21,6 +21,8 @@ from annotator.models.taggers.baselines import LogisticTagger
 from annotator.trainer.feature_cache import features_of
 from annotator.trainer.training import SPLIT_FILE
 
+pytestmark = pytest.mark.integration  # trains
+
 PHOTOS = {
     Path(sklearn.__file__).parent / "datasets/images/china.jpg": ["building", "sky"],
     Path(sklearn.__file__).parent / "datasets/images/flower.jpg": ["flower"],

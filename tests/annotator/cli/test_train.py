@@ -17,6 +17,8 @@ from annotator.models import checkpoint
 from annotator.models.backbones.backbone import Backbone
 from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
 
+pytestmark = pytest.mark.integration  # trains
+
 
 @pytest.fixture
 def data(write_photos: Callable[..., list[Path]], tmp_path: Path) -> Path:
@@ -137,7 +139,9 @@ def test_two_processes_learn_the_same_weights(data: Path, tmp_path: Path, backbo
         "parsed = parser.parse_args(sys.argv[1:])\n"
         "sys.exit(parsed.command(parsed))\n"
     )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    # With an address, no name is asked for: not every machine can resolve its own.
+    launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
+    command = [sys.executable, *launch, str(script)]
     arguments = ["train", "--tagger", "ranked_lstm", "--data", data, "--out", tmp_path / "out", "--epochs", "2",
                  "--batch-size", "4", "--set", "dropout=0", "--threads", "1", "--json"]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}

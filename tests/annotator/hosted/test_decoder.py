@@ -21,6 +21,8 @@ from annotator.hosted.limits import HostedLimits
 from annotator.hosted.photos import PhotoIntake
 from annotator.hosted.spaces import Space
 
+pytestmark = pytest.mark.integration  # photos are decoded in other processes
+
 
 def plain_png(width: int, height: int) -> io.BytesIO:
     """A PNG of one colour: a few kilobytes that are very many pixels."""

@@ -10,6 +10,8 @@ from annotator.cli.main import build_parser
 from annotator.errors import ConfigError
 from annotator.hosted.deployment_files import ROOT, dockerfile_command, try_space, write_space
 
+pytestmark = pytest.mark.integration  # runs the folder that is hosted
+
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 
 

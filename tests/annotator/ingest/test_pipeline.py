@@ -448,6 +448,7 @@ KILLED_AT = [
 ]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("where", "count"), KILLED_AT)
 def test_a_run_killed_anywhere_goes_on_without_redoing_finished_work(
     make_ingesting: Make, write_photos: WritePhotos, photos: Path, tmp_path: Path, where: str, count: int

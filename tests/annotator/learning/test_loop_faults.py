@@ -56,8 +56,20 @@ def is_running(pid: int) -> bool:
 
 
 def children_of(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True)
-    return [int(line) for line in found.stdout.split()]
+    """Read from /proc: the program ps is not everywhere."""
+    return [child for child in processes() if parent_of(child) == pid]
+
+
+def processes() -> list[int]:
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def parent_of(pid: int) -> int | None:
+    try:
+        # The name of the program, in parentheses, may hold anything; then state and parent.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:  # it has ended meanwhile
+        return None
 
 
 def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_ends(

@@ -70,6 +70,7 @@ def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_on
     assert model["actions_per_photo"] == run["report"]["verdict"]["candidate"]["actions_per_photo"]
 
 
+@pytest.mark.integration
 def test_the_lock_is_let_go_however_its_holder_ends(tmp_path: Path) -> None:
     path = tmp_path / "training.lock"
     script = f"""

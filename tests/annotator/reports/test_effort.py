@@ -103,6 +103,7 @@ def test_an_empty_project_has_a_report(store: Store) -> None:
     assert (report["num_saves"], report["mean_actions"], report["over_time"]) == (0, None, [])
 
 
+@pytest.mark.integration
 def test_the_command_prints_and_draws(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     report = filled(store)
     store.close()

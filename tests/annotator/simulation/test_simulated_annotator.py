@@ -174,6 +174,7 @@ def test_the_interval_of_a_mean_holds_about_what_the_normal_one_does() -> None:
     assert high == pytest.approx(values.mean() + half, abs=0.05)
 
 
+@pytest.mark.integration
 def test_the_plot_is_a_picture(tmp_path: Path) -> None:
     rounds = [Round(1, "promoted", "Promoted: it is better.", None), Round(2, "refused", "Not promoted.", None)]
     found = report({"a": run_of(4, 6, 8), "b": run_of(3, 5, 7, rounds=rounds)}, 0, 0)
@@ -197,6 +198,7 @@ def data_folder(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_the_command_prints_actions_per_photo_by_arm(
     data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -241,6 +241,7 @@ while True:
 """
 
 
+@pytest.mark.integration
 def test_every_acknowledged_save_survives_kill_9(make_store: MakeStore, tmp_path: Path) -> None:
     make_store(3).close()
     path, chance = tmp_path / "project.duckdb", random.Random(0)

@@ -82,6 +82,7 @@ def test_writers_in_many_threads_take_turns(make_store: MakeStore) -> None:
     assert width_of(store) == 80
 
 
+@pytest.mark.integration
 def test_a_second_process_is_refused_with_the_number_of_the_first(make_store: MakeStore) -> None:
     store = make_store(1)
     refused = open_elsewhere(store.path)
@@ -89,6 +90,7 @@ def test_a_second_process_is_refused_with_the_number_of_the_first(make_store: Ma
     assert f"in use by process {os.getpid()}" in refused.stderr
 
 
+@pytest.mark.integration
 def test_a_closed_store_lets_other_processes_open_it_though_threads_have_read(make_store: MakeStore) -> None:
     store = make_store(1)
     go_on, has_read = threading.Event(), threading.Event()

@@ -22,6 +22,8 @@ from annotator.web import server as app_module
 from annotator.web.connection_limits import ConnectionLimits, LimitedProtocol, limited_protocol
 from annotator.web.server import serve
 
+pytestmark = pytest.mark.integration  # sockets of real servers
+
 REQUEST = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
 Connect = Callable[..., socket.socket]
 

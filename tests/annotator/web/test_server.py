@@ -124,6 +124,7 @@ def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
     assert len(exported.stdout.splitlines()) == 4
 
 
+@pytest.mark.integration
 def test_a_taken_port_is_told_before_anything_is_loaded(
     tmp_path: Path, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -271,6 +271,7 @@ def test_weights_of_another_network_are_refused(hub: Path, tmp_path: Path) -> No
         load_backbone("resnet50", device="cpu", cache_path=tmp_path / "cache")
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "name",
     [

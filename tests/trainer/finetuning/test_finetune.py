@@ -25,6 +25,8 @@ from annotator.trainer.finetuning.finetune import (
 from annotator.trainer.fit import fit
 from annotator.trainer.fit_settings import FitSettings
 
+pytestmark = pytest.mark.integration  # trains
+
 TAGS = ["man", "dog", "frisbee", "park", "tree", "bench"]
 SIZES: dict[str, dict[str, Any]] = {
     "scnn_rnn": {"embedding_size": 6, "hidden_size": 16},

@@ -91,6 +91,7 @@ def test_one_lexicon_serves_all_who_use_the_same_words() -> None:
     assert shared_lexicon(words("2")) is not first
 
 
+@pytest.mark.integration
 def test_beside_wordnet_the_commonest_words_complete() -> None:
     table = Table({"parchment": 0}, ["parchment"], np.ones((1, 2), np.float32))
     lexicon = shared_lexicon(WordVectors("wordnet", "1", table, only_latin=True))
