@@ -209,15 +209,9 @@ def test_the_readme_begins_with_the_two_commands() -> None:
     assert blocks[:2] == ["make run\n", "make test\n"]
 
 
-def test_make_knows_run_test_setup_and_lint() -> None:
-    for target in ("run", "test", "setup", "lint"):
-        dry = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, timeout=60)
-        assert dry.returncode == 0, dry.stderr
-    assert (
-        "annotator demo"
-        in subprocess.run(
-            ["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
-        ).stdout
+def dry_run(*arguments: str, folder: Path = ROOT) -> str:
+    done = subprocess.run(
+        ["make", "--dry-run", *arguments], cwd=folder, capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout
 
