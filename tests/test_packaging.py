@@ -1,5 +1,6 @@
 """What is installed is what is in the tree, and the commands in README and docs/ work."""
 
+import json
 import os
 import re
 import shlex
@@ -7,11 +8,13 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 import zipfile
 from collections.abc import Iterator
 from itertools import dropwhile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from annotator import __version__
@@ -134,6 +137,32 @@ def test_the_unpacked_wheel_runs_without_the_source_tree(wheel: Path, tmp_path: 
     command = [sys.executable, "-m", "annotator.cli", "--version"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.stdout == f"annotator {__version__}\n"
+
+
+def test_the_wheel_is_installed_into_a_new_environment_and_runs_there(
+    wheel: Path, backbone_cache: Path, demo_photos: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "environment"
+    venv.create(folder, with_pip=True)
+    python, annotator = folder / "bin" / "python", folder / "bin" / "annotator"
+
+    def run(*command: object, **environment: str) -> str:
+        done = subprocess.run(
+            list(map(str, command)), cwd=tmp_path, env=os.environ | environment, capture_output=True, text=True,
+            timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    run(python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel)
+    # The dependencies are this environment's: they take gigabytes. Its editable install of annotator is no folder on
+    # the path but a finder that only its own start-up makes, so what is imported is the wheel's.
+    borrowed = {"PYTHONPATH": str(Path(np.__file__).parents[1])}
+    where = run(python, "-c", "import annotator.models.registry as m; print(m.__file__)", **borrowed)
+    assert Path(where.strip()).is_relative_to(folder)
+    assert run(annotator, "--version", **borrowed) == f"annotator {__version__}\n"
+    found = json.loads(run(annotator, "suggest", demo_photos / "cat.png", "--json", **borrowed))
+    assert "cat" in [tag["tag"] for tag in found[0]["tags"][:3]]
 
 
 def test_hugging_faces_name_stays_free_in_the_source_tree() -> None:
