@@ -191,4 +191,4 @@ for _name, _target in {
     "zero_shot": "taggers.zero_shot:ZeroShotTagger",
     "open_vocabulary": "taggers.open_vocabulary:OpenVocabulary",
 }.items():
-    register(_name, f"annotator.models.taggers.{_target}", family=BASELINE)
+    register(_name, f"annotator.models.{_target}", family=BASELINE)
