@@ -1,6 +1,6 @@
-"""A folder to host the demo with: what a Docker host or a Hugging Face Space builds, and a trial of it without Docker.
+"""Writes the folder that a Docker host or a Hugging Face Space builds, and tries it without Docker.
 
-The trial runs the commands of the Dockerfile itself, from the copied tree. Knows nothing of how a demo works.
+The trial runs the commands of the Dockerfile from the copied tree. Knows nothing of how the demo works.
 """
 
 import http.cookiejar
@@ -25,7 +25,7 @@ FOLDERS = ("annotator", "models", "trainer", "datasets")
 FILES = ("pyproject.toml", "LICENSE", "Dockerfile", ".dockerignore")
 MARK_FILE = ".annotator-space"
 FROM_A_NEW_SPACE = {".git", ".gitattributes", "README.md"}
-"""What a Space's repository holds when it was just made."""
+"""Files of a newly created Space's repository."""
 FRONT_MATTER = """---
 title: annotator
 emoji: 🏷️
@@ -72,7 +72,7 @@ def write_space(out: Path, source: Path = ROOT) -> int:
 
 
 def dockerfile_command(text: str, instruction: str) -> str:
-    """Return what a Dockerfile's CMD runs, or its HEALTHCHECK.
+    """Return the command of a Dockerfile's CMD or HEALTHCHECK.
 
     Raises:
         ConfigError: The Dockerfile has none.
@@ -84,15 +84,15 @@ def dockerfile_command(text: str, instruction: str) -> str:
 
 
 def try_space(out: Path) -> str:
-    """Start the folder's own tree by the Dockerfile's CMD, wait for its HEALTHCHECK, visit it, and end it.
+    """Start the copied tree by the Dockerfile's CMD, wait for its HEALTHCHECK, open a space, and end it.
 
-    Uses this Python and its packages, and the user's cache of exported networks, in place of the image's.
+    Uses this Python and its packages, and the user's cache of exported networks, in place of those in the image.
 
     Returns:
-        What was seen, as a sentence.
+        One sentence about the outcome.
 
     Raises:
-        ConfigError: It did not start, or was not well.
+        ConfigError: It did not start, or failed its health check.
     """
     out = out.expanduser().resolve()
     text = (out / "Dockerfile").read_text(encoding="utf-8")
@@ -120,7 +120,7 @@ def try_space(out: Path) -> str:
 
 
 def _environment(out: Path, folder: Path) -> dict[str, str]:
-    """Return the image's environment: the tree's own `annotator` on the path, one folder to write to."""
+    """Return an environment like the image's: the copied tree's `annotator` on the path, one writable folder."""
     (folder / "bin").mkdir()
     (folder / "data").mkdir()
     program = folder / "bin" / "annotator"
@@ -148,7 +148,7 @@ def _wait_until_well(process: "subprocess.Popen[bytes]", check: str, environment
 
 
 def _visit(address: str) -> str:
-    """Come in as a visitor does; return the name of the project that they get."""
+    """Open a space as a visitor; return the name of its project."""
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
 

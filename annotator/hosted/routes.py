@@ -1,6 +1,6 @@
-"""The routes that only the hosted demo has: coming in, photos, going.
+"""Routes of the hosted demo alone: entering, adding photos, leaving.
 
-Knows nothing of how a space is kept.
+Knows nothing of how a space is stored.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 ENTRANCE = "/demo"
 UPLOAD_PATH = "/api/demo/photos"
 UPLOAD_EXTRA_BYTES = 20_000
-"""What multipart adds to a photo, at most."""
+"""Most bytes that multipart adds to a photo."""
 PUBLIC_PATHS = frozenset(
     {
         ENTRANCE, "/api/demo/about", "/api/demo/enter", "/api/health",
@@ -46,10 +46,10 @@ def build_hosted_router(
 
     Args:
         spaces: All spaces.
-        intake: Takes photos in.
+        intake: Adds photos to spaces.
         read_photos: Lets a space's project read its new photos, in the background.
-        tokens: The guard's.
-        assets_path: Where the entrance's page lies.
+        tokens: The tokens of the request guard.
+        assets_path: Folder of the entrance page.
     """
     router = APIRouter()
 
@@ -59,7 +59,7 @@ def build_hosted_router(
             return RedirectResponse("/", 303)
         return FileResponse(assets_path / "entrance.html", headers={"cache-control": "no-store"})
 
-    @router.get("/api/demo/about", summary="Tell the demo's limits, to anybody")
+    @router.get("/api/demo/about", summary="Return the limits of the demo, without a session")
     def about() -> dict[str, Any]:
         return about_limits(spaces.limits)
 
@@ -79,7 +79,7 @@ def build_hosted_router(
                     "seconds_at_most": round(admission.seconds_at_most),
                 }
             )
-        # A new session: one that somebody slipped to this browser before opens nothing.
+        # Always a new session id, against session fixation.
         response = JSONResponse({"state": "open"})
         for value in tokens.cookies(request.scope, admission.session_id, is_new=True):
             response.headers.append("set-cookie", value)
@@ -130,7 +130,7 @@ def build_hosted_router(
 
 
 def about_limits(limits: HostedLimits) -> dict[str, Any]:
-    """Return what the entrance tells of the limits."""
+    """Return the limits that the entrance page shows."""
     return {
         "minutes": limits.minutes,
         "idle_minutes": limits.idle_minutes,

@@ -1,7 +1,7 @@
-"""The spaces of the hosted demo: one folder a visitor, which ends after a while and is then deleted.
+"""The spaces of the hosted demo: one folder for each visitor, deleted when its time is over.
 
-Who comes when all are taken waits in a queue. At most so many spaces are in memory; the others are closed and opened
-again when they are used. Knows nothing of HTTP, nor of what is in a space but that it can be opened and closed.
+When all spaces are taken, visitors wait in a queue. A limited number of spaces is in memory; the others are closed, and
+opened again for the next call. Knows nothing of HTTP, nor of a space's content but that it can be opened and closed.
 """
 
 import fcntl
@@ -31,7 +31,7 @@ MARK_FILE = "annotator-spaces.json"
 """In the folder of all spaces: says that what lies there may be deleted."""
 SPACE_FILE = "space.json"
 OPEN_SECONDS = 20.0
-"""How long a call waits for its space to be opened while all places in memory are in use."""
+"""Longest wait of a call while all places in memory are in use."""
 _SPACE_NAME = re.compile(r"space-[0-9a-f]{16}")
 _DELETED = "deleted-"
 
@@ -97,14 +97,14 @@ class Space(Generic[O]):
 
 @dataclass(frozen=True)
 class Admission:
-    """What came of somebody's wish for a space: a session, or a place in the queue."""
+    """The answer to a request for a space: a session, or a position in the queue."""
 
     session_id: str = ""
-    """New, and known to nobody else; empty while they wait."""
+    """New and secret; empty while the visitor waits."""
     position: int = 0
     """In the queue, from 1."""
     seconds_at_most: float = 0.0
-    """After which so many spaces will have ended that it is their turn, even if nobody leaves early."""
+    """Longest wait, if nobody leaves early."""
 
 
 @dataclass
@@ -117,11 +117,11 @@ class HostedSpaces(Generic[O]):
     """All spaces of one server.
 
     Args:
-        root: The folder in which they lie; made if missing. It must be empty or have been used for this before, since
-            whatever lies in it is deleted when its time is over.
-        limits: How many, and how long.
-        open_space: Opens what is in a space's folder; may take seconds.
-        on_end: Called for a space that ends, before it is closed, so that what still works with it stops.
+        root: Folder of the spaces, created if missing. It must be empty or have been used for spaces before, since its
+            content is deleted when its time is over.
+        limits: Number, sizes and lifetimes of spaces.
+        open_space: Opens the project in a space's folder; may take seconds.
+        on_end: Called before an ended space is closed, to stop all work with it.
         clock: Seconds since 1970.
 
     Raises:
@@ -149,14 +149,14 @@ class HostedSpaces(Generic[O]):
         self._claim_root()
         self._read_kept()
 
-    # Coming and going
+    # Entering and leaving
 
     def enter(self, browser_id: str, address: str) -> Admission:
-        """Give somebody a new space, or a place in the queue.
+        """Give a visitor a new space, or a position in the queue.
 
         Args:
-            browser_id: Tells browsers in the queue apart; it opens nothing.
-            address: Where they come from.
+            browser_id: Identifies a browser in the queue; it gives access to nothing.
+            address: The visitor's network address.
 
         Raises:
             DemoError: Too many come from this address, or the queue is full.
@@ -184,7 +184,7 @@ class HostedSpaces(Generic[O]):
             return Admission(position=before + 1, seconds_at_most=self._longest_wait(before, now))
 
     def find(self, session_id: str) -> Space[O] | None:
-        """Return the space of a session, and note that somebody is there; None if it has none any more."""
+        """Return the space of a session and mark it as seen now; None if there is none any more."""
         with self._changed:
             space = self._by_digest.get(_digest(session_id)) if session_id else None
             now = self._clock()
@@ -198,33 +198,33 @@ class HostedSpaces(Generic[O]):
         self._end([space])
 
     def ends_at(self, space: Space[O]) -> float:
-        """Return when a space ends if nothing is asked of it any more, in seconds since 1970."""
+        """Return when a space ends without a further call, in seconds since 1970."""
         return min(self.latest_end(space), space.seen_at + 60 * self.limits.idle_minutes)
 
     def latest_end(self, space: Space[O]) -> float:
-        """Return when a space ends in any case."""
+        """Return when a space ends at the latest, in seconds since 1970."""
         return space.created_at + 60 * self.limits.minutes
 
     def present(self) -> list[Space[O]]:
-        """Return all spaces there are, with those that are being deleted."""
+        """Return all spaces, including those that are being deleted."""
         with self._changed:
             return list(self._spaces.values())
 
     @property
     def num_visitors(self) -> int:
-        """How many spaces there are, with those that are being deleted."""
+        """Number of spaces, including those that are being deleted."""
         return len(self._spaces)
 
     @property
     def num_open(self) -> int:
-        """How many spaces are in memory, or about to be."""
+        """Number of spaces that are in memory, or being opened or closed."""
         return sum(space.opened is not None or space.is_changing for space in self._spaces.values())
 
     # Using
 
     @contextmanager
     def use(self, space: Space[O]) -> Iterator[O]:
-        """Open a space if need be, and keep it open meanwhile.
+        """Open a space if necessary, and keep it open within the context.
 
         Raises:
             DemoError: It is over, or too many spaces are in use at this moment.
@@ -237,7 +237,7 @@ class HostedSpaces(Generic[O]):
 
     @contextmanager
     def use_if_open(self, space: Space[O]) -> Iterator[O | None]:
-        """Keep a space open meanwhile if it is; does not count as using it."""
+        """Keep a space open within the context if it is open now; does not count as use."""
         with self._changed:
             opened = None if space.is_changing or space.is_over else space.opened
             space.num_users += opened is not None
@@ -248,7 +248,7 @@ class HostedSpaces(Generic[O]):
                 self._give_back(space)
 
     def sweep(self) -> None:
-        """End what is over, delete it, and note which spaces are full; to be called every few seconds."""
+        """End and delete spaces whose time is over, and mark full ones; to be called every few seconds."""
         now = self._clock()
         with self._changed:
             self._forget_who_left(now)
@@ -262,7 +262,7 @@ class HostedSpaces(Generic[O]):
                 self._delete(space)
 
     def close(self) -> None:
-        """Close all spaces; they are there again when the folder is opened again, if their time is not over by then."""
+        """Close all spaces; those whose time is not over are available again after a restart."""
         for space in self.present():
             with self._changed:
                 is_mine = self._changed.wait_for(lambda s=space: not s.is_changing, timeout=60)  # type: ignore[misc]
@@ -297,7 +297,7 @@ class HostedSpaces(Generic[O]):
                 self._close(to_change)
 
     def _next_change(self, space: Space[O]) -> Space[O] | None:
-        """Return the space itself, if it may be opened, or the one to close for it; None while all are in use."""
+        """Return the space itself if it may be opened, else the one to close for it; None while all are in use."""
         if self.num_open < self.limits.num_open:
             return space
         idle = [s for s in self._spaces.values() if s.opened is not None and not s.num_users and not s.is_changing]
@@ -335,12 +335,12 @@ class HostedSpaces(Generic[O]):
                 self._by_digest.pop(space.digest, None)
             self._changed.notify_all()
         for space in ending:
-            # From now on a restart deletes it, too.
+            # A restart deletes a space without this file.
             (space.folder / SPACE_FILE).unlink(missing_ok=True)
             self._on_end(space)
 
     def _delete(self, space: Space[O]) -> None:
-        """Close and delete a space that is over, unless something still works with it."""
+        """Close and delete an ended space, unless it is still in use."""
         with self._changed:
             if space.num_users or space.is_changing:
                 return
@@ -381,7 +381,7 @@ class HostedSpaces(Generic[O]):
                 del self._waiting[browser_id]
 
     def _longest_wait(self, num_before: int, now: float) -> float:
-        """Return in how many seconds a place is free if everybody stays as long as they may."""
+        """Return the seconds until a place is free if every visitor stays as long as allowed."""
         num_rounds, place = divmod(num_before, self.limits.num_visitors)
         ends = sorted(now if space.is_over else self.latest_end(space) for space in self._spaces.values())
         end = ends[place] if place < len(ends) else now

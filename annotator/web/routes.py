@@ -29,13 +29,13 @@ from annotator.session.operations import FORMER_NAMES, OPERATIONS, Dispatcher, O
 from annotator.web.request_guard import cookie_names
 
 EXPORT_BLOCK = 500
-"""Lines of an export that are sent together: each piece costs a change of threads."""
+"""Lines of an export that are sent together, since each piece costs a switch of threads."""
 IMMUTABLE = "private, max-age=31536000, immutable"
-"""A picture's address holds its content hash, so it never changes."""
+"""A picture's URL contains its content hash, so its content never changes."""
 
 
 class PictureSource(Protocol):
-    """Where thumbnails and photos come from."""
+    """Provides thumbnails and photos."""
 
     def thumbnail(self, image_id: int) -> Picture:
         """Return a photo's thumbnail."""
@@ -51,8 +51,8 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
 
     Args:
         dispatcher: Answers the operations.
-        pictures: Thumbnails and photos.
-        assets_path: Where the page's own files lie.
+        pictures: Provides thumbnails and photos.
+        assets_path: Folder of the page's files.
     """
     router = APIRouter()
     for operation in OPERATIONS.values():
@@ -123,7 +123,7 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
 def _add_operation(
     router: APIRouter, dispatcher: Dispatcher, path: str, operation: Operation, *, deprecated: bool = False
 ) -> None:
-    def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
+    def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI declares a body like this
         result = dispatcher.call(CALLER.get(), operation.name, payload)
         error = result.get("error")
         return JSONResponse(result, status_of(error["kind"]) if error else 200)
@@ -142,7 +142,7 @@ def _picture(make: Callable[[], Picture]) -> Response:
         return _error(429, "demo", str(error))
     except StoreError as error:
         return _error(507, "store", str(error))
-    # The sandbox keeps even a file that turned into something else since the ingest from running here.
+    # The sandbox keeps a file that was replaced since the ingest from running scripts in this origin.
     headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 
