@@ -38,6 +38,21 @@ short_description: Rank the tags of your photos, with a model in the loop
 ---
 
 """
+README = """# annotator
+
+Rank the tags of your photos, with a model in the loop. This folder hosts the demo: each visitor gets a private space
+for a limited time, uploads a few photos, tags them with the help of a model, trains it on the corrections, and exports
+the tags. The space, with its photos, tags and models, is then deleted.
+
+A Hugging Face Space with the SDK docker builds the folder as it is. Any other host:
+
+    docker build -t annotator-demo .
+    docker run -p 7860:7860 annotator-demo
+
+The page then answers on port 7860. The folder was written by `annotator space`, from annotator's source tree, whose
+README and documents describe everything else. Licence: MIT, in the file LICENSE.
+"""
+"""Of the written folder; that of the source tree links to documents that are not part of it."""
 LARGE_FILES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.npz filter=lfs diff=lfs merge=lfs -text\n"
 START_SECONDS = 180.0
 
@@ -53,7 +68,7 @@ def write_space(out: Path, source: Path = ROOT) -> int:
         ConfigError: The folder holds something else, or this is an installation without the source tree.
     """
     out = out.expanduser().resolve()
-    missing = [name for name in (*FOLDERS, *FILES, "README.md") if not (source / name).exists()]
+    missing = [name for name in (*FOLDERS, *FILES) if not (source / name).exists()]
     if missing:
         raise ConfigError(f"{source} has no {missing[0]}: this command needs annotator's source tree (git clone).")
     present = {path.name for path in out.iterdir()} if out.exists() else set()
@@ -66,7 +81,7 @@ def write_space(out: Path, source: Path = ROOT) -> int:
         shutil.copytree(source / name, out / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*"))
     for name in FILES:
         shutil.copyfile(source / name, out / name)
-    (out / "README.md").write_text(FRONT_MATTER + (source / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    (out / "README.md").write_text(FRONT_MATTER + README, encoding="utf-8")
     (out / ".gitattributes").write_text(LARGE_FILES, encoding="utf-8")
     return sum(path.is_file() and ".git" not in path.parts for path in out.rglob("*"))
 

@@ -91,8 +91,9 @@ class Connections:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
-        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        return any(mapped in network for network in self._trusted)
+        if isinstance(parsed, ipaddress.IPv6Address):
+            parsed = parsed.ipv4_mapped or parsed
+        return any(parsed in network for network in self._trusted)
 
 
 class LimitedProtocol(HttpToolsProtocol):

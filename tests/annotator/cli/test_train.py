@@ -287,7 +287,7 @@ def test_photos_without_metadata_are_told_of_in_training_and_in_measuring(
 
 
 def test_metadata_are_only_for_taggers_that_hear_of_them(described: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="jvsp hears of no metadata"):
+    with pytest.raises(ConfigError, match="jvsp uses no metadata"):
         run(["--tagger", "jvsp", "--data", described, "--out", tmp_path / "out", "--metadata", "caption"])
     with pytest.raises(ConfigError, match="m must not be above M"):
         run(["--tagger", "ltn", "--data", described, "--out", tmp_path / "out", "--set", "m=30"])
