@@ -17,7 +17,8 @@ from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingErr
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import full_sentence, num_photos, read_names
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 from annotator.hosted.training_queue import TrainingQueue
 from annotator.hosted.visit import VISIT, Visit
 from annotator.ingest.pictures import Picture

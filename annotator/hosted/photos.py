@@ -20,7 +20,7 @@ from annotator.datasets.image_folder import find_images
 from annotator.errors import DemoError, UnreadableImageError
 from annotator.hosted.decoder import renewed
 from annotator.hosted.limits import HostedLimits
-from annotator.hosted.spaces import Space
+from annotator.hosted.space import Space
 from annotator.storage.project import write_atomically
 
 NAMES_FILE = "names.json"

@@ -19,7 +19,8 @@ from annotator.hosted.limits import HostedLimits
 from annotator.hosted.middleware import address_of
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import PhotoIntake, num_photos
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 from annotator.hosted.visit import VISIT, Visitor
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 

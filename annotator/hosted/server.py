@@ -17,7 +17,8 @@ from annotator.hosted.middleware import AddressLimit, VisitorRouter
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import PhotoIntake
 from annotator.hosted.routes import ENTRANCE, PUBLIC_PATHS, UPLOAD_EXTRA_BYTES, UPLOAD_PATH, build_hosted_router
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 from annotator.hosted.training_queue import TrainingQueue
 from annotator.hosted.visit import VisitorAuthenticator
 from annotator.settings import ServerConfig

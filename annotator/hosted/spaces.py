@@ -4,95 +4,26 @@ When all spaces are taken, visitors wait in a queue. A limited number of spaces 
 opened again for the next call. Knows nothing of HTTP, nor of a space's content but that it can be opened and closed.
 """
 
-import fcntl
-import hashlib
-import hmac
-import json
 import logging
-import os
-import re
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic
 
-from annotator.errors import ConfigError, DemoError
+from annotator.errors import DemoError
 from annotator.hosted.limits import HostedLimits, RateLimiter
-from annotator.storage.project import write_atomically
+from annotator.hosted.space import SPACE_FILE, O, Space, delete_folder, digest_of, read_space
+from annotator.hosted.space_root import SpaceRoot
 
 logger = logging.getLogger(__name__)
 
-MARK_FILE = "annotator-spaces.json"
-"""In the folder of all spaces: says that what lies there may be deleted."""
-SPACE_FILE = "space.json"
 OPEN_SECONDS = 20.0
 """Longest wait of a call while all places in memory are in use."""
-_SPACE_NAME = re.compile(r"space-[0-9a-f]{16}")
-_DELETED = "deleted-"
-
-
-class Opened(Protocol):
-    """What a space holds while it is in memory."""
-
-    def close(self) -> None:
-        """Write what must be kept, and let go of the memory."""
-        ...
-
-
-O = TypeVar("O", bound=Opened)  # noqa: E741 - an opened space
-
-
-@dataclass
-class Space(Generic[O]):
-    """One visitor's space."""
-
-    space_id: str
-    folder: Path
-    digest: str
-    """SHA-256 of the session id, which itself is only in the visitor's browser."""
-    created_at: float
-    """Seconds since 1970, like all times here: they outlive the process."""
-    seen_at: float
-    address: str = ""
-    """Of where its visitor comes from a salted hash, which is kept with it: a restart gives nobody more spaces."""
-    opened: O | None = None
-    used_at: float = 0.0
-    num_users: int = 0
-    """Calls and trainings that work with it now; it is not closed under them."""
-    is_changing: bool = False
-    """Whether it is being opened or closed."""
-    is_over: bool = False
-    is_full: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """For those who count its photos."""
-    num_arriving: int = 0
-    """Uploads that have a place reserved."""
-    remembered: dict[str, Any] = field(default_factory=dict)
-    """Answers that stay true while it is closed."""
-
-    @property
-    def photos_path(self) -> Path:
-        """Where its photos lie."""
-        return self.folder / "photos"
-
-    @property
-    def project_path(self) -> Path:
-        """Where its project lies."""
-        return self.folder / "project"
-
-    def num_bytes(self) -> int:
-        """Return the size of all its files."""
-        total = 0
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                with suppress(FileNotFoundError):  # written and taken away meanwhile
-                    total += os.lstat(os.path.join(folder, name)).st_size
-        return total
 
 
 @dataclass(frozen=True)
@@ -136,7 +67,8 @@ class HostedSpaces(Generic[O]):
         on_end: Callable[[Space[O]], None] = lambda space: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.root = root.expanduser().resolve()
+        self._root = SpaceRoot(root)
+        self.root = self._root.path
         self.limits = limits
         self._open = open_space
         self._on_end = on_end
@@ -146,8 +78,7 @@ class HostedSpaces(Generic[O]):
         self._by_digest: dict[str, Space[O]] = {}
         self._waiting: dict[str, _Ticket] = {}
         self._entries = RateLimiter(limits.entries_an_hour / 3600, limits.entries_an_hour, clock)
-        self._claim_root()
-        self._read_kept()
+        self._read_stored()
 
     # Entering and leaving
 
@@ -161,7 +92,7 @@ class HostedSpaces(Generic[O]):
         Raises:
             DemoError: Too many come from this address, or the queue is full.
         """
-        address = self._hashed(address)
+        address = self._root.hashed(address)
         with self._changed:
             now = self._clock()
             self._forget_who_left(now)
@@ -186,7 +117,7 @@ class HostedSpaces(Generic[O]):
     def find(self, session_id: str) -> Space[O] | None:
         """Return the space of a session and mark it as seen now; None if there is none any more."""
         with self._changed:
-            space = self._by_digest.get(_digest(session_id)) if session_id else None
+            space = self._by_digest.get(digest_of(session_id)) if session_id else None
             now = self._clock()
             if space is None or now >= self.ends_at(space):
                 return None
@@ -270,8 +201,8 @@ class HostedSpaces(Generic[O]):
             if is_mine:
                 self._close(space)
             if space.is_over:
-                _delete_folder(space.folder)
-        self._lock_file.close()
+                delete_folder(space.folder)
+        self._root.close()
 
     # Inside
 
@@ -346,7 +277,7 @@ class HostedSpaces(Generic[O]):
                 return
             space.is_changing = True
         self._close(space)
-        _delete_folder(space.folder)
+        delete_folder(space.folder)
         with self._changed:
             self._spaces.pop(space.space_id, None)
             self._changed.notify_all()
@@ -354,11 +285,9 @@ class HostedSpaces(Generic[O]):
     def _create(self, now: float, address: str) -> str:
         session_id = secrets.token_urlsafe(32)
         space_id = f"space-{secrets.token_hex(8)}"
-        space: Space[O] = Space(space_id, self.root / space_id, _digest(session_id), now, now, address)
+        space: Space[O] = Space(space_id, self.root / space_id, digest_of(session_id), now, now, address)
         try:
-            space.photos_path.mkdir(parents=True)
-            values = {"digest": space.digest, "created_at": now, "address": address}
-            write_atomically(space.folder / SPACE_FILE, json.dumps(values).encode(), mode=0o600)
+            space.write()
         except OSError as error:
             shutil.rmtree(space.folder, ignore_errors=True)
             logger.warning("No space could be made: %s", error)
@@ -387,79 +316,12 @@ class HostedSpaces(Generic[O]):
         end = ends[place] if place < len(ends) else now
         return max(0.0, end - now) + num_rounds * 60 * self.limits.minutes
 
-    def _claim_root(self) -> None:
-        mark = self.root / MARK_FILE
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            if not mark.exists() and any(self.root.iterdir()):
-                raise ConfigError(
-                    f"{self.root} is not empty and was not used for spaces before. Visitors' spaces are deleted with "
-                    "all that is in them, so name a new or an empty folder."
-                )
-            self._lock_file = mark.open("a")
-        except OSError as error:
-            raise ConfigError(
-                f"The folder for visitors' spaces {self.root} cannot be used: {error.strerror}."
-            ) from error
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock_file.close()
-            raise ConfigError(
-                f"Another server has its visitors' spaces in {self.root}. Name another folder."
-            ) from error
-        self._salt = self._read_salt(mark)
-
-    def _read_salt(self, mark: Path) -> bytes:
-        """Return what addresses are hashed with; made with the folder, and nowhere else."""
-        try:
-            if not mark.read_bytes():
-                mark.chmod(0o600)
-                self._lock_file.write(secrets.token_hex(32))
-                self._lock_file.flush()
-            return mark.read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"The folder for visitors' spaces {self.root} cannot be used: {error.strerror}."
-            ) from error
-
-    def _hashed(self, address: str) -> str:
-        return hmac.new(self._salt, address.encode(), hashlib.sha256).hexdigest()
-
-    def _read_kept(self) -> None:
-        """Take over the spaces of an earlier run whose time is not over, and delete the others."""
+    def _read_stored(self) -> None:
+        """Read the spaces of an earlier run whose time is not over, and delete the others."""
         now = self._clock()
-        for folder in self.root.iterdir():
-            if folder.name == MARK_FILE:
-                continue
-            space = self._kept(folder, now)
+        for folder in self._root.folders():
+            space = read_space(folder, now)
             if space is None or now >= self.latest_end(space):
-                _delete_folder(folder)
+                delete_folder(folder)
             else:
                 self._spaces[space.space_id] = self._by_digest[space.digest] = space
-
-    def _kept(self, folder: Path, now: float) -> Space[O] | None:
-        if not _SPACE_NAME.fullmatch(folder.name):
-            return None
-        try:
-            values = json.loads((folder / SPACE_FILE).read_text(encoding="utf-8"))
-            created_at = min(float(values["created_at"]), now)  # a clock that was set back must not keep it for ever
-            return Space(folder.name, folder, str(values["digest"]), created_at, now, str(values.get("address", "")))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-
-def _digest(session_id: str) -> str:
-    return hashlib.sha256(session_id.encode()).hexdigest()
-
-
-def _delete_folder(folder: Path) -> None:
-    """Delete a folder so that a crash in the middle of it leaves nothing that could be taken for a space."""
-    if folder.is_symlink() or not folder.is_dir():
-        folder.unlink(missing_ok=True)
-        return
-    target = folder
-    if not folder.name.startswith(_DELETED):
-        target = folder.with_name(f"{_DELETED}{secrets.token_hex(8)}")
-        folder.replace(target)
-    shutil.rmtree(target)

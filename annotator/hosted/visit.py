@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from annotator.auth.roles import LOCAL_USER, Caller, Role
 from annotator.hosted.open_space import OpenSpace
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from annotator.hosted import photos as hosted_photos
 from annotator.hosted.decoder import renewed
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.photos import PhotoIntake
-from annotator.hosted.spaces import Space
+from annotator.hosted.space import Space
 
 pytestmark = pytest.mark.integration  # photos are decoded in other processes
 

@@ -589,7 +589,7 @@ def test_a_space_closed_for_others_keeps_what_was_saved(app: FastAPI, demo: Host
 
 def test_a_visitor_knows_when_the_space_ends(demo: HostedDemo, anna: TestClient) -> None:
     state = call(anna, "state").json()["demo"]
-    assert state["ends_at"] - time.time() == pytest.approx(60 * LIMITS.minutes, abs=120)
+    assert 0 < state["ends_at"] - time.time() <= 60 * LIMITS.minutes
     assert (state["num_photos"], state["max_photos"]) == (2, 4)
 
 

@@ -11,7 +11,8 @@ import pytest
 
 from annotator.errors import ConfigError, DemoError
 from annotator.hosted.limits import HostedLimits
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 
 Factory = Callable[..., Any]
 
@@ -209,7 +210,7 @@ def test_a_restart_deletes_what_was_over_or_half_deleted_or_is_no_space(make_spa
     first = make_spaces()
     ended = first.enter("a", "a").session_id
     first.leave(first.find(ended))  # and then the server is killed before it has deleted it
-    first._lock_file.close()
+    first._root.close()
     (first.root / "deleted-12").mkdir()
     (first.root / "deleted-12" / "photo.jpg").write_text("x")
     (first.root / "space-0123456789abcdef").mkdir()
