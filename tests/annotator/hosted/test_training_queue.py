@@ -1,4 +1,4 @@
-"""Turns with a fake clock and trainings that end when the test says so."""
+"""The training queue with a fake clock and trainings that the test ends."""
 
 import threading
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def queue(clock: Clock) -> Iterator[TrainingQueue]:
     queue.close()
 
 
-def test_one_trains_at_a_time_in_the_order_of_asking(queue: TrainingQueue, clock: Clock) -> None:
+def test_trainings_run_one_at_a_time_in_the_order_of_requests(queue: TrainingQueue, clock: Clock) -> None:
     a, b, c = Training(clock), Training(clock), Training(clock)
     for name, training in zip("abc", (a, b, c), strict=True):
         assert queue.ask(name, training)
@@ -61,7 +61,7 @@ def test_one_trains_at_a_time_in_the_order_of_asking(queue: TrainingQueue, clock
     c.finish()
 
 
-def test_the_estimate_is_what_the_last_trainings_took(queue: TrainingQueue, clock: Clock) -> None:
+def test_the_estimate_is_the_mean_length_of_the_latest_trainings(queue: TrainingQueue, clock: Clock) -> None:
     a, b, c = Training(clock, seconds=50), Training(clock), Training(clock)
     queue.ask("a", a)
     assert a.began.wait(LIMIT_SECONDS)
@@ -85,7 +85,7 @@ def test_the_estimate_is_what_the_last_trainings_took(queue: TrainingQueue, cloc
     c.finish()
 
 
-def test_nobody_waits_twice(queue: TrainingQueue, clock: Clock) -> None:
+def test_a_space_has_one_place_in_the_queue(queue: TrainingQueue, clock: Clock) -> None:
     a = Training(clock)
     assert queue.ask("a", a)
     assert a.began.wait(LIMIT_SECONDS)
@@ -97,7 +97,7 @@ def test_nobody_waits_twice(queue: TrainingQueue, clock: Clock) -> None:
     a.finish()
 
 
-def test_a_training_that_breaks_off_does_not_stop_the_next(
+def test_a_failed_training_does_not_stop_the_next(
     queue: TrainingQueue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     a, b = Training(clock, fails=True), Training(clock)
@@ -109,7 +109,7 @@ def test_a_training_that_breaks_off_does_not_stop_the_next(
     b.finish()
 
 
-def test_after_closing_nothing_begins(clock: Clock) -> None:
+def test_no_training_starts_after_closing(clock: Clock) -> None:
     queue = TrainingQueue(first_guess=1.0, clock=clock)
     queue.close()
     assert not queue.ask("a", Training(clock))
