@@ -64,8 +64,8 @@ def test_a_person_trains_the_model_promotes_it_and_rolls_back(
     expect(page.at("#training-state")).to_contain_text(re.compile("Starting|Learning|Weighing|Judging"))
     page.at("#cancel-training").wait_for(state="hidden", timeout=300_000)
     expect(page.at("#verdict")).to_contain_text(re.compile(r"romoted: .* actions a photo instead of "))
-    # Near duplicates of training photos are left out of the promotion test; the rest may be too few to show a saving, so
-    # the model is promoted by hand.
+    # Near duplicates of training photos are left out of the promotion test; the rest may be too few to show a saving,
+    # so the model is promoted by hand.
     if "Not promoted" in (page.at("#verdict").text_content() or ""):
         page.at(".model", has_text="run-0001").locator("button").click()
     expect(page.at(".model.is-live")).to_contain_text("JVSP, run-0001")
