@@ -53,7 +53,12 @@ def build_hosted_router(
         assets_path: Folder of the entrance page.
     """
     router = APIRouter()
+    _add_entrance(router, spaces, tokens, assets_path)
+    _add_uploads(router, spaces, intake, read_photos)
+    return router
 
+
+def _add_entrance(router: APIRouter, spaces: HostedSpaces[OpenSpace], tokens: Tokens, assets_path: Path) -> None:
     @router.get(ENTRANCE, include_in_schema=False)
     def entrance() -> Response:
         if isinstance(CALLER.get(None), Visitor):
@@ -94,6 +99,13 @@ def build_hosted_router(
             response.headers.append("set-cookie", f"{name}=; Path=/; Max-Age=0; SameSite=Strict")
         return response
 
+
+def _add_uploads(
+    router: APIRouter,
+    spaces: HostedSpaces[OpenSpace],
+    intake: PhotoIntake,
+    read_photos: Callable[[Space[OpenSpace]], None],
+) -> None:
     @router.post(UPLOAD_PATH, summary="Add a photo: multipart, one file in the field `photo`")
     async def upload(request: Request) -> Response:
         space = VISIT.get().space
@@ -126,8 +138,6 @@ def build_hosted_router(
             return _error(409, "demo", error)
         read_photos(space)
         return JSONResponse({"num_photos": num_photos(space), "max_photos": spaces.limits.num_photos}, 201)
-
-    return router
 
 
 def about_limits(limits: HostedLimits) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from annotator.storage.correction_log import Annotation
 
 
 class GroupTagging:
-    """Similar photos tagged together.
+    """Operations on groups of similar photos.
 
     Args:
         workspace: The open project.

@@ -1,4 +1,4 @@
-"""From photo to photo: the next one, the neighbours in folder order, the strip, the browse view."""
+"""Navigation between photos: the next one, the neighbours in folder order, the strip, the browse view."""
 
 from dataclasses import asdict
 

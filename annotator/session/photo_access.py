@@ -1,6 +1,6 @@
-"""May this person open, hold or change this photo, and may the tags be saved?
+"""Checks whether a user may open, lease or change a photo, and whether tags can be saved.
 
-Knows nothing of proposals or of how answers look.
+Knows nothing of proposals or of the form of answers.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,6 +1,6 @@
-"""Content hash and shown name of each photo, in memory: every view of photos needs them.
+"""Content hash and shown name of each photo, in memory, since every view of photos needs them.
 
-Knows nothing of the database beyond what it is given.
+Knows nothing of the database.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

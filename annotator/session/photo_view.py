@@ -1,4 +1,4 @@
-"""The answer about one photo: its list, its proposals, its neighbours and where it stands."""
+"""The answer about one photo: its list, its proposals, its neighbours and its state."""
 
 from collections.abc import Sequence
 

@@ -1,6 +1,6 @@
 """The shape and limits of every request to a session.
 
-Pydantic refuses unknown fields, wrong types and values out of range. Knows nothing of what answers a request.
+Pydantic refuses unknown fields, wrong types and values out of range. Knows nothing of the handlers.
 """
 
 from typing import Annotated, Literal

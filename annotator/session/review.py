@@ -1,4 +1,4 @@
-"""Several people on one project: assignments, responses, what a reviewer decides, and the past of a photo."""
+"""Several people on one project: assignments, responses, decisions of reviewers, and the history of a photo."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
-"""What a simulation found, as numbers, a table and a plot.
+"""The results of a simulation as numbers, a table and a plot.
 
-Intervals are of the bootstrap over photos: 95% of the means of as many photos drawn with replacement; of differences,
-over the same photos in both arms. Knows nothing of sessions.
+Intervals are 95% bootstrap intervals of the mean over photos; those of differences are paired by photo.
+Knows nothing of sessions.
 """
 
 from collections import Counter

@@ -1,6 +1,6 @@
-"""The REST routes: every operation of the session, pictures by id, the page's own files, exports.
+"""The REST routes: every operation, pictures by id, the page's files, exports and backups.
 
-Knows nothing of the store or of models. Security is a layer around the whole app (web/request_guard.py).
+Knows nothing of the database or of models. Security is a layer around the whole app (web/request_guard.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -59,7 +59,12 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
         _add_operation(router, dispatcher, operation.name, operation)
     for former, name in FORMER_NAMES.items():
         _add_operation(router, dispatcher, former, OPERATIONS[name], deprecated=True)
+    _add_project_routes(router, dispatcher)
+    _add_file_routes(router, pictures, assets_path)
+    return router
 
+
+def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
     @router.get("/api/session", summary="Get the cookies that the other calls need")
     def get_session(request: Request) -> dict[str, str]:
         caller = CALLER.get()
@@ -70,7 +75,7 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
             "token_cookie": cookie_names(request.scope)[1],
         }
 
-    @router.get("/api/health", summary="Tell that the server answers, to anybody")
+    @router.get("/api/health", summary="Return that the server is up, without a session")
     def get_health() -> dict[str, str]:
         return {"status": "ok"}
 
@@ -101,6 +106,8 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
         name = "project.tar"
         return FileResponse(path, media_type="application/x-tar", filename=name, background=BackgroundTask(path.unlink))
 
+
+def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
     @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
     def thumbnail(image_id: int) -> Response:
         return _picture(lambda: pictures.thumbnail(image_id))
@@ -116,8 +123,6 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
         if name not in files:
             return _error(404, "request", "There is no such file.")
         return FileResponse(files[name], headers={"cache-control": "no-cache"})
-
-    return router
 
 
 def _add_operation(

@@ -1,4 +1,4 @@
-"""Serves one project: binds the port, opens the workspace, ingests in the background, ends in good order."""
+"""Serves one project: binds the port, opens the workspace, ingests in the background, shuts down cleanly."""
 
 import errno
 import json
