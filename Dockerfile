@@ -18,7 +18,7 @@ RUN pip install --extra-index-url "$TORCH_INDEX" ".[cpu]"
 ENV XDG_CACHE_HOME=/opt/annotator/cache
 RUN python -c "from annotator.datasets.demo_photos import demo_photos; print(demo_photos()[0][1])" > /tmp/photo \
  && annotator suggest "$(cat /tmp/photo)" \
- && python -c "from annotator.models.word_vectors import load_word_vectors; load_word_vectors()" \
+ && python -c "from annotator.models.word_vectors.word_vectors import load_word_vectors; load_word_vectors()" \
  && rm /tmp/photo && chmod -R a+rX /opt/annotator/cache
 
 RUN useradd --uid 1000 --no-create-home visitor && mkdir /data && chown visitor /data

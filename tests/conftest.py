@@ -66,11 +66,11 @@ PHOTOS = {
 
 GROUPS = ("unit", "integration", "browser")
 INTEGRATION_FIXTURES = frozenset({"backbone_cache", "glove", "mount_disk"})
-"""What makes a test an integration test: the real backbone and all opened on it, the real word vectors, a disk."""
+"""Fixtures that make a test an integration test: the real backbone and what is opened on it, word vectors, a disk."""
 NO_BROWSER = "browser group not run: "
-"""How the reason of a skip begins that is due to a missing browser."""
+"""Start of the reason of a skip for lack of a browser."""
 BROWSER = pytest.StashKey[Any]()
-"""The browser that was found; a sentence where there is none."""
+"""The browser that was found, or a sentence about why there is none."""
 ALL_GROUPS = pytest.StashKey[dict[str, list[str]]]()
 FIND_BROWSER = Path(__file__).with_name("find_browser.py")
 NONE_FOUND = 3
@@ -132,7 +132,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Hold a unit test to what the group promises."""
+    """Make a unit test fail that does what its group excludes."""
     if item.get_closest_marker("unit") is None:
         return (yield)
     platform.platform()  # gensim asks for it when it saves vectors; once a process, Python starts the program uname
@@ -143,12 +143,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def _refuse(*_: Any, **__: Any) -> None:
-    # Not an Exception: no code under test may take it for one of its own errors.
+    # Not an Exception, so that no code under test catches it.
     pytest.fail("a unit test starts no process and listens on no socket: mark its file pytest.mark.integration")
 
 
 class GroupReport:
-    """Tells in the last line how many tests of each group were run, and why the browser group was not."""
+    """Reports in the last line how many tests of each group were run, and why the browser group was not."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -196,19 +196,19 @@ def browser(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the user's caches and projects out of the tests, and the tests out of them."""
+    """Give the tests their own folders in place of the user's caches and projects."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         patch.setenv("OMP_NUM_THREADS", "1")
-        # Ingest gives way to the page by lowering its thread's priority, for good: here that thread runs all tests.
+        # Ingest lowers its thread's priority permanently, and here that thread runs all tests.
         patch.setattr("annotator.ingest.pipeline._lower_priority", lambda: None)
         yield
 
 
 @pytest.fixture(scope="session")
 def backbone_cache(_own_folders: None, request: pytest.FixtureRequest) -> Iterator[Path]:
-    """The session's own folder of exported backbones; commands in other processes find it, too.
+    """The session's own folder of exported backbones; commands in other processes use it too.
 
     An export takes many seconds, so pytest's cache keeps it for the next session, as long as the code that makes it
     and the packages' versions are the same.
@@ -291,7 +291,7 @@ class ColourGrid:
 
 @dataclass
 class Ingesting:
-    """A project with what ingest needs, and nothing else."""
+    """The parts of a project that ingest needs."""
 
     project: Project
     store: Store
@@ -369,7 +369,7 @@ def open_project(
 
         def make(photos: Path | None = None, folder: Path | None = None, tagger: str = "cold_start") -> Session:
             project = Project.open_or_create(folder or tmp_path / "project", "test")
-            # Not the tagger that comes with the program: these tests are not about how well that was trained.
+            # Not the starter's tagger: these tests do not depend on its quality.
             project.update_settings(tagger=tagger)
             opened = Session.over(Workspace(project))
             stack.callback(opened.close)

@@ -1,6 +1,6 @@
 """`annotator agreement`: how far people agree with the accepted lists and with one another.
 
-Knows nothing of SQL: reports/agreement_report.py counts.
+Knows nothing of SQL; reports/agreement_report.py computes the report.
 """
 
 import argparse

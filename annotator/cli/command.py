@@ -1,4 +1,4 @@
-"""How a command is added to the parser: name, summary, example, and what runs it."""
+"""Adds a command to the parser: name, summary, example, handler."""
 
 import argparse
 from collections.abc import Callable
@@ -15,11 +15,11 @@ def add_command(
 
     Args:
         commands: What ``add_subparsers`` returned.
-        name: As it is typed.
-        run: Runs it.
+        name: The command's name.
+        run: The handler.
         summary: One clause for the list of commands.
         example: A whole command line.
-        more: Follows the summary in the command's own help.
+        more: Text after the summary in the command's own help.
     """
     parser: argparse.ArgumentParser = commands.add_parser(
         name,

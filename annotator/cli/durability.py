@@ -1,6 +1,6 @@
-"""`annotator backup`, `restore` and `check`: nothing that was saved is lost.
+"""`annotator backup`, `restore` and `check`.
 
-Thin: backup and check ask the server when one has the project open.
+Backup and check call the server when one has the project open.
 """
 
 import argparse
@@ -20,23 +20,28 @@ from annotator.storage.project import Project
 
 def add_durability(commands: Any) -> None:
     """Add the three commands to the parser of commands."""
-    backup = _add(commands, "backup", _backup, "write all that cannot be had again into one file, also while serving",
-                  "annotator backup PROJECT holiday.tar")  # fmt: skip
+    backup = _add(
+        commands,
+        "backup",
+        _backup,
+        "write a project's tags, settings and models into one file, also while it is served",
+        "annotator backup PROJECT holiday.tar",
+    )
     backup.add_argument("project", type=Path, metavar="PROJECT")
     backup.add_argument("file", type=Path, metavar="FILE", help="the new file")
     backup.add_argument("--without-features", action="store_true",
-                        help="smaller; features are then computed again from the photos")  # fmt: skip
+                        help="make a smaller file; a restored project computes the features again")  # fmt: skip
     restore = _add(
-        commands, "restore", _restore, "make a project out of a backup", "annotator restore holiday.tar PROJECT"
+        commands, "restore", _restore, "restore a project from a backup", "annotator restore holiday.tar PROJECT"
     )
     restore.add_argument("file", type=Path, metavar="FILE")
     restore.add_argument("project", type=Path, metavar="PROJECT", help="a new or an empty folder")
     check = _add(commands, "check", _check,
-                 "look whether a project holds together: log, tags, features, index, checkpoints",
+                 "check a project's consistency: log, tags, features, index, checkpoints",
                  "annotator check PROJECT --repair")  # fmt: skip
     check.add_argument("project", type=Path, metavar="PROJECT")
-    check.add_argument("--repair", action="store_true", help="put right what follows from the log or can be computed")
-    check.add_argument("--photos", action="store_true", help="read every photo too, and compare it with its hash")
+    check.add_argument("--repair", action="store_true", help="repair what can be computed from the log or the photos")
+    check.add_argument("--photos", action="store_true", help="also read every photo and compare it with its hash")
     check.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 

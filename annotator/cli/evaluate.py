@@ -1,6 +1,6 @@
-"""The command that measures a checkpoint. Thin: it parses, calls trainer/, prints.
+"""`annotator evaluate`: measures a checkpoint on photos with tags.
 
-The command that trains one is in cli/train.py.
+Parses, calls trainer/, and prints; cli/train.py trains checkpoints.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def add_evaluate(commands: Any) -> argparse.ArgumentParser:
                         help="take neighbours from these photos (default: the photos it was trained on, which --data "
                              "must hold then); only for taggers with a context")  # fmt: skip
     parser.add_argument("--never-predicted", choices=("zero", "skip"), default="zero",
-                        help="what a tag never predicted has as its precision (default: %(default)s)")  # fmt: skip
+                        help="the precision of a tag that is never predicted (default: %(default)s)")  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the backbone (default: all)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: user cache)")
     parser.add_argument("--json", action="store_true", help="print every measure as JSON")
@@ -71,7 +71,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 
 def _user_tags(about: "About", tagger: "LoadedTagger", records: "list[Record]") -> list[tuple[str, ...]]:
-    """Return each photo's side information, from the field that was trained with; empty for a tagger without any."""
+    """Return each photo's user tags, from the field used in training; empty for a tagger that does not use them."""
     from annotator.datasets.record import tags_in_field
 
     if not tagger.capabilities.uses_user_tags:
@@ -81,17 +81,17 @@ def _user_tags(about: "About", tagger: "LoadedTagger", records: "list[Record]") 
 
 
 def _target(about: "About") -> str:
-    """Return the field of the records that a checkpoint was taught."""
+    """Return the field of the records that a checkpoint was trained to predict."""
     return str(about.training.get("request", {}).get("target", "tags"))
 
 
 def _context(
     parsed: argparse.Namespace, tagger: "LoadedTagger", extracted: "ExtractedFeatures", backbone: "Backbone"
 ) -> "Context | None":
-    """Return the metadata and neighbours of the photos to measure on, for a tagger that hears of them.
+    """Return the metadata and neighbours of the photos to measure on; None for a tagger without a context.
 
     Raises:
-        DataError: The photos it was trained on are not among the data, and no others are named.
+        DataError: The training photos are not among the data, and no pool is given.
     """
     from annotator.datasets.record import read_records
     from annotator.datasets.splits import load_split
@@ -136,10 +136,10 @@ def records_of(folder: Path, split: str, tagger: str, target: str = "tags") -> "
         folder: Holds records.jsonl and its photos.
         split: all, or validation for those that the tagger's training held back.
         tagger: A checkpoint's folder, or a starter.
-        target: The field that the tagger was taught.
+        target: The field that the tagger was trained to predict.
 
     Raises:
-        DataError: The checkpoint keeps no split, or one of another data set.
+        DataError: The checkpoint has no split, or one of another data set.
     """
     from annotator.datasets.record import read_records
     from annotator.datasets.splits import load_split

@@ -1,6 +1,6 @@
-"""`annotator serve --demo` and `annotator space`: the hosted demo's options, and the files to host it with.
+"""`annotator serve --demo` and `annotator space`: the options of the hosted demo, and the folder for a host.
 
-Knows nothing of how a demo works.
+Knows nothing of how the demo works.
 """
 
 import argparse
@@ -29,24 +29,22 @@ def add_hosted_options(serve: argparse.ArgumentParser) -> None:
     """Add the hosted demo's options to the command `serve`."""
     limits = HostedLimits()
     group = serve.add_argument_group(
-        "hosted demo", "Each visitor gets a private space for a while, uploads a few photos, and takes the tags away."
+        "hosted demo", "Each visitor gets a private space for a limited time to upload, tag and export a few photos."
     )
-    group.add_argument(
-        "--demo", action="store_true", help="serve a hosted demo; PHOTOS are samples and may be left out"
-    )
+    group.add_argument("--demo", action="store_true", help="serve a hosted demo; PHOTOS are optional samples")
     group.add_argument("--visitors", type=int, metavar="N",
                        help=f"spaces at a time; others wait (default: {limits.num_visitors})")  # fmt: skip
     group.add_argument("--visitors-per-address", type=int, metavar="N",
-                       help=f"of these, from one address (default: {limits.visitors_an_address})")  # fmt: skip
-    group.add_argument("--minutes", type=float, metavar="N", help=f"a space's life (default: {limits.minutes:g})")
+                       help=f"spaces at a time from one address (default: {limits.visitors_an_address})")  # fmt: skip
+    group.add_argument("--minutes", type=float, metavar="N", help=f"lifetime of a space (default: {limits.minutes:g})")
     group.add_argument("--photos-each", type=int, metavar="N", help=f"photos a space (default: {limits.num_photos})")
-    group.add_argument("--spaces", type=Path, metavar="DIR", help="where spaces lie until they are deleted")
+    group.add_argument("--spaces", type=Path, metavar="DIR", help="folder of the spaces")
     group.add_argument("--frame-ancestor", action="append", metavar="ORIGIN",
                        help="a site that may show the demo in a frame")  # fmt: skip
 
 
 def check_without_demo(parsed: argparse.Namespace) -> None:
-    """Refuse what makes sense with --demo only.
+    """Refuse options that need --demo.
 
     Raises:
         ConfigError: There are no photos to serve, or an option of the demo is given.
@@ -56,12 +54,12 @@ def check_without_demo(parsed: argparse.Namespace) -> None:
             "Name a folder of photos or a project (annotator serve PHOTOS), or serve a hosted demo with --demo."
         )
     for name in HOSTED_OPTIONS:
-        if getattr(parsed, name) is not None:
+        if getattr(parsed, name) is not None:  # an argparse.Namespace has no declared attributes
             raise ConfigError(f"{_option(name)} is for the hosted demo; add --demo.")
 
 
 def server_config(parsed: argparse.Namespace) -> ServerConfig:
-    """Return where `serve` listens, and whom it believes, as the command line says."""
+    """Return the server's host, port and trusted proxies from the command line."""
     return ServerConfig(
         host=parsed.host,
         port=parsed.port,
@@ -71,13 +69,13 @@ def server_config(parsed: argparse.Namespace) -> ServerConfig:
 
 
 def serve_demo(parsed: argparse.Namespace) -> int:
-    """Serve a hosted demo as the command line says.
+    """Serve a hosted demo with the options of the command line.
 
     Raises:
-        ConfigError: An option does not go with --demo, or has a value it cannot have.
+        ConfigError: An option cannot be used with --demo, or its value is out of range.
     """
     for name in NOT_IN_A_DEMO:
-        if getattr(parsed, name) is not None:
+        if getattr(parsed, name) is not None:  # an argparse.Namespace has no declared attributes
             raise ConfigError(f"{_option(name)} does not go with --demo: every visitor has a project of their own.")
     if parsed.photos is not None and not parsed.photos.is_dir():
         raise ConfigError(f"There is no folder {parsed.photos} of sample photos.")
@@ -97,7 +95,7 @@ def serve_demo(parsed: argparse.Namespace) -> int:
             webbrowser.open(address)
 
     print("Starting ...", file=sys.stderr, flush=True)
-    # Imported here: it takes seconds.
+    # Imported here: importing Gradio takes seconds.
     from annotator.hosted.server import HostedOptions, serve_hosted
 
     ancestors = tuple(parsed.frame_ancestor or ())
@@ -106,7 +104,7 @@ def serve_demo(parsed: argparse.Namespace) -> int:
 
 
 def default_root() -> Path:
-    """Return where spaces lie unless told otherwise: in the user's cache, since nothing there is for keeping."""
+    """Return the default folder of the spaces: in the user's cache, since all of it is temporary."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "annotator" / "demo-spaces"
 
@@ -121,7 +119,7 @@ def add_space(commands: Any) -> None:
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="a new or empty folder, or one that this command wrote")
     parser.add_argument("--try", dest="tries", action="store_true",
-                        help="then start it here by its Dockerfile's commands, and check it")  # fmt: skip
+                        help="then run its Dockerfile's commands here and check the server")  # fmt: skip
     parser.set_defaults(command=_space)
 
 

@@ -1,6 +1,6 @@
-"""The commands. Each is a thin layer over the library: it parses, calls, prints.
+"""The program `annotator` and its commands. Each command parses, calls the library, and prints.
 
-Exit codes: 0 done, 1 a foreseeable error (one sentence on stderr), 2 a wrong command line.
+Exit codes: 0 success, 1 a known error (one sentence on stderr), 2 a wrong command line.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"annotator: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # The reader of our output has seen enough (`| head`); Python would try to write the rest when it ends.
+        # The reader closed the pipe (`| head`); without this, Python would try to write the rest on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -67,26 +67,27 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"annotator {__version__}")
-    parser.add_argument("--verbose", action="store_true", help="say more on stderr")
+    parser.add_argument("--verbose", action="store_true", help="print more messages on stderr")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
+    # The help lists the commands in this order: tagging, learning, people, maintenance, research, hosting.
     add_serve(commands)
+    add_demo(commands)
     add_add(commands)
+    add_unreadable(commands)
     add_suggest(commands)
     add_export(commands)
-    add_unreadable(commands)
-    add_doctor(commands)
-    add_demo(commands)
-    add_train(commands)
-    add_evaluate(commands)
+    add_report(commands)
     add_model_commands(commands)
     add_users(commands)
     add_assign(commands)
-    add_report(commands)
     add_agreement(commands)
+    add_durability(commands)
+    add_doctor(commands)
     add_detector(commands)
     add_wordnet(commands)
-    add_durability(commands)
+    add_train(commands)
+    add_evaluate(commands)
     add_simulate(commands)
     add_space(commands)
     return parser

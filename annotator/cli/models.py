@@ -1,6 +1,6 @@
-"""The commands of the loop: teach the model the corrections, list, promote, go back; and change tags everywhere.
+"""`annotator finetune`, `models` and `tags`: train on corrections, promote or roll back models, change tags.
 
-Thin: they ask the server that has the project open, or else open the project themselves, and print.
+They call the server that has the project open, or else open the project themselves.
 """
 
 import argparse
@@ -32,10 +32,10 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
         commands,
         "finetune",
         _finetune,
-        "teach the project's model the corrections, and let it go live if it saves people actions",
+        "train the project's model on the corrections, and promote it if it saves actions",
         "annotator finetune PROJECT --json",
-        ". Served or not; fit for cron: never two at once. Exit code 0 "
-        "when the candidate was judged, whatever the verdict.",
+        ". Also while the project is served; suitable for cron, since only one training runs at a time. "
+        "Exit code 0 when the candidate was tested, promoted or not.",
     )
     finetune.add_argument("project", type=Path, metavar="PROJECT")
     finetune.add_argument("--json", action="store_true", help="print the whole training as JSON")
@@ -43,26 +43,26 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
         commands,
         "models",
         _models,
-        "list the project's models, let one propose, or go back to one",
+        "list the project's models, promote one, or roll back to one",
         "annotator models PROJECT rollback",
     )
     models.add_argument("project", type=Path, metavar="PROJECT")
     models.add_argument("action", choices=("list", "promote", "rollback"), nargs="?", default="list",
                         help="default: %(default)s")  # fmt: skip
     models.add_argument("model_id", type=int, nargs="?", metavar="ID",
-                        help="a model's number; rollback without it goes to the model before")  # fmt: skip
+                        help="a model's number; rollback without it takes the previous model")  # fmt: skip
     models.add_argument("--json", action="store_true", help="print JSON")
     tags = add_command(
         commands,
         "tags",
         _tags,
-        "rename a tag, merge it into another, split it, or let it mean another from now on",
+        "rename, merge, split or alias a tag on all photos",
         'annotator tags PROJECT merge "fire truck" "fire engine"',
-        ". Every photo that carries it gets a further event; the history stays. Served or not.",
+        ". Every photo with the tag gets a new event; its history stays. Also while the project is served.",
     )
     tags.add_argument("project", type=Path, metavar="PROJECT")
     tags.add_argument("kind", choices=("list", "rename", "merge", "split", "alias"),
-                      help="list shows all changes so far; split needs --where")  # fmt: skip
+                      help="list prints all changes so far; split needs --where")  # fmt: skip
     tags.add_argument("old", nargs="?", metavar="OLD")
     tags.add_argument("new", nargs="?", metavar="NEW")
     tags.add_argument("--where", default="", metavar="TEXT",
@@ -73,7 +73,7 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
 
 @contextmanager
 def project_operations(project: Project) -> Iterator[Ask]:
-    """Yield what answers a project's operations: its server where there is one, else the project itself.
+    """Yield a function that calls a project's operations: on its server if there is one, else on the project.
 
     Raises:
         ProjectError: Neither can be reached.

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share."""
 
 import argparse
 from pathlib import Path
@@ -13,24 +13,24 @@ TAGGER_HELP = (
 
 
 def add_ingest_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of reading photos."""
+    """Add the options of the ingest."""
     defaults = IngestConfig()
     parser.add_argument("--decode-threads", type=int, default=defaults.num_decode_threads, metavar="N",
                         help="threads that read photos (default: %(default)s)")  # fmt: skip
     parser.add_argument("--backbone", metavar="NAME",
-                        help="network whose features are used, see `annotator doctor`; a project that had another "
-                        "computes its features anew")  # fmt: skip
+                        help="network that computes the features, see `annotator doctor`; a project that had "
+                        "another one computes its features again")  # fmt: skip
     parser.add_argument("--network-threads", type=int, default=defaults.num_network_threads, metavar="N",
                         help="threads of the backbone (default: %(default)s)")  # fmt: skip
 
 
 def ingest_config(parsed: argparse.Namespace) -> IngestConfig:
-    """Return what those options say."""
+    """Return the ingest configuration of those options."""
     return IngestConfig(num_decode_threads=parsed.decode_threads, num_network_threads=parsed.network_threads)
 
 
 def tagger_name(name: str) -> str:
-    """Return a tagger's name as settings keep it: checkpoints by their full path."""
+    """Return a tagger's name as stored in the settings: checkpoints by their full path."""
     from annotator.models.checkpoint import STARTER, STARTER_TAGGER, starter_names
 
     if name == STARTER:
@@ -42,7 +42,7 @@ def tagger_name(name: str) -> str:
 
 
 def check_folder(photos: Path) -> None:
-    """Refuse what is not a folder.
+    """Check that a path is a folder.
 
     Raises:
         ProjectError: It is missing, or a file.

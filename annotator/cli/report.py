@@ -1,6 +1,6 @@
-"""`annotator report`: what tagging has cost, and what the proposals were worth.
+"""`annotator report`: the effort of tagging, and how good the proposals were.
 
-Knows nothing of SQL or plots: reports/effort.py counts, reports/effort_plot.py draws.
+Knows nothing of SQL or plots: reports/effort.py computes, reports/effort_plot.py plots.
 """
 
 import argparse
@@ -21,13 +21,13 @@ def add_report(commands: Any) -> None:
         commands,
         "report",
         _report,
-        "print what tagging has cost, and what the proposals were worth",
+        "print the effort of tagging, and how good the proposals were",
         "annotator report PROJECT --plot effort.png",
-        ": from the log, also while the project is served.",
+        ", from the log; also while the project is served.",
     )
     parser.add_argument("project", type=Path, metavar="PROJECT")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw it, too")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also write a plot")
 
 
 def _report(parsed: argparse.Namespace) -> int:
@@ -71,7 +71,7 @@ def report_text(report: dict[str, Any]) -> str:
 
 
 def table_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Return rows as the indented lines of a table, with the first row's names above."""
+    """Return rows as indented lines of a table; the column names are the keys of the first row."""
     cells = [[name.replace("_", " ") for name in rows[0]], *([_text(value) for value in row.values()] for row in rows)]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
     return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

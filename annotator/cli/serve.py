@@ -21,34 +21,36 @@ def add_serve(commands: Any) -> None:
                  "annotator serve ~/Pictures/holiday --open")  # fmt: skip
     serve.add_argument("photos", type=Path, nargs="?", metavar="PHOTOS",
                        help="a folder of photos, or a project folder; with --demo: sample photos")  # fmt: skip
-    serve.add_argument("--project", type=Path, metavar="DIR", help="where the project lies (default: user data)")
+    serve.add_argument(
+        "--project", type=Path, metavar="DIR", help="folder of the project (default: in the user's data)"
+    )
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    serve.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=7860, help="port, 0 for a free one (default: %(default)s)")
     serve.add_argument("--allow-host", action="append", default=[], metavar="NAME",
-                       help="a further host name the page may be asked under")  # fmt: skip
+                       help="a further host name of the server")  # fmt: skip
     serve.add_argument("--trusted-proxy", action="append", default=[], metavar="NETWORK",
-                       help="a proxy before this server, as an address or network, whose X-Forwarded-For and -Proto "
-                       "are believed; without it all callers have its address; needs accounts or --demo")  # fmt: skip
+                       help="a reverse proxy, as an address or network, whose X-Forwarded-For and -Proto are trusted; "
+                       "without it all callers have its address; needs accounts or --demo")  # fmt: skip
     serve.add_argument("--open", action="store_true", help="open the page in the browser")
     serve.add_argument("--tagger", metavar="NAME", help=TAGGER_HELP)
     serve.add_argument("--strategy", choices=tuple(STRATEGIES),
                        help="which photo comes next (default: the project's own, at first in_order)")  # fmt: skip
     serve.add_argument("--word-vectors", metavar="NAME|PATH",
-                       help="what tells words near in meaning: glove, wordnet (see `annotator wordnet build`) or a "
+                       help="word vectors for the meaning of tags: glove, wordnet (see `annotator wordnet build`) or a "
                        "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
     serve.add_argument("--detector", choices=DETECTOR_CHOICES,
-                       help="what finds things in photos (default: nanodet if it is there)")  # fmt: skip
+                       help="object detector (default: nanodet if it is installed)")  # fmt: skip
     add_ingest_options(serve)
     add_hosted_options(serve)
 
 
 def add_demo(commands: Any) -> None:
     """Add `annotator demo`."""
-    demo = add_command(commands, "demo", _demo, "serve a small project of photos that come with the packages",
+    demo = add_command(commands, "demo", _demo, "open the tagging page for a few sample photos",
                 "annotator demo --open")  # fmt: skip
     demo.add_argument("folder", type=Path, nargs="?", default=Path("demo"), metavar="DIR",
-                      help="where the demo's photos and project lie (default: %(default)s)")  # fmt: skip
-    demo.add_argument("--port", type=int, default=7860, help="0 takes a free one (default: %(default)s)")
+                      help="folder of the demo's photos and project (default: %(default)s)")  # fmt: skip
+    demo.add_argument("--port", type=int, default=7860, help="port, 0 for a free one (default: %(default)s)")
     demo.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
@@ -84,7 +86,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _check_word_vectors(source: str, project: Project) -> str:
-    """Return word vectors as settings keep them, files by their full path, once it is seen that they can be loaded.
+    """Load word vectors and return their source as stored in the settings, files by their full path.
 
     Prints how many of the project's tags they lack.
     """

@@ -1,7 +1,7 @@
-"""How a command reaches the server that has its project open.
+"""Calls the server that has a project open.
 
-The server writes its address and a secret into the project folder, readable by its owner alone: who can read the
-folder's database may as well ask its server. Knows nothing of what is asked.
+The server writes its address and a secret into the project folder, readable by its owner alone, who can also read the
+database there. Knows nothing of the operations.
 """
 
 import json
@@ -19,13 +19,13 @@ TIMEOUT_SECONDS = 600
 
 
 class ServerClient:
-    """Asks a project's server.
+    """A client of a project's server.
 
     Args:
         project: The project.
 
     Raises:
-        AnnotatorError: No server has left its address, or it does not answer.
+        AnnotatorError: There is no file with a server's address, or it is damaged.
     """
 
     def __init__(self, project: Project) -> None:
@@ -37,7 +37,7 @@ class ServerClient:
             raise AnnotatorError(f"No server of {project.folder} can be found ({project.server_path}).") from error
 
     def call(self, name: str, payload: JsonObject | None = None) -> JsonObject:
-        """Ask one of the server's operations, by its name under /api/.
+        """Call an operation of the server, by its name under /api/.
 
         Raises:
             AnnotatorError: The server refused, or does not answer.
@@ -55,7 +55,7 @@ class ServerClient:
         """
         headers = {"authorization": f"Bearer {self._secret}", "content-type": "application/json"}
         request = urllib.request.Request(f"{self.address}/api/{name}", body, headers)
-        # The server is on this machine or its network, whatever proxy the environment names.
+        # The server is on this machine or its network: proxies of the environment are ignored.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             return direct.open(request, timeout=TIMEOUT_SECONDS)

@@ -1,4 +1,4 @@
-"""`annotator simulate`: how many keys and clicks a person needs to tag photos."""
+"""`annotator simulate`: counts the keys and clicks needed to tag photos."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ARMS = ("typing", "static", "prefix", "loop")
 QUERY_STRATEGIES = tuple(name for name in STRATEGIES if name not in ("in_order", "random"))
-"""Each is an arm of its own."""
+"""Each is also the name of an arm."""
 KEYS: dict[str, dict[str, Any]] = {
     "down_to": {"can_take_down_to": False},
     "completion_digits": {"num_completion_digits": 0},
@@ -25,7 +25,7 @@ KEYS: dict[str, dict[str, Any]] = {
     "expected_line": {"can_accept": False},
     "take_and_save": {"can_take_and_save": False},
 }
-"""Keys of the page that the simulated person can be denied."""
+"""Keys of the page that the simulation can leave out, with their settings."""
 
 
 def add_simulate(commands: Any) -> argparse.ArgumentParser:
@@ -36,12 +36,11 @@ def add_simulate(commands: Any) -> argparse.ArgumentParser:
         _simulate,
         "count the keys and clicks that a person would need to tag photos",
         "annotator simulate --data photos --tagger my_tagger --split validation --limit 200 --json",
-        ": a simulated one works through a project, towards each "
-        "record's own tags, with the cheapest key at each moment.",
+        ", by a simulation that tags a project with each record's own tags and always chooses the cheapest key.",
     )
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
     parser.add_argument("--tagger", default="", metavar="NAME",
-                        help="as for `annotator serve` (default: the one that comes along)")  # fmt: skip
+                        help="as for `annotator serve` (default: the starter's)")  # fmt: skip
     parser.add_argument("--split", choices=("all", "validation"), default="all",
                         help="validation: the photos that its training held back (default: %(default)s)")  # fmt: skip
     parser.add_argument("--only", metavar="FIELD", help="records in which this field is true")
@@ -55,7 +54,7 @@ def add_simulate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--start", type=int, default=0, metavar="N",
                         help="photos tagged at the beginning, not counted (default: %(default)s)")  # fmt: skip
     parser.add_argument("--strategy", choices=tuple(STRATEGIES), default="random",
-                        help="in which order photos are asked about: in_order, random, or the name of a query "
+                        help="in which order photos are tagged: in_order, random, or the name of a query "
                         "strategy, which adds its arm to the others at random (default: %(default)s)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the order and of the intervals (default: %(default)s)")
     parser.add_argument("--skip", type=int, default=0, metavar="N", help="leave out the first photos of that order")
@@ -63,7 +62,7 @@ def add_simulate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--without", nargs="+", choices=list(KEYS), default=[], metavar="KEY",
                         help=f"keys that the person does not use: {', '.join(KEYS)}")  # fmt: skip
     parser.add_argument("--no-word-vectors", action="store_true", help="as where none are installed")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw a picture (PNG)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write a plot (PNG)")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where features are kept (default: user cache)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads of the backbone (default: all)")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
@@ -87,7 +86,7 @@ def _simulate(parsed: argparse.Namespace) -> int:
         extracted.records, extracted.features, parsed.tagger, not parsed.no_word_vectors, parsed.start, parsed.rounds
     )
     arms = wanted_arms(parsed)
-    with threadpool_limits(1, user_api="blas"):  # as when a project is served
+    with threadpool_limits(1, user_api="blas"):  # as in a served project
         runs = {arm.name: simulation.run_arm(arm, setting, _show_progress) for arm in arms}
     found = {"data": str(parsed.data), "tagger": parsed.tagger, "split": parsed.split, "start": parsed.start,
              "strategy": parsed.strategy, "seed": parsed.seed, "without": parsed.without,
@@ -100,16 +99,16 @@ def _simulate(parsed: argparse.Namespace) -> int:
 
 
 def ordered_records(parsed: argparse.Namespace) -> "list[Record]":
-    """Return the photos in the order in which they are asked about.
+    """Return the photos in the order of tagging.
 
     Raises:
         ConfigError: A number is out of range.
-        DataError: No photo is left, or the tagger keeps no split.
+        DataError: No photo is left, or the tagger has no split.
     """
     from annotator.cli.evaluate import records_of
 
     for name, least in (("start", 0), ("skip", 0), ("limit", 1)):
-        value = getattr(parsed, name)
+        value = getattr(parsed, name)  # an argparse.Namespace has no declared attributes
         if value is not None and value < least:
             raise ConfigError(f"--{name} must be at least {least}, got {value}.")
     if parsed.split == "validation" and not parsed.tagger:
@@ -129,7 +128,7 @@ def wanted_arms(parsed: argparse.Namespace) -> "list[Arm]":
     """Return the arms to run.
 
     Raises:
-        ConfigError: An arm lacks what it needs.
+        ConfigError: An option that an arm needs is missing.
     """
     from annotator.simulation import simulated_annotator as simulation
 

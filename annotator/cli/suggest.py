@@ -1,4 +1,4 @@
-"""`annotator suggest`: ranked tags for photos, without a project."""
+"""`annotator suggest`: prints ranked tags for photos, without a project."""
 
 import argparse
 import json
@@ -44,7 +44,7 @@ def _suggest(parsed: argparse.Namespace) -> int:
 
 
 def _origin(tag: dict[str, Any]) -> str:
-    """Return who within the tagger named a tag, in words; empty where it does not tell."""
+    """Return which part of the tagger proposed a tag, as text; empty if unknown."""
     if "of" in tag:
         return f", near {tag['of']}"
     return {"tagger_net": ", own tag", "detector": ", detector"}.get(tag.get("from", ""), "")

@@ -1,6 +1,6 @@
-"""The command that trains a tagger. Thin: it parses, calls trainer/, prints.
+"""`annotator train`: trains a tagger on photos with tags.
 
-The command that measures one is in cli/evaluate.py.
+Parses, calls trainer/, and prints; cli/evaluate.py measures checkpoints.
 """
 
 import argparse
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from annotator.trainer.training import TrainingResult
 
 MAX_EXTRACTION_HOURS = 6
-"""How long the other processes wait while the first extracts features."""
+"""Longest wait of the other processes while the first extracts features."""
 
 
 BATCH_SIZE = 128
@@ -47,14 +47,14 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
         _train,
         "train a tagger on a folder of photos with tags",
         "annotator train --tagger scnn_rnn --data photos --out my_tagger --seed 1",
-        ". A training that was killed goes on when started again.",
+        ". An interrupted training continues when it is started again.",
     )
     names = registry.all_names()
     parser.add_argument("--tagger", required=True, choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the folder to write")
     parser.add_argument("--order", choices=ORDERS, default="given",
-                        help="in which order a photo's tags are taught (default: %(default)s)")  # fmt: skip
+                        help="order of a photo's tags in training (default: %(default)s)")  # fmt: skip
     parser.add_argument("--target", default="tags", metavar="FIELD",
                         help="the records' field to learn (default: %(default)s)")  # fmt: skip
     parser.add_argument("--metadata", choices=FIELDS,
@@ -74,7 +74,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
                         help="side information: the field of the records with the uploader's tags (user_tags, or any "
                         "other list of texts); scnn_rnn alone takes it")  # fmt: skip
     parser.add_argument("--num-user-tags", type=int, default=1_000, metavar="N",
-                        help="know so many of them, the most frequent ones (default: %(default)s)")  # fmt: skip
+                        help="use the N most frequent user tags (default: %(default)s)")  # fmt: skip
     _add_fit_options(parser)
     _add_backbone_options(parser)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
@@ -103,9 +103,9 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sequence-loss", choices=("paper", "list_wise"), default="paper",
                         help="default: %(default)s")  # fmt: skip
     parser.add_argument("--list-discount", type=float, default=0.3, metavar="X",
-                        help="what the next place is worth, for list_wise (default: %(default)s)")  # fmt: skip
+                        help="weight of each further rank; list_wise (default: %(default)s)")  # fmt: skip
     parser.add_argument("--label-weights", choices=("equal", "unmentioned"), default="equal",
-                        help="unmentioned: what look-alikes carry is not held absent")  # fmt: skip
+                        help="unmentioned: tags of similar photos are not taken as absent")  # fmt: skip
 
 
 def _add_backbone_options(parser: argparse.ArgumentParser) -> None:
@@ -170,7 +170,7 @@ def _train(parsed: argparse.Namespace) -> int:
         torch.distributed.destroy_process_group()
     if is_writer:
         if result.report.is_backbone_tuned:
-            # Exports it, which checks it against torch: better now than when the page is waiting.
+            # Exports the backbone and checks it against torch now, so that the server need not.
             load_backbone_of(parsed.out, device="cpu", num_threads=parsed.threads)
         _print_result(result, len(extracted.unreadable), parsed.json)
     return 0 if result.report.problem is None else 1
@@ -197,7 +197,7 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
     settings = parse_settings(parsed.set)
     if parsed.metadata:
         if parsed.tagger not in registry.context_names():
-            raise ConfigError(f"The tagger {parsed.tagger} hears of no metadata; leave --metadata out.")
+            raise ConfigError(f"The tagger {parsed.tagger} uses no metadata; leave --metadata out.")
         settings["metadata"] = parsed.metadata
     for name in VECTOR_SETTINGS:
         if isinstance(settings.get(name), str):
@@ -220,7 +220,7 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
 
 
 def _metadata_note(request: "TrainingRequest", records: "Sequence[Record]") -> str:
-    """Return what is to be said of photos without metadata; nothing of a tagger that has no neighbours."""
+    """Return a note about photos without metadata; empty for a tagger without neighbours."""
     from annotator.datasets.metadata_words import metadata_words
     from annotator.models.taggers.metadata_neighbours import VisualOnly
     from annotator.trainer.neighbourhoods import metadata_note
@@ -263,7 +263,7 @@ def _backbone_settings(parsed: argparse.Namespace) -> "BackboneSettings | None":
 
 
 def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Read NAME=VALUE settings; a value is JSON, or text where it is not.
+    """Parse NAME=VALUE settings; a value is JSON, or else text.
 
     Raises:
         ConfigError: There is no "=", or a name comes twice.
@@ -311,7 +311,7 @@ class _Lines:
 
 @contextmanager
 def _first_process_first() -> Iterator[None]:
-    """Let the first process fill the feature cache; the others then read it."""
+    """Let the first process fill the feature cache, which the others then read."""
     from torch import distributed
 
     is_shared = distributed.is_available() and distributed.is_initialized()
@@ -323,7 +323,7 @@ def _first_process_first() -> Iterator[None]:
 
 
 def _join_processes(device: str) -> bool:
-    """Join the other processes if torchrun started this one; return whether this one writes and prints."""
+    """Join the process group if torchrun started this process; return whether this one writes and prints."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         return True
     import torch

@@ -1,6 +1,6 @@
-"""`annotator users` and `annotator assign`: who may do what, and who does which photos.
+"""`annotator users` and `annotator assign`: accounts and roles, and the assignment of photos.
 
-Thin: both ask the server when one has the project open, and work on the database themselves otherwise.
+Both call the server when one has the project open, and else work on the database.
 """
 
 import argparse
@@ -97,14 +97,14 @@ def add_assign(commands: Any) -> None:
         commands,
         "assign",
         _assign,
-        "share photos out between people, ask several people about each, or give them back to everybody",
+        "assign photos to people, ask several people about each, or open them to everybody again",
         "annotator assign PROJECT anna ben --query beach",
-        ". Several people share the photos evenly, in turn. With "
-        "--people each photo is asked of K of them (of anybody, if none is named), who do not see each other's "
-        "answers; a reviewer then decides. A list that is saved already counts as its person's answer.",
+        ". Several people share the photos evenly. With --people K, "
+        "K of them (or anybody, if none is named) are asked about each photo and do not see each other's "
+        "answers; a reviewer then decides. A saved list counts as its person's answer.",
     )
     parser.add_argument("project", type=Path, metavar="PROJECT")
-    parser.add_argument("users", nargs="*", metavar="NAME", help="none gives the photos back to everybody")
+    parser.add_argument("users", nargs="*", metavar="NAME", help="without a name, the photos are open to everybody")
     parser.add_argument("--images", default="", metavar="IDS", help="image ids, such as 1-100,205")
     parser.add_argument("--query", default="", metavar="TEXT", help="photos whose tags or paths hold this text")
     parser.add_argument("--state", choices=("all", "saved", "unsaved"), default="unsaved", help="default: %(default)s")

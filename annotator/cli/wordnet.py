@@ -1,4 +1,4 @@
-"""The command that makes word vectors from an installed WordNet. Thin: it parses, calls, prints."""
+"""`annotator wordnet build`: computes word vectors from an installed WordNet."""
 
 import argparse
 import hashlib
@@ -13,7 +13,7 @@ from annotator.errors import ConfigError, DataError
 
 def add_wordnet(commands: Any) -> argparse.ArgumentParser:
     """Add `annotator wordnet build` to the parser of commands."""
-    summary = "make word vectors from an installed WordNet"
+    summary = "compute word vectors from an installed WordNet"
     parser: argparse.ArgumentParser = commands.add_parser(
         "wordnet",
         help=summary,
@@ -23,9 +23,9 @@ def add_wordnet(commands: Any) -> argparse.ArgumentParser:
     actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
     build = actions.add_parser(
         "build",
-        help="compute the vectors and keep them in the user's cache",
-        description="Compute the vectors, which takes minutes, and keep them in the user's cache. Ended half-way, it "
-        "leaves nothing behind; with the same settings as before it does nothing.",
+        help="compute the vectors and store them in the user's cache",
+        description="Compute the vectors, which takes minutes, and keep them in the user's cache. If interrupted, it "
+        "leaves no files; with the same settings as before it does nothing.",
         epilog="example: annotator wordnet build --wordnet /usr/share/wordnet --size 650",
     )
     build.set_defaults(command=_build)
@@ -37,8 +37,8 @@ def add_wordnet(commands: Any) -> argparse.ArgumentParser:
         "--words", type=int, default=30_000, metavar="N", help="the most used words (default: %(default)s)"
     )
     build.add_argument("--tags", type=Path, action="append", default=[], metavar="FILE",
-                       help="further words to take in any case, one a line; everyday words and those of the taggers "
-                       "that come along are")  # fmt: skip
+                       help="further words to include, one a line; everyday words and the tags of the starter "
+                       "are always included")  # fmt: skip
     build.add_argument("--seed", type=int, default=0, help="of the decomposition (default: %(default)s)")
     return parser
 
@@ -50,8 +50,9 @@ def _build(parsed: argparse.Namespace) -> int:
     from annotator.models.word_vectors.wordnet_vectors import METHOD_REVISION, choose_lemmas, make_vectors
 
     for name, least in (("size", 1), ("words", 2)):
-        if getattr(parsed, name) < least:
-            raise ConfigError(f"--{name} must be at least {least}, got {getattr(parsed, name)}.")
+        value = getattr(parsed, name)  # an argparse.Namespace has no declared attributes
+        if value < least:
+            raise ConfigError(f"--{name} must be at least {least}, got {value}.")
     started = time.monotonic()
 
     def say(text: str) -> None:
@@ -64,7 +65,7 @@ def _build(parsed: argparse.Namespace) -> int:
     version = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:12]
     target = table_path(WORDNET, version)
     if target.is_dir():
-        # Made anew or not, it is what was asked for last.
+        # Marks it as the table that was requested last.
         target.touch()
         print(f"The WordNet vectors are there already: {target}")
         return 0

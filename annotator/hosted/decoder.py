@@ -1,7 +1,7 @@
-"""A stranger's photo, decoded in a process of its own: so much memory, so many seconds, and all of it given back.
+"""Decodes a visitor's photo in a process of its own, with limits of memory and time.
 
 `python -m annotator.hosted.decoder SIDE PIXELS BYTES SECONDS` reads a file from its standard input and writes the JPEG
-that is kept, or, with exit code 3, the reason why there is none. Knows nothing of spaces or HTTP.
+to store, or, with exit code 3, the reason why the file is refused. Knows nothing of spaces or HTTP.
 """
 
 import os
@@ -17,23 +17,23 @@ from annotator.hosted.limits import HostedLimits
 from annotator.ingest.pipeline import encode_jpeg
 
 MAX_PROFILE_BYTES = 4096
-"""Cameras' and screens' colour profiles are smaller."""
+"""Larger colour profiles are dropped; those of cameras and screens are smaller."""
 REFUSED = 3
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "LANG", "LD_LIBRARY_PATH")
-_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # each reserves memory
+_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # each thread reserves memory
 
 
 def renewed(file: IO[bytes], limits: HostedLimits) -> bytes:
-    """Return a photo as a JPEG of the size that is kept, with nothing else of the file but a small colour profile.
+    """Return a photo as a JPEG of the stored size, with no other content of the file but a small colour profile.
 
     Args:
-        file: A real file, read from its beginning; it never lies in this process's memory.
-        limits: Sizes, and what the process may use up.
+        file: A real file, read from its beginning; it is never loaded into this process's memory.
+        limits: Sizes, and the memory (bytes) and time (seconds) of the process.
 
     Raises:
         UnreadableImageError: It is no picture, damaged, too large, or needs too much memory or time.
     """
-    descriptor = file.fileno()  # makes a spooled file a real one, so it comes first
+    descriptor = file.fileno()  # comes first: it turns a spooled file into a real one
     file.flush()
     os.lseek(descriptor, 0, os.SEEK_SET)
     sizes = (limits.longest_side, limits.max_photo_pixels, limits.decoder_bytes, round(limits.decoder_seconds))
@@ -58,16 +58,16 @@ def renew(data: bytes, longest_side: int, max_pixels: int) -> bytes:
     Raises:
         UnreadableImageError: It is no picture, damaged, or too large.
     """
-    # A JPEG is decoded at a half or less where its short side keeps the length that the long one is shrunk to.
+    # A JPEG is decoded at half size or less if its short side then still has half of the wanted long side.
     decoded = decode_image(data, min_side=longest_side // 2, max_pixels=max_pixels)
-    decoded.image.info.clear()  # Pillow would write a comment again
+    decoded.image.info.clear()  # otherwise Pillow writes a comment again
     if decoded.icc_profile is not None and len(decoded.icc_profile) > MAX_PROFILE_BYTES:
         decoded = replace(decoded, icc_profile=None)
     return encode_jpeg(decoded, longest_side, quality=90)
 
 
 def main(arguments: list[str]) -> int:
-    """Renew the file at the standard input; return the exit code."""
+    """Encode the file at the standard input anew; return the exit code."""
     longest_side, max_pixels, num_bytes, num_seconds = (int(argument) for argument in arguments)
     resource.setrlimit(resource.RLIMIT_AS, (num_bytes, num_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (num_seconds, num_seconds))

@@ -1,6 +1,6 @@
-"""A folder to host the demo with: what a Docker host or a Hugging Face Space builds, and a trial of it without Docker.
+"""Writes the folder that a Docker host or a Hugging Face Space builds, and tries it without Docker.
 
-The trial runs the commands of the Dockerfile itself, from the copied tree. Knows nothing of how a demo works.
+The trial runs the commands of the Dockerfile from the copied tree. Knows nothing of how the demo works.
 """
 
 import http.cookiejar
@@ -25,7 +25,7 @@ FOLDERS = ("annotator", "models", "trainer", "datasets")
 FILES = ("pyproject.toml", "LICENSE", "Dockerfile", ".dockerignore")
 MARK_FILE = ".annotator-space"
 FROM_A_NEW_SPACE = {".git", ".gitattributes", "README.md"}
-"""What a Space's repository holds when it was just made."""
+"""Files of a newly created Space's repository."""
 FRONT_MATTER = """---
 title: annotator
 emoji: 🏷️
@@ -38,6 +38,21 @@ short_description: Rank the tags of your photos, with a model in the loop
 ---
 
 """
+README = """# annotator
+
+Rank the tags of your photos, with a model in the loop. This folder hosts the demo: each visitor gets a private space
+for a limited time, uploads a few photos, tags them with the help of a model, trains it on the corrections, and exports
+the tags. The space, with its photos, tags and models, is then deleted.
+
+A Hugging Face Space with the SDK docker builds the folder as it is. Any other host:
+
+    docker build -t annotator-demo .
+    docker run -p 7860:7860 annotator-demo
+
+The page then answers on port 7860. The folder was written by `annotator space`, from annotator's source tree, whose
+README and documents describe everything else. Licence: MIT, in the file LICENSE.
+"""
+"""Of the written folder; that of the source tree links to documents that are not part of it."""
 LARGE_FILES = "*.safetensors filter=lfs diff=lfs merge=lfs -text\n*.npz filter=lfs diff=lfs merge=lfs -text\n"
 START_SECONDS = 180.0
 
@@ -53,7 +68,7 @@ def write_space(out: Path, source: Path = ROOT) -> int:
         ConfigError: The folder holds something else, or this is an installation without the source tree.
     """
     out = out.expanduser().resolve()
-    missing = [name for name in (*FOLDERS, *FILES, "README.md") if not (source / name).exists()]
+    missing = [name for name in (*FOLDERS, *FILES) if not (source / name).exists()]
     if missing:
         raise ConfigError(f"{source} has no {missing[0]}: this command needs annotator's source tree (git clone).")
     present = {path.name for path in out.iterdir()} if out.exists() else set()
@@ -66,13 +81,13 @@ def write_space(out: Path, source: Path = ROOT) -> int:
         shutil.copytree(source / name, out / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc", ".*"))
     for name in FILES:
         shutil.copyfile(source / name, out / name)
-    (out / "README.md").write_text(FRONT_MATTER + (source / "README.md").read_text(encoding="utf-8"), encoding="utf-8")
+    (out / "README.md").write_text(FRONT_MATTER + README, encoding="utf-8")
     (out / ".gitattributes").write_text(LARGE_FILES, encoding="utf-8")
     return sum(path.is_file() and ".git" not in path.parts for path in out.rglob("*"))
 
 
 def dockerfile_command(text: str, instruction: str) -> str:
-    """Return what a Dockerfile's CMD runs, or its HEALTHCHECK.
+    """Return the command of a Dockerfile's CMD or HEALTHCHECK.
 
     Raises:
         ConfigError: The Dockerfile has none.
@@ -84,15 +99,15 @@ def dockerfile_command(text: str, instruction: str) -> str:
 
 
 def try_space(out: Path) -> str:
-    """Start the folder's own tree by the Dockerfile's CMD, wait for its HEALTHCHECK, visit it, and end it.
+    """Start the copied tree by the Dockerfile's CMD, wait for its HEALTHCHECK, open a space, and end it.
 
-    Uses this Python and its packages, and the user's cache of exported networks, in place of the image's.
+    Uses this Python and its packages, and the user's cache of exported networks, in place of those in the image.
 
     Returns:
-        What was seen, as a sentence.
+        One sentence about the outcome.
 
     Raises:
-        ConfigError: It did not start, or was not well.
+        ConfigError: It did not start, or failed its health check.
     """
     out = out.expanduser().resolve()
     text = (out / "Dockerfile").read_text(encoding="utf-8")
@@ -120,7 +135,7 @@ def try_space(out: Path) -> str:
 
 
 def _environment(out: Path, folder: Path) -> dict[str, str]:
-    """Return the image's environment: the tree's own `annotator` on the path, one folder to write to."""
+    """Return an environment like the image's: the copied tree's `annotator` on the path, one writable folder."""
     (folder / "bin").mkdir()
     (folder / "data").mkdir()
     program = folder / "bin" / "annotator"
@@ -148,7 +163,7 @@ def _wait_until_well(process: "subprocess.Popen[bytes]", check: str, environment
 
 
 def _visit(address: str) -> str:
-    """Come in as a visitor does; return the name of the project that they get."""
+    """Open a space as a visitor; return the name of its project."""
     jar = http.cookiejar.CookieJar()
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor(jar))
 

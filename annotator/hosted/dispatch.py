@@ -1,7 +1,7 @@
-"""Answers operations on the hosted demo: each call by the session of the visitor's own project.
+"""Answers operations on the hosted demo, each with the session of the visitor's own project.
 
-A full space refuses whatever writes. Trainings wait for one another over all visitors. No call names a space: it
-follows from the session cookie alone, so there is no id by which a visitor could ask for another one's.
+A full space refuses operations that write. One training runs at a time over all visitors. No call names a space: the
+session cookie alone determines it, so there is no id with which a visitor could reach the space of another.
 """
 
 import time
@@ -17,7 +17,8 @@ from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingErr
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import full_sentence, num_photos, read_names
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 from annotator.hosted.training_queue import TrainingQueue
 from annotator.hosted.visit import VISIT, Visit
 from annotator.ingest.pictures import Picture
@@ -33,7 +34,7 @@ class HostedDispatcher:
     """Answers every operation for whichever visitor calls.
 
     Args:
-        limits: What a visitor may use up.
+        limits: Limits of a visitor's space.
         trainings: Runs one training after another.
     """
 
@@ -87,9 +88,9 @@ class HostedDispatcher:
         raise DemoError("The hosted demo makes no backups. Export the tags instead.")
 
     def _state(self, visit: Visit, user: str, request: object) -> JsonObject:
-        """Return the state, and what the page tells of the space.
+        """Return the state, with that of the space.
 
-        The page asks for it every second as long as there are no photos; that opens no space.
+        The page calls this every second while there are no photos; it opens no space.
         """
         with visit.spaces.use_if_open(visit.space) as opened:
             state = opened.session.navigation.state(user) if opened else visit.space.remembered.get("state")
@@ -98,22 +99,22 @@ class HostedDispatcher:
         return {**state, "demo": describe(visit.spaces, visit.space)}
 
     def _models(self, visit: Visit, user: str, request: object) -> JsonObject:
-        """Return what the page shows of models; the page asks often, and that opens no space."""
+        """Return the models and trainings; the page calls this often, and it opens no space."""
         space = visit.space
         with visit.spaces.use_if_open(space) as opened:
             state = opened.session.workspace.models.state() if opened else space.remembered.get("models")
         if state is None:
             state = visit.opened().session.workspace.models.state()
-        turn = None if "has_begun" in space.remembered else self._trainings.turn(space.space_id)
+        place = None if "has_begun" in space.remembered else self._trainings.place(space.space_id)
         return {
             **state,
-            "waiting": asdict(turn) if turn else None,
+            "waiting": asdict(place) if place else None,
             "problem": space.remembered.get("problem", ""),
             "by_hand_only": True,
         }
 
     def _set_loop(self, visit: Visit, user: str, request: Any) -> JsonObject:
-        """Change settings of the loop, but let no training start by itself."""
+        """Change settings of the training loop; trainings that start by themselves are refused."""
         changes: JsonObject = request.model_dump(exclude_none=True)
         if any(changes.get(name) for name in ("train_after", "train_every_minutes")):
             raise ConfigError("In the hosted demo a training starts by hand only.")
@@ -133,7 +134,7 @@ class HostedDispatcher:
         return {"run_id": None}
 
     def _cancel(self, visit: Visit, user: str, request: object) -> JsonObject:
-        """Cancel the training that waits or runs."""
+        """Cancel the waiting or running training."""
         if self._trainings.leave(visit.space.space_id):
             return {"run_id": None}
         return visit.opened().session.workspace.models.cancel()
@@ -143,11 +144,11 @@ class HostedPictures:
     """The pictures of the visitor's own project."""
 
     def thumbnail(self, image_id: int) -> Picture:
-        """Return a thumbnail of the visitor's own."""
+        """Return a thumbnail from the visitor's project."""
         return VISIT.get().opened().session.workspace.pictures.thumbnail(image_id)
 
     def photo(self, image_id: int, *, full: bool = False) -> Picture:
-        """Return a photo of the visitor's own."""
+        """Return a photo from the visitor's project."""
         return VISIT.get().opened().session.workspace.pictures.photo(image_id, full=full)
 
 
@@ -162,7 +163,7 @@ def train_in_space(spaces: HostedSpaces[OpenSpace], space: Space[OpenSpace], lim
 
             def watch(progress: JsonObject) -> None:
                 if space.is_over:
-                    models.close()  # kills the process: nobody waits for it
+                    models.close()  # ends the training process at once
                 elif time.monotonic() - began > limits.training_seconds and not progress["is_cancelled"]:
                     models.cancel()
 
@@ -174,7 +175,7 @@ def train_in_space(spaces: HostedSpaces[OpenSpace], space: Space[OpenSpace], lim
 
 
 def describe(spaces: HostedSpaces[OpenSpace], space: Space[OpenSpace]) -> JsonObject:
-    """Return what the page tells a visitor of their space."""
+    """Return the state of a space, as the page shows it to its visitor."""
     limits = spaces.limits
     return {
         "ends_at": spaces.latest_end(space),

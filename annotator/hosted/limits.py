@@ -1,4 +1,4 @@
-"""What a visitor of the hosted demo may use up: sizes, numbers, times, and calls a second.
+"""Limits of the hosted demo: sizes, numbers, times, and calls a second.
 
 Knows nothing of HTTP or of projects.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from annotator.ranges import check_range
 
 MAX_KEYS = 20_000
-"""Callers that a limiter remembers; the one that was quiet the longest is forgotten, and begins with a full bucket."""
+"""Callers that a limiter remembers; the one idle the longest is forgotten and starts with a full bucket."""
 
 
 @dataclass(frozen=True)
@@ -20,31 +20,31 @@ class HostedLimits:
     """The limits of a hosted demo."""
 
     num_visitors: int = 12
-    """Spaces at a time; who comes then waits."""
+    """Spaces at a time; further visitors wait in a queue."""
     num_open: int = 12
-    """Spaces that are in memory; of the others, the one that was used last the longest ago is closed (30 MiB
-    each, EXPERIMENTS.md)."""
+    """Spaces in memory; the least recently used one is closed for another (30 MiB each,
+    docs/experiments/load.md)."""
     minutes: float = 60.0
-    """How long a space lives."""
+    """Lifetime of a space."""
     idle_minutes: float = 20.0
-    """A space that nobody asked anything for so long ends earlier."""
+    """A space without a call for so long ends earlier."""
     num_photos: int = 24
     """Photos in a space."""
     max_photo_bytes: int = 15_000_000
     max_photo_pixels: int = 25_000_000
-    """Of a JPEG that is not progressive twice as many: it is decoded at a half."""
+    """Twice as many for a JPEG that is not progressive, which is decoded at half size."""
     decoder_bytes: int = 700_000_000
     """Address space of the process that decodes a photo. A WebP of 25 megapixels takes nearly all of it, one with
-    transparency more: it is refused."""
+    transparency needs more and is refused."""
     decoder_seconds: float = 30.0
     uploads_at_once: int = 2
-    """Of one space; others are refused before they are read."""
+    """Of one space; further ones are refused before they are read."""
     longest_side: int = 2048
-    """Of the copy that is kept of a photo, in pixels."""
+    """Of the stored copy of a photo, in pixels."""
     max_space_bytes: int = 250_000_000
     """All files of a space: photos, database, models."""
     max_body_bytes: int = 200_000
-    """Of a call that is no upload."""
+    """Of a call other than an upload."""
     visitors_an_address: int = 4
     """Spaces at a time from one address."""
     entries_an_hour: int = 20
@@ -52,12 +52,12 @@ class HostedLimits:
     calls_a_second: float = 15.0
     """Of one visitor, on average."""
     calls_at_once: int = 150
-    """Of one visitor, after a pause."""
+    """Of one visitor, after a pause that fills the bucket."""
     connections_an_address: int = 60
     num_waiting: int = 200
     """Browsers in the queue."""
     waiting_seconds: float = 45.0
-    """Who did not ask again for so long has left the queue."""
+    """A browser that has not asked again for so long leaves the queue."""
     num_trainings: int = 5
     """Trainings of one space."""
     training_epochs: int = 4
@@ -93,7 +93,7 @@ class RateLimiter:
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # key -> (calls left, when)
 
     def take(self, key: str) -> float:
-        """Count a call; return 0 if it may be made, else after how many seconds the next may."""
+        """Count a call; return 0 if it is allowed, else the seconds until the next one is."""
         with self._lock:
             now = self._clock()
             left, since = self._buckets.pop(key, (self._burst, now))

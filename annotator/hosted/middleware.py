@@ -1,4 +1,4 @@
-"""The layers of the hosted demo: calls counted by visitor and address, each call bound to its visitor's space."""
+"""ASGI layers of the hosted demo: rate limits by visitor and address, and the visitor's space for each call."""
 
 import json
 
@@ -14,10 +14,10 @@ from annotator.web.request_guard import SECURITY_HEADERS
 
 
 class VisitorRouter:
-    """Gives each call its visitor's space, and counts calls; the layer inside of the guard.
+    """Binds each call to its visitor's space and limits calls; the layer inside the request guard.
 
     Args:
-        app: What is served.
+        app: The application inside this layer.
         spaces: All spaces.
         calls: Counts each visitor's calls.
     """
@@ -50,7 +50,7 @@ class AddressLimit:
     """Refuses more connections at a time, and more calls, than one address may have; the outermost layer.
 
     Args:
-        app: What is served.
+        app: The application inside this layer.
         limits: How many.
     """
 
@@ -83,13 +83,13 @@ class AddressLimit:
 
 
 def address_of(scope: Scope) -> str:
-    """Return where a call comes from: an IPv4 address, or the network of an IPv6 one, which has very many."""
+    """Return the caller's IPv4 address, or the network of its IPv6 address."""
     client = scope.get("client")
     return network_of(str(client[0]) if client else "")
 
 
 async def refuse(send: Send, status: int, message: str, seconds: float) -> None:
-    """Answer that a call was one too many, and when the next may come."""
+    """Refuse a call that exceeds a limit, with the time until the next one is allowed."""
     body = json.dumps({"error": {"kind": "demo", "message": message}}).encode()
     headers = [
         (b"content-type", b"application/json"),

@@ -3,7 +3,7 @@
 from annotator.auth.roles import LOCAL_USER
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.photos import read_names
-from annotator.hosted.spaces import Space
+from annotator.hosted.space import Space
 from annotator.models.detectors.detector import NONE
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
@@ -11,15 +11,15 @@ from annotator.settings import IngestConfig, LoopSettings
 from annotator.storage.project import Project
 
 LOOP = LoopSettings(train_after=0, least_photos=2, gold_share=0.1)
-"""Few photos have to judge; whoever wants a candidate that did not pass can let it propose by hand."""
+"""The promotion test runs on few photos; a visitor can promote a candidate that failed it."""
 
 
 class OpenSpace:
-    """The open project of one space; what the page keeps asking for is remembered when it is closed.
+    """The open project of one space; the answers that the page polls are stored in the space on closing.
 
     Args:
         space: The space.
-        limits: What a visitor may use up.
+        limits: Limits of a visitor's space.
 
     Raises:
         ProjectError: The project cannot be opened.

@@ -1,8 +1,9 @@
-"""A visitor's photos: what is taken in, and under which names it lies on the disk.
+"""Accepts a visitor's photos, and maps their names on disk to the visitor's names.
 
-The content of a file decides what it is; pixels are decoded within limits (hosted/decoder.py), one photo after another,
-and written anew as JPEG, so that nothing else of the file stays but a small colour profile: no metadata, no place, no
-second file hidden in it. The visitor's own name of it is only ever text. Knows nothing of HTTP.
+The type of a file is read from its content. Photos are decoded within limits (hosted/decoder.py), one after another,
+and encoded anew as JPEG, so that nothing but the pixels and a small colour profile remains: no metadata, no location,
+no second file hidden in it. The visitor's name of a file is shown as text and never used as a path. Knows nothing of
+HTTP.
 """
 
 import json
@@ -19,7 +20,7 @@ from annotator.datasets.image_folder import find_images
 from annotator.errors import DemoError, UnreadableImageError
 from annotator.hosted.decoder import renewed
 from annotator.hosted.limits import HostedLimits
-from annotator.hosted.spaces import Space
+from annotator.hosted.space import Space
 from annotator.storage.project import write_atomically
 
 NAMES_FILE = "names.json"
@@ -28,7 +29,7 @@ NUM_SAMPLES = 8
 
 
 class PhotoIntake:
-    """Takes photos into spaces.
+    """Adds photos to spaces.
 
     Args:
         limits: Sizes and numbers.
@@ -45,10 +46,10 @@ class PhotoIntake:
 
     @contextmanager
     def arriving(self, space: Space[Any]) -> Iterator[None]:
-        """Reserve a place for a photo before it is read; given back at the end, taken or not.
+        """Reserve a place for a photo before it is read; released at the end, whether the photo was added or not.
 
         Raises:
-            DemoError: The space is full, or as many photos arrive as may at a time.
+            DemoError: The space is full, or too many uploads are under way.
         """
         with self._counting:
             self._check_room(space, space.num_arriving + 1)
@@ -62,14 +63,14 @@ class PhotoIntake:
                 space.num_arriving -= 1
 
     def renew(self, file: IO[bytes], num_bytes: int) -> Future[bytes]:
-        """Queue a photo to be renewed, after those that came before; the result is what may be kept.
+        """Queue a photo to be decoded and encoded anew; the result is the JPEG to store.
 
         Args:
             file: A real file; it must stay open until then.
             num_bytes: Its size.
 
         Raises:
-            UnreadableImageError: The file is too large. The result may raise it, too: it is no picture, or damaged.
+            UnreadableImageError: The file is too large. The result raises it if the file is damaged or no picture.
         """
         if num_bytes > self._limits.max_photo_bytes:
             raise UnreadableImageError(
@@ -79,12 +80,12 @@ class PhotoIntake:
         return self._decoding.submit(renewed, file, self._limits)
 
     def keep(self, space: Space[Any], data: bytes, name: str) -> str:
-        """Take one renewed photo in; return the name under which it lies.
+        """Store one photo that was encoded anew; return its file name.
 
         Args:
-            space: Whose.
+            space: The visitor's space.
             data: The JPEG.
-            name: What the visitor calls it.
+            name: The visitor's name of the file.
 
         Raises:
             DemoError: The space is full.
@@ -106,7 +107,7 @@ class PhotoIntake:
         self._decoding.shutdown(cancel_futures=True)
 
     def add_samples(self, space: Space[Any]) -> int:
-        """Take the sample photos in, as many as there is room for; return how many.
+        """Add the sample photos, as many as there is room for; return how many.
 
         Raises:
             DemoError: The space is full, or there are no samples.
@@ -145,7 +146,7 @@ class PhotoIntake:
 
 
 def full_sentence(limits: HostedLimits) -> str:
-    """Say that a space may hold no more."""
+    """Return the message for a full space."""
     return (
         f"This space holds {limits.max_space_bytes / 1e6:,.0f} MB, which is the most here. Take your result away, "
         "then begin anew."
@@ -158,7 +159,7 @@ def num_photos(space: Space[Any]) -> int:
 
 
 def read_names(space: Space[Any]) -> dict[str, str]:
-    """Return what the visitor calls each photo."""
+    """Return the visitor's name of each photo, by its file name."""
     path = space.folder / NAMES_FILE
     if not path.exists():
         return {}
@@ -167,14 +168,14 @@ def read_names(space: Space[Any]) -> dict[str, str]:
 
 
 def shown_name(name: str) -> str:
-    """Return a file name as text that can be shown: without folders and control characters, not too long."""
+    """Return a file name without folders and control characters, of at most MAX_NAME characters."""
     last = name.replace("\\", "/").rsplit("/", 1)[-1]
     text = "".join(letter for letter in last if letter.isprintable()).strip(" .")
     return text[:MAX_NAME] or "photo"
 
 
 def unused(name: str, taken: Any) -> str:
-    """Return a name that is not among those taken, with a number if need be."""
+    """Return a name that is not among those taken, numbered if necessary."""
     taken = set(taken)
     if name not in taken:
         return name

@@ -1,6 +1,6 @@
-"""The routes that only the hosted demo has: coming in, photos, going.
+"""Routes of the hosted demo alone: entering, adding photos, leaving.
 
-Knows nothing of how a space is kept.
+Knows nothing of how a space is stored.
 """
 
 import asyncio
@@ -19,14 +19,15 @@ from annotator.hosted.limits import HostedLimits
 from annotator.hosted.middleware import address_of
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import PhotoIntake, num_photos
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 from annotator.hosted.visit import VISIT, Visitor
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 
 ENTRANCE = "/demo"
 UPLOAD_PATH = "/api/demo/photos"
 UPLOAD_EXTRA_BYTES = 20_000
-"""What multipart adds to a photo, at most."""
+"""Most bytes that multipart adds to a photo."""
 PUBLIC_PATHS = frozenset(
     {
         ENTRANCE, "/api/demo/about", "/api/demo/enter", "/api/health",
@@ -46,20 +47,25 @@ def build_hosted_router(
 
     Args:
         spaces: All spaces.
-        intake: Takes photos in.
+        intake: Adds photos to spaces.
         read_photos: Lets a space's project read its new photos, in the background.
-        tokens: The guard's.
-        assets_path: Where the entrance's page lies.
+        tokens: The tokens of the request guard.
+        assets_path: Folder of the entrance page.
     """
     router = APIRouter()
+    _add_entrance(router, spaces, tokens, assets_path)
+    _add_uploads(router, spaces, intake, read_photos)
+    return router
 
+
+def _add_entrance(router: APIRouter, spaces: HostedSpaces[OpenSpace], tokens: Tokens, assets_path: Path) -> None:
     @router.get(ENTRANCE, include_in_schema=False)
     def entrance() -> Response:
         if isinstance(CALLER.get(None), Visitor):
             return RedirectResponse("/", 303)
         return FileResponse(assets_path / "entrance.html", headers={"cache-control": "no-store"})
 
-    @router.get("/api/demo/about", summary="Tell the demo's limits, to anybody")
+    @router.get("/api/demo/about", summary="Return the limits of the demo, without a session")
     def about() -> dict[str, Any]:
         return about_limits(spaces.limits)
 
@@ -79,7 +85,7 @@ def build_hosted_router(
                     "seconds_at_most": round(admission.seconds_at_most),
                 }
             )
-        # A new session: one that somebody slipped to this browser before opens nothing.
+        # Always a new session id, against session fixation.
         response = JSONResponse({"state": "open"})
         for value in tokens.cookies(request.scope, admission.session_id, is_new=True):
             response.headers.append("set-cookie", value)
@@ -93,6 +99,13 @@ def build_hosted_router(
             response.headers.append("set-cookie", f"{name}=; Path=/; Max-Age=0; SameSite=Strict")
         return response
 
+
+def _add_uploads(
+    router: APIRouter,
+    spaces: HostedSpaces[OpenSpace],
+    intake: PhotoIntake,
+    read_photos: Callable[[Space[OpenSpace]], None],
+) -> None:
     @router.post(UPLOAD_PATH, summary="Add a photo: multipart, one file in the field `photo`")
     async def upload(request: Request) -> Response:
         space = VISIT.get().space
@@ -126,11 +139,9 @@ def build_hosted_router(
         read_photos(space)
         return JSONResponse({"num_photos": num_photos(space), "max_photos": spaces.limits.num_photos}, 201)
 
-    return router
-
 
 def about_limits(limits: HostedLimits) -> dict[str, Any]:
-    """Return what the entrance tells of the limits."""
+    """Return the limits that the entrance page shows."""
     return {
         "minutes": limits.minutes,
         "idle_minutes": limits.idle_minutes,

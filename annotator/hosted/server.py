@@ -17,7 +17,8 @@ from annotator.hosted.middleware import AddressLimit, VisitorRouter
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import PhotoIntake
 from annotator.hosted.routes import ENTRANCE, PUBLIC_PATHS, UPLOAD_EXTRA_BYTES, UPLOAD_PATH, build_hosted_router
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 from annotator.hosted.training_queue import TrainingQueue
 from annotator.hosted.visit import VisitorAuthenticator
 from annotator.settings import ServerConfig
@@ -31,12 +32,12 @@ logger = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 5.0
 FIRST_TRAINING_SECONDS = 30.0
-"""How long a training is said to take before any was measured."""
+"""Assumed length of a training until one was measured."""
 
 
 @dataclass(frozen=True)
 class HostedOptions:
-    """What a hosted demo is started with."""
+    """Options of a hosted demo."""
 
     root: Path
     """Folder of all spaces."""
@@ -51,7 +52,7 @@ class HostedDemo:
     """A hosted demo with all its spaces.
 
     Args:
-        options: Where the spaces lie, and their limits.
+        options: Folder of the spaces, and their limits.
 
     Raises:
         ConfigError: The folder of spaces cannot be used.
@@ -65,14 +66,14 @@ class HostedDemo:
             options.root, limits, lambda space: OpenSpace(space, limits), self._stop
         )
         self._intake = PhotoIntake(limits, options.samples)
-        # One space after another: a visitor has few photos, and a network on each processor would slow all down.
+        # One space after another: a visitor has few photos, and parallel backbones would slow down every call.
         self._reading = ThreadPoolExecutor(1, "read photos")
         self._is_closing = threading.Event()
         self._sweeper = threading.Thread(target=self._sweep, name="sweep", daemon=True)
         self._sweeper.start()
 
     def build_app(self, config: ServerConfig) -> FastAPI:
-        """Build the app: the same routes and page as a project's, on whichever project the visitor has."""
+        """Build the app: the routes and page of a project, on the project of the visitor who calls."""
         from annotator.ui.page import ASSETS_PATH
 
         limits, options = self._options.limits, self._options
@@ -99,11 +100,11 @@ class HostedDemo:
         return app
 
     def read_photos(self, space: Space[OpenSpace]) -> None:
-        """Let a space's project read its new photos, after those of the spaces that asked before."""
+        """Queue the ingest of a space's new photos."""
         self._reading.submit(self._read, space)
 
     def close(self) -> None:
-        """End everything in good order; spaces whose time is not over are there again when it is started again."""
+        """Stop all work and close the spaces; those whose time is not over open again after a restart."""
         self._is_closing.set()
         self._reading.shutdown(cancel_futures=True)
         for space in self.spaces.present():
@@ -123,7 +124,7 @@ class HostedDemo:
             logger.exception("Photos of a visitor were not read.")
 
     def _stop(self, space: Space[OpenSpace]) -> None:
-        """Let nothing go on that works for a space."""
+        """Stop all work for a space."""
         self.trainings.leave(space.space_id)
         with self.spaces.use_if_open(space) as opened:
             if opened is not None:
@@ -134,7 +135,7 @@ class HostedDemo:
             try:
                 self.spaces.sweep()
             except Exception:
-                # Whatever it was, the next visitor's photos must be deleted all the same.
+                # Later spaces must be deleted despite any error.
                 logger.exception("Spaces that are over could not all be deleted.")
 
 
@@ -142,8 +143,8 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
     """Serve a hosted demo until the process is told to end.
 
     Args:
-        options: Where the spaces lie, and their limits.
-        config: Where to listen.
+        options: Folder of the spaces, and their limits.
+        config: Host, port and trusted proxies.
         on_ready: Called with the address once it answers.
 
     Raises:

@@ -1,110 +1,41 @@
-"""The spaces of the hosted demo: one folder a visitor, which ends after a while and is then deleted.
+"""The spaces of the hosted demo: one folder for each visitor, deleted when its time is over.
 
-Who comes when all are taken waits in a queue. At most so many spaces are in memory; the others are closed and opened
-again when they are used. Knows nothing of HTTP, nor of what is in a space but that it can be opened and closed.
+When all spaces are taken, visitors wait in a queue. A limited number of spaces is in memory; the others are closed, and
+opened again for the next call. Knows nothing of HTTP, nor of a space's content but that it can be opened and closed.
 """
 
-import fcntl
-import hashlib
-import hmac
-import json
 import logging
-import os
-import re
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic
 
-from annotator.errors import ConfigError, DemoError
+from annotator.errors import DemoError
 from annotator.hosted.limits import HostedLimits, RateLimiter
-from annotator.storage.project import write_atomically
+from annotator.hosted.space import SPACE_FILE, O, Space, delete_folder, digest_of, read_space
+from annotator.hosted.space_root import SpaceRoot
 
 logger = logging.getLogger(__name__)
 
-MARK_FILE = "annotator-spaces.json"
-"""In the folder of all spaces: says that what lies there may be deleted."""
-SPACE_FILE = "space.json"
 OPEN_SECONDS = 20.0
-"""How long a call waits for its space to be opened while all places in memory are in use."""
-_SPACE_NAME = re.compile(r"space-[0-9a-f]{16}")
-_DELETED = "deleted-"
-
-
-class Opened(Protocol):
-    """What a space holds while it is in memory."""
-
-    def close(self) -> None:
-        """Write what must be kept, and let go of the memory."""
-        ...
-
-
-O = TypeVar("O", bound=Opened)  # noqa: E741 - an opened space
-
-
-@dataclass
-class Space(Generic[O]):
-    """One visitor's space."""
-
-    space_id: str
-    folder: Path
-    digest: str
-    """SHA-256 of the session id, which itself is only in the visitor's browser."""
-    created_at: float
-    """Seconds since 1970, like all times here: they outlive the process."""
-    seen_at: float
-    address: str = ""
-    """Of where its visitor comes from a salted hash, which is kept with it: a restart gives nobody more spaces."""
-    opened: O | None = None
-    used_at: float = 0.0
-    num_users: int = 0
-    """Calls and trainings that work with it now; it is not closed under them."""
-    is_changing: bool = False
-    """Whether it is being opened or closed."""
-    is_over: bool = False
-    is_full: bool = False
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    """For those who count its photos."""
-    num_arriving: int = 0
-    """Uploads that have a place reserved."""
-    remembered: dict[str, Any] = field(default_factory=dict)
-    """Answers that stay true while it is closed."""
-
-    @property
-    def photos_path(self) -> Path:
-        """Where its photos lie."""
-        return self.folder / "photos"
-
-    @property
-    def project_path(self) -> Path:
-        """Where its project lies."""
-        return self.folder / "project"
-
-    def num_bytes(self) -> int:
-        """Return the size of all its files."""
-        total = 0
-        for folder, _, names in os.walk(self.folder):
-            for name in names:
-                with suppress(FileNotFoundError):  # written and taken away meanwhile
-                    total += os.lstat(os.path.join(folder, name)).st_size
-        return total
+"""Longest wait of a call while all places in memory are in use."""
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What came of somebody's wish for a space: a session, or a place in the queue."""
+    """The answer to a request for a space: a session, or a position in the queue."""
 
     session_id: str = ""
-    """New, and known to nobody else; empty while they wait."""
+    """New and secret; empty while the visitor waits."""
     position: int = 0
     """In the queue, from 1."""
     seconds_at_most: float = 0.0
-    """After which so many spaces will have ended that it is their turn, even if nobody leaves early."""
+    """Longest wait, if nobody leaves early."""
 
 
 @dataclass
@@ -117,11 +48,11 @@ class HostedSpaces(Generic[O]):
     """All spaces of one server.
 
     Args:
-        root: The folder in which they lie; made if missing. It must be empty or have been used for this before, since
-            whatever lies in it is deleted when its time is over.
-        limits: How many, and how long.
-        open_space: Opens what is in a space's folder; may take seconds.
-        on_end: Called for a space that ends, before it is closed, so that what still works with it stops.
+        root: Folder of the spaces, created if missing. It must be empty or have been used for spaces before, since its
+            content is deleted when its time is over.
+        limits: Number, sizes and lifetimes of spaces.
+        open_space: Opens the project in a space's folder; may take seconds.
+        on_end: Called before an ended space is closed, to stop all work with it.
         clock: Seconds since 1970.
 
     Raises:
@@ -136,7 +67,8 @@ class HostedSpaces(Generic[O]):
         on_end: Callable[[Space[O]], None] = lambda space: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.root = root.expanduser().resolve()
+        self._root = SpaceRoot(root)
+        self.root = self._root.path
         self.limits = limits
         self._open = open_space
         self._on_end = on_end
@@ -146,22 +78,21 @@ class HostedSpaces(Generic[O]):
         self._by_digest: dict[str, Space[O]] = {}
         self._waiting: dict[str, _Ticket] = {}
         self._entries = RateLimiter(limits.entries_an_hour / 3600, limits.entries_an_hour, clock)
-        self._claim_root()
-        self._read_kept()
+        self._read_stored()
 
-    # Coming and going
+    # Entering and leaving
 
     def enter(self, browser_id: str, address: str) -> Admission:
-        """Give somebody a new space, or a place in the queue.
+        """Give a visitor a new space, or a position in the queue.
 
         Args:
-            browser_id: Tells browsers in the queue apart; it opens nothing.
-            address: Where they come from.
+            browser_id: Identifies a browser in the queue; it gives access to nothing.
+            address: The visitor's network address.
 
         Raises:
             DemoError: Too many come from this address, or the queue is full.
         """
-        address = self._hashed(address)
+        address = self._root.hashed(address)
         with self._changed:
             now = self._clock()
             self._forget_who_left(now)
@@ -184,9 +115,9 @@ class HostedSpaces(Generic[O]):
             return Admission(position=before + 1, seconds_at_most=self._longest_wait(before, now))
 
     def find(self, session_id: str) -> Space[O] | None:
-        """Return the space of a session, and note that somebody is there; None if it has none any more."""
+        """Return the space of a session and mark it as seen now; None if there is none any more."""
         with self._changed:
-            space = self._by_digest.get(_digest(session_id)) if session_id else None
+            space = self._by_digest.get(digest_of(session_id)) if session_id else None
             now = self._clock()
             if space is None or now >= self.ends_at(space):
                 return None
@@ -198,33 +129,33 @@ class HostedSpaces(Generic[O]):
         self._end([space])
 
     def ends_at(self, space: Space[O]) -> float:
-        """Return when a space ends if nothing is asked of it any more, in seconds since 1970."""
+        """Return when a space ends without a further call, in seconds since 1970."""
         return min(self.latest_end(space), space.seen_at + 60 * self.limits.idle_minutes)
 
     def latest_end(self, space: Space[O]) -> float:
-        """Return when a space ends in any case."""
+        """Return when a space ends at the latest, in seconds since 1970."""
         return space.created_at + 60 * self.limits.minutes
 
     def present(self) -> list[Space[O]]:
-        """Return all spaces there are, with those that are being deleted."""
+        """Return all spaces, including those that are being deleted."""
         with self._changed:
             return list(self._spaces.values())
 
     @property
     def num_visitors(self) -> int:
-        """How many spaces there are, with those that are being deleted."""
+        """Number of spaces, including those that are being deleted."""
         return len(self._spaces)
 
     @property
     def num_open(self) -> int:
-        """How many spaces are in memory, or about to be."""
+        """Number of spaces that are in memory, or being opened or closed."""
         return sum(space.opened is not None or space.is_changing for space in self._spaces.values())
 
     # Using
 
     @contextmanager
     def use(self, space: Space[O]) -> Iterator[O]:
-        """Open a space if need be, and keep it open meanwhile.
+        """Open a space if necessary, and keep it open within the context.
 
         Raises:
             DemoError: It is over, or too many spaces are in use at this moment.
@@ -237,7 +168,7 @@ class HostedSpaces(Generic[O]):
 
     @contextmanager
     def use_if_open(self, space: Space[O]) -> Iterator[O | None]:
-        """Keep a space open meanwhile if it is; does not count as using it."""
+        """Keep a space open within the context if it is open now; does not count as use."""
         with self._changed:
             opened = None if space.is_changing or space.is_over else space.opened
             space.num_users += opened is not None
@@ -248,7 +179,7 @@ class HostedSpaces(Generic[O]):
                 self._give_back(space)
 
     def sweep(self) -> None:
-        """End what is over, delete it, and note which spaces are full; to be called every few seconds."""
+        """End and delete spaces whose time is over, and mark full ones; to be called every few seconds."""
         now = self._clock()
         with self._changed:
             self._forget_who_left(now)
@@ -262,7 +193,7 @@ class HostedSpaces(Generic[O]):
                 self._delete(space)
 
     def close(self) -> None:
-        """Close all spaces; they are there again when the folder is opened again, if their time is not over by then."""
+        """Close all spaces; those whose time is not over are available again after a restart."""
         for space in self.present():
             with self._changed:
                 is_mine = self._changed.wait_for(lambda s=space: not s.is_changing, timeout=60)  # type: ignore[misc]
@@ -270,8 +201,8 @@ class HostedSpaces(Generic[O]):
             if is_mine:
                 self._close(space)
             if space.is_over:
-                _delete_folder(space.folder)
-        self._lock_file.close()
+                delete_folder(space.folder)
+        self._root.close()
 
     # Inside
 
@@ -297,7 +228,7 @@ class HostedSpaces(Generic[O]):
                 self._close(to_change)
 
     def _next_change(self, space: Space[O]) -> Space[O] | None:
-        """Return the space itself, if it may be opened, or the one to close for it; None while all are in use."""
+        """Return the space itself if it may be opened, else the one to close for it; None while all are in use."""
         if self.num_open < self.limits.num_open:
             return space
         idle = [s for s in self._spaces.values() if s.opened is not None and not s.num_users and not s.is_changing]
@@ -335,18 +266,18 @@ class HostedSpaces(Generic[O]):
                 self._by_digest.pop(space.digest, None)
             self._changed.notify_all()
         for space in ending:
-            # From now on a restart deletes it, too.
+            # A restart deletes a space without this file.
             (space.folder / SPACE_FILE).unlink(missing_ok=True)
             self._on_end(space)
 
     def _delete(self, space: Space[O]) -> None:
-        """Close and delete a space that is over, unless something still works with it."""
+        """Close and delete an ended space, unless it is still in use."""
         with self._changed:
             if space.num_users or space.is_changing:
                 return
             space.is_changing = True
         self._close(space)
-        _delete_folder(space.folder)
+        delete_folder(space.folder)
         with self._changed:
             self._spaces.pop(space.space_id, None)
             self._changed.notify_all()
@@ -354,11 +285,9 @@ class HostedSpaces(Generic[O]):
     def _create(self, now: float, address: str) -> str:
         session_id = secrets.token_urlsafe(32)
         space_id = f"space-{secrets.token_hex(8)}"
-        space: Space[O] = Space(space_id, self.root / space_id, _digest(session_id), now, now, address)
+        space: Space[O] = Space(space_id, self.root / space_id, digest_of(session_id), now, now, address)
         try:
-            space.photos_path.mkdir(parents=True)
-            values = {"digest": space.digest, "created_at": now, "address": address}
-            write_atomically(space.folder / SPACE_FILE, json.dumps(values).encode(), mode=0o600)
+            space.write()
         except OSError as error:
             shutil.rmtree(space.folder, ignore_errors=True)
             logger.warning("No space could be made: %s", error)
@@ -381,85 +310,18 @@ class HostedSpaces(Generic[O]):
                 del self._waiting[browser_id]
 
     def _longest_wait(self, num_before: int, now: float) -> float:
-        """Return in how many seconds a place is free if everybody stays as long as they may."""
+        """Return the seconds until a place is free if every visitor stays as long as allowed."""
         num_rounds, place = divmod(num_before, self.limits.num_visitors)
         ends = sorted(now if space.is_over else self.latest_end(space) for space in self._spaces.values())
         end = ends[place] if place < len(ends) else now
         return max(0.0, end - now) + num_rounds * 60 * self.limits.minutes
 
-    def _claim_root(self) -> None:
-        mark = self.root / MARK_FILE
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            if not mark.exists() and any(self.root.iterdir()):
-                raise ConfigError(
-                    f"{self.root} is not empty and was not used for spaces before. Visitors' spaces are deleted with "
-                    "all that is in them, so name a new or an empty folder."
-                )
-            self._lock_file = mark.open("a")
-        except OSError as error:
-            raise ConfigError(
-                f"The folder for visitors' spaces {self.root} cannot be used: {error.strerror}."
-            ) from error
-        try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            self._lock_file.close()
-            raise ConfigError(
-                f"Another server has its visitors' spaces in {self.root}. Name another folder."
-            ) from error
-        self._salt = self._read_salt(mark)
-
-    def _read_salt(self, mark: Path) -> bytes:
-        """Return what addresses are hashed with; made with the folder, and nowhere else."""
-        try:
-            if not mark.read_bytes():
-                mark.chmod(0o600)
-                self._lock_file.write(secrets.token_hex(32))
-                self._lock_file.flush()
-            return mark.read_bytes()
-        except OSError as error:
-            raise ConfigError(
-                f"The folder for visitors' spaces {self.root} cannot be used: {error.strerror}."
-            ) from error
-
-    def _hashed(self, address: str) -> str:
-        return hmac.new(self._salt, address.encode(), hashlib.sha256).hexdigest()
-
-    def _read_kept(self) -> None:
-        """Take over the spaces of an earlier run whose time is not over, and delete the others."""
+    def _read_stored(self) -> None:
+        """Read the spaces of an earlier run whose time is not over, and delete the others."""
         now = self._clock()
-        for folder in self.root.iterdir():
-            if folder.name == MARK_FILE:
-                continue
-            space = self._kept(folder, now)
+        for folder in self._root.folders():
+            space = read_space(folder, now)
             if space is None or now >= self.latest_end(space):
-                _delete_folder(folder)
+                delete_folder(folder)
             else:
                 self._spaces[space.space_id] = self._by_digest[space.digest] = space
-
-    def _kept(self, folder: Path, now: float) -> Space[O] | None:
-        if not _SPACE_NAME.fullmatch(folder.name):
-            return None
-        try:
-            values = json.loads((folder / SPACE_FILE).read_text(encoding="utf-8"))
-            created_at = min(float(values["created_at"]), now)  # a clock that was set back must not keep it for ever
-            return Space(folder.name, folder, str(values["digest"]), created_at, now, str(values.get("address", "")))
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-
-def _digest(session_id: str) -> str:
-    return hashlib.sha256(session_id.encode()).hexdigest()
-
-
-def _delete_folder(folder: Path) -> None:
-    """Delete a folder so that a crash in the middle of it leaves nothing that could be taken for a space."""
-    if folder.is_symlink() or not folder.is_dir():
-        folder.unlink(missing_ok=True)
-        return
-    target = folder
-    if not folder.name.startswith(_DELETED):
-        target = folder.with_name(f"{_DELETED}{secrets.token_hex(8)}")
-        folder.replace(target)
-    shutil.rmtree(target)

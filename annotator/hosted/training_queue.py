@@ -1,4 +1,4 @@
-"""Whose turn it is to train: one at a time over all visitors of the hosted demo, first come, first served.
+"""A first-in, first-out queue of trainings: one runs at a time over all visitors of the hosted demo.
 
 Knows nothing of models, HTTP or spaces.
 """
@@ -13,24 +13,24 @@ from dataclasses import dataclass
 logger = logging.getLogger(__name__)
 
 NUM_REMEMBERED = 10
-"""Trainings whose mean length the estimate is made from."""
+"""Latest trainings whose mean length is the estimate."""
 
 
 @dataclass(frozen=True)
-class Turn:
+class QueuePlace:
     """A place in the queue."""
 
     position: int
-    """How many trainings come before, with the one that runs."""
+    """Number of trainings before it, including the running one."""
     seconds: float
-    """Until it begins, if those take as long as the last ones did."""
+    """Estimated seconds until it begins, from the length of the latest trainings."""
 
 
 class TrainingQueue:
     """Runs trainings one after another, in a thread of its own.
 
     Args:
-        first_guess: Seconds of a training, before any was measured.
+        first_guess: Assumed seconds of a training until one was measured.
         clock: Seconds.
     """
 
@@ -43,18 +43,18 @@ class TrainingQueue:
         self._began = 0.0
         self._lengths: deque[float] = deque(maxlen=NUM_REMEMBERED)
         self._is_closed = False
-        self._thread = threading.Thread(target=self._work, name="training turns", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="training queue", daemon=True)
         self._thread.start()
 
     def ask(self, name: str, train: Callable[[], None]) -> bool:
-        """Queue a training under a name, which has one place at most.
+        """Queue a training under a name; a name has at most one place.
 
         Args:
-            name: Whose.
+            name: Id of the space.
             train: Trains, and returns when it is done.
 
         Returns:
-            Whether it was queued; False if that name waits or trains already.
+            Whether it was queued; False if the name has a waiting or running training.
         """
         with self._changed:
             if self._is_closed or name in self._waiting or name == self._running:
@@ -64,30 +64,30 @@ class TrainingQueue:
             return True
 
     def leave(self, name: str) -> bool:
-        """Take a name out of the queue; return whether it was in it. A training that runs goes on."""
+        """Remove a name from the queue; return whether it waited. A running training continues."""
         with self._changed:
             return self._waiting.pop(name, None) is not None
 
-    def turn(self, name: str) -> Turn | None:
-        """Return a name's place in the queue, 0 if its training runs; None if it neither waits nor trains."""
+    def place(self, name: str) -> QueuePlace | None:
+        """Return a name's place in the queue, with position 0 if its training runs; None if it has no training."""
         with self._changed:
             if name == self._running:
-                return Turn(0, 0.0)
+                return QueuePlace(0, 0.0)
             if name not in self._waiting:
                 return None
             before = list(self._waiting).index(name)
             seconds = before * self.mean_seconds
             if self._running is not None:
                 seconds += max(0.0, self.mean_seconds - (self._clock() - self._began))
-            return Turn(before + (self._running is not None), seconds)
+            return QueuePlace(before + (self._running is not None), seconds)
 
     @property
     def mean_seconds(self) -> float:
-        """How long the last trainings took."""
+        """Mean length of the latest trainings."""
         return sum(self._lengths) / len(self._lengths) if self._lengths else self._first_guess
 
     def close(self) -> None:
-        """Start nothing more, and wait until the training that runs has ended."""
+        """Start no further training, and wait for the running one to end."""
         with self._changed:
             self._is_closed = True
             self._waiting.clear()
@@ -106,7 +106,7 @@ class TrainingQueue:
             try:
                 train()
             except Exception:
-                logger.exception("A training of a visitor broke off.")
+                logger.exception("A training of a visitor failed.")
             finally:
                 with self._changed:
                     self._lengths.append(self._clock() - self._began)

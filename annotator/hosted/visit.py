@@ -1,6 +1,6 @@
-"""One visitor's call on the hosted demo: who calls, and the space that is open for the length of the call.
+"""One call on the hosted demo: the visitor, and their space, which stays open during the call.
 
-Knows nothing of how spaces come and go, nor of what is asked.
+Knows nothing of the lifetime of spaces, nor of operations.
 """
 
 import threading
@@ -10,21 +10,22 @@ from dataclasses import dataclass
 
 from annotator.auth.roles import LOCAL_USER, Caller, Role
 from annotator.hosted.open_space import OpenSpace
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 
 
 @dataclass(frozen=True)
 class Visitor(Caller):
-    """Somebody with a space."""
+    """A caller with a space."""
 
     space: Space[OpenSpace]
 
 
 class VisitorAuthenticator:
-    """Lets in whoever has a space; everybody may do everything in their own.
+    """Authenticates visitors by their space; each is the admin of their own project.
 
     Args:
-        spaces: Knows whose session is whose.
+        spaces: Finds the space of a session.
     """
 
     has_login = True
@@ -33,17 +34,17 @@ class VisitorAuthenticator:
         self._spaces = spaces
 
     def by_session(self, session_id: str) -> Caller | None:
-        """Return who has this browser session; None for nobody."""
+        """Return the visitor of a browser session; None if it has no space."""
         space = self._spaces.find(session_id)
         return None if space is None else Visitor(LOCAL_USER, Role.ADMIN, space)
 
     def by_bearer(self, secret: str) -> Caller | None:
-        """Return None: there are no tokens here."""
+        """Return None: the demo has no access tokens."""
         return None
 
 
 class Visit:
-    """A visitor's space for the length of one call; opened when it is first needed."""
+    """A visitor's space during one call; opened when it is first needed."""
 
     def __init__(self, spaces: HostedSpaces[OpenSpace], space: Space[OpenSpace]) -> None:
         self.spaces = spaces
@@ -64,9 +65,9 @@ class Visit:
             return self._opened
 
     def end(self) -> None:
-        """Let the space be closed again."""
+        """Release the space."""
         self._uses.close()
 
 
 VISIT: ContextVar[Visit] = ContextVar("visit")
-"""Set for each call of a visitor; threads that serve the call see it, too."""
+"""Set for each call of a visitor; visible in the threads that serve the call."""

@@ -1,1 +1,1 @@
-"""What people do with a project: the workspace, the operations, and the services that answer them."""
+"""The workspace of an open project, the operations on it, and the services that carry them out."""

@@ -1,4 +1,4 @@
-"""The project itself: its settings, its files, its health, its backups and its export."""
+"""Settings of a project, its unreadable files, consistency check, backup and export."""
 
 import secrets
 import tempfile
@@ -36,7 +36,7 @@ class Administration:
         return {"total": total, "items": items}
 
     def set_keys(self, keys: dict[str, list[str]]) -> JsonObject:
-        """Re-map actions to keys, for good.
+        """Map actions to keys and store the mapping in the project's settings.
 
         Raises:
             ConfigError: A key clashes or cannot be used.
@@ -46,11 +46,11 @@ class Administration:
         return {"keys": {action: list(names) for action, names in settings.keys.items()}}
 
     def set_show_expected(self, shown: bool) -> JsonObject:
-        """Draw the line below what is more likely right than wrong from now on, or do not."""
+        """Store whether the expected line is drawn."""
         return {"show_expected": self._workspace.project.update_settings(show_expected=shown).show_expected}
 
     def set_tagger(self, user: str, name: str) -> JsonObject:
-        """Let another tagger propose from now on, for good; for this user also on the photo in hand.
+        """Switch the project to another tagger and store the choice; it applies at once to this user's open photo.
 
         Raises:
             ConfigError: It is not among the choices.
@@ -63,7 +63,7 @@ class Administration:
         return {"tagger": workspace.catalog.chosen}
 
     def set_strategy(self, strategy: str, random_share: float | None, probe_share: float | None) -> JsonObject:
-        """Choose which photo comes next, for good; a share that is None stays as it is.
+        """Store the query strategy and its shares; a share that is None stays as it is.
 
         Raises:
             ConfigError: There is no such strategy, or a share is not in [0, 1].
@@ -76,18 +76,18 @@ class Administration:
         return {"queue": self._workspace.scheduler.describe()}
 
     def effort_report(self) -> JsonObject:
-        """Return what tagging has cost so far and what the proposals were worth; see reports/effort.py."""
+        """Return the effort spent so far and how good the proposals were; see reports/effort.py."""
         return effort_report(self._workspace.store.rows)
 
     def check(self) -> JsonObject:
-        """Look whether the project is consistent; changes nothing."""
+        """Check whether the project is consistent; changes nothing."""
         return {"findings": [asdict(finding) for finding in check(self._workspace.project, self._workspace.store)]}
 
     def back_up(self, *, with_features: bool) -> Path:
-        """Write a backup into the project's folder and return where; the caller takes it away.
+        """Write a backup into the project's folder and return its path; the caller deletes it.
 
         Raises:
-            BackupError: It cannot be written, or one is being made.
+            BackupError: It cannot be written, or another backup is running.
             StoreError: The database could not be copied.
         """
         project = self._workspace.project
@@ -104,6 +104,6 @@ class Administration:
         return target
 
     def export(self, user: str) -> Iterator[JsonObject]:
-        """Yield a record for every saved photo; where its folder lies is told at this machine only."""
+        """Yield a record for every saved photo; its root folder is empty for users who may not see paths."""
         rows = self._workspace.log.export_rows()
         return rows if self._workspace.shows_folders(user) else ({**row, "root": ""} for row in rows)

@@ -1,6 +1,6 @@
-"""What follows a commit: queue, indexes, counts and the queue's order take in what was saved or added.
+"""Updates queue, indexes, counts and the order of the queue after a commit.
 
-Knows nothing of people or of how answers look.
+Knows nothing of users or of the form of answers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,20 +20,20 @@ from annotator.storage.images import SeenPath
 from annotator.storage.project import Project
 
 NUM_FOR_SWEEP = 10
-"""Photos on which a tag is offered for a look through those that were saved before it."""
+"""Photos with a tag, from which on the page offers to search the saved photos for it."""
 
 
 class AfterCommit:
-    """Keeps everything that is held in memory in step with the database.
+    """Keeps everything that is held in memory consistent with the database.
 
     Args:
         project: Settings.
-        files: Names of the photos.
+        files: Paths and content hashes of the photos.
         queue: The photos and their states.
         scheduler: Orders the queue.
         vectors: Index of all photos' features.
-        ranking: Evidence for other photos' tags.
-        catalog: The taggers; they propose new tags from now on.
+        ranking: Tag statistics and tagged photos, the evidence for other photos.
+        catalog: The taggers; new tags are added to their vocabularies.
         responses: Photos that several people are asked about.
     """
 
@@ -57,10 +57,10 @@ class AfterCommit:
         self._catalog = catalog
         self._responses = responses
         self.num_commits = 0
-        """Of lists since the project was opened; what was computed before the newest may be out of date."""
+        """Committed lists since the project was opened; results computed before the newest one may be out of date."""
 
     def saved(self, annotation: Annotation) -> None:
-        """Follow one committed list."""
+        """Take in one committed list."""
         self._queue.mark(annotation.image_id, saved=annotation.is_saved)
         tags = annotation.tags if annotation.is_saved else None
         self._ranking.tagged_photos.set_saved(annotation.image_id, tags)
@@ -69,8 +69,8 @@ class AfterCommit:
         self._scheduler.saved()
 
     def images_added(self, images: Sequence[NewImage], paths: Sequence[SeenPath]) -> None:
-        """Follow one committed batch of ingest."""
-        # First, since whatever a search finds must have a file name.
+        """Take in one committed batch of ingest."""
+        # Comes first: every photo that a search finds must have a file name.
         self._files.add(paths, {image.image_id: image.entry.content_hash for image in images})
         if images:
             self._vectors.add([image.image_id for image in images], [image.vector for image in images])
@@ -84,10 +84,10 @@ class AfterCommit:
         self._scheduler.added(len(images))
 
     def counts_of(self, tags: Iterable[str]) -> dict[str, int]:
-        """Return on how many photos each tag is, to compare with after a save."""
+        """Return on how many photos each tag is, for the comparison after a save."""
         return {tag: self._ranking.vocabulary.num_photos(tag) for tag in tags}
 
     def now_common(self, before: Mapping[str, int]) -> list[str]:
-        """Return the tags that came to enough photos for a look through the others since `before` was counted."""
+        """Return the tags that have reached NUM_FOR_SWEEP photos since `before` was counted."""
         num_photos = self._ranking.vocabulary.num_photos
         return [tag for tag, num in before.items() if num < NUM_FOR_SWEEP <= num_photos(tag)]

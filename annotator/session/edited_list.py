@@ -1,4 +1,4 @@
-"""A photo's list as somebody sends it to be saved."""
+"""A photo's list as a client sends it to be saved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from annotator.storage.correction_log import Effort
 
 @dataclass(frozen=True)
 class EditedList:
-    """The tags of one photo, on the revision that was edited."""
+    """The tags of one photo, and the revision that was edited."""
 
     image_id: int
     revision: int
-    """Of the list that the person had before them; 0 for a photo without a saved list."""
+    """Revision of the list that was edited; 0 for a photo without a saved list."""
     kept: Sequence[str]
     """Tags to save, most important first."""
     dropped: Sequence[str] = ()
     """Proposals that were refused."""
     effort: Effort = field(default_factory=Effort)
-    """What it cost."""
+    """Actions and time spent on it."""

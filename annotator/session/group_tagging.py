@@ -1,4 +1,4 @@
-"""One list for several similar photos: who belongs to it, what is proposed to all, saving it."""
+"""One list for several similar photos: finding them, proposing tags for all of them, saving."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,12 +16,12 @@ from annotator.storage.correction_log import Annotation
 
 
 class GroupTagging:
-    """Similar photos tagged together.
+    """Operations on groups of similar photos.
 
     Args:
         workspace: The open project.
         navigation: Brings the next photo.
-        tagging: Of the photo in hand.
+        tagging: Tagging of the open photo.
         groups: Which photos belong together.
     """
 
@@ -33,7 +33,7 @@ class GroupTagging:
         self._groups = groups
 
     def look_alikes(self, user: str, image_id: int) -> JsonObject:
-        """Return the open photos with which one can be saved, the most similar first; see `PhotoGroups`."""
+        """Return the unsaved photos with which a photo can be saved, the most similar first; see `PhotoGroups`."""
         self._access.check(image_id)
         files = self._workspace.files
         note = self._groups.lead_refusal(image_id)
@@ -60,7 +60,7 @@ class GroupTagging:
         members: Sequence[int],
         exclusions: Exclusions = NO_EXCLUSIONS,
     ) -> JsonObject:
-        """Propose to a photo and others how the kept tags go on; nothing is saved, not even as a draft.
+        """Propose tags for a photo and others after the kept tags; saves nothing, not even a draft.
 
         Raises:
             UnknownImageError: The project has no such image.
@@ -79,23 +79,23 @@ class GroupTagging:
         return {"proposals": [form_of(item) for item in join_proposals(lists)], "num_heard": len(joined)}
 
     def save_group(self, user: str, edited: EditedList, members: Sequence[tuple[int, int]]) -> JsonObject:
-        """Save one list to a photo and to others; returns the next photo, as `Tagging.save` does.
+        """Save one list for a photo and for others; returns the next photo, as `Tagging.save` does.
 
         A photo that was changed meanwhile is left out and reported under ``group``.
 
         Args:
-            user: Who.
-            edited: The list of the photo in hand.
+            user: Who saves.
+            edited: The list of the open photo.
             members: (image id, revision) of each other photo.
 
         Raises:
-            ReviewError: The photo in hand cannot be saved with others; nothing was written.
+            ReviewError: The open photo cannot be saved with others; nothing was written.
             UnknownImageError: The project has no such image; nothing was written.
-            StaleRevisionError: Somebody saved the photo in hand meanwhile; nothing was written.
+            StaleRevisionError: Somebody saved the open photo meanwhile; nothing was written.
             StoreError: A commit failed; photos before it are saved.
             TagError: A tag cannot be kept.
-            LeaseError: Somebody else has the photo in hand open.
-            ForbiddenError: The photo in hand is assigned to somebody else; nothing was written.
+            LeaseError: Somebody else has the open photo's lease.
+            ForbiddenError: The open photo is assigned to somebody else; nothing was written.
         """
         workspace, image_id = self._workspace, edited.image_id
         for one in (image_id, *(member for member, _ in members)):

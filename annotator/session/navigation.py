@@ -1,4 +1,4 @@
-"""From photo to photo: the next one, the neighbours in folder order, the strip, the browse view."""
+"""Navigation between photos: the next one, the neighbours in folder order, the strip, the browse view."""
 
 from dataclasses import asdict
 
@@ -9,7 +9,7 @@ from annotator.session.workspace import Workspace
 
 
 class Navigation:
-    """Opens photos, and tells how far the project is.
+    """Opens photos, and returns the project's progress.
 
     Args:
         workspace: The open project.
@@ -25,7 +25,7 @@ class Navigation:
         """Return the project's name, counts, ingest progress and keys."""
         workspace = self._workspace
         settings = workspace.project.settings
-        ingest = asdict(workspace.ingest.progress)  # first: when no more photos are being read, those counted are all
+        ingest = asdict(workspace.ingest.progress)  # read first: once ingest has ended, the counts below are complete
         queue, rules = workspace.queue, workspace.review_rules
         return {
             "project": settings.name,
@@ -55,7 +55,7 @@ class Navigation:
             newest = self._workspace.responses.taken_back(user) or self._workspace.log.newest_image(user)
             if newest is not None and newest not in queue:
                 newest = None
-            # An open one is the photo whose save was just taken back.
+            # The photo is not saved: it is the one whose save was just taken back.
             is_free = self._access.is_free_for(user)
             if newest is None or not (queue.is_open(newest) and is_free(newest)):
                 return self.following_photo(user, newest)
@@ -63,7 +63,7 @@ class Navigation:
         return self._view.photo(user, image_id)
 
     def hold(self, user: str, image_id: int) -> JsonObject:
-        """Keep a photo from being given to others for some more minutes.
+        """Renew the user's lease of a photo.
 
         Raises:
             LeaseError: Somebody else has this photo open.
@@ -75,13 +75,13 @@ class Navigation:
         return {}
 
     def leave(self, user: str, image_id: int) -> JsonObject:
-        """Let others have a photo that the user had open."""
+        """End the user's lease of a photo."""
         self._access.check(image_id)
         self._workspace.leases.give_back(image_id, user)
         return {}
 
     def step(self, user: str, image_id: int, by: int) -> JsonObject:
-        """Return the photo before or after one in folder order, whatever its state; at an end, the same one."""
+        """Return the previous or next photo in folder order, in any state; at either end, the same photo."""
         self._access.check(image_id)
         self._workspace.leases.give_back(image_id, user)
         queue = self._workspace.queue
@@ -89,7 +89,7 @@ class Navigation:
         return self._view.photo(user, queue.at(position))
 
     def skip(self, user: str, image_id: int) -> JsonObject:
-        """Put a photo off until no other is open, and return the next one."""
+        """Skip a photo until no other is left, and return the next one."""
         self._access.check(image_id)
         workspace = self._workspace
         is_locked = workspace.review_rules.lock(user, image_id) or self._access.assigned_to_other(user, image_id)
@@ -100,7 +100,7 @@ class Navigation:
         return self.next(user, image_id)
 
     def strip(self, user: str, image_id: int, num_before: int, num_after: int) -> JsonObject:
-        """Return the photos around one, in folder order."""
+        """Return the photos before and after one, in folder order."""
         self._access.check(image_id)
         queue = self._workspace.queue
         position = queue.position(image_id)
@@ -127,7 +127,7 @@ class Navigation:
         words = " ".join(query.split())
         if words or state != "all":
             wanted = state if state in ("saved", "unsaved") else "all"
-            # What ingest has committed this moment is not in the queue yet.
+            # Photos of the newest ingest commit may not be in the queue yet.
             found = [image_id for image_id in workspace.store.images.find(words, wanted) if image_id in queue]
             if wanted != state:
                 found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
@@ -148,7 +148,7 @@ class Navigation:
         return {"total": total, "items": items}
 
     def next(self, user: str, image_id: int) -> JsonObject:
-        """Give a photo back and return the one to work on after it."""
+        """End the lease of a photo and return the photo to work on after it."""
         self._workspace.leases.give_back(image_id, user)
         return self.following_photo(user, image_id)
 
@@ -157,15 +157,15 @@ class Navigation:
         following = self._following(user, image_id)
         if following is None:
             state = self.state(user)
-            # A page does not ask again once it reads of photos and that no more are being read: the last may have
-            # come since the first look.
+            # Look a second time: ingest may have added its last photo since the first look, and a page that is told
+            # that ingest has ended does not ask again.
             following = self._following(user, image_id)
             if following is None:
                 return {"done": True, **state}
         return self._view.photo(user, following)
 
     def _following(self, user: str, image_id: int | None) -> int | None:
-        """Return the photo to work on after one: what a reviewer sent back first, then the queue."""
+        """Return the photo to work on after one: first those that a reviewer sent back, then the queue."""
         is_free = self._access.is_free_for(user)
         for other in self._workspace.responses.sent_back_to(user):
             if other != image_id and self._workspace.queue.is_open(other) and is_free(other):

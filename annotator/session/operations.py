@@ -1,4 +1,4 @@
-"""Everything that can be asked of a project, by name: one table for the page, the REST routes and the commands.
+"""The operations on a project, by name: one table for the page, the REST routes and the commands.
 
 Knows nothing of HTTP or Gradio.
 """
@@ -23,14 +23,14 @@ Handler = Callable[[Session, str, Any], JsonObject]
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that can be asked of a project."""
+    """One operation on a project."""
 
     name: str
     request: type[r.Payload]
     handler: Handler
     least_role: Role
     writes: bool
-    """Whether it may add to what the project keeps; a full space of the hosted demo refuses it."""
+    """Whether it may add to the stored data; a full space of the hosted demo refuses it."""
 
 
 def _reads(name: str, request: type[r.Payload], handler: Handler, least_role: Role = Role.VIEWER) -> Operation:
@@ -42,7 +42,7 @@ def _writes(name: str, request: type[r.Payload], handler: Handler, least_role: R
 
 
 _TABLE = (
-    # From photo to photo
+    # Navigation
     _reads("state", r.EmptyRequest, lambda session, user, p: session.navigation.state(user)),
     _reads("open", r.OpenRequest, lambda session, user, p: session.navigation.open(user, p.image_id)),
     _reads("step", r.StepRequest, lambda session, user, p: session.navigation.step(user, p.image_id, p.by)),
@@ -61,7 +61,7 @@ _TABLE = (
         "leave", r.ImageRequest, lambda session, user, p: session.navigation.leave(user, p.image_id), Role.ANNOTATOR
     ),
     _writes("skip", r.ImageRequest, lambda session, user, p: session.navigation.skip(user, p.image_id)),
-    # The list of one photo
+    # One photo's list
     _writes(
         "propose",
         r.ProposeRequest,
@@ -87,7 +87,7 @@ _TABLE = (
         lambda session, user, p: session.tagging.save(user, p.edited_list(), brings_next=p.brings_next),
     ),
     _writes("undo", r.EmptyRequest, lambda session, user, p: session.tagging.undo(user)),
-    # Similar photos together
+    # Groups of similar photos
     _reads(
         "look_alikes",
         r.ImageRequest,
@@ -109,7 +109,7 @@ _TABLE = (
             user, p.edited_list(), [(member.image_id, member.revision) for member in p.members]
         ),
     ),
-    # Several people, and the past of a photo
+    # Assignments, review and a photo's history
     _reads("timeline", r.ImageRequest, lambda session, user, p: session.review.timeline(user, p.image_id)),
     _reads("history", r.ImageRequest, lambda session, user, p: session.review.history(user, p.image_id)),
     _writes(
@@ -228,19 +228,19 @@ FORMER_NAMES: Mapping[str, str] = {"retro_tag": "missing_tags"}
 
 
 class Dispatcher(Protocol):
-    """What answers the operations: one project's session, or the hosted demo, where each visitor has a project."""
+    """Answers the operations: for one project, or for the hosted demo, where each visitor has a project."""
 
     def project_name(self) -> str:
         """Return the name of the project that the caller has open."""
         ...
 
     def call(self, caller: Caller, name: str, payload: object) -> JsonObject:
-        """Answer one request if the caller's role allows it; a foreseeable error is an answer under ``error``.
+        """Answer one request if the caller's role allows it; a known error is answered under ``error``.
 
         Args:
-            caller: Who asks.
+            caller: The user and their role.
             name: A key of `OPERATIONS`.
-            payload: The request, as JSON gives it or already checked.
+            payload: The request, as JSON values or already checked.
 
         Raises:
             KeyError: There is no such operation.
@@ -257,7 +257,7 @@ class Dispatcher(Protocol):
         ...
 
     def back_up(self, *, with_features: bool) -> Path:
-        """Write a backup and return where; the caller takes it away.
+        """Write a backup and return its path; the caller deletes it.
 
         Raises:
             AnnotatorError: It cannot be made.
@@ -288,7 +288,7 @@ class ProjectDispatcher:
         return self._session.administration.export(user)
 
     def back_up(self, *, with_features: bool) -> Path:
-        """Write a backup and return where; the caller takes it away."""
+        """Write a backup and return its path; the caller deletes it."""
         return self._session.administration.back_up(with_features=with_features)
 
 
@@ -301,7 +301,7 @@ def refusal(caller: Caller, name: str) -> JsonObject | None:
 
 
 def answer(session: Session, user: str, name: str, payload: object) -> JsonObject:
-    """Answer one request, whatever the user's role; a foreseeable error is an answer under ``error``.
+    """Answer one request without checking the user's role; a known error is answered under ``error``.
 
     Raises:
         KeyError: There is no such operation.
@@ -316,16 +316,16 @@ def answer(session: Session, user: str, name: str, payload: object) -> JsonObjec
 
 
 def checked(operation: Operation, payload: object) -> r.Payload:
-    """Return a request that has the operation's shape.
+    """Return the payload as the operation's request.
 
     Raises:
-        ValidationError: It has not.
+        ValidationError: It does not have the request's fields.
     """
     return payload if isinstance(payload, operation.request) else operation.request.model_validate(payload)
 
 
 def malformed(name: str, error: ValidationError) -> JsonObject:
-    """Return the error answer for a request of the wrong shape."""
+    """Return the error answer for a malformed request."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the payload"
     return {"error": {"kind": "request", "message": f"The call {name!r} was refused: {where}: {first['msg']}."}}

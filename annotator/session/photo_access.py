@@ -1,6 +1,6 @@
-"""May this person open, hold or change this photo, and may the tags be saved?
+"""Checks whether a user may open, lease or change a photo, and whether tags can be saved.
 
-Knows nothing of proposals or of how answers look.
+Knows nothing of proposals or of the form of answers.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,15 +19,15 @@ MAX_TAGS = 200
 
 
 class PhotoAccess:
-    """Checks that come before anything is done with a photo.
+    """Checks that every operation on a photo makes first.
 
     Args:
         queue: The photos.
-        leases: Who has which photo open.
-        assignments: Whose photo is whose.
+        leases: Which user has which photo open.
+        assignments: Which photo is assigned to whom.
         responses: Photos that several people are asked about.
         review_rules: What each person may see and change of such photos.
-        vocabulary: How tags are spelled here.
+        vocabulary: The project's spellings of tags.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class PhotoAccess:
 
         Raises:
             ForbiddenError: It is assigned to somebody else.
-            ReviewError: It is asked of others, in review or accepted.
+            ReviewError: Others are asked about it, or it is in review or accepted.
         """
         self.check_assigned(user, image_id)
         reason = self._review_rules.lock(user, image_id)
@@ -68,7 +68,7 @@ class PhotoAccess:
             raise ReviewError(f"{reason} Nothing was changed.")
 
     def assigned_to_other(self, user: str, image_id: int) -> str | None:
-        """Return why a photo is somebody else's to tag; None when it is not. Reviewers may change everybody's."""
+        """Return why a photo is assigned to somebody else; None if it is not. Reviewers may change every photo."""
         owner = self._assignments.of(image_id)
         if owner in (None, user) or self._review_rules.may_review(user):
             return None
@@ -78,7 +78,7 @@ class PhotoAccess:
         """Refuse a change of a photo that is assigned to somebody else.
 
         Raises:
-            ForbiddenError: It is.
+            ForbiddenError: It is assigned to somebody else.
         """
         reason = self.assigned_to_other(user, image_id)
         if reason:
@@ -94,12 +94,12 @@ class PhotoAccess:
             raise LeaseError(self._leases.holders(image_id))
 
     def take(self, user: str, image_id: int) -> bool:
-        """Take or renew the user's lease of a photo; tell whether that was possible."""
+        """Take or renew the user's lease of a photo; return whether that was possible."""
         places = self._review_rules.places(user, image_id)
         return places == 0 or self._leases.take(image_id, user, places)
 
     def is_free_for(self, user: str) -> Callable[[int], bool]:
-        """Return a function that tells of a photo whether it can be given to this user."""
+        """Return a function that tells whether a photo can be given to this user."""
         return lambda image_id: (
             self._assignments.is_open_to(image_id, user)
             and self._responses.is_open_to(image_id, user)
@@ -107,11 +107,11 @@ class PhotoAccess:
         )
 
     def clean(self, tags: Sequence[str], what: str) -> list[str]:
-        """Return tags without repeats, in the spelling of this project.
+        """Return tags without repeats, in the project's spelling.
 
         Args:
             tags: As they were sent.
-            what: What was done with them, for the message: ``kept`` or ``dropped``.
+            what: ``kept`` or ``dropped``, for the error message.
 
         Raises:
             TagError: They are too many, or one cannot be a tag.

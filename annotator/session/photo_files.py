@@ -1,6 +1,6 @@
-"""Content hash and shown name of each photo, in memory: every view of photos needs them.
+"""Content hash and shown name of each photo, in memory, since every view of photos needs them.
 
-Knows nothing of the database beyond what it is given.
+Knows nothing of the database.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ from annotator.collaboration.responses import in_share
 from annotator.storage.images import SeenPath
 
 VERSION_LENGTH = 16
-"""Characters of the content hash in a picture's address: another content has another address."""
+"""Characters of the content hash in a picture's URL: changed content gets a new URL."""
 
 
 class PhotoFiles:
@@ -18,7 +18,7 @@ class PhotoFiles:
 
     Args:
         files: Image id -> (content hash, path below its folder).
-        shown_name: What the page calls a file, by its path below its folder.
+        shown_name: The name that the page shows for a path below its folder.
     """
 
     def __init__(self, files: Mapping[int, tuple[str, str]], shown_name: Callable[[str], str]) -> None:
@@ -32,7 +32,7 @@ class PhotoFiles:
         """Take in paths that ingest has committed.
 
         Args:
-            paths: The paths; those without an image are passed over.
+            paths: The paths; those without an image are ignored.
             hashes: Image id -> content hash, of the new images among them.
         """
         for seen in paths:
@@ -46,21 +46,21 @@ class PhotoFiles:
         return self._files[image_id][0]
 
     def name(self, image_id: int) -> str:
-        """Return what the page calls a photo."""
+        """Return the name that the page shows for a photo."""
         return self._files[image_id][1]
 
     def thumbnail_url(self, image_id: int) -> str:
-        """Return the address of a photo's thumbnail."""
+        """Return the URL of a photo's thumbnail."""
         return f"/thumbnail/{image_id}?v={self.content_hash(image_id)[:VERSION_LENGTH]}"
 
     def image_url(self, image_id: int) -> str:
-        """Return the address of a photo."""
+        """Return the URL of a photo."""
         return f"/image/{image_id}?v={self.content_hash(image_id)[:VERSION_LENGTH]}"
 
     def is_in_sample(self, image_id: int, share: float) -> bool:
-        """Tell whether a photo belongs to the random sample of this share."""
+        """Return whether a photo belongs to the random sample of this share."""
         return is_in_sample(self.content_hash(image_id), share)
 
     def in_share(self, image_ids: Sequence[int], share: float) -> list[int]:
-        """Return the photos of which several people are asked when this share of all is."""
+        """Return the photos that several people are asked about when this share of all photos is."""
         return [image_id for image_id in image_ids if in_share(self.content_hash(image_id), share)]

@@ -1,7 +1,7 @@
-"""Photos that look alike, tagged together: which ones, what is proposed to all of them, and one save for each.
+"""Groups of similar photos: finding them, joining their proposals, saving one list for each.
 
-A group is a photo in hand and open photos whose features lie near its own. Every photo of a group is saved by an event
-of its own, on its own revision; one that was changed meanwhile is refused by itself. Knows nothing of pages or HTTP.
+A group is the open photo and unsaved photos whose features are near its own. Every photo of a group is saved as its own
+event, on its own revision; only a photo that was changed meanwhile is refused. Knows nothing of pages or HTTP.
 """
 
 from collections.abc import Collection, Sequence
@@ -24,18 +24,18 @@ from annotator.storage.correction_log import (
 from annotator.trainer.finetuning.corrections import NEAR_DUPLICATE
 
 LOOK_ALIKE = 0.7
-"""Cosine from which a photo is shown, for a person to choose: a quarter of its tags are the other's, by chance 4%."""
+"""Least cosine of a photo that is shown as similar: a quarter of its tags are shared, against 4% by chance."""
 MOST_PHOTOS = 60
-"""Most photos of a group beside the one in hand."""
+"""Most photos of a group beside the open one."""
 NUM_SEARCHED = 4 * MOST_PHOTOS
-"""Look-alikes among which the open ones are looked for."""
+"""Similar photos among which the unsaved ones are found."""
 NUM_JOINED = 8
-"""Photos of a group whose proposals are joined: they look alike, and each takes as long as a photo's own list."""
+"""Photos of a group whose proposals are joined: all are similar, and each costs a full ranking."""
 
 
 @dataclass(frozen=True)
 class LookAlike:
-    """An open photo that looks like the one in hand."""
+    """An unsaved photo that is similar to the open one."""
 
     image_id: int
     similarity: float
@@ -44,7 +44,7 @@ class LookAlike:
 
     @property
     def is_near(self) -> bool:
-        """Whether it is taken to show the same."""
+        """Whether it counts as a near duplicate."""
         return self.similarity >= NEAR_DUPLICATE
 
 
@@ -58,7 +58,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class GroupSave:
-    """What became of a group."""
+    """The result of saving a group."""
 
     lead: Annotation
     members: list[Annotation]
@@ -67,18 +67,18 @@ class GroupSave:
 
 @dataclass(frozen=True)
 class TakenBack:
-    """What an undo took back."""
+    """The saves that an undo reverted."""
 
     image_id: int
-    """The photo in hand."""
+    """The open photo."""
     num_tags: int
     num_members: int = 0
     num_left: int = 0
-    """Members that somebody else has saved since: they stay."""
+    """Members that somebody else has saved since; they stay as they are."""
 
 
 class PhotoGroups:
-    """Finds, saves and takes back groups of similar photos of one project.
+    """Finds groups of similar photos, saves them, and reverts their saves.
 
     Args:
         workspace: The open project.
@@ -109,7 +109,7 @@ class PhotoGroups:
         return None
 
     def lead_refusal(self, image_id: int) -> str | None:
-        """Return why a photo cannot lead a group; None when it can."""
+        """Return why an open photo cannot be saved with others; None when it can."""
         if self._responses.state(image_id) is not None:
             return "This photo is asked of several people: it is saved by itself."
         if self._workspace.probe(image_id):
@@ -117,7 +117,7 @@ class PhotoGroups:
         return None
 
     def find(self, user: str, image_id: int) -> list[LookAlike]:
-        """Return the open photos that look like one, the most alike first."""
+        """Return the unsaved photos that are similar to one, the most similar first."""
         if image_id not in self._workspace.features:
             return []
         ids, similarities = self._workspace.vectors.search(self._workspace.features.vectors([image_id]), NUM_SEARCHED)
@@ -130,7 +130,7 @@ class PhotoGroups:
         return found
 
     def joined(self, user: str, image_id: int, members: Sequence[int]) -> list[int]:
-        """Return the photos of a group whose proposals are joined: the one in hand, and others evenly drawn."""
+        """Return the photos of a group whose proposals are joined: the open one, and others at even intervals."""
         others = [other for other in dict.fromkeys(members) if other != image_id and self.refusal(user, other) is None]
         step = max(1.0, len(others) / (NUM_JOINED - 1))
         return [image_id, *(others[int(place * step)] for place in range(min(NUM_JOINED - 1, len(others))))]
@@ -143,19 +143,19 @@ class PhotoGroups:
         effort: Effort,
         selection: Selection,
     ) -> GroupSave:
-        """Save one list to a photo and those chosen with it; the caller keeps others from saving meanwhile.
+        """Save one list for a photo and those chosen with it; the caller holds `Workspace.lock`.
 
-        The photo in hand is saved last: the way back, and on, begins at it.
+        The open photo is saved last, since undo and the next photo start from it.
 
         Args:
-            user: Who.
-            lead: The photo in hand: its list, refused proposals, and the revision that the person had.
+            user: Who saves.
+            lead: The open photo: its kept and dropped tags, and the revision that was edited.
             members: (image id, revision) of each other photo.
-            effort: What all of it cost.
-            selection: Why the photo in hand came up.
+            effort: Actions and time spent on the whole group.
+            selection: Why the queue chose the open photo.
 
         Raises:
-            StaleRevisionError: The photo in hand was saved meanwhile; nothing was written.
+            StaleRevisionError: The open photo was saved meanwhile; nothing was written.
             StoreError: A commit failed; photos before it are saved.
         """
         saved: list[Annotation] = []
@@ -186,13 +186,13 @@ class PhotoGroups:
         return annotation
 
     def take_back(self, user: str) -> TakenBack:
-        """Take back the user's newest save, with all that were saved in one group with it.
+        """Revert the user's newest save and those of its group.
 
         Members that somebody else has saved since stay as they are.
 
         Raises:
             NothingToUndoError: There is none.
-            StaleRevisionError: Somebody else has saved the photo in hand since; nothing was taken back.
+            StaleRevisionError: Somebody else has saved the open photo since; nothing was reverted.
         """
         newest = self._log.newest_saves(user, MOST_PHOTOS + 1)
         members = group_members(newest)
@@ -210,10 +210,10 @@ class PhotoGroups:
 
 
 def group_members(newest: Sequence[SavedEvent]) -> list[SavedEvent]:
-    """Return the saves that were made in one group with the first.
+    """Return the saves of the group to which the first one belongs.
 
     Args:
-        newest: Standing saves of one person, the newest first.
+        newest: Saves of one person that were not undone, the newest first.
     """
     if not newest or not any(action and action[0] == GROUP_LEAD for action in newest[0].actions):
         return []
@@ -226,9 +226,9 @@ def group_members(newest: Sequence[SavedEvent]) -> list[SavedEvent]:
 
 
 def join_proposals(lists: Sequence[Sequence[Proposal]], barred: Collection[str] = ()) -> list[Proposal]:
-    """Return one list for several photos: a tag's place goes by the mean of its rank scores.
+    """Return one list for several photos, ordered by the mean of each tag's rank scores.
 
-    A photo on which a tag is not proposed counts 0, so what fits one photo alone falls behind what fits all.
+    A photo for which a tag is not proposed counts 0, so tags that fit one photo alone rank below those that fit all.
 
     Args:
         lists: The proposals of each photo, best first.

@@ -1,4 +1,4 @@
-"""The answer about one photo: its list, its proposals, its neighbours and where it stands."""
+"""The answer about one photo: its list, its proposals, its neighbours and its state."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ NUM_SHOWN_NEIGHBOURS = 12
 
 
 class PhotoView:
-    """Answers about photos, JSON-ready.
+    """Builds the answers about photos, as JSON values.
 
     Args:
         workspace: The open project.
@@ -92,7 +92,7 @@ class PhotoView:
         dropped: Sequence[str],
         exclusions: Exclusions = NO_EXCLUSIONS,
     ) -> JsonObject:
-        """Return how the kept tags go on, with the neighbours that are shown beside them."""
+        """Return the proposals after the kept tags, and the neighbours shown beside them."""
         workspace = self._workspace
         taggers = workspace.pinned_taggers.taggers(user, image_id)
         found = workspace.proposer.propose(image_id, words_of(entry), kept, dropped, exclusions, taggers)
@@ -106,7 +106,7 @@ class PhotoView:
         if probe == "shuffled":
             proposals.sort(key=lambda proposal: shuffle_key(entry.content_hash, proposal.tag))
         elif probe == "hidden":
-            # Neighbours' tags are proposals, too.
+            # Neighbours are hidden too: their tags would act as proposals.
             proposals, similar, metadata, model = [], [], [], None if model is None else []
         shows_expected = workspace.project.settings.show_expected and not probe
         return {
@@ -124,7 +124,7 @@ class PhotoView:
         }
 
     def _untagged_neighbours(self, image_id: int, known: set[int]) -> list[Neighbour]:
-        """Return similar photos without tags: no evidence, but good to see."""
+        """Return similar photos without tags: shown, though they are no evidence."""
         vectors = self._workspace.features.vectors([image_id])
         ids, similarities = self._workspace.vectors.search(vectors, NUM_SHOWN_NEIGHBOURS + 1)
         return [
@@ -150,7 +150,7 @@ class PhotoView:
         ]
 
     def state_of(self, user: str, image_id: int) -> State:
-        """Return where a photo stands, as this user sees it."""
+        """Return the state of a photo, as this user sees it."""
         return self._workspace.review_rules.state(
             user,
             image_id,
@@ -159,6 +159,6 @@ class PhotoView:
         )
 
     def shown(self, image_id: int) -> JsonObject:
-        """Return the address and the name of a photo."""
+        """Return the URL and the shown name of a photo."""
         files = self._workspace.files
         return {"image_url": files.image_url(image_id), "file_name": files.name(image_id)}

@@ -1,6 +1,6 @@
 """The shape and limits of every request to a session.
 
-Pydantic refuses unknown fields, wrong types and values out of range. Knows nothing of what answers a request.
+Pydantic refuses unknown fields, wrong types and values out of range. Knows nothing of the handlers.
 """
 
 from typing import Annotated, Literal
@@ -35,26 +35,26 @@ class ImageRequest(Payload):
 
 
 class OpenRequest(Payload):
-    """Open an image; null opens the one to work on now."""
+    """Open an image; null opens the next one to tag."""
 
     image_id: ImageId | None = None
 
 
 class StepRequest(ImageRequest):
-    """The image before or after one."""
+    """The image a number of steps before or after one."""
 
     by: Literal[-1, 1]
 
 
 class StripRequest(ImageRequest):
-    """The images around one."""
+    """The images before and after one."""
 
     num_before: Annotated[int, Field(ge=0, le=100)] = 3
     num_after: Annotated[int, Field(ge=0, le=100)] = 12
 
 
 class ListRequest(ImageRequest):
-    """The list as it stands."""
+    """The current list of an image."""
 
     kept: Tags
     dropped: Tags = []
@@ -62,18 +62,18 @@ class ListRequest(ImageRequest):
 
 
 class ExclusionsRequest(Payload):
-    """What is not evidence this time."""
+    """Evidence to leave out."""
 
     without_neighbours: Annotated[list[ImageId], Field(max_length=1000)] = []
     without_sources: Annotated[list[Annotated[str, StringConstraints(max_length=40)]], Field(max_length=40)] = []
 
     def exclusions(self) -> Exclusions:
-        """Return it as the ranking takes it."""
+        """Return it in the form of the ranking."""
         return Exclusions(frozenset(self.without_neighbours), frozenset(self.without_sources))
 
 
 class ProposeRequest(ListRequest, ExclusionsRequest):
-    """The list as it stands, and what is not evidence this time."""
+    """The current list of an image, and evidence to leave out."""
 
 
 class TagRequest(ImageRequest):
@@ -83,7 +83,7 @@ class TagRequest(ImageRequest):
 
 
 class ExplainRequest(TagRequest, ExclusionsRequest):
-    """Why a tag is proposed, without what is excluded."""
+    """Why a tag is proposed, with evidence left out."""
 
 
 class MissingTagsRequest(Payload):
@@ -104,7 +104,7 @@ Name = Annotated[str, StringConstraints(max_length=80)]
 
 
 class QueueRequest(Payload):
-    """Which photo comes next; null leaves a share as it is."""
+    """The query strategy and its shares; null leaves a share as it is."""
 
     strategy: Annotated[str, StringConstraints(max_length=100)]
     random_share: Share | None = None
@@ -112,7 +112,7 @@ class QueueRequest(Payload):
 
 
 class AssignRequest(Payload):
-    """Photos, named or found, and to whom they are assigned."""
+    """Photos, by id or by search, and the users to assign them to."""
 
     users: Annotated[list[Annotated[str, StringConstraints(max_length=80)]], Field(max_length=1000)]
     image_ids: Annotated[list[ImageId], Field(max_length=1_000_000)] = []
@@ -121,7 +121,7 @@ class AssignRequest(Payload):
 
 
 class AskRequest(AssignRequest):
-    """Photos, named or found, and how many people are asked about each; users restricts who."""
+    """Photos, by id or by search, and how many people to ask about each; users restricts who is asked."""
 
     people: Annotated[int, Field(ge=0, le=MOST_PEOPLE)]
     users: Annotated[list[Annotated[str, StringConstraints(max_length=80)]], Field(max_length=1000)] = []
@@ -130,14 +130,14 @@ class AskRequest(AssignRequest):
 
 
 class CompleteRequest(ImageRequest):
-    """What is being typed."""
+    """A typed text to complete."""
 
     text: Text
     kept: Tags = []
 
 
 class ShownTag(Payload):
-    """One line of the list first shown."""
+    """One proposal of the list that was shown first."""
 
     tag: Text
     score: float
@@ -145,7 +145,7 @@ class ShownTag(Payload):
 
 
 class SaveRequest(ListRequest):
-    """A list to save, and what it cost."""
+    """A list to save, and the effort spent on it."""
 
     shown: Annotated[list[ShownTag], Field(max_length=200)] = []
     tagger: Annotated[str, StringConstraints(max_length=200)] = ""
@@ -155,7 +155,7 @@ class SaveRequest(ListRequest):
     actions: Annotated[list[list[Text | int | float | None]], Field(max_length=5000)] = []
 
     def edited_list(self) -> EditedList:
-        """Return it as the services take it."""
+        """Return it in the form of the services."""
         effort = Effort(
             tagger=self.tagger,
             shown=[shown.model_dump() for shown in self.shown],
@@ -168,25 +168,25 @@ class SaveRequest(ListRequest):
 
 
 class SaveOneRequest(SaveRequest):
-    """A list to save, what it cost, and whether the next photo comes with the answer."""
+    """A list to save, the effort spent on it, and whether the answer brings the next photo."""
 
     brings_next: bool = True
 
 
 class ProposeGroupRequest(ProposeRequest):
-    """The list as it stands, and the other photos that it is to fit."""
+    """The current list of an image, and the other photos to propose for."""
 
     members: Annotated[list[ImageId], Field(max_length=MOST_PHOTOS)] = []
 
 
 class GroupMember(ImageRequest):
-    """A photo to save along, and the revision that was seen of it."""
+    """Another photo to save the list for, and the revision that the client has of it."""
 
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)]
 
 
 class SaveGroupRequest(SaveRequest):
-    """A list to save to several photos, and what it cost."""
+    """A list to save for several photos, and the effort spent on it."""
 
     members: Annotated[list[GroupMember], Field(max_length=MOST_PHOTOS)] = []
 
@@ -202,13 +202,13 @@ class ReviewRequest(Payload):
 
 
 class AcceptRequest(SaveRequest):
-    """A list to accept, what it cost, and the revisions of the responses that were looked at."""
+    """A list to accept, the effort spent on it, and the revisions of the responses that were shown."""
 
     seen: Revisions | None = None
 
 
 class SendBackRequest(ImageRequest):
-    """A photo that people are to respond to again, and why; nobody named means everybody."""
+    """A photo to send back, the people who respond again (empty: everybody), and a note."""
 
     people: Annotated[list[Name], Field(max_length=1000)] = []
     note: Annotated[str, StringConstraints(min_length=1, max_length=1000, strip_whitespace=True)]
@@ -217,21 +217,21 @@ class SendBackRequest(ImageRequest):
 
 
 class RestoreRequest(ImageRequest):
-    """An entry of a photo's time line whose list is to be current again."""
+    """An entry of a photo's time line to restore."""
 
     entry_id: Annotated[str, StringConstraints(max_length=40)]
     revision: Annotated[int, Field(ge=0, le=2**31 - 2)]
 
 
 class PageRequest(Payload):
-    """A window on a list."""
+    """One page of a list: offset and limit."""
 
     offset: Annotated[int, Field(ge=0, le=2**31)] = 0
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
 class BrowseRequest(PageRequest):
-    """A window on the photos that match."""
+    """One page of the photos that match a search."""
 
     query: Annotated[str, StringConstraints(max_length=500)] = ""
     state: Literal["all", "saved", "unsaved", "new", "draft", "in_review", "accepted"] = "all"
@@ -253,19 +253,19 @@ class RunRequest(Payload):
 
 
 class ModelRequest(Payload):
-    """A model to let propose."""
+    """A model to promote."""
 
     model_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class RollBackRequest(Payload):
-    """A model to go back to; null is the one before."""
+    """A model to roll back to; null is the previous one."""
 
     model_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
 
 
 class LoopSettingsRequest(Payload):
-    """Settings of the loop to change; null leaves one as it is."""
+    """Settings of the training loop to change; null leaves a setting as it is."""
 
     train_after: int | None = None
     train_every_minutes: float | None = None

@@ -1,4 +1,4 @@
-"""Several people on one project: assignments, responses, what a reviewer decides, and the past of a photo."""
+"""Several people on one project: assignments, responses, decisions of reviewers, and the history of a photo."""
 
 from collections.abc import Sequence
 
@@ -14,11 +14,11 @@ from annotator.session.workspace import Workspace
 from annotator.storage.correction_log import Annotation, Effort
 
 NUM_ASKED_AT_ONCE = 500
-"""Photos of which people are asked while others' saves wait."""
+"""Photos written per lock, so that other users' saves wait briefly."""
 
 
 class Review:
-    """Sharing photos out, asking several people about one, reviewing, and a photo's past.
+    """Assigning photos, asking several people about one, reviewing responses, and a photo's history.
 
     Args:
         workspace: The open project.
@@ -39,12 +39,12 @@ class Review:
         return agreement_report(self._workspace.store.rows)
 
     def assign(self, users: Sequence[str], image_ids: Sequence[int], query: str, state: str) -> JsonObject:
-        """Share photos out between people; no user at all gives them back to everybody.
+        """Assign photos to users; without any user, the photos are open to everybody again.
 
         Args:
-            users: Whose they are from now on; several share them evenly.
-            image_ids: The photos; empty takes those that match.
-            query: Text in their tags or paths.
+            users: The assigned users; several share the photos evenly.
+            image_ids: The photos; empty takes those that match the search.
+            query: Text to find in tags or paths.
             state: ``all``, ``saved`` or ``unsaved``.
 
         Raises:
@@ -68,22 +68,22 @@ class Review:
         share: float,
         added_too: bool,
     ) -> JsonObject:
-        """Ask several people about photos, each blind to the others.
+        """Ask several people about photos; none of them sees the others' responses.
 
         Args:
             user: Who asks.
             num_people: How many responses each photo needs; 0 withdraws the question where nobody has responded.
             people: Who may respond; empty: anybody who annotates.
-            image_ids: The photos; empty takes those that match.
-            query: Text in their tags or paths.
+            image_ids: The photos; empty takes those that match the search.
+            query: Text to find in tags or paths.
             state: ``all``, ``saved`` or ``unsaved``.
-            share: Of these photos, in [0, 1]; which ones is drawn by their content.
-            added_too: Ask of photos that are added from now on, too, or of none of them if ``num_people`` is 0.
+            share: Share of these photos, in [0, 1], chosen by the hash of their content.
+            added_too: Also for photos added from now on; with ``num_people`` 0, for none of those.
 
         Raises:
             AccountError: Somebody may not annotate.
             UnknownImageError: The project has no such image.
-            ReviewError: The number cannot be asked for.
+            ReviewError: The number of people is not possible.
             StoreError: A commit failed; photos before it are done.
         """
         workspace = self._workspace
@@ -111,16 +111,16 @@ class Review:
         return ids
 
     def end_lease(self, image_id: int) -> JsonObject:
-        """Let others have a photo, whoever has it open."""
+        """End the lease of a photo, whoever holds it."""
         self._access.check(image_id)
         self._workspace.leases.end(image_id)
         return {}
 
     def review(self, user: str, image_id: int | None, after: int | None) -> JsonObject:
-        """Return the responses to a photo side by side, with how far they agree; null takes the next one in review.
+        """Return the responses to a photo and their agreement; None takes the next photo in review.
 
         Raises:
-            ReviewError: Nobody is asked about the photo, or its responses may not be seen yet.
+            ReviewError: Nobody is asked about the photo, or its responses are not visible yet.
         """
         wanted = self._comparison.next_in_review(after) if image_id is None else image_id
         if wanted is None:
@@ -133,8 +133,8 @@ class Review:
 
         Args:
             user: The reviewer.
-            edited: The list, on the revision of the saved list on which the decision was made.
-            seen: The revision of each response that was looked at; None when none was.
+            edited: The list, with the revision of the saved list that the reviewer saw.
+            seen: User -> revision of each response that was shown; None when none was.
 
         Raises:
             ReviewError: Responses are still awaited.
@@ -172,15 +172,15 @@ class Review:
         note: str,
         seen: dict[str, int] | None,
     ) -> JsonObject:
-        """Have people respond to a photo again, with a note that they read when it comes back to them.
+        """Ask people to respond to a photo again, with a note that they see when it is opened.
 
         Args:
             user: The reviewer.
             image_id: The photo.
-            revision: Of the saved list on which the decision was made.
-            people: Whose responses; empty: everybody's.
-            note: What should be different.
-            seen: The revision of each response that was looked at; None when none was.
+            revision: Revision of the saved list that the reviewer saw.
+            people: Who responds again; empty: everybody.
+            note: What to change.
+            seen: User -> revision of each response that was shown; None when none was.
 
         Raises:
             ReviewError: Responses are still awaited, or one of the people has given none.
@@ -201,7 +201,7 @@ class Review:
         return {"states": self._navigation.state(user)["states"]}
 
     def timeline(self, user: str, image_id: int) -> JsonObject:
-        """Return who did what to a photo when, as far as this user may see it; see collaboration/timeline.py."""
+        """Return the events of a photo that this user may see; see collaboration/timeline.py."""
         workspace = self._workspace
         self._access.check(image_id)
         entries = self._timeline.entries(user, image_id, workspace.store.images.added_at(image_id))
@@ -210,13 +210,13 @@ class Review:
         return {"entries": entries, "revision": workspace.review_rules.list_of(user, image_id).revision}
 
     def restore(self, user: str, image_id: int, entry_id: str, revision: int) -> JsonObject:
-        """Make the list of an entry of the time line the current one again, by one more entry; return the photo.
+        """Restore the list of an entry of the time line as a new entry; return the photo.
 
         Args:
-            user: Who.
+            user: Who restores.
             image_id: The photo.
-            entry_id: Of the time line.
-            revision: Of the list that this user saw.
+            entry_id: Id of the entry.
+            revision: Revision of the list that this user saw.
 
         Raises:
             ReviewError: There is no such state, or this user cannot restore it.
@@ -242,7 +242,7 @@ class Review:
         return self._view.photo(user, image_id)
 
     def history(self, user: str, image_id: int) -> JsonObject:
-        """Return every event of a photo, oldest first; none that would show this user another's response too early."""
+        """Return the events of a photo, oldest first, without responses that this user may not see yet."""
         self._access.check(image_id)
         events = self._workspace.review_rules.history(user, image_id)
         return {"events": [{**e, "created_at": f"{e['created_at'].isoformat()}Z"} for e in events]}

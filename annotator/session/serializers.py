@@ -1,4 +1,4 @@
-"""How errors, places and proposals are told: JSON-ready, in one form for the page, the routes and the commands."""
+"""JSON values of errors, places and proposals, the same for the page, the routes and the commands."""
 
 from annotator.errors import AnnotatorError
 from annotator.json_types import JsonObject
@@ -7,12 +7,12 @@ from annotator.storage.images import ImageEntry
 
 
 def error_answer(error: AnnotatorError) -> JsonObject:
-    """Return a known error as the page and the routes say it."""
+    """Return a known error as an answer."""
     return {"error": {"kind": error.kind, "message": str(error), **error.details()}}
 
 
 def place_of(entry: ImageEntry) -> str | None:
-    """Return where a photo was taken, as the page shows it."""
+    """Return the coordinates at which a photo was taken, as the page shows them; None if unknown."""
     if entry.latitude is None or entry.longitude is None:
         return None
     return f"{entry.latitude:.4f}, {entry.longitude:.4f}"
@@ -29,7 +29,7 @@ def form_of(proposal: Proposal) -> JsonObject:
             {
                 "source": item.source,
                 "score": round(item.score, 4),
-                # A habit counts by the re-ranker alone: its share says more than what it adds to the others, nothing.
+                # Tag statistics add no rank score, so their share is shown instead of 0.
                 "weight": round(item.score if item.rank_score is None or item.source == HABITS else item.rank_score, 4),
                 "text": item.text,
             }

@@ -1,6 +1,6 @@
-"""What people do with one open project: the services over its workspace.
+"""The services of one open project.
 
-Everything that the page and the REST routes can do is one of these methods; operations.py names them.
+Every operation of the page and of the REST routes calls one method of a service; operations.py lists them.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from annotator.session.workspace import Workspace
 
 @dataclass(frozen=True)
 class Session:
-    """The services of one open project; one object serves everybody who works on it."""
+    """The services of one open project; all its users share one object."""
 
     workspace: Workspace
     navigation: Navigation
@@ -30,7 +30,7 @@ class Session:
 
     @classmethod
     def over(cls, workspace: Workspace) -> "Session":
-        """Return the services over an open project."""
+        """Build the services of an open project."""
         view, groups = PhotoView(workspace), PhotoGroups(workspace)
         navigation = Navigation(workspace, view)
         tagging = Tagging(workspace, view, navigation, groups)

@@ -1,4 +1,4 @@
-"""Tags changed on many photos: renamed, merged, split, and looked for where they are missing."""
+"""Changes of tags on many photos: rename, merge, split, and the search for missing tags."""
 
 from dataclasses import asdict
 
@@ -25,14 +25,13 @@ class TagEditing:
         self._view = view
 
     def missing_tags(self, user: str, tag: str, limit: int) -> JsonObject:
-        """Return the saved photos that probably need a tag too, the likeliest first; changes nothing.
+        """Return the saved photos that probably lack a tag, the likeliest first; changes nothing.
 
-        Photos whose person dropped the tag, or which this user may not change, are left out. `num_likely` is how many
-        score like those that carry it. `note` says where nothing is known of the tag, so that the order means nothing;
-        else it is empty.
+        Photos on which the tag was dropped, or which this user may not change, are left out. `num_likely` is how many
+        score like those that carry it. `note` is empty unless nothing is known of the tag and the order is arbitrary.
 
         Raises:
-            TagError: That is no tag.
+            TagError: The text is not a valid tag.
             WordVectorError: The word vectors of the open vocabulary are damaged.
         """
         workspace, features = self._workspace, self._workspace.features
@@ -70,14 +69,14 @@ class TagEditing:
         }
 
     def change_tag(self, user: str, kind: str, old: str, new: str, where: str = "") -> JsonObject:
-        """Rename a tag, merge it into another, split it, or let it mean another from now on; the log is not edited.
+        """Rename, merge, split or alias a tag; the log is extended, not edited.
 
         Args:
-            user: Who.
+            user: Who changes it.
             kind: One of storage.tag_changes.KINDS.
-            old: The tag as it was.
-            new: The tag as it is to be.
-            where: Text in the tags or paths of the photos that a split concerns.
+            old: The present tag.
+            new: The new tag.
+            where: Text to find in the tags or paths of the photos that a split changes.
 
         Raises:
             TagError: A tag cannot be kept, the kind does not fit the tags in use, or a split concerns no photo.
@@ -89,7 +88,7 @@ class TagEditing:
             raise TagError("A split needs a text that tells which photos it concerns; the other changes take none.")
         with workspace.lock:
             among = set(workspace.store.images.find(words, "saved")) if words else None
-            # A renamed tag is on as many photos as before.
+            # A renamed tag keeps its number of photos.
             before = workspace.after_commit.counts_of([new] if kind in ("merge", "split") else [])
             num_photos = workspace.tag_changes.apply(kind, old, new, user, workspace.after_commit.saved, among)
             workspace.ranking.vocabulary.set_aliases(workspace.tag_changes.aliases())
@@ -97,7 +96,7 @@ class TagEditing:
         return {"num_photos": num_photos, "now_common": now_common}
 
     def tag_changes(self) -> JsonObject:
-        """Return every change of a tag, oldest first."""
+        """Return all changes of tags, oldest first."""
         changes = [
             {**asdict(change), "changed_at": f"{change.changed_at.isoformat()}Z"}
             for change in self._workspace.tag_changes.all()

@@ -21,7 +21,7 @@ ScoresKey = tuple[int, tuple[str, ...], tuple[Tagger, ...], int]
 
 
 class Tagging:
-    """What a person does with the list of the photo in hand.
+    """Operations on the list of the open photo.
 
     Args:
         workspace: The open project.
@@ -37,7 +37,7 @@ class Tagging:
         self._navigation = navigation
         self._groups = groups
         self._scores: dict[str, tuple[ScoresKey, dict[str, float]]] = {}
-        """User -> scores of every tag where that user types."""
+        """User -> scores of every tag for the list that the user is completing."""
 
     def propose(
         self,
@@ -48,7 +48,7 @@ class Tagging:
         revision: int,
         exclusions: Exclusions = NO_EXCLUSIONS,
     ) -> JsonObject:
-        """Propose how the kept tags go on, without what is excluded, and keep the list as a draft.
+        """Propose tags after the kept ones, without the excluded evidence, and store the list as a draft.
 
         Raises:
             LeaseError: Somebody else has this photo open.
@@ -68,10 +68,10 @@ class Tagging:
         try:
             return self._view.proposals(user, image_id, entry, kept, dropped, exclusions)
         finally:
-            written.result()  # on disk before the answer, like everything
+            written.result()  # the draft is on disk before the answer
 
     def complete(self, user: str, image_id: int, text: str, kept: Sequence[str]) -> JsonObject:
-        """Return completions of what is being typed: the model's, the project's, plain words, then by meaning."""
+        """Return completions of a text: the model's tags, the project's, everyday words, then by meaning."""
         self._access.check(image_id)
         if not text.strip():
             return {"completions": []}
@@ -86,7 +86,7 @@ class Tagging:
         return {"completions": [asdict(item) for item in found]}
 
     def _scores_of(self, user: str, image_id: int, kept: Sequence[str]) -> dict[str, float]:
-        """Return how likely each tag is; asked for each character of a word, and computed once."""
+        """Return the score of each tag; cached, since it is needed for every typed character."""
         workspace = self._workspace
         taggers = workspace.pinned_taggers.taggers(user, image_id) or tuple(workspace.catalog.taggers)
         key = (image_id, tuple(kept), taggers, workspace.after_commit.num_commits)
@@ -97,7 +97,7 @@ class Tagging:
         return known[1]
 
     def explain(self, user: str, image_id: int, tag: str, exclusions: Exclusions = NO_EXCLUSIONS) -> JsonObject:
-        """Return what the model scores a tag without the photo's neighbours or metadata, which takes a moment."""
+        """Return how the model scores a tag without the photo's neighbours or metadata; computed on demand."""
         self._access.check(image_id)
         workspace = self._workspace
         taggers = workspace.pinned_taggers.taggers(user, image_id)
@@ -105,12 +105,12 @@ class Tagging:
         return {"text": workspace.proposer.explain(image_id, words, tag, exclusions, taggers)}
 
     def heat_map(self, user: str, image_id: int, tag: str) -> JsonObject:
-        """Return where a tag is seen in a photo: its ``found`` boxes, or else a heat map, ``grid`` and ``box``.
+        """Return where a tag is located in a photo: its ``found`` boxes, or else a heat map, ``grid`` and ``box``.
 
         ``grid`` and ``box`` are null when there are boxes, or when no tagger can locate the tag.
 
         Raises:
-            UnreadableImageError: The photo is gone or damaged.
+            UnreadableImageError: The photo is missing or damaged.
         """
         self._access.check(image_id)
         workspace = self._workspace
@@ -124,11 +124,11 @@ class Tagging:
     def save(self, user: str, edited: EditedList, *, brings_next: bool = True) -> JsonObject:
         """Save a photo's list; it is on disk when this returns. Returns the next photo with it.
 
-        Of a photo that several people are asked about it is this person's response, on a revision of its own.
+        For a photo that several people are asked about, it is this person's response, with its own revision.
 
         Args:
-            user: Who.
-            edited: The list; its revision is that of the list which this user had before them.
+            user: Who saves.
+            edited: The list, with the revision that this user edited.
             brings_next: Whether the next photo comes with the answer, else None.
 
         Raises:
@@ -183,19 +183,19 @@ class Tagging:
             given = workspace.responses.give(
                 image_id, user, revision=edited.revision, tags=tags, dropped=dropped, effort=edited.effort
             )
-            workspace.queue.mark(image_id, saved=False)  # not put off any more, for those who are asked next
+            workspace.queue.mark(image_id, saved=False)  # no longer skipped, for those who are asked next
         workspace.pinned_taggers.let_go(user, image_id)
         return {"revision": given.revision, "now_common": [], "next": self._after(user, image_id, brings_next)}
 
     def _after(self, user: str, image_id: int, brings_next: bool) -> JsonObject | None:
-        """Return the photo that follows a save, if it is wanted; the saved one is free for others either way."""
+        """End the saved photo's lease; return the next photo if it is wanted."""
         if brings_next:
             return self._navigation.next(user, image_id)
         self._workspace.leases.give_back(image_id, user)
         return None
 
     def selection(self, image_id: int) -> Selection:
-        """Return why a photo came up, with what a probe kept from sight."""
+        """Return why the queue chose a photo, with the proposals that a probe hid or shuffled."""
         workspace = self._workspace
         strategy = workspace.project.settings.strategy
         is_random, probe = workspace.is_random(image_id), workspace.probe(image_id)
@@ -205,7 +205,7 @@ class Tagging:
         return Selection(strategy, is_random, probe, [proposal.tag for proposal in proposed.proposals])
 
     def undo(self, user: str) -> JsonObject:
-        """Take back the user's last save, and return its photo with the list as it was just before.
+        """Revert the user's last save, and return its photo with the list as it was just before.
 
         Raises:
             NothingToUndoError: There is none.

@@ -1,6 +1,6 @@
 """An open project: its database, features, indexes, models and queue, connected.
 
-Knows nothing of what people do with it (the services of this package) nor of HTTP.
+Knows nothing of the services of this package nor of HTTP.
 """
 
 import logging
@@ -49,14 +49,14 @@ logger = logging.getLogger(__name__)
 
 
 class Workspace:
-    """A project with everything that works on it.
+    """An open project and its parts.
 
     Args:
         project: The folder.
         ingest_config: Threads and sizes.
         finetune: Settings of trainer/finetuning/finetune.py that differ from its defaults.
-        shown_name: What the page calls a file, by its path below its folder; None shows that path, and where the
-            folder lies to whoever is at this machine.
+        shown_name: The name that the page shows for a path below its folder; None shows the path itself, and the
+            location of the folder to the user at this machine.
 
     Raises:
         ProjectError: The database is damaged or in use.
@@ -183,8 +183,8 @@ class Workspace:
         )  # fmt: skip
         self.pinned_taggers = PinnedTaggers()
         self.lock = threading.Lock()
-        """Held by whoever saves: queue, indexes and counts follow the saves in their order."""
-        # A draft is committed while the list is proposed: one waits for the disk, the other for the processor.
+        """Held during a save, so that queue, indexes and counts are updated in the order of the saves."""
+        # Writes a draft while its proposals are computed: one is limited by the disk, the other by the processor.
         self.draft_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
 
     def _open_ingest(self) -> None:
@@ -201,30 +201,30 @@ class Workspace:
         )
 
     def may_annotate(self, user: str) -> bool:
-        """Tell whether somebody may change tags here."""
+        """Return whether a user may change tags."""
         return self.authenticator.may_annotate(user)
 
     def shows_folders(self, user: str) -> bool:
-        """Tell whether somebody may know where photos lie on this machine."""
+        """Return whether a user may see the paths of photo folders on this machine."""
         return self._shows_folders and self.authenticator.shows_folders(user)
 
     def words_of(self, image_id: int) -> Words:
-        """Return the words that a photo brings along."""
+        """Return the words of a photo's metadata and path."""
         return words_of(self.store.images.entry(image_id))
 
     def is_random(self, image_id: int) -> bool:
-        """Tell whether a photo belongs to the project's random sample."""
+        """Return whether a photo belongs to the project's random sample."""
         return self.files.is_in_sample(image_id, self.project.settings.random_share)
 
     def probe(self, image_id: int) -> Probe | None:
-        """Return what is done to a photo's proposals until its first save, to measure how far they sway people."""
+        """Return a photo's anchoring probe (hidden or shuffled proposals) until its first save; None without one."""
         settings = self.project.settings
         probe = probe_of(self.files.content_hash(image_id), settings.random_share, settings.probe_share)
         is_first = self.log.annotation(image_id).revision == 0 and self.responses.state(image_id) is None
         return probe if probe and is_first else None
 
     def close(self) -> None:
-        """Keep what was expensive to build, and let other processes open the project."""
+        """Stop all work, write the index of all photos, and close the database."""
         self.ingest.stop()
         self.detection_pass.stop()
         self.models.close()

@@ -1,1 +1,1 @@
-"""A simulated annotator that measures the work which tagging takes."""
+"""A simulated annotator that measures the effort of tagging."""

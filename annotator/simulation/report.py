@@ -1,7 +1,7 @@
-"""What a simulation found, as numbers, a table and a plot.
+"""The results of a simulation as numbers, a table and a plot.
 
-Intervals are of the bootstrap over photos: 95% of the means of as many photos drawn with replacement; of differences,
-over the same photos in both arms. Knows nothing of sessions.
+Intervals are 95% bootstrap intervals of the mean over photos; those of differences are paired by photo.
+Knows nothing of sessions.
 """
 
 from collections import Counter
@@ -16,18 +16,18 @@ from annotator.simulation.simulated_annotator import ArmRun
 
 NUM_RESAMPLES = 2_000
 NUM_STRETCHES = 8
-"""Parts into which a run is cut, to see whether work gets lighter as it goes on."""
+"""Parts of a run whose means are reported, to show the trend."""
 
 Report = dict[str, Any]
 
 
 def report(runs: dict[str, ArmRun], num_given: int, seed: int) -> Report:
-    """Return everything there is to say of some arms over the same photos.
+    """Return all measures of some arms over the same photos.
 
     Args:
-        runs: Arm -> N photos' efforts, the same photos in every arm, in the order in which they were asked about.
-        num_given: Photos that were tagged before the first one counted.
-        seed: Of the bootstrap.
+        runs: Arm -> N photos' efforts, the same photos in every arm, in the order of tagging.
+        num_given: Photos that were tagged before the first counted one.
+        seed: Seed of the bootstrap.
     """
     counts = {arm: np.array([effort.num_actions for effort in run.efforts]) for arm, run in runs.items()}
     lengths = np.array([effort.num_tags for effort in next(iter(runs.values())).efforts])
@@ -73,9 +73,9 @@ def table(found: Report) -> str:
 
 
 def plot(found: Report, path: Path) -> None:
-    """Draw actions a photo against corrections made, and against actions spent.
+    """Plot actions a photo against the number of corrections, and against the actions spent.
 
-    An upright line is a training: dashed where its candidate was promoted, dotted where it was refused.
+    A vertical line is a training: dashed if its candidate was promoted, dotted if it was refused.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -141,9 +141,9 @@ def _stretches(values: npt.NDArray[np.int64], num_given: int, seed: int) -> list
 def _differences(
     runs: dict[str, ArmRun], counts: dict[str, npt.NDArray[np.int64]], num_given: int, seed: int
 ) -> dict[str, dict[str, Report]]:
-    """Return, for each arm and each one before it, the actions a photo that it saves, paired by photo.
+    """Return, for each pair of arms, the actions a photo that the later one saves, paired by photo.
 
-    With ``stretches`` where both were asked about the photos in the same order.
+    With ``stretches`` if both took the photos in the same order.
     """
     orders = {name: [effort.image for effort in run.efforts] for name, run in runs.items()}
     names = list(runs)

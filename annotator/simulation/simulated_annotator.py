@@ -1,9 +1,9 @@
-"""A simulated annotator works through the real session, towards each record's own tags; every key and click counts.
+"""A simulated annotator tags photos in a real session until each has its record's tags; every key and click counts.
 
-It asks what the page asks (`operations.answer`), of a real project in a temporary folder, and does what
-trainer/effort.py says is cheapest. Arms differ in what the person is shown, in whether the model learns meanwhile (by
-the trainings, the gate and the promotions that a served project has), and in which photo comes next; each has a project
-of its own, and all go through the same photos, so that they are paired by photo.
+It calls the operations of the page (`operations.answer`) on a real project in a temporary folder, and chooses the
+cheapest actions (trainer/evaluation/effort.py). Arms differ in what is shown, in whether the model is trained (with the
+trainings, promotion tests and promotions of a served project), and in the query strategy. Each arm has a project of
+its own, and all arms tag the same photos, so that results are paired by photo.
 Knows nothing of command lines or plots.
 """
 
@@ -49,30 +49,30 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class PhotoEffort:
-    """What one photo cost."""
+    """Effort spent on one photo."""
 
     image: str
     num_tags: int
     num_actions: int
     num_held: int
-    """Modifier keys held down beside the actions."""
+    """Modifier keys held down, not counted in `num_actions`."""
     by_kind: dict[str, int]
     """Keys and clicks by kind of action."""
 
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to work."""
+    """One variant of the simulation."""
 
     name: str
     sees: str = "all"
-    """all: what the page proposes after each edit; first: only the list with which the photo opens; nothing: the add
-    box alone, which completes by how often a tag was used."""
+    """all: the proposals after each edit; first: only the list with which the photo opens; nothing: the add box alone,
+    which completes by how often a tag was used."""
     costs: ActionCosts = field(default=PAGE)
     learns: bool = False
-    """The model is taught what the person corrected, `Setting.num_rounds` times."""
+    """Whether the model is trained on the corrections, `Setting.num_rounds` times."""
     strategy: str = "in_order"
-    """Which photo comes next: in_order is the order of `Setting.records`; the others as config.STRATEGIES has them."""
+    """Query strategy: in_order is the order of `Setting.records`; the others are those of settings.STRATEGIES."""
 
 
 @dataclass(frozen=True)
@@ -84,17 +84,17 @@ class Round:
     state: str
     """promoted or refused."""
     sentence: str
-    """The gate's verdict."""
+    """Verdict of the promotion test."""
     saved: dict[str, float] | None
-    """Actions a photo that the candidate saved on held-back photos: mean, low, high; None where too few could judge."""
+    """Actions a photo that the candidate saves on held-back photos: mean, low, high; None with too few photos."""
 
 
 @dataclass(frozen=True)
 class ArmRun:
-    """What came of one arm."""
+    """Results of one arm."""
 
     efforts: list[PhotoEffort]
-    """In the order in which the photos were asked about, without those given."""
+    """In the order of tagging, without the given photos."""
     rounds: list[Round] = field(default_factory=list)
 
 
@@ -106,26 +106,26 @@ LOOP = Arm("loop", learns=True)
 
 @dataclass(frozen=True)
 class Setting:
-    """What all arms have in common."""
+    """Settings common to all arms."""
 
     records: Sequence[Record]
-    """N photos in the order in which they are asked about."""
+    """N photos in the order of tagging."""
     features: Features
     """(N, D) float32 of the same photos."""
     tagger: str
-    """As for `annotator serve`; empty takes the one that comes along."""
+    """As for `annotator serve`; empty takes the starter's."""
     has_word_vectors: bool = True
-    """New words are completed by meaning, as in a served project; False: as where none are installed."""
+    """Whether new words are completed by meaning, as in a project with word vectors."""
     num_given: int = 0
-    """Photos at the beginning that are tagged already: their tags are saved, and not counted."""
+    """Photos at the start that are already tagged; their effort is not counted."""
     num_rounds: int = 0
-    """Trainings of the arms that learn: after equal numbers of photos, the first one after those given, if any are."""
+    """Trainings of the arms that learn, after equal numbers of photos; the first one after the given photos, if any."""
     loop: LoopSettings = field(default_factory=lambda: LoopSettings(train_after=0))
-    """Of the trainings."""
+    """Settings of the trainings."""
 
     @property
     def trained_after(self) -> list[int]:
-        """The numbers of saved photos after which there is a training."""
+        """Numbers of saved photos after which a training runs."""
         begin, left = self.num_given, len(self.records) - self.num_given
         num_parts = self.num_rounds + (not begin)
         places = [begin + left * part // max(num_parts, 1) for part in range(num_parts)]
@@ -133,12 +133,12 @@ class Setting:
 
 
 def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, all_of_them: None) -> ArmRun:
-    """Let a simulated person tag every photo, and return what each cost, without those given.
+    """Simulate the tagging of every photo, and return the effort of each but the given ones.
 
     Raises:
         CheckpointError: The tagger cannot be used.
-        ConfigError: The strategy cannot be followed with these taggers.
-        TrainingError: The tagger cannot learn, or a training failed.
+        ConfigError: The strategy does not work with these taggers.
+        TrainingError: The tagger cannot be trained, or a training failed.
     """
     if arm.sees == "nothing":
         return ArmRun(_type_everything(arm, setting))
@@ -177,7 +177,7 @@ def _tag_everything(session: Session, arm: Arm, setting: Setting, progress: Prog
 
 
 def _order_queue(session: Session, arm: Arm) -> None:
-    """Order the queue in this thread: a served project does it beside the requests."""
+    """Order the queue in this thread, which a served project does in the background."""
     session.workspace.scheduler.refresh()
     said = session.workspace.scheduler.describe()
     if arm.strategy != "in_order" and not said["is_ready"]:
@@ -185,7 +185,7 @@ def _order_queue(session: Session, arm: Arm) -> None:
 
 
 def _train(session: Session, num_corrections: int) -> Round:
-    """Teach the model what was corrected; what the gate promotes proposes from the next photo on."""
+    """Train on the corrections; a promoted model proposes from the next photo on."""
     models = session.workspace.models
     run_id = models.train(USER)
     models.wait()
@@ -196,11 +196,11 @@ def _train(session: Session, num_corrections: int) -> Round:
 
 
 def add_photos(workspace: Workspace, records: Sequence[Record], features: Features) -> None:
-    """Bring photos whose features are known into a project, as ingest does, but without reading them.
+    """Add photos with known features to a project, as ingest does, but without reading files.
 
     Args:
         workspace: An empty project.
-        records: N photos; only their names count.
+        records: N photos; only their names are used.
         features: (N, D) float32.
     """
     root_id = workspace.store.images.root_id(records[0].image.parent)
@@ -217,11 +217,11 @@ def add_photos(workspace: Workspace, records: Sequence[Record], features: Featur
 
 
 class SimulatedAnnotator:
-    """A person at the page, who knows what they want and wastes no key.
+    """A simulated user of the page who knows the wanted tags and chooses the cheapest actions.
 
     Args:
         session: The open project.
-        arm: What they are shown, and which keys they have.
+        arm: What is shown, and which keys are available.
     """
 
     def __init__(self, session: Session, arm: Arm) -> None:
@@ -229,7 +229,7 @@ class SimulatedAnnotator:
         self._arm = arm
 
     def ask(self, name: str, **payload: Any) -> JsonObject:
-        """Ask as the page asks.
+        """Call an operation as the page does.
 
         Raises:
             AnnotatorError: The session refused.
@@ -240,11 +240,11 @@ class SimulatedAnnotator:
         return said
 
     def annotate(self, photo: JsonObject, record: Record) -> tuple[PhotoEffort, JsonObject]:
-        """Bring a photo's list to the record's tags and save it; return what it cost, and what comes next.
+        """Edit a photo's list until it has the record's tags, and save it; return the effort and the next photo.
 
         Args:
-            photo: As `open` or `save` answered.
-            record: Of the same photo.
+            photo: Answer of `open` or `save`.
+            record: Record of the same photo.
         """
         target = without_repeats(record.tags)
         image_id = photo["image_id"]
@@ -264,7 +264,7 @@ class SimulatedAnnotator:
     def save(
         self, photo: JsonObject, kept: Sequence[str], dropped: Sequence[str], actions: Sequence[Action]
     ) -> JsonObject:
-        """Save a list; return what comes next."""
+        """Save a list; return the next photo."""
         shown = [{name: proposal[name] for name in ("tag", "score", "source")} for proposal in photo["proposals"]]
         num_clicks = sum(action.kind in ("drop", "move") for action in actions)
         said = self.ask(
@@ -283,13 +283,13 @@ class SimulatedAnnotator:
         return following
 
     def give(self, image_id: int, tags: Sequence[str]) -> None:
-        """Save a photo's list without having looked at any proposal."""
+        """Save a photo's list without opening the photo."""
         self.ask("save", image_id=image_id, revision=0, kept=list(tags), dropped=[])
 
     def _offer_after(self, image_id: int, kept: list[str], dropped: list[str], before: Offer) -> Offer:
         if self._arm.sees == "first":
-            settled = {*kept, *dropped}
-            return Offer([tag for tag in before.tags if tag not in settled])
+            decided = {*kept, *dropped}
+            return Offer([tag for tag in before.tags if tag not in decided])
         return _offer(self.ask("propose", image_id=image_id, kept=kept, dropped=dropped))
 
     def _completing(self, image_id: int) -> Complete:
@@ -301,7 +301,7 @@ class SimulatedAnnotator:
 
 
 def photo_effort(record: Record, actions: Sequence[Action]) -> PhotoEffort:
-    """Sum what was done to one photo."""
+    """Return the effort of the actions on one photo."""
     by_kind: Counter[str] = Counter()
     for action in actions:
         by_kind[action.kind] += action.num_actions
@@ -314,7 +314,7 @@ def _offer(said: JsonObject) -> Offer:
 
 
 def _type_everything(arm: Arm, setting: Setting) -> list[PhotoEffort]:
-    """Return what each photo costs somebody who has the add box alone."""
+    """Return the effort of each photo with the add box alone."""
     words = ProjectVocabulary(everyday_words())
     efforts = []
     for number, record in enumerate(setting.records):
@@ -328,5 +328,5 @@ def _type_everything(arm: Arm, setting: Setting) -> list[PhotoEffort]:
 
 
 def without_keys(arm: Arm, **changes: Any) -> Arm:
-    """Return an arm whose person lacks some keys."""
+    """Return an arm without some keys."""
     return replace(arm, costs=replace(arm.costs, **changes))

@@ -1,1 +1,1 @@
-"""The page: Gradio mounts it, session/session.py answers it. Knows nothing of the store or of models."""
+"""The tagging page, mounted by Gradio. Knows nothing of the operations, the database or models."""

@@ -1,7 +1,7 @@
-"""The page as Gradio sees it: one gr.HTML with a fixed template, whose server functions are the operations.
+"""The Gradio side of the page: one gr.HTML with a fixed template, whose server functions are the operations.
 
-Knows nothing of what the operations do. The page itself lives in ``assets/``: ``page.js`` composes it, ``page.css``
-dresses it, ``page.html`` holds its landmarks.
+Knows nothing of what the operations do. The page itself is in ``assets/``: ``page.js`` builds it, ``page.css`` is
+its style sheet, ``page.html`` holds its landmarks.
 """
 
 import hashlib
@@ -13,16 +13,16 @@ import gradio as gr
 from starlette.responses import JSONResponse
 
 STANDING_ALONE = frozenset({"token.js", "login.js", "entrance.js"})
-"""Scripts of other pages, and the one that the head holds itself."""
+"""Scripts of other pages, and the one that is inlined in the head."""
 
 Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 ASSETS_PATH = Path(__file__).parent / "assets"
-"""What ``/ui/{file}`` serves: flat, no subfolders."""
+"""The files that ``/ui/{file}`` serves; no subfolders."""
 
 
 def assets_version() -> str:
-    """Return a short hash of all assets; it changes whenever one of them does."""
+    """Return a short hash of the content of all assets."""
     digest = hashlib.sha256()
     for path in sorted(ASSETS_PATH.iterdir()):
         digest.update(path.name.encode())
@@ -31,11 +31,11 @@ def assets_version() -> str:
 
 
 def page_head() -> str:
-    """Return what goes into the document's head, for ``gr.mount_gradio_app(head=...)``.
+    """Return the content of the document's head, for ``gr.mount_gradio_app(head=...)``.
 
     The token script comes first: it adds the header ``X-Annotator-Token`` to every same-origin call, Gradio's own
-    included. The style sheet is linked, not handed over as ``css=``: Gradio rewrites the selectors of that and breaks
-    them. The preloads fetch the page's modules while Gradio is still starting.
+    included. The style sheet is linked, not passed as ``css=``, whose selectors Gradio rewrites and breaks.
+    The preloads fetch the page's modules while Gradio is still starting.
     """
     modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name not in STANDING_ALONE)
     token = (ASSETS_PATH / "token.js").read_text(encoding="utf-8")
@@ -48,8 +48,8 @@ def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator")
     """Build the page.
 
     Args:
-        operations: Name -> what answers it; each becomes a server function of the same name. A known error must come
-            back as ``{"error": {...}}``: the browser is told nothing of an exception.
+        operations: Name -> handler; each becomes a server function of the same name. A known error must be answered
+            as ``{"error": {...}}``, since exceptions do not reach the browser.
         title: The document's title until the page knows its project.
     """
     blocks = gr.Blocks(title=title, fill_width=True, fill_height=True, analytics_enabled=False)
@@ -76,7 +76,7 @@ import("/ui/page.js").then((page) => page.start({ element, server })).catch((err
 def _server_function(name: str, operation: Operation) -> Callable[[dict[str, Any]], JSONResponse]:
     # Gradio finds a server function by its __name__, and reads its signature to inject special arguments.
     def call(payload: dict[str, Any]) -> JSONResponse:
-        # A ready response: of a dict FastAPI would first make a copy, value by value, which takes longer than the JSON.
+        # A ready response: FastAPI copies a dict value by value first, which takes longer than encoding the JSON.
         return JSONResponse(operation(payload))
 
     call.__name__ = call.__qualname__ = name

@@ -1,6 +1,6 @@
-"""Logging in and out, and what admins do with accounts and assignments: pages and REST routes.
+"""Login, logout and the administration of accounts: the login page and REST routes.
 
-Knows nothing of how passwords are kept (auth/accounts.py).
+Knows nothing of how passwords are stored (auth/accounts.py).
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ def build_account_router(
             return _error(401, "login", error)
         except AnnotatorError as error:
             return _error(507, "store", error)
-        # Always a new session: one that somebody slipped to this browser before is worth nothing.
+        # Always a new session id, against session fixation.
         response = JSONResponse({"user": payload.name})
         for value in tokens.cookies(request.scope, session_id, is_new=True):
             response.headers.append("set-cookie", value)

@@ -24,7 +24,7 @@ from annotator.web.routes import build_router, refuse_malformed
 
 def build_app(session: Session, config: ServerConfig) -> FastAPI:
     """Build the app of one open project."""
-    # Imported here: only a served project needs Gradio, and importing it takes seconds.
+    # Imported here: importing Gradio takes seconds, and only a server needs it.
     from annotator.ui.page import ASSETS_PATH
 
     workspace, tokens = session.workspace, Tokens()
@@ -46,7 +46,7 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
 
 
 def new_app() -> FastAPI:
-    """Return an app without routes that says of every malformed call what is wrong with it."""
+    """Return an app without routes whose answers to malformed calls name the mistake."""
     app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
     app.add_exception_handler(HTTPException, refuse_malformed)
@@ -54,7 +54,7 @@ def new_app() -> FastAPI:
 
 
 def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: int) -> None:
-    """Mount the tagging page at an app's root; the routes that the app has already come first."""
+    """Mount the tagging page at an app's root; routes that the app already has take precedence."""
     import gradio as gr
 
     from annotator.ui.page import build_page, page_head
@@ -79,12 +79,12 @@ def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: 
 
 
 def is_exposed(config: ServerConfig) -> bool:
-    """Tell whether other machines may reach this server, by themselves or through a proxy."""
+    """Return whether other machines can reach this server, directly or through a proxy."""
     return config.host not in LOOPBACK_HOSTS or bool(config.trusted_proxies)
 
 
 def check_exposure(config: ServerConfig, accounts: Accounts) -> None:
-    """Refuse to open a project to other machines as long as nobody can log in.
+    """Refuse to serve a project to other machines while nobody can log in.
 
     Raises:
         ConfigError: Other machines reach this server, and there is no account to log in with.

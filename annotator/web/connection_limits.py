@@ -1,7 +1,7 @@
-"""Connections that ask nothing: so many from one address, and for so long, below all HTTP.
+"""Limits the number and the idle time of connections, below HTTP.
 
-A socket costs a caller nothing and the server a place, so whoever opens hundreds and sends nothing, or half a request,
-would keep all others out. Uvicorn counts such sockets but ends none. Knows nothing of what is served.
+A client that opens hundreds of sockets and sends nothing, or half a request, would use up the server's connections.
+Uvicorn counts such sockets but closes none. Knows nothing of the application.
 """
 
 import asyncio
@@ -25,18 +25,18 @@ THIS_MACHINE = ("127.0.0.1", "::1")
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """What callers may hold open."""
+    """Limits of connections."""
 
     an_address: int = 100
-    """Connections; an office behind one address has several a browser. Not for proxies that are trusted."""
+    """Connections from one address; a browser opens several. Trusted proxies are exempt."""
     in_all: int = 500
-    """When one more comes, the one that asked nothing for the longest time is closed for it."""
+    """Connections in all; for a further one, the one that is idle the longest is closed."""
     head_seconds: float = 15.0
-    """From a connection's begin, or its last answer, until the next request's headers are there."""
+    """From the start of a connection, or its last answer, until all headers of the next request."""
     drain_seconds: float = 60.0
-    """For the rest of a body whose request was refused before it was read; browsers hear of that only then."""
+    """For the rest of a body whose request was refused early; browsers read the refusal only after it."""
     answer_seconds: float = 60.0
-    """For a caller to take more of an answer than the buffers hold; a browser takes what comes, seen or not."""
+    """For a caller to read an answer that is larger than the buffers."""
     head_bytes: int = 65_536
     """Of one request's headers."""
     trusted_proxies: Sequence[str] = THIS_MACHINE
@@ -44,21 +44,21 @@ class ConnectionLimits:
 
 
 class Connections:
-    """Counts a server's connections and closes those that are one too many.
+    """Counts a server's connections and closes those above the limits.
 
     Args:
-        limits: How many, and how long.
+        limits: Numbers and seconds.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
         self._num_by_address: Counter[str] = Counter()
         self._open: dict[LimitedProtocol, None] = {}
-        """The oldest first: of those that are idle since the same moment of a coarse clock, it is the one to go."""
+        """The oldest first, which is closed first among those that are idle for the same time of a coarse clock."""
         self._trusted = list(map(ipaddress.ip_network, limits.trusted_proxies))
 
     def admit(self, connection: "LimitedProtocol") -> bool:
-        """Count a new connection; return False if its address has as many as it may."""
+        """Count a new connection; return False if its address has too many."""
         address = connection.address
         is_counted = bool(address) and not self._is_trusted(address)
         if is_counted and self._num_by_address[network_of(address)] >= self.limits.an_address:
@@ -76,7 +76,7 @@ class Connections:
         return True
 
     def forget(self, connection: "LimitedProtocol") -> None:
-        """Count a connection no more, if it was."""
+        """Stop counting a connection."""
         if connection not in self._open:
             return
         del self._open[connection]
@@ -91,20 +91,21 @@ class Connections:
             parsed = ipaddress.ip_address(address)
         except ValueError:
             return False
-        mapped = getattr(parsed, "ipv4_mapped", None) or parsed
-        return any(mapped in network for network in self._trusted)
+        if isinstance(parsed, ipaddress.IPv6Address):
+            parsed = parsed.ipv4_mapped or parsed
+        return any(parsed in network for network in self._trusted)
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol, ended while it waits for a request that does not come.
+    """Uvicorn's protocol with the limits of `ConnectionLimits`.
 
-    Subclassed once a server, by `limited_protocol`.
+    `limited_protocol` derives one class for each server.
     """
 
     among: Connections
 
     def connection_made(self, transport: Any) -> None:
-        """Begin, or refuse to."""
+        """Accept a connection, or refuse it."""
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) and peer else ""
         self.idle_since = self.loop.time()
@@ -123,7 +124,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._wait(self.among.limits.head_seconds)
 
     def data_received(self, data: bytes) -> None:
-        """Take what comes, unless it is headers without an end."""
+        """Take in data, and close the connection if its headers are too long."""
         if not self.is_admitted:
             return
         super().data_received(data)
@@ -132,37 +133,37 @@ class LimitedProtocol(HttpToolsProtocol):
             self.end()
 
     def on_message_begin(self) -> None:
-        """Begin to read headers."""
+        """Note that headers are being read."""
         self._is_in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
+        """Note that the headers are complete."""
         self._is_in_head = self._is_read = False
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that all of a request is there."""
+        """Note that the request is complete."""
         self._is_read = True
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Note the time from which the connection is idle."""
         self.idle_since = self.loop.time()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
-        """Wait for the caller to take what was sent, but not for ever."""
+        """Pause until the caller reads what was sent, for a limited time."""
         super().pause_writing()
         self._unread_timer = self.loop.call_later(self.among.limits.answer_seconds, self.end)
 
     def resume_writing(self) -> None:
-        """Send more."""
+        """Continue to send."""
         self._stop_unread()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Give the place back."""
+        """Stop the timers and the counting."""
         self.among.forget(self)
         if self._timer is not None:
             self._timer.cancel()
@@ -176,7 +177,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.cycle is None or bool(self.cycle.response_complete)
 
     def end(self) -> None:
-        """Close at once, whatever is still to be sent; what it held is another's."""
+        """Close at once, without sending the rest."""
         self.among.forget(self)
         self._raw_transport.abort()
 
@@ -189,7 +190,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
-        """End the connection if it waited for too long, else look again when it would have."""
+        """End the connection if it was idle for too long, else check again when it will have been."""
         limits = self.among.limits
         seconds = limits.head_seconds if self._is_read else limits.drain_seconds
         left = self.idle_since + seconds - self.loop.time() if self.is_idle else seconds

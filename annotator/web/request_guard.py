@@ -1,9 +1,9 @@
-"""Who may call the server: host, origin, token, login, size, time. One ASGI layer around everything, Gradio included.
+"""Checks host, origin, token, login, size and time of every request: one ASGI layer around all, Gradio included.
 
-A page elsewhere can make a browser send a request here, with the cookies it has. So every request that may change
-something must come from this very origin and carry a token that only a page of this origin can read; and a request
-whose Host is not ours (a name re-bound to 127.0.0.1) is refused. A program sends a secret of its own instead, in a
-header that no foreign page can set. Knows nothing of projects or passwords.
+A page of another origin can make a browser send a request here, with its cookies. So every request that may change
+something must come from this origin and carry a token that only a page of this origin can read (CSRF); and a request
+for another host name (DNS rebinding) is refused. A program sends an access token instead, in a header that no page of
+another origin can set. Knows nothing of projects or passwords.
 """
 
 import asyncio
@@ -26,20 +26,20 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 BODY_SECONDS = 30.0
-"""A body that takes longer to arrive, from its first byte to its last, is not waited for."""
+"""A body that takes longer, from its first byte to its last, is refused."""
 SLOWEST_BODY = 100_000.0
-"""Bytes a second; where larger bodies are accepted, so much more time is given."""
+"""Bytes a second; larger bodies get more time at this rate."""
 
 PUBLIC_PATHS = frozenset({"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js"})
-"""What somebody may ask for who has not logged in."""
+"""Paths that need no login."""
 
 COSTLY_PATHS = frozenset({"/api/backup"})
-"""What costs this machine so much that no page of others may make a browser ask for it, though it changes nothing."""
+"""Paths that change nothing but are too expensive for pages of other origins to request."""
 
 NO_LIMITS: Mapping[str, int] = {}
 
 GRADIO_PATHS = re.compile(r"/gradio_api/(component_server|startup-events|heartbeat/[\w-]+|info|theme\.css)/?")
-"""What the page needs of Gradio's own routes. All others (uploads, files, proxies, its queue) are switched off."""
+"""Gradio's routes that the page needs. All others (uploads, files, proxies, its queue) are refused."""
 
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -51,13 +51,13 @@ SECURITY_HEADERS = {
 
 
 def content_security_policy(frame_ancestors: Iterable[str] = ()) -> str:
-    """Return what a page of ours may load and who may frame it.
+    """Return the Content-Security-Policy of every answer.
 
-    Gradio's page starts with inline scripts and builds functions from text, so both must be allowed; what matters is
-    that nothing comes from or goes to another host.
+    Gradio's page uses inline scripts and builds functions from text, so both are allowed; nothing may come from or go
+    to another host.
 
     Args:
-        frame_ancestors: Origins, beside our own, that may show the page in a frame.
+        frame_ancestors: Further origins that may show the page in a frame.
     """
     framing = " ".join(["'self'", *frame_ancestors])
     return (
@@ -68,13 +68,13 @@ def content_security_policy(frame_ancestors: Iterable[str] = ()) -> str:
 
 
 class Tokens:
-    """The proof that a call comes from a page of ours: one token for each browser session.
+    """CSRF tokens: one for each browser session, the proof that a call comes from this server's page.
 
-    A new secret each start, so tokens of an earlier run are worth nothing.
+    The secret is new at each start, so tokens of an earlier run are invalid.
 
     Args:
-        in_frames: Whether pages of other sites may show ours in a frame. Behind TLS the cookies are then sent there,
-            too, but other ones for each such site; the token still keeps that site from calling.
+        in_frames: Whether pages of other sites may show this one in a frame. Behind TLS the cookies are then sent
+            there too, partitioned by site; the token still prevents calls by that site.
     """
 
     def __init__(self, *, in_frames: bool = False) -> None:
@@ -82,7 +82,7 @@ class Tokens:
         self._in_frames = in_frames
 
     def of(self, session_id: str) -> str:
-        """Return the token that belongs to a session id."""
+        """Return the token of a session id."""
         return hmac.new(self._secret, session_id.encode(), hashlib.sha256).hexdigest()
 
     def cookies(self, scope: Scope, session_id: str, *, is_new: bool) -> list[str]:
@@ -100,8 +100,8 @@ class Tokens:
 def cookie_names(scope: Scope) -> tuple[str, str]:
     """Return the names of the session's and the token's cookies.
 
-    They carry the port: browsers share cookies between all ports of a host, and two servers must not log each other's
-    users out.
+    The names contain the port: browsers share cookies between all ports of a host, and two servers must not overwrite
+    each other's.
     """
     host = Headers(scope=scope).get("host", "")
     try:
@@ -113,22 +113,22 @@ def cookie_names(scope: Scope) -> tuple[str, str]:
 
 
 def session_id_of(scope: Scope) -> str:
-    """Return the session id that a browser sent, or the empty text."""
+    """Return the session id that a browser sent, or an empty text."""
     return _cookie(Headers(scope=scope), cookie_names(scope)[0])
 
 
 class RequestGuard:
-    """Refuses what does not come from our own page or from nobody we know; says who calls (`access.CALLER`).
+    """Refuses calls from other origins and unknown callers; sets the caller (`auth.roles.CALLER`).
 
     Args:
-        app: What is guarded.
-        hosts: Host names, without port, under which this server may be asked.
+        app: The application inside this layer.
+        hosts: Host names, without port, that this server accepts.
         max_body_bytes: Largest accepted request body.
-        authenticator: Knows who may call.
-        tokens: Made for this server.
-        frame_ancestors: Origins, beside our own, that may show the page in a frame.
-        entrance: Where a browser is sent that nobody knows.
-        public_paths: What somebody may ask for whom nobody knows.
+        authenticator: Finds the caller of a session or access token.
+        tokens: The CSRF tokens of this server.
+        frame_ancestors: Further origins that may show the page in a frame.
+        entrance: Path to which unknown browsers are redirected.
+        public_paths: Paths open to unknown callers.
         body_limits: Path -> largest request body, where that differs.
     """
 
@@ -187,7 +187,7 @@ class RequestGuard:
             await self._pass(scope, _LimitedBody(receive, max_bytes), send, session_id, caller)
 
     def _with_headers(self, send: Send) -> Send:
-        """Return a way to answer that gives every answer, refusals too, the headers that bind it to this origin."""
+        """Return a `send` that adds the security headers to every answer, refusals included."""
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -204,11 +204,11 @@ class RequestGuard:
 
         async def send_if_whole(message: Message) -> None:
             if body.is_too_large:
-                raise _BodyTooLargeError  # whatever answer the app made of half a body
+                raise _BodyTooLargeError  # discards an answer to an incomplete body
             if message["type"] == "http.response.start":
                 out = MutableHeaders(scope=message)
                 for name in [name for name in out if name.lower().startswith("access-control-")]:
-                    del out[name]  # Gradio lets every page of this machine read; nobody else shall
+                    del out[name]  # Gradio allows reads from every origin of this machine
                 self._set_cookies(out, scope, session_id)
             await send(message)
 
@@ -244,9 +244,9 @@ class RequestGuard:
         return None
 
     def _set_cookies(self, out: MutableHeaders, scope: Scope, session_id: str) -> None:
-        """Give a browser its session on the first answer, and its token again after a restart."""
+        """Set a browser's session cookie on the first answer, and its token cookie again after a restart."""
         if "set-cookie" in out:
-            return  # somebody logs in or out: the session changes
+            return  # login and logout set their own cookies
         token = _cookie(Headers(scope=scope), cookie_names(scope)[1])
         if session_id and hmac.compare_digest(token, self._tokens.of(session_id)):
             return
@@ -256,21 +256,21 @@ class RequestGuard:
 
 
 class _BodyTooLargeError(Exception):
-    """More bytes came than are allowed."""
+    """The body has more bytes than allowed."""
 
 
 class _BodyTooSlowError(Exception):
-    """The body did not come in time."""
+    """The body did not arrive in time."""
 
 
 class _LimitedBody:
-    """Counts and times a body as it comes: a chunked request names no length, and a slow one holds its place."""
+    """Limits size and time of a body while it arrives: a chunked request states no length."""
 
     def __init__(self, receive: Receive, max_bytes: int) -> None:
         self._receive = receive
         self.max_bytes = max_bytes
         self.seconds = max(BODY_SECONDS, max_bytes / SLOWEST_BODY)
-        """From the first call of `receive` to the last byte: a limit on each piece would never end a trickle."""
+        """From the first call of `receive` to the last byte; a limit for each piece would not end a slow sender."""
         self._num_left = max_bytes
         self._is_complete = False
         self._deadline: float | None = None
@@ -281,7 +281,7 @@ class _LimitedBody:
 
     async def receive(self) -> Message:
         if self._is_complete:
-            return await self._receive()  # what comes now is the end of the connection, which may be far off
+            return await self._receive()  # the next message is the disconnect, for which there is no limit
         if self._deadline is None:
             self._deadline = asyncio.get_running_loop().time() + self.seconds
         try:
@@ -298,7 +298,7 @@ class _LimitedBody:
 
 def _foreign_refusal(headers: Headers) -> tuple[int, str] | None:
     origin = headers.get("origin")
-    # Browsers send Origin with every changing request; other programs need not, but need the token all the same.
+    # Browsers send Origin with every changing request; other programs may omit it, but need the token.
     if origin is not None and _authority(origin) != headers.get("host", "").lower():
         return 403, "This call came from a page of another origin and was refused."
     if headers.get("sec-fetch-site", "same-origin") not in {"same-origin", "none"}:
@@ -319,7 +319,7 @@ def _too_large(max_bytes: int) -> str:
 def _host_name(host: str) -> str:
     try:
         return (urlsplit(f"//{host}").hostname or "").lower() if host.isprintable() else ""
-    except ValueError:  # half an IPv6 address
+    except ValueError:  # malformed IPv6 address
         return ""
 
 
@@ -336,8 +336,7 @@ def _bearer(headers: Headers) -> str:
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    # Not http.cookies: that drops all cookies when one is malformed, and other programs' pages on this host may have
-    # set such.
+    # Not http.cookies: it drops all cookies when one is malformed, and other programs on this host may set such.
     return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 

@@ -1,6 +1,6 @@
-"""The REST routes: every operation of the session, pictures by id, the page's own files, exports.
+"""The REST routes: every operation, pictures by id, the page's files, exports and backups.
 
-Knows nothing of the store or of models. Security is a layer around the whole app (web/request_guard.py).
+Knows nothing of the database or of models. Security is a layer around the whole app (web/request_guard.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -29,13 +29,13 @@ from annotator.session.operations import FORMER_NAMES, OPERATIONS, Dispatcher, O
 from annotator.web.request_guard import cookie_names
 
 EXPORT_BLOCK = 500
-"""Lines of an export that are sent together: each piece costs a change of threads."""
+"""Lines of an export that are sent together, since each piece costs a switch of threads."""
 IMMUTABLE = "private, max-age=31536000, immutable"
-"""A picture's address holds its content hash, so it never changes."""
+"""A picture's URL contains its content hash, so its content never changes."""
 
 
 class PictureSource(Protocol):
-    """Where thumbnails and photos come from."""
+    """Provides thumbnails and photos."""
 
     def thumbnail(self, image_id: int) -> Picture:
         """Return a photo's thumbnail."""
@@ -51,15 +51,20 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
 
     Args:
         dispatcher: Answers the operations.
-        pictures: Thumbnails and photos.
-        assets_path: Where the page's own files lie.
+        pictures: Provides thumbnails and photos.
+        assets_path: Folder of the page's files.
     """
     router = APIRouter()
     for operation in OPERATIONS.values():
         _add_operation(router, dispatcher, operation.name, operation)
     for former, name in FORMER_NAMES.items():
         _add_operation(router, dispatcher, former, OPERATIONS[name], deprecated=True)
+    _add_project_routes(router, dispatcher)
+    _add_file_routes(router, pictures, assets_path)
+    return router
 
+
+def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
     @router.get("/api/session", summary="Get the cookies that the other calls need")
     def get_session(request: Request) -> dict[str, str]:
         caller = CALLER.get()
@@ -70,7 +75,7 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
             "token_cookie": cookie_names(request.scope)[1],
         }
 
-    @router.get("/api/health", summary="Tell that the server answers, to anybody")
+    @router.get("/api/health", summary="Return that the server is up, without a session")
     def get_health() -> dict[str, str]:
         return {"status": "ok"}
 
@@ -101,6 +106,8 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
         name = "project.tar"
         return FileResponse(path, media_type="application/x-tar", filename=name, background=BackgroundTask(path.unlink))
 
+
+def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
     @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
     def thumbnail(image_id: int) -> Response:
         return _picture(lambda: pictures.thumbnail(image_id))
@@ -117,13 +124,11 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
             return _error(404, "request", "There is no such file.")
         return FileResponse(files[name], headers={"cache-control": "no-cache"})
 
-    return router
-
 
 def _add_operation(
     router: APIRouter, dispatcher: Dispatcher, path: str, operation: Operation, *, deprecated: bool = False
 ) -> None:
-    def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI's way to name a body
+    def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI declares a body like this
         result = dispatcher.call(CALLER.get(), operation.name, payload)
         error = result.get("error")
         return JSONResponse(result, status_of(error["kind"]) if error else 200)
@@ -142,7 +147,7 @@ def _picture(make: Callable[[], Picture]) -> Response:
         return _error(429, "demo", str(error))
     except StoreError as error:
         return _error(507, "store", str(error))
-    # The sandbox keeps even a file that turned into something else since the ingest from running here.
+    # The sandbox keeps a file that was replaced since the ingest from running scripts in this origin.
     headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
     return Response(picture.data, media_type=picture.media_type, headers=headers)
 

@@ -1,4 +1,4 @@
-"""Serves one project: binds the port, opens the workspace, ingests in the background, ends in good order."""
+"""Serves one project: binds the port, opens the workspace, ingests in the background, shuts down cleanly."""
 
 import errno
 import json
@@ -34,12 +34,12 @@ def serve(
     ingest_config: IngestConfig,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve a project until the process is told to end, ingesting new photos in the background.
+    """Serve a project until the process is terminated, ingesting new photos in the background.
 
     Args:
         project: The folder.
-        photos: Folders to look through for new photos; None takes those the project knows.
-        config: Where to listen.
+        photos: Folders to search for new photos; None takes those of the project.
+        config: Host, port and trusted proxies.
         ingest_config: Threads and sizes.
         on_ready: Called with the page's address once it answers.
 
@@ -49,10 +49,10 @@ def serve(
     """
     listener = listen(config)
     for left_over in project.folder.glob(".backup-*.tar"):
-        left_over.unlink(missing_ok=True)  # of a server that was killed while somebody fetched a backup
+        left_over.unlink(missing_ok=True)  # left by a server that was killed during a backup
     workspace = Workspace(project, ingest_config)
-    # One request is a few small products; a pool of threads that spin while they wait costs more than it brings.
-    # After the project is open: only libraries that are loaded by now are limited.
+    # A request makes a few small matrix products, for which a thread pool costs more than it saves.
+    # Set after the project is open, since only libraries that are already loaded are limited.
     threadpool_limits(1, user_api="blas")
     try:
         check_exposure(config, workspace.accounts)
@@ -83,10 +83,10 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
     try:
         workspace.ingest.run(photos)
     except Exception:
-        # The page shows the reason (IngestProgress.error); the server goes on with what there is.
+        # The page shows the reason (IngestProgress.error); the server continues with the photos it has.
         logger.exception("The ingest stopped.")
     try:
-        # In the ingest's thread, whose priority is low, and only now: no photo waits for it.
+        # In the ingest thread, which has a low priority, and after the ingest, so that no photo waits for it.
         workspace.detection_pass.run()
     except DetectorError as error:
         logger.warning("%s", error)
@@ -96,7 +96,7 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
 
 def _started(workspace: Workspace, address: str, on_ready: Callable[[str], None]) -> None:
     _announce(workspace.project, address, workspace.authenticator.local_secret, on_ready)
-    # Not before the page answers: it takes seconds, and only completions and new tags wait for it.
+    # Started after the page is reachable: it takes seconds, and only completions and new tags need it.
     workspace.similar_tags.start()
     workspace.scheduler.start()
 
@@ -108,10 +108,10 @@ def _announce(project: Project, address: str, secret: str, on_ready: Callable[[s
 
 
 def listen(config: ServerConfig) -> socket.socket:
-    """Bind before anything is loaded, so that a taken port is told at once.
+    """Bind the port before anything is loaded, so that a taken port is reported at once.
 
     Raises:
-        ConfigError: The port is taken, or the address is not this machine's.
+        ConfigError: The port is taken, or the address does not belong to this machine.
     """
     family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -129,15 +129,15 @@ def listen(config: ServerConfig) -> socket.socket:
 
 
 def address_of(config: ServerConfig, listener: socket.socket) -> str:
-    """Return the address that a browser on this machine may be given."""
+    """Return the URL for a browser on this machine."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"http://{host}:{listener.getsockname()[1]}"
 
 
 def proxy_settings(trusted_proxies: Sequence[str]) -> dict[str, Any]:
-    """Return Uvicorn's settings for proxies: without any, headers such as X-Forwarded-For are nobody's word.
+    """Return Uvicorn's settings for proxies; without any, headers such as X-Forwarded-For are ignored.
 
-    Uvicorn by itself believes whatever comes from 127.0.0.1, where a guesser may be, too.
+    By default Uvicorn trusts those headers from 127.0.0.1, where other users' programs may run.
     """
     return {"proxy_headers": bool(trusted_proxies), "forwarded_allow_ips": ",".join(trusted_proxies)}
 
@@ -148,9 +148,9 @@ def new_server(
     """Return a server of an app.
 
     Args:
-        app: What is served.
-        limits: Of connections.
-        trusted_proxies: Addresses or networks of proxies whose headers are believed.
+        app: The application.
+        limits: Limits of connections.
+        trusted_proxies: Addresses or networks of proxies whose headers are trusted.
         on_started: Called once the server answers.
     """
     config = uvicorn.Config(
@@ -166,23 +166,23 @@ def new_server(
 
 
 def end_in_good_order() -> None:
-    """Leave SIGINT and SIGTERM to Uvicorn, which ends in good order on them and then raises them again.
+    """Leave SIGINT and SIGTERM to Uvicorn, which shuts down on them and then raises them again.
 
-    By then they have done their work, so this process's own handlers do nothing.
+    By then the shutdown is complete, so this process's own handlers do nothing.
     """
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, lambda number, frame: None)
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, telling when it answers."""
+    """Uvicorn's server with a callback once it is started."""
 
     def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to listen."""
+        """Start to serve, then call `on_started`."""
         await super().startup(sockets)
         if self.started:
             self._on_started()

@@ -1,6 +1,6 @@
-"""Fixtures of the browser tests: a served project of real photos, real Chromium, and the page as a person meets it.
+"""Fixtures of the browser tests: a served project of real photos, real Chromium, and the page as a user operates it.
 
-Nothing here sleeps for a fixed time: every step waits for what a person would wait for, within a generous limit.
+Nothing here sleeps for a fixed time: every step waits for a visible change, within a generous limit.
 """
 
 import errno
@@ -36,7 +36,7 @@ from annotator.models.checkpoint import About
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 
 LIMIT_SECONDS = 120
-"""What a person would give up after on a machine that does other work too; nothing waits longer than it must."""
+"""Time limit of every wait, long enough for a busy machine; no wait lasts longer than necessary."""
 DERIVED = {
     # name: (demo photo, part that is cut out as shares of width and height)
     "cats/ear.jpg": ("chelsea.png", (0.1, 0.0, 0.7, 0.7)),
@@ -44,12 +44,12 @@ DERIVED = {
     "garden/close.jpg": ("flower.jpg", (0.2, 0.1, 0.8, 0.9)),
     "garden/petals.jpg": ("flower.jpg", (0.3, 0.2, 0.7, 0.8)),
 }
-"""Twelve photos with the eight of the demo; enough for neighbours by looks and by folder."""
+"""Twelve photos, eight of them the demo's; enough for neighbours by features and by folder."""
 
 
 @dataclass
 class Server:
-    """A running ``annotator serve``, and how to ask it beside the page."""
+    """A running ``annotator serve``, with calls besides those of the page."""
 
     process: subprocess.Popen[bytes] | BaseProcess
     address: str
@@ -64,7 +64,7 @@ class Server:
     def rest(self, name: str, **payload: Any) -> Any:
         """Call an operation by its REST route; another client of the same user."""
         response = self.client.post(f"/api/{name}", json=payload)
-        if response.status_code == 403:  # the server was restarted: its old tokens are worth nothing
+        if response.status_code == 403:  # the server was restarted: its old tokens are invalid
             self.greet()
             response = self.client.post(f"/api/{name}", json=payload)
         return response.json()
@@ -91,7 +91,7 @@ class Server:
         until(lambda: self.rest("state")["ingest"], lambda ingest: not ingest["running"] and ingest["num_done"])
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, as a power cut would."""
         self.end(signal.SIGKILL)
 
     def end(self, signal_number: signal.Signals = signal.SIGTERM) -> None:
@@ -107,7 +107,7 @@ def is_running(process: subprocess.Popen[bytes] | BaseProcess) -> bool:
 
 
 def until(ask: Callable[[], Any], is_right: Callable[[Any], Any] = bool) -> Any:
-    """Ask again and again until the answer is right; return it."""
+    """Call a function until its result is right; return it."""
     ends = time.monotonic() + LIMIT_SECONDS
     while True:
         answer = ask()
@@ -149,7 +149,7 @@ def read_project(
 
 @pytest.fixture(scope="session")
 def forking(backbone_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[ForkServerContext, Path]:
-    """Starts processes that have imported everything already, which takes seconds; with the log of them all."""
+    """A fork server that has imported everything, which takes seconds, and the log of its processes."""
     log_path = tmp_path_factory.mktemp("browser") / "servers.log"
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
@@ -160,7 +160,7 @@ def forking(backbone_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> t
         try:
             for descriptor in (1, 2):
                 os.dup2(log.fileno(), descriptor)
-            ensure_running()  # inherits where its output goes
+            ensure_running()  # inherits the output
         finally:
             for descriptor, kept in enumerate(own, 1):
                 os.dup2(kept, descriptor)
@@ -174,7 +174,7 @@ def serve(
 ) -> Iterator[Callable[..., Server]]:
     """Serve a fresh copy of the twelve photos' project, or another folder; a port serves the same project again.
 
-    ``as_command`` starts it as a person does; otherwise the command runs in a forked process, seconds sooner.
+    ``as_command`` starts it as a command; otherwise the command runs in a forked process, seconds sooner.
     """
     servers: list[Server] = []
     context, log_path = forking
@@ -215,7 +215,7 @@ def serve(
 
 
 def address_of(process: subprocess.Popen[bytes] | BaseProcess, project: Path) -> str | None:
-    """Where a server answers, as it notes in its project; None until it does."""
+    """The address that a server writes into its project; None until it does."""
     assert is_running(process), "the server ended at once"
     try:
         note = json.loads((project / "server.json").read_text())
@@ -226,7 +226,7 @@ def address_of(process: subprocess.Popen[bytes] | BaseProcess, project: Path) ->
 
 @pytest.fixture(scope="module")
 def playwright(browser: dict[str, Any]) -> Iterator[Playwright]:
-    # A module at a time: while Playwright is there, the thread counts as running an event loop.
+    # For each module: while Playwright is active, the thread counts as running an event loop.
     with sync_playwright() as running:
         yield running
 
@@ -262,7 +262,7 @@ IS_AT_REST = """() => window.callsUnderWay === 0
 
 @dataclass
 class TaggingPage:
-    """The page as a person meets it. Every check waits until it holds."""
+    """The page as a user operates it. Every check waits until it holds."""
 
     page: Page
     expected_errors: list[str] = field(default_factory=list)
@@ -336,7 +336,7 @@ class TaggingPage:
 def open_page(chromium: Browser) -> Iterator[Callable[..., TaggingPage]]:
     """Open a server's page in a new window, or in a further tab of one.
 
-    However the test went: the console must be silent, and no request may have gone to any other host.
+    After every test the console must have no errors, and no request may have gone to another host.
     """
     opened: list[tuple[TaggingPage, str]] = []
     with ExitStack() as stack:
@@ -396,7 +396,7 @@ def mount_disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 @pytest.fixture
 def fill_disk() -> Callable[..., Path]:
-    """Use up a file system but for some bytes; return the file that does."""
+    """Fill a file system up to some bytes; return the file that does."""
 
     def fill(folder: Path, num_left: int = 0) -> Path:
         filler = folder / "filler"
@@ -421,7 +421,7 @@ OTHER_WORDS = ("tomcat", "latte", "nasa")
 
 @pytest.fixture(scope="session")
 def write_vectors() -> Callable[[Path], Path]:
-    """Write word vectors in which each of `OTHER_WORDS` lies near one of `TRAINED_WORDS`."""
+    """Write word vectors in which each of `OTHER_WORDS` is near one of `TRAINED_WORDS`."""
 
     def write(path: Path) -> Path:
         axes = np.eye(3)

@@ -1,14 +1,14 @@
 // The box in which tags are typed: inline completion, the list of completions, and the keys that belong to text.
-// Knows nothing of the ranked list; it asks for completions and hands back one tag at a time.
+// Knows nothing of the ranked list; it requests completions and returns one tag at a time.
 
 import { cleanTag, tagKey } from "./draft.js";
 import { make } from "./elements.js";
 import { digitOf } from "./keys.js";
 
 /**
- * complete(text) -> [{ tag, score, source }] or null when overtaken; fallback(text) -> the same, from what is on the
- * page; onAdd(tag, numKeys, saves) -> whether it was taken, and the list saved after it; onChange() after the text changed; isAccept(name) ->
- * whether that key also saves.
+ * complete(text) -> [{ tag, score, source }], or null if a newer call was made; fallback(text) -> the same, from the
+ * tags on the page; onAdd(tag, numKeys, saves) -> whether the tag was accepted, and if `saves` the list is saved after
+ * it; onChange() after the text changed; isAccept(name) -> whether that key also saves.
  */
 export function createAddBox(elements, { complete, fallback, onAdd, onChange, isAccept }) {
   const { input, ghost, literal, hint, list } = elements;
@@ -39,9 +39,9 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
     const isExact = ({ tag }) => tagKey(tag) === tagKey(text);
     const exact = candidates.filter(isExact);
     completions = [...exact, ...candidates.filter((candidate) => !isExact(candidate))];
-    // Only what continues the typed text is taken by Enter unasked; other finds wait for the arrow keys.
+    // Enter takes only a completion that continues the typed text; others must be selected with the arrow keys.
     highlighted = completions.findIndex(({ tag }) => tagKey(tag).startsWith(key));
-    // A screen's keyboard has no Shift Enter: what was typed can be touched as well.
+    // A screen keyboard has no Shift Enter, so the typed text itself is a row that can be tapped.
     if (completions.length && !exact.length) completions.push({ tag: cleanTag(text), source: "typed" });
   }
 
@@ -60,7 +60,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
     try {
       found = await complete(text);
     } catch {
-      found = fallback(text); // the server is away: what the page knows still helps
+      found = fallback(text); // the server does not answer: complete from the tags on the page
     }
     if (found === null || input.value !== text) return;
     offer(found, text);
@@ -77,11 +77,11 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
   }
 
   function add(tag, saves = false) {
-    // Refused while a photo is being saved: the text stays for the next press.
+    // Refused while a photo is being saved; the text is kept.
     if (onAdd(tag, numKeys, saves)) clear();
   }
 
-  /** The completion that a digit means: only right after letters, so that "route 66" can be typed. */
+  /** The completion that a digit selects: only directly after letters, so that "route 66" can be typed. */
   function numbered(event) {
     const digit = isLiteral || !/(^|\s)\p{L}+$/u.test(input.value) ? null : digitOf(event);
     const completion = digit && !digit.downTo ? completions[digit.number - 1] : null;
@@ -100,7 +100,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
     hasText: () => input.value !== "",
     focus: () => input.focus({ preventScroll: true }),
     activeRow: () => (list.hidden || highlighted < 0 ? null : `completion-${highlighted + 1}`),
-    /** "/" in the empty box: what follows is text, even a digit. */
+    /** "/" in the empty box: the next characters are text, even a digit. */
     startLiteral() {
       isLiteral = true;
       show();
@@ -119,7 +119,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
         return true;
       }
       if (name === "Tab") {
-        // The completion goes into the box, to be typed on: "bak" becomes "baked ", before "potato".
+        // The completion goes into the box, to be continued: "bak" becomes "baked ", before "potato".
         input.value = `${completions[highlighted]?.tag ?? input.value.trimEnd()} `;
         changed();
         return true;

@@ -1,16 +1,16 @@
-// All photos in a windowed grid: only the rows in sight are in the DOM, over pages fetched as they are needed.
+// All photos in a windowed grid: only visible rows are in the DOM, and pages of items are fetched on demand.
 // Search by tag or file name, filter by state, open with a click or Enter. Knows nothing of tagging.
 
 import { count, formatNumber, make } from "./elements.js";
 
 const PAGE = 200;
-const MAX_PAGES = 30; // pages kept; the rest is fetched again
+const MAX_PAGES = 30; // cached pages; others are fetched again
 const CELL_WIDTH = 172;
 const CELL_HEIGHT = 172;
 const MARGIN_ROWS = 2;
-const SETTLE_MS = 60; // while the scroll runs on, pages in passing are not fetched
+const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
 const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
-const COUNTED = ["draft", "in_review", "accepted"]; // offered where there are any
+const COUNTED = ["draft", "in_review", "accepted"]; // offered if any photo has the state
 
 export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", autocomplete: "off", spellcheck: "false" });
@@ -37,7 +37,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   const columns = () => Math.max(2, Math.floor(grid.clientWidth / CELL_WIDTH));
   const cellWidth = () => grid.clientWidth / columns();
 
-  /** Begin anew, at photo number `index` of what is wanted. */
+  /** Start again, at number `index` of the matching photos. */
   function restart(index = 0) {
     generation += 1;
     pages = new Map();
@@ -75,7 +75,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     const page = Math.floor(index / PAGE);
     const items = pages.get(page);
     if (items) {
-      pages.delete(page); // most recently used goes last
+      pages.delete(page); // the most recently used page is last
       pages.set(page, items);
     }
     return items?.[index % PAGE] ?? null;
@@ -85,7 +85,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     space.style.height = `${Math.ceil(num_items / columns()) * CELL_HEIGHT}px`;
   }
 
-  /** Scroll the selected photo, with which the view opens, to the middle. */
+  /** Scroll the selected photo to the middle. */
   function centre() {
     stretch();
     selected = Math.max(0, Math.min(num_items - 1, selected));
@@ -95,13 +95,13 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   function draw() {
     const num_columns = columns();
     const width = cellWidth();
-    const layout = `${num_columns}/${width}`; // a cell is placed once, and again when the window changes
+    const layout = `${num_columns}/${width}`; // a cell is placed once, and again when the window is resized
     stretch();
     const first = Math.max(0, Math.floor(grid.scrollTop / CELL_HEIGHT) - MARGIN_ROWS) * num_columns;
     const last = Math.min(num_items, (Math.ceil((grid.scrollTop + grid.clientHeight) / CELL_HEIGHT) + MARGIN_ROWS) * num_columns);
     for (const [index, cell] of cells) {
       if (index >= first && index < last) continue;
-      cell.querySelector("img")?.removeAttribute("src"); // stops a thumbnail that is still on its way
+      cell.querySelector("img")?.removeAttribute("src"); // cancels a thumbnail that is still loading
       cell.remove();
       cells.delete(index);
     }
@@ -200,7 +200,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   return {
     isOpen: () => !root.hidden,
     hide,
-    /** Open at the photo with this place in the folder, unless a search or a filter is on. */
+    /** Open at the photo with this position in the folder, unless a search or filter is active. */
     show(place = 0, counts = {}) {
       root.hidden = false;
       for (const button of filters) {
@@ -210,7 +210,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
         button.textContent = `${STATES[state]} ${formatNumber(counts[state] ?? 0)}`;
       }
       restart(wanted.query || wanted.state !== "all" ? 0 : place);
-      if (isTouch) return; // it would open the screen keyboard over the photos
+      if (isTouch) return; // focus would open the screen keyboard over the photos
       search.focus();
       search.select();
     },

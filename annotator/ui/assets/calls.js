@@ -1,9 +1,9 @@
-// Calls of the server's operations: one answer or one CallError, always within a time limit; and the newest-only
-// variant, whose late answers are dropped. Knows nothing of what the operations mean.
+// Calls of the server's operations: an answer or a CallError within a time limit; and a variant that drops the
+// answers of all but the newest call. Knows nothing of the meaning of the operations.
 
 const TIMEOUT_SECONDS = 20;
 
-/** A call that did not do what was asked. `kind` is the server's, or "unreachable" when there was no answer. */
+/** A failed call. `kind` is that of the server's error, or "unreachable" without an answer. */
 export class CallError extends Error {
   constructor({ kind, message, ...details }) {
     super(message);
@@ -13,8 +13,8 @@ export class CallError extends Error {
 }
 
 /**
- * Wrap Gradio's server functions: call(name, payload) -> answer, or throws CallError. `renew()` is asked for new
- * cookies when there was no answer (a restarted server knows none of the old ones) and says whether it got them.
+ * Wrap Gradio's server functions: call(name, payload) -> answer, or throws CallError. `renew()` gets new
+ * cookies when there was no answer (those of before a restart are invalid) and returns whether it succeeded.
  */
 export function createCalls(server, { renew, timeoutSeconds = TIMEOUT_SECONDS }) {
   return async function call(name, payload = {}) {
@@ -26,8 +26,8 @@ export function createCalls(server, { renew, timeoutSeconds = TIMEOUT_SECONDS })
 
 async function ask(server, name, payload, renew) {
   if (!server[name]) throw new CallError({ kind: "request", message: `This server has no operation “${name}”.` });
-  // Gradio's client answers undefined when the network or the server failed. Asking twice is safe: a save that was
-  // carried out the first time is stale the second time, with the same list in the store.
+  // Gradio's client returns undefined when the network or the server failed. A repeated call is safe: a save that was
+  // carried out the first time is stale the second time, with the same list in the database.
   let answer = await server[name](payload);
   if (!answer && (await renew())) answer = await server[name](payload);
   if (!answer) {
@@ -45,7 +45,7 @@ function withinLimit(promise, seconds) {
   return Promise.race([promise, limit]).finally(() => clearTimeout(timer));
 }
 
-/** Only the newest call of the returned function is answered; an overtaken one resolves to null. */
+/** Only the newest call of the returned function gets an answer; older ones resolve to null. */
 export function newestOnly(run) {
   let newest = 0;
   return async (...parameters) => {

@@ -1,12 +1,12 @@
 // Dialogs over the page: one at a time, keyboard first, focus kept inside by the browser's own <dialog>.
-// Knows nothing of tagging but what each dialog is handed.
+// Knows nothing of tagging but the arguments of each dialog.
 
 import { count, make } from "./elements.js";
 
 export function createDialogs(root) {
   let current = null;
 
-  /** Open a dialog; `onkey(event)` sees its keys first. Closing resolves the promise with what close() was given. */
+  /** Open a dialog; `onkey(event)` gets its keys first. The promise resolves with the argument of close(). */
   function open({ id, title, body, onkey = () => {}, wide = false }) {
     current?.close();
     return new Promise((resolve) => {
@@ -14,7 +14,7 @@ export function createDialogs(root) {
       const before = document.activeElement;
       const dialog = make(
         "dialog",
-        // The dialog itself has the focus at first: an Enter pressed before it was seen presses nothing.
+        // The dialog itself gets the focus first, so that an Enter pressed too early activates no button.
         { id, class: wide ? "dialog wide" : "dialog", "aria-labelledby": `${id}-title`, tabindex: "-1", autofocus: true },
         make("h2", { id: `${id}-title` }, title),
         make("button", { class: "dialog-close", type: "button", "aria-label": "Close", title: "Close (Esc)", onclick: () => current?.close() }, "×"),
@@ -28,7 +28,7 @@ export function createDialogs(root) {
       dialog.addEventListener("close", () => {
         dialog.remove();
         if (current === handle) current = null;
-        // The browser gave the focus back already, unless its element could not take it then.
+        // The browser has restored the focus, unless the element could not take it then.
         if (document.activeElement === document.body) before?.focus?.({ preventScroll: true });
         resolve(result);
       });
@@ -54,7 +54,7 @@ function outside(dialog, event) {
   return event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom;
 }
 
-/** Two people saved one photo: resolves to "theirs", "mine", "merge", or null to go on editing. */
+/** Two people saved one photo: resolves to "theirs", "mine", "merge", or null to continue editing. */
 export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine }) {
   const options = [
     ["theirs", "Keep theirs", "and go to the next photo"],
@@ -90,7 +90,7 @@ export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine 
     onkey(event) {
       const choice = options[Number(event.key) - 1]?.[0];
       if (!choice || event.repeat || event.ctrlKey || event.altKey || event.metaKey) return;
-      event.preventDefault(); // closing gives the focus back to the add box, which would get the digit
+      event.preventDefault(); // closing restores the focus to the add box, which would receive the digit
       dialogs.close(choice);
     },
   });

@@ -1,15 +1,15 @@
-// The ranked list of one photo while it is being edited: what is kept, what is refused, what is proposed, which
-// row is selected, and the history of edits. Pure functions, old draft in, new draft out.
+// The ranked list of one photo while it is edited: kept tags, dropped tags, proposals, the selected row, and the history
+// of edits. Pure functions from the old draft to the new one.
 // Knows nothing of the DOM, of keys, or of the server.
 
 export const MAX_TAG_LENGTH = 100;
 
-/** The spelling under which a typed tag is kept: NFC, white space folded, case kept. */
+/** The stored spelling of a typed tag: NFC, white space collapsed, case unchanged. */
 export function cleanTag(text) {
   return text.normalize("NFC").split(/\s+/u).filter(Boolean).join(" ");
 }
 
-/** The key under which two spellings are one tag. */
+/** The key that is equal for all spellings of a tag. */
 export function tagKey(tag) {
   return tag.split(/\s+/u).filter(Boolean).join(" ").normalize("NFKC").toLowerCase();
 }
@@ -19,15 +19,15 @@ export function indexOfTag(tags, tag) {
   return tags.findIndex((other) => tagKey(other) === key);
 }
 
-/** The draft with which a photo opens. The first proposal is selected, so one key takes or refuses it. */
+/** The draft of a newly opened photo. The first proposal is selected, so that one key takes or drops it. */
 export function openDraft({ kept = [], dropped = [], proposals = [], num_expected = 0 }) {
   const draft = {
     kept: [...kept], // above the cut line, most important first
-    dropped: [...dropped], // refused: never proposed again for this photo
-    released: [], // moved below the cut line by the person: they lead the proposals, whatever the server proposes
+    dropped: [...dropped], // not proposed again for this photo
+    released: [], // moved below the cut line by the user: they precede the server's proposals
     proposals: [], // below the cut line, best first
     selected: null, // { zone: "kept" | "proposed", index } or null
-    // Tag key -> the latest proposal seen for it, for its score and its reason.
+    // Tag key -> the latest proposal of the tag, for its score and reason.
     known: new Map(kept.map((tag) => [tagKey(tag), { ...typed(tag), source: "kept" }])),
     past: [],
     future: [],
@@ -36,8 +36,8 @@ export function openDraft({ kept = [], dropped = [], proposals = [], num_expecte
 }
 
 /**
- * Replace the list of proposals by the server's newest, the first `num_expected` of which are expected to be right. The
- * person's own rows stay as they are.
+ * Replace the proposals by the server's newest, of which the first `num_expected` are more likely right than wrong. The
+ * user's own rows stay as they are.
  */
 export function withProposals(draft, offered, num_expected = 0) {
   const proposals = offered.map((proposal, index) => ({ ...proposal, isExpected: index < num_expected }));
@@ -49,7 +49,7 @@ export function withProposals(draft, offered, num_expected = 0) {
   return { ...next, selected: reselect(next, draft.selected, selectedTag) };
 }
 
-/** What is known of a tag: the newest proposal that named it, that it was kept before, or that a person typed it. */
+/** The newest proposal of a tag, or else whether it was saved before or typed. */
 export function describe(draft, tag) {
   return draft.known.get(tagKey(tag)) ?? typed(tag);
 }
@@ -64,13 +64,13 @@ export function takeDownTo(draft, index) {
   return takeRange(draft, 0, Math.min(index + 1, draft.proposals.length), true);
 }
 
-/** How many of the first proposals stand above the expected line. */
+/** The number of proposals above the expected line. */
 export function numExpected(draft) {
   const first = draft.proposals.findIndex(({ isExpected }) => !isExpected);
   return first < 0 ? draft.proposals.length : first;
 }
 
-/** Add a typed tag as the last kept one. A tag that is kept already is only selected. */
+/** Add a typed tag as the last kept one. A tag that is already kept is only selected. */
 export function add(draft, text) {
   const tag = cleanTag(text);
   if (!tag || tag.length > MAX_TAG_LENGTH) return draft;
@@ -85,7 +85,7 @@ export function add(draft, text) {
   });
 }
 
-/** Drop the row at `place`: a kept tag is removed, a proposal refused; neither is proposed again. */
+/** Drop the row at `place`, a kept tag or a proposal; it is not proposed again. */
 export function drop(draft, place) {
   const tag = tagAt(draft, place);
   if (tag === null) return draft;
@@ -99,7 +99,7 @@ export function drop(draft, place) {
   return edit(draft, { ...after, selected: clamp(after, selected) });
 }
 
-/** Move the row at `from` to `to`; crossing the cut line keeps it or gives it back. */
+/** Move the row at `from` to `to`; across the cut line, this keeps the tag or makes it a proposal again. */
 export function place(draft, from, to) {
   const tag = tagAt(draft, from);
   if (tag === null || samePlace(from, to) || (from.zone === "proposed" && to.zone === "proposed")) return draft;
@@ -116,7 +116,7 @@ export function place(draft, from, to) {
   return edit(draft, { kept, proposals, released, dropped: without(draft.dropped, [tag]), selected });
 }
 
-/** Move the selected tag up (-1) or down (1) by one. The topmost step of a proposal is to be kept, as the last. */
+/** Move the selected tag up (-1) or down (1) by one. The first proposal moves up to the end of the kept tags. */
 export function move(draft, by) {
   const from = draft.selected;
   if (!from) return draft;
@@ -174,13 +174,13 @@ export function redo(draft) {
   return travel(draft, "future", "past");
 }
 
-/** Replace the kept tags in one undoable edit (the choice made when a save was stale). */
+/** Replace the kept tags in one undoable edit (used after a stale save). */
 export function replaceKept(draft, kept) {
   const next = edit(draft, { kept: [...kept], dropped: without(draft.dropped, kept), released: [] });
   return withProposals(next, next.proposals, 0);
 }
 
-/** Theirs first, then those of mine that they lack. */
+/** All of theirs, then the tags of mine that are not in theirs. */
 export function merge(theirs, mine) {
   return [...theirs, ...without(mine, theirs)];
 }
@@ -195,7 +195,7 @@ export function tagAt(draft, at) {
   return (at.zone === "kept" ? draft.kept[at.index] : draft.proposals[at.index]?.tag) ?? null;
 }
 
-/** A place as its row number among all rows, and back. */
+/** Convert a place to its row number among all rows, and back. */
 export function position(draft, at) {
   return at.zone === "kept" ? at.index : draft.kept.length + at.index;
 }
@@ -205,7 +205,7 @@ export function placeAt(draft, row) {
   return row < length ? { zone: "kept", index: row } : { zone: "proposed", index: row - length };
 }
 
-// How many edits of one photo can be taken back.
+// Edits of one photo that can be undone.
 const MAX_HISTORY = 200;
 
 function typed(tag) {
@@ -246,7 +246,7 @@ function proposable(draft, proposals) {
 }
 
 function reselect(draft, selected, tag) {
-  // The first proposal is a place, not a tag: whoever waits there wants the best one. Any other row is its tag.
+  // A selected first proposal stays the first one, whichever tag that is. Any other selection follows its tag.
   if (!selected) return draft.proposals.length ? { zone: "proposed", index: 0 } : null;
   if (selected.zone === "proposed" && selected.index > 0 && tag !== null) {
     const index = indexOfTag(draft.proposals.map((proposal) => proposal.tag), tag);

@@ -1,5 +1,5 @@
-// What a photo costs: keys, clicks, active seconds and the trace of actions. Reset for each photo.
-// Knows nothing of the page; the clock is handed in.
+// The effort spent on a photo: keys, clicks, active seconds and the trace of actions. Reset for each photo.
+// Knows nothing of the page; the clock is an argument.
 
 const IDLE_SECONDS = 60;
 
@@ -10,7 +10,7 @@ export function createEffort(now = () => performance.now() / 1000) {
     state = { num_keys: 0, num_clicks: 0, seconds: 0, actions: [] };
     lastActive = now();
   };
-  // Time between two signs of life counts, up to the idle limit; what lies beyond is a pause.
+  // Time between two inputs counts up to the idle limit; the rest is a pause.
   const active = () => {
     const time = now();
     if (lastActive !== null) state.seconds += Math.min(time - lastActive, IDLE_SECONDS);
@@ -28,7 +28,7 @@ export function createEffort(now = () => performance.now() / 1000) {
       active();
       state.num_clicks += 1;
     },
-    /** The tab was hidden: time stops until `resume`. */
+    /** The tab was hidden: no time counts until `resume`. */
     pause() {
       active();
       lastActive = null;

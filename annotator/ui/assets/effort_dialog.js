@@ -1,5 +1,5 @@
-// The dashboard: which photo comes next, what tagging has cost so far, and what the proposals were worth, as small
-// plots and tables that can be downloaded as CSV. Knows nothing of the current photo.
+// The dashboard: the query strategy, the effort so far, and how good the proposals were, as small plots and tables that
+// can be downloaded as CSV. Knows nothing of the current photo.
 
 import { count, formatNumber, make } from "./elements.js";
 
@@ -22,7 +22,7 @@ const TABLES = {
   over_time: "Over time",
 };
 
-/** chooseStrategy(name) -> the queue as operation state tells of it, or throws. */
+/** chooseStrategy(name) -> the `queue` of the operation state, or throws. */
 export function showEffort(dialogs, { call, queue, chooseStrategy }) {
   const note = make("p", { class: "soft", role: "status" }, queueNote(queue));
   const choice = make("select", { id: "strategy", class: "pill", onchange: choose }, ...queue.strategies.map(({ name, label }) => make("option", { value: name }, label)));
@@ -39,7 +39,7 @@ export function showEffort(dialogs, { call, queue, chooseStrategy }) {
     }
   }
 
-  /** Say how far the order is, until it is ready or the dialog is closed. */
+  /** Show the progress of the ordering, until it is ready or the dialog is closed. */
   async function follow() {
     note.textContent = queueNote(queue);
     if (queue.is_ready) return;
@@ -118,7 +118,7 @@ function section(name, rows) {
   );
 }
 
-// As in export.py: what a spreadsheet may cut at, then quotes, spaces and unseen characters before a formula.
+// As in export.py: a separator of a spreadsheet, then quotes, spaces and invisible characters before a formula.
 const FORMULA = /((?:^|[;,|\t\r\n]) *)(?=[\s"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])/gu;
 
 /** RFC 4180; a text that a spreadsheet would run as a formula gets an apostrophe. */
@@ -156,7 +156,7 @@ function byRank(rows) {
   return svg;
 }
 
-/** Axes with units, and where a value lies. */
+/** Axes with units, and the functions from values to positions. */
 function frame(label, xLabel, yLabel, [left, right], [low, high]) {
   const x = (value) => LEFT + ((value - left) / (right - left || 1)) * (WIDTH - LEFT - 8);
   const y = (value) => HEIGHT - BOTTOM - ((value - low) / (high - low || 1)) * (HEIGHT - BOTTOM - TOP);

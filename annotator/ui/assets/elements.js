@@ -1,4 +1,4 @@
-// Builds DOM nodes. Text only ever becomes text: nothing here parses HTML. Knows nothing of the page.
+// Builds DOM nodes. Texts become text nodes, HTML is never parsed. Knows nothing of the page.
 
 const SVG = "http://www.w3.org/2000/svg";
 

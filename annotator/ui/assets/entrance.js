@@ -1,8 +1,8 @@
-// The demo's entrance: tells the limits, asks for a space, and waits in the queue when all are taken. token.js adds the
+// The demo's entrance: shows the limits, requests a space, and waits in the queue when all are taken. token.js adds the
 // token to the calls.
 
 const ASK_AGAIN_MS = 5000;
-const ENDS = "annotator/demo-ends"; // visitor.js notes when the last space ends
+const ENDS = "annotator/demo-ends"; // visitor.js stores when the last space ends
 
 const at = (id) => document.getElementById(id);
 const button = at("enter");
@@ -24,14 +24,14 @@ async function tellLimits() {
   for (const place of document.querySelectorAll("[data-limit]")) place.textContent = limits[place.dataset.limit](about[place.dataset.limit]);
 }
 
-/** Whoever comes back after their space has ended is told so; what this browser kept of it goes, too. */
+/** Tell a visitor who returns that their space has ended, and delete its data in this browser. */
 function tellOver() {
   try {
     const ended = Number(localStorage.getItem(ENDS));
     localStorage.clear();
     if (!ended) return;
   } catch {
-    return; // no storage, so nothing was kept
+    return; // no storage, so nothing was stored
   }
   at("over").textContent = "Your space is over. Its photos, tags and models were deleted.";
   at("over").hidden = false;
@@ -70,4 +70,4 @@ function fail(message) {
 
 button.addEventListener("click", enter);
 tellOver();
-tellLimits().catch(() => {}); // the text stands without the figures
+tellLimits().catch(() => {}); // the text is complete without the figures

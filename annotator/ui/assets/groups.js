@@ -1,13 +1,13 @@
-// Photos that look alike, tagged together: a hint beside the photo in hand, and a panel with the list, proposals for all
-// of them, and the photos to tick. One key saves the list to the photo in hand and all that are ticked.
-// The list is the page's own: what is taken here is taken there. Knows nothing of how the photos were found.
+// Similar photos, tagged together: a hint beside the open photo, and a panel with the list, proposals for all of them,
+// and the photos to tick. One key saves the list for the open photo and all ticked ones. The list is that of the page:
+// edits here are edits there. Knows nothing of how the photos were found.
 
 import { newestOnly } from "./calls.js";
 import { count, keycaps, make } from "./elements.js";
 import { actionOf, digitOf, keyName, keyPieces } from "./keys.js";
 
-const HINT_MS = 200; // photos in passing are not asked about
-const AGAIN_MS = 120; // ticks in a row ask for proposals once
+const HINT_MS = 200; // photos opened for less time are not looked up
+const AGAIN_MS = 120; // several ticks in a row cause one request
 const NUM_DIGITS = 9;
 
 export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run }) {
@@ -17,7 +17,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
   const hint = newestOnly((image_id) => call("look_alikes", { image_id }));
   let timer = 0;
 
-  /** Say beside a photo how many show the same, once it has been looked at for a moment. */
+  /** Show beside a photo how many near duplicates it has, once it has been open for a moment. */
   function follow(photo) {
     clearTimeout(timer);
     button.hidden = Boolean(photo.read_only || photo.asked_of || photo.probe);
@@ -33,7 +33,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       label.textContent = `${answer.num_near} more like this`;
       button.classList.add("found");
     } catch (error) {
-      if (error.kind === undefined) throw error; // only a hint: whoever is away is told of where it matters
+      if (error.kind === undefined) throw error; // only a hint; a server that does not answer is reported elsewhere
     }
   }
 
@@ -62,7 +62,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     const grid = make("div", { class: "group-grid", id: "group-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": "Photos that look alike" }, ...sections(items, cells));
     const body = make(
       "div",
-      { class: "group", onmousedown: (event) => event.preventDefault() }, // the keys stay the panel's
+      { class: "group", onmousedown: (event) => event.preventDefault() }, // keeps the keyboard focus in the panel
       make("div", { class: "group-top" }, make("img", { class: "group-lead", src: photo.thumbnail_url, alt: photo.file_name }), make("div", { class: "group-lists" }, kept, offered)),
       grid,
       make("div", { class: "group-foot" }, make("span", { class: "group-keys soft" }, make("kbd", {}, "Space"), " ticks, ", make("kbd", {}, "⌫"), " gives the last tag back"), trouble, all, save),
@@ -125,7 +125,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       cells[current].scrollIntoView({ block: "nearest" });
     }
 
-    /** The cell a row above (-1) or below (1), nearest to this one's column, across the headings. */
+    /** The cell in the row above (-1) or below (1) that is nearest in column, across the headings. */
     function beside(by) {
       const place = (cell) => cell.getBoundingClientRect();
       const here = place(cells[current]);
@@ -144,7 +144,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       changed();
     }
 
-    /** Propose a kept tag again: it is not refused. */
+    /** Make a kept tag a proposal again; it is not dropped. */
     function giveBack(tag = tagging.draft.kept.at(-1)) {
       if (tag === undefined) return;
       tagging.placeTag(tag, { zone: "proposed", index: 0 });
@@ -201,7 +201,7 @@ function cellOf(item, index, press) {
 }
 
 function sections(items, cells) {
-  const num_near = items.filter((item) => item.is_near).length; // the most alike come first
+  const num_near = items.filter((item) => item.is_near).length; // the most similar come first
   const heading = (text) => make("p", { class: "group-heading", role: "presentation" }, text);
   return [
     ...(num_near ? [heading(`The same again: ${count(num_near, "photo")}`), ...cells.slice(0, num_near)] : []),

@@ -1,4 +1,4 @@
-// The line on top: project, progress of tagging and of reading photos, unreadable files, browse, export, help.
+// The header: project, progress of tagging and of reading photos, unreadable files, browse, export, help.
 // Knows nothing of the current photo.
 
 import { count, formatNumber, make } from "./elements.js";
@@ -52,7 +52,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
       }
       tagger.hidden = !choices.length;
       tagger.value = state.tagger;
-      // The detector runs once the reading is done.
+      // The detector runs after the ingest.
       const { ingest: reading, detections: finding } = state;
       const run = reading.running || reading.error || !finding ? reading : finding;
       ingest.hidden = !run.running && !run.error;
@@ -68,7 +68,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   };
 }
 
-/** Download links, for the menu and for the page shown at the end. */
+/** Download links, for the menu and for the page shown when all photos are tagged. */
 export function exportLinks(className = "") {
   return Object.entries(EXPORTS).map(([format, label]) =>
     make("a", { class: className, href: `/api/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),

@@ -1,14 +1,13 @@
-// Where in the photo a tag is seen: the boxes that a detector found, or else a glow over it, while a tag's row is pointed
-// at, or, once switched on by a key, for the selected tag. Knows nothing of the list, and draws only what the server
-// computed.
+// Where a tag is located in the photo: the boxes of a detector, or else a heat map, while the pointer is on a tag's row,
+// or, once switched on by a key, for the selected tag. Knows nothing of the list; the server computes what is drawn.
 
 import { newestOnly } from "./calls.js";
 import { make } from "./elements.js";
 
 const COLOUR = [255, 122, 0];
-const FAINTEST = 0.15; // of the strongest place: less is not drawn
+const FAINTEST = 0.15; // share of the maximum below which nothing is drawn
 
-/** `canvas` and `boxes` lie over the photo (photo_view.js); say(text) tells a person what cannot be shown. */
+/** `canvas` and `boxes` are overlays of the photo (photo_view.js); say(text) shows why there is no heat map. */
 export function createHeatMap(canvas, boxes, { call, place, say }) {
   const ask = newestOnly((image_id, tag) => call("heat_map", { image_id, tag }));
   let isOn = false;
@@ -38,7 +37,7 @@ export function createHeatMap(canvas, boxes, { call, place, say }) {
   }
 
   function draw(grid, box) {
-    // A cold rim of one cell: the browser blends neighbouring cells, so the glow fades out instead of ending at an edge.
+    // A border of one empty cell: the browser interpolates cells, so the heat map fades out instead of ending at an edge.
     const [rows, columns] = [grid.length + 2, grid[0].length + 2];
     const rimmed = [[], ...grid, []].map((row) => [0, ...(row.length ? row : grid[0].map(() => 0)), 0]);
     const [wide, high] = [(box[2] - box[0]) / (columns - 2), (box[3] - box[1]) / (rows - 2)];
@@ -69,7 +68,7 @@ export function createHeatMap(canvas, boxes, { call, place, say }) {
       if (tag !== null) show(image_id, tag);
       else if (!isOn) hide();
     },
-    /** The list changed: follow the selected tag if the glow is switched on. */
+    /** The list changed: show the selected tag's heat map if that is switched on. */
     follow(image_id, selected) {
       if (!isOn || pointed !== null) return;
       if (selected === null) hide();

@@ -1,4 +1,4 @@
-// The buttons under the list and the keys that are always in sight. Knows nothing of the draft.
+// The buttons under the list and the keys that are always shown. Knows nothing of the draft.
 
 import { keycaps, make } from "./elements.js";
 import { isMac, keyPieces } from "./keys.js";

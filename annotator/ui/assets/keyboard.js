@@ -1,14 +1,14 @@
-// Decides what a key press is: text for the add box, a digit, a command, or none of our business.
-// Knows nothing of what commands do.
+// Decides what a key press is: text for the add box, a digit, a command, or none of these.
+// Knows nothing of the effect of commands.
 
 import { actionOf, digitOf, isTextKey, keyName } from "./keys.js";
 
-// Held down, these go on; every other command needs a new press, so that no photo is saved unseen.
+// Held down, these repeat; every other command needs a new press, so that no photo is saved unseen.
 const REPEATABLE = new Set(["up", "down", "move_up", "move_down", "cut_up", "cut_down", "previous", "next"]);
 
 export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, browse, dialogs, header, messages, effort }) {
   function onkeydown(event) {
-    // 229: the press belongs to an input method, also where isComposing is not set yet.
+    // 229: the press belongs to an input method, even if isComposing is not set yet.
     if (event.isComposing || event.keyCode === 229 || event.defaultPrevented) return;
     const name = keyName(event);
     if (!name) return;
@@ -19,7 +19,7 @@ export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, brow
       else browse.handleKey(event, name);
       return;
     }
-    // A list of choices has its own keys, up to the letters.
+    // A select element uses most keys itself, letters included.
     if (event.target.closest?.("select") && name !== "Escape") return;
     if (["Enter", "Space"].includes(name) && event.target.closest?.("button, a, summary")) return;
     if (addBox.isEmpty()) onEmptyBox(event, name);

@@ -1,7 +1,7 @@
-// What a key press is called, which action it stands for, how it is written for a person, and which keys an action
-// may have. Pure functions over keyboard events and key maps. Knows nothing of the page or of what actions do.
+// Names of key presses, their actions, their form in texts, and which keys an action may have. Pure functions over
+// keyboard events and key maps. Knows nothing of the page or of the effect of actions.
 
-/** Every action that can be re-mapped: name -> what it does, in the order in which help shows them. */
+/** Every action that can be re-mapped: name -> description, in the order of the help. */
 export const ACTIONS = {
   save: "Save and go to the next photo",
   accept: "Take all above the dashed line and save; with text: take the completion and save",
@@ -63,7 +63,7 @@ const SYMBOLS = {
   ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→",
   Delete: "Del", Escape: "Esc", PageUp: "PgUp", PageDown: "PgDn", Backspace: "⌫",
 };
-// Keys that edit text or belong to the browser: never commands, whatever a person records.
+// Keys that edit text or belong to the browser: they cannot be mapped to an action.
 const RESERVED = new Set([
   "Escape", "Tab", "Shift+Tab", "Backspace", "/", "Shift+Enter",
   "Ctrl+A", "Ctrl+C", "Ctrl+V", "Ctrl+X", "Ctrl+W", "Ctrl+T", "Ctrl+N", "Ctrl+R", "Ctrl+L", "F5", "F11", "F12",
@@ -73,10 +73,10 @@ export function isMac(platform = globalThis.navigator?.platform ?? "") {
   return /mac|iphone|ipad/iu.test(platform);
 }
 
-/** The contract's name of a key press ("Ctrl+Shift+Z", "Alt+ArrowUp", "?"), or "" for a modifier alone. */
+/** The name of a key press in key maps ("Ctrl+Shift+Z", "Alt+ArrowUp", "?"), or "" for a modifier alone. */
 export function keyName(event, mac = isMac()) {
   if (MODIFIERS.has(event.key)) return "";
-  // A letter of another script under Ctrl or Alt is named by its place on the keyboard.
+  // With Ctrl or Alt, a letter of another script is named by its position on the keyboard.
   const place = /^Key([A-Z])$/u.exec(event.code ?? "")?.[1];
   const foreign = place && (event.ctrlKey || event.altKey || event.metaKey) && !/^[a-z]$/iu.test(event.key);
   let key = foreign ? place : event.key;
@@ -90,15 +90,15 @@ export function keyName(event, mac = isMac()) {
   return parts.filter(Boolean).join("+");
 }
 
-/** Which action a key name stands for, or null. */
+/** The action of a key name, or null. */
 export function actionOf(name, keys) {
   return Object.keys(keys).find((action) => keys[action].includes(name)) ?? null;
 }
 
 /**
- * The digit a press stands for: { number, downTo, saves }, or null. On keyboards whose digit row needs Shift
- * (French, Czech), Shift gives the digit itself, so there it takes one proposal. With Alt the key's place counts, since
- * on a Mac Alt changes the character.
+ * The digit of a key press: { number, downTo, saves }, or null. On keyboards whose digit row needs Shift
+ * (French, Czech), Shift gives the digit itself, so there it takes one proposal. With Alt the key's position counts,
+ * since on a Mac Alt changes the character.
  */
 export function digitOf(event) {
   if (event.ctrlKey || event.metaKey) return null;
@@ -125,7 +125,7 @@ export function keyPieces(name, mac = isMac()) {
   });
 }
 
-/** Why a key cannot be given to an action, in one sentence, or null when it can. */
+/** Why a key cannot be mapped to an action, in one sentence, or null when it can. */
 export function refusal(keys, action, name) {
   const written = keyPieces(name).join(" ");
   if (/^(Shift\+)?\p{L}$/u.test(name)) return `${written} alone is a letter: letters are for typing tags.`;

@@ -1,5 +1,5 @@
-// Help and the re-mapping of keys: every action with its keys, a recorder for a new one, and the reset.
-// Knows nothing of what the actions do.
+// Help and the re-mapping of keys: every action with its keys, a recorder for a new key, and the reset.
+// Knows nothing of the effect of actions.
 
 import { keycaps, make } from "./elements.js";
 import { ACTIONS, DEFAULT_KEYS, keyName, keyPieces, refusal } from "./keys.js";
@@ -17,8 +17,8 @@ const FIXED = [
 ];
 
 /**
- * store(keys) -> the accepted keys, or throws; onChange(keys) when they were; setShowExpected(shown) draws the expected
- * line from now on, or does not, or throws.
+ * store(keys) -> the stored keys, or throws; onChange(keys) after they were stored; setShowExpected(shown) switches the
+ * expected line on or off, or throws.
  */
 export function showKeys(dialogs, { keys: initial, store, onChange, showExpected, setShowExpected }) {
   let keys = initial;

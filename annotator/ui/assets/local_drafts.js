@@ -1,4 +1,4 @@
-// Lists that the server does not have yet, kept in the browser so that a refresh during an outage loses nothing.
+// Lists that the server does not have yet, stored in the browser so that a reload during an outage loses nothing.
 // An entry exists only while the server has not confirmed the same list, so any entry is newer than its draft.
 // Knows nothing of the DOM or of calls.
 
@@ -12,7 +12,7 @@ export function createLocalDrafts(storage) {
       try {
         storage?.setItem(name(project, photo), text);
       } catch (error) {
-        // A full or forbidden storage leaves the server's draft as the only copy, which is the usual case.
+        // Without storage, the server's draft is the only copy.
         console.warn("The browser keeps no copy of the list:", error);
       }
     },

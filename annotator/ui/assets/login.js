@@ -1,10 +1,10 @@
-// Logs in and goes back to where the person wanted to go. token.js adds the token to the call.
+// Logs in and returns to the page that was requested. token.js adds the token to the call.
 
 const form = document.getElementById("login");
 const problem = document.getElementById("problem");
 const button = form.querySelector("button");
 
-/** Only a path of this server: "//elsewhere" and whole addresses would lead away. */
+/** The path to return to: only one of this server, since "//host" and full URLs would lead elsewhere. */
 function target() {
   const next = new URLSearchParams(location.search).get("next") ?? "/";
   const url = new URL(next, location.origin);

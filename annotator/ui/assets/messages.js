@@ -1,5 +1,5 @@
-// What the page tells the person: a banner for what went wrong, which stays until it is put right, and a short
-// status line that is also read aloud. Knows nothing of what happened.
+// Messages to the user: a banner for an error, shown until it is resolved, and a short status line that screen readers
+// read aloud. Knows nothing of their causes.
 
 import { make } from "./elements.js";
 
@@ -9,7 +9,7 @@ export function createMessages(banner, status) {
   let timer = null;
   let cause = "";
   return {
-    /** Show a sentence with buttons [{ label, run }]; `name` lets the same trouble be cleared later. */
+    /** Show a sentence with buttons [{ label, run }]; `name` identifies the error, to clear it later. */
     trouble(name, sentence, buttons = []) {
       cause = name;
       const close = { label: "Close", run: () => this.clear(name) };

@@ -1,6 +1,6 @@
-// The neighbours panel: photos that look alike, share words, or are the model's own neighbours, with their tags to take
-// and a switch each that leaves the photo out; and switches for what each photo's sources say. Knows nothing of the
-// list but which tags it holds, and nothing of the server.
+// The neighbours panel: photos that are similar, share words, or are the model's own neighbours, with their tags to take
+// and a switch each to exclude the photo; and switches for the sources of evidence. Knows nothing of the list but its
+// kept tags, and nothing of the server.
 
 import { tagKey } from "./draft.js";
 import { make } from "./elements.js";
@@ -17,27 +17,27 @@ const EMPTY = {
 export function createNeighbours(root, { take, switchNeighbour, switchSource }) {
   let tab = "looks";
   let hadModel = false;
-  let shown = { neighbours: { looks: [], metadata: [], model: null, note: "" }, kept: [], off: "", without: { neighbours: new Map(), sources: new Set() } };
+  let shown = { neighbours: { looks: [], metadata: [], model: null, note: "" }, kept: [], off: "", exclusions: { neighbours: new Map(), sources: new Set() } };
   const tabs = Object.entries(TABS).map(([name, label]) =>
     make("button", { class: "tab", type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "neighbour-list", onclick: () => choose(name) }, label),
   );
-  const sources = make("div", { class: "chips source-chips", id: "sources", role: "group", "aria-label": "Sources that speak for this photo" });
+  const sources = make("div", { class: "chips source-chips", id: "sources", role: "group", "aria-label": "Sources of evidence for this photo" });
   const note = make("p", { class: "neighbour-note", id: "neighbour-note", hidden: true });
   const list = make("div", { class: "neighbour-list", id: "neighbour-list", role: "tabpanel" });
   root.append(make("div", { class: "tabs", role: "tablist", "aria-label": "Neighbours by" }, ...tabs), sources, note, list);
 
   function draw() {
-    const { neighbours, without } = shown;
+    const { neighbours, exclusions } = shown;
     const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : {};
     tabs[0].hidden = !neighbours.model;
     if (tab === "model" && !neighbours.model) tab = "looks";
     for (const button of tabs) button.setAttribute("aria-selected", String(button.id === `tab-${tab}`));
-    sources.replaceChildren(...sourceNames(neighbours).map((name) => sourceChip(name, without.sources.has(name), switchSource)));
+    sources.replaceChildren(...sourceNames(neighbours).map((name) => sourceChip(name, exclusions.sources.has(name), switchSource)));
     note.textContent = tab === "model" ? neighbours.note : "";
     note.hidden = !note.textContent;
     const items = neighbours[tab] ?? [];
     const kept = new Set(shown.kept.map(tagKey));
-    const rows = items.map((item) => neighbourRow(item, kept, without.neighbours.has(item.image_id), { take, switchNeighbour }));
+    const rows = items.map((item) => neighbourRow(item, kept, exclusions.neighbours.has(item.image_id), { take, switchNeighbour }));
     list.replaceChildren(...(rows.length ? rows : [make("p", { class: "empty-note" }, EMPTY[tab])]));
     refocus(root, focused);
   }
@@ -49,17 +49,17 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource }) 
   }
 
   return {
-    /** `without`: { neighbours: Map of image id to name, sources: Set }. */
-    render(neighbours, kept, without) {
-      const off = JSON.stringify([[...without.neighbours.keys()], [...without.sources]]);
+    /** `exclusions`: { neighbours: Map of image id to name, sources: Set }. */
+    render(neighbours, kept, exclusions) {
+      const off = JSON.stringify([[...exclusions.neighbours.keys()], [...exclusions.sources]]);
       if (shown.neighbours === neighbours && shown.kept === kept && shown.off === off) return;
-      // A tagger that has neighbours of its own shows them first, until another tab is chosen.
+      // The neighbours of a tagger that uses them are shown first, until another tab is chosen.
       if (neighbours.model && !hadModel) tab = "model";
       hadModel = Boolean(neighbours.model);
-      shown = { neighbours, kept, off, without };
+      shown = { neighbours, kept, off, exclusions };
       draw();
     },
-    /** The next tab; returns its name for a person. */
+    /** Switch to the next tab; returns its shown name. */
     switchTab() {
       const names = Object.keys(TABS).filter((name) => name !== "model" || shown.neighbours.model);
       choose(names[(names.indexOf(tab) + 1) % names.length]);
@@ -69,7 +69,7 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource }) 
 }
 
 function sourceNames(neighbours) {
-  // Only a model hears of captions.
+  // Captions are evidence only for a model.
   const hidden = new Set(neighbours.model ? ["decoder"] : ["context", "caption"]);
   if (!neighbours.has_learnt_order) hidden.add("habits");
   if (!neighbours.has_detections) hidden.add("detector");
@@ -77,7 +77,7 @@ function sourceNames(neighbours) {
 }
 
 function sourceChip(name, isOff, switchSource) {
-  const title = `${sourceName(name)}: ${isOff ? "left out for this photo; press to let it speak again" : "press to leave it out for this photo"}`;
+  const title = `${sourceName(name)}: ${isOff ? "left out for this photo; press to use it again" : "press to leave it out for this photo"}`;
   return make(
     "button",
     { type: "button", class: "chip", "aria-pressed": String(!isOff), dataset: { switchSource: name }, title, onclick: () => switchSource(name) },
@@ -94,9 +94,9 @@ function neighbourRow(item, kept, isOff, { take, switchNeighbour }) {
   });
   const alike = item.by ? `distance ${(1 - item.similarity).toFixed(2)}${item.by === "looks" ? " by looks" : ""}` : item.shared?.length ? "" : `${item.similarity.toFixed(2).replace(/^0/u, "")} alike`;
   const words = item.shared?.length ? `shares: ${item.shared.join(", ")}` : "";
-  // A photo without tags speaks only to a model that looks at it.
-  const speaks = item.tags.length > 0 || Boolean(item.by);
-  const label = isOff ? "Let speak" : "Leave out";
+  // A photo without tags is evidence only for a model that uses its features.
+  const isEvidence = item.tags.length > 0 || Boolean(item.by);
+  const label = isOff ? "Use again" : "Leave out";
   return make(
     "div",
     { class: isOff ? "neighbour off" : "neighbour", dataset: { imageId: item.image_id } },
@@ -106,12 +106,12 @@ function neighbourRow(item, kept, isOff, { take, switchNeighbour }) {
       {},
       make("div", { class: "neighbour-tags" }, ...(tags.length ? tags : [make("span", { class: "soft" }, "not tagged")])),
       make("div", { class: "soft" }, [words, alike].filter(Boolean).join(" · ")),
-      speaks ? make("button", { type: "button", class: "switch", "aria-pressed": String(isOff), "aria-label": `${label}: ${item.file_name}`, dataset: { switchNeighbour: item.image_id }, onclick: () => switchNeighbour(item.image_id, item.file_name) }, label) : "",
+      isEvidence ? make("button", { type: "button", class: "switch", "aria-pressed": String(isOff), "aria-label": `${label}: ${item.file_name}`, dataset: { switchNeighbour: item.image_id }, onclick: () => switchNeighbour(item.image_id, item.file_name) }, label) : "",
     ),
   );
 }
 
-/** The pressed switch was replaced: its successor gets the focus. */
+/** The pressed switch was rebuilt: focus the new one. */
 function refocus(root, { switchSource, switchNeighbour }) {
   const again = switchSource
     ? root.querySelector(`[data-switch-source="${switchSource}"]`)

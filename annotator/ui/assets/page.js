@@ -1,5 +1,5 @@
-// Composition root of the page: finds the landmarks of page.html, builds the parts, and connects keys and the
-// server to them. Every part is handed what it needs; none of them imports this file.
+// Composition root of the page: finds the landmarks of page.html, builds the parts, and connects them to the keys and
+// the server. Every part gets what it needs as arguments; none imports this file.
 
 import { createAddBox } from "./add_box.js";
 import { createBrowse } from "./browse.js";
@@ -34,7 +34,7 @@ import { createWhy } from "./why.js";
 
 const POLL_MS = 1000;
 const RETRY_MS = 2000;
-const READING_MS = 20_000; // photos that were just added are read within this
+const READING_MS = 20_000; // time in which newly added photos are read
 
 /** Gradio calls this with the component's element and its server functions. */
 export async function start({ element, server }) {
@@ -72,10 +72,10 @@ export async function start({ element, server }) {
     undo: () => tagging.undo(),
     browse: () => (browse.isOpen() ? browse.hide() : openBrowse()),
     heat_map: () => messages.say(heatMap.toggle(tagging.photo.image_id, tagAt(tagging.draft, tagging.draft.selected))),
-    group: () => tagging.photo && groups.open().catch(told),
+    group: () => tagging.photo && groups.open().catch(showError),
     sweep: lookForSelected,
     review: openReview,
-    timeline: () => tagging.photo && timeline.open(tagging.photo).catch(told),
+    timeline: () => tagging.photo && timeline.open(tagging.photo).catch(showError),
     help: openKeys,
   };
   const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "review"]);
@@ -135,8 +135,8 @@ export async function start({ element, server }) {
       opened,
       saved: (photo, nowCommon, along) => {
         for (const id of [photo.image_id, ...along]) strip.mark(id, "saved");
-        if (photo.save_as === "accept" && photo.state !== "accepted") review.open().catch(told);
-        if (nowCommon.length) sweep.propose(nowCommon).catch(told);
+        if (photo.save_as === "accept" && photo.state !== "accepted") review.open().catch(showError);
+        if (nowCommon.length) sweep.propose(nowCommon).catch(showError);
       },
       say: messages.say,
       trouble: (name, sentence, buttons) => messages.trouble(name, sentence, buttons),
@@ -150,21 +150,21 @@ export async function start({ element, server }) {
   function lookForSelected() {
     const tag = tagAt(tagging.draft, tagging.draft.selected);
     if (tag === null) messages.say("Select the tag to look for first.");
-    else sweep.lookFor(tag).catch(told);
+    else sweep.lookFor(tag).catch(showError);
   }
 
   function openReview() {
-    if (tagging.state?.may_review) review.open().catch(told);
+    if (tagging.state?.may_review) review.open().catch(showError);
     else messages.say("Reviewing is for reviewers.");
   }
 
-  /** Open a photo with an answer's list, whose save is then the accepted list. */
+  /** Open a photo with the list of an answer; saving it accepts the list. */
   async function editAnswer({ image_id, revision }, { tags, dropped }) {
     await call("propose", { image_id, kept: tags, dropped, revision });
     await tagging.openImage(image_id);
   }
 
-  function told(error) {
+  function showError(error) {
     if (error.kind === undefined) throw error;
     messages.say(error.message);
   }
@@ -177,7 +177,7 @@ export async function start({ element, server }) {
 
   async function openEffort() {
     try {
-      await tagging.refreshState(); // the order may be ready by now
+      await tagging.refreshState(); // the ordering may have finished
     } catch (error) {
       if (error.kind === undefined) throw error;
       messages.say(error.message);
@@ -207,7 +207,7 @@ export async function start({ element, server }) {
     at("rest").hidden = true;
     at("tagging").hidden = false;
     tagList.toTop();
-    at("tagging").scrollTop = 0; // on a phone everything scrolls in one
+    at("tagging").scrollTop = 0; // on a phone the columns scroll together
     photoView.show(photo);
     at("photo-facts").append(groups.button);
     groups.follow(photo);
@@ -228,8 +228,8 @@ export async function start({ element, server }) {
     if (phase === "done") showRest(at("rest"), at("tagging"), state, visitor);
     if (!draft) return;
     tagList.render(draft, keys.accept);
-    neighbours.render(tagging.neighbours, draft.kept, tagging.without);
-    why.render(draft, tagAt(draft, draft.selected), tagging.without, tagging.photo.probe);
+    neighbours.render(tagging.neighbours, draft.kept, tagging.exclusions);
+    why.render(draft, tagAt(draft, draft.selected), tagging.exclusions, tagging.photo.probe);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
   }
@@ -268,7 +268,7 @@ export async function start({ element, server }) {
   keepFocus(root);
   setKeys(keys);
   await begin();
-  // Another tab may have saved meanwhile, or the server may have been started again with more photos.
+  // Another tab may have saved meanwhile, or the server may have been restarted with more photos.
   document.addEventListener("visibilitychange", () => document.hidden || tagging.refreshQuietly());
   poll();
   keepLease(call, () => (tagging.state?.user === LOCAL_USER ? null : tagging.photo));
@@ -290,7 +290,7 @@ export async function start({ element, server }) {
   async function poll() {
     for (;;) {
       await pause(POLL_MS);
-      // Photos can only appear by themselves while ingest runs, or where there is none yet.
+      // New photos can only appear while ingest runs, or while there is none yet.
       const { state } = tagging;
       if (document.hidden || !state || !(state.ingest.running || state.detections?.running || state.num_images === 0 || Date.now() < watchUntil)) continue;
       try {
@@ -308,7 +308,7 @@ export async function start({ element, server }) {
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
-/** Wait for the style sheet, which the document's head links, so that nothing is seen undressed. */
+/** Wait for the style sheet, which the document's head links, so that nothing is shown without it. */
 async function styled() {
   let link = document.querySelector('link[rel="stylesheet"][href^="/ui/page.css"]');
   if (link?.sheet) return;
@@ -322,7 +322,7 @@ async function styled() {
   });
 }
 
-/** Gradio decides on light or dark by a class of the body; the page follows it. */
+/** Gradio sets a class of the body for the dark theme; the page follows it. */
 function followTheme(root) {
   const follow = () => {
     root.dataset.theme = document.body.classList.contains("dark") ? "dark" : "light";

@@ -1,13 +1,16 @@
-// What changes when several people work on a project: logging in again and out, and holding the photo one has open.
+// Functions for projects with several users: renewing the session, logging out, and renewing the lease of the open photo.
 // Knows nothing of tags.
 
 const RENEW_MS = 60_000;
 
-/** Get the cookies of this server anew; false when it is away. Who is logged out, or whose demo space is over, is sent to the entrance. */
+/**
+ * Renew the cookies; false when the server does not answer. A user who is logged out, or whose demo space has ended, is
+ * redirected to the entrance.
+ */
 export async function renewSession() {
   try {
     const answer = await fetch("/api/session");
-    if (answer.status === 401) location.assign("/"); // to the login, or a demo's entrance; the list is kept in this browser meanwhile
+    if (answer.status === 401) location.assign("/"); // to the login or the demo's entrance; the list stays stored in this browser
     return answer.ok;
   } catch {
     return false;
@@ -19,7 +22,7 @@ export async function logOut() {
   location.assign("/login");
 }
 
-/** Say why a photo that was opened cannot be changed. */
+/** Show why the opened photo cannot be changed. */
 export function sayWhoHolds({ held_by, read_only, locked, sent_back, save_as, state }, messages, openNext) {
   if (held_by.length) {
     const who = `${held_by.join(" and ")} ${held_by.length > 1 ? "have" : "has"}`;
@@ -32,11 +35,11 @@ export function sayWhoHolds({ held_by, read_only, locked, sent_back, save_as, st
   else if (read_only) messages.trouble("held", "You may look at this project, but not change it.");
 }
 
-/** Keep others from being given the photo that is open here, as long as somebody looks at it. */
+/** Renew the lease of the open photo while the page is visible. */
 export function keepLease(call, getPhoto) {
   setInterval(() => {
     const photo = document.hidden ? null : getPhoto();
-    // Without an answer there is nothing to do: the next call that matters says so.
+    // No answer is ignored here; the next call of the user reports it.
     if (photo && !photo.read_only) call("hold", { image_id: photo.image_id }).catch(() => {});
   }, RENEW_MS);
   window.addEventListener("pagehide", () => {

@@ -3,7 +3,7 @@
 
 import { count, make } from "./elements.js";
 
-const MAX_PIXELS = 4; // at most four screen pixels for one of the photo's
+const MAX_PIXELS = 4; // most screen pixels for one pixel of the photo
 const CLICK_PIXELS = 4;
 
 export function createPhotoView(frame, facts) {
@@ -39,7 +39,7 @@ export function createPhotoView(frame, facts) {
 
   let heatBox = [0, 0, 1, 1];
 
-  /** Lay the heat-map over its part of the photo: left, top, right, bottom in shares of the photo's sides. */
+  /** Place the heat map over its part of the photo: left, top, right, bottom in shares of the photo's sides. */
   function placeHeat(box = heatBox) {
     heatBox = box;
     lay(heat, box);
@@ -78,7 +78,7 @@ export function createPhotoView(frame, facts) {
     try {
       await full.decode();
     } catch {
-      return; // the fitted picture stays
+      return; // the picture of lower resolution stays
     }
     if (image.dataset.url === wanted) image.src = wanted;
   }

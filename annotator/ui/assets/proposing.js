@@ -1,5 +1,5 @@
-// After each edit: tells the server the list and brings back what it proposes now. One call at a time; while one is
-// on its way only the newest edit waits, so drafts reach the store in the order in which they were made.
+// After each edit: sends the list to the server and returns its proposals. One call at a time; during a call only the
+// newest edit waits, so that drafts are stored in the order of the edits.
 // Knows nothing of the DOM.
 
 export function createProposing({ call, onAnswer, onError }) {
@@ -12,7 +12,7 @@ export function createProposing({ call, onAnswer, onError }) {
       waiting = null;
       try {
         const answer = await call("propose", request);
-        // An answer to a list that has changed since is late: the newer edit's answer follows.
+        // An answer for a list that has changed since is ignored: that of the newer edit follows.
         onAnswer(request, answer, waiting === null);
       } catch (error) {
         onError(request, error, waiting === null);
@@ -21,18 +21,18 @@ export function createProposing({ call, onAnswer, onError }) {
   }
 
   return {
-    /** Send { image_id, kept, dropped, revision }; replaces a request that has not left yet. */
+    /** Send { image_id, kept, dropped, revision }; replaces a request that still waits. */
     send(request) {
       waiting = request;
       running ??= run().finally(() => {
         running = null;
       });
     },
-    /** Resolves when nothing is on its way. */
-    async settled() {
+    /** Resolves when no call is under way. */
+    async idle() {
       while (running) await running;
     },
-    /** Forget what has not left (a save carries the same list), then wait for what has. */
+    /** Discard a waiting request (a save sends the same list), then wait for the call under way. */
     async discard() {
       waiting = null;
       while (running) await running;

@@ -1,5 +1,5 @@
 // The review: several people's answers to one photo side by side, how far they agree, and one key to accept an answer,
-// to edit it as on the usual page, or to send answers back with a note. Knows nothing of how answers are kept.
+// to edit it on the tagging page, or to send answers back with a note. Knows nothing of how answers are stored.
 
 import { tagKey } from "./draft.js";
 import { count, make } from "./elements.js";
@@ -7,15 +7,15 @@ import { count, make } from "./elements.js";
 const DIGIT = /^[1-9]$/u;
 
 /**
- * call(name, payload); say(text); edit(photo, answer) opens the photo on the usual page with an answer's list; done()
- * is told after every decision.
+ * call(name, payload); say(text); edit(photo, answer) opens the photo on the tagging page with an answer's list; done() is
+ * called after every decision.
  */
 export function createReview(dialogs, { call, say, edit, done }) {
-  let photo = null; // what operation review answered
+  let photo = null; // the answer of the operation review
   let chosen = 0;
   let isBusy = false;
   let note = null; // { people, input } while a note is written
-  let table = ""; // as it was opened, whichever answer is chosen
+  let table = ""; // built once, the same for each selected answer
   const content = make("div", { class: "review" });
   const trouble = make("p", { class: "review-trouble", role: "alert" });
 
@@ -66,7 +66,7 @@ export function createReview(dialogs, { call, say, edit, done }) {
       ),
       table,
     );
-    // What had the focus is replaced; without it in the dialog, keys would go nowhere.
+    // The focused element was rebuilt; the dialog needs the focus to receive keys.
     const dialog = content.closest("dialog");
     if (note) note.input.focus();
     else if (dialog && !dialog.contains(document.activeElement)) dialog.focus();
@@ -89,7 +89,7 @@ export function createReview(dialogs, { call, say, edit, done }) {
     return make("label", { class: "review-note" }, `Note to ${whom}`, note.input);
   }
 
-  /** Decide, then show the next photo; what went wrong is told and changes nothing. */
+  /** Send a decision, then show the next photo; an error is shown and changes nothing. */
   async function decide(operation, payload, sentence) {
     if (isBusy) return;
     isBusy = true;
@@ -100,14 +100,14 @@ export function createReview(dialogs, { call, say, edit, done }) {
       done();
       await open(null, image_id);
     } catch (error) {
-      told(error);
-      if (error.kind === "stale") await open(photo.image_id).catch(told);
+      showError(error);
+      if (error.kind === "stale") await open(photo.image_id).catch(showError);
     } finally {
       isBusy = false;
     }
   }
 
-  function told(error) {
+  function showError(error) {
     if (error.kind === undefined) throw error;
     trouble.textContent = error.message;
   }
@@ -126,7 +126,7 @@ export function createReview(dialogs, { call, say, edit, done }) {
     const whom = people.length ? people.join(", ") : "all";
     return decide("send_back", { people, note: text }, `sent back to ${whom}.`);
   };
-  const go = () => open(null, photo.image_id).catch(told);
+  const go = () => open(null, photo.image_id).catch(showError);
   const change = () => {
     const { image_id, revision, answers } = photo;
     dialogs.close();
@@ -177,7 +177,7 @@ function facts({ file_name, place, num_in_review, state, decisions }) {
 
 const figure = (value) => (value === null ? "–" : value.toFixed(2));
 
-/** How far each two lists agree. */
+/** The agreement of each two lists. */
 function measures({ pairs, mean }) {
   if (!pairs.length) return make("p", { class: "soft" }, "One answer: there is nothing to compare.");
   const row = (name, found) => make("tr", {}, make("th", { scope: "row" }, name), ...[found.tau_b, found.rbo, found.ndcg, found.jaccard].map((value) => make("td", {}, figure(value))));
@@ -199,7 +199,7 @@ function column({ user, tags, answered_at, is_sent_back }, index, isChosen, numO
   );
 }
 
-/** Each tag with who gave it where. */
+/** Each tag with its rank in each answer. */
 function tagTable({ tags, answers, places }) {
   if (answers.length < 2) return "";
   return make(
@@ -221,7 +221,7 @@ function tagTable({ tags, answers, places }) {
   );
 }
 
-/** A moment as a person reads it. */
+/** A time in the user's locale. */
 export function when(iso) {
   const moment = new Date(iso);
   return Number.isNaN(moment.getTime()) ? "" : moment.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });

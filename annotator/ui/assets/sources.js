@@ -1,4 +1,4 @@
-// Where a proposal comes from: its drawing and its name for a person. Knows nothing of lists or photos.
+// The icon and the shown name of each source of proposals. Knows nothing of lists or photos.
 
 import { icon } from "./elements.js";
 
@@ -19,7 +19,7 @@ const SOURCES = {
   typed: ["Added by you", ["m3 13 .7-2.8 7-7 2.1 2.1-7 7z"]],
 };
 
-/** Sources that a person can leave out for one photo, with their short names. */
+/** Sources that can be excluded for one photo, with their short names. */
 export const SWITCHABLE = {
   context: "Model",
   decoder: "Model",

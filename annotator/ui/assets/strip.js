@@ -21,21 +21,21 @@ export function createStrip(root, { call, open, onError }) {
   function preload(current_id) {
     const next = items[items.findIndex((item) => item.image_id === current_id) + 1];
     if (!next) return;
-    // The picture's address is the thumbnail's with another first word; both carry the same version.
+    // The picture's URL differs from the thumbnail's in the first word only; both contain the same version.
     new Image().src = next.thumbnail_url.replace("/thumbnail/", "/image/");
   }
 
   return {
-    /** Mark a photo's state without asking the server. */
+    /** Set the shown state of a photo without a call. */
     mark(image_id, state) {
       const item = items.find((other) => other.image_id === image_id);
       if (item) item.state = state;
     },
-    /** Show the strip around a photo; `fresh` asks the server even if the photo is in the strip already. */
+    /** Show the strip around a photo; `fresh` fetches it even if the photo is in the strip already. */
     async show(image_id, { fresh = false } = {}) {
       const mine = (newest += 1);
       const at = items.findIndex((item) => item.image_id === image_id);
-      // Two widths are fetched and one must lie ahead, so most photos need no call and the current one stays in place.
+      // Two widths are fetched and one must remain ahead, so most photos need no call.
       const num_visible = Math.max(6, Math.ceil(root.clientWidth / STEP_PIXELS));
       const num_after = Math.min(MAX_AFTER, 2 * num_visible);
       if (at >= 0 && !fresh) {

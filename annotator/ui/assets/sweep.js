@@ -1,5 +1,5 @@
-// The retro-tag sweep: offers to look through saved photos that may need a tag too, and shows them one at a time for
-// a yes or a no by one key. A yes saves that photo with the tag, as any save; a no changes nothing.
+// The search for missing tags: offers saved photos that may lack a tag, and shows them one at a time for a yes or no by
+// one key. A yes saves the photo with the tag; a no changes nothing.
 // Knows nothing of how the photos were found.
 
 import { count, make } from "./elements.js";
@@ -7,20 +7,20 @@ import { count, make } from "./elements.js";
 const YES = new Set(["y", "Y", "Enter"]);
 const NO = new Set(["n", "N", "Delete"]);
 
-/** Place, under the new tag, what a person had: their own order stays. */
+/** The list of a photo with the tag at its end, in the form of a save. */
 export function withTag({ image_id, revision, kept, dropped }, tag) {
   return { image_id, revision, kept: [...kept, tag], dropped, actions: [["sweep", tag]], num_keys: 1 };
 }
 
 export function createSweep(offer, dialogs, { call, say, done }) {
-  let waiting = []; // tags to be offered; the first one is shown
+  let waiting = []; // tags to offer; the first one is shown
 
   function hide() {
     offer.hidden = true;
     offer.replaceChildren();
   }
 
-  /** Say of each tag that it has come to enough photos, if others may need it; one after the other, the newest first. */
+  /** Offer the search for each tag, if other photos may lack it; one after the other, the newest first. */
   async function propose(tags) {
     waiting = [...new Set([...tags, ...waiting])];
     await offerFirst();
@@ -30,9 +30,9 @@ export function createSweep(offer, dialogs, { call, say, done }) {
     hide();
     while (waiting.length) {
       const [tag] = waiting;
-      // Asked only now: what was added to photos for the tag before changed them.
+      // Requested only now, since the search for the previous tag may have changed photos.
       const answer = await call("missing_tags", { tag });
-      if (waiting[0] !== tag) return; // others were proposed meanwhile, and are offered first
+      if (waiting[0] !== tag) return; // other tags were added meanwhile, and are offered first
       if (answer.num_likely) return showOffer(answer);
       waiting.shift();
     }
@@ -57,7 +57,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
     offer.hidden = false;
   }
 
-  /** Look through the saved photos for any tag, likely or not, the likeliest first. */
+  /** Show the saved photos that lack a tag, likely or not, the likeliest first. */
   async function lookFor(tag) {
     const answer = await call("missing_tags", { tag });
     if (answer.items.length) await look(answer, answer.items.length);
@@ -95,7 +95,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
         show();
       } catch (error) {
         if (error.kind === undefined) throw error;
-        // Somebody else has changed or holds it: theirs stands, and the next one comes.
+        // Somebody else has changed it or has it open: skip it.
         note.textContent = `${photo.file_name}: ${error.message}`;
         if (error.kind !== "unreachable") {
           at += 1;

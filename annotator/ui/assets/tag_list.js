@@ -1,6 +1,6 @@
 // The ranked list on the page: kept rows, the cut line, proposed rows; clicks, and dragging of rows and of the line.
-// It reports what a person means by a tag's name, and never changes the list itself.
-// Knows nothing of the server, of keys, or of how an edit is made.
+// It reports the user's edits by tag name, and never changes the list itself.
+// Knows nothing of the server, of keys, or of how an edit is applied.
 
 import { describe, numExpected, tagKey } from "./draft.js";
 import { keycaps, make } from "./elements.js";
@@ -26,7 +26,7 @@ export function createTagList(root, handlers) {
   const marker = make("div", { class: "drop-marker", hidden: true });
   root.append(kept, cut, proposed, marker);
   const acceptKeys = make("span", {});
-  // Only drawn where something is expected; nothing above it is kept before a person says so.
+  // Drawn only if a proposal is expected; proposals above it are not kept yet.
   const expected = make(
     "div",
     { class: "expected-line", id: "expected-line" },
@@ -88,7 +88,7 @@ export function createTagList(root, handlers) {
     if (event.pointerType !== "touch") handlers.point(event.target.closest(".row")?.dataset.tag ?? null);
   });
   root.addEventListener("pointerleave", () => handlers.point(null));
-  // Screen readers click without a pointer.
+  // Screen readers send clicks without pointer events.
   root.addEventListener("click", (event) => {
     const row = event.detail === 0 && event.target.closest(".row");
     if (!row) return;
@@ -156,7 +156,7 @@ export function createTagList(root, handlers) {
   }
 
   return {
-    /** Show a draft. While a row is held down the list stands still, so a click means the row it began on. */
+    /** Show a draft. While a row is pressed the list is not redrawn, so that a click applies to the row it began on. */
     render(newDraft, keys) {
       draft = newDraft;
       acceptKeys.replaceChildren(...(keys?.length ? keycaps(keyPieces(keys[0])) : []));
@@ -166,7 +166,7 @@ export function createTagList(root, handlers) {
       root.scrollTop = 0;
       selectedRow = "";
     },
-    /** True when a drag was stopped. */
+    /** Cancel a drag; returns whether there was one. */
     cancelDrag() {
       const dragging = Boolean(press?.dragging);
       if (dragging) endPress();
@@ -225,12 +225,12 @@ function arrange(zone, rows, emptyText) {
 }
 
 function reveal(root, row, proposed) {
-  // scrollIntoView would also scroll the whole page on a phone.
+  // scrollIntoView would scroll the whole page on a phone.
   const margin = row.offsetHeight;
   const below = (element) => element.getBoundingClientRect().bottom + margin - root.getBoundingClientRect().bottom;
   const above = () => row.getBoundingClientRect().top - margin - root.getBoundingClientRect().top;
   if (below(row) > 0) root.scrollTop += below(row);
-  // After a tag was added at the line, the next proposals must be in sight: the digits mean them.
+  // After a tag was added at the cut line, the next proposals must be visible, since digits take them.
   const next = proposed.children[Math.min(PROPOSALS_IN_SIGHT, proposed.children.length) - 1];
   const isLastKept = row.classList.contains("kept") && !row.nextElementSibling;
   if (isLastKept && next && below(next) > 0) root.scrollTop += below(next);

@@ -1,14 +1,14 @@
-// The tagging conversation: which photo is open, its draft, and what each command does to them, with the server
-// told after every edit. It decides; the views show. Knows nothing of DOM nodes or of which key means what.
+// The state of tagging: the open photo, its draft, and the effect of each command on them; every edit is sent to the
+// server. The views only show it. Knows nothing of DOM nodes or keys.
 
 import { newestOnly } from "./calls.js";
 import * as list from "./draft.js";
 
 const RETRY_MS = 3000;
-const nothingOff = () => ({ neighbours: new Map(), sources: new Set() });
+const noExclusions = () => ({ neighbours: new Map(), sources: new Set() });
 
 /**
- * call(name, payload), proposing, localDrafts and effort are the parts beside it; `views` are callbacks:
+ * call(name, payload), proposing, localDrafts and effort are other parts of the page; `views` are callbacks:
  * changed(tagging), opened(photo), say(text), trouble(name, text, buttons), clear(name), askStale(versions).
  */
 export class Tagging {
@@ -17,15 +17,15 @@ export class Tagging {
     this.localDrafts = localDrafts;
     this.effort = effort;
     this.views = views;
-    this.state = null; // the project's, from operation state
+    this.state = null; // of the project, from the operation state
     this.photo = null;
     this.draft = null;
     this.neighbours = null;
-    this.without = nothingOff(); // what must not speak for this photo
+    this.exclusions = noExclusions(); // evidence left out for this photo
     this.shown = []; // the proposals with which the photo opened
     this.revision = 0;
     this.lastImageId = null;
-    this.isAway = false; // the server did not answer, and the list here is not there
+    this.isAway = false; // the server did not answer, so it does not have this list
     this.phase = "loading"; // loading, tagging, busy, done
     this.complete = newestOnly((text) => call("complete", { image_id: this.photo.image_id, text, kept: this.draft.kept }));
     this.proposing = createProposing({
@@ -42,7 +42,7 @@ export class Tagging {
     this.views.changed(this);
   }
 
-  /** For counts that are good to have: a server that is away is told of where it matters. */
+  /** Refresh the counts; a server that does not answer is reported elsewhere. */
   refreshQuietly() {
     this.refreshState().catch((error) => {
       if (error.kind === undefined) throw error;
@@ -55,7 +55,7 @@ export class Tagging {
 
   step(by) {
     if (this.photo) return this.#go("step", { image_id: this.photo.image_id, by });
-    // With every photo tagged, the way back leads to the one saved last.
+    // With every photo tagged, going back opens the photo that was saved last.
     return this.lastImageId === null ? undefined : this.openImage(this.lastImageId);
   }
 
@@ -68,7 +68,7 @@ export class Tagging {
     if (this.phase === "busy") return;
     const from = this.#busy();
     try {
-      await this.proposing.settled();
+      await this.proposing.idle();
       const answer = await this.call(operation, payload);
       this.views.clear();
       this.show(answer, freshStrip);
@@ -79,7 +79,7 @@ export class Tagging {
     }
   }
 
-  /** Show what an operation answered with: a photo, or that none is left. */
+  /** Show the answer of an operation: a photo, or that none is left. */
   show(answer, freshStrip = false) {
     this.effort.reset();
     if (answer.done) {
@@ -97,7 +97,7 @@ export class Tagging {
     this.revision = here?.revision ?? answer.revision;
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
-    this.without = nothingOff();
+    this.exclusions = noExclusions();
     this.shown = answer.proposals.map(({ tag, score, source }) => ({ tag, score, source }));
     this.phase = "tagging";
     this.views.opened(answer, freshStrip);
@@ -108,7 +108,7 @@ export class Tagging {
     }
   }
 
-  /** Let another tagger propose, from this photo on. */
+  /** Switch to another tagger, from this photo on. */
   async chooseTagger(name) {
     try {
       await this.call("set_tagger", { tagger: name });
@@ -120,7 +120,7 @@ export class Tagging {
     }
   }
 
-  /** Draw the expected line from now on, or do not. */
+  /** Switch the expected line on or off. */
   async setShowExpected(shown) {
     await this.call("set_show_expected", { shown });
     await this.refreshState();
@@ -136,7 +136,7 @@ export class Tagging {
     return saves ? this.save() : undefined;
   }
 
-  /** Take what stands above the expected line, and save. Where there is none, nothing is saved unasked. */
+  /** Take the proposals above the expected line, and save. Without that line, nothing is saved. */
   accept() {
     const number = list.numExpected(this.draft);
     if (!number) return this.views.say("No proposal is above a dashed line here: take some, then save.");
@@ -157,7 +157,7 @@ export class Tagging {
     else this.edit(list.take(this.draft, selected.index, { follow: false }), "take", tag, selected.index + 1);
   }
 
-  /** Take a tag that is in sight: a proposal or a neighbour's tag. */
+  /** Take a visible tag: a proposal or a neighbour's tag. */
   takeTag(tag, action = "take") {
     if (this.#isKept(tag)) return;
     const number = list.indexOfTag(this.draft.proposals.map((proposal) => proposal.tag), tag) + 1;
@@ -202,7 +202,7 @@ export class Tagging {
   #moved(tag, from, next) {
     if (next === this.draft) return;
     const to = list.indexOfTag(next.kept, tag);
-    // Kept places count from 0; a place below the cut line is -1.
+    // Positions of kept tags count from 0; -1 is below the cut line.
     this.edit(next, "move", tag, from.zone === "kept" ? from.index : -1, to);
   }
 
@@ -245,7 +245,7 @@ export class Tagging {
     this.edit(list.redo(this.draft), "redo");
   }
 
-  /** Show a changed draft at once, then tell the server. */
+  /** Show a changed draft at once, then send it to the server. */
   edit(next, ...action) {
     if (next === this.draft || this.phase !== "tagging") return;
     this.draft = next;
@@ -254,27 +254,27 @@ export class Tagging {
     this.views.changed(this);
   }
 
-  // ---- Why this rank: leaving evidence out
+  // ---- Excluding evidence
 
   switchSource(name) {
-    const sources = new Set(this.without.sources);
+    const sources = new Set(this.exclusions.sources);
     if (!sources.delete(name)) sources.add(name);
-    this.#leaveOut({ ...this.without, sources }, "switch_source", name);
+    this.#exclude({ ...this.exclusions, sources }, "switch_source", name);
   }
 
   switchNeighbour(image_id, name) {
-    const neighbours = new Map(this.without.neighbours);
+    const neighbours = new Map(this.exclusions.neighbours);
     if (!neighbours.delete(Number(image_id))) neighbours.set(Number(image_id), name);
-    this.#leaveOut({ ...this.without, neighbours }, "switch_neighbour", Number(image_id));
+    this.#exclude({ ...this.exclusions, neighbours }, "switch_neighbour", Number(image_id));
   }
 
   restoreEvidence() {
-    this.#leaveOut(nothingOff(), "switch_all_back");
+    this.#exclude(noExclusions(), "switch_all_back");
   }
 
-  #leaveOut(without, ...action) {
+  #exclude(exclusions, ...action) {
     if (this.phase !== "tagging" || this.photo.read_only) return;
-    this.without = without;
+    this.exclusions = exclusions;
     this.effort.record(...action);
     this.#tell();
     this.views.changed(this);
@@ -285,17 +285,17 @@ export class Tagging {
     return index < 0 ? null : list.placeAt(this.draft, index);
   }
 
-  /** The list as it stands, as the server is asked about it. */
+  /** The current list, as the payload of a call. */
   request() {
     const { kept, dropped } = this.draft;
-    const { neighbours, sources } = this.without;
+    const { neighbours, sources } = this.exclusions;
     return {
       image_id: this.photo.image_id, kept, dropped, revision: this.revision,
       without_neighbours: [...neighbours.keys()], without_sources: [...sources],
     };
   }
 
-  /** What is asked about one tag of this photo, with what is left out. */
+  /** The payload of a call about one tag of this photo, with the exclusions. */
   question(tag) {
     const { image_id, without_neighbours, without_sources } = this.request();
     return { image_id, tag, without_neighbours, without_sources };
@@ -319,7 +319,7 @@ export class Tagging {
 
   #notProposed(request, error, isNewest) {
     if (request.image_id !== this.photo?.image_id || !isNewest || this.phase !== "tagging") return;
-    // A stale draft is refused kindly when it is saved; until then the list simply goes on.
+    // A stale list is reported when it is saved; until then editing continues.
     if (error.kind === "stale") return;
     this.#failed(error, "away", () => this.#tell());
     if (error.kind === "unreachable") this.#retryLater(request);
@@ -344,7 +344,7 @@ export class Tagging {
 
   // ---- Saving
 
-  /** Save the list; with `members`, { image_id, revision } each, to all of these too. */
+  /** Save the list; with `members`, { image_id, revision } each, for all of these too. */
   async save(revision = this.revision, members = []) {
     if (this.phase !== "tagging") return;
     const { photo, draft } = this;
@@ -377,9 +377,9 @@ export class Tagging {
   #saved(photo, draft, nowCommon = [], group = null) {
     this.localDrafts.forget(this.state.project, photo);
     this.isAway = false;
-    // An undone photo has a revision but no saved tags; it counts anew.
+    // A photo whose save was undone has a revision but no saved tags; it is counted again.
     const countedBefore = photo.state === "saved" || photo.saved.length > 0;
-    // What somebody else did to it meanwhile, only the server knows.
+    // Changes by others meanwhile are known to the server only.
     if (photo.wasStale || photo.asked_of) this.refreshQuietly();
     else if (!countedBefore && this.state) this.state.num_saved += 1;
     const along = group?.saved ?? [];
@@ -395,7 +395,7 @@ export class Tagging {
     this.photo = { ...this.photo, wasStale: true };
     this.refreshQuietly();
     if (list.sameTags(tags, this.draft.kept)) {
-      // The same list is in the store: an earlier answer was lost on its way, or two people agree.
+      // The database has the same list: the answer to an earlier call was lost, or two people agree.
       this.#saved(this.photo, this.draft);
       await this.openImage(null);
       return;
@@ -416,7 +416,7 @@ export class Tagging {
     else this.views.say("Merged. Look it over, then save.");
   }
 
-  // ---- Waiting and trouble
+  // ---- Waiting and errors
 
   #busy() {
     const before = this.phase;

@@ -1,5 +1,5 @@
-// The time line of a photo: who did what when, tag by tag, and from which proposal; any earlier list comes back by one
-// key. Restoring is one more entry: nothing is erased. Knows nothing of how the past is kept.
+// The time line of a photo: who made which change, when, and from which proposal; one key restores an earlier list, as a
+// new entry. Knows nothing of how events are stored.
 
 import { make } from "./elements.js";
 import { when } from "./review.js";
@@ -10,7 +10,7 @@ const WORDS = {
   reopen: "opened it again", sent_back: "sent it back", accept: "accepted a list", restore: "restored an earlier list",
 };
 
-/** call(name, payload); say(text); show(photo) shows what restoring answered. */
+/** call(name, payload); say(text); show(photo) shows the restored photo. */
 export function createTimeline(dialogs, { call, say, show }) {
   async function open({ image_id, file_name }) {
     let { entries, revision } = await call("timeline", { image_id });
@@ -84,7 +84,7 @@ function row(entry, isChosen, onclick) {
   );
 }
 
-/** What became of the list, one line a kind of change. */
+/** The changes of the list, one line for each kind. */
 function changed({ changes, dropped, kind }, tagger) {
   if (!changes) return [];
   const added = changes.added.map(({ tag, place, proposal }) => `${tag} (${place}${proposal ? `, proposal ${proposal.rank} by ${proposal.source}` : ""})`);

@@ -1,5 +1,5 @@
-// The panel "Model": let the model learn now, how far it is, what the gate said, which models there are, and the way
-// back to each. Also the header's button, which tells when a training runs. Knows nothing of tags or photos.
+// The panel "Model": starting a training, its progress, the verdict of the promotion test, and the list of models, each
+// of which can be promoted. Also the header's button, which shows a running training. Knows nothing of tags or photos.
 
 import { count, make } from "./elements.js";
 
@@ -8,13 +8,13 @@ const POLL_TRAINING_MS = 700;
 const CAUSES = { button: "by hand", corrections: "by itself, after new corrections", interval: "by itself, as time was up" };
 
 /**
- * call(name, payload); dialogs as dialogs.js makes them; say(text) tells something in passing; onLive() is called when
- * another model went live. Returns the header's button and `refresh()`.
+ * call(name, payload); dialogs as dialogs.js makes them; say(text) shows a status; onLive() is called when another
+ * model went live. Returns the header's button and `refresh()`.
  */
 export function createTraining({ call, dialogs, say, onLive }) {
   const button = make("button", { id: "open-model", class: "pill", type: "button", onclick: open }, "Model");
   let models = null; // the newest answer of the operation "models"
-  let panel = null; // what is open
+  let panel = null; // the open panel
   let vectors = "";
   let timer;
 
@@ -45,7 +45,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     if (before.live_id !== answer.live_id) onLive();
   }
 
-  /** Ask for something, then show what came of it. */
+  /** Call an operation, then show its result. */
   async function act(name, payload = {}) {
     panel?.problem("");
     try {
@@ -62,12 +62,12 @@ export function createTraining({ call, dialogs, say, onLive }) {
     if (models) panel.render(models);
     panel.tellVectors(vectors);
     refresh();
-    call("state").then(tellVectors, () => {}); // the page asks for it only while photos are read
+    call("state").then(tellVectors, () => {}); // otherwise the page requests the state only while photos are read
     await dialogs.open({ id: "model-panel", title: "Model", wide: true, body: [panel.element] });
     panel = null;
   }
 
-  /** Which word vectors are used, or why none are, and which tags they lack. */
+  /** Show which word vectors are used, or why none are, and which tags they lack. */
   function tellVectors({ word_vectors, tags_without_vector }) {
     vectors = `Near in meaning, by word vectors: ${word_vectors.replace(/\.$/, "")}. ${tags_without_vector}`.trim();
     panel?.tellVectors(vectors);
@@ -108,7 +108,7 @@ function createPanel(act) {
     if (document.activeElement !== after) after.value = models.settings.train_after;
     promotes.checked = models.settings.promotes;
     const rows = JSON.stringify(models.models);
-    if (rows === shown) return; // a focused button stays where it is
+    if (rows === shown) return; // unchanged rows are kept, and with them the focus
     shown = rows;
     const focused = document.activeElement?.dataset?.model;
     list.replaceChildren(...models.models.map((model) => modelRow(model, models, act)));

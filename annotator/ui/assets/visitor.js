@@ -1,15 +1,15 @@
-// What the page has more in the hosted demo: when the space ends, adding photos, taking the tags away, ending it now.
+// Additions of the hosted demo to the page: when the space ends, adding photos, exporting the tags, ending the space.
 // Knows nothing of tags.
 
 import { exportLinks } from "./header.js";
 import { count, make } from "./elements.js";
 
-const ENDS = "annotator/demo-ends"; // entrance.js tells who comes back too late
+const ENDS = "annotator/demo-ends"; // read by entrance.js
 const TICK_MS = 10_000;
 const TYPES = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff";
 
 /**
- * root: the page; dialogs and say as in page.js; added() is called when photos were taken in.
+ * root: the page; dialogs and say as in page.js; added() is called when photos were added.
  * Returns `render(state)`, and `emptyPage()` for when there are no photos yet.
  */
 export function createVisitor(root, { dialogs, say, added }) {
@@ -20,7 +20,7 @@ export function createVisitor(root, { dialogs, say, added }) {
   root.querySelector("#open-help").before(pill);
   let demo = null;
   let isSending = false;
-  let progress = null; // where an upload is told, if that is shown
+  let progress = null; // the element for the progress of an upload, while it is shown
 
   function render(state) {
     if (!state.demo) return;
@@ -55,11 +55,11 @@ export function createVisitor(root, { dialogs, say, added }) {
     try {
       localStorage.setItem(ENDS, String(demo.ends_at));
     } catch {
-      // no storage: whoever comes back too late is told nothing, that is all
+      // no storage: the entrance then shows no message after the end of the space
     }
   }
 
-  /** Send files one after the other; each that is refused is told with its reason. */
+  /** Upload files one after the other; each refused file is listed with its reason. */
   async function send(files) {
     input.value = "";
     if (isSending || !files.length) return;
@@ -117,7 +117,7 @@ export function createVisitor(root, { dialogs, say, added }) {
     return `Only you see what is in here. At ${end}, or ${demo.idle_minutes} minutes after you closed the page, the photos, tags and models are deleted. Photos are kept without their metadata.`;
   }
 
-  /** What is shown instead of a photo as long as there is none. */
+  /** The content shown while there is no photo. */
   function emptyPage() {
     progress = make("p", { id: "upload-progress", class: "soft", role: "status" });
     return make(
@@ -170,7 +170,7 @@ async function post(path, options) {
     const response = await fetch(path, { method: "POST", ...options });
     const answer = await response.json();
     if (response.status === 401) {
-      location.assign("/"); // the space is over
+      location.assign("/"); // the space has ended
       return { problem: "This space is over." };
     }
     return response.ok ? { answer } : { problem: answer.error?.message ?? `The server answered ${response.status}.` };

@@ -1,5 +1,5 @@
-// "Why this rank?": the selected tag's reasons in a sentence, and opened, each source with what it counts for and a
-// switch that leaves it out. What is left out stays in sight as chips. Knows nothing of the list or the server.
+// "Why this rank?": the reasons of the selected tag in a sentence, and, opened, each source with its weight and a switch
+// that excludes it. Excluded evidence stays visible as chips. Knows nothing of the list or the server.
 
 import { describe, tagKey } from "./draft.js";
 import { make } from "./elements.js";
@@ -8,8 +8,8 @@ import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 const HIDDEN = "Proposals are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
 
 /**
- * handlers: switchSource(name), switchNeighbour(image_id), restore() for everything that is left out; explain(tag)
- * resolves to { text }, what the model would say without the photo's context, which is asked only while this is open.
+ * handlers: switchSource(name), switchNeighbour(image_id), restore() to exclude nothing; explain(tag) resolves to
+ * { text }, the model's score without the photo's context, which is requested only while this is open.
  */
 export function createWhy(root, { switchSource, switchNeighbour, restore, explain }) {
   const text = make("p", { class: "why-text", id: "why-text" });
@@ -17,7 +17,7 @@ export function createWhy(root, { switchSource, switchNeighbour, restore, explai
   const list = make("ul", { class: "why-sources", id: "why-sources", hidden: true });
   const chips = make("div", { class: "chips", id: "left-out", hidden: true, role: "group", "aria-label": "Left out" });
   root.append(chips, text, open, list);
-  let asked = { proposals: null, tag: null, text: "" }; // the newest explanation, and of what
+  let asked = { proposals: null, tag: null, text: "" }; // the newest explanation, and the tag it explains
   let wanted = asked;
 
   function toggle() {
@@ -27,7 +27,7 @@ export function createWhy(root, { switchSource, switchNeighbour, restore, explai
     tellMore();
   }
 
-  /** Add to the model's line what it would say without the photo's context. */
+  /** Add the score without the photo's context to the model's line. */
   async function tellMore() {
     const reason = list.querySelector('[data-source="context"] .why-reason');
     if (list.hidden || !reason) return;
@@ -36,9 +36,9 @@ export function createWhy(root, { switchSource, switchNeighbour, restore, explai
       try {
         mine.text = (await explain(mine.tag))?.text ?? "";
       } catch {
-        return; // the reason stands without it
+        return; // the reason is complete without it
       }
-      tellMore(); // the line may have been drawn anew meanwhile
+      tellMore(); // the line may have been rebuilt meanwhile
     } else if (asked.text && !reason.textContent.endsWith(asked.text)) reason.append(`; ${asked.text}`);
   }
 
@@ -55,16 +55,16 @@ export function createWhy(root, { switchSource, switchNeighbour, restore, explai
   }
 
   function chip(label, name, dataset, onclick) {
-    return make("button", { type: "button", class: "chip", "aria-pressed": "true", dataset, title: `Left out for this photo: ${name}. Press to let it speak again.`, onclick }, label, make("span", { "aria-hidden": "true" }, " ×"));
+    return make("button", { type: "button", class: "chip", "aria-pressed": "true", dataset, title: `Left out for this photo: ${name}. Press to use it again.`, onclick }, label, make("span", { "aria-hidden": "true" }, " ×"));
   }
 
   return {
     toggle,
     /**
-     * Show the reasons of a draft's tag (null: none is selected) and what `without` { neighbours, sources } leaves out;
-     * on a photo with the anchoring probe "hidden", why nothing is proposed.
+     * Show the reasons of a draft's tag (null: none is selected) and the exclusions { neighbours, sources }; on a photo
+     * with the anchoring probe "hidden", show why nothing is proposed.
      */
-    render(draft, tag, without, probe) {
+    render(draft, tag, exclusions, probe) {
       const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
       const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
       if (tag === null) text.replaceChildren(probe === "hidden" ? HIDDEN : "Type a tag, or select one to see why it is proposed.");
@@ -76,8 +76,8 @@ export function createWhy(root, { switchSource, switchNeighbour, restore, explai
       wanted = { proposals: draft.proposals, tag };
       tellMore();
       const left = [
-        ...[...without.sources].map((name) => chip(SWITCHABLE[name] ?? name, sourceName(name), { switchSource: name }, () => switchSource(name))),
-        ...[...without.neighbours].map(([id, name]) => chip(name, `the photo ${name}`, { switchNeighbour: id }, () => switchNeighbour(id, name))),
+        ...[...exclusions.sources].map((name) => chip(SWITCHABLE[name] ?? name, sourceName(name), { switchSource: name }, () => switchSource(name))),
+        ...[...exclusions.neighbours].map(([id, name]) => chip(name, `the photo ${name}`, { switchNeighbour: id }, () => switchNeighbour(id, name))),
       ];
       chips.replaceChildren(...(left.length ? ["Left out: ", ...left, left.length > 1 ? make("button", { type: "button", class: "chip all", id: "restore", onclick: restore }, "All back") : ""] : []));
       chips.hidden = !left.length;
@@ -86,7 +86,7 @@ export function createWhy(root, { switchSource, switchNeighbour, restore, explai
   };
 }
 
-/** The pressed button was replaced: its successor gets the focus, so that a keyboard can switch back at once. */
+/** The pressed button was rebuilt: focus the new one, so that the same key switches back. */
 function refocus(root, { switchSource, switchNeighbour }) {
   const again = [...root.querySelectorAll("button")].find(
     (button) => (switchSource && button.dataset.switchSource === switchSource) || (switchNeighbour && button.dataset.switchNeighbour === switchNeighbour),

@@ -1,4 +1,4 @@
-"""Whole projects in trouble: flipped bytes, cut files, full and read-only disks, two servers; nothing is made up."""
+"""Damaged projects: flipped bytes, truncated files, full and read-only disks, two servers; all faults are real."""
 
 import os
 import random
@@ -50,7 +50,7 @@ def database(sound: bytes, tmp_path: Path) -> Path:
 
 
 def everything(path: Path) -> list[Any]:
-    """Read all that is kept; what cannot be read is refused."""
+    """Read all stored rows; damage raises an error."""
     store = Store(path)
     try:
         return [sorted(store.rows(f"SELECT * FROM {table}"), key=str) for table in TABLES]
@@ -59,7 +59,7 @@ def everything(path: Path) -> list[Any]:
 
 
 def refusal(path: Path, whole: list[Any]) -> str:
-    """Return the sentence with which the damage was refused; if there is none, the damage must have hit nothing."""
+    """Return the message that reports the damage; without one, all rows must be unchanged."""
     try:
         found = everything(path)
     except (ProjectError, StoreError) as error:
@@ -68,7 +68,7 @@ def refusal(path: Path, whole: list[Any]) -> str:
     return ""
 
 
-def test_a_flipped_byte_is_refused_with_the_way_back_or_hit_nothing(database: Path) -> None:
+def test_a_flipped_byte_is_refused_with_a_remedy_or_harmless(database: Path) -> None:
     whole, data = everything(database), database.read_bytes()
     generator = random.Random(0)
     places = [*range(0, 12288, 1024), *generator.sample(range(12288, len(data)), 25)]
@@ -87,7 +87,7 @@ def test_a_flipped_byte_is_refused_with_the_way_back_or_hit_nothing(database: Pa
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.3, 0.7, 0.999])
-def test_a_truncated_database_is_refused_with_the_way_back(database: Path, share: float) -> None:
+def test_a_truncated_database_is_refused_with_a_remedy(database: Path, share: float) -> None:
     data = database.read_bytes()
     cut = data[: int(len(data) * share)] or b"\0"
     database.write_bytes(cut)
@@ -135,8 +135,8 @@ def bens_saves(database: Path) -> list[int]:
         store.close()
 
 
-def test_where_files_can_grow_no_further_every_answered_save_is_there_and_the_refused_is_not(database: Path) -> None:
-    """Needs no root, as a small file system would (test_store.py)."""
+def test_on_a_full_disk_every_answered_save_is_stored_and_the_refused_one_is_not(database: Path) -> None:
+    """Needs no root, unlike a small file system (test_store.py)."""
     most = database.stat().st_size + 200_000
 
     def limit() -> None:
@@ -168,7 +168,7 @@ def test_a_damaged_log_beside_the_database_is_refused_or_gives_whole_saves_only(
         except (ProjectError, StoreError) as error:
             refusals.append(str(error))
         else:
-            assert found == list(range(len(found)))  # the first so many, without a gap
+            assert found == list(range(len(found)))  # the first ones, without a gap
     assert all("annotator restore" in text for text in refusals), refusals
     database.write_bytes(base)
     log.write_bytes(data)
@@ -192,7 +192,7 @@ def read_only(database: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_a_read_only_project_is_refused_with_one_sentence_and_left_alone(
+def test_a_read_only_project_is_refused_with_one_sentence_and_unchanged(
     read_only: Path, run_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in read_only.rglob("*")}
@@ -201,7 +201,7 @@ def test_a_read_only_project_is_refused_with_one_sentence_and_left_alone(
     assert refused.stderr.count("\n") == 1
     assert "cannot be written. Check the folder's permissions." in refused.stderr
     assert {path: path.stat().st_mtime_ns for path in read_only.rglob("*")} == before
-    shutil.copytree(read_only, tmp_path / "copy")  # what it says to do, where one may
+    shutil.copytree(read_only, tmp_path / "copy")  # the remedy of the message, if permitted
     assert run_command("export", tmp_path / "copy").returncode == 0
 
 

@@ -81,7 +81,7 @@ def test_json_holds_every_measure_of_the_photos_held_back(
     assert report["k"] == 3
     assert report["tagger"] == "logistic"
     assert report["order"] == "given"
-    # The mirror images of what was learnt by heart.
+    # They are mirror images of the training photos.
     assert report["c_r"] == 1
     assert report["ndcg_binary"]["10"] == pytest.approx(1)
     assert np.isfinite([report[key] for key in ("c_p", "o_f1", "map_lab", "map_img", "first_tag_accuracy")]).all()

@@ -42,7 +42,7 @@ def test_the_options_are_the_limits(served: list[Any], tmp_path: Path) -> None:
         (["nowhere", "--demo"], "There is no folder nowhere"),
     ],
 )
-def test_what_does_not_go_together_is_told_in_a_sentence(
+def test_options_that_exclude_each_other_are_refused_in_a_sentence(
     served: list[Any], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], sentence: str
 ) -> None:
     assert main(["serve", *(str(tmp_path) if word == "PHOTOS" else word for word in arguments)]) == 1

@@ -43,7 +43,7 @@ def project(
     return tmp_path / "project"
 
 
-def test_add_tells_what_it_did_in_words_and_in_json(
+def test_add_prints_its_summary_as_text_and_as_json(
     tmp_path: Path, quick: None, write_photos: Callable[..., object], capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_photos(tmp_path / "photos", [1, 2])
@@ -74,7 +74,7 @@ def test_suggest_prints_a_json_list_of_ranked_tags(
             assert isinstance(tag["source"], str)
 
 
-def test_suggest_goes_on_after_a_photo_it_cannot_read(
+def test_suggest_continues_after_an_unreadable_photo(
     quick: None, demo_photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.jpg").touch()
@@ -89,7 +89,7 @@ def test_suggest_goes_on_after_a_photo_it_cannot_read(
     assert lines[2] == f"annotator: {tmp_path}: This is a folder, not a photo."
 
 
-def test_suggest_in_words_names_score_tag_and_source(
+def test_suggest_prints_score_tag_and_source(
     quick: None, demo_photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["suggest", str(demo_photos / "cat.png"), "--num", "1", "--tagger", "cold_start"]) == 0
@@ -166,7 +166,7 @@ def test_export_of_a_project_in_use_without_a_server_names_the_process(
         (["suggest", "{file}", "--num", "0"], "--num must be at least 1"),
     ],
 )
-def test_a_foreseeable_error_is_one_sentence_and_exit_code_1(
+def test_a_known_error_is_one_sentence_and_exit_code_1(
     quick: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     (tmp_path / "photos").mkdir()
@@ -219,7 +219,7 @@ def test_the_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out == f"annotator {__version__}\n"
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(project: Path) -> None:
+def test_a_closed_pipe_is_no_error(project: Path) -> None:
     store = Store(project / "project.duckdb")
     log = CorrectionLog(store)
     for image_id in (2, 3):
@@ -260,7 +260,7 @@ def test_a_project_is_served_by_its_own_folder_or_by_its_photos(
     assert served[2][0].settings.name == "photos"
 
 
-def test_other_machines_are_served_only_where_somebody_can_log_in(
+def test_other_machines_are_served_only_with_an_account_to_log_in(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     built: list[str] = []

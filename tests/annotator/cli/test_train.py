@@ -139,7 +139,7 @@ def test_two_processes_learn_the_same_weights(data: Path, tmp_path: Path, backbo
         "parsed = parser.parse_args(sys.argv[1:])\n"
         "sys.exit(parsed.command(parsed))\n"
     )
-    # With an address, no name is asked for: not every machine can resolve its own.
+    # An address, since not every machine can resolve its own name.
     launch = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1", "--nproc-per-node=2"]
     command = [sys.executable, *launch, str(script)]
     arguments = ["train", "--tagger", "ranked_lstm", "--data", data, "--out", tmp_path / "out", "--epochs", "2",
@@ -162,7 +162,7 @@ def test_two_processes_learn_the_same_weights(data: Path, tmp_path: Path, backbo
 
 @pytest.fixture
 def described(write_photos: Callable[..., list[Path]], tmp_path: Path) -> Path:
-    """24 photos whose captions and uploader's tags tell what is on them."""
+    """24 photos with captions and user tags about their content."""
     photos = write_photos(tmp_path / "data", range(24))
     objects = [["cat"], ["car", "dog"], ["boat"], ["dog"]]
     captions = ["A cat on a mat.", "The dog by the car!", "A boat at sea", "Some dog"]
@@ -189,7 +189,7 @@ def evaluated(arguments: Sequence[Any], capsys: pytest.CaptureFixture[str]) -> d
     return report
 
 
-def test_word_vectors_are_found_from_any_folder_and_what_they_lack_is_told(
+def test_word_vectors_are_found_from_any_folder_and_missing_tags_are_reported(
     described: Path, tmp_path: Path, backbone: Backbone, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -266,7 +266,7 @@ def test_neighbours_come_from_the_training_photos_or_those_that_are_named(
         (24, ""),
     ],
 )
-def test_photos_without_metadata_are_told_of_in_training_and_in_measuring(
+def test_photos_without_metadata_are_reported_by_train_and_evaluate(
     kept: int, line: str, described: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     records = [json.loads(text) for text in (described / "records.jsonl").read_text().splitlines()]
@@ -286,8 +286,8 @@ def test_photos_without_metadata_are_told_of_in_training_and_in_measuring(
             assert [text for text in lines if "by visual similarity" in text] == [line] * bool(line and tagger == "ltn")
 
 
-def test_metadata_are_only_for_taggers_that_hear_of_them(described: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="jvsp hears of no metadata"):
+def test_metadata_are_only_for_taggers_that_use_them(described: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="jvsp uses no metadata"):
         run(["--tagger", "jvsp", "--data", described, "--out", tmp_path / "out", "--metadata", "caption"])
     with pytest.raises(ConfigError, match="m must not be above M"):
         run(["--tagger", "ltn", "--data", described, "--out", tmp_path / "out", "--set", "m=30"])
@@ -295,7 +295,7 @@ def test_metadata_are_only_for_taggers_that_hear_of_them(described: Path, tmp_pa
         run(["--tagger", "ltn", "--data", described, "--out", tmp_path / "out", "--target", "animals"])
 
 
-def test_a_killed_training_with_a_context_goes_on_to_the_same_weights(
+def test_a_killed_training_with_a_context_continues_to_the_same_weights(
     described: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = ["--tagger", "ltwin", "--data", described, "--target", "objects", "--set", "hidden_size=8",

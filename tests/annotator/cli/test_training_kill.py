@@ -1,4 +1,4 @@
-"""`annotator train`, ended by SIGKILL: no half checkpoint, and the same command goes on to the same weights."""
+"""`annotator train`, ended by SIGKILL: no partial checkpoint, and the same command continues to the same weights."""
 
 import os
 import random
@@ -36,7 +36,7 @@ def data(write_photos: Callable[..., list[Path]], tmp_path: Path) -> Path:
 
 
 def num_epochs_kept(process: "subprocess.Popen[bytes]", state: Path, num: int) -> int:
-    """Wait until the state was written so many times, or the process is over; return how often it was seen to be."""
+    """Wait until the state was written so many times, or the process has ended; return how often it was."""
     seen: set[int] = set()
     ends = time.monotonic() + LIMIT_SECONDS
     while len(seen) < num and process.poll() is None:
@@ -47,7 +47,7 @@ def num_epochs_kept(process: "subprocess.Popen[bytes]", state: Path, num: int) -
     return len(seen)
 
 
-def test_a_killed_training_leaves_no_half_checkpoint_and_goes_on(
+def test_a_killed_training_leaves_no_partial_checkpoint_and_continues(
     data: Path, tmp_path: Path, backbone_cache: Path
 ) -> None:
     out = tmp_path / "out"

@@ -32,7 +32,7 @@ def test_vectors_are_made_once_and_found(wordnet: Path, tmp_path: Path, capsys: 
     assert "9 meanings" in capsys.readouterr().err
     words = load_word_vectors("wordnet")
     assert (words.name, words.size) == ("wordnet", 6)
-    # Those asked for and those of the taggers that come along are in, beyond the two wanted; the serow is in neither.
+    # The given tags and those of the starter are included, beyond the two words of --words; the serow is in neither.
     assert words.vector("quokka") is not None
     assert words.vector("Traffic lights") is not None
     assert words.vector("serow") is None
@@ -43,7 +43,7 @@ def test_vectors_are_made_once_and_found(wordnet: Path, tmp_path: Path, capsys: 
     assert load_word_vectors("wordnet").vector("quokka") is None
 
 
-def test_what_is_missing_is_said_with_what_to_do(
+def test_a_missing_wordnet_is_reported_with_a_remedy(
     wordnet: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert word_vectors.find_wordnet_table() is None

@@ -1,4 +1,4 @@
-"""A stranger's photo in the process that decodes it: what it may use up, and one after the other."""
+"""The decoder process of visitors' photos: its limits, and one photo after the other."""
 
 import io
 import struct
@@ -19,7 +19,7 @@ from annotator.hosted import photos as hosted_photos
 from annotator.hosted.decoder import renewed
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.photos import PhotoIntake
-from annotator.hosted.spaces import Space
+from annotator.hosted.space import Space
 
 pytestmark = pytest.mark.integration  # photos are decoded in other processes
 
@@ -32,7 +32,7 @@ def plain_png(width: int, height: int) -> io.BytesIO:
 
 
 def head_of_png(width: int, height: int) -> bytes:
-    """A PNG that says how many pixels it has, and has none."""
+    """A PNG whose header states a size and which has no pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -42,7 +42,7 @@ def head_of_png(width: int, height: int) -> bytes:
 
 
 def spooled(data: bytes) -> IO[bytes]:
-    """A file as an upload is one: in memory until it is large."""
+    """A file like that of an upload: in memory until it is large."""
     file: Any = tempfile.SpooledTemporaryFile(max_size=1_000_000)  # noqa: SIM115 - closed with the test
     file.write(data)
     return file  # type: ignore[no-any-return]
@@ -62,18 +62,18 @@ def test_a_photo_comes_back_as_a_smaller_jpeg(photo_bytes: Callable[..., bytes])
         assert after.width / after.height == pytest.approx(before.width / before.height, abs=0.05)
 
 
-def test_a_photo_gets_only_so_much_memory() -> None:
+def test_decoding_is_limited_in_memory() -> None:
     data = plain_png(4000, 4000).getvalue()
     assert "not enough memory" in refusal(data, decoder_bytes=180_000_000)
     with spooled(data) as file:
         assert renewed(file, HostedLimits())
 
 
-def test_a_photo_gets_only_so_much_time() -> None:
+def test_decoding_is_limited_in_time() -> None:
     assert "too long" in refusal(plain_png(10, 10).getvalue(), decoder_seconds=0.01)
 
 
-def test_a_process_that_dies_is_told_as_a_photo_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_decoder_is_reported_as_an_unreadable_photo(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     assert "not enough memory or time" in refusal(b"x")
 
@@ -100,7 +100,7 @@ def test_photos_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch)
     def decode(file: IO[bytes], limits: HostedLimits) -> bytes:
         is_alone = lock.acquire(blocking=False)
         seen[0] += is_alone
-        time.sleep(0.01)  # long enough for another one to begin, if it could
+        time.sleep(0.01)  # long enough for another decoder to start, if it could
         if is_alone:
             lock.release()
         return b"x"
@@ -113,7 +113,7 @@ def test_photos_are_decoded_one_after_the_other(monkeypatch: pytest.MonkeyPatch)
     intake.close()
 
 
-def test_a_place_is_kept_for_a_photo_that_arrives_and_given_back(space: Space[Any]) -> None:
+def test_an_upload_reserves_a_place_and_releases_it(space: Space[Any]) -> None:
     intake = PhotoIntake(HostedLimits(num_photos=2, uploads_at_once=5))
     intake.keep(space, b"first", "first.jpg")
     with intake.arriving(space):
@@ -128,7 +128,7 @@ def test_a_place_is_kept_for_a_photo_that_arrives_and_given_back(space: Space[An
     intake.close()
 
 
-def test_only_so_many_photos_of_a_space_arrive_at_a_time(space: Space[Any]) -> None:
+def test_the_uploads_of_a_space_at_a_time_are_limited(space: Space[Any]) -> None:
     intake = PhotoIntake(HostedLimits(uploads_at_once=1))
     with intake.arriving(space), pytest.raises(DemoError, match="are arriving"), intake.arriving(space):
         pass

@@ -28,7 +28,21 @@ def test_the_folder_holds_all_that_the_dockerfile_copies(tmp_path: Path) -> None
     assert re.match(r"---\n.*\nsdk: docker\napp_port: 7860\n.*\n---\n\n# annotator", readme, re.DOTALL)
 
 
-def test_it_is_written_again_over_itself_and_over_nothing_else(tmp_path: Path) -> None:
+def test_every_relative_link_in_the_folder_resolves(tmp_path: Path) -> None:
+    out = tmp_path / "space"
+    write_space(out)
+    documents = list(out.rglob("*.md"))
+    assert out / "README.md" in documents
+    links = [
+        (document.relative_to(out), target)
+        for document in documents
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", document.read_text(encoding="utf-8"))
+        if not re.match(r"[a-z]+:", target) and not (document.parent / target).exists()
+    ]
+    assert links == []
+
+
+def test_the_folder_is_written_again_over_itself_and_over_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "space"
     write_space(out)
     (out / "annotator" / "gone.py").write_text("x")
@@ -40,7 +54,7 @@ def test_it_is_written_again_over_itself_and_over_nothing_else(tmp_path: Path) -
         write_space(tmp_path / "thesis")
 
 
-def test_without_the_source_tree_it_says_so(tmp_path: Path) -> None:
+def test_without_the_source_tree_the_folder_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="source tree"):
         write_space(tmp_path / "out", source=tmp_path)
 
@@ -64,7 +78,7 @@ def read_only_space(tmp_path: Path) -> Iterator[Path]:
         folder.chmod(0o700)
 
 
-def test_what_is_written_starts_by_the_dockerfile_s_commands_and_changes_nothing_of_itself(
+def test_the_written_folder_starts_by_the_dockerfile_s_commands_and_stays_unchanged(
     read_only_space: Path, backbone_cache: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in read_only_space.rglob("*")}
@@ -72,11 +86,11 @@ def test_what_is_written_starts_by_the_dockerfile_s_commands_and_changes_nothing
     assert re.fullmatch(
         r"Well after \d+ s; a visitor got a space \(Demo\); ended with code 0\. Not tried: Docker\.", sentence
     )
-    # Where root may mount nothing, what is there is at least looked at.
+    # If root cannot mount, unchanged times are the only evidence.
     assert {path: path.stat().st_mtime_ns for path in read_only_space.rglob("*")} == before
 
 
-def test_a_tree_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_demo_that_does_not_start_is_reported_with_its_last_line(tmp_path: Path) -> None:
     out = tmp_path / "space"
     out.mkdir()
     (out / "Dockerfile").write_text("HEALTHCHECK CMD false\nCMD echo no room >&2; exit 7\n")
@@ -84,7 +98,7 @@ def test_a_tree_that_does_not_start_is_told_with_its_last_words(tmp_path: Path) 
         try_space(out)
 
 
-def test_the_image_starts_a_demo_that_needs_no_root_and_writes_to_one_folder() -> None:
+def test_the_image_starts_a_demo_without_root_that_writes_to_one_folder() -> None:
     command = dockerfile_command(DOCKERFILE, "CMD").removeprefix("exec annotator ")
     words = re.sub(r"\$\{SPACE_HOST.*\}", "", command).replace('"', "").replace("$PORT", "7860").split()
     parsed = build_parser().parse_args(words)

@@ -21,14 +21,14 @@ def test_a_burst_passes_and_then_the_rate() -> None:
     assert limiter.take("a") > 0
 
 
-def test_one_caller_does_not_use_up_another_s_share() -> None:
+def test_each_caller_has_a_bucket_of_their_own() -> None:
     limiter = RateLimiter(rate=1.0, burst=1, clock=Clock())
     assert limiter.take("a") == 0.0
     assert limiter.take("a") > 0
     assert limiter.take("b") == 0.0
 
 
-def test_calls_that_are_refused_do_not_put_the_next_one_off() -> None:
+def test_refused_calls_do_not_delay_the_next_one() -> None:
     clock = Clock()
     limiter = RateLimiter(rate=1.0, burst=1, clock=clock)
     limiter.take("a")
@@ -46,6 +46,6 @@ def test_the_limiter_does_not_grow_with_made_up_addresses() -> None:
 
 
 @pytest.mark.parametrize("bad", [{"num_visitors": 0}, {"minutes": 0}, {"num_photos": 10**6}])
-def test_a_limit_that_makes_no_sense_is_refused_by_name(bad: dict[str, float]) -> None:
+def test_a_limit_out_of_range_is_refused_by_name(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         HostedLimits(**bad)  # type: ignore[arg-type]

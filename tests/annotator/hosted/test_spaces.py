@@ -1,4 +1,4 @@
-"""Spaces with a fake clock: who gets one, who waits how long, when it is over, and that nothing of it stays."""
+"""Spaces with a fake clock: admission, waiting, limits, the end of a space and its deletion."""
 
 import json
 import threading
@@ -11,7 +11,8 @@ import pytest
 
 from annotator.errors import ConfigError, DemoError
 from annotator.hosted.limits import HostedLimits
-from annotator.hosted.spaces import HostedSpaces, Space
+from annotator.hosted.space import Space
+from annotator.hosted.spaces import HostedSpaces
 
 Factory = Callable[..., Any]
 
@@ -27,7 +28,7 @@ class Clock:
 
 
 class Held:
-    """What is in a space while it is open."""
+    """The content of an open space."""
 
     def __init__(self, space: Space[Any]) -> None:
         self.space = space
@@ -75,15 +76,13 @@ def test_each_visitor_gets_a_space_of_their_own(make_spaces: Factory) -> None:
     assert spaces.find(a).folder != spaces.find(b).folder
     assert spaces.find(a).photos_path.is_dir()
     assert spaces.find("") is None
-    assert spaces.find("a") is None  # what a browser calls itself in the queue opens nothing
+    assert spaces.find("a") is None  # the browser id of the queue gives no access
     assert spaces.find(a[:-1]) is None
     # The session id itself is nowhere on the disk.
     assert a not in "".join(path.read_text() for path in spaces.root.rglob("*.json"))
 
 
-def test_who_comes_when_all_is_taken_waits_in_order_and_is_told_how_long_at_most(
-    make_spaces: Factory, clock: Clock
-) -> None:
+def test_visitors_wait_in_order_and_get_the_longest_wait(make_spaces: Factory, clock: Clock) -> None:
     spaces = make_spaces(minutes=60, idle_minutes=1000)
     come(spaces, "a")
     clock.pass_minutes(10)
@@ -92,17 +91,17 @@ def test_who_comes_when_all_is_taken_waits_in_order_and_is_told_how_long_at_most
     assert [place.position for place in places] == [1, 2, 3]
     # a's space ends in 50 minutes, b's in 60; the fifth waits for the one after a's.
     assert [place.seconds_at_most / 60 for place in places] == pytest.approx([50, 60, 110])
-    for _ in range(50 * 4 + 1):  # they keep asking
+    for _ in range(50 * 4 + 1):  # they ask regularly
         clock.pass_minutes(0.25)
         for name in ("c", "d", "e"):
             spaces.enter(name, name) if clock.now < 1_000_000 + 60 * 60 else None
     spaces.sweep()
-    assert spaces.enter("d", "d").position == 2  # not before it is c's turn
+    assert spaces.enter("d", "d").position == 2  # d comes after c
     assert spaces.enter("c", "c").session_id
     assert spaces.enter("d", "d").position == 1
 
 
-def test_who_leaves_the_queue_loses_the_place(make_spaces: Factory, clock: Clock) -> None:
+def test_a_browser_that_stops_asking_loses_its_place_in_the_queue(make_spaces: Factory, clock: Clock) -> None:
     spaces = make_spaces(num_visitors=1, waiting_seconds=45)
     come(spaces, "a")
     assert spaces.enter("b", "b").position == 1
@@ -114,7 +113,7 @@ def test_who_leaves_the_queue_loses_the_place(make_spaces: Factory, clock: Clock
     assert spaces.enter("b", "b").position == 2
 
 
-def test_a_newcomer_does_not_pass_those_who_wait(make_spaces: Factory) -> None:
+def test_a_new_visitor_comes_after_those_who_wait(make_spaces: Factory) -> None:
     spaces = make_spaces(num_visitors=1)
     a = come(spaces, "a")
     assert spaces.enter("b", "b").position == 1
@@ -124,9 +123,7 @@ def test_a_newcomer_does_not_pass_those_who_wait(make_spaces: Factory) -> None:
     assert spaces.enter("b", "b").session_id
 
 
-def test_a_space_ends_at_its_time_however_busy_it_is_and_nothing_of_it_stays(
-    make_spaces: Factory, clock: Clock
-) -> None:
+def test_a_space_ends_at_its_time_despite_calls_and_is_deleted(make_spaces: Factory, clock: Clock) -> None:
     ended: list[str] = []
     spaces = make_spaces(ended=ended, minutes=60, idle_minutes=20)
     session_id = spaces.enter("a", "a").session_id
@@ -138,14 +135,14 @@ def test_a_space_ends_at_its_time_however_busy_it_is_and_nothing_of_it_stays(
         assert spaces.find(session_id) is space
         spaces.sweep()
     clock.pass_minutes(5)
-    assert spaces.find(session_id) is None  # over at once, also before anybody sweeps
+    assert spaces.find(session_id) is None  # over at once, before the next sweep
     spaces.sweep()
     assert (held.is_open, ended, folders(spaces), spaces.num_visitors) == (False, [space.space_id], set(), 0)
     with pytest.raises(DemoError, match="over"), spaces.use(space):
         pass
 
 
-def test_a_space_that_nobody_uses_ends_earlier(make_spaces: Factory, clock: Clock) -> None:
+def test_an_idle_space_ends_earlier(make_spaces: Factory, clock: Clock) -> None:
     spaces = make_spaces(minutes=60, idle_minutes=20)
     session_id = spaces.enter("a", "a").session_id
     clock.pass_minutes(19)
@@ -159,7 +156,7 @@ def test_a_space_that_nobody_uses_ends_earlier(make_spaces: Factory, clock: Cloc
     assert spaces.find(session_id) is None
 
 
-def test_a_space_in_use_is_deleted_as_soon_as_nobody_works_with_it(make_spaces: Factory, clock: Clock) -> None:
+def test_a_space_in_use_is_deleted_after_its_last_use(make_spaces: Factory, clock: Clock) -> None:
     spaces = make_spaces(minutes=60)
     space = come(spaces, "a")
     with spaces.use(space) as held:
@@ -188,7 +185,9 @@ def test_after_a_restart_a_visitor_finds_the_space_again_until_its_time_is_over(
     assert folders(second) == {folder.name}
 
 
-def test_a_restart_gives_no_address_more_spaces_and_keeps_none_in_clear(make_spaces: Factory, tmp_path: Path) -> None:
+def test_the_limit_of_an_address_survives_a_restart_and_only_hashes_are_stored(
+    make_spaces: Factory, tmp_path: Path
+) -> None:
     first = make_spaces(num_visitors=10, visitors_an_address=2)
     come(first, "a", "6.6.6.6")
     come(first, "b", "6.6.6.6")
@@ -201,15 +200,15 @@ def test_a_restart_gives_no_address_more_spaces_and_keeps_none_in_clear(make_spa
     come(second, "d", "7.7.7.7")
     other = make_spaces(tmp_path / "other")
     hashes = [space.address for space in (*second.present(), come(other, "a", "6.6.6.6"))]
-    assert len(set(hashes)) == 3  # another folder hashes it otherwise
+    assert len(set(hashes)) == 3  # another folder has another salt
     assert (second.root / "annotator-spaces.json").stat().st_mode & 0o077 == 0
 
 
-def test_a_restart_deletes_what_was_over_or_half_deleted_or_is_no_space(make_spaces: Factory) -> None:
+def test_a_restart_deletes_ended_half_deleted_and_broken_spaces(make_spaces: Factory) -> None:
     first = make_spaces()
     ended = first.enter("a", "a").session_id
-    first.leave(first.find(ended))  # and then the server is killed before it has deleted it
-    first._lock_file.close()
+    first.leave(first.find(ended))  # the server is killed before it has deleted it
+    first._root.close()
     (first.root / "deleted-12").mkdir()
     (first.root / "deleted-12" / "photo.jpg").write_text("x")
     (first.root / "space-0123456789abcdef").mkdir()
@@ -221,7 +220,7 @@ def test_a_restart_deletes_what_was_over_or_half_deleted_or_is_no_space(make_spa
     assert second.find(ended) is None
 
 
-def test_a_clock_that_was_set_back_keeps_no_space_for_ever(make_spaces: Factory, clock: Clock) -> None:
+def test_a_clock_that_was_set_back_does_not_extend_a_space(make_spaces: Factory, clock: Clock) -> None:
     first = make_spaces(minutes=60, idle_minutes=60)
     session_id = first.enter("a", "a").session_id
     first.close()
@@ -232,7 +231,9 @@ def test_a_clock_that_was_set_back_keeps_no_space_for_ever(make_spaces: Factory,
     assert second.find(session_id) is None
 
 
-def test_only_so_many_are_in_memory_and_the_one_used_longest_ago_is_closed(make_spaces: Factory, clock: Clock) -> None:
+def test_the_spaces_in_memory_are_limited_and_the_least_recently_used_is_closed(
+    make_spaces: Factory, clock: Clock
+) -> None:
     spaces = make_spaces(num_visitors=3, num_open=2)
     a, b, c = (come(spaces, name) for name in "abc")
     for space in (a, b, a, c):
@@ -240,14 +241,12 @@ def test_only_so_many_are_in_memory_and_the_one_used_longest_ago_is_closed(make_
         with spaces.use(space):
             assert spaces.num_open <= 2
     assert [space.opened is not None for space in (a, b, c)] == [True, False, True]
-    with spaces.use(b) as held:  # and is there again when it is used
+    with spaces.use(b) as held:  # it is opened again for the next call
         assert held.is_open
     assert a.opened is None
 
 
-def test_a_space_is_not_closed_under_somebody_who_works_in_it(
-    make_spaces: Factory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_space_in_use_is_not_closed(make_spaces: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("annotator.hosted.spaces.OPEN_SECONDS", 0.05)
     spaces = make_spaces(num_open=1)
     a, b = come(spaces, "a"), come(spaces, "b")
@@ -259,7 +258,7 @@ def test_a_space_is_not_closed_under_somebody_who_works_in_it(
         assert not held.is_open
 
 
-def test_who_waits_for_memory_gets_it_when_it_is_free(make_spaces: Factory) -> None:
+def test_a_call_waits_for_a_place_in_memory(make_spaces: Factory) -> None:
     spaces = make_spaces(num_open=1)
     a, b = come(spaces, "a"), come(spaces, "b")
     seen: list[bool] = []
@@ -275,7 +274,7 @@ def test_who_waits_for_memory_gets_it_when_it_is_free(make_spaces: Factory) -> N
     assert seen == [True]
 
 
-def test_looking_whether_a_space_is_open_opens_none(make_spaces: Factory) -> None:
+def test_use_if_open_opens_no_space(make_spaces: Factory) -> None:
     spaces = make_spaces()
     a = come(spaces, "a")
     with spaces.use_if_open(a) as held:
@@ -295,7 +294,7 @@ def test_a_space_that_cannot_be_opened_can_be_tried_again(make_spaces: Factory) 
         assert held.is_open
 
 
-def test_one_address_gets_only_so_many_spaces_at_a_time(make_spaces: Factory) -> None:
+def test_the_spaces_of_an_address_at_a_time_are_limited(make_spaces: Factory) -> None:
     spaces = make_spaces(num_visitors=10, visitors_an_address=2)
     a = come(spaces, "a", "6.6.6.6")
     come(spaces, "b", "6.6.6.6")
@@ -313,10 +312,10 @@ def test_one_address_cannot_fill_the_queue(make_spaces: Factory) -> None:
     spaces.enter("c", "6.6.6.6")
     with pytest.raises(DemoError, match="from your address"):
         spaces.enter("d", "6.6.6.6")
-    assert spaces.enter("b", "6.6.6.6").position == 1  # who waits may go on asking
+    assert spaces.enter("b", "6.6.6.6").position == 1  # a waiting browser may ask again
 
 
-def test_one_address_gets_only_so_many_spaces_an_hour(make_spaces: Factory, clock: Clock) -> None:
+def test_the_spaces_of_an_address_in_an_hour_are_limited(make_spaces: Factory, clock: Clock) -> None:
     spaces = make_spaces(num_visitors=10, entries_an_hour=3)
     for name in "abc":
         spaces.leave(come(spaces, name))
@@ -326,7 +325,7 @@ def test_one_address_gets_only_so_many_spaces_an_hour(make_spaces: Factory, cloc
     come(spaces, "d")
 
 
-def test_the_queue_has_an_end(make_spaces: Factory) -> None:
+def test_the_queue_is_limited(make_spaces: Factory) -> None:
     spaces = make_spaces(num_visitors=1, num_waiting=2)
     come(spaces, "a")
     spaces.enter("b", "b")
@@ -348,7 +347,7 @@ def test_a_space_with_too_many_bytes_is_noted_as_full(make_spaces: Factory) -> N
     assert not space.is_full
 
 
-def test_a_folder_that_holds_something_else_is_refused_and_left_alone(make_spaces: Factory, tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_refused_and_unchanged(make_spaces: Factory, tmp_path: Path) -> None:
     (tmp_path / "Pictures").mkdir()
     (tmp_path / "Pictures" / "dear.jpg").write_text("x")
     with pytest.raises(ConfigError, match="not empty"):
@@ -362,7 +361,7 @@ def test_two_servers_do_not_share_a_folder(make_spaces: Factory, tmp_path: Path)
         make_spaces(tmp_path / "same")
 
 
-def test_a_link_in_the_folder_is_taken_away_and_what_it_leads_to_is_not(make_spaces: Factory, tmp_path: Path) -> None:
+def test_a_link_in_the_folder_is_deleted_and_its_target_is_not(make_spaces: Factory, tmp_path: Path) -> None:
     spaces = make_spaces()
     spaces.close()
     precious = tmp_path / "precious"

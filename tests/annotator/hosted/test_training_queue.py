@@ -1,11 +1,11 @@
-"""Turns with a fake clock and trainings that end when the test says so."""
+"""The training queue with a fake clock and trainings that the test ends."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from annotator.hosted.training_queue import TrainingQueue, Turn
+from annotator.hosted.training_queue import QueuePlace, TrainingQueue
 
 LIMIT_SECONDS = 30
 
@@ -43,16 +43,16 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def turns(clock: Clock) -> Iterator[TrainingQueue]:
-    turns = TrainingQueue(first_guess=30.0, clock=clock)
-    yield turns
-    turns.close()
+def queue(clock: Clock) -> Iterator[TrainingQueue]:
+    queue = TrainingQueue(first_guess=30.0, clock=clock)
+    yield queue
+    queue.close()
 
 
-def test_one_trains_at_a_time_in_the_order_of_asking(turns: TrainingQueue, clock: Clock) -> None:
+def test_trainings_run_one_at_a_time_in_the_order_of_requests(queue: TrainingQueue, clock: Clock) -> None:
     a, b, c = Training(clock), Training(clock), Training(clock)
     for name, training in zip("abc", (a, b, c), strict=True):
-        assert turns.ask(name, training)
+        assert queue.ask(name, training)
     for now, after in ((a, b), (b, c)):
         assert now.began.wait(LIMIT_SECONDS)
         assert not after.began.is_set()
@@ -61,23 +61,23 @@ def test_one_trains_at_a_time_in_the_order_of_asking(turns: TrainingQueue, clock
     c.finish()
 
 
-def test_the_estimate_is_what_the_last_trainings_took(turns: TrainingQueue, clock: Clock) -> None:
+def test_the_estimate_is_the_mean_length_of_the_latest_trainings(queue: TrainingQueue, clock: Clock) -> None:
     a, b, c = Training(clock, seconds=50), Training(clock), Training(clock)
-    turns.ask("a", a)
+    queue.ask("a", a)
     assert a.began.wait(LIMIT_SECONDS)
-    assert turns.turn("a") == Turn(0, 0.0)
-    assert turns.turn("b") is None
-    turns.ask("b", b)
-    turns.ask("c", c)
+    assert queue.place("a") == QueuePlace(0, 0.0)
+    assert queue.place("b") is None
+    queue.ask("b", b)
+    queue.ask("c", c)
     clock.now += 10
-    first, second = turns.turn("b"), turns.turn("c")
+    first, second = queue.place("b"), queue.place("c")
     assert first is not None
     assert second is not None
     assert (first.position, first.seconds) == (1, 20.0)  # 30 guessed, 10 have passed
     assert (second.position, second.seconds) == (2, 50.0)
     a.finish()
     assert b.began.wait(LIMIT_SECONDS)
-    second = turns.turn("c")
+    second = queue.place("c")
     assert second is not None
     assert (second.position, second.seconds) == (1, 60.0)  # a took 60
     b.finish()
@@ -85,31 +85,31 @@ def test_the_estimate_is_what_the_last_trainings_took(turns: TrainingQueue, cloc
     c.finish()
 
 
-def test_nobody_waits_twice(turns: TrainingQueue, clock: Clock) -> None:
+def test_a_space_has_one_place_in_the_queue(queue: TrainingQueue, clock: Clock) -> None:
     a = Training(clock)
-    assert turns.ask("a", a)
+    assert queue.ask("a", a)
     assert a.began.wait(LIMIT_SECONDS)
-    assert not turns.ask("a", Training(clock))
-    assert turns.ask("b", Training(clock))
-    assert not turns.ask("b", Training(clock))
-    assert turns.leave("b")
-    assert not turns.leave("b")
+    assert not queue.ask("a", Training(clock))
+    assert queue.ask("b", Training(clock))
+    assert not queue.ask("b", Training(clock))
+    assert queue.leave("b")
+    assert not queue.leave("b")
     a.finish()
 
 
-def test_a_training_that_breaks_off_does_not_stop_the_next(
-    turns: TrainingQueue, clock: Clock, caplog: pytest.LogCaptureFixture
+def test_a_failed_training_does_not_stop_the_next(
+    queue: TrainingQueue, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     a, b = Training(clock, fails=True), Training(clock)
-    turns.ask("a", a)
-    turns.ask("b", b)
+    queue.ask("a", a)
+    queue.ask("b", b)
     a.finish()
     assert b.began.wait(LIMIT_SECONDS)
-    assert "broke off" in caplog.text
+    assert "failed" in caplog.text
     b.finish()
 
 
-def test_after_closing_nothing_begins(clock: Clock) -> None:
-    turns = TrainingQueue(first_guess=1.0, clock=clock)
-    turns.close()
-    assert not turns.ask("a", Training(clock))
+def test_no_training_starts_after_closing(clock: Clock) -> None:
+    queue = TrainingQueue(first_guess=1.0, clock=clock)
+    queue.close()
+    assert not queue.ask("a", Training(clock))

@@ -1,4 +1,4 @@
-"""Groups of look-alikes: who belongs to one, what is proposed to it, and that each photo's save stands for itself."""
+"""Groups of similar photos: their members, their proposals, and that each photo is saved as an event of its own."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +60,7 @@ def tags_of(session: Session) -> dict[int, list[str]]:
     return {row["image_id"]: row["tags"] for row in session.administration.export("local")}
 
 
-def test_open_photos_of_the_same_scene_are_near_and_another_scene_is_not_there(session: Session) -> None:
+def test_near_duplicates_are_found_and_another_scene_is_not(session: Session) -> None:
     answer = alike(session)
     assert sorted(item["image_id"] for item in answer["items"]) == [2, 3, 4, 5]
     assert answer["num_near"] == NUM_SAME - 1
@@ -70,7 +70,7 @@ def test_open_photos_of_the_same_scene_are_near_and_another_scene_is_not_there(s
     assert alike(session, 6)["items"] == []
 
 
-def test_a_photo_that_is_not_free_is_in_no_group(opened: Session) -> None:
+def test_a_photo_that_is_leased_assigned_or_drafted_is_in_no_group(opened: Session) -> None:
     session = opened
     session.tagging.save("anna", EditedList(2, 0, ["cat"], [], Effort()))
     assert ids_of(session) == [3, 4, 5]
@@ -88,7 +88,7 @@ def test_a_photo_that_is_not_free_is_in_no_group(opened: Session) -> None:
     assert 4 not in ids_of(session, user="ben")
 
 
-def test_a_probe_neither_leads_nor_follows(session: Session) -> None:
+def test_a_photo_with_a_probe_is_in_no_group(session: Session) -> None:
     session.administration.set_strategy("in_order", 1.0, 1.0)  # every photo is one
     answer = alike(session)
     assert answer["items"] == []
@@ -97,7 +97,7 @@ def test_a_probe_neither_leads_nor_follows(session: Session) -> None:
     with pytest.raises(ReviewError, match="Nothing was saved"):
         save_group(session, 2)
     session.tagging.save("anna", EditedList(1, 0, ["cat"], [], Effort()))
-    assert alike(session)["items"] == []  # the others' first save is still to come
+    assert alike(session)["items"] == []  # the others have not been saved yet
     answer = save_group(session, 2, revision=1)
     assert answer["group"]["saved"] == []
     assert "probe" in answer["group"]["left_out"][0]["reason"]
@@ -114,7 +114,7 @@ def test_a_group_save_is_one_event_a_photo_whose_effort_counts_once(opened: Sess
         (event,) = session.review.history("local", member)["events"]
         assert (event["user_name"], event["revision"], event["kind"]) == ("anna", 1, "save")
         assert (event["num_keys"], event["num_clicks"], event["seconds"], event["shown"]) == (0, 0, 0, [])
-        # What was refused was refused for the photo in hand.
+        # Tags were dropped for the open photo only.
         assert (event["actions"], event["dropped"]) == ([[GROUP_MEMBER, 1, 2]], [])
     report = effort_report(opened.workspace.store.rows)
     assert (report["num_saves"], report["num_photos"], report["mean_actions"]) == (3, 1, 4)
@@ -134,12 +134,12 @@ def test_a_member_that_changed_is_left_out_and_nothing_is_overwritten(session: S
     assert left_out[2] == "it was saved or put off meanwhile."
     assert left_out[3] == "ben opened it."
     assert "begun" in left_out[4]
-    assert left_out[5] == "it was changed meanwhile."  # of two revisions the last counts
+    assert left_out[5] == "it was changed meanwhile."  # of two revisions the last one is used
     assert answer["group"]["left_out"][0]["file_name"] == "a2.jpg"
     assert tags_of(session) == {1: ["cat", "sofa"], 2: ["tree"]}
 
 
-def test_a_stale_or_held_photo_in_hand_or_an_unknown_member_saves_nothing(session: Session) -> None:
+def test_a_stale_or_leased_open_photo_or_an_unknown_member_saves_nothing(session: Session) -> None:
     session.tagging.save("ben", EditedList(1, 0, ["tree"], [], Effort()))
     with pytest.raises(StaleRevisionError):
         save_group(session, 2)
@@ -155,7 +155,7 @@ def test_a_stale_or_held_photo_in_hand_or_an_unknown_member_saves_nothing(sessio
     assert tags_of(session) == {1: ["tree"]}
 
 
-def test_one_undo_takes_the_group_back_and_leaves_what_others_changed(session: Session) -> None:
+def test_one_undo_reverts_the_group_and_leaves_what_others_changed(session: Session) -> None:
     save_group(session, 2, 3)
     session.tagging.save("ben", EditedList(3, 1, ["tree"], [], Effort()))
     session.tagging.save("anna", EditedList(4, 0, ["later"], [], Effort()))
@@ -165,12 +165,12 @@ def test_one_undo_takes_the_group_back_and_leaves_what_others_changed(session: S
     assert photo["undone"] == "Took back the save of a1.jpg and 1 with it; 1 that were changed since stay (2 tags)."
     assert tags_of(session) == {3: ["tree"]}
     assert session.navigation.open("anna", None)["image_id"] == 1  # also after a refresh
-    assert session.navigation.open("anna", 2)["kept"] == []  # no half-edited list, so it is free for a group again
+    assert session.navigation.open("anna", 2)["kept"] == []  # there is no draft, so it can be in a group again
     session.navigation.leave("anna", 2)
     assert 2 in ids_of(session)
 
 
-def test_a_group_whose_photo_in_hand_was_changed_since_is_not_taken_back(session: Session) -> None:
+def test_a_group_whose_open_photo_was_changed_since_is_not_reverted(session: Session) -> None:
     save_group(session, 2)
     session.tagging.save("ben", EditedList(1, 1, ["tree"], [], Effort()))
     with pytest.raises(StaleRevisionError, match="Nothing was undone"):
@@ -178,7 +178,7 @@ def test_a_group_whose_photo_in_hand_was_changed_since_is_not_taken_back(session
     assert tags_of(session)[2] == ["cat", "sofa"]
 
 
-def test_what_belongs_to_a_group_save_is_read_from_its_actions() -> None:
+def test_the_members_of_a_group_save_are_read_from_its_actions() -> None:
     lead, own = SavedEvent(9, 1, ([GROUP_LEAD, 2],)), ([GROUP_MEMBER, 1, 2],)
     saves = [lead, SavedEvent(8, 3, own), SavedEvent(7, 2, own), SavedEvent(6, 4, ()), SavedEvent(5, 5, own)]
     assert group_members(saves) == saves[1:3]
@@ -191,7 +191,7 @@ def proposal(tag: str, score: float) -> Proposal:
     return Proposal(tag, score, "looks", (Evidence(tag, "looks", score, "seen"),), score)
 
 
-def test_joined_proposals_go_by_the_mean_over_all_photos() -> None:
+def test_joined_proposals_are_ordered_by_the_mean_over_all_photos() -> None:
     lists = [[proposal("cat", 0.8), proposal("sofa", 0.7)], [proposal("Sofa", 0.5), proposal("dog", 0.3)]]
     joined = join_proposals(lists, ["DOG"])
     assert [(item.tag, round(item.score, 3), round(item.rank_score, 3)) for item in joined] == [
@@ -200,7 +200,7 @@ def test_joined_proposals_go_by_the_mean_over_all_photos() -> None:
     assert joined[0].why == "Proposed for 2 of 2 photos."
 
 
-def test_proposals_to_a_group_join_few_of_many_and_leave_out_what_is_kept(session: Session) -> None:
+def test_proposals_for_a_group_use_a_sample_of_it_and_leave_out_kept_tags(session: Session) -> None:
     answer = session.group_tagging.propose_group("anna", 1, [], [], [2, 3, 6])
     assert answer["num_heard"] == 4
     first = answer["proposals"][0]["tag"]

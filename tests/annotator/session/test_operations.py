@@ -21,7 +21,7 @@ def ask(session: Session, name: str, payload: Any) -> dict[str, Any]:
     return answer(session, "local", name, payload)
 
 
-def test_every_operation_refuses_unknown_fields_and_what_is_no_object(session: Session) -> None:
+def test_every_operation_refuses_unknown_fields_and_payloads_that_are_no_object(session: Session) -> None:
     for name in OPERATIONS:
         for payload in ({"surprise": 1}, [], "x", None, 5):
             error = ask(session, name, payload)["error"]
@@ -97,7 +97,7 @@ def test_a_refusal_does_not_repeat_what_was_sent(session: Session) -> None:
     assert len(message) < 300
 
 
-def test_a_whole_save_is_kept_as_it_was_sent(session: Session) -> None:
+def test_a_save_is_stored_as_it_was_sent(session: Session) -> None:
     payload = {
         **SAVE,
         "dropped": ["dog"],
@@ -125,7 +125,7 @@ def test_a_whole_save_is_kept_as_it_was_sent(session: Session) -> None:
         ("set_keys", {"keys": {"help": ["Enter"]}}, "config"),
     ],
 )
-def test_foreseeable_errors_are_answers_with_their_kind(
+def test_known_errors_are_answers_with_their_kind(
     session: Session, name: str, payload: dict[str, Any], kind: str
 ) -> None:
     assert ask(session, name, payload)["error"]["kind"] == kind

@@ -44,7 +44,7 @@ def test_a_person_begins_at_the_first_photo_and_goes_on_to_the_next_unsaved(sess
     assert session.navigation.state("local")["num_saved"] == 4
 
 
-def test_an_empty_project_is_done_and_says_how_many_photos_it_has(open_project: Callable[..., Session]) -> None:
+def test_an_empty_project_is_done_and_answers_its_number_of_photos(open_project: Callable[..., Session]) -> None:
     answer = open_project().navigation.open("local", None)
     assert (answer["done"], answer["num_images"], answer["ingest"]["running"]) == (True, 0, False)
 
@@ -64,7 +64,7 @@ def test_the_photo_that_is_read_last_while_none_is_found_is_opened(
     assert session.navigation.open("local", None)["image_id"] == 1
 
 
-def test_a_photo_tells_all_the_page_shows(session: Session) -> None:
+def test_the_answer_about_a_photo_has_all_that_the_page_shows(session: Session) -> None:
     photo = session.navigation.open("local", 2)
     assert (photo["file_name"], photo["width"], photo["height"], photo["format"]) == ("photo 2.jpg", 96, 80, "JPEG")
     assert (photo["position"], photo["revision"], photo["state"]) == (2, 0, "new")
@@ -79,7 +79,7 @@ def test_a_photo_tells_all_the_page_shows(session: Session) -> None:
         assert proposal["why"].endswith(".")
 
 
-def test_saved_tags_come_back_as_they_were_ranked(session: Session) -> None:
+def test_saved_tags_keep_their_order(session: Session) -> None:
     save(session, 1, "zebra", "apple", "  mango  ", dropped=["dog"])
     photo = session.navigation.open("local", 1)
     assert photo["kept"] == photo["saved"] == ["zebra", "apple", "mango"]
@@ -109,7 +109,7 @@ ODD_TAGS = [
 ]
 
 
-def test_odd_tags_are_kept_letter_by_letter(session: Session) -> None:
+def test_tags_with_unusual_characters_are_stored_unchanged(session: Session) -> None:
     save(session, 1, *ODD_TAGS)
     assert session.navigation.open("local", 1)["saved"] == ODD_TAGS
     assert next(iter(session.administration.export("local")))["tags"] == ODD_TAGS
@@ -141,16 +141,16 @@ def test_too_many_tags_are_refused(session: Session) -> None:
     assert len(session.navigation.open("local", 1)["saved"]) == MAX_TAGS
 
 
-def test_a_half_edited_list_survives_opening_again_and_is_the_users_own(session: Session) -> None:
+def test_a_draft_survives_reopening_and_belongs_to_its_user(session: Session) -> None:
     session.tagging.propose("ann", 1, ["cat"], ["dog"], 0)
     photo = session.navigation.open("ann", 1)
     assert (photo["kept"], photo["dropped"], photo["state"], photo["saved"]) == (["cat"], ["dog"], "draft", [])
     assert session.navigation.open("ben", 1)["state"] == "new"
-    session.tagging.propose("ann", 1, [], [], 0)  # back to what stands
+    session.tagging.propose("ann", 1, [], [], 0)  # back to the saved list
     assert session.navigation.open("ann", 1)["state"] == "new"
 
 
-def test_a_stale_save_answers_with_what_stands_and_can_then_be_repeated(session: Session) -> None:
+def test_a_stale_save_answers_with_the_saved_list_and_can_be_repeated(session: Session) -> None:
     save(session, 1, "cat", user="ben")
     session.tagging.propose("ann", 1, ["dog"], [], 0)
     assert session.navigation.open("ann", 1)["revision"] == 0  # the draft was made on it
@@ -187,7 +187,7 @@ def test_after_an_undo_a_refresh_shows_that_photo_again(session: Session) -> Non
     assert (photo["image_id"], photo["kept"], photo["state"]) == (2, ["dog"], "draft")
 
 
-def test_undo_forgets_the_tag_in_completions_and_evidence(session: Session) -> None:
+def test_undo_removes_the_tag_from_completions_and_evidence(session: Session) -> None:
     save(session, 1, "zebrra")
     assert [item["tag"] for item in session.tagging.complete("local", 2, "zebrr", [])["completions"]] == ["zebrra"]
     session.tagging.undo("local")
@@ -261,7 +261,7 @@ def test_an_unknown_image_is_refused_everywhere(session: Session, call: Any) -> 
         call(session)
 
 
-def test_keys_are_kept_for_good_and_a_clash_changes_nothing(opened: Session) -> None:
+def test_keys_are_stored_and_a_clash_changes_nothing(opened: Session) -> None:
     keys = opened.administration.set_keys({"help": ["F1"]})["keys"]
     assert keys["help"] == ["F1"]
     with pytest.raises(ConfigError, match="is taken"):
@@ -270,7 +270,7 @@ def test_keys_are_kept_for_good_and_a_clash_changes_nothing(opened: Session) -> 
     assert opened.workspace.project.settings.keys["help"] == ("F1",)
 
 
-def test_history_tells_every_event_in_json(session: Session) -> None:
+def test_history_answers_every_event_in_json(session: Session) -> None:
     save(session, 1, "cat")
     session.tagging.undo("local")
     events = session.review.history("local", 1)["events"]
@@ -278,9 +278,7 @@ def test_history_tells_every_event_in_json(session: Session) -> None:
     assert all(event["created_at"].endswith("Z") for event in events)
 
 
-def test_a_restart_changes_nothing_a_person_sees(
-    opened: Session, open_project: Callable[..., Session], tmp_path: Path
-) -> None:
+def test_a_restart_changes_no_answer(opened: Session, open_project: Callable[..., Session], tmp_path: Path) -> None:
     session = opened
     save(session, 2, "Cat", "sofa")
     save(session, 3)
@@ -289,7 +287,7 @@ def test_a_restart_changes_nothing_a_person_sees(
 
     def view(session: Session) -> list[Any]:
         photos = [session.navigation.open("local", image) for image in (1, 2, 3, 4)]
-        state = {**session.navigation.state("local"), "ingest": None}  # which tells of this run only
+        state = {**session.navigation.state("local"), "ingest": None}  # which is about this run only
         return [
             *photos,
             session.navigation.browse("local", 0, 9, "", "all"),
@@ -343,7 +341,7 @@ def test_the_page_can_be_used_while_ingest_adds_photos(
     assert opened.navigation.state("local")["num_images"] == 30
 
 
-def test_a_save_without_the_next_photo_lets_the_photo_go(session: Session) -> None:
+def test_a_save_without_the_next_photo_ends_the_lease(session: Session) -> None:
     answer = session.tagging.save("local", EditedList(1, 0, ["cat"], [], Effort()), brings_next=False)
     assert answer["next"] is None
     assert session.workspace.leases.holders(1) == []

@@ -34,7 +34,7 @@ NUM_PHOTOS = 6
 
 @pytest.fixture(scope="module")
 def setting(backbone_cache: Path) -> Setting:
-    """Photos that nobody took, with features of no picture: what is proposed does not matter, what is counted does."""
+    """Invented photos with invented features: the tests are about the counting, not the proposals."""
     features = np.random.default_rng(0).random((NUM_PHOTOS, 1280), np.float32)
     tags = [("dog", "ball"), ("Dog", "dog", "zebra crossing"), ("sky",), ("dog",), ("ball", "dog"), ("sky", "dog")]
     records = [Record(Path(f"/photos/{number}.jpg"), tags[number]) for number in range(NUM_PHOTOS)]
@@ -49,7 +49,7 @@ def test_typing_costs_characters_until_a_tag_is_known_and_fewer_after(setting: S
     assert efforts[3].num_actions == 3
 
 
-def test_a_person_in_a_session_never_needs_more_than_typing_out(setting: Setting) -> None:
+def test_a_session_never_needs_more_actions_than_typing(setting: Setting) -> None:
     done: list[tuple[str, int, int]] = []
     efforts = run_arm(PREFIX, setting, lambda *progress: done.append(progress)).efforts
     assert done == [("prefix", number, NUM_PHOTOS) for number in range(1, NUM_PHOTOS + 1)]
@@ -58,7 +58,7 @@ def test_a_person_in_a_session_never_needs_more_than_typing_out(setting: Setting
         assert sum(effort.by_kind.values()) == effort.num_actions
 
 
-def test_what_the_session_keeps_is_the_target(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_saved_tags_are_the_target(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     saved: list[list[str]] = []
     plain = simulation.SimulatedAnnotator.save
 
@@ -99,16 +99,16 @@ def test_photos_given_at_the_start_are_saved_and_not_counted(setting: Setting) -
     assert run_arm(TYPING, given).efforts[0].num_actions <= run_arm(TYPING, setting).efforts[0].num_actions
 
 
-def test_a_person_without_some_keys_needs_no_fewer(setting: Setting) -> None:
+def test_without_some_keys_no_fewer_actions_are_needed(setting: Setting) -> None:
     poor = without_keys(PREFIX, can_take_and_save=False, can_accept=False)
     assert poor.costs != PAGE
     rich, less = run_arm(PREFIX, setting).efforts, run_arm(poor, setting).efforts
-    # The policy looks one step ahead, so this holds of these photos, not of every one.
+    # The policy looks one step ahead, so this holds for these photos, not in general.
     assert sum(effort.num_actions for effort in rich) < sum(effort.num_actions for effort in less)
     assert all("take_save" not in effort.by_kind for effort in less)
 
 
-def test_the_model_learns_in_between_and_the_gate_has_its_say(setting: Setting) -> None:
+def test_the_model_is_trained_in_between_and_tested_for_promotion(setting: Setting) -> None:
     rules = LoopSettings(train_after=0, least_photos=1, newest_share=0.5, niceness=0)
     done = run_arm(LOOP, replace(setting, tagger="starter/scnn_rnn", num_rounds=1, loop=rules))
     (training,) = done.rounds
@@ -129,19 +129,19 @@ def test_trainings_come_after_equal_numbers_of_photos(
     assert replace(setting, num_given=num_given, num_rounds=num_rounds).trained_after == places
 
 
-def test_what_cannot_learn_ends_the_arm(setting: Setting) -> None:
+def test_a_tagger_that_cannot_be_trained_ends_the_arm(setting: Setting) -> None:
     with pytest.raises(TrainingError, match="cannot learn"):
         run_arm(LOOP, replace(setting, num_rounds=1))
 
 
-def test_a_strategy_asks_for_every_photo_once_in_its_own_order(setting: Setting) -> None:
+def test_a_strategy_takes_every_photo_once_in_its_own_order(setting: Setting) -> None:
     clusters = run_arm(Arm("largest_cluster", strategy="largest_cluster"), setting)
     names = [record.image.name for record in setting.records]
     asked = [effort.image for effort in clusters.efforts]
     assert sorted(asked) == names != asked
     tags = {record.image.name: len(set(map(str.casefold, record.tags))) for record in setting.records}
     assert all(effort.num_tags == tags[effort.image] for effort in clusters.efforts)
-    # Paired by photo: whatever the order, a photo is held against itself.
+    # Paired by photo, whatever the order.
     other = [PhotoEffort(effort.image, effort.num_tags, effort.num_actions + 1, 0, {}) for effort in clusters.efforts]
     found = report({"worse": ArmRun(sorted(other, key=lambda effort: effort.image)), "it": clusters}, 0, 0)
     assert found["saved_against"]["it"]["worse"] == {"mean": 1.0, "low": 1.0, "high": 1.0}
@@ -166,7 +166,7 @@ def test_the_report_gives_means_by_arm_and_paired_differences() -> None:
     assert "| a | 7.00 |" in table(found)
 
 
-def test_the_interval_of_a_mean_holds_about_what_the_normal_one_does() -> None:
+def test_the_interval_of_a_mean_is_close_to_the_normal_one() -> None:
     values = np.random.default_rng(1).integers(0, 10, 400)
     low, high = mean_interval(values, seed=0)
     half = 1.96 * values.std() / np.sqrt(len(values))
@@ -226,7 +226,7 @@ def test_the_command_prints_actions_per_photo_by_arm(
         (["--start", "4", "--arms", "typing"], "leaves no photo"),
     ],
 )
-def test_what_cannot_be_measured_is_said_in_a_sentence(
+def test_an_impossible_measurement_is_refused_in_a_sentence(
     data_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], sentence: str
 ) -> None:
     arguments = ["simulate", "--data", str(data_folder), "--cache", str(tmp_path / "cache"), "--threads", "1",

@@ -118,7 +118,7 @@ test("the first tag cannot move up and the lowest step of a kept tag is below th
   assert.equal(selected(down), "b");
 });
 
-test("a tag given back below the line stays first whatever is proposed next", () => {
+test("a tag moved below the line stays first whatever is proposed next", () => {
   const given = list.moveCut(open(["dog", "my own word"]), -1);
   const draft = list.withProposals(given, proposals("tree", "sky"));
   assert.deepEqual(proposed(draft), ["my own word", "tree", "sky"]);
@@ -170,7 +170,7 @@ test("the expected line stands below the first proposals that are expected", () 
   assert.equal(list.numExpected(list.withProposals(draft, proposals("tree", "river"), 0)), 0);
 });
 
-test("what a person gave back below the cut line is not expected, nor anything after it", () => {
+test("a tag moved below the cut line is not expected, nor anything after it", () => {
   const kept = list.take(list.openDraft({ proposals: proposals("water", "tree"), num_expected: 2 }), 0);
   const given = list.setCut(kept, 0);
   assert.deepEqual(proposed(given), ["water", "tree"]);
@@ -198,7 +198,7 @@ test("each edit can be undone and redone, with what was proposed then", () => {
   assert.equal(list.redo(draft), draft);
 });
 
-test("an edit after an undo forgets what could be redone", () => {
+test("an edit after an undo clears the redo history", () => {
   const draft = list.add(list.undo(list.take(open(), 0)), "cat");
   assert.equal(list.redo(draft), draft);
 });
@@ -241,7 +241,7 @@ test("merging keeps their order first and adds only what they lack", () => {
 
 const press = (key, options = {}) => ({ key, code: "", ctrlKey: false, altKey: false, shiftKey: false, metaKey: false, ...options });
 
-test("key presses are named as the contract writes them", () => {
+test("key presses have the names of key maps", () => {
   assert.equal(keyName(press("z", { ctrlKey: true }), false), "Ctrl+Z");
   assert.equal(keyName(press("Z", { ctrlKey: true, shiftKey: true }), false), "Ctrl+Shift+Z");
   assert.equal(keyName(press("z", { metaKey: true }), true), "Ctrl+Z");
@@ -308,7 +308,7 @@ test("all tags that came to enough photos are offered, one after the other", asy
   assert.ok(offer.hidden);
 });
 
-test("what is likely is asked anew for each offer, when its turn comes", async () => {
+test("the likely photos are fetched for each offer, when it is shown", async () => {
   const { asked, press, propose } = sweepOf({ lake: 3, boat: 1 });
   await propose(["lake", "boat"]);
   assert.deepEqual(asked, ["lake"]);

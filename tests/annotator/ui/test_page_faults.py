@@ -1,4 +1,4 @@
-"""The page in Chromium when things go wrong: refreshes, two tabs, a killed server, hostile and broken files."""
+"""The page in Chromium under faults: reloads, two tabs, a killed server, hostile and broken files."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 Factory = Callable[..., Any]
 AWAY = [r"net::ERR_", r"Failed to fetch", r"\bForbidden\b"]
-"""What the browser itself writes while the server is away, and when the first call after a restart has an old token."""
+"""Console errors of the browser while the server is down, and of the first call after a restart with an old token."""
 HTML = "<img src=x onerror=window.hacked=1>"
 
 
@@ -30,7 +30,7 @@ def many_photos(twelve_photos: Path, tmp_path_factory: pytest.TempPathFactory) -
             image.convert("RGB").resize((2400, 1600)).save(folder / "source.webp", quality=60, method=0)
         data = (folder / "source.webp").read_bytes()
         for number in range(16):
-            # A RIFF file ends where its header says; what follows makes each file another one.
+            # A RIFF file ends where its header says; bytes after it make each file's hash different.
             (folder / f"{name.split('.')[0]} {number:02}.webp").write_bytes(data + number.to_bytes(2, "little"))
     (folder / "source.webp").unlink()
     return folder
@@ -54,7 +54,7 @@ def test_a_half_edited_list_survives_a_refresh(serve: Factory, open_page: Factor
     page.see_photo("astronaut.png")
     page.see_kept("visor", first)
     assert refused not in page.proposed()
-    # Also one that did not wait for the server, and one that was moved away from.
+    # Also one that did not wait for the server, and one after another photo was opened.
     page.type("flag")
     page.press("Shift+Enter")
     page.reload()
@@ -70,7 +70,7 @@ def test_a_half_edited_list_survives_a_refresh(serve: Factory, open_page: Factor
 @pytest.mark.parametrize(
     ("choice", "tags"), [("theirs", ["theirs"]), ("mine", ["mine"]), ("merge", ["theirs", "mine"])]
 )
-def test_the_second_save_of_one_photo_is_refused_kindly(
+def test_the_second_save_of_one_photo_offers_a_choice(
     serve: Factory, open_page: Factory, choice: str, tags: list[str]
 ) -> None:
     server = serve()
@@ -139,7 +139,7 @@ def test_every_acknowledged_save_survives_a_kill_and_the_page_goes_on_without_a_
     saving.join()
     num_acknowledged = sum(map(len, acknowledged.values()))
 
-    # The server is away: the page says so, keeps the list, and keeps listening.
+    # The server is down: the page shows that, keeps the list, and calls again.
     page.type("while away")
     page.press("Shift+Enter")
     page.see_kept("before", "while away")
@@ -295,7 +295,7 @@ def test_a_tag_of_a_hundred_characters_fits_and_a_longer_one_cannot_be_typed(
     expect(page.at("#add-input")).to_have_value(words)
     page.press("Enter")
     page.see_kept(words)
-    # It stays in its row, and nothing is pushed out of its place.
+    # It stays in its row, and no other element moves.
     widths = page.at("#tag-list").evaluate("list => [list.scrollWidth, list.clientWidth]")
     assert widths[0] <= widths[1]
     expect(page.at("#row-kept-1 .tag")).to_have_attribute("title", words)
@@ -332,7 +332,7 @@ def test_broken_files_are_listed_with_their_reasons(
     expect(page.at("#add-input")).to_be_focused()
 
 
-def test_an_empty_folder_says_so_kindly_and_fills_when_photos_arrive(
+def test_an_empty_folder_is_explained_and_fills_when_photos_arrive(
     serve: Factory, open_page: Factory, run_command: Factory, twelve_photos: Path, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
@@ -340,7 +340,7 @@ def test_an_empty_folder_says_so_kindly_and_fills_when_photos_arrive(
     server = serve(photos)
     page = open_page(server, expected_errors=AWAY)
     expect(page.at("#rest h1")).to_have_text("No photos in this project yet")
-    # Keys have nothing to act on, and say nothing worse.
+    # Keys have no effect and cause no error.
     page.press("1", "Enter", "Delete", "ArrowRight", "Control+ArrowRight", "Control+Space")
     expect(page.at("#rest h1")).to_be_visible()
     refused = run_command("add", server.project, twelve_photos)
@@ -353,7 +353,7 @@ def test_an_empty_folder_says_so_kindly_and_fills_when_photos_arrive(
     page.see_tagged(0, 1)
 
 
-def test_when_all_is_done_the_page_says_so_and_offers_the_result(
+def test_when_all_photos_are_tagged_the_page_offers_the_export(
     serve: Factory, open_page: Factory, twelve_photos: Path, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
@@ -373,7 +373,7 @@ def test_when_all_is_done_the_page_says_so_and_offers_the_result(
         page.at("#export-jsonl-end").click()
     rows = [json.loads(line) for line in download.value.path().read_text().splitlines()]
     assert [row["tags"] for row in rows] == [["coffee.png"], ["rocket.jpg"]]
-    # No letter, digit or Enter does harm here; the ways back work.
+    # Letters, digits and Enter have no effect here; the keys that go back work.
     page.press("1", "Enter", "x", "Delete", "Escape")
     page.press("ArrowLeft")
     page.see_photo("rocket.jpg")

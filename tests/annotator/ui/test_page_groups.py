@@ -1,4 +1,4 @@
-"""Look-alikes tagged together in Chromium: by the keyboard alone, and with exceptions by click."""
+"""Similar photos tagged together in Chromium: by the keyboard alone, and with exceptions by click."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +40,7 @@ def ticked(page: Any) -> list[str]:
     )
 
 
-def test_a_group_is_tagged_and_taken_back_by_the_keyboard_alone(
-    serve: Factory, open_page: Factory, burst: Path
-) -> None:
+def test_a_group_is_tagged_and_undone_by_the_keyboard_alone(serve: Factory, open_page: Factory, burst: Path) -> None:
     server, page = start(serve, open_page, burst)
     page.press("F3")
     expect(page.at(".group-cell[aria-selected=true]")).to_have_count(4)
@@ -83,7 +81,7 @@ def test_a_group_is_tagged_and_taken_back_by_the_keyboard_alone(
     expect(page.at("#group")).to_have_count(0)
 
 
-def test_exceptions_are_unticked_by_click_and_what_changed_meanwhile_is_told(
+def test_photos_are_unticked_by_click_and_those_changed_meanwhile_are_listed(
     serve: Factory, open_page: Factory, burst: Path
 ) -> None:
     server, page = start(serve, open_page, burst)
@@ -100,7 +98,7 @@ def test_exceptions_are_unticked_by_click_and_what_changed_meanwhile_is_told(
     assert server.saved() == {"cat 5.jpg": ["tree"], **{f"cat {number}.jpg": [tag] for number in (1, 2, 4)}}
 
 
-def test_escape_keeps_what_was_taken_and_saves_nothing(serve: Factory, open_page: Factory, burst: Path) -> None:
+def test_escape_keeps_taken_tags_and_saves_nothing(serve: Factory, open_page: Factory, burst: Path) -> None:
     server, page = start(serve, open_page, burst)
     page.press("F3")
     tag = page.at(".group-tag").first.get_attribute("data-tag")

@@ -1,4 +1,4 @@
-"""Two strangers on a hosted demo in Chromium, and a third who has to wait."""
+"""Two visitors of a hosted demo in Chromium, and a third who waits."""
 
 import re
 import shutil
@@ -38,7 +38,7 @@ def address(forking: tuple[ForkServerContext, Path], tmp_path: Path, until: Call
 
 @pytest.fixture
 def come(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Open the entrance in a browser of one's own, and press Start."""
+    """Open the entrance in a new browser context, and press Start."""
     with ExitStack() as stack:
 
         def make() -> Page:
@@ -54,14 +54,14 @@ def come(chromium: Browser, address: str) -> Iterator[Callable[..., Page]]:
         yield make
 
 
-def test_two_strangers_tag_their_own_photos_and_a_third_waits(
+def test_two_visitors_tag_their_own_photos_and_a_third_waits(
     come: Callable[..., Page], demo_photos: Path, tmp_path: Path
 ) -> None:
     anna, ben = come(), come()
     for page in (anna, ben):
         expect(page.locator("#drop-area")).to_contain_text("Drop a few photos here")
         expect(page.locator("#drop-area")).to_contain_text("are deleted")
-    # Anna adds a photo of her own by the keyboard; a drawing beside it is refused with the reason.
+    # Anna adds a photo of her own by the keyboard; an SVG beside it is refused with the reason.
     drawing = tmp_path / "drawing.svg"
     drawing.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>')
     shutil.copy(demo_photos / "cat.png", tmp_path / "my cat.png")
@@ -80,11 +80,11 @@ def test_two_strangers_tag_their_own_photos_and_a_third_waits(
     # Ben takes the samples, and sees nothing of hers.
     ben.locator("#add-samples").click()
     expect(ben.locator("#tagged")).to_have_text(re.compile("0 of [5-8] tagged"))
-    # A third has to wait, and is told for how long at most.
+    # A third has to wait, and sees for how long at most.
     third = come()
     expect(third.locator("#queue")).to_contain_text("You are next")
     expect(third.locator("#queue")).to_contain_text(re.compile(r"in (5\d|60) minutes at most"))
-    # Anna takes her tags away under her own name of the photo, and goes; the third comes in.
+    # Anna exports her tags under her own name of the photo, and leaves; the third gets a space.
     anna.locator("#open-demo").click()
     with anna.expect_download() as download:
         anna.locator("#export-csv-end").last.click()

@@ -1,4 +1,4 @@
-"""The page in Chromium by keyboard alone: the whole job, and what each kind of key press may and may not do."""
+"""The page in Chromium by keyboard alone: all of tagging, and the effect of each kind of key press."""
 
 import json
 import re
@@ -16,7 +16,7 @@ def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Fact
     page = open_page(server)
     expected: dict[str, list[str]] = {}
 
-    # Digits take; a start of a word is completed; what nobody proposed is typed.
+    # Digits take proposals; the start of a word is completed; other tags are typed.
     page.see_photo("astronaut.png")
     first, second = page.proposed()[:2]
     page.press("1")
@@ -40,7 +40,7 @@ def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Fact
     page.see_status("Saved Space Shuttle pilot")
     expected["astronaut.png"] = ["Space Shuttle pilot", completed]
 
-    # The cut line goes down over two proposals and up over one; Shift and a digit take all down to it.
+    # The cut line moves down over two proposals and up over one; Shift and a digit take all down to that one.
     page.see_photo("chelsea.png")
     page.see_tagged(1)
     both = [page.proposed()[0]]
@@ -51,7 +51,7 @@ def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Fact
     page.see_kept(*both)
     page.press("Shift+ArrowUp")
     page.see_kept(both[0])
-    # What was given back stays the first below the line.
+    # A tag moved below the line stays first there.
     proposed = page.proposed()
     assert proposed[0] == both[1]
     page.press("Shift+Digit2")
@@ -102,7 +102,7 @@ def test_undo_goes_back_within_a_photo_and_across_photos_and_redo_forth(serve: F
     first = page.proposed()[0]
     page.press("1")
     page.see_kept(first)
-    # What follows is proposed anew after each edit.
+    # The proposals are updated after each edit.
     both = [first, page.proposed()[0]]
     page.press("1")
     page.see_kept(*both)
@@ -230,7 +230,7 @@ def test_a_held_enter_adds_and_saves_only_once(serve: Factory, open_page: Factor
     assert server.saved() == {"astronaut.png": ["patient"]}
 
 
-def test_fast_fingers_lose_nothing(serve: Factory, open_page: Factory) -> None:
+def test_fast_typing_loses_nothing(serve: Factory, open_page: Factory) -> None:
     server = serve()
     page = open_page(server)
     proposed = page.proposed()
@@ -283,7 +283,9 @@ def test_digits_take_completions_and_alt_saves_with_the_last_tag(serve: Factory,
     page.see_tagged(len(server.saved()))
 
 
-def test_what_is_expected_stands_above_a_dashed_line_and_one_key_accepts_it(serve: Factory, open_page: Factory) -> None:
+def test_expected_proposals_are_above_a_dashed_line_and_one_key_accepts_them(
+    serve: Factory, open_page: Factory
+) -> None:
     server = serve()
     photos = [server.rest("open", image_id=item["image_id"]) for item in server.rest("browse")["items"]]
     expecting = next(photo for photo in photos if photo["num_expected"])
@@ -299,15 +301,15 @@ def test_what_is_expected_stands_above_a_dashed_line_and_one_key_accepts_it(serv
     wanted = [proposal["tag"] for proposal in expecting["proposals"][: expecting["num_expected"]]]
     rows = page.at(".proposed-zone > *").evaluate_all("rows => rows.map((row) => row.dataset.tag ?? row.id)")
     assert rows[: len(wanted) + 1] == [*wanted, "expected-line"]
-    assert page.kept() == []  # nothing is kept unasked
+    assert page.kept() == []  # nothing is kept yet
     page.press("Control+Enter")
     page.see_status("Saved")
     assert server.saved() == {expecting["file_name"]: wanted}
-    # The same by mouse, after the save was taken back.
+    # The same by mouse, after the save was undone.
     page.press("Control+z")
     page.see_photo(expecting["file_name"])
     page.press(*["Shift+ArrowUp"] * len(wanted))
-    expect(page.at("#expected-line")).to_have_count(0)  # what was given back is not expected
+    expect(page.at("#expected-line")).to_have_count(0)  # a tag moved below the line is not expected
     page.press(*["Control+z"] * len(wanted))
     page.see_kept(*wanted)
 
@@ -374,7 +376,7 @@ def test_browse_finds_by_tag_name_and_state_and_returns(serve: Factory, open_pag
     page.see_photo("chelsea.png")
     page.press("Control+b")
     expect(page.at(".cell")).to_have_count(12)
-    # It opens at the photo one comes from.
+    # It opens at the photo that was open.
     expect(page.at("#cell-1")).to_have_attribute("aria-selected", "true")
     page.press("ArrowDown", "ArrowRight", "Enter")
     page.see_photo("china.jpg")
@@ -383,7 +385,7 @@ def test_browse_finds_by_tag_name_and_state_and_returns(serve: Factory, open_pag
     expect(page.at("#browse")).to_be_hidden()
 
 
-def test_keys_can_be_mapped_anew_for_good_and_a_clash_is_refused(serve: Factory, open_page: Factory) -> None:
+def test_keys_can_be_remapped_and_a_clash_is_refused(serve: Factory, open_page: Factory) -> None:
     server = serve()
     page = open_page(server)
 
@@ -440,7 +442,7 @@ def test_help_names_every_action_and_gives_the_focus_back(serve: Factory, open_p
     expect(page.at("#add-input")).to_be_focused()
 
 
-def test_zoom_glow_and_neighbours_have_keys(serve: Factory, open_page: Factory) -> None:
+def test_zoom_heat_map_and_neighbours_have_keys(serve: Factory, open_page: Factory) -> None:
     page = open_page(serve())
     fitted = page.at("#zoom").text_content()
     page.press("Control+Space")
@@ -460,7 +462,7 @@ def test_zoom_glow_and_neighbours_have_keys(serve: Factory, open_page: Factory) 
 
 
 @pytest.mark.parametrize("key", ["ArrowLeft", "ArrowRight"])
-def test_the_ends_of_the_folder_hold(serve: Factory, open_page: Factory, key: str) -> None:
+def test_stepping_stops_at_the_ends_of_the_folder(serve: Factory, open_page: Factory, key: str) -> None:
     page = open_page(serve())
     last = "garden/petals.jpg" if key == "ArrowRight" else "astronaut.png"
     page.go_to(last)

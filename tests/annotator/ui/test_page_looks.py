@@ -1,4 +1,4 @@
-"""The page in Chromium as it is seen: sizes, light and dark, names for screen readers, visible focus."""
+"""The appearance of the page in Chromium: sizes, light and dark, names for screen readers, visible focus."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ Factory = Callable[..., Any]
 SIZES = {"small laptop": (1280, 640), "laptop": (1360, 768), "desktop": (1920, 1080), "tablet": (820, 1180)}
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True, "device_scale_factor": 2}
 
-# Every text that is seen, with its contrast to what lies behind it (WCAG 2.1).
+# Every visible text, with its contrast to its background (WCAG 2.1).
 CONTRASTS = """
 () => {
   const channels = (text) => {
@@ -39,7 +39,7 @@ CONTRASTS = """
   return found;
 }
 """
-# Elements that stick out of the card or bar they stand in, and boxes whose text is cut off.
+# Elements that overflow their card or bar, and boxes whose text is cut off.
 MISFITS = """
 () => {
   const found = [];
@@ -89,7 +89,7 @@ INTERACTIVE = {
 
 
 def nameless(page: Any) -> list[str]:
-    """Interactive elements that a screen reader could not name."""
+    """Interactive elements without an accessible name."""
     session = page.page.context.new_cdp_session(page.page)
     nodes = session.send("Accessibility.getFullAXTree")["nodes"]
     session.detach()
@@ -151,7 +151,7 @@ def test_everything_fits_at_every_size(busy_page: Factory) -> None:
         page.page.set_viewport_size({"width": width, "height": height})
         page.settle()
         assert page.page.evaluate(MISFITS) == [], name
-        # Room for the tags is what the page is for.
+        # The tags have enough room.
         assert page.at("#tag-list").bounding_box()["height"] >= 140, name
         expect(page.at("#row-proposed-1")).to_be_in_viewport()
         expect(page.at("#action-save")).to_be_in_viewport(ratio=1)
@@ -162,7 +162,7 @@ def test_everything_fits_a_phone(busy_page: Factory) -> None:
     assert page.page.evaluate(MISFITS) == []
     for selector in ("#photo-image", "#row-kept-1", "#action-save"):
         expect(page.at(selector)).to_be_in_viewport()
-    # What a finger shall hit is as large as a finger's tip.
+    # Touch targets are at least as large as a fingertip.
     for selector in (".actions button", ".row .drop", ".row", "#open-browse", "#export", ".tab"):
         for box in [element.bounding_box() for element in page.at(selector).all() if element.is_visible()]:
             assert box["height"] >= 36, selector
@@ -194,7 +194,7 @@ def test_every_element_has_a_name_for_a_screen_reader(busy_page: Factory) -> Non
     assert nameless(page) == []
 
 
-def test_the_focus_is_always_seen(busy_page: Factory) -> None:
+def test_the_focus_is_always_visible(busy_page: Factory) -> None:
     page = busy_page()
     seen = set()
     for _ in range(40):

@@ -1,4 +1,4 @@
-"""A person corrects photos, lets the model learn, reads the verdict, sees the new model live, and goes back."""
+"""A user corrects photos, trains the model, reads the verdict, sees the new model live, and rolls back."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def correct_all(page: Any, num: int) -> None:
         page.see_tagged(number + 1)
 
 
-def test_the_panel_tells_which_word_vectors_are_used_and_what_they_lack(
+def test_the_panel_shows_the_word_vectors_and_the_tags_they_lack(
     serve: Callable[..., Any], open_page: Callable[..., Any], tmp_path: Path
 ) -> None:
     (tmp_path / "own.txt").write_text("car 1 0\nharbour 0 1\n")
@@ -35,12 +35,12 @@ def test_the_panel_tells_which_word_vectors_are_used_and_what_they_lack(
     expect(told).to_contain_text("1 of 2 tags in use have no word vector in own: lighthouse.")
 
 
-def test_a_person_teaches_the_model_sees_it_live_and_goes_back(
+def test_a_person_trains_the_model_promotes_it_and_rolls_back(
     serve: Callable[..., Any], open_page: Callable[..., Any]
 ) -> None:
     server = serve(None, "--tagger", SERVER)
     server.wait_until_read()
-    # A dozen photos cannot judge by the usual rule; what is tested here is the way, not the model.
+    # Twelve photos are too few for the usual promotion test; the steps are tested here, not the model.
     folder = server.project
     page = open_page(server)
     expect(page.at("#open-model")).to_have_text("Model")
@@ -64,8 +64,8 @@ def test_a_person_teaches_the_model_sees_it_live_and_goes_back(
     expect(page.at("#training-state")).to_contain_text(re.compile("Starting|Learning|Weighing|Judging"))
     page.at("#cancel-training").wait_for(state="hidden", timeout=300_000)
     expect(page.at("#verdict")).to_contain_text(re.compile(r"romoted: .* actions a photo instead of "))
-    # Some of the twelve look alike, and those do not judge what the others taught. The rest may well be too few to show
-    # a saving; the person has the last word.
+    # Near duplicates of training photos are left out of the promotion test; the rest may be too few to show a saving,
+    # so the model is promoted by hand.
     if "Not promoted" in (page.at("#verdict").text_content() or ""):
         page.at(".model", has_text="run-0001").locator("button").click()
     expect(page.at(".model.is-live")).to_contain_text("JVSP, run-0001")

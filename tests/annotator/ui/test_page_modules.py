@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[3]
 TESTS_PATH = Path(__file__).with_name("page_draft.test.mjs")
 ORIGIN = "http://modules.test"
 
-# The little of Node's own test modules that the tests use.
+# The parts of Node's test modules that the tests use.
 NODE_TEST = "export const test = (name, run) => { (globalThis.tests ??= []).push({ name, run }); };"
 NODE_ASSERT = """
 const plain = (value) => JSON.stringify(value, (key, part) => (part === undefined ? "undefined" : part));
@@ -40,7 +40,7 @@ async () => {
 
 @pytest.fixture
 def module_page(chromium: Browser) -> Iterator[Page]:
-    """A page that serves itself the tests and the modules from the tree."""
+    """A page whose requests are answered with the tests and modules of the source tree."""
     made = {"/": ("text/html", PAGE), "/node_test.mjs": ("text/javascript", NODE_TEST)}
     made["/node_assert.mjs"] = ("text/javascript", NODE_ASSERT)
 
@@ -66,7 +66,7 @@ def test_the_pure_modules_pass_their_tests(module_page: Page) -> None:
     assert result["num"] == TESTS_PATH.read_text(encoding="utf-8").count("\ntest(")
 
 
-def test_a_failing_module_test_is_told(module_page: Page) -> None:
+def test_a_failing_module_test_is_reported(module_page: Page) -> None:
     module_page.goto(ORIGIN)
     module_page.evaluate(
         "async () => { const { default: assert } = await import('node:assert/strict');"

@@ -1,4 +1,4 @@
-"""The page in Chromium by mouse, and by touch on a phone: the whole job without a keyboard."""
+"""The page in Chromium by mouse, and by touch on a phone: all of tagging without a keyboard."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobil
 
 
 def drag(page: Any, source: str, y: float) -> None:
-    """Press on an element's first cell, go to a height of the window in steps as a hand does, and let go."""
+    """Press on an element's first cell, move to a height of the window in steps, and release."""
     box = page.at(source).bounding_box()
     x = box["x"] + 20
     page.page.mouse.move(x, box["y"] + box["height"] / 2)
@@ -73,7 +73,7 @@ def test_the_whole_job_is_done_by_mouse_alone(serve: Factory, open_page: Factory
     page.see_photo("china.jpg")
     page.see_tagged(1)
 
-    # A look-alike's tag is taken with a click.
+    # A similar photo's tag is taken with a click.
     page.at("#action-next").click()
     page.see_photo("coffee.png")
     page.at("#action-previous").click()
@@ -106,7 +106,7 @@ def test_the_whole_job_is_done_by_mouse_alone(serve: Factory, open_page: Factory
     page.see_photo("cats/ear.jpg")
 
 
-def test_a_drag_that_is_given_up_changes_nothing(serve: Factory, open_page: Factory) -> None:
+def test_a_cancelled_drag_changes_nothing(serve: Factory, open_page: Factory) -> None:
     page = open_page(serve())
     page.go_to("chelsea.png")
     page.press("Shift+Digit2")
@@ -189,7 +189,7 @@ def test_the_whole_job_is_done_by_touch_on_a_phone(serve: Factory, open_page: Fa
     page.at("#open-browse").tap()
     page.at('.cell[title="chelsea.png"]').tap()
     page.see_photo("chelsea.png")
-    # The screen's keyboard stays away until a person asks for it.
+    # The screen keyboard opens only when the add box is touched.
     assert page.page.evaluate("() => document.activeElement.id") != "add-input"
     first = page.proposed()[0]
     page.at("#row-proposed-1 .tag").tap()
@@ -212,7 +212,7 @@ def test_the_whole_job_is_done_by_touch_on_a_phone(serve: Factory, open_page: Fa
     assert kept[1].startswith("whisk")
     page.at("#action-save").tap()
     page.see_photo("china.jpg")
-    # However far down the list was scrolled, the next photo begins at its top.
+    # The next photo's list starts at its top, wherever the last one was scrolled to.
     expect(page.at("#add-input")).to_be_in_viewport(ratio=1)
     expect(page.at("#row-proposed-1")).to_be_in_viewport()
     page.see_tagged(1)

@@ -1,4 +1,4 @@
-"""Two people and an admin on one project in Chromium: logging in, a photo each, who may not change anything."""
+"""Two people and an admin on one project in Chromium: login, leases, and a viewer."""
 
 import os
 import re
@@ -50,12 +50,12 @@ def file_name(page: Page) -> str:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Keep a picture for somebody to look at, if they ask for it."""
+    """Store a screenshot, if the environment names a folder for it."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-def test_a_wrong_password_is_told_and_a_right_one_opens_the_page(chromium: Browser, people: Any) -> None:
+def test_a_wrong_password_is_reported_and_a_right_one_opens_the_page(chromium: Browser, people: Any) -> None:
     page = chromium.new_page()
     page.goto(people.address)
     expect(page).to_have_url(f"{people.address}/login")
@@ -78,7 +78,7 @@ def test_a_wrong_password_is_told_and_a_right_one_opens_the_page(chromium: Brows
     page.close()
 
 
-def test_two_people_get_a_photo_each_and_neither_overwrites_the_other(
+def test_two_people_get_different_photos_and_cannot_overwrite_each_other(
     people: Any, log_in: Callable[[str], Page], run_command: Callable[..., Any]
 ) -> None:
     anna, ben = log_in("anna"), log_in("ben")
@@ -87,7 +87,7 @@ def test_two_people_get_a_photo_each_and_neither_overwrites_the_other(
     anna.keyboard.press("1")
     expect(anna.locator(".row.kept")).to_have_count(1)
     tag = anna.locator(".row.kept .tag").inner_text()
-    # Ben goes to Anna's photo: he sees that she has it, and cannot save over her.
+    # Ben opens Anna's photo: he sees that she has it open, and cannot overwrite her list.
     ben.keyboard.press("ArrowLeft")
     expect(ben.locator(".file-name")).to_have_text(first)
     expect(ben.locator("#banner")).to_contain_text("anna has this photo open")
@@ -103,7 +103,7 @@ def test_two_people_get_a_photo_each_and_neither_overwrites_the_other(
     assert '"user": "anna"' in lines[0]
 
 
-def test_a_viewer_looks_and_changes_nothing(log_in: Callable[[str], Page]) -> None:
+def test_a_viewer_can_change_nothing(log_in: Callable[[str], Page]) -> None:
     page = log_in("vera")
     expect(page.locator("#banner")).to_contain_text("not change it")
     shoot(page, "viewer")

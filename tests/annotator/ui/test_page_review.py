@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 Factory = Callable[..., Any]
 PASSWORD = "correct horse battery"
 SECRET = "zebrra"
-"""A tag that no model proposes: where it is seen, Anna's answer is."""
+"""A tag that no model proposes: where it is shown, Anna's answer is."""
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ def save(page: Page) -> None:
 
 
 def shoot(page: Page, name: str) -> None:
-    """Keep a picture for somebody to look at, if they ask for it."""
+    """Store a screenshot, if the environment names a folder for it."""
     if folder := os.environ.get("SCREENSHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png")
 
@@ -173,7 +173,7 @@ def test_a_reviewer_edits_an_answer_and_restores_another(
         lines = run_command("export", people.project, check=True).stdout.splitlines()
         return [json.loads(line)["tags"] for line in lines]
 
-    # As on the usual page; the save there is the accepted list.
+    # On the tagging page; saving there accepts the list.
     rita = log_in("rita")
     rita.keyboard.press("F6")
     expect(rita.locator(".review-answer")).to_have_count(2)
@@ -187,7 +187,7 @@ def test_a_reviewer_edits_an_answer_and_restores_another(
     save(rita)
     assert saved() == [["sofa", "seashore"]]
 
-    # Anna's answer comes back from the time line: one more entry, nothing erased.
+    # Anna's answer is restored from the time line, as a new entry.
     rita.keyboard.press("Control+b")
     expect(rita.locator('.tab[data-state="accepted"]')).to_have_text("Accepted 1")
     rita.locator("#browse-search").fill(first)

@@ -1,4 +1,4 @@
-"""The retro-tag sweep in Chromium: offered at the tenth photo, answered by one key a photo."""
+"""The search for missing tags in Chromium: offered at the tenth photo, answered by one key a photo."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ def test_a_tag_on_its_tenth_photo_is_offered_and_each_key_decides_one_photo(serv
     page.see_tagged(NUM_FOR_SWEEP + 1)
     page.see_photo(names[NUM_FOR_SWEEP])
 
-    # Whether the twelfth counts as likely is the looks' affair; F8 looks through all.
+    # Whether the twelfth counts as likely depends on its features; F8 shows all.
     page.type("wildlife")
     page.press("Shift+Enter", "F8")
     expect(page.at("#sweep")).to_contain_text("Does “wildlife” belong to this photo?")

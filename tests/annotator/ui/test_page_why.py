@@ -1,4 +1,4 @@
-"""Why a tag has its rank, on the page: the model's neighbours, what each source says, and leaving any of it out."""
+"""Why a tag has its rank, on the page: the model's neighbours, the evidence of each source, and excluding it."""
 
 import re
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 Factory = Callable[..., Any]
 
 OWN_WORD = "zzqxw"
-"""Nothing is known of what it means: the model makes no row for it, so that only look-alikes speak for it."""
+"""It has no word vector: the model makes no row for it, so that only similar photos are evidence for it."""
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_why_this_rank_names_each_source_and_lets_one_leave_it_out(page_of_tagge
     expect(page.at("#why-sources")).to_be_hidden()
 
 
-def test_the_votes_of_look_alikes_can_be_left_out_and_what_was_done_is_kept(page_of_tagger: Factory) -> None:
+def test_the_votes_of_similar_photos_can_be_left_out_and_the_actions_are_stored(page_of_tagger: Factory) -> None:
     page = page_of_tagger()
     page.go_to("cats/ear.jpg")  # a part of photo 2
     assert OWN_WORD in page.proposed()
@@ -111,11 +111,11 @@ def test_the_votes_of_look_alikes_can_be_left_out_and_what_was_done_is_kept(page
     page.settle()
     actions = [action[0] for action in page.server.history("cats/ear.jpg")[-1]["actions"]]
     assert {"switch_source", "switch_neighbour", "switch_all_back"} <= set(actions)
-    # Another photo begins with everything.
+    # Another photo opens without exclusions.
     expect(page.at("#left-out")).to_be_hidden()
 
 
-def test_without_any_tagged_photo_the_panel_says_that_the_model_looks_alone(page_of_tagger: Factory) -> None:
+def test_without_any_tagged_photo_the_panel_says_that_the_model_has_no_neighbours(page_of_tagger: Factory) -> None:
     page = page_of_tagger(is_tagged=False)
     expect(page.at("#neighbour-note")).to_have_text(
         "No other photo is tagged yet, so the model looks at this one alone."

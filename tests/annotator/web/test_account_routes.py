@@ -1,4 +1,4 @@
-"""Accounts over HTTP: logging in, what each role may do, leases between two people; each protection also taken away."""
+"""Accounts over HTTP: login, roles, leases of two users; each protection is also tested by removing it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -61,7 +61,7 @@ def _no_leases(opened: Session) -> None:
     opened.workspace.assignments.assign(range(1, 7), None)
 
 
-def stranger(app: FastAPI) -> TestClient:
+def anonymous(app: FastAPI) -> TestClient:
     client = TestClient(app, base_url=HOME, follow_redirects=False)
     client.get("/login")
     client.headers["x-annotator-token"] = client.cookies[TOKEN]
@@ -69,7 +69,7 @@ def stranger(app: FastAPI) -> TestClient:
 
 
 def person(app: FastAPI, name: str) -> TestClient:
-    client = stranger(app)
+    client = anonymous(app)
     answer = client.post("/api/login", json={"name": name, "password": PASSWORD})
     assert answer.status_code == 200, answer.text
     client.headers["x-annotator-token"] = client.cookies[TOKEN]
@@ -80,8 +80,8 @@ def call(client: TestClient, operation: str, /, **payload: Any) -> Any:
     return client.post(f"/api/{operation}", json=payload)
 
 
-def test_a_stranger_sees_the_login_page_and_nothing_else(app: FastAPI) -> None:
-    client = stranger(app)
+def test_without_a_login_only_the_login_page_is_served(app: FastAPI) -> None:
+    client = anonymous(app)
     sent_on = client.get("/", headers={"accept": "text/html"})
     assert (sent_on.status_code, sent_on.headers["location"]) == (303, "/login")
     for path in ("/", "/api/export", "/image/1", "/thumbnail/1", "/config", "/openapi.json", "/gradio_api/info",
@@ -96,15 +96,15 @@ def test_a_stranger_sees_the_login_page_and_nothing_else(app: FastAPI) -> None:
     assert "Log in" in client.get("/login").text
 
 
-def test_without_the_login_the_stranger_would_see_everything(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_login_check_everything_would_be_served(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ProjectAuthenticator, "by_session", lambda gate, session_id: Caller("local", Role.ADMIN))
-    client = stranger(app)
+    client = anonymous(app)
     assert client.get("/api/export").status_code == 200
     assert call(client, "users", do="list").status_code == 200
 
 
 def test_a_wrong_password_gives_no_session(app: FastAPI) -> None:
-    client = stranger(app)
+    client = anonymous(app)
     answer = call(client, "login", name="anna", password="a wrong password")
     assert (answer.status_code, answer.json()["error"]["message"]) == (401, "The name or the password is wrong.")
     assert "set-cookie" not in answer.headers
@@ -112,8 +112,8 @@ def test_a_wrong_password_gives_no_session(app: FastAPI) -> None:
 
 
 def test_logging_in_needs_the_page_s_own_token(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A foreign page must not log somebody in as somebody else."""
-    client = stranger(app)
+    """A page of another origin must not log a user in to another account."""
+    client = anonymous(app)
     del client.headers["x-annotator-token"]
     credentials = {"name": "anna", "password": PASSWORD}
     assert call(client, "login", **credentials).status_code == 403
@@ -123,8 +123,8 @@ def test_logging_in_needs_the_page_s_own_token(app: FastAPI, monkeypatch: pytest
     assert client.post("/api/login", json=credentials, headers=evil).status_code == 200
 
 
-def test_logging_in_changes_the_session_so_that_a_slipped_in_one_is_worth_nothing(app: FastAPI) -> None:
-    client = stranger(app)
+def test_logging_in_changes_the_session_id_against_fixation(app: FastAPI) -> None:
+    client = anonymous(app)
     before = client.cookies[SESSION]
     answer = call(client, "login", name="anna", password=PASSWORD)
     assert client.cookies[SESSION] != before
@@ -137,10 +137,10 @@ def test_logging_in_changes_the_session_so_that_a_slipped_in_one_is_worth_nothin
     assert slipped_in.get("/api/session").status_code == 401
 
 
-def test_with_a_fixed_session_the_slipped_in_one_would_work(
+def test_with_an_unchanged_session_id_fixation_would_work(
     app: FastAPI, opened: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = stranger(app)
+    client = anonymous(app)
     before = client.cookies[SESSION]
     monkeypatch.setattr("annotator.auth.accounts.secrets.token_urlsafe", lambda size: before)
     call(client, "login", name="anna", password=PASSWORD)
@@ -156,7 +156,7 @@ def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
 
 
 def behind(app: FastAPI, trusted: tuple[str, ...]) -> Any:
-    """The app as the server runs it, called by way of a proxy on this machine."""
+    """The app as the server runs it, called through a proxy on this machine."""
     config = uvicorn.Config(app, lifespan="off", log_config=None, **app_module.proxy_settings(trusted))
     config.load()
     return config.loaded_app
@@ -174,7 +174,7 @@ def test_behind_a_trusted_proxy_cookies_are_secure_and_addresses_differ(
         client.headers.update({"x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https"})
         cookies = client.get("/login").headers.get_list("set-cookie")
         assert ["Secure" in cookie for cookie in cookies] == [trusted == ("127.0.0.1",)] * 2
-        # Not from the client's own jar: over http it keeps secure cookies to itself.
+        # Not from the client's own cookie jar, which does not send secure cookies over http.
         values = dict(cookie.split(";")[0].split("=", 1) for cookie in cookies)
         client.headers["x-annotator-token"] = values[TOKEN]
         client.headers["cookie"] = "; ".join(f"{name}={value}" for name, value in values.items())
@@ -182,7 +182,7 @@ def test_behind_a_trusted_proxy_cookies_are_secure_and_addresses_differ(
     assert seen == ["203.0.113.9", "127.0.0.1", "127.0.0.1"]
 
 
-def test_the_token_of_one_person_s_browser_is_worth_nothing_in_another_s(app: FastAPI) -> None:
+def test_the_token_of_one_user_s_browser_is_invalid_in_another(app: FastAPI) -> None:
     anna, ben = person(app, "anna"), person(app, "ben")
     anna.headers["x-annotator-token"] = ben.cookies[TOKEN]
     assert call(anna, "state").status_code == 403
@@ -238,22 +238,22 @@ READING: dict[str, Role] = {
     "/thumbnail/1": Role.VIEWER,
     "/image/1": Role.VIEWER,
 }
-"""What is got, and by whom at least."""
+"""GET routes and their least role."""
 
 
-def test_every_operation_says_who_may_ask_it(app: FastAPI) -> None:
+def test_every_operation_has_a_least_role(app: FastAPI) -> None:
     assert {item.least_role for item in OPERATIONS.values()} == set(Role)
     got = {path.replace("{image_id}", "1") for path, methods in app.openapi()["paths"].items() if "get" in methods}
     assert {path for path in got if not path.startswith("/gradio_api/")} == {*READING, "/api/health"}
 
 
 def is_allowed(client: TestClient, name: str) -> bool:
-    """Whether the role let it through; what the operation then said does not matter."""
+    """Whether the role allows it, whatever the operation's answer."""
     return call(client, name, **PAYLOADS.get(name, {})).status_code not in (401, 403)
 
 
 @pytest.mark.parametrize("who", PEOPLE)
-def test_a_role_may_do_what_it_may_and_no_more(app: FastAPI, who: str) -> None:
+def test_a_role_allows_its_operations_and_no_others(app: FastAPI, who: str) -> None:
     client = person(app, who)
     role = Role[PEOPLE[who].upper()]
     expected = {name: role >= item.least_role for name, item in OPERATIONS.items()}
@@ -294,7 +294,7 @@ def test_gradio_s_other_routes_are_switched_off(app: FastAPI, path: str) -> None
         assert (answer.status_code, answer.json()["error"]["message"]) == (404, "This server does not offer that.")
 
 
-def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: Session) -> None:
+def test_a_disabled_account_loses_access_at_once(app: FastAPI, opened: Session) -> None:
     client, root = person(app, "ben"), person(app, "root")
     assert call(client, "state").status_code == 200
     assert call(root, "users", do="disable", name="ben").json()["disabled"] is True
@@ -302,8 +302,8 @@ def test_a_disabled_person_is_out_at_once(app: FastAPI, opened: Session) -> None
     opened.workspace.accounts.set_disabled("ben", False)
 
 
-def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Session) -> None:
-    """Once, disabling the only account made every stranger the admin of the project."""
+def test_with_every_account_disabled_every_call_is_refused(app: FastAPI, opened: Session) -> None:
+    """Once, disabling the only account made every caller an admin of the project."""
     root = person(app, "root")
     for name in PEOPLE:
         if name != "root":
@@ -317,7 +317,7 @@ def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Sess
     try:
         opened.workspace.accounts._load()
         assert call(root, "state").status_code == 401
-        assert call(stranger(app), "state").status_code == 401
+        assert call(anonymous(app), "state").status_code == 401
     finally:
         with opened.workspace.store.transaction() as cursor:
             cursor.execute("UPDATE users SET is_disabled = false")
@@ -325,18 +325,18 @@ def test_with_every_account_disabled_nobody_is_let_in(app: FastAPI, opened: Sess
 
 
 @pytest.mark.parametrize(("host", "status"), [("0.0.0.0", 401), ("127.0.0.1", 200)])
-def test_a_server_that_others_reach_never_works_for_whoever_comes(
+def test_an_exposed_server_always_needs_a_login(
     opened: Session,
     build_app: Callable[..., FastAPI],
     monkeypatch: pytest.MonkeyPatch,
     host: str,
     status: int,
 ) -> None:
-    """Even if all accounts were gone: what was asked at its start holds."""
+    """Even if all accounts are deleted after its start."""
     monkeypatch.setattr(opened.workspace, "authenticator", ProjectAuthenticator(opened.workspace.accounts))
     served = build_app(opened, ServerConfig(host=host))
     monkeypatch.setattr(opened.workspace.accounts, "_users", {})
-    assert call(stranger(served), "state").status_code == status
+    assert call(anonymous(served), "state").status_code == status
 
 
 def test_a_program_works_with_a_token_and_needs_no_cookie(app: FastAPI) -> None:
@@ -355,7 +355,7 @@ def test_a_program_works_with_a_token_and_needs_no_cookie(app: FastAPI) -> None:
     assert wrong.get("/api/export").status_code == 401
 
 
-def test_a_person_s_session_does_not_stand_in_for_a_wrong_token(app: FastAPI) -> None:
+def test_a_valid_session_does_not_replace_a_wrong_access_token(app: FastAPI) -> None:
     client = person(app, "anna")
     assert client.get("/api/export", headers={"authorization": "Bearer wrong"}).status_code == 401
 
@@ -393,7 +393,7 @@ def test_an_admin_ends_a_lease_and_the_revision_check_still_stands(app: FastAPI,
     assert opened.workspace.log.annotation(3).tags == ("rocket",)
 
 
-def test_going_on_gives_a_photo_back(app: FastAPI, opened: Session) -> None:
+def test_opening_the_next_photo_ends_the_lease(app: FastAPI, opened: Session) -> None:
     anna = person(app, "anna")
     photo = call(anna, "open").json()
     image_id = photo["image_id"]
@@ -403,13 +403,13 @@ def test_going_on_gives_a_photo_back(app: FastAPI, opened: Session) -> None:
     assert list(opened.workspace.leases.all()) == [stepped["image_id"]]
 
 
-def test_a_viewer_holds_nothing(app: FastAPI, opened: Session) -> None:
+def test_a_viewer_takes_no_lease(app: FastAPI, opened: Session) -> None:
     photo = call(person(app, "vera"), "open", image_id=2).json()
     assert photo["read_only"] is True
     assert opened.workspace.leases.all() == {}
 
 
-def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: Session) -> None:
+def test_assigned_photos_are_opened_for_their_user_alone(app: FastAPI, opened: Session) -> None:
     root, anna, ben = person(app, "root"), person(app, "anna"), person(app, "ben")
     answer = call(root, "assign", users=["anna", "ben"], image_ids=[1, 2, 3, 4, 5, 6]).json()
     assert answer["assigned"] == {"anna": 3, "ben": 3}
@@ -421,7 +421,7 @@ def test_assigned_photos_go_to_their_person_alone(app: FastAPI, opened: Session)
     assert call(root, "assign", users=["anna"], image_ids=[99]).status_code == 404
 
 
-def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, opened: Session) -> None:
+def test_only_reviewers_change_photos_assigned_to_others(app: FastAPI, opened: Session) -> None:
     root, anna, ben, rita = person(app, "root"), person(app, "anna"), person(app, "ben"), person(app, "rita")
     revision = call(ben, "open", image_id=2).json()["revision"]
     call(root, "assign", users=["anna"], image_ids=[2])
@@ -458,13 +458,13 @@ def test_who_is_no_reviewer_changes_nobody_else_s_assigned_photo(app: FastAPI, o
     assert offered["anna"] == offered["rita"]
     assert any(offered["anna"])
     assert not any(offered["ben"])  # it is not theirs
-    assert not any(offered["vera"])  # who may change nothing
+    assert not any(offered["vera"])  # a viewer
     call(root, "assign", users=[], image_ids=[2])
     photo = call(ben, "open", image_id=2).json()
     assert call(ben, "save", image_id=2, revision=photo["revision"], kept=["a horse"]).status_code == 200
 
 
-def test_where_photos_lie_is_told_at_this_machine_only(app: FastAPI, opened: Session, demo_photos: Path) -> None:
+def test_paths_are_shown_to_the_local_user_only(app: FastAPI, opened: Session, demo_photos: Path) -> None:
     vera = person(app, "vera")
     photo = call(vera, "open", image_id=1).json()
     assert photo["paths"] == [photo["file_name"]]
@@ -486,7 +486,7 @@ class Everybody:
 
 
 def answer_to(receive: Callable[[], Awaitable[Any]]) -> list[Any]:
-    """Ask a guarded app that reads all of a body; return what was sent."""
+    """Call a guarded app that reads all of a body; return the sent messages."""
     tokens = Tokens()
     sent: list[Any] = []
 
@@ -510,7 +510,7 @@ def answer_to(receive: Callable[[], Awaitable[Any]]) -> list[Any]:
     return sent
 
 
-def test_slow_bodies_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_body_that_does_not_arrive_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(security, "BODY_SECONDS", 0.05)
 
     async def never() -> Any:
@@ -523,8 +523,8 @@ def test_slow_bodies_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None
     assert b"content-security-policy" in names
 
 
-def test_a_body_that_trickles_is_not_waited_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each piece comes in time, all of them do not."""
+def test_a_body_that_arrives_slowly_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each piece arrives in time, the whole body does not."""
     monkeypatch.setattr(security, "BODY_SECONDS", 0.4)
     num_sent = 0
 
@@ -546,8 +546,8 @@ def test_a_large_upload_may_take_longer() -> None:
     assert security._LimitedBody(never, 15_000_000).seconds == 150
 
 
-def test_refusals_carry_the_headers_that_bind_answers_to_this_origin(app: FastAPI) -> None:
-    nobody, anna = stranger(app), person(app, "anna")
+def test_refusals_have_the_security_headers(app: FastAPI) -> None:
+    nobody, anna = anonymous(app), person(app, "anna")
     too_long = {"content-length": "99999999"}
     answers = {
         303: nobody.get("/", headers={"accept": "text/html"}),
@@ -567,14 +567,14 @@ def test_refusals_carry_the_headers_that_bind_answers_to_this_origin(app: FastAP
 
 
 def test_the_page_may_load_nothing_from_elsewhere_and_be_framed_by_nobody(app: FastAPI) -> None:
-    policy = stranger(app).get("/login").headers["content-security-policy"]
+    policy = anonymous(app).get("/login").headers["content-security-policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'self'" in policy
     assert "object-src 'none'" in policy
     assert "http" not in policy
 
 
-def test_a_reviewer_s_token_with_a_lesser_scope_decides_nothing(app: FastAPI, opened: Session) -> None:
+def test_a_reviewer_s_token_with_a_lesser_role_cannot_decide(app: FastAPI, opened: Session) -> None:
     root, rita = person(app, "root"), person(app, "rita")
     revision = call(rita, "open", image_id=4).json()["revision"]
     call(rita, "save", image_id=4, revision=revision, kept=["cat"])

@@ -1,4 +1,4 @@
-"""Raw sockets that ask nothing, half a thing, or without end: they are closed, and others are answered meanwhile."""
+"""Raw sockets that send nothing, half a request, or data without end are closed, and others are answered meanwhile."""
 
 import socket
 import threading
@@ -29,11 +29,11 @@ Connect = Callable[..., socket.socket]
 
 
 LARGE = 20_000_000
-"""Bytes; no socket buffers hold as much."""
+"""Bytes; more than the socket buffers hold."""
 
 
 async def hello(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer without reading what was sent; /wait answers when it is told to, /large at length."""
+    """Answer without reading the body; /wait answers when the test says so, /large with a large body."""
     if scope["path"] == "/large":
         length = str(LARGE).encode()
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
@@ -51,7 +51,7 @@ async def hello(scope: Scope, receive: Receive, send: Send) -> None:
 
 @contextmanager
 def served(**limits: Any) -> Iterator[Connect]:
-    """Serve `hello` with small limits; give what connects to it and sends something."""
+    """Serve `hello` with small limits; yield a function that connects to it and sends data."""
     values: dict[str, Any] = {"trusted_proxies": (), **limits}
     http = limited_protocol(ConnectionLimits(**values))
     config = uvicorn.Config(hello, http=http, ws="none", lifespan="off", log_level="error", timeout_keep_alive=3600)
@@ -72,13 +72,13 @@ def served(**limits: Any) -> Iterator[Connect]:
         try:
             yield connect
         finally:
-            stack.close()  # who is still connected is not waited for
+            stack.close()  # does not wait for open connections
             server.should_exit = True
             thread.join()
 
 
 def answer(connection: socket.socket) -> bytes:
-    """Return what comes next; empty if the connection was closed."""
+    """Return the next data; empty if the connection was closed."""
     try:
         return connection.recv(1000)
     except ConnectionResetError:
@@ -86,7 +86,7 @@ def answer(connection: socket.socket) -> bytes:
 
 
 def until(is_so: Callable[[], object]) -> None:
-    """Wait until something is so; fail if that takes minutes."""
+    """Wait until a condition holds; fail after minutes."""
     for _ in range(2400):
         if is_so():
             return
@@ -95,7 +95,7 @@ def until(is_so: Callable[[], object]) -> None:
 
 
 def num_taken(connection: socket.socket) -> int:
-    """Read a large answer to its end, or to the connection's; return how many bytes came."""
+    """Read a large answer until it ends or the connection does; return the number of bytes."""
     num = 0
     while num < LARGE:
         try:
@@ -109,7 +109,7 @@ def num_taken(connection: socket.socket) -> int:
 
 
 def is_served(connection: socket.socket) -> bool:
-    """Tell whether `hello` answers; what it says may come in pieces."""
+    """Return whether `hello` answers; its answer may arrive in pieces."""
     heard = b""
     while not heard.endswith(b"\r\n\r\nhi"):
         piece = answer(connection)
@@ -119,7 +119,7 @@ def is_served(connection: socket.socket) -> bool:
     return b" 200 " in heard
 
 
-def test_one_address_has_only_so_many_connections() -> None:
+def test_the_connections_of_an_address_are_limited() -> None:
     with served(an_address=3) as connect:
         held = [connect(REQUEST) for _ in range(3)]
         assert all(is_served(connection) for connection in held)
@@ -129,14 +129,14 @@ def test_one_address_has_only_so_many_connections() -> None:
         assert any(is_served(connect(REQUEST)) for _ in range(1000))  # as soon as the server has seen that it is gone
 
 
-def test_a_proxy_that_is_trusted_has_as_many_as_it_likes() -> None:
+def test_a_trusted_proxy_has_no_limit_of_connections() -> None:
     with served(an_address=1, trusted_proxies=("127.0.0.0/8",)) as connect:
         held = [connect(REQUEST) for _ in range(5)]
         assert all(is_served(connection) for connection in held)
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nhost: he", b"GET / HTTP/1.1\r\n", REQUEST])
-def test_who_does_not_send_a_whole_head_is_not_waited_for(start: bytes) -> None:
+def test_a_connection_without_complete_headers_is_closed(start: bytes) -> None:
     with served(head_seconds=0.3) as connect:
         waiting = connect(start)
         if start == REQUEST:
@@ -156,18 +156,18 @@ def sends_until_closed(connection: socket.socket, part: bytes, num: int, pause: 
     return False
 
 
-def test_a_head_that_trickles_in_is_not_waited_for() -> None:
+def test_a_connection_with_slow_headers_is_closed() -> None:
     with served(head_seconds=0.3) as connect:
         assert sends_until_closed(connect(b"GET / HTTP/1.1\r\n"), b"x: y\r\n", 1000, pause=0.02)
 
 
-def test_a_head_has_an_end() -> None:
+def test_the_length_of_headers_is_limited() -> None:
     with served(head_bytes=10_000) as connect:
         assert sends_until_closed(connect(b"GET / HTTP/1.1\r\n"), b"x: " + b"y" * 1000 + b"\r\n", 10_000)
         assert is_served(connect(REQUEST.replace(b"here", b"here\r\nx: " + b"y" * 5000)))
 
 
-def test_a_request_that_is_being_answered_is_left_alone() -> None:
+def test_a_connection_is_not_closed_during_an_answer() -> None:
     with served(head_seconds=0.1) as connect:
         asking = connect(REQUEST.replace(b"/ ", b"/wait "))
         asking.settimeout(0.6)
@@ -175,14 +175,14 @@ def test_a_request_that_is_being_answered_is_left_alone() -> None:
             asking.recv(1)
 
 
-def test_who_does_not_take_an_answer_is_not_waited_for() -> None:
+def test_a_connection_whose_answer_is_not_read_is_closed() -> None:
     with served(in_all=1, answer_seconds=0.2) as connect:
         asking = connect(REQUEST.replace(b"/ ", b"/large "))
-        until(lambda: is_served(connect(REQUEST)))  # its place is another's
+        until(lambda: is_served(connect(REQUEST)))  # its place is free
         assert num_taken(asking) < LARGE
 
 
-def test_who_takes_an_answer_late_gets_it_whole_and_may_ask_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_read_late_is_complete_and_the_connection_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[LimitedProtocol] = []
     begin = LimitedProtocol.connection_made
 
@@ -197,10 +197,10 @@ def test_who_takes_an_answer_late_gets_it_whole_and_may_ask_again(monkeypatch: p
         assert num_taken(asking) >= LARGE
         asking.sendall(REQUEST)
         assert is_served(asking)
-        assert made[0]._unread_timer is None  # nothing waits any more for what was taken
+        assert made[0]._unread_timer is None  # no timer is left after the answer was read
 
 
-def test_the_rest_of_a_body_that_nobody_read_may_still_come() -> None:
+def test_the_rest_of_a_refused_body_is_accepted_for_a_while() -> None:
     with served(head_seconds=0.1, head_bytes=1000, drain_seconds=60) as connect:
         sending = connect(b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 50000\r\n\r\n")
         assert is_served(sending)
@@ -215,7 +215,7 @@ def test_the_rest_of_a_body_that_nobody_read_may_still_come() -> None:
         assert answer(sending) == b""
 
 
-def test_where_all_places_are_taken_the_one_that_was_idle_longest_makes_room() -> None:
+def test_at_the_limit_the_connection_that_was_idle_longest_is_closed() -> None:
     with served(in_all=3) as connect:
         busy = connect(REQUEST.replace(b"/ ", b"/wait "))
         half = connect(b"GET / HT")
@@ -248,11 +248,11 @@ def test_an_ipv6_network_counts_as_one_address(address: str, network: str) -> No
 
 
 class _StoppedError(Exception):
-    """The server would run now."""
+    """Raised in place of running the server."""
 
 
 @pytest.mark.parametrize("is_demo", [False, True])
-def test_every_server_closes_what_asks_nothing(is_demo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_server_closes_idle_connections(is_demo: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.9.0.0/16")  # is uvicorn's variable, and is not heard
     made: list[uvicorn.Config] = []
 

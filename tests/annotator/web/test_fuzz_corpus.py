@@ -1,4 +1,4 @@
-"""What schemathesis found (tests/benchmarks/fuzz_api.py) and questions of the kinds it asks, sent on every run."""
+"""Requests that failed under schemathesis (tests/benchmarks/fuzz_api.py), and similar ones, sent on every run."""
 
 import json
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def client(open_project: Callable[..., Session], build_app: Callable[..., FastAP
     return client
 
 
-def test_every_question_of_the_corpus_gets_an_answer(client: TestClient) -> None:
+def test_every_request_of_the_corpus_is_answered(client: TestClient) -> None:
     routes = set()
     for case in CORPUS:
         body: dict[str, Any] = {}

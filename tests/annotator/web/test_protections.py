@@ -64,7 +64,7 @@ def app(opened: Session, build_app: Callable[..., FastAPI]) -> FastAPI:
 
 @pytest.fixture
 def client(app: FastAPI) -> TestClient:
-    """A page of ours that everything is allowed to."""
+    """A client with the cookies and the token of the page, and all rights."""
     client = TestClient(app, base_url=HOME, follow_redirects=False, raise_server_exceptions=False)
     client.get("/login")
     client.headers.update({"x-annotator-token": client.cookies["annotator_token_7860"], "origin": HOME})
@@ -102,7 +102,7 @@ def test_every_changing_route_refuses_other_origins_and_calls_without_the_token(
 
 
 def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: Session, client: TestClient) -> None:
-    """These need no token: pages of others may send them, though not read the answer."""
+    """These need no token: pages of other origins can send them, though not read the answer."""
     before = contents(opened.workspace.store)
     reading = sorted({path for method, path in routes_of(app.routes) if method == "GET"})
     assert "/api/export" in reading
@@ -112,7 +112,7 @@ def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: Session
     assert contents(opened.workspace.store) == before
 
 
-def test_of_gradio_s_routes_only_the_page_s_own_are_there(app: FastAPI, client: TestClient) -> None:
+def test_of_gradio_s_routes_only_those_of_the_page_are_served(app: FastAPI, client: TestClient) -> None:
     gradio = {x for x in routes_of(app.routes) if x[1].startswith("/gradio_api/") and x[0] != "HEAD"}
     ours = re.compile(r"/gradio_api/(component_server|startup-events|heartbeat/1|info|theme\.css)/?")
     switched_off = {(method, path) for method, path in gradio if not ours.fullmatch(path)}
@@ -137,7 +137,7 @@ FITTING: dict[str, Any] = {
     "keys": {}, "strategy": "in_order", "shown": True, "run_id": 1, "model_id": 99, "users": [],
     "people": 1, "note": "why?", "entry_id": "event:0",
 }  # fmt: skip
-"""A value for each field that some operation needs."""
+"""A value for each required field of the operations."""
 
 
 def needed(model: type[BaseModel]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def test_the_text_fields_are_found() -> None:
     assert len(FIELDS) > 20
 
 
-def test_sql_in_a_text_is_a_text(client: TestClient, opened: Session) -> None:
+def test_sql_in_a_text_is_not_executed(client: TestClient, opened: Session) -> None:
     client.post("/api/save", json={"image_id": 1, "revision": 0, "kept": ["cat", "sofa"]})
     before = contents(opened.workspace.store)
     for name, field in FIELDS:
@@ -231,7 +231,7 @@ def revision(opened: Session, image_id: int) -> int:
 
 @contextlib.contextmanager
 def captured(level: int) -> Iterator[io.StringIO]:
-    """Everything that any logger says, however chatty it is told to be."""
+    """All messages of all loggers at a level."""
     text = io.StringIO()
     handler, root = logging.StreamHandler(text), logging.getLogger()
     was = root.level
@@ -313,7 +313,7 @@ def test_a_served_project_prints_no_secret_and_keeps_its_own_to_the_owner(
                 client.post(
                     "/api/login",
                     json={"name": "guessed", "password": f"wrong {number}"},
-                    headers={"x-forwarded-for": f"203.0.113.{number}"},  # the server believes nobody's word on that
+                    headers={"x-forwarded-for": f"203.0.113.{number}"},  # the server ignores such headers
                 )
                 for number in range(2 * FREE_FAILURES)
             ]
@@ -328,7 +328,7 @@ def test_a_served_project_prints_no_secret_and_keeps_its_own_to_the_owner(
     assert PASSWORD.encode() not in project.database_path.read_bytes()
 
 
-def test_guessing_over_http_has_to_wait(app: FastAPI, opened: Session, client: TestClient) -> None:
+def test_guessing_passwords_over_http_is_delayed(app: FastAPI, opened: Session, client: TestClient) -> None:
     answers = [client.post("/api/login", json={"name": "guessed", "password": f"wrong {n}"}) for n in range(7)]
     assert {answer.status_code for answer in answers} == {401}
     assert re.search(r"Too many wrong passwords\. Try again in \d+ s\.", answers[-1].json()["error"]["message"])
@@ -352,8 +352,8 @@ def sources() -> list[Path]:
     return [path for folder in ("annotator", "models", "datasets", "trainer") for path in (root / folder).rglob("*.py")]
 
 
-def test_nothing_of_ours_unpickles() -> None:
-    """Every way to load a pickle that a file of ours could take."""
+def test_no_module_loads_pickles() -> None:
+    """No module contains any of the calls that load pickles."""
     found = []
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -376,7 +376,7 @@ def test_a_pickle_in_place_of_weights_is_not_run(tmp_path: Path) -> None:
     mark = tmp_path / "ran"
     torch.save(Bomb(mark), tmp_path / "bomb.pt")
     torch.load(tmp_path / "bomb.pt", weights_only=False)
-    assert mark.exists()  # it would work
+    assert mark.exists()  # the pickle does work
     mark.unlink()
     with pytest.raises(BackboneError, match="cannot be read"):
         pretrained.load_state(tmp_path / "bomb.pt")

@@ -1,4 +1,4 @@
-"""Attacks on the real app, each also with its one protection taken away: then it must succeed."""
+"""Attacks on the real app; each must fail, and succeed once its protection is removed."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def served(
     demo_photos: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[TestClient]:
-    """The real app on six photos, asked by nobody yet."""
+    """The real app on six photos, without a session."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
         opened = Session.over(
@@ -62,13 +62,13 @@ def token_of(client: TestClient) -> dict[str, str]:
 
 
 def own_call(client: TestClient, **options: Any) -> Any:
-    """What the page itself does."""
+    """A call as the page makes it."""
     headers = {"origin": HOME, "sec-fetch-site": "same-origin", **token_of(client), **options.pop("headers", {})}
     return client.post("/api/state", **({"json": {}} | options), headers=headers)
 
 
 def gradio_call(client: TestClient, headers: dict[str, str]) -> Any:
-    """Call the page's server function by hand, with a body that needs no leave of the other origin."""
+    """Call the page's server function directly, with a body that needs no CORS preflight."""
     components = client.get("/config").json()["components"]
     html_id = next(part["id"] for part in components if part["type"] == "html")
     body = '{"data": {}, "session_hash": "x", "component_id": %d, "fn_name": "state"}' % html_id  # noqa: UP031
@@ -155,7 +155,7 @@ ATTACKS: dict[str, tuple[Attack, int, str]] = {
 
 
 def pretend(headers: Headers, name: str, guard: RequestGuard, session_id: str) -> Headers:
-    """Show the guard a request whose one header is as it should be."""
+    """Return headers in which the attacked one is correct."""
     host = headers.get("host", "")
     right = {
         "origin": f"http://{host}",
@@ -197,7 +197,7 @@ def test_the_same_attack_succeeds_without_its_protection(
     monkeypatch.setattr(RequestGuard, "_refusal", blind)
     monkeypatch.setattr(security, "GRADIO_PATHS", re.compile(".*"))
     answer = attack(client)
-    # Gradio reads text/plain as JSON: that is why it needs the guard.
+    # Gradio reads text/plain as JSON, so such a call needs no preflight.
     assert answer.status_code == 200
 
 
@@ -210,10 +210,10 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("headers", FOREIGN)
-def test_a_page_of_others_has_no_backup_made(
+def test_a_page_of_another_origin_cannot_start_a_backup(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
 ) -> None:
-    """It could not read it, but each costs the disk as much as the project, and minutes."""
+    """It could not read it, but each backup takes minutes and as much disk as the project."""
     made = []
     back_up = Session.back_up
 
@@ -232,21 +232,21 @@ def test_a_page_of_others_has_no_backup_made(
     assert made == [True] * 4
 
 
-def test_without_the_session_cookie_no_token_is_right(client: TestClient) -> None:
+def test_without_the_session_cookie_every_token_is_refused(client: TestClient) -> None:
     headers = token_of(client)
     client.cookies.delete("annotator_session_7860")
     assert client.post("/api/state", json={}, headers=headers).status_code == 403
     assert client.post("/api/state", json={}, headers={"x-annotator-token": ""}).status_code == 403
 
 
-def test_the_token_of_one_browser_is_worth_nothing_in_another(client: TestClient) -> None:
+def test_the_token_of_one_browser_is_invalid_in_another(client: TestClient) -> None:
     stolen = token_of(client)
     client.cookies.clear()
     client.get("/api/session")
     assert client.post("/api/state", json={}, headers=stolen).status_code == 403
 
 
-def test_an_oversized_body_is_refused_whether_it_names_its_length_or_not(client: TestClient) -> None:
+def test_an_oversized_body_is_refused_with_and_without_a_length(client: TestClient) -> None:
     headers = token_of(client) | {"content-type": "application/json"}
     named = client.post("/api/browse", content=LARGE, headers=headers)
     assert "content-length" in named.request.headers
@@ -334,7 +334,7 @@ def test_a_host_named_in_the_settings_may_be_asked_for(client: TestClient) -> No
     assert client.get("/api/session", headers={"host": "photos.example.evil.example"}).status_code == 421
 
 
-def test_every_answer_carries_the_headers_that_bind_it_to_this_origin(client: TestClient) -> None:
+def test_every_answer_has_the_security_headers(client: TestClient) -> None:
     for path in ("/", "/api/export", "/thumbnail/1", "/image/1", "/ui/page.js", "/config"):
         headers = client.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"

@@ -33,7 +33,7 @@ def reader(
     photo_bytes: Callable[..., bytes],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[TestClient]:
-    """One app for all tests that change nothing; building Gradio's part takes a while."""
+    """One app for all tests that change nothing, since building Gradio's part takes long."""
     folder = tmp_path_factory.mktemp("read only")
     (folder / "photos").mkdir()
     for number in (1, 2):
@@ -68,7 +68,7 @@ def test_the_page_and_the_routes_do_the_same(client: TestClient) -> None:
     assert client.post("/api/open", json={"image_id": 1}).json()["saved"] == ["cat"]
 
 
-def test_the_state_tells_what_the_page_begins_with(client: TestClient) -> None:
+def test_the_state_has_what_the_page_starts_with(client: TestClient) -> None:
     state = client.post("/api/state", json={}).json()
     assert (state["project"], state["num_images"], state["num_saved"], state["num_unreadable"]) == ("test", 2, 0, 1)
     assert (state["ingest"]["running"], state["ingest"]["num_found"], state["ingest"]["num_done"]) == (False, 3, 3)
@@ -132,7 +132,7 @@ def test_a_stale_save_carries_both_versions(client: TestClient) -> None:
     assert save(client, 1, "dog", revision=1).json()["revision"] == 2
 
 
-def test_pictures_are_cached_for_good_and_cannot_run(client: TestClient, photos: Path) -> None:
+def test_pictures_are_cached_for_ever_and_cannot_run_scripts(client: TestClient, photos: Path) -> None:
     photo = client.post("/api/open", json={"image_id": 1}).json()
     for name in ("image_url", "full_url", "thumbnail_url"):
         answer = client.get(photo[name])

@@ -30,7 +30,7 @@ WritePhotos = Callable[..., list[Path]]
 
 @dataclass
 class Served:
-    """``annotator serve`` in a process of its own, asked over loopback."""
+    """``annotator serve`` in a process of its own, called over loopback."""
 
     process: subprocess.Popen[str]
     lines: list[str]
@@ -101,7 +101,7 @@ def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
         tags = [f"tag {image_id}", "<b>"]
         assert first.call("save", {"image_id": image_id, "revision": 0, "kept": tags})["revision"] == 1
         acknowledged[image_id] = tags
-    # Another process is told who has the project, and the export goes through the server.
+    # Another process learns which process has the project open, and the export goes through the server.
     refused = run_command("add", project, photos)
     assert refused.returncode == 1
     assert f"in use by process {first.process.pid}" in refused.stderr
@@ -125,7 +125,7 @@ def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
 
 
 @pytest.mark.integration
-def test_a_taken_port_is_told_before_anything_is_loaded(
+def test_a_taken_port_is_reported_before_anything_is_loaded(
     tmp_path: Path, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app_module, "Workspace", lambda *_: pytest.fail("the project was opened"))
@@ -140,7 +140,7 @@ def test_a_taken_port_is_told_before_anything_is_loaded(
         app_module.serve(project, [], ServerConfig(host="203.0.113.1", port=0), None, print)  # type: ignore[arg-type]
 
 
-def test_a_project_that_cannot_be_opened_is_let_go_again(
+def test_a_project_that_cannot_be_opened_is_released(
     open_project: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_weights(name: str, num_threads: int) -> None:
@@ -176,7 +176,7 @@ def test_features_of_another_backbone_are_not_searched(
 
 
 @pytest.mark.parametrize("damage", [None, b"", b"not an index", "missing"])
-def test_the_index_is_built_anew_when_it_is_missing_or_damaged(
+def test_the_index_is_rebuilt_when_it_is_missing_or_damaged(
     open_project: Callable[..., Session],
     write_photos: WritePhotos,
     tmp_path: Path,
