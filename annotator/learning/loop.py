@@ -316,7 +316,7 @@ class ModelLoop:
             niceness=settings.niceness,
             finetune=self._finetune,
             word_vectors=self._project.settings.word_vectors,
-            is_detector_heard=wanted_detector(self._project.settings.detector) != NONE,
+            uses_detections=wanted_detector(self._project.settings.detector) != NONE,
             show_expected=self._project.settings.show_expected,
             aliases=self._tag_changes.aliases(),
         )
