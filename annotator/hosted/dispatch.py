@@ -123,9 +123,9 @@ class HostedDispatcher:
     def _train(self, visit: Visit, user: str, request: object) -> JsonObject:
         """Queue a training."""
         space, models = visit.space, visit.opened().session.workspace.models
-        if len(models.log.runs(self._limits.num_trainings)) >= self._limits.num_trainings:
+        if len(models.registry.runs(self._limits.num_trainings)) >= self._limits.num_trainings:
             raise DemoError(f"This space has had its {self._limits.num_trainings} trainings, which is the most here.")
-        if models.log.newest_event_id() == 0:
+        if models.registry.newest_event_id() == 0:
             raise TrainingError("There is no correction yet to learn from. Tag and save some photos first.")
         space.remembered.pop("problem", None)
         spaces, limits = visit.spaces, self._limits

@@ -1,4 +1,4 @@
-"""What a training process is given, where it writes, and the lock that lets one run at a time."""
+"""The job of a training process, the names of the files it writes, and the lock that lets one run at a time."""
 
 import json
 import os
@@ -9,24 +9,20 @@ from typing import IO, Any
 from annotator.errors import TrainingError
 
 JOB_FILE = "job.json"
-
-
 CANDIDATE_FOLDER = "candidate"
-
-
 TRAINED_FILE = "trained_on.json"
-"""Beside a checkpoint: content hash -> event id of all that it and its ancestors learnt from."""
+"""In a checkpoint: content hash -> event id of the corrections that it and its ancestors were trained on."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a training process is to do."""
+    """The input of a training process; settings.py explains the fields of `LoopSettings`."""
 
     live: str
     """The live checkpoint: a folder, or "starter/NAME"."""
     backbone: str
     backbone_weights: str
-    """Weights of a backbone that was fine-tuned; empty takes the published ones."""
+    """Weights of a fine-tuned backbone; empty takes the published ones."""
     snapshot_path: str
     features_path: str
     lock_path: str
@@ -39,21 +35,22 @@ class Job:
     num_threads: int
     niceness: int
     finetune: dict[str, Any]
-    """Settings of trainer/finetune.py that differ from its defaults."""
+    """Settings of trainer/finetuning/finetune.py that differ from its defaults."""
     word_vectors: str = ""
-    """As the project's setting; empty takes wordnet where it was made, else glove."""
-    is_detector_heard: bool = True
-    """Whether what a detector found speaks in the page."""
+    """The project's setting; empty takes WordNet's if they are installed, else GloVe's."""
+    uses_detections: bool = True
+    """Whether detections are a source of evidence."""
     show_expected: bool = True
+    """Whether the user interface shows the expected line."""
     aliases: dict[str, str] = field(default_factory=dict)
-    """What renamed and merged tags are called now: the old tag's key -> the new tag."""
+    """Key of a renamed or merged tag -> its present name."""
 
 
 class hold_lock:  # noqa: N801 - used as a context manager, like a function
-    """Hold a lock file, with this process's id in it, as long as the process lives: never two trainings at once.
+    """Hold a lock on a file with this process's id in it, so that never two trainings run at once.
 
     Args:
-        path: The file. It stays; only its lock counts, and the system lets go of that however the process ends.
+        path: The file. It stays; the system releases its lock however the process ends.
 
     Raises:
         TrainingError: Another process holds it.
@@ -86,10 +83,12 @@ class hold_lock:  # noqa: N801 - used as a context manager, like a function
 
 
 def read_trained(checkpoint_path: Path) -> dict[str, int]:
-    """Return what a checkpoint and its ancestors learnt from: content hash -> event id; empty where nothing says.
+    """Return the corrections that a checkpoint and its ancestors were trained on: content hash -> event id.
+
+    It is empty for a checkpoint without the file.
 
     Raises:
-        TrainingError: The file is damaged, so that nobody knows what may judge.
+        TrainingError: The file is damaged, so that unseen corrections cannot be told from seen ones.
     """
     path = checkpoint_path / TRAINED_FILE
     if not path.exists():

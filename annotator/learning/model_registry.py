@@ -1,6 +1,6 @@
-"""The models of a project, how each came about, and which was live when. Append-only but for a run's end.
+"""The models of a project, the trainings that made them, and which was live when.
 
-Knows nothing of weights or processes, and speaks SQL only through the store.
+Rows are only added, except that the end of a training completes its row. Knows nothing of weights or processes.
 """
 
 import json
@@ -17,16 +17,17 @@ from annotator.storage.queries import Cursor, utc_now
 
 @dataclass(frozen=True)
 class Model:
-    """One model that proposes or could."""
+    """One model of the project, live or not."""
 
     model_id: int
     name: str
-    """As the settings keep it: see proposals/tagger_catalog.py."""
+    """Value in the settings, see proposals/tagger_catalog.py."""
     tagger: str
-    """Registry name and version, as events name it."""
+    """Registry name and version, as in events."""
     parent_id: int | None
+    """The model from which it was trained."""
     run_id: int | None
-    """The training that made it; None where it came otherwise."""
+    """The training that made it; None for other models."""
     created_at: datetime
 
 
@@ -43,15 +44,16 @@ class Run:
     state: str
     """running, promoted, refused, waiting (passed, and is not promoted by itself), cancelled, failed or interrupted."""
     sentence: str
-    """What a person reads of it."""
+    """The result in words, for the user."""
     base_id: int
-    """The model that was live, and learnt."""
+    """The model that was live and from which the candidate was trained."""
     newest_event_id: int
-    """The newest correction it could know of."""
+    """The newest correction at its start."""
     num_corrections: int
+    """Corrections at its start."""
     settings: dict[str, Any]
     report: dict[str, Any] = field(default_factory=dict)
-    """What was learnt from, and the gate's verdict in full."""
+    """Numbers of corrections that were trained on, and the verdict of the promotion test in full."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class ModelRegistry:
         return [Model(*row) for row in rows]
 
     def find(self, name: str) -> Model | None:
-        """Return the model that the settings keep under a name."""
+        """Return the model with a name; None if there is none."""
         return next((model for model in self.models() if model.name == name), None)
 
     def model(self, model_id: int) -> Model:
@@ -100,7 +102,7 @@ class ModelRegistry:
         return models[model_id]
 
     def adopt(self, name: str, tagger: str) -> Model:
-        """Return the model of a name, taking it in when it is new."""
+        """Return the model with a name, after registering it if it is new."""
         with self._lock:
             found = self.find(name)
             if found is None:
@@ -129,7 +131,7 @@ class ModelRegistry:
         num_corrections: int,
         settings: Mapping[str, Any],
     ) -> int:
-        """Note that a training starts; return its number."""
+        """Record that a training starts; return its number."""
         with self._lock, self._store.transaction() as cursor:
             run_id = _next(cursor, "run_id", "training_runs")
             cursor.execute(
@@ -139,7 +141,7 @@ class ModelRegistry:
         return run_id
 
     def end_run(self, run_id: int, state: str, sentence: str, report: Mapping[str, Any] | None = None) -> None:
-        """Note how a training ended that brought no model."""
+        """Record the end of a training that made no model."""
         with self._lock, self._store.transaction() as cursor:
             _end_run(cursor, run_id, state, sentence, report or {})
 
@@ -154,13 +156,13 @@ class ModelRegistry:
         tagger: str,
         parent_id: int,
     ) -> int:
-        """Note how a training ended and the model that it brought, together; return the model's number."""
+        """Record the end of a training and its model in one transaction; return the model's number."""
         with self._lock, self._store.transaction() as cursor:
             _end_run(cursor, run_id, state, sentence, report)
             return _insert_model(cursor, name, tagger, parent_id, run_id)
 
     def end_interrupted(self) -> list[int]:
-        """Note of every run that still counts as running that its server ended; return their numbers."""
+        """Mark all runs that are recorded as running as interrupted; return their numbers."""
         with self._lock:
             rows = self._store.rows("SELECT run_id FROM training_runs WHERE state = 'running'")
             if rows:
@@ -173,14 +175,14 @@ class ModelRegistry:
             return [int(row[0]) for row in rows]
 
     def changes(self) -> list[Change]:
-        """Return which model went live when, oldest first."""
+        """Return the changes of the live model, oldest first."""
         rows = self._store.rows(
             "SELECT change_id, model_id, changed_at, user_name, reason FROM model_changes ORDER BY change_id"
         )
         return [Change(*row) for row in rows]
 
     def note_live(self, model_id: int, user_name: str, reason: str) -> None:
-        """Note that a model is live from now on; nothing when it was the last to go live."""
+        """Record that a model went live, unless it is live already."""
         with self._lock:
             changes = self.changes()
             if changes and changes[-1].model_id == model_id:
@@ -193,18 +195,18 @@ class ModelRegistry:
                 )
 
     def newest_event_id(self) -> int:
-        """Return the newest standing correction's number in the log, 0 without any."""
+        """Return the event id of the newest present correction, 0 without any."""
         return int(self._store.rows("SELECT coalesce(max(event_id), 0) FROM annotations WHERE is_saved")[0][0])
 
-    def newest_taught_event_id(self) -> int:
-        """Return the newest correction that a training which came to an end could know of, 0 without any."""
+    def newest_trained_event_id(self) -> int:
+        """Return the event id of the newest correction at the start of a training that was not interrupted, or 0."""
         rows = self._store.rows(
             "SELECT coalesce(max(newest_event_id), 0) FROM training_runs WHERE state <> 'interrupted'"
         )
         return int(rows[0][0])
 
     def num_corrections_since(self, event_id: int) -> int:
-        """Return how many photos were corrected after an event."""
+        """Return the number of photos that were corrected after an event."""
         rows = self._store.rows("SELECT count(*) FROM annotations WHERE is_saved AND event_id > ?", [event_id])
         return int(rows[0][0])
 

@@ -1,9 +1,8 @@
-"""What the page would show with a given model: all evidence rebuilt from a snapshot, for the replay gate.
+"""The proposals of the served session with a given model, rebuilt from a snapshot for the promotion test.
 
-Neighbours, metadata, detections, the open vocabulary, the photos' own words and everything that completes a word speak
-as they do in the page, so that a model is judged by what it adds to them. Only corrected photos count as neighbours.
-The photo in hand counts as not tagged yet: what its own correction taught the neighbours and the completions is left
-out while it is replayed. Knows nothing of processes or verdicts.
+All other sources of evidence and all completions are those of the session, so that a model is judged by what it adds.
+Only corrected photos are neighbours. While a photo is replayed it is excluded from its own evidence: it counts as not
+saved. Knows nothing of processes or verdicts.
 """
 
 import logging
@@ -29,41 +28,41 @@ from annotator.trainer.evaluation.effort import ActionCosts, Offer
 
 logger = logging.getLogger(__name__)
 
-PAGE = ActionCosts(
+PAGE_COSTS = ActionCosts(
     num_key_rows=9, num_completion_digits=9, can_complete_words=True, can_accept=True, can_take_and_save=True
 )
-"""What one key of the page reaches."""
+"""Costs of the actions in the user interface."""
 LEAST_PHOTOS = 2
-"""Photos that carry a tag before the live model gets a row for it from its neighbours in meaning: a tag of the photo in
-hand alone must not be known."""
+"""Least photos with a tag for which a model gets a row from similar words, so that tags of the excluded photo alone get
+none."""
 
 
 @dataclass(frozen=True)
-class PageSources:
-    """What a page has beside its model and the project's corrections."""
+class ReplaySources:
+    """Sources of evidence beside the model and the corrections."""
 
     cold_start: ColdStartTagger
-    """Speaks for words that a model lacks."""
-    opened: OpenVocabulary | None = None
-    """Scores words that no tagger knows."""
+    """Proposes words that a model does not know."""
+    open_vocabulary: OpenVocabulary | None = None
+    """Scores words outside the vocabularies of the taggers."""
     word_vectors: WordVectors | None = None
-    """Complete words by the project's subject and by meaning, and give the model rows for the project's own tags."""
+    """For completions, and for rows of a model for the project's own tags."""
     aliases: Mapping[str, str] = field(default_factory=dict)
-    """What renamed and merged tags are called now: the old tag's key -> the new tag."""
+    """Key of a renamed or merged tag -> its present name."""
     show_expected: bool = True
-    """Whether the page draws the expected line."""
+    """Whether the user interface shows the expected line."""
 
 
 class ReplayedEvidence:
-    """The evidence that all models share.
+    """The evidence that the replays of all models share.
 
     Args:
         snapshot: The corrections.
-        features: Features by image id, of the corrected photos at least.
-        sources: Everything else.
+        features: Features by image id, at least of the corrected photos.
+        sources: All other sources.
     """
 
-    def __init__(self, snapshot: Snapshot, features: FeatureStore, sources: PageSources) -> None:
+    def __init__(self, snapshot: Snapshot, features: FeatureStore, sources: ReplaySources) -> None:
         self._features = features
         self._sources = sources
         self._detections = snapshot.detections
@@ -75,50 +74,54 @@ class ReplayedEvidence:
         if sources.word_vectors is not None:
             self.similar_tags.vectors = sources.word_vectors
             self._ranking.use_word_vectors(sources.word_vectors)
-        self._carried = self._ranking.tagged_photos
+        self._tagged_photos = self._ranking.tagged_photos
         self._tags = {item.image_id: item.tags for item in snapshot.corrections}
         self._ranking.load(snapshot.words, self._tags, sources.aliases)
-        self._in_hand: int | None = None
-        self._added: AddedWords | None = None
-        if sources.opened is not None and sources.word_vectors is not None:  # as in the page: not without vectors
-            self._added = AddedWords(sources.opened)
+        self._excluded_id: int | None = None
+        self._added_words: AddedWords | None = None
+        if (
+            sources.open_vocabulary is not None and sources.word_vectors is not None
+        ):  # as in the session: only with word vectors
+            self._added_words = AddedWords(sources.open_vocabulary)
             try:
-                self._added.load()
+                self._added_words.load()
             except WordVectorError as error:
-                logger.warning("Replayed as the page is: the project's own tags are not scored. %s", error)
+                logger.warning("As in the session, the project's own tags are not scored. %s", error)
 
-    def page(self, tagger: Tagger) -> "ReplayedProposer":
-        """Return the page with one model; no photo is in hand then."""
-        if self._in_hand is not None:
-            self._carried.set_saved(self._in_hand, self._tags[self._in_hand])
-            self._in_hand = None
+    def proposer_of(self, tagger: Tagger) -> "ReplayedProposer":
+        """Return the proposer with one model; afterwards no photo is excluded."""
+        self._include_again()
         tags = self.vocabulary.common_tags(LEAST_PHOTOS)[:MAX_NEW_TAGS]
         taggers = with_rows_for(tags, (tagger, self._sources.cold_start), self._sources.word_vectors)
         proposer = self._ranking.proposer(
             lambda: taggers,
             self._ranking.context(max_at_once=None),
             detections=lambda image_id: self._detections.get(image_id, ()),
-            open_vocabulary=self._sources.opened,
-            added_words=self._added,
+            open_vocabulary=self._sources.open_vocabulary,
+            added_words=self._added_words,
         )
         return ReplayedProposer(self, proposer, taggers[0])
 
-    def take_in_hand(self, image_id: int) -> Words:
-        """Forget the correction of one photo until another is in hand, and return what the photo brings along."""
-        if image_id != self._in_hand:
-            if self._in_hand is not None:
-                self._carried.set_saved(self._in_hand, self._tags[self._in_hand])
-            self._carried.set_saved(image_id, None)
-            self._in_hand = image_id
+    def exclude(self, image_id: int) -> Words:
+        """Exclude the correction of one photo, instead of the one before, and return the words of its metadata."""
+        if image_id != self._excluded_id:
+            self._include_again()
+            self._tagged_photos.set_saved(image_id, None)
+            self._excluded_id = image_id
         return self.words[image_id]
+
+    def _include_again(self) -> None:
+        if self._excluded_id is not None:
+            self._tagged_photos.set_saved(self._excluded_id, self._tags[self._excluded_id])
+            self._excluded_id = None
 
 
 class ReplayedProposer:
-    """The page with one model; a `ReplayedModel` of trainer/replay_gate.py.
+    """The proposals with one model; a `ReplayedModel` of trainer/finetuning/promotion_test.py.
 
     Args:
-        evidence: Shared with the pages of other models.
-        proposer: Joins all evidence.
+        evidence: Shared with the replays of other models.
+        proposer: Proposes with this model.
         tagger: The model.
     """
 
@@ -129,21 +132,21 @@ class ReplayedProposer:
         self._scored: tuple[tuple[int, tuple[str, ...]], dict[str, float]] | None = None
 
     def propose(self, image_id: int, kept: Sequence[str], dropped: Sequence[str]) -> Offer:
-        """Return what the page shows after an edit."""
-        words = self._evidence.take_in_hand(image_id)
+        """Return the proposals after an edit."""
+        words = self._evidence.exclude(image_id)
         proposals = self._proposer.propose(image_id, words, kept, dropped).proposals
         expected = num_expected(proposals) if self._evidence.show_expected else 0
         return Offer([proposal.tag for proposal in proposals], expected)
 
-    def open_tags(self, image_id: int, kept: Sequence[str]) -> tuple[list[str], Matrix]:
-        """Return what a re-ranker weighs after an edit: N tags and their (N, F) features."""
-        return self._proposer.open_tags(image_id, self._evidence.take_in_hand(image_id), kept)
+    def reranker_features(self, image_id: int, kept: Sequence[str]) -> tuple[list[str], Matrix]:
+        """Return the input of a re-ranker after an edit: N tags and their (N, F) features."""
+        return self._proposer.reranker_features(image_id, self._evidence.exclude(image_id), kept)
 
     def complete(self, image_id: int, text: str, kept: Sequence[str]) -> list[str]:
         """Return completions of typed text, best first."""
-        words = self._evidence.take_in_hand(image_id)
+        words = self._evidence.exclude(image_id)
         key = (image_id, tuple(kept))
-        if self._scored is None or self._scored[0] != key:  # asked for each character of one word
+        if self._scored is None or self._scored[0] != key:  # called for each character of one word
             self._scored = (key, self._proposer.scores(image_id, words, kept))
         found = completions_of(
             text,

@@ -1,7 +1,6 @@
-"""A snapshot of the corrections: what the server writes, in one consistent read, and a training process reads.
+"""A snapshot of the corrections: the server writes it in one consistent read, the training process reads it.
 
-The features stay where they are, in the project's feature file; the snapshot says which row is which photo's.
-Knows nothing of models.
+The features stay in the project's feature file; the snapshot has the row of each photo. Knows nothing of models.
 """
 
 import json
@@ -20,7 +19,7 @@ from annotator.storage.database import Store, read_parquet
 from annotator.trainer.finetuning.corrections import Correction
 
 MOST_UNTAGGED = 2000
-"""Photos without tags whose rows go along, for rehearsal."""
+"""Most photos without tags whose rows are written too, for rehearsal."""
 
 _QUERY = """
 SELECT i.image_id, i.content_hash, f.feature_row, i.keywords || i.user_tags AS keywords, i.path_words,
@@ -49,19 +48,19 @@ class Snapshot:
 
     corrections: list[Correction]
     untagged: Features
-    """(M, D) features of some photos that nobody has tagged."""
+    """(M, D) features of a sample of the photos without a saved list."""
     words: dict[int, Words]
-    """What each corrected photo brought along, by image id."""
+    """Words of the metadata of each corrected photo, by image id."""
     detections: dict[int, tuple[Detection, ...]] = field(default_factory=dict)
-    """What was found in each corrected photo, by image id; nothing where no detector has looked."""
+    """Objects found in each corrected photo, by image id; missing where no detector has run."""
 
 
 def write_snapshot(store: Store, backbone: str, path: Path) -> None:
-    """Write the standing correction of every photo that has features of this backbone.
+    """Write the present correction of every photo that has features of this backbone.
 
     Args:
         store: The open database.
-        backbone: The feature file's label.
+        backbone: Label of the feature file.
         path: The Parquet file.
 
     Raises:
@@ -71,10 +70,10 @@ def write_snapshot(store: Store, backbone: str, path: Path) -> None:
 
 
 def read_snapshot(path: Path, features_path: Path, feature_size: int) -> Snapshot:
-    """Read a snapshot with the features it refers to; these are mapped, not loaded, until they are asked for.
+    """Read a snapshot with its features, which are read from the memory-mapped feature file.
 
     Args:
-        path: What `write_snapshot` wrote.
+        path: Written by `write_snapshot`.
         features_path: The project's feature file of that backbone; only read.
         feature_size: D.
 

@@ -1,8 +1,8 @@
-"""The training process: `python -m annotator.learning.worker JOB` reads a job, teaches a candidate and judges it.
+"""The training process: `python -m annotator.learning.worker FOLDER` trains a candidate and runs the promotion test.
 
-It is started and watched by finetuner.py. It only reads the snapshot, the features and the live checkpoint, and only
-writes below its own folder, so that it may be killed at any moment. What it has to say goes to stdout, a JSON object
-a line; the last one says how it ended. When nobody reads that any more, it ends. SIGTERM cancels it.
+learning/training_process.py starts it. It reads the job, the snapshot, the features and the live checkpoint, and writes
+only below its folder, so that it can be killed at any time. It reports to stdout, one JSON object a line; the last one
+is the result. It ends when stdout is closed. SIGTERM cancels it.
 """
 
 import json
@@ -25,59 +25,59 @@ if TYPE_CHECKING:
     from annotator.models.reranker import Reranker
     from annotator.trainer.finetuning.corrections import Correction, Division
 
-SAY_EVERY_SECONDS = 0.2
-MOST_WEIGHED, MOST_PLACES = 300, 6
-"""Corrections, the newest, and places of each, from which the re-ranker learns: every one costs a proposal."""
+SECONDS_BETWEEN_REPORTS = 0.2
+MAX_CORRECTIONS, MAX_PLACES = 300, 6
+"""Newest corrections, and places in each list, on which the re-ranker is trained; each place costs a proposal."""
 
 
 class ProgressReporter:
-    """Says how far the process is; no more often than is worth reading."""
+    """Writes reports to stdout."""
 
     def __init__(self) -> None:
         self._said_at = 0.0
 
-    def say(self, **values: Any) -> None:
-        """Say something now."""
+    def report(self, **values: Any) -> None:
+        """Write a report."""
         print(json.dumps(values), flush=True)
         self._said_at = time.monotonic()
 
     def progress(self, **values: Any) -> None:
-        """Say something, unless something was said just now."""
-        if time.monotonic() - self._said_at >= SAY_EVERY_SECONDS:
-            self.say(**values)
+        """Write a report, unless the last one is less than `SECONDS_BETWEEN_REPORTS` old."""
+        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_REPORTS:
+            self.report(**values)
 
 
 def main(arguments: list[str]) -> int:
     """Run the job in a folder; return the exit code."""
     folder = Path(arguments[0])
     job = Job(**json.loads((folder / JOB_FILE).read_text(encoding="utf-8")))
-    step_back(job.niceness, job.num_threads)
+    lower_priority(job.niceness, job.num_threads)
     cancelled = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: cancelled.set())
-    voice = ProgressReporter()
+    reporter = ProgressReporter()
     try:
         with hold_lock(Path(job.lock_path)):
-            report = _train_and_judge(folder, job, voice, cancelled)
-            voice.say(phase="done", report=report)
+            report = _train_and_judge(folder, job, reporter, cancelled)
+            reporter.report(phase="done", report=report)
         return 0
     except BrokenPipeError:
-        # The server is gone; nobody is left to take the candidate over.
+        # The server has ended; nothing would read the result.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except AnnotatorError as error:
         from annotator.trainer.finetuning.finetune import TrainingCancelledError
 
         is_cancelled = isinstance(error, TrainingCancelledError)
-        voice.say(phase="cancelled" if is_cancelled else "failed", sentence=str(error))
+        reporter.report(phase="cancelled" if is_cancelled else "failed", sentence=str(error))
         return 1
     except MemoryError:
-        voice.say(phase="failed", sentence="The training ran out of memory; the model in use did not change.")
+        reporter.report(phase="failed", sentence="The training ran out of memory; the model in use did not change.")
         return 1
 
 
-def step_back(niceness: int, num_threads: int) -> None:
-    """Give way to the page: lower this process's priority and use few threads."""
-    with suppress(OSError):  # only ever lower: a process that was started lower stays there
+def lower_priority(niceness: int, num_threads: int) -> None:
+    """Lower this process's priority and number of threads, in favour of the server."""
+    with suppress(OSError):  # a process that has a lower priority already keeps it
         os.nice(niceness)
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(num_threads)
@@ -86,9 +86,9 @@ def step_back(niceness: int, num_threads: int) -> None:
     torch.set_num_threads(num_threads)
 
 
-def _train_and_judge(folder: Path, job: Job, voice: ProgressReporter, cancelled: threading.Event) -> dict[str, Any]:
-    """Write the candidate below the folder and return what came of it."""
-    # Imported here: torch takes seconds, and the lock and the priority come first.
+def _train_and_judge(folder: Path, job: Job, reporter: ProgressReporter, cancelled: threading.Event) -> dict[str, Any]:
+    """Write the candidate below the folder and return the report."""
+    # Imported here: torch takes seconds to load, and the lock and the priority come first.
     import numpy as np
 
     from annotator.learning.snapshot import read_snapshot
@@ -98,7 +98,7 @@ def _train_and_judge(folder: Path, job: Job, voice: ProgressReporter, cancelled:
     from annotator.trainer.finetuning.exemplars import class_exemplars
     from annotator.trainer.finetuning.finetune import FinetuneSettings, finetune
 
-    voice.say(phase="reading")
+    reporter.report(phase="reading")
     info = checkpoint.read_info(job.live)
     settings = FinetuneSettings(**job.finetune)
     snapshot = read_snapshot(Path(job.snapshot_path), Path(job.features_path), info.feature_size)
@@ -120,7 +120,7 @@ def _train_and_judge(folder: Path, job: Job, voice: ProgressReporter, cancelled:
         exemplars=class_exemplars(backbone.class_weights, np.stack([item.features for item in snapshot.corrections])),
         word_vectors=vectors,
         num_base=num_base,
-        progress=lambda now: voice.progress(phase="learning", **asdict(now)),
+        progress=lambda now: reporter.progress(phase="learning", **asdict(now)),
         should_stop=cancelled.is_set,
     )
     learnt = {item.content_hash: item.event_id for item in division.fresh}
@@ -134,24 +134,24 @@ def _train_and_judge(folder: Path, job: Job, voice: ProgressReporter, cancelled:
     )  # fmt: skip
     evidence = _evidence(job, snapshot, backbone, vectors)
 
-    def weighed(num_done: int, num_all: int) -> None:
+    def fitting(num_done: int, num_all: int) -> None:
         _check_cancelled(cancelled)
-        voice.progress(phase="weighing", num_done=num_done, num_all=num_all)
+        reporter.progress(phase="weighing", num_done=num_done, num_all=num_all)
 
     unknown = [item for item in division.fresh if item.content_hash not in trained]
-    live_page = evidence.page(live)
-    reranker = _learn_reranker(live_page, unknown, info.reranker, settings.seed, weighed)
+    live_proposer = evidence.proposer_of(live)
+    reranker = _fit_reranker(live_proposer, unknown, info.reranker, settings.seed, fitting)
     target = folder / CANDIDATE_FOLDER
     version = checkpoint.save(candidate, target, about, half=True, reranker=reranker)
     checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(trained | learnt).encode())
 
-    def judged(num_done: int, num_all: int) -> None:
+    def judging(num_done: int, num_all: int) -> None:
         _check_cancelled(cancelled)
-        voice.progress(phase="judging", num_done=num_done, num_all=num_all)
+        reporter.progress(phase="judging", num_done=num_done, num_all=num_all)
 
-    voice.say(phase="judging", num_done=0, num_all=0)
+    reporter.report(phase="judging", num_done=0, num_all=0)
     tuned_candidate = checkpoint.load(target, backbone=backbone)
-    verdict = _judge(job, live_page, evidence.page(tuned_candidate), division, judged)
+    verdict = _judge(job, live_proposer, evidence.proposer_of(tuned_candidate), division, judging)
     return {
         "tagger": f"{candidate.name} {version}",
         "num_fresh": len(division.fresh),
@@ -182,8 +182,8 @@ def _check_cancelled(cancelled: threading.Event) -> None:
 
 
 def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "ReplayedEvidence":
-    """Return what the page shows beside any model."""
-    from annotator.learning.replay import PageSources, ReplayedEvidence
+    """Return the evidence that the replays of all models share."""
+    from annotator.learning.replay import ReplayedEvidence, ReplaySources
     from annotator.learning.snapshot import read_feature_rows
     from annotator.models.taggers.cold_start import ColdStartTagger
     from annotator.proposals.tagger_catalog import load_open_vocabulary
@@ -193,23 +193,30 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
     features = FeatureStore(
         features_path.parent, features_path.stem, backbone.feature_size, read_feature_rows(Path(job.snapshot_path))
     )
-    if not job.is_detector_heard:
+    if not job.uses_detections:
         snapshot = replace(snapshot, detections={})
-    opened = load_open_vocabulary(backbone)
-    sources = PageSources(ColdStartTagger(backbone), opened, word_vectors, job.aliases, job.show_expected)
+    open_vocabulary = load_open_vocabulary(backbone)
+    sources = ReplaySources(ColdStartTagger(backbone), open_vocabulary, word_vectors, job.aliases, job.show_expected)
     return ReplayedEvidence(snapshot, features, sources)
 
 
-def _learn_reranker(
-    page: "ReplayedProposer",
+def _fit_reranker(
+    proposer: "ReplayedProposer",
     unknown: "Sequence[Correction]",
     before: "Reranker",
     seed: int,
     progress: Callable[[int, int], None],
 ) -> "Reranker":
-    """Learn what each source is worth, from corrections of photos that the live model has not learnt from.
+    """Fit a re-ranker to corrections that the live model was not trained on.
 
-    Weighed is the live model's word, not the candidate's: that one knows these lists.
+    The features come from the live model, since the candidate was trained on these lists.
+
+    Args:
+        proposer: Of the live model.
+        unknown: The corrections, oldest first.
+        before: The live model's re-ranker.
+        seed: Of the sample of places.
+        progress: Called with (corrections done, corrections in all).
     """
     import numpy as np
 
@@ -217,12 +224,12 @@ def _learn_reranker(
     from annotator.trainer.finetuning.reranker_fit import Place, fit_reranker
 
     rng = np.random.default_rng(seed)
-    chosen = [item for item in unknown if item.tags][-MOST_WEIGHED:]
+    chosen = [item for item in unknown if item.tags][-MAX_CORRECTIONS:]
     places = []
     for number, item in enumerate(chosen, start=1):
-        lengths = rng.permutation(len(item.tags))[:MOST_PLACES]
+        lengths = rng.permutation(len(item.tags))[:MAX_PLACES]
         for length in sorted(lengths.tolist()):
-            tags, features = page.open_tags(item.image_id, item.tags[:length])
+            tags, features = proposer.reranker_features(item.image_id, item.tags[:length])
             keys = [tag_key(tag) for tag in tags]
             if (key := tag_key(item.tags[length])) in keys:
                 places.append(Place(features, keys.index(key)))
@@ -237,12 +244,12 @@ def _judge(
     division: "Division",
     progress: Callable[[int, int], None],
 ) -> dict[str, Any]:
-    from annotator.learning.replay import PAGE
+    from annotator.learning.replay import PAGE_COSTS
     from annotator.trainer.finetuning.promotion_test import PromotionRule, judge
 
     rule = PromotionRule(least_photos=job.least_photos, confidence=job.confidence, gold_margin=job.gold_margin)
     gold, newest = division.gold, division.newest
-    # The newest of each, in the shares in which there are.
+    # The newest of each group, in proportion to their numbers.
     num = len(gold) + len(newest)
     num_gold = round(len(gold) * min(1.0, job.most_photos / max(num, 1)))
     num_newest = min(len(newest), job.most_photos - num_gold)
@@ -252,7 +259,7 @@ def _judge(
         gold[len(gold) - num_gold :],
         newest[len(newest) - num_newest :],
         rule,
-        costs=PAGE,
+        costs=PAGE_COSTS,
         progress=progress,
     )
     return verdict.to_json()

@@ -1,7 +1,7 @@
-"""Wires the ranking of one project: indexes of tagged photos, vocabulary, context and proposer.
+"""Builds the ranking of one project: indexes of tagged photos, vocabulary, context and proposer.
 
-The served page, the simulation, ``annotator suggest`` and the promotion test all build it here, so that the same photo
-in the same project gets the same list everywhere. Knows nothing of databases, threads or pages.
+The served session, the simulation, ``annotator suggest`` and the promotion test all use it, so that the same photo in
+the same project gets the same list in each. Knows nothing of databases, threads or the user interface.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,12 +23,12 @@ from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 
 
 class Ranking:
-    """What ranks the tags of one project's photos, beside the taggers.
+    """Everything but the taggers that the ranking of one project needs.
 
     Args:
         features: Features by image id.
-        cold_start_words: The words of the cold start; the vocabulary completes them.
-        tag: Names the index of tagged photos.
+        cold_start_words: The words of the cold start, offered as completions.
+        tag: Identifies the features in the index of tagged photos.
     """
 
     def __init__(self, features: FeatureSource, cold_start_words: Iterable[str], tag: str) -> None:
@@ -41,10 +41,10 @@ class Ranking:
     def load(
         self, words: dict[int, Words], saved: dict[int, tuple[str, ...]], aliases: Mapping[str, str] | None = None
     ) -> None:
-        """Fill the indexes and counts from what the project has saved.
+        """Fill the indexes and counts with the saved lists of the project.
 
         Args:
-            words: Image id -> the photo's own words.
+            words: Image id -> words of the photo's metadata.
             saved: Image id -> the saved tags, most important first.
             aliases: Key of a renamed or merged tag -> its present name.
         """
@@ -52,11 +52,11 @@ class Ranking:
         self.vocabulary.set_aliases(aliases or {})
 
     def use_word_vectors(self, vectors: WordVectors) -> None:
-        """Complete words by the subject of the project from now on."""
+        """Complete words by their similarity to the tags of the project."""
         self.vocabulary.use_lexicon(shared_lexicon(vectors))
 
     def context(self, *, max_at_once: int | None = MAX_READ_AT_ONCE) -> ProjectContext:
-        """Return what gathers the context of photos for taggers that use one; see `ProjectContext`."""
+        """Return the source of contexts for taggers that use one; see `ProjectContext`."""
         return ProjectContext(self._features, self._vectors, self.tagged_photos, max_at_once=max_at_once)
 
     def proposer(
@@ -69,15 +69,15 @@ class Ranking:
         open_vocabulary: OpenVocabulary | None = None,
         added_words: AddedWords | None = None,
     ) -> Proposer:
-        """Return what proposes tags.
+        """Return the proposer of the project.
 
         Args:
-            taggers: Gives the taggers in use, the trained one first.
-            context: Of `context`.
-            detections: Image id -> objects found in the photo, a source of evidence of its own.
+            taggers: Returns the taggers in use, the trained one first.
+            context: Returned by `context`.
+            detections: Image id -> objects that a detector found in the photo.
             labels: Image id -> labels for taggers that take them as input.
-            open_vocabulary: Scores words that no tagger knows.
-            added_words: Scores the project's own tags that neither a tagger nor the open vocabulary knows.
+            open_vocabulary: Scores words outside the vocabularies of the taggers.
+            added_words: Scores tags of the project that are outside all of these vocabularies.
         """
         return Proposer(
             taggers,
@@ -89,7 +89,7 @@ class Ranking:
             context.gather,
             detections=detections,
             labels=labels,
-            opened=open_vocabulary,
-            added=added_words,
-            habits=self.tagged_photos.habits,
+            open_vocabulary=open_vocabulary,
+            added_words=added_words,
+            tag_statistics=self.tagged_photos.tag_statistics,
         )

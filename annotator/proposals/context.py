@@ -1,10 +1,9 @@
-"""What a tagger with a context is told of a project's photo: its metadata, and its neighbours among the tagged photos.
+"""The context of a project's photo, for taggers that use one: its metadata and its neighbours among the tagged photos.
 
-The pool of neighbours is the project's photos that carry tags; a photo is never its own neighbour, and of its
-neighbours only looks and metadata are told, never their tags. Where the metadata find too few, look-alikes are the
-further neighbours, and `Gathered.note` says so. One index for each field and kind of distance, made when it is first
-asked for, of many photos in the background, and then kept in step with every save. Knows nothing of how a tagger uses
-them.
+The neighbours come from the project's tagged photos without the photo itself; the context has their features and
+metadata, never their tags. If too few photos have similar metadata, similar photos by features are added, and
+`TaggerContext.note` says so. Each metadata field and similarity has one index. It is built on first use, in the
+background if there are many photos, and each save updates it. Knows nothing of how a tagger uses the context.
 """
 
 import logging
@@ -29,46 +28,52 @@ from annotator.storage.features import Vectors
 logger = logging.getLogger(__name__)
 
 MAX_READ_AT_ONCE = 500
-"""Tagged photos that are read while the proposal that first needs them waits; more are read in the background."""
+"""Tagged photos up to which an index is built while the first request waits; for more, in the background."""
 CHUNK_SIZE = 2_000
-"""Photos read between two looks at whether the program ends."""
+"""Photos that are indexed between two checks whether to stop."""
 FIELD_NAMES = {"user_tags": "keywords", "caption": "caption"}
-"""A tagger's metadata field -> the source of a project's photo that it is."""
+"""A tagger's metadata field -> its name in the user interface."""
 BEING_READ = "The neighbours are being read: until then they are tagged photos that look like this one."
-"""What is said while an index is being filled."""
+"""Note while an index is being built."""
 NOT_READ = "The neighbours could not be read (the log says why): these are tagged photos that look like this one."
-"""What is said once an index failed to be filled."""
+"""Note after an index could not be built."""
 LEAST_SIMILARITY = 1e-6
-"""Below it two photos share nothing."""
+"""Photos with less similar metadata are no neighbours."""
 
 
 def field_words(words: Words, field: str) -> tuple[str, ...]:
-    """Return a photo's metadata words of one field, as keys, each once."""
+    """Return the words of one metadata field as distinct keys."""
     own = words.caption if field == "caption" else words.keywords
     return tuple(dict.fromkeys(map(tag_key, own)))
 
 
 class FieldIndex(Protocol):
-    """Photos by the words of one field; told of every photo that begins or ceases to carry tags."""
+    """Index of the tagged photos by the words of one metadata field."""
 
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
-        """Take photos in, in place of what was known of them."""
+        """Add or replace photos, given as (image id, words of the metadata)."""
         ...
 
     def remove(self, image_id: int) -> None:
-        """Forget a photo."""
+        """Remove a photo."""
         ...
 
     def search(self, words: Sequence[str], k: int, image_id: int) -> list[tuple[int, float]]:
-        """Return at most k other photos that have something in common, most similar first."""
+        """Return the k most similar photos as (image id, similarity), best first.
+
+        Args:
+            words: Of the field, as keys.
+            k: Most photos; those without any similarity are left out.
+            image_id: The photo itself, which is left out.
+        """
         ...
 
 
-class SharedWords:
-    """By the Jaccard index of the word sets.
+class WordOverlapIndex:
+    """Similarity is the Jaccard index of the word sets.
 
     Args:
-        field: Of the metadata.
+        field: Metadata field.
     """
 
     def __init__(self, field: str) -> None:
@@ -76,34 +81,34 @@ class SharedWords:
         self._index = KeywordIndex()
 
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
-        """Take photos in."""
+        """Add or replace photos."""
         self._index.set_many((image_id, field_words(words, self._field)) for image_id, words in photos)
 
     def remove(self, image_id: int) -> None:
-        """Forget a photo."""
+        """Remove a photo."""
         self._index.remove(image_id)
 
     def search(self, words: Sequence[str], k: int, image_id: int) -> list[tuple[int, float]]:
-        """Return the k most similar."""
+        """Return the k most similar photos."""
         return [(item.image_id, item.similarity) for item in self._index.search(words, k, exclude=[image_id])]
 
 
-class SimilarMeaning:
-    """By the cosine of the summed word vectors.
+class WordVectorIndex:
+    """Similarity is the cosine of the summed word vectors.
 
     Args:
-        field: Of the metadata.
-        sums: Of the vectors.
+        field: Metadata field.
+        sums: Computes the sums.
     """
 
     def __init__(self, field: str, sums: VectorSums) -> None:
         self._field = field
         self._sums = sums
-        self._codes: dict[int, Vectors] = {}  # kept after a removal: searches under way may ask for them
+        self._codes: dict[int, Vectors] = {}  # kept after a removal: concurrent searches may read them
         self._index = VectorIndex(sums.size, VectorIndexSettings(), self._vectors_of, tag=sums.vectors.version)
 
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
-        """Take photos in; one whose words have no vectors is left out."""
+        """Add or replace photos; those whose words have no vectors are left out."""
         ids, own = [], []
         for image_id, words in photos:
             ids.append(image_id)
@@ -117,11 +122,11 @@ class SimilarMeaning:
             self._index.add([ids[row] for row in known], codes[known])
 
     def remove(self, image_id: int) -> None:
-        """Forget a photo."""
+        """Remove a photo."""
         self._index.remove([image_id])
 
     def search(self, words: Sequence[str], k: int, image_id: int) -> list[tuple[int, float]]:
-        """Return the k most similar."""
+        """Return the k most similar photos."""
         code = self._sums.encode([words])
         if not code.any():
             return []
@@ -135,66 +140,69 @@ class SimilarMeaning:
         return np.stack([self._codes[image_id] for image_id in image_ids.tolist()])
 
 
-class GrowingIndex:
-    """A field's index that is filled while saves go on: changes wait until the photos from before them are in.
+class BackgroundIndex:
+    """Builds a `FieldIndex` during which saves continue: it queues their changes and applies them afterwards.
 
     Args:
-        index: To fill; empty.
+        index: An empty index.
     """
 
     def __init__(self, index: FieldIndex) -> None:
         self._index = index
         self._lock = threading.Lock()
-        self._meanwhile: list[tuple[int, Words | None]] | None = []
-        """Photos that came, and with None that went, while the index is being filled."""
+        self._queued: list[tuple[int, Words | None]] | None = []
+        """Photos that were set, or with None removed, during the build; None once the index is built."""
         self.note = BEING_READ
-        """Why there is no index yet."""
+        """Why there is no index yet, as a sentence for the user."""
 
     @property
     def index(self) -> FieldIndex | None:
-        """The index; None until it is filled."""
-        return None if self._meanwhile is not None else self._index
+        """The index; None until it is built."""
+        return None if self._queued is not None else self._index
 
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
-        """Take photos in that carry tags now."""
+        """Add or replace tagged photos."""
         photos = list(photos)
-        if not self._note(photos):
+        if not self._queue(photos):
             self._index.set_many(photos)
 
     def remove(self, image_id: int) -> None:
-        """Forget a photo that carries none any more."""
-        if not self._note([(image_id, None)]):
+        """Remove a photo that has no tags any more."""
+        if not self._queue([(image_id, None)]):
             self._index.remove(image_id)
 
     def fill(self, photos: Sequence[tuple[int, Words]], is_stopped: Callable[[], bool]) -> None:
-        """Take in the photos that carried tags when this began to follow, then what changed since.
+        """Add the photos that were tagged when this became a listener, then apply the queued changes.
 
         Args:
-            photos: All of them.
-            is_stopped: Tells whether to give up.
+            photos: All of these photos.
+            is_stopped: Tells whether to stop before the end.
         """
         for start in range(0, len(photos), CHUNK_SIZE):
             if is_stopped():
                 return
             self._index.set_many(photos[start : start + CHUNK_SIZE])
-        while self._meanwhile is not None:
+        while self._queued is not None:
             with self._lock:
-                noted, self._meanwhile = self._meanwhile, [] if self._meanwhile else None
-            for image_id, words in noted:
+                queued, self._queued = self._queued, [] if self._queued else None
+            for image_id, words in queued:
                 if words is None:
                     self._index.remove(image_id)
                 else:
                     self._index.set_many([(image_id, words)])
 
-    def _note(self, changes: Iterable[tuple[int, Words | None]]) -> bool:
+    def _queue(self, changes: Iterable[tuple[int, Words | None]]) -> bool:
+        """Queue changes while the index is being built; return whether they were queued."""
         with self._lock:
-            if self._meanwhile is not None:
-                self._meanwhile += changes
-            return self._meanwhile is not None
+            if self._queued is not None:
+                self._queued += changes
+            return self._queued is not None
 
 
 @dataclass(frozen=True)
 class _Found:
+    """A neighbour; `by` as in `Neighbour`."""
+
     image_id: int
     similarity: float
     by: str
@@ -205,30 +213,30 @@ class ProjectContext:
 
     Args:
         features: The project's features.
-        tagged_looks: Visual index of the photos that carry tags.
-        carried: Which photos carry tags.
-        max_at_once: Tagged photos that are read while whoever first needs them waits; None: however many there are.
+        vectors: Index of the features of tagged photos.
+        tagged_photos: The tagged photos.
+        max_at_once: Tagged photos up to which an index is built while the first request waits; None: any number.
     """
 
     def __init__(
         self,
         features: FeatureSource,
-        tagged_looks: VectorIndex,
-        carried: TaggedPhotos,
+        vectors: VectorIndex,
+        tagged_photos: TaggedPhotos,
         *,
         max_at_once: int | None = MAX_READ_AT_ONCE,
     ) -> None:
         self._features = features
-        self._looks = tagged_looks
-        self._carried = carried
+        self._vectors = vectors
+        self._tagged_photos = tagged_photos
         self._max_at_once = max_at_once
-        self._indexes: dict[tuple[str, str], GrowingIndex] = {}
+        self._indexes: dict[tuple[str, str], BackgroundIndex] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def stop(self) -> None:
-        """Read no more photos, and wait until nothing does: a process that ends in the middle of it is aborted."""
+        """Stop building indexes and wait for the threads: a process that ends before them is aborted."""
         self._stopping.set()
         for thread in self._threads:
             thread.join()
@@ -241,98 +249,100 @@ class ProjectContext:
         words: Words,
         without_neighbours: Collection[int] = (),
     ) -> TaggerContext:
-        """Return what a tagger is told of a photo, and the neighbours for a person to see.
+        """Return the context of a photo, and the neighbours to show.
 
         Args:
-            tagger: Who asks.
+            tagger: The tagger that uses the context.
             image_id: The photo.
-            vector: (1, D), its features.
-            words: What it brings along.
-            without_neighbours: Photos that somebody switched off; they are found, shown, and not told.
+            vector: (1, D) float32, its features.
+            words: Words of its metadata.
+            without_neighbours: Excluded photos; they are shown, but are not in the context.
         """
         own = field_words(words, tagger.metadata)
         num = tagger.num_candidates
-        growing = self._index_of(tagger) if own and num else None
-        index = growing.index if growing else None
-        alike = index.search(own, num, image_id) if index is not None else []
-        found = self._nearest(num, image_id, vector, alike) if num else []
-        told = [item.image_id for item in found if item.image_id not in without_neighbours]
+        background = self._index_of(tagger) if own and num else None
+        index = background.index if background else None
+        by_metadata = index.search(own, num, image_id) if index is not None else []
+        found = self._nearest(num, image_id, vector, by_metadata) if num else []
+        used = [item.image_id for item in found if item.image_id not in without_neighbours]
         pool = Pool(
-            self._features.vectors(told) if told else np.zeros((0, vector.shape[1]), np.float32),
-            [field_words(self._carried.words_of(other), tagger.metadata) for other in told],
+            self._features.vectors(used) if used else np.zeros((0, vector.shape[1]), np.float32),
+            [field_words(self._tagged_photos.words_of(other), tagger.metadata) for other in used],
         )
         return TaggerContext(
-            Context([own], pool, np.arange(len(told), dtype=np.int64)[None]),
+            Context([own], pool, np.arange(len(used), dtype=np.int64)[None]),
             [self._neighbour(item, own, tagger.metadata) for item in found],
-            growing.note if growing and index is None else _note(found, own, tagger),
+            background.note if background and index is None else _note(found, own, tagger),
         )
 
-    def _nearest(self, num: int, image_id: int, vector: Vectors, alike: Sequence[tuple[int, float]]) -> list[_Found]:
-        """Return the photos with alike metadata, then as many that look alike as are wanting."""
-        found = [_Found(other, value, "metadata") for other, value in alike if other in self._features]
+    def _nearest(
+        self, num: int, image_id: int, vector: Vectors, by_metadata: Sequence[tuple[int, float]]
+    ) -> list[_Found]:
+        """Return the photos with similar metadata, filled up to `num` with similar photos by features."""
+        found = [_Found(other, value, "metadata") for other, value in by_metadata if other in self._features]
         if len(found) < num:
             known = {image_id, *(item.image_id for item in found)}
-            ids, similarities = self._looks.search(vector, num + len(known))
+            ids, similarities = self._vectors.search(vector, num + len(known))
             further = zip(ids[0].tolist(), similarities[0].tolist(), strict=True)
             found += [_Found(other, value, "looks") for other, value in further if other >= 0 and other not in known]
         return found[:num]
 
-    def _index_of(self, tagger: ContextTagger) -> GrowingIndex:
-        """Return what finds a tagger's neighbours, perhaps still being filled, which no lock is held over."""
+    def _index_of(self, tagger: ContextTagger) -> BackgroundIndex:
+        """Return the index for a tagger's field and similarity; build it on first use, without holding the lock."""
         sums = tagger.neighbourhood
         key = (tagger.metadata, "" if sums is None else sums.vectors.version)
         with self._lock:
-            growing = self._indexes.get(key)
-            is_new = growing is None
-            if growing is None:
-                empty = SharedWords(tagger.metadata) if sums is None else SimilarMeaning(tagger.metadata, sums)
-                growing = self._indexes[key] = GrowingIndex(empty)
+            background = self._indexes.get(key)
+            is_new = background is None
+            if background is None:
+                empty = WordOverlapIndex(tagger.metadata) if sums is None else WordVectorIndex(tagger.metadata, sums)
+                background = self._indexes[key] = BackgroundIndex(empty)
         if is_new:
-            self._fill(growing)
-        return growing
+            self._build(background)
+        return background
 
-    def _fill(self, growing: GrowingIndex) -> None:
-        if self._max_at_once is None or self._carried.num_at_most() <= self._max_at_once:
-            growing.fill(self._carried.follow(growing), self._stopping.is_set)
+    def _build(self, background: BackgroundIndex) -> None:
+        if self._max_at_once is None or self._tagged_photos.num_at_most() <= self._max_at_once:
+            background.fill(self._tagged_photos.add_listener(background), self._stopping.is_set)
             return
-        thread = threading.Thread(target=self._read, args=(growing,), name="neighbours", daemon=True)
+        thread = threading.Thread(target=self._build_in_background, args=(background,), name="neighbours", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _read(self, growing: GrowingIndex) -> None:
+    def _build_in_background(self, background: BackgroundIndex) -> None:
         try:
-            growing.fill(self._carried.follow(growing), self._stopping.is_set)
+            background.fill(self._tagged_photos.add_listener(background), self._stopping.is_set)
         except Exception:
-            growing.note = NOT_READ
-            logger.exception("The tagged photos could not be read: the model's neighbours go by looks alone.")
+            background.note = NOT_READ
+            logger.exception("The tagged photos could not be indexed: the model's neighbours are found by features.")
 
     def _neighbour(self, item: _Found, own: Sequence[str], field: str) -> Neighbour:
-        its = set(field_words(self._carried.words_of(item.image_id), field))
+        its = set(field_words(self._tagged_photos.words_of(item.image_id), field))
         return Neighbour(
             item.image_id,
             item.similarity,
-            tuple(self._carried.tags_of(item.image_id)),
+            tuple(self._tagged_photos.tags_of(item.image_id)),
             tuple(word for word in own if word in its),
             item.by,
         )
 
 
 def _note(found: Sequence[_Found], own: Sequence[str], tagger: ContextTagger) -> str:
-    """Return in a sentence why the neighbours are not those that the metadata should give; empty if they are."""
+    """Return a sentence on why not all neighbours were found by metadata; empty if they were."""
     if not tagger.num_candidates:
         return "This model looks at the photo alone."
     name = FIELD_NAMES[tagger.metadata]
-    by_words = sum(item.by == "metadata" for item in found)
+    num_by_metadata = sum(item.by == "metadata" for item in found)
     if not found:
         return "No other photo is tagged yet, so the model looks at this one alone."
-    if by_words == len(found):
+    if num_by_metadata == len(found):
         return ""
     if not own:
         lacks = "no caption, or it is" if name == "caption" else "no keywords, or they are"
         return f"This photo has {lacks} left out: the model's neighbours are tagged photos that look like it."
-    if by_words:
-        others = "photo has" if by_words == 1 else "photos have"
-        return f"Only {by_words} tagged {others} something in common with its {name}; the others look like it."
+    if num_by_metadata:
+        others = "photo has" if num_by_metadata == 1 else "photos have"
+        return f"Only {num_by_metadata} tagged {others} something in common with its {name}; the others look like it."
     sums = tagger.neighbourhood
     if sums is not None and not sums.encode([own]).any():
         return f"Nothing is known of what its {name} mean: the model's neighbours are photos that look like it."

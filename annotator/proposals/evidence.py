@@ -1,7 +1,7 @@
-"""What each source says of one photo's tags: taggers, look-alikes, photos with the same words, detections, names.
+"""The records that the ranking works on: evidence for a tag, a neighbour, and the words of a photo's metadata.
 
-Every word comes as `Evidence` with its score and its reason; `proposals/fusion.py` joins all into one list.
-Knows nothing of stores, indexes or pages.
+Each source returns `Evidence`; `proposals/fusion.py` joins it into one ranked list. Knows nothing of databases,
+indexes or the user interface.
 """
 
 from collections.abc import Collection, Iterable
@@ -14,63 +14,66 @@ from annotator.storage.images import ImageEntry
 
 @dataclass(frozen=True)
 class Evidence:
-    """One source's word for one tag."""
+    """Score and reason of one source for one tag."""
 
     tag: str
     source: str
     score: float
     """In [0, 1]."""
     text: str
-    """The reason, as a clause a person reads."""
+    """The reason, as a clause for the user."""
     rank_score: float | None = None
-    """What the tag's place goes by, where that differs from how likely it is; see models/cold_start.py."""
+    """In [0, 1]: decides the rank where that is not the score; see models/taggers/cold_start.py. None: the score."""
     origin: str = ""
-    """Who within a tagger named it, where it tells: tagger_net (own tags), words (near to the tag `of`) or detector."""
+    """Part of the tagger that proposed the tag, if known: tagger_net (its vocabulary), words (a word near the tag `of`)
+    or detector."""
     of: str = ""
+    """Tag to which the word is near, where `origin` is words."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A photo whose tags were taken as evidence."""
+    """A tagged photo that is near another one."""
 
     image_id: int
     similarity: float
-    """Cosine of the features, or Jaccard index of the word sets."""
+    """Cosine of the features or of the summed word vectors, or Jaccard index of the word sets."""
     tags: tuple[str, ...]
     shared: tuple[str, ...] = ()
-    """Words both photos have, for metadata neighbours."""
+    """Words that both photos have, for neighbours by metadata."""
     by: str = ""
-    """How a neighbour of the model was found: metadata or looks."""
+    """Of a tagger's neighbours, how it was found: ``metadata``, or ``looks`` for features."""
 
 
 @dataclass(frozen=True)
 class Words:
-    """What a photo brings along, beside its pixels."""
+    """Words of a photo's metadata."""
 
     keywords: tuple[str, ...] = ()
-    """Embedded keywords and sidecar tags, as they are spelled."""
+    """Embedded keywords and sidecar tags, in their spelling."""
     path_words: tuple[str, ...] = ()
+    """Words of the folder and file names."""
     caption: tuple[str, ...] = ()
-    """Words of its caption, as keys, without stop words; only taggers that were trained on captions hear them."""
+    """Words of the caption, as keys, without stop words; only taggers that were trained on captions use them."""
 
     def without(self, sources: Collection[str]) -> "Words":
-        """Return it with fields left out: keywords, folder, caption."""
+        """Return a copy without the fields that are in `sources`: keywords, folder, caption."""
         return Words(
             () if "keywords" in sources else self.keywords,
             () if "folder" in sources else self.path_words,
             () if "caption" in sources else self.caption,
         )
 
-    def keys(self, settled: Collection[str] = ()) -> set[str]:
-        """Return the set under which the metadata index knows this photo."""
-        return {tag_key(word) for word in (*self.keywords, *self.path_words, *settled)}
+    def keys(self, kept: Collection[str] = ()) -> set[str]:
+        """Return the set of keys by which the metadata index compares this photo, with those of its kept tags."""
+        return {tag_key(word) for word in (*self.keywords, *self.path_words, *kept)}
 
 
 def words_from(keywords: Iterable[str], path_words: Iterable[str], caption: str | None) -> Words:
-    """Return the words that a photo brings along, from what ingest read of it."""
+    """Return the words of a photo's metadata as ingest read it."""
     return Words(tuple(dict.fromkeys(keywords)), tuple(path_words), caption_words(caption))
 
 
 def words_of(entry: ImageEntry) -> Words:
-    """Return the words that a photo brings along, from its row in the database."""
+    """Return the words of a photo's metadata from its row in the database."""
     return words_from((*entry.keywords, *entry.user_tags), entry.path_words, entry.caption)

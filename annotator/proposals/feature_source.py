@@ -1,4 +1,4 @@
-"""Where the ranking reads features: a project's feature file, or a few photos in memory."""
+"""Sources of features for the ranking: a project's feature file, or photos in memory."""
 
 from collections.abc import Iterable, Mapping
 from typing import Protocol
@@ -12,23 +12,23 @@ class FeatureSource(Protocol):
     """Features by image id; `FeatureStore` is one."""
 
     feature_size: int
-    """D, values a feature."""
+    """D."""
 
     def __contains__(self, image_id: int) -> bool:
-        """Whether the photo has features."""
+        """Tell whether the photo has features."""
         ...
 
     def vectors(self, image_ids: Iterable[int]) -> Vectors:
         """Return (N, D) float32 features.
 
         Raises:
-            UnknownImageError: A photo has none.
+            UnknownImageError: A photo has no features.
         """
         ...
 
 
 class FeaturesInMemory:
-    """Features of photos that belong to no project.
+    """Features of photos outside any project.
 
     Args:
         vectors: Image id -> (D,) float32.

@@ -1,6 +1,6 @@
-"""Evidence from all sources joined into one ranked list of proposals.
+"""Joins the evidence of all sources into one ranked list of proposals.
 
-Knows nothing of where the evidence is from.
+Knows nothing of how the sources find their evidence.
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -10,11 +10,11 @@ from annotator.datasets.tags import tag_key
 from annotator.datasets.word_forms import form_key
 from annotator.proposals.evidence import Evidence
 
-HABITS = "habits"
-"""The source of proposals/tag_statistics.py: how often lists go on with a tag. Its score does not depend on the photo,
-so it does not count where another source has evidence."""
+TAG_STATISTICS = "habits"
+"""Name of the source tag_statistics.py: how often lists continue with a tag. Its score does not depend on the photo, so
+it enters the joint score only of tags that have no other evidence."""
 LIKELIER_THAN_NOT = 0.5
-"""Score from which a proposal is expected to be right, see `num_expected`."""
+"""Least score of an expected proposal, see `num_expected`."""
 
 
 @dataclass(frozen=True)
@@ -23,32 +23,34 @@ class Proposal:
 
     tag: str
     score: float
+    """Joint score of the sources, in [0, 1]; shown to the user."""
     source: str
-    """The strongest source."""
+    """The source with the highest score."""
     evidence: tuple[Evidence, ...]
+    """Highest score first."""
     rank_score: float
+    """In [0, 1]; decides the rank."""
 
     @property
     def why(self) -> str:
-        """The reasons in one sentence."""
+        """The reasons as one sentence."""
         text = "; ".join(item.text for item in self.evidence)
         return text[:1].upper() + text[1:] + "."
 
 
-def without_settled(
-    evidence: Iterable[Evidence], prefix: Collection[str], dropped: Collection[str], is_used: Callable[[str], bool]
+def without_kept(
+    evidence: Iterable[Evidence], kept: Collection[str], dropped: Collection[str], is_used: Callable[[str], bool]
 ) -> list[Evidence]:
-    """Return the evidence for tags that are still open.
+    """Return the evidence without that for kept and dropped tags.
 
-    Not open are the settled and the dropped ones, and other forms of settled ones ("cars" beside "car"), unless the
-    project uses that form too.
+    Other forms of kept tags ("cars" beside "car") are removed too, unless the project uses that form.
     """
-    barred = {tag_key(tag) for tag in (*prefix, *dropped)}
-    forms = {form_key(tag) for tag in prefix}
+    excluded = {tag_key(tag) for tag in (*kept, *dropped)}
+    forms = {form_key(tag) for tag in kept}
     return [
         item
         for item in evidence
-        if tag_key(item.tag) not in barred and (form_key(item.tag) not in forms or is_used(item.tag))
+        if tag_key(item.tag) not in excluded and (form_key(item.tag) not in forms or is_used(item.tag))
     ]
 
 
@@ -59,19 +61,18 @@ def merge(
 ) -> list[Proposal]:
     """Join all evidence into one ranked list.
 
-    Sources are taken as independent witnesses: the joint score is 1 - prod(1 - score), so agreement raises a tag and
-    no number of weak voices passes one sure one. Tags that differ only in case or form of Unicode are one; so are those
-    that differ only in form (car and cars, traffic light and trafficlight), unless the project uses both. Of the forms,
-    the one that the project uses is shown, else the trained tagger's, else the one with the best evidence; of a
-    source's words for several forms, the strongest counts.
+    Sources count as independent: the joint score is 1 - prod(1 - score). Tags that differ only in case or Unicode form
+    are one proposal; so are those that differ only in word form (car and cars, traffic light and trafficlight), unless
+    the project uses both. Shown is the form that the project uses, else that of the sequential tagger, else the one
+    with the highest score; of a source's evidence for several forms, the highest score counts.
 
     Args:
         evidence: In any order.
-        spelling: How a tag is written in this project.
-        is_used: Whether photos of this project carry a tag.
+        spelling: Tag -> its spelling in the project.
+        is_used: Tells whether a photo of the project has a tag.
 
     Returns:
-        Proposals, best first; ties go to the tag that came first.
+        Proposals, best first; ties in the order of the evidence.
     """
     proposals = []
     for variants in _by_form(evidence, is_used):
@@ -80,7 +81,7 @@ def merge(
         if len(variants) > 1:
             items = list({item.source: item for item in reversed(items)}.values())[::-1]
             items.sort(key=lambda item: -item.score)
-        seen = [item for item in items if item.source != HABITS] or items
+        seen = [item for item in items if item.source != TAG_STATISTICS] or items
         proposals.append(
             Proposal(
                 tag=spelling(name),
@@ -95,7 +96,7 @@ def merge(
 
 
 def _by_form(evidence: Iterable[Evidence], is_used: Callable[[str], bool]) -> list[list[list[Evidence]]]:
-    """Return what becomes one proposal each: a list of variants, each the evidence for one spelling, the best first."""
+    """Return a list of variants for each proposal; a variant is the evidence for one spelling, the best first."""
     by_key: dict[str, list[Evidence]] = {}
     for item in evidence:
         by_key.setdefault(tag_key(item.tag), []).append(item)
@@ -117,15 +118,15 @@ def _is_of_tagger(items: Iterable[Evidence]) -> bool:
 
 
 def num_expected(proposals: Sequence[Proposal]) -> int:
-    """Return how many of the first proposals are more likely right than wrong: those above the expected line.
+    """Return how many proposals are above the expected line: the first ones that are more likely right than wrong.
 
-    Taken as independent, these are the likeliest of all lists that can be had by cutting this one.
+    If tags are independent, no other cut of the list is more likely to be exactly right.
     """
     return next((n for n, proposal in enumerate(proposals) if not _is_expected(proposal)), len(proposals))
 
 
 def _is_expected(proposal: Proposal) -> bool:
-    return proposal.score >= LIKELIER_THAN_NOT and proposal.source != HABITS
+    return proposal.score >= LIKELIER_THAN_NOT and proposal.source != TAG_STATISTICS
 
 
 def _joint(scores: Iterable[float]) -> float:

@@ -1,8 +1,8 @@
-"""Where in a photo a tag is seen: the class activation map over the backbone's last feature map.
+"""Heat maps of tags: class activation maps over the backbone's last feature map.
 
-The map's mean over all places is the feature vector, so the weights with which a tagger turns features into a tag also
-say how much each place speaks for it (Zhou et al., "Learning Deep Features for Discriminative Localization", 2016).
-Knows nothing of pages.
+The mean of the map over all positions is the feature vector, so a tagger's weights from features to a tag also give the
+contribution of each position (Zhou et al., "Learning Deep Features for Discriminative Localization", 2016).
+Knows nothing of the user interface.
 """
 
 import threading
@@ -18,14 +18,14 @@ from annotator.models.tagger import Tagger
 from annotator.storage.features import FeatureStore, Vectors
 
 NUM_KEPT_MAPS = 4
-"""Feature maps kept in memory, 250 KB each: the tags of one photo are looked at one after the other."""
+"""Feature maps in memory, 250 KB each: a user asks for several tags of one photo in succession."""
 
 
 class HeatMapper:
-    """Heat-maps of tags over photos.
+    """Computes heat maps; any method may be called from any thread.
 
     Args:
-        backbone: Makes the feature maps.
+        backbone: Computes the feature maps.
         features: The photos' features.
         decode: Image id, least length of the shorter side in pixels -> the decoded photo.
     """
@@ -38,19 +38,19 @@ class HeatMapper:
         self._lock = threading.Lock()
 
     def heat_map(self, taggers: tuple[Tagger, ...], image_id: int, tag: str) -> dict[str, Any] | None:
-        """Return where a tag is seen.
+        """Return the heat map of a tag.
 
         Args:
-            taggers: The first that knows the tag is asked.
+            taggers: The first one that knows the tag is used.
             image_id: The photo.
             tag: The tag.
 
         Returns:
             ``grid``, rows of values in [0, 1], and ``box``, the part of the photo that it covers as left, top, right,
-            bottom in shares of its sides; None when no tagger sees this tag or the backbone has no feature map.
+            bottom in shares of its sides; None if no tagger has weights for the tag or the backbone has no feature map.
 
         Raises:
-            UnreadableImageError: The photo is gone or damaged.
+            UnreadableImageError: The photo is missing or damaged.
         """
         if not self._backbone.has_map or image_id not in self._features:
             return None

@@ -1,4 +1,4 @@
-"""Which taggers a photo in hand was opened with: another model may go live meanwhile, but not under a person's eyes.
+"""The taggers that each open photo was opened with: a model that goes live later does not change its proposals.
 
 Knows nothing of models or photos.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from annotator.models.tagger import Tagger
 
 MOST_PINS = 256
-"""Photos in hand at once, all people and tabs; the longest untouched go first."""
+"""Most open photos of all users and tabs; the least recently opened are forgotten first."""
 
 
 class PinnedTaggers:
@@ -21,7 +21,7 @@ class PinnedTaggers:
         self._lock = threading.Lock()
 
     def pin(self, user: str, image_id: int, taggers: Sequence[Tagger]) -> None:
-        """Note what a photo is opened with."""
+        """Store the taggers with which a user opens a photo."""
         with self._lock:
             self._pins[user, image_id] = tuple(taggers)
             self._pins.move_to_end((user, image_id))
@@ -29,12 +29,12 @@ class PinnedTaggers:
                 self._pins.popitem(last=False)
 
     def taggers(self, user: str, image_id: int) -> tuple[Tagger, ...] | None:
-        """Return what a photo was opened with, if it is in hand."""
+        """Return the taggers with which a photo was opened; None if it is not open."""
         with self._lock:
             return self._pins.get((user, image_id))
 
-    def let_go(self, user: str, image_id: int | None = None) -> None:
-        """Forget one photo of a user, or all of them."""
+    def unpin(self, user: str, image_id: int | None = None) -> None:
+        """Forget one photo of a user, or all of them where `image_id` is None."""
         with self._lock:
             for key in [key for key in self._pins if key[0] == user and image_id in (None, key[1])]:
                 del self._pins[key]

@@ -1,12 +1,10 @@
-"""All evidence for one photo merged into one ranked list of proposals, each with its score, source and reasons.
+"""Proposes tags for a photo: asks all sources for evidence and joins it into one ranked list.
 
-Sources: what the trained tagger expects after the settled tags (``decoder``) or sees in the photo, its metadata and its
-neighbours (``context``), what ImageNet's classes say (``looks``), tags of photos that look alike (``neighbours``), tags
-of photos that share words (``metadata``), things found with their boxes (``detector``), words near in meaning to what
-is seen (``words``), the photo's own keywords
-(``keywords``), folder and file names (``folder``), and, once a re-ranker was learnt, how lists here usually go on
-(``habits``).
-Knows nothing of stores or pages: it is given features, indexes and the tags in use.
+Sources: ``decoder``, a sequential tagger's tags after the kept ones; ``context``, a tagger that uses metadata and
+neighbours; ``looks``, any other tagger and the cold start; ``neighbours``, tags of similar photos; ``metadata``, tags
+of photos with the same words; ``detector``, detected objects; ``words``, the open vocabulary; ``keywords``, the photo's
+own keywords; ``folder``, its folder and file names; ``habits``, the tag statistics, if the tagger has a re-ranker.
+Knows nothing of databases or the user interface: it gets features, indexes and the project's vocabulary.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -21,8 +19,8 @@ from annotator.models.tagger import Labels, Tagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.proposals.evidence import Evidence, Neighbour, Words
 from annotator.proposals.feature_source import FeatureSource
-from annotator.proposals.fusion import HABITS, Proposal, merge, without_settled
-from annotator.proposals.reranking import features_of, habit_evidence, open_proposals, rerank
+from annotator.proposals.fusion import TAG_STATISTICS, Proposal, merge, without_kept
+from annotator.proposals.reranking import features_of, rerank, split_proposals, tag_statistics_evidence
 from annotator.proposals.sources.detector import detector_evidence
 from annotator.proposals.sources.neighbours import metadata_evidence, neighbour_evidence
 from annotator.proposals.sources.open_vocabulary import NUM_OPEN, open_evidence
@@ -30,56 +28,61 @@ from annotator.proposals.sources.own_words import own_word_evidence
 from annotator.proposals.sources.taggers import (
     LEAST_SCORE,
     NUM_PROPOSALS,
-    ask,
-    context_shares,
+    context_ablations,
+    decode_photo,
     known_keys,
-    seen_evidence,
     source_of,
-    taught_keys,
+    tagger_evidence,
+    trained_keys,
 )
-from annotator.proposals.tag_statistics import OthersTagStatistics
+from annotator.proposals.tag_statistics import OtherPhotosStatistics
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex
 from annotator.storage.features import Vectors
 
 NUM_NEIGHBOURS = 48
+"""Most neighbours of each kind."""
 MAX_OPEN_SCORES = 200
-"""The same among completions."""
-TAUGHT_NEIGHBOUR_TRUST = 0.2
-"""What neighbours' word is worth for a tag that the trained tagger knows: it has seen thousands of such photos."""
+"""Most words of the open vocabulary among completions."""
+TRAINED_NEIGHBOUR_TRUST = 0.2
+"""Weight of neighbours for tags that the tagger was trained on with thousands of photos."""
 NOVELTY_HALVES_AFTER = 100
-"""Tagged photos after which a word that none of them carries ranks at half its strength: who has tagged a hundred
-photos without "wildlife" does not want it at the top of the next. Only the rank falls, the score shown stays."""
+"""Tagged photos after which the rank score of a tag that none of them has is halved: users rarely begin to use a tag
+late. The score that is shown stays."""
 
 
 @dataclass(frozen=True)
 class ProposedList:
-    """What the page shows beside a photo."""
+    """The proposals for a photo, with its neighbours."""
 
     proposals: list[Proposal]
-    looks: list[Neighbour] = field(default_factory=list)
+    """Best first."""
+    similar: list[Neighbour] = field(default_factory=list)
+    """Tagged photos with similar features, nearest first, including excluded ones."""
     metadata: list[Neighbour] = field(default_factory=list)
+    """Tagged photos with the same words, nearest first, including excluded ones."""
     tagger: str = ""
+    """Name and version of the first tagger."""
     model: list[Neighbour] | None = None
-    """The neighbours of a tagger that hears of any, those switched off too; None of another tagger."""
+    """Neighbours in the tagger's context, including excluded ones; None if the tagger uses no context."""
     note: str = ""
-    """Why the model's neighbours are not those that the photo's metadata should give."""
+    """Why not all neighbours in the context were found by metadata, as a sentence."""
     has_learnt_order: bool = False
-    """Whether a re-ranker came with the tagger, heard this time or not."""
+    """Whether the tagger has a re-ranker, applied or excluded."""
     has_detections: bool = False
-    """Whether a detector found anything in the photo, heard this time or not."""
+    """Whether a detector found anything in the photo, excluded or not."""
 
 
 @dataclass(frozen=True)
 class Exclusions:
-    """What a person switched off for one photo."""
+    """What a user excludes from the evidence for one photo."""
 
     neighbours: frozenset[int] = frozenset()
-    """Photos that must not speak."""
+    """Image ids."""
     sources: frozenset[str] = frozenset()
-    """Sources of evidence that must not speak. The fields ``keywords``, ``folder`` and ``caption`` are then not used
-    to find neighbours either."""
+    """Sources of evidence. The metadata fields ``keywords``, ``folder`` and ``caption`` are then not used to find
+    neighbours either."""
 
 
 NO_EXCLUSIONS = Exclusions()
@@ -87,77 +90,79 @@ NO_EXCLUSIONS = Exclusions()
 
 @dataclass(frozen=True)
 class TaggerContext:
-    """What a tagger with a context is told of a photo, and shows."""
+    """The context of one photo, and what is shown of it."""
 
     context: Context
-    """Of this one photo, without what is switched off."""
+    """Without excluded neighbours."""
     neighbours: list[Neighbour]
+    """With excluded neighbours."""
     note: str
+    """As in `ProposedList`."""
 
 
 @dataclass(frozen=True)
-class _Everything:
-    """What all sources say of a photo."""
+class _AllEvidence:
+    """The joined evidence of all sources for one photo."""
 
     proposals: list[Proposal]
-    """Of every open tag, best first, before any re-ranking."""
+    """All tags that are neither kept nor dropped, best first, before re-ranking."""
     detections: Sequence[Detection]
-    """Found in the photo, also where the detector is switched off."""
-    looks: list[Neighbour]
+    """Objects found in the photo, even if the detector is excluded."""
+    similar: list[Neighbour]
     metadata: list[Neighbour]
-    told: TaggerContext | None
-    """What a tagger with a context was told."""
+    context: TaggerContext | None
+    """None if the first tagger uses no context."""
 
 
 Gather = Callable[[ContextTagger, int, Vectors, Words, Collection[int]], TaggerContext]
+"""(tagger, image id, (1, D) features, words, excluded neighbours) -> context."""
 
 
 class Proposer:
     """Proposes tags for photos of one project.
 
     Args:
-        taggers: Gives the taggers to ask now, the one whose word counts first.
-        features: The project's features.
-        tagged_looks: Visual index of the photos that carry tags.
-        tagged_words: Metadata index of the photos that carry tags.
-        tags_of: The tags a photo carries: saved ones, or its own keywords.
-        autocomplete: Which words are known, and how they are spelled here.
-        gather: Gathers what a tagger with a context is told: (tagger, image id, features, words, switched-off
-            neighbours) -> `TaggerContext`. None: such taggers are told nothing.
-        detections: Image id -> objects found in the photo; a source of evidence of its own.
-        labels: Image id -> labels for taggers that take them as input. Where detections are a source, none are given:
-            they would count twice.
-        opened: Scores words that no tagger knows.
-        added: Scores the project's own tags that neither a tagger nor `opened` knows; None: other sources do.
-        habits: Image id -> what is usual in the saved lists of all other photos. None: no re-ranker is heard.
+        taggers: Returns the taggers in use, the one with the most weight first.
+        features: Features of the project's photos.
+        vectors: Index of the features of tagged photos.
+        keywords: Index of the metadata words and tags of tagged photos.
+        tags_of: Image id -> tags of the photo: the saved ones, else its own keywords.
+        vocabulary: Known words and the project's spellings.
+        gather: Returns the context of a photo. None: taggers get no context.
+        detections: Image id -> objects found in the photo, a source of evidence.
+        labels: Image id -> labels for taggers that take them as input. If detections are a source, no labels should be
+            given: the same objects would count twice.
+        open_vocabulary: Scores words outside the vocabularies of the taggers.
+        added_words: Scores tags of the project that are outside all of these vocabularies; None: no scores.
+        tag_statistics: Image id -> statistics of the saved lists of all other photos. None: no re-ranking.
     """
 
     def __init__(
         self,
         taggers: Callable[[], Sequence[Tagger]],
         features: FeatureSource,
-        tagged_looks: VectorIndex,
-        tagged_words: KeywordIndex,
+        vectors: VectorIndex,
+        keywords: KeywordIndex,
         tags_of: Callable[[int], Sequence[str]],
-        autocomplete: ProjectVocabulary,
+        vocabulary: ProjectVocabulary,
         gather: Gather | None = None,
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         labels: Callable[[int], Labels] = lambda image_id: (),
-        opened: OpenVocabulary | None = None,
-        added: AddedWords | None = None,
-        habits: Callable[[int], OthersTagStatistics] | None = None,
+        open_vocabulary: OpenVocabulary | None = None,
+        added_words: AddedWords | None = None,
+        tag_statistics: Callable[[int], OtherPhotosStatistics] | None = None,
     ) -> None:
-        self._opened = opened
-        self._added = added
-        self._habits = habits
+        self._open_vocabulary = open_vocabulary
+        self._added_words = added_words
+        self._tag_statistics = tag_statistics
         self._taggers = taggers
         self._gather = gather
         self._features = features
-        self._looks = tagged_looks
-        self._words = tagged_words
+        self._vectors = vectors
+        self._keywords = keywords
         self._tags_of = tags_of
-        self._autocomplete = autocomplete
+        self._vocabulary = vocabulary
         self._detections = detections
         self._labels = labels
 
@@ -165,208 +170,222 @@ class Proposer:
         self,
         image_id: int,
         words: Words,
-        prefix: Sequence[str] = (),
+        kept: Sequence[str] = (),
         dropped: Collection[str] = (),
-        without: Exclusions = NO_EXCLUSIONS,
+        exclusions: Exclusions = NO_EXCLUSIONS,
         taggers: Sequence[Tagger] | None = None,
         num: int = NUM_PROPOSALS,
     ) -> ProposedList:
-        """Continue a photo's settled tags; called again after every edit.
+        """Propose tags after the kept ones.
 
         Args:
-            image_id: The photo. Without features yet, only its words speak.
-            words: What the photo brings along.
-            prefix: Tags settled so far, most important first.
-            dropped: Tags refused.
-            without: What does not speak this time. Neighbours that are switched off are found and shown all the same.
-            taggers: To ask these; None asks the ones that propose now.
+            image_id: The photo. Without features, only its words count.
+            words: Words of its metadata.
+            kept: Tags that will be saved, most important first.
+            dropped: Refused tags.
+            exclusions: Sources and neighbours that are not evidence. Excluded neighbours are returned all the same.
+            taggers: Taggers to use; None: those in use.
             num: Most proposals.
         """
-        asked = taggers or self._taggers()
-        reranker = _reranker_of(asked)
-        has_learnt_order = self._habits is not None and reranker != IDENTITY
-        habits = self._habits(image_id) if self._habits and has_learnt_order and HABITS not in without.sources else None
-        found = self._ask_all(image_id, words, prefix, dropped, without, asked, habits)
+        taggers = taggers or self._taggers()
+        reranker = _reranker_of(taggers)
+        statistics = None
+        has_learnt_order = self._tag_statistics is not None and reranker != IDENTITY
+        if self._tag_statistics and has_learnt_order and TAG_STATISTICS not in exclusions.sources:
+            statistics = self._tag_statistics(image_id)
+        found = self._ask_all(image_id, words, kept, dropped, exclusions, taggers, statistics)
         proposals = found.proposals
-        if habits is not None:
-            proposals = rerank(proposals, habits, prefix, reranker)
-        if found.detections and "detector" not in without.sources:
+        if statistics is not None:
+            proposals = rerank(proposals, statistics, kept, reranker)
+        if found.detections and "detector" not in exclusions.sources:
             entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, found.detections)]
         return ProposedList(
             proposals[:num],
-            found.looks,
+            found.similar,
             found.metadata,
-            f"{asked[0].name} {asked[0].version}",
-            found.told.neighbours if found.told else None,
-            found.told.note if found.told else "",
+            f"{taggers[0].name} {taggers[0].version}",
+            found.context.neighbours if found.context else None,
+            found.context.note if found.context else "",
             has_learnt_order,
             bool(found.detections),
         )
 
     def prepare(self) -> None:
-        """Count the habits, which takes seconds, if the taggers that propose now are to be re-ranked."""
-        if self._habits is not None and _reranker_of(self._taggers()) != IDENTITY:
-            self._habits(0)
+        """Count the tag statistics, which takes seconds, if the taggers in use have a re-ranker."""
+        if self._tag_statistics is not None and _reranker_of(self._taggers()) != IDENTITY:
+            self._tag_statistics(0)
 
-    def open_tags(self, image_id: int, words: Words, prefix: Sequence[str]) -> tuple[list[str], Matrix]:
-        """Return what a re-ranker would weigh of a photo, to learn one: N tags and their (N, F) features.
+    def reranker_features(self, image_id: int, words: Words, kept: Sequence[str]) -> tuple[list[str], Matrix]:
+        """Return the input of a re-ranker, to train one: N tags and their (N, F) features.
 
         Args:
-            image_id: The photo; its own list must not be counted among the habits.
-            words: What the photo brings along.
-            prefix: Tags settled so far, most important first.
+            image_id: The photo; its own saved list does not count.
+            words: Words of its metadata.
+            kept: Tags that will be saved, most important first.
 
         Raises:
-            ValueError: This suggester was given no habits.
+            ValueError: This proposer has no tag statistics.
         """
-        if self._habits is None:
-            raise ValueError("Without habits there is nothing to re-rank by.")
-        habits = self._habits(image_id)
-        found = self._ask_all(image_id, words, prefix, (), NO_EXCLUSIONS, self._taggers(), habits)
-        weighed, _ = open_proposals(found.proposals)
-        return [proposal.tag for proposal in weighed], features_of(weighed, habits, prefix)
+        if self._tag_statistics is None:
+            raise ValueError("Without tag statistics a re-ranker has no features.")
+        statistics = self._tag_statistics(image_id)
+        found = self._ask_all(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers(), statistics)
+        reranked, _ = split_proposals(found.proposals)
+        return [proposal.tag for proposal in reranked], features_of(reranked, statistics, kept)
 
     def _ask_all(
         self,
         image_id: int,
         words: Words,
-        prefix: Sequence[str],
+        kept: Sequence[str],
         dropped: Collection[str],
-        without: Exclusions,
-        asked: Sequence[Tagger],
-        habits: OthersTagStatistics | None,
-    ) -> _Everything:
-        """Ask every source, and join what they say."""
-        taggers = [tagger for tagger in asked if source_of(tagger) not in without.sources]
-        words = words.without(without.sources)
+        exclusions: Exclusions,
+        taggers: Sequence[Tagger],
+        statistics: OtherPhotosStatistics | None,
+    ) -> _AllEvidence:
+        """Return the joined evidence of all sources that are not excluded."""
+        included = [tagger for tagger in taggers if source_of(tagger) not in exclusions.sources]
+        words = words.without(exclusions.sources)
         evidence: list[Evidence] = []
-        looks: list[Neighbour] = []
-        told: TaggerContext | None = None
+        similar: list[Neighbour] = []
+        context: TaggerContext | None = None
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            told = self._gathered(asked, image_id, vector, words, without)
-            context = told.context if told else None
-            evidence += seen_evidence(taggers, vector, prefix, dropped, words.keywords, context, self._labels(image_id))
-            evidence += self._open_words(asked, vector)
-            looks = self._look_alikes(image_id, vector)
-            evidence += neighbour_evidence([item for item in looks if item.image_id not in without.neighbours])
+            context = self._context(taggers, image_id, vector, words, exclusions)
+            evidence += tagger_evidence(
+                included,
+                vector,
+                kept,
+                dropped,
+                words.keywords,
+                context.context if context else None,
+                self._labels(image_id),
+            )
+            evidence += self._open_evidence(taggers, vector)
+            similar = self._similar_photos(image_id, vector)
+            evidence += neighbour_evidence([item for item in similar if item.image_id not in exclusions.neighbours])
         detections = self._detections(image_id)
-        evidence += detector_evidence(detections, prefix)
-        metadata = self._word_alikes(image_id, words, prefix)
-        evidence += metadata_evidence([item for item in metadata if item.image_id not in without.neighbours])
-        evidence += own_word_evidence(words, self._autocomplete.knows)
-        if habits is not None:
-            evidence += habit_evidence(habits, prefix)
-        # The words that a trained tagger was taught; the cold start was taught nothing.
-        taught = taught_keys(taggers[0]) if len(taggers) > 1 else frozenset()
-        evidence = [self._weighed(item, taught) for item in evidence if item.source not in without.sources]
-        is_used = self._autocomplete.is_used
+        evidence += detector_evidence(detections, kept)
+        metadata = self._photos_with_same_words(image_id, words, kept)
+        evidence += metadata_evidence([item for item in metadata if item.image_id not in exclusions.neighbours])
+        evidence += own_word_evidence(words, self._vocabulary.knows)
+        if statistics is not None:
+            evidence += tag_statistics_evidence(statistics, kept)
+        # A cold start that is alone has no trained tags.
+        trained = trained_keys(included[0]) if len(included) > 1 else frozenset()
+        evidence = [self._weighted(item, trained) for item in evidence if item.source not in exclusions.sources]
+        is_used = self._vocabulary.is_used
         evidence = [self._renamed(item) for item in evidence]
-        evidence = without_settled(evidence, prefix, dropped, is_used)
-        return _Everything(merge(evidence, self._autocomplete.spelling, is_used), detections, looks, metadata, told)
+        evidence = without_kept(evidence, kept, dropped, is_used)
+        return _AllEvidence(merge(evidence, self._vocabulary.spelling, is_used), detections, similar, metadata, context)
 
     def scores(
-        self, image_id: int, words: Words, prefix: Sequence[str] = (), taggers: Sequence[Tagger] | None = None
+        self, image_id: int, words: Words, kept: Sequence[str] = (), taggers: Sequence[Tagger] | None = None
     ) -> dict[str, float]:
-        """Return how likely each tag is that any source knows, far beyond those that are proposed.
+        """Return the scores of all tags that any source knows, also of those that are not proposed.
 
         Args:
             image_id: The photo.
-            words: What the photo brings along.
-            prefix: Tags settled so far.
-            taggers: To ask these; None asks the ones that propose now.
+            words: Words of its metadata.
+            kept: Tags that will be saved, most important first.
+            taggers: Taggers to use; None: those in use.
         """
         taggers = taggers or self._taggers()
         scores: dict[str, float] = {}
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            gathered = self._gathered(taggers, image_id, vector, words, NO_EXCLUSIONS)
-            told = gathered.context if gathered else None
+            gathered = self._context(taggers, image_id, vector, words, NO_EXCLUSIONS)
+            context = gathered.context if gathered else None
             for tagger in taggers:
-                for item in ask(tagger, vector, prefix, (), words.keywords, len(known_keys(tagger)), told):
+                for item in decode_photo(tagger, vector, kept, (), words.keywords, len(known_keys(tagger)), context):
                     scores.setdefault(item.tag, item.score)
-            for word in self._open_words(taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
+            for word in self._open_evidence(taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
                 scores.setdefault(word.tag, word.score)
-        proposals = self.propose(image_id, words, prefix, taggers=taggers).proposals
-        return scores | {proposal.tag: proposal.score for proposal in proposals if proposal.source != HABITS}
+        proposals = self.propose(image_id, words, kept, taggers=taggers).proposals
+        return scores | {proposal.tag: proposal.score for proposal in proposals if proposal.source != TAG_STATISTICS}
 
     def explain(
         self,
         image_id: int,
         words: Words,
         tag: str,
-        without: Exclusions = NO_EXCLUSIONS,
+        exclusions: Exclusions = NO_EXCLUSIONS,
         taggers: Sequence[Tagger] | None = None,
     ) -> str:
-        """Return how likely the tagger would hold a tag without neighbours and without metadata, as a clause.
+        """Return the tagger's score of a tag without neighbours and without metadata, as a clause for the user.
 
         Args:
             image_id: The photo.
-            words: What it brings along.
-            tag: As it is proposed.
-            without: What does not speak.
-            taggers: To ask these; None asks the ones that propose now.
+            words: Words of its metadata.
+            tag: The proposed tag.
+            exclusions: What is excluded already.
+            taggers: Taggers to use; None: those in use.
 
         Returns:
-            Empty if the tagger hears of no context, or does not know the tag.
+            Empty if the tagger uses no context or does not know the tag.
         """
-        asked = taggers or self._taggers()
+        taggers = taggers or self._taggers()
         if image_id not in self._features:
             return ""
         vector = self._features.vectors([image_id])
-        told = self._gathered(asked, image_id, vector, words.without(without.sources), without)
-        if told is None or not uses_context(asked[0]):
+        context = self._context(taggers, image_id, vector, words.without(exclusions.sources), exclusions)
+        if context is None or not uses_context(taggers[0]):
             return ""
-        renamed, key = self._autocomplete.renamed, tag_key(tag)
-        shares = context_shares(asked[0], vector, told.context)
+        renamed, key = self._vocabulary.renamed, tag_key(tag)
+        ablations = context_ablations(taggers[0], vector, context.context)
         found = [
             (name, [score for other, score in scores.items() if key in (tag_key(other), tag_key(renamed(other)))])
-            for name, scores in shares.items()
+            for name, scores in ablations.items()
         ]
         return "; ".join(f"{max(scores):.0%} without its {name}" for name, scores in found if scores)
 
-    def _gathered(
-        self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, without: Exclusions
+    def _context(
+        self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, exclusions: Exclusions
     ) -> TaggerContext | None:
-        """Return what the first tagger is told, if it hears of a context."""
+        """Return the context for the first tagger; None if it uses none."""
         if self._gather is None or not taggers or not uses_context(taggers[0]):
             return None
-        return self._gather(taggers[0], image_id, vector, words, without.neighbours)
+        return self._gather(taggers[0], image_id, vector, words, exclusions.neighbours)
 
-    def _open_words(
+    def _open_evidence(
         self, taggers: Sequence[Tagger], vector: Vectors, num: int = NUM_OPEN, least: float = LEAST_SCORE
     ) -> list[Evidence]:
-        tags = self._autocomplete.tags_in_use() if self._added is not None else ()
-        return open_evidence(self._opened, taggers, vector, num, least, self._added, tags)
+        tags = self._vocabulary.tags_in_use() if self._added_words is not None else ()
+        return open_evidence(self._open_vocabulary, taggers, vector, num, least, self._added_words, tags)
 
-    def _weighed(self, item: Evidence, taught: Collection[str]) -> Evidence:
-        """Return evidence with the rank it earns here; the score that is shown stays."""
-        share = 1.0
+    def _weighted(self, item: Evidence, trained: Collection[str]) -> Evidence:
+        """Return evidence with its rank score weighted; the score that is shown stays.
+
+        Args:
+            item: Of any source.
+            trained: Keys of the tags that the tagger was trained on with many photos.
+        """
+        weight = 1.0
         if item.source in ("looks", "decoder", "context", "words"):
-            if not self._autocomplete.is_used(item.tag):
-                share = 1 / (1 + self._autocomplete.num_lists / NOVELTY_HALVES_AFTER)
-        elif item.source in ("neighbours", "metadata") and tag_key(item.tag) in taught:
-            share = TAUGHT_NEIGHBOUR_TRUST
-        if share == 1.0:
+            if not self._vocabulary.is_used(item.tag):
+                weight = 1 / (1 + self._vocabulary.num_lists / NOVELTY_HALVES_AFTER)
+        elif item.source in ("neighbours", "metadata") and tag_key(item.tag) in trained:
+            weight = TRAINED_NEIGHBOUR_TRUST
+        if weight == 1.0:
             return item
-        return replace(item, rank_score=share * (item.score if item.rank_score is None else item.rank_score))
+        return replace(item, rank_score=weight * (item.score if item.rank_score is None else item.rank_score))
 
     def _renamed(self, item: Evidence) -> Evidence:
-        """Return evidence for what its tag is called now; the very same if it is called so, for there are hundreds."""
-        name = self._autocomplete.renamed(item.tag)
+        """Return evidence under the present name of its tag; the same object if it has that name, to save time."""
+        name = self._vocabulary.renamed(item.tag)
         return item if name == item.tag else replace(item, tag=name)
 
-    def _look_alikes(self, image_id: int, vector: Vectors) -> list[Neighbour]:
-        ids, similarities = self._looks.search(vector, NUM_NEIGHBOURS + 1)
+    def _similar_photos(self, image_id: int, vector: Vectors) -> list[Neighbour]:
+        ids, similarities = self._vectors.search(vector, NUM_NEIGHBOURS + 1)
         return [
             Neighbour(int(other), float(similarity), tuple(self._tags_of(int(other))))
             for other, similarity in zip(ids[0], similarities[0], strict=True)
             if other >= 0 and other != image_id
         ][:NUM_NEIGHBOURS]
 
-    def _word_alikes(self, image_id: int, words: Words, prefix: Sequence[str]) -> list[Neighbour]:
-        found = self._words.search(words.keys(prefix), NUM_NEIGHBOURS, exclude=[image_id])
+    def _photos_with_same_words(self, image_id: int, words: Words, kept: Sequence[str]) -> list[Neighbour]:
+        found = self._keywords.search(words.keys(kept), NUM_NEIGHBOURS, exclude=[image_id])
         return [
             Neighbour(item.image_id, item.similarity, tuple(self._tags_of(item.image_id)), tuple(item.shared))
             for item in found
@@ -374,5 +393,5 @@ class Proposer:
 
 
 def _reranker_of(taggers: Sequence[Tagger]) -> Reranker:
-    """Return the re-ranker that was learnt with the first tagger; one that changes nothing where there is none."""
+    """Return the re-ranker of the first tagger; without taggers, the one that changes nothing."""
     return taggers[0].reranker if taggers else IDENTITY

@@ -1,6 +1,6 @@
-"""A photo's proposals in the order that a re-ranker gives them: its features, from evidence and habits.
+"""Re-ranks a photo's proposals: computes a re-ranker's features from evidence and tag statistics, and applies it.
 
-Knows nothing of where either is from.
+Knows nothing of how evidence and statistics are found.
 """
 
 import math
@@ -11,68 +11,68 @@ import numpy as np
 
 from annotator.models.reranker import FEATURES, SOURCES, Matrix, Reranker
 from annotator.proposals.evidence import Evidence
-from annotator.proposals.fusion import HABITS, Proposal
-from annotator.proposals.tag_statistics import OthersTagStatistics
+from annotator.proposals.fusion import TAG_STATISTICS, Proposal
+from annotator.proposals.tag_statistics import OtherPhotosStatistics
 
-NUM_OPEN = 120
-"""Proposals that are weighed; what the sources put behind stays behind, unless habits speak for it."""
+NUM_RERANKED = 120
+"""Proposals that are re-ranked; the others follow in their order, unless tag statistics are evidence for them."""
 FLOOR = 0.01
-"""Added to a score before its log is taken: what silence counts as."""
+"""Added to a score before its log is taken: the score of no evidence."""
 _COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
 
-def habit_evidence(habits: OthersTagStatistics, settled: Sequence[str]) -> list[Evidence]:
-    """Return tags that lists often go on with; alone they have no rank, only a re-ranker gives them one."""
-    return [Evidence(item.tag, HABITS, item.share, item.text, 0.0) for item in habits.usual(settled)]
+def tag_statistics_evidence(statistics: OtherPhotosStatistics, kept: Sequence[str]) -> list[Evidence]:
+    """Return evidence for the tags that lists often continue with; its rank score is 0, for the re-ranker to raise."""
+    return [Evidence(item.tag, TAG_STATISTICS, item.share, item.text, 0.0) for item in statistics.usual(kept)]
 
 
-def open_proposals(proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[Proposal]]:
-    """Return (those that are weighed, the others), both in their order."""
-    is_open = [
-        place < NUM_OPEN or any(item.source == HABITS for item in proposal.evidence)
+def split_proposals(proposals: Sequence[Proposal]) -> tuple[list[Proposal], list[Proposal]]:
+    """Return (proposals to re-rank, the others), both in their order."""
+    is_reranked = [
+        place < NUM_RERANKED or any(item.source == TAG_STATISTICS for item in proposal.evidence)
         for place, proposal in enumerate(proposals)
     ]
     return (
-        [proposal for proposal, is_weighed in zip(proposals, is_open, strict=True) if is_weighed],
-        [proposal for proposal, is_weighed in zip(proposals, is_open, strict=True) if not is_weighed],
+        [proposal for proposal, is_first in zip(proposals, is_reranked, strict=True) if is_first],
+        [proposal for proposal, is_first in zip(proposals, is_reranked, strict=True) if not is_first],
     )
 
 
-def features_of(proposals: Sequence[Proposal], habits: OthersTagStatistics, settled: Sequence[str]) -> Matrix:
-    """Return (N, F) features of N proposals, as `models/reranker.py` names them.
+def features_of(proposals: Sequence[Proposal], statistics: OtherPhotosStatistics, kept: Sequence[str]) -> Matrix:
+    """Return (N, F) features of N proposals, with the columns `FEATURES` of models/reranker.py.
 
     Args:
-        proposals: The open ones.
-        habits: Of the project, without the photo in hand.
-        settled: The tags so far, most important first.
+        proposals: N proposals.
+        statistics: Of all other photos of the project.
+        kept: The kept tags, most important first.
     """
     features = np.zeros((len(proposals), len(FEATURES)))
-    silence = math.log(FLOOR)
+    no_evidence = math.log(FLOOR)
     for row, proposal in enumerate(proposals):
         features[row, 0] = math.log(proposal.rank_score + FLOOR)
         for item in proposal.evidence:
             column = _COLUMN.get("decoder" if item.source == "context" else item.source)
             if column is not None and item.source in (*SOURCES, "context"):
                 score = item.score if item.rank_score is None else item.rank_score
-                features[row, column] = max(features[row, column], math.log(score + FLOOR) - silence)
-    found = habits.of([proposal.tag for proposal in proposals], settled)
+                features[row, column] = max(features[row, column], math.log(score + FLOOR) - no_evidence)
+    found = statistics.of([proposal.tag for proposal in proposals], kept)
     features[:, _COLUMN["count"] :] = [
-        (habit.count, habit.next, habit.together, habit.place, habit.is_unused) for habit in found
+        (item.count, item.next, item.together, item.place, item.is_unused) for item in found
     ]
     return features
 
 
 def rerank(
-    proposals: Sequence[Proposal], habits: OthersTagStatistics, settled: Sequence[str], reranker: Reranker
+    proposals: Sequence[Proposal], statistics: OtherPhotosStatistics, kept: Sequence[str], reranker: Reranker
 ) -> list[Proposal]:
-    """Return proposals in the re-ranker's order; their rank score then is the chance to be the next."""
-    weighed, rest = open_proposals(proposals)
-    if not weighed:
+    """Return proposals in the re-ranker's order, with the probability of being the next tag as rank score."""
+    reranked, rest = split_proposals(proposals)
+    if not reranked:
         return list(proposals)
-    chances = reranker.probabilities(features_of(weighed, habits, settled))
-    order = np.argsort(-chances, kind="stable").tolist()
-    least = float(chances.min())
+    probabilities = reranker.probabilities(features_of(reranked, statistics, kept))
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    least = float(probabilities.min())
     return [
-        *(replace(weighed[place], rank_score=float(chances[place])) for place in order),
+        *(replace(reranked[place], rank_score=float(probabilities[place])) for place in order),
         *(replace(proposal, rank_score=min(proposal.rank_score, least)) for proposal in rest),
     ]

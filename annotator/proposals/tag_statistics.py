@@ -1,7 +1,6 @@
-"""The habits of the people who tag here: which tags are usual, which follow which, which go together, and where.
+"""Tag statistics: counts over the saved lists of a project of tags, their successors, their pairs and their places.
 
-Counts over the saved lists of a project. They say nothing of a photo's content, only of how its list goes on.
-Knows nothing of photos or models.
+They depend on a photo's list, not on its content. Knows nothing of photos or models.
 """
 
 import heapq
@@ -15,61 +14,61 @@ from dataclasses import dataclass
 from annotator.datasets.tags import tag_key
 
 NUM_COMMON, NUM_NEXT = 60, 20
-"""Most tags that are brought up because they are usual, or because they follow the last settled one."""
-DOUBT = 3.0
-"""Imagined photos in which something else followed."""
+"""Most frequent tags, and most successors of the last kept tag, that are proposed."""
+PRIOR_LISTS = 3.0
+"""Pseudo-count of lists that continue with another tag."""
 PRIOR_PHOTOS = 2.0
-"""Imagined photos in which two tags go together as by chance."""
+"""Pseudo-count of photos in which two tags are independent."""
 LEAST_SHARE = 1e-3
 START = ""
-"""What the first tag of a list follows."""
+"""Predecessor of the first tag of a list."""
 
 
 @dataclass(frozen=True)
-class Habit:
-    """What is usual about one open tag."""
+class TagFeatures:
+    """The features of one tag for a re-ranker, see models/reranker.py."""
 
     count: float
-    """Log of the share of tagged photos that carry it."""
+    """Log of the share of saved photos that have it."""
     next: float
-    """Of the lists that go on after the last settled tag, how many do so with it: -log(1 - share)."""
+    """-log(1 - share), with its share among the successors of the last kept tag."""
     together: float
-    """Log of how much more often it stands behind the settled tags than anywhere."""
+    """Sum over the kept tags of log(its share after that tag / its share anywhere), over sqrt(kept tags)."""
     place: float
-    """How far it usually stands from the place that is to be filled, as a negative number."""
+    """Minus the distance of its mean place from the next place, over 3, shrunk towards 0 for rare tags."""
     is_unused: bool
 
 
 @dataclass(frozen=True)
 class UsualTag:
-    """A tag that is usual at this point of a list."""
+    """A tag with which lists often continue."""
 
     tag: str
     share: float
-    """Of the lists that `text` counts."""
+    """Its share of the lists that `text` names, smoothed."""
     text: str
-    """The reason, as a clause a person reads."""
+    """The reason, as a clause for the user."""
 
 
 @dataclass(frozen=True)
-class OthersTagStatistics:
-    """The habits that count for one photo: those of all others."""
+class OtherPhotosStatistics:
+    """The statistics of all photos but one."""
 
-    habits: "TagStatistics"
+    statistics: "TagStatistics"
     own: tuple[str, ...] = ()
-    """The photo's saved list."""
+    """Saved list of that photo."""
 
-    def usual(self, settled: Sequence[str]) -> list[UsualTag]:
-        """Return `Habits.usual` of the other photos."""
-        return self.habits.usual(settled, self.own)
+    def usual(self, kept: Sequence[str]) -> list[UsualTag]:
+        """Return `TagStatistics.usual` of the other photos."""
+        return self.statistics.usual(kept, self.own)
 
-    def of(self, tags: Collection[str], settled: Sequence[str]) -> list[Habit]:
-        """Return `Habits.of` of the other photos."""
-        return self.habits.of(tags, settled, self.own)
+    def of(self, tags: Collection[str], kept: Sequence[str]) -> list[TagFeatures]:
+        """Return `TagStatistics.of` of the other photos."""
+        return self.statistics.of(tags, kept, self.own)
 
 
 class TagStatistics:
-    """Keeps the counts; safe to use from several threads."""
+    """The counts; any method may be called from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,18 +76,18 @@ class TagStatistics:
         self._count: Counter[str] = Counter()
         self._spelling: dict[str, str] = {}
         self._places: Counter[str] = Counter()
-        """Sum of the places, from 0, at which a tag stands."""
+        """Tag -> sum of its places in lists, from 0."""
         self._next: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._behind: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        """Tag -> the tags that stand anywhere behind it."""
+        self._after: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Tag -> counts of the tags anywhere after it."""
         self._common: list[str] | None = None
 
     def note(self, tags: Sequence[str], change: int) -> None:
-        """Note that a photo's list was saved (+1), or is no longer (-1).
+        """Count a saved list.
 
         Args:
             tags: The whole list, most important first.
-            change: +1 or -1.
+            change: +1 adds the list, -1 removes it.
         """
         with self._lock:
             self._note(tags, change)
@@ -106,11 +105,11 @@ class TagStatistics:
             self._places[key] += place * change
             _change(self._next[keys[place - 1] if place else START], key, change)
             for before in keys[:place]:
-                _change(self._behind[before], key, change)
+                _change(self._after[before], key, change)
 
     @contextmanager
-    def _beside(self, own: Sequence[str]) -> Iterator[None]:
-        """Hold the lock; meanwhile a photo's own list does not count."""
+    def _without(self, own: Sequence[str]) -> Iterator[None]:
+        """Hold the lock and leave out a photo's own list."""
         with self._lock:
             self._note(own, -1)
             try:
@@ -118,67 +117,67 @@ class TagStatistics:
             finally:
                 self._note(own, +1)
 
-    def usual(self, settled: Sequence[str], own: Sequence[str] = ()) -> list[UsualTag]:
-        """Return tags that a list often goes on with, none of them settled.
+    def usual(self, kept: Sequence[str], own: Sequence[str] = ()) -> list[UsualTag]:
+        """Return the tags with which lists often continue, without the kept ones.
 
         Args:
-            settled: The tags so far, most important first.
-            own: The saved list of the photo in hand, which does not count.
+            kept: The kept tags, most important first.
+            own: Saved list of the photo, which is left out.
         """
-        keys = list(map(tag_key, settled))
+        keys = list(map(tag_key, kept))
         last = keys[-1] if keys else START
-        with self._beside(own):
+        with self._without(own):
             if self._common is None:
                 self._common = _most(self._count, NUM_COMMON)
-            followers = self._next[last] if last in self._next else Counter[str]()
+            successors = self._next[last] if last in self._next else Counter[str]()
             total = self._count.get(last, 0) if keys else self._num_lists
             found = {
                 key: UsualTag(
                     self._spelling[key],
-                    num / (total + DOUBT),
-                    f"after “{settled[-1]}” it came next in {num} of {total} list{'s' * (total != 1)}"
-                    if settled
+                    num / (total + PRIOR_LISTS),
+                    f"after “{kept[-1]}” it came next in {num} of {total} list{'s' * (total != 1)}"
+                    if kept
                     else f"{num} of {total} lists begin{'s' * (num == 1)} with it",
                 )
-                for key in _most(followers, NUM_NEXT)
-                for num in (followers[key],)
+                for key in _most(successors, NUM_NEXT)
+                for num in (successors[key],)
             }
             for key in self._common:
                 if key not in found:
                     num, lists = self._count[key], self._num_lists
                     text = f"usual here: {num} of {lists} tagged photos carr{'ies' if num == 1 else 'y'} it"
-                    found[key] = UsualTag(self._spelling[key], num / (lists + DOUBT), text)
+                    found[key] = UsualTag(self._spelling[key], num / (lists + PRIOR_LISTS), text)
         return [usual for key, usual in found.items() if key not in keys]
 
-    def of(self, tags: Collection[str], settled: Sequence[str], own: Sequence[str] = ()) -> list[Habit]:
-        """Return what is usual of open tags.
+    def of(self, tags: Collection[str], kept: Sequence[str], own: Sequence[str] = ()) -> list[TagFeatures]:
+        """Return the features of each tag.
 
         Args:
-            tags: The open tags.
-            settled: The tags so far, most important first.
-            own: The saved list of the photo in hand, which does not count.
+            tags: Proposed tags.
+            kept: The kept tags, most important first.
+            own: Saved list of the photo, which is left out.
         """
-        keys = list(map(tag_key, settled))
-        with self._beside(own):
-            followers = self._next.get(keys[-1] if keys else START, Counter())
-            total = followers.total()
-            return [self._habit(tag_key(tag), keys, followers, total) for tag in tags]
+        keys = list(map(tag_key, kept))
+        with self._without(own):
+            successors = self._next.get(keys[-1] if keys else START, Counter())
+            total = successors.total()
+            return [self._features(tag_key(tag), keys, successors, total) for tag in tags]
 
-    def _habit(self, key: str, settled: Sequence[str], followers: Counter[str], total: int) -> Habit:
+    def _features(self, key: str, kept: Sequence[str], successors: Counter[str], total: int) -> TagFeatures:
         num, lists = self._count.get(key, 0), self._num_lists
         share = num / (lists + 1)
         together = 0.0
-        for before in settled:
-            behind = self._behind[before].get(key, 0) if before in self._behind else 0
-            shared = (behind + PRIOR_PHOTOS * share) / (self._count.get(before, 0) + PRIOR_PHOTOS)
+        for before in kept:
+            after = self._after[before].get(key, 0) if before in self._after else 0
+            shared = (after + PRIOR_PHOTOS * share) / (self._count.get(before, 0) + PRIOR_PHOTOS)
             together += math.log((shared + LEAST_SHARE) / (share + LEAST_SHARE))
         place = 0.0
         if num:
-            place = -abs(self._places[key] / num - len(settled)) / 3 * num / (num + 2)
-        return Habit(
+            place = -abs(self._places[key] / num - len(kept)) / 3 * num / (num + 2)
+        return TagFeatures(
             count=math.log((num + 0.5) / (lists + 1)),
-            next=-math.log(1 - min(followers.get(key, 0) / (total + DOUBT), 0.995)),
-            together=together / math.sqrt(max(1, len(settled))),
+            next=-math.log(1 - min(successors.get(key, 0) / (total + PRIOR_LISTS), 0.995)),
+            together=together / math.sqrt(max(1, len(kept))),
             place=place,
             is_unused=not num,
         )
@@ -191,5 +190,5 @@ def _change(counter: Counter[str], key: str, change: int) -> None:
 
 
 def _most(counter: Counter[str], num: int) -> list[str]:
-    """Return the keys with the highest counts; of equals the first of the alphabet."""
+    """Return the keys with the highest counts, ties in alphabetical order."""
     return heapq.nsmallest(num, counter, key=lambda key: (-counter[key], key))

@@ -1,7 +1,7 @@
-"""Which photos carry which tags, as evidence for other photos.
+"""The photos that have tags: their indexes, tag counts and tag statistics.
 
-Saved tags count; a photo that was never saved speaks through its own keywords. Knows nothing of the store: it is
-loaded once and then told of each change.
+A photo's tags are the saved ones; those of a photo that was never saved are its own keywords. Knows nothing of the
+database: it is filled once and then receives each change.
 """
 
 import threading
@@ -11,131 +11,136 @@ from typing import Protocol
 from annotator.datasets.tags import tag_key
 from annotator.proposals.evidence import Words
 from annotator.proposals.feature_source import FeatureSource
-from annotator.proposals.tag_statistics import OthersTagStatistics, TagStatistics
+from annotator.proposals.tag_statistics import OtherPhotosStatistics, TagStatistics
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex
 
 
-class Follower(Protocol):
-    """Keeps its own account of the photos that carry tags."""
+class TaggedPhotosListener(Protocol):
+    """Receives each change of the set of tagged photos."""
 
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
-        """Take photos in that carry tags, with what they bring along."""
+        """Add or replace tagged photos, given as (image id, words of the metadata)."""
         ...
 
     def remove(self, image_id: int) -> None:
-        """Forget a photo that carries none any more."""
+        """Remove a photo that has no tags any more."""
         ...
 
 
 class TaggedPhotos:
-    """Keeps the two indexes of tagged photos, and the counts for completions, in step with every save.
+    """Updates the two indexes of tagged photos, the vocabulary and the tag statistics with each save.
 
-    A photo that carries no tags is in neither index.
+    A photo without tags is in neither index.
 
     Args:
         features: Features by image id.
-        tagged_looks: Visual index to keep.
-        tagged_words: Metadata index to keep.
-        autocomplete: Completions to keep.
+        vectors: Index of the features of tagged photos.
+        keywords: Index of the metadata words and tags of tagged photos.
+        vocabulary: Counts the saved tags.
     """
 
     def __init__(
         self,
         features: FeatureSource,
-        tagged_looks: VectorIndex,
-        tagged_words: KeywordIndex,
-        autocomplete: ProjectVocabulary,
+        vectors: VectorIndex,
+        keywords: KeywordIndex,
+        vocabulary: ProjectVocabulary,
     ) -> None:
         self._features = features
-        self._looks = tagged_looks
-        self._word_index = tagged_words
-        self._autocomplete = autocomplete
+        self._vectors = vectors
+        self._keywords = keywords
+        self._vocabulary = vocabulary
         self._own: dict[int, Words] = {}
         self._saved: dict[int, tuple[str, ...]] = {}
         self._lock = threading.Lock()
-        self._followers: list[Follower] = []
-        self._habits: TagStatistics | None = None
+        self._listeners: list[TaggedPhotosListener] = []
+        self._tag_statistics: TagStatistics | None = None
         self._counting = threading.Lock()
-        self._meanwhile: list[tuple[tuple[str, ...], int]] | None = None
-        """Lists that came and went while the habits are being counted."""
+        self._changes_while_counting: list[tuple[tuple[str, ...], int]] | None = None
+        """Lists that were saved (+1) or removed (-1) during the count of the tag statistics; None at other times."""
 
     def num_at_most(self) -> int:
-        """Return a number that the photos that carry tags do not exceed, without counting them."""
+        """Return an upper bound of the number of tagged photos, in constant time."""
         return len(self._own) + len(self._saved)
 
-    def follow(self, follower: "Follower") -> list[tuple[int, Words]]:
-        """Tell somebody of each change from now on; return the photos that carry tags now, with what they bring."""
+    def add_listener(self, listener: TaggedPhotosListener) -> list[tuple[int, Words]]:
+        """Call a listener for each change from now on; return the present tagged photos as (image id, words)."""
         with self._lock:
             own, saved = dict(self._own), dict(self._saved)
-            self._followers.append(follower)
+            self._listeners.append(listener)
         with_keywords = {i for i, words in own.items() if words.keywords and i not in saved}
-        carriers = sorted(with_keywords | {i for i, tags in saved.items() if tags})
-        return [(i, own.get(i, Words())) for i in carriers]
+        tagged = sorted(with_keywords | {i for i, tags in saved.items() if tags})
+        return [(i, own.get(i, Words())) for i in tagged]
 
-    def habits(self, image_id: int) -> OthersTagStatistics:
-        """Return what is usual in the saved lists of all other photos; counted when first asked for, then kept."""
-        habits = self.count_habits()
+    def tag_statistics(self, image_id: int) -> OtherPhotosStatistics:
+        """Return the statistics of the saved lists of all other photos; the first call counts them."""
+        statistics = self.count_tag_statistics()
         with self._lock:
-            return OthersTagStatistics(habits, self._saved.get(image_id, ()))
+            return OtherPhotosStatistics(statistics, self._saved.get(image_id, ()))
 
-    def count_habits(self) -> TagStatistics:
-        """Count the habits, unless that was done; 100,000 lists take seconds, in which saves go on."""
+    def count_tag_statistics(self) -> TagStatistics:
+        """Count the tag statistics unless that is done; 100,000 lists take seconds, during which saves continue."""
         with self._counting:
-            if self._habits is not None:
-                return self._habits
-            habits = TagStatistics()
+            if self._tag_statistics is not None:
+                return self._tag_statistics
+            statistics = TagStatistics()
             with self._lock:
                 saved = list(self._saved.values())
-                self._meanwhile = []
+                self._changes_while_counting = []
             for tags in saved:
-                habits.note(tags, +1)
+                statistics.note(tags, +1)
             with self._lock:
-                for tags, change in self._meanwhile:
-                    habits.note(tags, change)
-                self._meanwhile = None
-                self._habits = habits
-            return habits
+                for tags, change in self._changes_while_counting:
+                    statistics.note(tags, change)
+                self._changes_while_counting = None
+                self._tag_statistics = statistics
+            return statistics
 
     def words_of(self, image_id: int) -> Words:
-        """Return what a photo brings along, whether it carries tags or not."""
+        """Return the words of a photo's metadata, whether it has tags or not."""
         return self._own.get(image_id, Words())
 
     def tags_of(self, image_id: int) -> Sequence[str]:
-        """Return the tags a photo carries."""
+        """Return the tags of a photo: the saved ones, else its own keywords."""
         if image_id in self._saved:
             return self._saved[image_id]
         own = self._own.get(image_id)
         return own.keywords if own else ()
 
     def saved_tags(self, image_id: int) -> tuple[str, ...]:
-        """Return the saved tags of a photo, most important first; none when it is not saved."""
+        """Return the saved tags of a photo, most important first; empty if it is not saved."""
         return self._saved.get(image_id, ())
 
     def saved_with(self, tag: str) -> tuple[list[int], list[int]]:
-        """Return (saved photos that carry a tag, all other saved photos), ascending."""
+        """Return (saved photos that have a tag, all other saved photos), ascending."""
         key = tag_key(tag)
         with self._lock:
             saved = sorted(self._saved.items())
-        carriers = [image_id for image_id, tags in saved if key in map(tag_key, tags)]
-        return carriers, sorted({image_id for image_id, _ in saved}.difference(carriers))
+        tagged = [image_id for image_id, tags in saved if key in map(tag_key, tags)]
+        return tagged, sorted({image_id for image_id, _ in saved}.difference(tagged))
 
     def load(self, words: dict[int, Words], saved: dict[int, tuple[str, ...]]) -> None:
-        """Fill from the store, at once."""
+        """Add all photos of a project at once.
+
+        Args:
+            words: Image id -> words of the photo's metadata.
+            saved: Image id -> saved tags, most important first.
+        """
         with self._lock:
             self._own.update({i: w for i, w in words.items() if w != Words()})
             self._saved.update(saved)
-            carriers = sorted(i for i in self._own.keys() | self._saved.keys() if self.tags_of(i))
-            with_features = [i for i in carriers if i in self._features]
+            tagged = sorted(i for i in self._own.keys() | self._saved.keys() if self.tags_of(i))
+            with_features = [i for i in tagged if i in self._features]
             if with_features:
-                self._looks.add(with_features, self._features.vectors(with_features))
-            self._word_index.set_many((i, self._keys(i)) for i in carriers)
+                self._vectors.add(with_features, self._features.vectors(with_features))
+            self._keywords.set_many((i, self._keys(i)) for i in tagged)
             for tags in saved.values():
                 self._count(tags, +1)
 
     def add_image(self, image_id: int, words: Words) -> None:
-        """Take a new photo's own words in."""
+        """Add a new photo with the words of its metadata."""
         with self._lock:
             if words != Words():
                 self._own[image_id] = words
@@ -143,7 +148,7 @@ class TaggedPhotos:
                 self._index(image_id)
 
     def set_saved(self, image_id: int, tags: tuple[str, ...] | None) -> None:
-        """Follow a save, or an undo that left the photo unsaved (None)."""
+        """Set the saved tags of a photo; None after an undo that left it unsaved."""
         with self._lock:
             if image_id in self._saved:
                 self._count(self._saved.pop(image_id), -1)
@@ -153,24 +158,24 @@ class TaggedPhotos:
             if self.tags_of(image_id):
                 self._index(image_id)
             else:
-                self._looks.remove([image_id])
-                self._word_index.remove(image_id)
-                for follower in self._followers:
-                    follower.remove(image_id)
+                self._vectors.remove([image_id])
+                self._keywords.remove(image_id)
+                for listener in self._listeners:
+                    listener.remove(image_id)
 
     def _count(self, tags: tuple[str, ...], change: int) -> None:
-        self._autocomplete.count(tags, change)
-        if self._meanwhile is not None:
-            self._meanwhile.append((tags, change))
-        if self._habits is not None:
-            self._habits.note(tags, change)
+        self._vocabulary.count(tags, change)
+        if self._changes_while_counting is not None:
+            self._changes_while_counting.append((tags, change))
+        if self._tag_statistics is not None:
+            self._tag_statistics.note(tags, change)
 
     def _index(self, image_id: int) -> None:
         if image_id in self._features:
-            self._looks.add([image_id], self._features.vectors([image_id]))
-        self._word_index.set(image_id, self._keys(image_id))
-        for follower in self._followers:
-            follower.set_many([(image_id, self.words_of(image_id))])
+            self._vectors.add([image_id], self._features.vectors([image_id]))
+        self._keywords.set(image_id, self._keys(image_id))
+        for listener in self._listeners:
+            listener.set_many([(image_id, self.words_of(image_id))])
 
     def _keys(self, image_id: int) -> set[str]:
         return self._own.get(image_id, Words()).keys(self._saved.get(image_id, ()))

@@ -1,6 +1,6 @@
-"""Which taggers a project can choose from, and the one that proposes now.
+"""The taggers of a project: those that can be chosen, and the one in use.
 
-The starter's taggers that come with the package, checkpoints in the project's folder, one named on the command line,
+Choices are the taggers that come with the package, checkpoints in the project's folder, one given on the command line,
 and the cold start. Knows nothing of how proposals are shown.
 """
 
@@ -25,9 +25,9 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 logger = logging.getLogger(__name__)
 
 PROJECT_PREFIX = "checkpoints/"
-"""Before the name of a checkpoint in the project's own folder: a copied project finds it again."""
+"""Start of the names of checkpoints in the project's folder; such names stay valid when the folder is copied."""
 MAX_NEW_TAGS = 500
-"""Most tags of a project for which rows are made; each makes every proposal a little slower."""
+"""Most tags of a project for which rows are computed; each makes every proposal a little slower."""
 _LABELS = {
     "scnn_rnn": "S-CNN-RNN",
     "jvsp": "JVSP",
@@ -52,18 +52,18 @@ class TaggerChoice:
     """A tagger that can be chosen."""
 
     name: str
-    """What the settings keep: ``cold_start``, ``starter/NAME``, ``checkpoints/NAME`` in the project, or a folder."""
+    """Value in the settings: ``cold_start``, ``starter/NAME``, ``checkpoints/NAME`` in the project, or a folder."""
     label: str
-    """What a person reads."""
+    """Name for the user."""
 
 
 class TaggerCatalog:
     """The taggers of one project.
 
     Args:
-        backbone: Whose features they take.
+        backbone: Computes the features that the taggers take.
         checkpoints_path: The project's own checkpoints, one folder each.
-        chosen: The name in the project's settings; a checkpoint elsewhere is offered too while it is chosen.
+        chosen: Name in the project's settings. A checkpoint outside the project is a choice while it is chosen.
 
     Raises:
         CheckpointError: The chosen checkpoint is missing, damaged or of another backbone.
@@ -78,32 +78,32 @@ class TaggerCatalog:
         self._word_vectors: WordVectors | None = None
         self._new_tags: tuple[str, ...] = ()
         self._mixtures: dict[str, Mixture | None] = {}
-        """Of new tags, for the tagger and the word vectors of now."""
+        """Of new tags, for the present tagger and word vectors."""
         self._taggers = self._loaded = self._load(self._chosen)
-        self._is_behind = False
-        """Whether tags were added that `_taggers` lacks."""
+        self._is_outdated = False
+        """Whether tags were added for which `_taggers` has no rows yet."""
         self._known = _forms(self._loaded)
         self.open_vocabulary = load_open_vocabulary(backbone)
-        """Scores words that no tagger knows; None where the package has none for this backbone."""
+        """Scores words outside the taggers' vocabularies; None if the package has none for this backbone."""
         self.added_words = AddedWords(self.open_vocabulary) if self.open_vocabulary else None
-        """Scores the project's own tags with it, once `use_word_vectors` was called."""
+        """Scores tags of the project with the open vocabulary, after `use_word_vectors`."""
 
     @property
     def chosen(self) -> str:
-        """The name of the tagger that proposes now."""
+        """The name of the tagger in use."""
         return self._chosen
 
     @property
     def taggers(self) -> tuple[Tagger, ...]:
-        """The tagger that proposes now, then the ones that add what it lacks."""
-        if self._is_behind:
+        """The tagger in use, then the cold start for words that it does not know."""
+        if self._is_outdated:
             with self._lock:
-                if self._is_behind:
+                if self._is_outdated:
                     self._extend()
         return self._taggers
 
     def choices(self) -> list[TaggerChoice]:
-        """Return everything that can be chosen, the trained ones first."""
+        """Return all choices, the trained taggers first."""
         names = [f"{checkpoint.STARTER}/{name}" for name in checkpoint.starter_names()]
         names += [PROJECT_PREFIX + folder.name for folder in _checkpoint_folders(self._checkpoints_path)]
         if self._chosen not in (*names, COLD_START):
@@ -111,7 +111,7 @@ class TaggerCatalog:
         return [TaggerChoice(name, self.label_of(name)) for name in (*names, COLD_START)]
 
     def choose(self, name: str) -> None:
-        """Let another tagger propose from now on.
+        """Use another tagger.
 
         Raises:
             ConfigError: It is not among the choices.
@@ -129,10 +129,10 @@ class TaggerCatalog:
             self._chosen = name
 
     def others(self, num: int) -> list[Tagger]:
-        """Load up to this many other trained taggers of the same backbone; damaged ones are passed over.
+        """Load other trained taggers of the same backbone; damaged ones are skipped.
 
         Args:
-            num: At most; each is loaded from its checkpoint.
+            num: Most taggers; each is loaded from its checkpoint.
         """
         loaded: list[Tagger] = []
         for choice in self.choices():
@@ -142,14 +142,14 @@ class TaggerCatalog:
                 try:
                     loaded.append(checkpoint.load(choice.name, backbone=self._backbone))
                 except CheckpointError as error:
-                    logger.info("Not asked for its opinion: %s", error)
+                    logger.info("A tagger is skipped: %s", error)
         return loaded
 
     def use_word_vectors(self, word_vectors: WordVectors, tags: Sequence[str]) -> None:
-        """Let the trained tagger propose a project's own tags, too, by rows made from words that it knows.
+        """Let the trained tagger propose the project's own tags, with rows computed from similar words that it knows.
 
         Args:
-            word_vectors: Tell which words are near.
+            word_vectors: Give the similarity of words.
             tags: The tags in use, the most frequent first.
         """
         with self._lock:
@@ -164,16 +164,16 @@ class TaggerCatalog:
                 logger.warning("The open vocabulary does not score the project's own tags: %s", error)
 
     def add_tags(self, tags: Collection[str]) -> None:
-        """Note tags that were just saved; those that no tagger knows are proposed from now on."""
+        """Add tags that were just saved; those that no tagger knows get rows."""
         with self._lock:
             new = [tag for tag in tags if tag not in self._new_tags and form_key(tag) not in self._known]
             if self._word_vectors is not None and new and len(self._new_tags) < MAX_NEW_TAGS:
                 self._new_tags = (*self._new_tags, *new)
-                self._is_behind = True  # until a proposal is asked for: a save need not wait
+                self._is_outdated = True  # rows are computed with the next proposal, not during the save
 
     def _extend(self) -> None:
         self._taggers = with_rows_for(self._new_tags, self._loaded, self._word_vectors, self._mixtures)
-        self._is_behind = False
+        self._is_outdated = False
 
     def _load(self, name: str) -> tuple[Tagger, ...]:
         if name == COLD_START:
@@ -181,12 +181,12 @@ class TaggerCatalog:
         return (_load_shared(self.source_of(name), self._backbone), self.cold_start)
 
     def source_of(self, name: str) -> str | Path:
-        """Return where the checkpoint of a name lies: a folder, or ``starter/NAME``."""
+        """Return the checkpoint of a name: a folder, or ``starter/NAME``."""
         is_own = name.startswith(PROJECT_PREFIX)
         return self._checkpoints_path / name.removeprefix(PROJECT_PREFIX) if is_own else name
 
     def version_of(self, name: str) -> str:
-        """Return a tagger's registry name and version, as suggestions name it."""
+        """Return a tagger's registry name and version as in `ProposedList.tagger`, or ``damaged``."""
         if name == self._chosen:
             return f"{self._loaded[0].name} {self._loaded[0].version}"
         if name == COLD_START:
@@ -198,13 +198,13 @@ class TaggerCatalog:
         return f"{info.name} {info.version}"
 
     def _own_name(self, name: str) -> str:
-        """Return how a checkpoint in the project's folder is named, however it was given."""
+        """Return the name of a tagger, with the path of a checkpoint in the project's folder replaced by its name."""
         path = Path(name)
         is_own = path.is_absolute() and path.parent == self._checkpoints_path
         return PROJECT_PREFIX + path.name if is_own else name
 
     def label_of(self, name: str) -> str:
-        """Return what a person reads of a tagger."""
+        """Return a tagger's name for the user."""
         if name == COLD_START:
             return _LABELS[COLD_START]
         try:
@@ -223,12 +223,12 @@ def with_rows_for(
     word_vectors: WordVectors | None,
     mixtures: dict[str, Mixture | None] | None = None,
 ) -> tuple[Tagger, ...]:
-    """Return taggers, the first with rows for the tags that neither it nor the others know.
+    """Return the taggers, the first one with rows for the tags that none of them knows.
 
     Args:
         tags: A project's tags.
         taggers: The trained one first.
-        word_vectors: Tell which words are near; None adds nothing.
+        word_vectors: Give the similarity of words; None adds no rows.
         mixtures: As `extend` takes them.
     """
     first, *others = taggers
@@ -244,12 +244,12 @@ def _forms(taggers: Sequence[Tagger]) -> frozenset[str]:
 
 @lru_cache(maxsize=256)
 def _tagger_name(checkpoint_name: str, changed: int) -> str:
-    """Return which tagger a checkpoint holds; read again only once its file has changed."""
+    """Return the registry name of a checkpoint's tagger; cached until its file changes."""
     return checkpoint.read_info(checkpoint_name).name
 
 
 def load_open_vocabulary(backbone: Backbone) -> OpenVocabulary | None:
-    """Return the open vocabulary that comes with the package, if it was taught on this backbone's features."""
+    """Return the open vocabulary that comes with the package, if it was trained on this backbone's features."""
     name = f"{checkpoint.STARTER}/{OpenVocabulary.name}"
     try:
         checkpoint.check_backbone(checkpoint.read_info(name), backbone)
@@ -260,7 +260,7 @@ def load_open_vocabulary(backbone: Backbone) -> OpenVocabulary | None:
 
 
 def _load_shared(source: str | Path, backbone: Backbone) -> checkpoint.LoadedTagger:
-    """Load a checkpoint; one that is in memory as it stands on the disk is shared, since nobody changes it.
+    """Load a checkpoint; an unchanged one that is in memory is shared, since taggers are not modified.
 
     Raises:
         CheckpointError: It is missing, damaged or of another backbone.
@@ -280,9 +280,9 @@ _LOADED_LOCK = threading.Lock()
 
 
 def default_tagger(backbone: Backbone) -> str:
-    """Return the name of the tagger that proposes unless another was chosen.
+    """Return the name of the default tagger.
 
-    The starter where the package carries one that was taught on this backbone's features, else the cold start.
+    It is the starter if that was trained on this backbone's features, else the cold start.
     """
     try:
         name = f"{checkpoint.STARTER}/{checkpoint.STARTER_TAGGER}"

@@ -1,6 +1,6 @@
-"""Ranked tags for photos outside any project: what ``annotator suggest`` prints.
+"""Ranked tags for photos outside any project, as ``annotator suggest`` prints them.
 
-The same ranking as a project's, on a project without photos: only the photo itself and its own metadata count.
+The ranking is that of a project without tagged photos: only the photo and its own metadata are evidence.
 """
 
 import logging
@@ -31,7 +31,7 @@ from annotator.storage.features import Vectors
 logger = logging.getLogger(__name__)
 
 IMAGE_ID = 1
-"""Of the photo in hand: the ranking knows photos by id."""
+"""Id of the photo that is ranked; outside a project there is only one at a time."""
 
 
 def suggest_files(
@@ -42,11 +42,11 @@ def suggest_files(
     Args:
         paths: Photos.
         num_tags: Most tags for each.
-        tagger: ``cold_start``, ``starter/NAME`` or a checkpoint's folder; empty takes the one that comes along.
+        tagger: ``cold_start``, ``starter/NAME`` or a checkpoint's folder; empty takes the default one.
 
     Yields:
-        Tags as ``{"tag", "score", "source"}``, best first; where that source is a tagger that tells, also who within it
-        named the tag (``from``) and, of a word near in meaning, to which tag (``of``).
+        Tags as ``{"tag", "score", "source"}``, best first. If the source is a tagger with parts, also the part that
+        proposed the tag (``from``) and, for a similar word, the tag that it is similar to (``of``).
 
     Raises:
         BackboneError: The backbone cannot be loaded.
@@ -80,11 +80,11 @@ def suggest_files(
         own = (*metadata.keywords, *metadata.user_tags)
         words = Words(own, metadata.path_words, caption_words(metadata.caption))
         proposals = proposer.propose(IMAGE_ID, words, num=num_tags).proposals
-        yield path, [_form(proposal) for proposal in proposals]
+        yield path, [_to_json(proposal) for proposal in proposals]
 
 
 def _detector_for(tagger: Tagger) -> Detector | None:
-    """Return the installed detector for a tagger that takes labels; warn of one that has to go without."""
+    """Return the installed detector if the tagger takes labels; warn if there is none."""
     if not tagger.capabilities.uses_labels:
         return None
     try:
@@ -94,9 +94,9 @@ def _detector_for(tagger: Tagger) -> Detector | None:
         return None
 
 
-def _form(proposal: Proposal) -> dict[str, Any]:
-    form: dict[str, Any] = {"tag": proposal.tag, "score": round(proposal.score, 4), "source": proposal.source}
+def _to_json(proposal: Proposal) -> dict[str, Any]:
+    found: dict[str, Any] = {"tag": proposal.tag, "score": round(proposal.score, 4), "source": proposal.source}
     for item in proposal.evidence:
         if item.origin and item.source == proposal.source:
-            return form | {"from": item.origin} | ({"of": item.of} if item.of else {})
-    return form
+            return found | {"from": item.origin} | ({"of": item.of} if item.of else {})
+    return found

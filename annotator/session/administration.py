@@ -58,7 +58,7 @@ class Administration:
         """
         workspace = self._workspace
         workspace.models.choose(name, user)
-        workspace.pinned_taggers.let_go(user)
+        workspace.pinned_taggers.unpin(user)
         workspace.scheduler.request()
         return {"tagger": workspace.catalog.chosen}
 

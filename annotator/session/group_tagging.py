@@ -112,7 +112,7 @@ class GroupTagging:
             lead = Annotation(image_id, edited.revision, tuple(tags), tuple(dropped))
             group = self._groups.save(user, lead, members, edited.effort, selection)
             now_common = workspace.after_commit.now_common(before)
-        workspace.pinned_taggers.let_go(user, image_id)
+        workspace.pinned_taggers.unpin(user, image_id)
         workspace.models.note_save()
         left_out = [{**asdict(item), "file_name": workspace.files.name(item.image_id)} for item in group.refused]
         return {

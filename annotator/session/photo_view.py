@@ -96,7 +96,7 @@ class PhotoView:
         workspace = self._workspace
         taggers = workspace.pinned_taggers.taggers(user, image_id)
         found = workspace.proposer.propose(image_id, words_of(entry), kept, dropped, exclusions, taggers)
-        similar = found.looks[:NUM_SHOWN_NEIGHBOURS]
+        similar = found.similar[:NUM_SHOWN_NEIGHBOURS]
         if len(similar) < NUM_SHOWN_NEIGHBOURS and image_id in workspace.features:
             similar += self._untagged_neighbours(image_id, {item.image_id for item in similar})
         similar = similar[:NUM_SHOWN_NEIGHBOURS]

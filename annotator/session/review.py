@@ -155,7 +155,7 @@ class Review:
             annotation = responses.accept(current, tags, dropped, user, edited.effort, seen, taken_from)
             workspace.after_commit.saved(annotation)
             now_common = workspace.after_commit.now_common(before)
-        workspace.pinned_taggers.let_go(user, image_id)
+        workspace.pinned_taggers.unpin(user, image_id)
         workspace.models.note_save()
         return {
             "revision": annotation.revision,

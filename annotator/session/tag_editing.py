@@ -5,7 +5,7 @@ from dataclasses import asdict
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import TagError
 from annotator.json_types import JsonObject
-from annotator.proposals.missing_tags import UNKNOWN_NOTE, sweep
+from annotator.proposals.missing_tags import UNKNOWN_NOTE, rank_candidates
 from annotator.session.photo_view import PhotoView
 from annotator.session.workspace import Workspace
 from annotator.storage.correction_log import Annotation
@@ -40,7 +40,9 @@ class TagEditing:
             [image_id for image_id in ids if image_id in features]
             for ids in workspace.ranking.tagged_photos.saved_with(tag)
         )
-        found = sweep(tag, features.vectors(carriers), features.vectors(others), workspace.catalog.open_vocabulary)
+        found = rank_candidates(
+            tag, features.vectors(carriers), features.vectors(others), workspace.catalog.open_vocabulary
+        )
         items: list[JsonObject] = []
         num_left_out = 0
         for place, candidate in enumerate(found.order[: max(limit, found.num_likely)].tolist()):

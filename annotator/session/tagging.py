@@ -162,7 +162,7 @@ class Tagging:
             )
             workspace.after_commit.saved(annotation)
             now_common = workspace.after_commit.now_common(before)
-        workspace.pinned_taggers.let_go(user, image_id)
+        workspace.pinned_taggers.unpin(user, image_id)
         workspace.models.note_save()
         return {
             "revision": annotation.revision,
@@ -184,7 +184,7 @@ class Tagging:
                 image_id, user, revision=edited.revision, tags=tags, dropped=dropped, effort=edited.effort
             )
             workspace.queue.mark(image_id, saved=False)  # no longer skipped, for those who are asked next
-        workspace.pinned_taggers.let_go(user, image_id)
+        workspace.pinned_taggers.unpin(user, image_id)
         return {"revision": given.revision, "now_common": [], "next": self._after(user, image_id, brings_next)}
 
     def _after(self, user: str, image_id: int, brings_next: bool) -> JsonObject | None:

@@ -20,7 +20,7 @@ from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import AnnotatorError, ConfigError, TrainingError
 from annotator.ingest.pipeline import NewImage
 from annotator.json_types import JsonObject
-from annotator.learning.replay import PAGE
+from annotator.learning.replay import PAGE_COSTS
 from annotator.models.tagger import Features
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.session.operations import answer
@@ -68,7 +68,7 @@ class Arm:
     sees: str = "all"
     """all: the proposals after each edit; first: only the list with which the photo opens; nothing: the add box alone,
     which completes by how often a tag was used."""
-    costs: ActionCosts = field(default=PAGE)
+    costs: ActionCosts = field(default=PAGE_COSTS)
     learns: bool = False
     """Whether the model is trained on the corrections, `Setting.num_rounds` times."""
     strategy: str = "in_order"

@@ -85,10 +85,10 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
     words = {place: Words((), ("holiday",), caption_words(record.caption or "")) for place, record in enumerate(of)}
     looks = VectorIndex(backbone.feature_size, VectorIndexSettings(), features.vectors, tag=label)
     metadata = KeywordIndex()
-    shelf = TaggerCatalog(backbone, folder, default_tagger(backbone))
-    autocomplete = ProjectVocabulary([*everyday_words(), *shelf.cold_start.allowed_words()])
-    carried = TaggedPhotos(features, looks, metadata, autocomplete)
-    carried.load(words, {place: tuple(record.tags) for place, record in enumerate(of) if place not in asked})
+    catalog = TaggerCatalog(backbone, folder, default_tagger(backbone))
+    vocabulary = ProjectVocabulary([*everyday_words(), *catalog.cold_start.allowed_words()])
+    tagged_photos = TaggedPhotos(features, looks, metadata, vocabulary)
+    tagged_photos.load(words, {place: tuple(record.tags) for place, record in enumerate(of) if place not in asked})
     store = Store(folder / "project.duckdb")
     book = DetectionStore(store)
     found = boxes(rng)
@@ -97,34 +97,35 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
             "INSERT INTO detections SELECT range, 'made up', ?::VARCHAR[], ?::DOUBLE[], ?::DOUBLE[4][] FROM range(?)",
             [[item.label for item in found], [item.score for item in found], [item.box for item in found], parsed.num],
         )
-    suggester = Proposer(
-        lambda: shelf.taggers, features, looks, metadata, carried.tags_of, autocomplete,
-        detections=book.of, opened=shelf.open_vocabulary, habits=carried.habits,
+    proposer = Proposer(
+        lambda: catalog.taggers, features, looks, metadata, tagged_photos.tags_of, vocabulary,
+        detections=book.of, open_vocabulary=catalog.open_vocabulary, tag_statistics=tagged_photos.tag_statistics,
     )  # fmt: skip
     started = time.perf_counter()
-    carried.habits(0)  # counted once, when a re-ranker is first heard
+    tagged_photos.tag_statistics(0)  # counted once, when a re-ranker is first heard
     print(f"Habits of {parsed.num:,} lists counted in {time.perf_counter() - started:.1f} s.", file=sys.stderr)
     threadpool_limits(1, user_api="blas")  # as when a project is served
     for place in queries[:20]:
-        suggester.propose(place, words[place])
+        proposer.propose(place, words[place])
     rows = [
-        {"settled": settled, **timed(lambda place, settled=settled: suggester.propose(
+        {"settled": settled, **timed(lambda place, settled=settled: proposer.propose(
             place, words[place], of[place].tags[:settled]), queries)}
         for settled in range(4)
     ]  # fmt: skip
-    learnt = copy(shelf.taggers[0])
+    learnt = copy(catalog.taggers[0])
     learnt.reranker = Reranker(dict.fromkeys(FEATURES, 0.5))
-    rows.append({"settled": "1, re-ranked", **timed(lambda place: suggester.propose(
-        place, words[place], of[place].tags[:1], taggers=(learnt, *shelf.taggers[1:])), queries)})  # fmt: skip
-    tagger = shelf.taggers[0]
+    rows.append({"settled": "1, re-ranked", **timed(lambda place: proposer.propose(
+        place, words[place], of[place].tags[:1], taggers=(learnt, *catalog.taggers[1:])), queries)})  # fmt: skip
+    tagger = catalog.taggers[0]
     rows.append({"settled": "1, decoder alone", **timed(
         lambda place: tagger.decode(features.vectors([place]), [of[place].tags[:1]]), queries)})  # fmt: skip
-    gather = ProjectContext(features, looks, carried).gather
+    gather = ProjectContext(features, looks, tagged_photos).gather
     for named in parsed.context:
-        untaught = random_tagger(named, shelf.taggers[0].allowed_words(), backbone.feature_size)
+        untaught = random_tagger(named, catalog.taggers[0].allowed_words(), backbone.feature_size)
         asking = Proposer(
-            lambda untaught=untaught: (untaught, shelf.cold_start), features, looks, metadata, carried.tags_of,
-            autocomplete, gather, detections=book.of, opened=shelf.open_vocabulary, habits=carried.habits,
+            lambda untaught=untaught: (untaught, catalog.cold_start), features, looks, metadata, tagged_photos.tags_of,
+            vocabulary, gather, detections=book.of, open_vocabulary=catalog.open_vocabulary,
+            tag_statistics=tagged_photos.tag_statistics,
         )  # fmt: skip
         while not made(asking, queries[0], words):
             time.sleep(0.1)

@@ -190,7 +190,7 @@ def _measure(tagger: Any, data: Any, rows: list[int], num_judged: int) -> list[f
 
 
 def _actions(tagger: Any, features: Features, wanted: Sequence[str]) -> int:
-    autocomplete = ProjectVocabulary([*everyday_words(), *tagger.vocabulary.tags])
+    vocabulary = ProjectVocabulary([*everyday_words(), *tagger.vocabulary.tags])
     known: dict[tuple[str, ...], dict[str, float]] = {}
 
     def scores(kept: list[str]) -> dict[str, float]:
@@ -203,7 +203,7 @@ def _actions(tagger: Any, features: Features, wanted: Sequence[str]) -> int:
         return Offer([item.tag for item in tagger.decode(features, [kept], dropped=[dropped], k=20)[0]])
 
     def complete(text: str, kept: list[str]) -> list[str]:
-        return [completion.tag for completion in autocomplete.complete(text, scores(kept), kept)]
+        return [completion.tag for completion in vocabulary.complete(text, scores(kept), kept)]
 
     return total(actions_needed(wanted, propose, complete))
 

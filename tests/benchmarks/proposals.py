@@ -63,23 +63,23 @@ def main() -> None:
         tagged = {image_id: truth[image_id] for image_id in pool[:num]}
         looks = VectorIndex(backbone.feature_size, VectorIndexSettings(), features.vectors, tag=label)
         words, completions = KeywordIndex(), ProjectVocabulary([])
-        carried = TaggedPhotos(features, looks, words, completions)
-        carried.load({}, tagged)
-        suggester = Proposer(lambda: taggers, features, looks, words, carried.tags_of, completions)
-        rows.append({"tagged": len(tagged), **measure(suggester, queries, truth)})
+        tagged_photos = TaggedPhotos(features, looks, words, completions)
+        tagged_photos.load({}, tagged)
+        proposer = Proposer(lambda: taggers, features, looks, words, tagged_photos.tags_of, completions)
+        rows.append({"tagged": len(tagged), **measure(proposer, queries, truth)})
     report(f"Proposals for {len(queries)} held-back photos, seed {parsed.seed}", rows, as_json=parsed.json)
 
 
-def measure(suggester: Proposer, queries: Sequence[int], truth: dict[int, tuple[str, ...]]) -> dict[str, Any]:
+def measure(proposer: Proposer, queries: Sequence[int], truth: dict[int, tuple[str, ...]]) -> dict[str, Any]:
     """Return first tag right, recall at 9, and recall at 5 of the rest without and with the first tag settled."""
     first, recall, rest_alone, rest_given = [], [], [], []
     for image_id in queries:
         wanted = [tag_key(tag) for tag in truth[image_id]]
-        proposed = [tag_key(p.tag) for p in suggester.propose(image_id, Words()).proposals]
+        proposed = [tag_key(p.tag) for p in proposer.propose(image_id, Words()).proposals]
         first.append(float(proposed[:1] == wanted[:1]))
         recall.append(len(set(wanted) & set(proposed[:9])) / len(wanted))
         if len(wanted) > 1:
-            again = suggester.propose(image_id, Words(), truth[image_id][:1]).proposals
+            again = proposer.propose(image_id, Words(), truth[image_id][:1]).proposals
             rest = set(wanted[1:])
             alone = [tag for tag in proposed if tag != wanted[0]][:5]
             rest_alone.append(len(rest & set(alone)) / len(rest))

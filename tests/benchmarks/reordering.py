@@ -75,8 +75,8 @@ def detections_of(records: Sequence[Record]) -> list[list[Detection]]:
 def look_at(opened: Session, lists: Sequence[list[str]], found: Sequence[list[Detection]]) -> Ranks:
     """Return where each tag of the second half's lists stood at its place, each seen before its photo was saved."""
     person = SimulatedAnnotator(opened, PREFIX)
-    suggester, order = opened.workspace.proposer, load_tag_order()
-    suggester._detections = lambda image_id: found[image_id - 1]
+    proposer, order = opened.workspace.proposer, load_tag_order()
+    proposer._detections = lambda image_id: found[image_id - 1]
     half, seen = len(lists) // 2, []
     ranks: Ranks = defaultdict(list)
     arms: dict[str, Reranker] = {}
@@ -87,12 +87,12 @@ def look_at(opened: Session, lists: Sequence[list[str]], found: Sequence[list[De
             for length, tag in enumerate(tags):
                 key = tag_key(tag)
                 if number < half:
-                    open_tags, features = suggester.open_tags(number + 1, Words(), tags[:length])
+                    open_tags, features = proposer.reranker_features(number + 1, Words(), tags[:length])
                     keys = list(map(tag_key, open_tags))
                     seen.append((number, Place(features, keys.index(key)) if key in keys else None))
                 for arm, reranker in arms.items():
                     vars(opened.workspace.catalog.taggers[0])["reranker"] = reranker
-                    proposals = suggester.propose(number + 1, Words(), tags[:length]).proposals
+                    proposals = proposer.propose(number + 1, Words(), tags[:length]).proposals
                     entries = [(item.tag, item.rank_score, item.score) for item in proposals]
                     for weight in WEIGHTS:
                         places = order.reorder(entries, found[number], weight=weight) if found[number] else None

@@ -95,11 +95,11 @@ def opened_with(photos: ExtractedFeatures, tagger: str) -> Iterator[Session]:
 def look_at(opened: Session, lists: Sequence[list[str]]) -> list[Seen]:
     """Return every place of every list, each seen before its photo was saved."""
     person = SimulatedAnnotator(opened, PREFIX)
-    suggester = opened.workspace.proposer
+    proposer = opened.workspace.proposer
     seen: list[Seen] = []
     for number, tags in enumerate(lists):
         for length, tag in enumerate(tags):
-            found, features = suggester.open_tags(number + 1, Words(), tags[:length])
+            found, features = proposer.reranker_features(number + 1, Words(), tags[:length])
             keys = [tag_key(other) for other in found]
             chosen = keys.index(tag_key(tag)) if tag_key(tag) in keys else None
             seen.append((number, None if chosen is None else Place(features, chosen)))

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from annotator.models.context import VectorSums
 from annotator.models.word_vectors.word_vectors import load_word_vectors
-from annotator.proposals.context import SimilarMeaning, field_words
+from annotator.proposals.context import WordVectorIndex, field_words
 from annotator.proposals.evidence import Words
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
@@ -266,7 +266,7 @@ def measure_meanings(options: argparse.Namespace) -> list[Row]:
     words = vectors._table.words[:50_000]
     chances = 1 / np.arange(1, len(words) + 1)
     drawn = rng.choice(len(words), size=(options.num, 10), p=chances / chances.sum())
-    index = SimilarMeaning("user_tags", VectorSums(vectors))
+    index = WordVectorIndex("user_tags", VectorSums(vectors))
     before = private_megabytes()
     start = time.perf_counter()
     for first in range(0, options.num, CHUNK):

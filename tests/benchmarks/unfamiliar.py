@@ -1,4 +1,4 @@
-"""What a recurrent tagger's word is worth on photos unlike its own: settings of `evidence.AT_HOME` side by side.
+"""What a recurrent tagger's word is worth on photos unlike its own: settings of FULL_TRUST_SCORE side by side.
 
     python tests/benchmarks/unfamiliar.py CHECKPOINT DATA [DATA ...] [--num 400] [--seed 0] [--at-home 0 0.3] [--json]
 
@@ -53,19 +53,19 @@ def measure(data: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
         print(f"{data.name}: not what the checkpoint was trained on; all photos may be asked about")
     backbone = load_backbone(num_threads=1)
     extracted = features_of(records, backbone)
-    shelf = TaggerCatalog(backbone, Path(), str(parsed.checkpoint))
+    catalog = TaggerCatalog(backbone, Path(), str(parsed.checkpoint))
     chosen = np.random.default_rng(parsed.seed).permutation(len(extracted.records))[: parsed.num]
     half = len(chosen) // 2
     chosen = {"first": chosen[:half], "second": chosen[half:], "both": chosen}[parsed.half]
     given = [[tag_key(tag) for tag in extracted.records[place].tags] for place in chosen]
     rows = []
     for at_home in parsed.at_home:
-        tagger_source.AT_HOME = at_home or 1e-9
+        tagger_source.FULL_TRUST_SCORE = at_home or 1e-9
         ranked = []
         for place in chosen:
             features = extracted.features[place : place + 1]
-            evidence = tagger_source.seen_evidence(shelf.taggers, features, (), ())
-            evidence += open_source.open_evidence(shelf.open_vocabulary, shelf.taggers, features)
+            evidence = tagger_source.tagger_evidence(catalog.taggers, features, (), ())
+            evidence += open_source.open_evidence(catalog.open_vocabulary, catalog.taggers, features)
             ranked.append([tag_key(proposal.tag) for proposal in merging.merge(evidence)])
         rows.append({
             "data": data.name, "at_home": at_home, "num": len(chosen),

@@ -266,8 +266,8 @@ def sweeps(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
 
 def joined(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int) -> dict[str, dict[str, float]]:
     """Measure what the open vocabulary's words do to the list that the page shows."""
-    shelf = TaggerCatalog(backbone, Path(), default_tagger(backbone))
-    known_words = frozenset[str]().union(*map(tagger_source.known_keys, shelf.taggers))
+    catalog = TaggerCatalog(backbone, Path(), default_tagger(backbone))
+    known_words = frozenset[str]().union(*map(tagger_source.known_keys, catalog.taggers))
     photos = np.random.default_rng(seed).permutation(len(features))[:NUM_JOINED]
     rows = {}
     for weight in (0.0, 0.25, 0.5, 1.0):
@@ -275,9 +275,9 @@ def joined(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
         recalls: dict[str, list[float]] = {"known tags": [], "all tags": []}
         for photo in photos.tolist():
             vector = features[photo : photo + 1]
-            evidence = tagger_source.seen_evidence(shelf.taggers, vector, (), ())
+            evidence = tagger_source.tagger_evidence(catalog.taggers, vector, (), ())
             if weight:
-                evidence += open_source.open_evidence(shelf.open_vocabulary, shelf.taggers, vector)
+                evidence += open_source.open_evidence(catalog.open_vocabulary, catalog.taggers, vector)
             proposed = {tag_key(proposal.tag) for proposal in merging.merge(evidence)[:K]}
             right = {tag_key(tag) for tag in given[photo]}
             for column, wanted in (("known tags", right & known_words), ("all tags", right)):

@@ -92,6 +92,8 @@ class Verdict:
     is_promoted: bool
     sentence: str
     """The result in words, for the user."""
+    findings: str
+    """The measured difference between the models, as a clause; empty if too few corrections were held back."""
     num_gold: int
     num_newest: int
     live: ModelFigures | None = None
@@ -137,7 +139,7 @@ def judge(
             False,
             f"Not promoted: {len(photos)} held-back corrections are too few to judge by; {rule.least_photos} are "
             "needed. Tag more photos that look unlike those learnt from.",
-            num_gold, num_newest, rule=asdict(rule),
+            "", num_gold, num_newest, rule=asdict(rule),
         )  # fmt: skip
     replays: list[tuple[list[Action], list[Action]]] = []
     lists: tuple[list[Sequence[str]], list[Sequence[str]]] = ([], [])
@@ -153,9 +155,11 @@ def judge(
     figures = [ModelFigures(float(spent[:, side].mean()), _ndcg(lists[side], wanted)) for side in (0, 1)]
     interval = bootstrap(saved, rule)
     gold_interval = bootstrap(saved[:num_gold], rule) if num_gold else None
-    is_promoted, sentence = _decide(interval, gold_interval, figures, len(photos), num_gold, rule)
+    findings = _findings(interval, figures, len(photos), rule)
+    refusal = _refusal(interval, gold_interval, num_gold, rule)
+    sentence = f"Not promoted: {refusal}; {findings}." if refusal else f"Promoted: {findings}."
     return Verdict(
-        is_promoted, sentence, num_gold, num_newest, figures[0], figures[1], interval, gold_interval,
+        not refusal, sentence, findings, num_gold, num_newest, figures[0], figures[1], interval, gold_interval,
         regressions([item.tags for item in photos], replays), asdict(rule),
     )  # fmt: skip
 
@@ -181,27 +185,24 @@ def bootstrap(values: "np.typing.NDArray[np.float64]", rule: PromotionRule) -> I
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def _decide(
-    saved: Interval,
-    gold: Interval | None,
-    figures: Sequence[ModelFigures],
-    num_photos: int,
-    num_gold: int,
-    rule: PromotionRule,
-) -> tuple[bool, str]:
-    found = (
+def _findings(saved: Interval, figures: Sequence[ModelFigures], num_photos: int, rule: PromotionRule) -> str:
+    return (
         f"{figures[1].actions_per_photo:.2f} actions a photo instead of {figures[0].actions_per_photo:.2f} on "
         f"{num_photos} held-back photos ({saved.mean:+.2f} saved, {rule.confidence:.0%} interval {saved.low:+.2f} to "
         f"{saved.high:+.2f})"
     )
+
+
+def _refusal(saved: Interval, gold: Interval | None, num_gold: int, rule: PromotionRule) -> str:
+    """Return why the candidate fails, as a clause; empty if it passes."""
     if gold is not None and gold.mean < -rule.gold_margin:
-        return False, (
-            f"Not promoted: on {num_gold} gold photos it costs {-gold.mean:.2f} actions a photo more, and "
-            f"{rule.gold_margin:g} are allowed; {found}."
+        return (
+            f"on {num_gold} gold photos it costs {-gold.mean:.2f} actions a photo more, and {rule.gold_margin:g} are "
+            "allowed"
         )
     if saved.low <= 0:
-        return False, f"Not promoted: it is not shown to save actions; {found}."
-    return True, f"Promoted: {found}."
+        return "it is not shown to save actions"
+    return ""
 
 
 def regressions(

@@ -1,4 +1,4 @@
-"""Evidence of a detector: objects found in one photo, under the words that people use."""
+"""Evidence of a detector: objects found in one photo, as everyday words."""
 
 from collections.abc import Sequence
 
@@ -8,15 +8,15 @@ from annotator.models.tag_order import area, load_tag_order, place_text
 from annotator.proposals.evidence import Evidence
 
 DETECTOR_TRUST = 0.2
-"""What a detection's place in the list is worth, beside how likely a person names the thing (models/tag_order.py).
-Beside JVSP, NDCG and recall@10 on held-back photos rise with 0.2 and fall with 1: EXPERIMENTS.md."""
+"""Weight of a detection's rank score, the probability that users tag the object (models/tag_order.py). With JVSP, NDCG
+and recall@10 on held-back photos rise at 0.2 and fall at 1: docs/experiments/detector.md."""
 
 
 def detector_labels(detections: Sequence[Detection]) -> list[tuple[str, float]]:
-    """Return what the detector found in one photo, once a class, under the word that people use, the likeliest first.
+    """Return one label for each class that the detector found in a photo, as input of taggers that take labels.
 
     Returns:
-        (word, how likely such a thing is there), as taggers take it that take labels.
+        (everyday word, probability that the object is present), the likeliest first.
     """
     order, found = load_tag_order(), dict[str, float]()
     for item in detections:
@@ -25,19 +25,19 @@ def detector_labels(detections: Sequence[Detection]) -> list[tuple[str, float]]:
     return sorted(found.items(), key=lambda entry: -entry[1])
 
 
-def detector_evidence(detections: Sequence[Detection], prefix: Sequence[str] = ()) -> list[Evidence]:
-    """Return what the detector found, once a class, under the word that people use.
+def detector_evidence(detections: Sequence[Detection], kept: Sequence[str] = ()) -> list[Evidence]:
+    """Return the evidence for each class that the detector found, as an everyday word.
 
-    A class that a settled tag names already is left out: beside "man" nobody needs "person".
+    Classes that a kept tag names are left out: "man" makes "person" unnecessary.
 
     Args:
         detections: Of one photo.
-        prefix: The settled tags.
+        kept: The kept tags.
     """
-    order, settled = load_tag_order(), {label for tag in prefix for label in classes_of(tag)}
+    order, kept_classes = load_tag_order(), {label for tag in kept for label in classes_of(tag)}
     groups: dict[str, list[Detection]] = {}
     for item in detections:
-        if item.label not in settled:
+        if item.label not in kept_classes:
             groups.setdefault(item.label, []).append(item)
     evidence = []
     for label, items in groups.items():

@@ -1,4 +1,4 @@
-"""Evidence of neighbours: tags of photos that look alike, and of photos with the same words."""
+"""Evidence of neighbours: tags of similar photos and of photos with the same words."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,22 +6,18 @@ from annotator.datasets.tags import tag_key
 from annotator.proposals.evidence import Evidence, Neighbour
 
 METADATA_TRUST = 0.6
-"""Photos that share words share tags less surely than photos that look alike."""
-
-
-UNLIKE = 0.2
-"""Cosine similarity at which two photos' looks say nothing of each other's tags."""
-
-
-DOUBT = 0.3
-"""Weight of an imagined neighbour without tags: one look-alike alone is not certainty."""
+"""Photos with the same words share tags less often than similar photos."""
+UNRELATED_COSINE = 0.2
+"""Cosine of the features up to which a photo is no evidence."""
+PRIOR_WEIGHT = 0.3
+"""Weight of a pseudo-neighbour without tags, so that a single neighbour does not give a score of 1."""
 
 
 def neighbour_evidence(neighbours: Sequence[Neighbour]) -> list[Evidence]:
-    """Return the tags of look-alikes, weighed by how alike they are."""
+    """Return the tags of similar photos, weighted by the similarity."""
     return _vote(
         neighbours,
-        [max(0.0, (item.similarity - UNLIKE) / (1 - UNLIKE)) ** 2 for item in neighbours],
+        [max(0.0, (item.similarity - UNRELATED_COSINE) / (1 - UNRELATED_COSINE)) ** 2 for item in neighbours],
         "neighbours",
         lambda count, total: f"{count} of {total} similar photo{'s' * (total != 1)} carr{_ies(count)} it",
         trust=1.0,
@@ -29,7 +25,7 @@ def neighbour_evidence(neighbours: Sequence[Neighbour]) -> list[Evidence]:
 
 
 def metadata_evidence(neighbours: Sequence[Neighbour]) -> list[Evidence]:
-    """Return the tags of photos with the same words, weighed by the share of words in common."""
+    """Return the tags of photos with the same words, weighted by the Jaccard index of the word sets."""
     return _vote(
         neighbours,
         [item.similarity for item in neighbours],
@@ -46,7 +42,7 @@ def _vote(
     text: Callable[[int, int], str],
     trust: float,
 ) -> list[Evidence]:
-    total = sum(weights) + DOUBT
+    total = sum(weights) + PRIOR_WEIGHT
     weight_of: dict[str, float] = {}
     count_of: dict[str, int] = {}
     spelling: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Evidence of the words that a photo brings along: its keywords, its folder and its file name."""
+"""Evidence of a photo's own keywords, folder names and file name."""
 
 import math
 from collections.abc import Callable
@@ -6,21 +6,22 @@ from collections.abc import Callable
 from annotator.proposals.evidence import Evidence, Words
 
 KEYWORD_SCORE = 0.9
-"""A keyword that somebody gave this very photo is nearly always right."""
-
-
+"""Score of a keyword: a tag that somebody gave the photo is nearly always right."""
 FEW_KEYWORDS = 20
-"""Keywords of one photo up to which each counts in full. Of n more, each counts times sqrt(FEW_KEYWORDS / n): nobody
-means a thousand things by one photo, and at 0.9 each such a heap would fill every list and leave no place for what a
-model sees. By the root and not by the share, since a photo with 60 careful keywords is still best described by them."""
-
-
+"""Number of keywords up to which each has the full score. With n > FEW_KEYWORDS, scores are multiplied by
+sqrt(FEW_KEYWORDS / n), so that a thousand keywords do not displace all other proposals, and 60 careful ones still
+lead the list."""
 PATH_WORD_SCORE = 0.5
-"""A folder or file name that is a known tag."""
+"""Score of a folder or file name that is a known tag."""
 
 
 def own_word_evidence(words: Words, knows: Callable[[str], bool]) -> list[Evidence]:
-    """Return what a photo's own keywords and names say; of the names, only words that are ``known`` tags."""
+    """Return the evidence for a photo's keywords, and for those words of its names that are known.
+
+    Args:
+        words: Words of its metadata.
+        knows: Tells whether a word is a known tag.
+    """
     score = KEYWORD_SCORE * min(1.0, math.sqrt(FEW_KEYWORDS / max(len(words.keywords), 1)))
     keywords = [Evidence(word, "keywords", score, "it is among the photo's own keywords") for word in words.keywords]
     path_words = [

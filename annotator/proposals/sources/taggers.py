@@ -1,4 +1,4 @@
-"""Evidence of taggers: what each sees in one photo and expects after the kept tags."""
+"""Evidence of taggers: their ranked tags for one photo after the kept tags."""
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
@@ -13,91 +13,97 @@ from annotator.storage.features import Vectors
 
 NUM_PROPOSALS = 20
 """Most proposals of one list."""
-
-
 LEAST_SCORE = 0.02
-"""What a tagger holds less likely is not proposed: on photos unlike those it was taught on it has nothing to say."""
-
-
+"""Least score of a proposed tag: on photos unlike its training photos a tagger proposes nothing."""
 SECOND_TAGGER_TRUST = 0.75
-"""What a word of the cold start is worth beside a trained tagger that does not know it."""
+"""Weight of the cold start's rank scores beside those of a trained tagger."""
+FULL_TRUST_SCORE = 0.3
+"""Highest score in its list from which a sequential tagger has full weight. Its next-tag probabilities sum to 1 on any
+photo, also on one unlike its training photos, where "dog" led the list of an orange: docs/experiments/proposals.md."""
+LEAST_TRAINED_PHOTOS = 30
+"""Training photos of a tag from which evidence of neighbours for it has a lower weight."""
 
 
-AT_HOME = 0.3
-"""Score of its surest tag from which a recurrent tagger is heard in full. What it holds to be next sums to 1 on any
-photo, also on one unlike all that it was taught on: there "dog" led the list of an orange. EXPERIMENTS.md."""
-
-
-WELL_TAUGHT = 30
-"""Photos from which a tagger must have learnt a tag before look-alikes speak softly of it."""
-
-
-def seen_evidence(
+def tagger_evidence(
     taggers: Sequence[Tagger],
     features: Vectors,
-    prefix: Sequence[str],
+    kept: Sequence[str],
     dropped: Collection[str],
     keywords: Sequence[str] = (),
     context: Context | None = None,
     labels: Labels = (),
 ) -> list[Evidence]:
-    """Return what the taggers see in one photo, (1, D) features, after the settled prefix.
+    """Return the evidence of the taggers for one photo, best first for each tagger.
 
-    The photo's own keywords are side information to a tagger that was taught with such.
+    Later taggers add only tags that earlier ones do not know, with a lower weight: only the first one was trained on
+    tags of users and their order.
 
-    The first tagger's word counts. The others add only words that it does not know, and rank behind: it was taught
-    what people tag and in which order, they were not. A tagger that hears of a context is told it, and one that takes a
-    detector's labels is given those.
+    Args:
+        taggers: The trained one first.
+        features: (1, D) float32.
+        kept: The kept tags, most important first.
+        dropped: Refused tags.
+        keywords: The photo's own keywords, for taggers that take user tags.
+        context: For taggers that use one.
+        labels: Of a detector, for taggers that take them.
     """
     evidence: list[Evidence] = []
     known: set[str] = set()
     for place, tagger in enumerate(taggers):
-        ranked = ask(tagger, features, prefix, dropped, keywords, NUM_PROPOSALS, context, labels)
-        trust = familiarity(tagger, ranked, prefix) if place == 0 else SECOND_TAGGER_TRUST
+        ranked = decode_photo(tagger, features, kept, dropped, keywords, NUM_PROPOSALS, context, labels)
+        trust = familiarity(tagger, ranked, kept) if place == 0 else SECOND_TAGGER_TRUST
         rank_score = trust
         for item in ranked:
-            # Its order counts, not its scores: "cat" goes before "animal", though the latter is surer.
+            # The tagger's order decides, not its scores: "cat" is before "animal", which has the higher score.
             rank_score = min(rank_score, trust * item.evidence.get("utility", item.score))
             if tag_key(item.tag) not in known and item.score >= LEAST_SCORE:
-                evidence.append(_seen(item, rank_score, source_of(tagger)))
+                evidence.append(_evidence(item, rank_score, source_of(tagger)))
         known |= known_keys(tagger)
     return evidence
 
 
-def familiarity(tagger: Tagger, ranked: Sequence[RankedTag], prefix: Sequence[str]) -> float:
-    """Return what a recurrent tagger's word is worth on this photo, in [0, 1]; any other tagger's is worth 1.
+def familiarity(tagger: Tagger, ranked: Sequence[RankedTag], kept: Sequence[str]) -> float:
+    """Return the weight of a tagger on this photo, in [0, 1].
 
     Args:
-        tagger: Whose list it is.
-        ranked: What it proposes here.
-        prefix: The settled tags. One that it knows tells it where it is.
+        tagger: Only a sequential one can get less than 1.
+        ranked: Its list for the photo.
+        kept: The kept tags. With one that it knows, its weight is 1.
     """
-    if source_of(tagger) != "decoder" or any(tag_key(tag) in known_keys(tagger) for tag in prefix):
+    if source_of(tagger) != "decoder" or any(tag_key(tag) in known_keys(tagger) for tag in kept):
         return 1.0
-    surest = max((item.score for item in ranked), default=0.0)
-    return min(1.0, surest / AT_HOME) ** 2
+    highest = max((item.score for item in ranked), default=0.0)
+    return min(1.0, highest / FULL_TRUST_SCORE) ** 2
 
 
-def ask(
+def decode_photo(
     tagger: Tagger,
     features: Vectors,
-    prefix: Sequence[str],
+    kept: Sequence[str],
     dropped: Collection[str],
     keywords: Sequence[str],
     k: int,
     context: Context | None = None,
     labels: Labels = (),
 ) -> list[RankedTag]:
-    """Return one photo's ranked list by one tagger, which is told what it can hear: keywords, a context, labels.
+    """Return a tagger's ranked list for one photo, with those of the optional inputs that the tagger takes.
 
-    A project gives no labels: there detections are a source of their own and would count twice.
+    Args:
+        tagger: The tagger.
+        features: (1, D) float32.
+        kept: The kept tags, most important first: the prefix of the decoder.
+        dropped: Refused tags.
+        keywords: The photo's own keywords.
+        k: Most tags.
+        context: Metadata and neighbours.
+        labels: Of a detector. In a project, detections are a source of their own and labels are not given.
     """
     own: dict[str, Any] = {"user_tags": [list(keywords)]} if tagger.capabilities.uses_user_tags else {}
     if context is not None and tagger.capabilities.uses_context:
         own["context"] = context
     if labels and tagger.capabilities.uses_labels:
         own["labels"] = [labels]
-    return tagger.decode(features, [list(prefix)], dropped=[list(dropped)], k=k, **own)[0]
+    return tagger.decode(features, [list(kept)], dropped=[list(dropped)], k=k, **own)[0]
 
 
 @lru_cache(maxsize=16)
@@ -107,29 +113,32 @@ def known_keys(tagger: Tagger) -> frozenset[str]:
 
 
 @lru_cache(maxsize=4)
-def taught_keys(tagger: Tagger) -> frozenset[str]:
-    """Return the keys of the tags that a tagger learnt from many photos.
+def trained_keys(tagger: Tagger) -> frozenset[str]:
+    """Return the keys of the tags that a tagger was trained on with at least `LEAST_TRAINED_PHOTOS` photos.
 
-    Without those whose rows were made from others', and those that it met in few photos: look-alikes know them better.
+    Tags whose rows were computed from word vectors are not among them.
     """
     if not isinstance(tagger, InferenceTagger):
         return frozenset(map(tag_key, tagger.trained_words()))
-    counts = tagger.vocabulary.counts or [WELL_TAUGHT] * len(tagger.vocabulary)
-    well = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= WELL_TAUGHT}
-    return frozenset(tag_key(tag) for tag in tagger.trained_words() if tag in well)
+    counts = tagger.vocabulary.counts or [LEAST_TRAINED_PHOTOS] * len(tagger.vocabulary)
+    frequent = {tag for tag, count in zip(tagger.vocabulary.tags, counts, strict=True) if count >= LEAST_TRAINED_PHOTOS}
+    return frozenset(tag_key(tag) for tag in tagger.trained_words() if tag in frequent)
 
 
 def source_of(tagger: Tagger) -> str:
-    """Return the name of the source that a tagger's evidence is."""
+    """Return the source name of a tagger's evidence."""
     if tagger.capabilities.uses_context:
         return "context"
     return "decoder" if tagger.capabilities.is_sequential else "looks"
 
 
-def context_shares(tagger: ContextTagger, features: Vectors, context: Context) -> dict[str, dict[str, float]]:
-    """Return how likely a tagger would hold each tag without neighbours and without metadata, where there are any.
+def context_ablations(tagger: ContextTagger, features: Vectors, context: Context) -> dict[str, dict[str, float]]:
+    """Return the scores of all tags without neighbours and without metadata, as far as the context has them.
 
-    Two more decodes: for the person who asks why, not for every proposal.
+    It takes two more decodes, so it is computed only for a user who asks for the reason.
+
+    Returns:
+        ``neighbours`` and ``metadata``, what was left out -> (tag -> score).
     """
     ablations = {}
     if context.neighbours.size:
@@ -138,12 +147,12 @@ def context_shares(tagger: ContextTagger, features: Vectors, context: Context) -
         ablations["metadata"] = context.without_words()
     num = len(known_keys(tagger))
     return {
-        name: {item.tag: item.score for item in tagger.decode(features, [()], k=num, context=told)[0]}
-        for name, told in ablations.items()
+        name: {item.tag: item.score for item in tagger.decode(features, [()], k=num, context=reduced)[0]}
+        for name, reduced in ablations.items()
     }
 
 
-def _seen(item: RankedTag, rank_score: float, source: str) -> Evidence:
+def _evidence(item: RankedTag, rank_score: float, source: str) -> Evidence:
     text = f"the model sees it with {item.score:.0%}"
     if "made_of" in item.evidence:
         text = f"a guess of {item.score:.0%}: the model never learnt it, but what is near in meaning"
@@ -152,13 +161,13 @@ def _seen(item: RankedTag, rank_score: float, source: str) -> Evidence:
         return Evidence(item.tag, source, item.score, text, rank_score)
     if "next" not in item.evidence:
         origin, of = str(item.evidence.get("from", "")), str(item.evidence.get("of", ""))
-        return Evidence(item.tag, "looks", item.score, _seen_text(item), rank_score, origin, of)
+        return Evidence(item.tag, "looks", item.score, _text(item), rank_score, origin, of)
     if item.evidence["step"] == 1:
         text += f", and puts it next with {item.evidence['next']:.0%}"
     return Evidence(item.tag, "decoder", item.score, text, rank_score)
 
 
-def _seen_text(item: RankedTag) -> str:
+def _text(item: RankedTag) -> str:
     if item.evidence.get("from") == "detector":
         return f"the detector finds it with {item.score:.0%}"
     if "of" in item.evidence:

@@ -1,7 +1,7 @@
-"""What the add box offers: completions by score and use, then tags that mean nearly what was typed.
+"""Completions of typed text: by score and frequency, then tags of similar meaning.
 
-The page and the promotion test both use it, so that a model is judged by the keys that it really costs.
-Knows nothing of photos or pages.
+The served session and the promotion test both use it, so that a model is judged by the keys that it costs a user. Knows
+nothing of photos or the user interface.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,15 @@ def completions_of(
     similar_tags: SimilarTags,
     tagger: Tagger,
 ) -> list[Completion]:
-    """Return completions of what is being typed: the model's, the project's, plain words, then by meaning.
+    """Return completions of typed text, best first.
 
     Args:
-        text: What was typed so far.
-        scores: Tag -> how likely it is for this photo.
-        kept: The tags so far.
-        vocabulary: Which words are known, and how they are spelled.
-        similar_tags: The project's word vectors, if they are loaded.
-        tagger: Whose tags are found by meaning, beside those in use.
+        text: Typed text.
+        scores: Tag -> score for this photo.
+        kept: The kept tags, which are left out.
+        vocabulary: Known words and the project's spellings.
+        similar_tags: Finds tags of similar meaning.
+        tagger: Its tags are searched for similar ones, beside those in use.
     """
     completions = vocabulary.complete(text, scores, kept)
     if not vocabulary.is_used(text):

@@ -1,10 +1,9 @@
-"""Words that a person may be about to type, nearest first to what a project is about.
+"""Completes words that are new to a project, ranked by their similarity to the subject of its tags.
 
-The words are those of the word vectors (the commonest ones); what the project is about is the mean direction of its
-tags' words. So "par" becomes "parsley" among photos of food and "park" among photos of towns, before anybody has typed
-either. Measured on 230 photos of food with a person's own tags: a word that was new to the project cost 5.6 keys
-instead of 8.0, a tag of several new words 7.0 instead of 14.2, were every word in it so completed.
-Knows nothing of photos, projects or how completions are shown.
+The words are the most frequent ones of the word vectors; the subject is the mean direction of the words of the
+project's tags. "par" becomes "parsley" among photos of food and "park" among photos of towns. On 230 photos of food
+with the tags of one person, a word that is new to the project costs 5.6 keys instead of 8.0, and a tag of several new
+words 7.0 instead of 14.2 if each word is completed. Knows nothing of photos, projects or how completions are shown.
 """
 
 import logging
@@ -23,18 +22,18 @@ from annotator.models.word_vectors.word_vectors import DEFAULT_VECTORS, WORDNET,
 logger = logging.getLogger(__name__)
 
 NUM_WORDS = 50_000
-"""Of the commonest words."""
+"""Most frequent words that are used."""
 LEAST_LENGTH = 3
-"""Letters of the shortest word that is offered."""
+"""Letters of the shortest completion."""
 RARITY = 0.05
-"""What the logarithm of a word's rank by frequency costs against its cosine with the subject."""
+"""Weight of log(1 + rank by frequency), which is subtracted from the cosine with the subject."""
 
 
 class Lexicon:
-    """Completes words; safe to use from several threads.
+    """Completes words; any method may be called from any thread.
 
     Args:
-        vectors: Where words and what they mean come from.
+        vectors: Word vectors.
     """
 
     def __init__(self, vectors: WordVectors) -> None:
@@ -47,25 +46,25 @@ class Lexicon:
         self._rarity = RARITY * np.log1p(ranks.astype(np.float32))
 
     def complete(self, start: str, subject: Vectors, k: int) -> list[str]:
-        """Return at most k words that begin so, best first.
+        """Return the best k words with a start, best first.
 
         Args:
-            start: In lower case; empty gives nothing.
-            subject: (S,), from `subject`.
-            k: At most so many.
+            start: In lower case; empty gives no words.
+            subject: (S,) float32, from `subject`.
+            k: Most words.
         """
         first = bisect_left(self._words, start)
         last = bisect_left(self._words, start + "\U0010ffff")
         if not start or first == last:
             return []
-        worth = self._rows[first:last] @ subject - self._rarity[first:last]
-        return [self._words[first + place] for place in np.argsort(-worth, kind="stable")[:k].tolist()]
+        scores = self._rows[first:last] @ subject - self._rarity[first:last]
+        return [self._words[first + place] for place in np.argsort(-scores, kind="stable")[:k].tolist()]
 
     def subject(self, counts: Mapping[str, int]) -> Vectors:
-        """Return what a project is about: (S,) of length 1, or of 0 where none of its words is known.
+        """Return the subject of a project: (S,) float32 of length 1, or 0 if none of its words is known.
 
         Args:
-            counts: How often each tag is used.
+            counts: Tag -> number of photos.
         """
         total = np.zeros((1, self._rows.shape[1]), np.float32)
         for tag, count in counts.items():
@@ -78,9 +77,9 @@ class Lexicon:
 
 
 def shared_lexicon(vectors: WordVectors) -> Lexicon:
-    """Return the lexicon of a project's word vectors: the one in memory, if anybody uses it; it takes 60 MiB.
+    """Return the lexicon of word vectors; all projects share one, since it takes 60 MiB.
 
-    WordNet's know nothing of how common a word is; beside them GloVe's words complete.
+    WordNet's vectors have no word frequencies, so GloVe's take their place.
     """
     if vectors.name == WORDNET:
         try:

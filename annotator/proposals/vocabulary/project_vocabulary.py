@@ -1,6 +1,6 @@
-"""Completions for the add box: the project's own tags first, by the model's score, then everyday words.
+"""The vocabulary of a project: its tags with their counts, spellings and aliases, and completions of typed text.
 
-Knows nothing of images or stores; it is told which tags were saved.
+Knows nothing of images or databases; each save updates the counts.
 """
 
 import threading
@@ -13,29 +13,29 @@ from annotator.models.word_vectors.word_vector_files import Vectors
 from annotator.proposals.vocabulary.lexicon import Lexicon
 
 MAX_COMPLETIONS = 9
-"""As many as there are digits to take them by."""
+"""One for each digit key."""
 LEAST_SCORE = 0.02
-"""Below it a score says less than how often a tag is used here."""
+"""Lower scores rank after the frequency of a tag in the project."""
 FAINT_SCORE = 0.002
-"""Below it a score says less than what the project's tags are about."""
+"""Lower scores rank after the similarity to the project's tags."""
 
 
 @dataclass(frozen=True)
 class Completion:
-    """One tag that continues what was typed."""
+    """One completion of typed text."""
 
     tag: str
     score: float | None
-    """The proposal's score, where the tag is proposed."""
+    """The tag's score for the photo, if it has one."""
     source: str
-    """``model``, ``project`` or ``words``; ``meaning`` for a tag of nearly the same meaning (similar_tags.py)."""
+    """``model``, ``project``, ``words`` or, for a tag of similar meaning, ``meaning`` (similar_tags.py)."""
 
 
 class ProjectVocabulary:
-    """Completes tags; also decides which of several spellings a tag is kept under.
+    """Tags of a project and everyday words; completes text and gives each tag its spelling.
 
     Args:
-        words: Everyday words, the most common first.
+        words: Everyday words, the most frequent first.
     """
 
     def __init__(self, words: Iterable[str]) -> None:
@@ -49,8 +49,8 @@ class ProjectVocabulary:
         self._count: dict[str, int] = {}
         self._in_use: tuple[str, ...] | None = ()
         self.num_lists = 0
-        """How many images' tags are counted."""
-        # Every start of a word inside a tag, so that "li" finds "traffic light": (start, tag's key), sorted.
+        """Number of images whose tags are counted."""
+        # The rest of each tag from each of its words on, so that "li" finds "traffic light": (rest, tag's key), sorted.
         self._starts: list[tuple[str, str]] = []
         for key in self._word_rank:
             self._starts.extend(_starts(key))
@@ -59,7 +59,12 @@ class ProjectVocabulary:
             self._spelling.setdefault(tag_key(word), word)
 
     def count(self, tags: Collection[str], change: int) -> None:
-        """Note that an image gained (+1) or lost (-1) these tags."""
+        """Count the tags of one image.
+
+        Args:
+            tags: All tags of the image.
+            change: +1 adds them, -1 removes them.
+        """
         with self._lock:
             self.num_lists += change
             self._subject = None
@@ -77,33 +82,33 @@ class ProjectVocabulary:
                     self._in_use = None
 
     def set_aliases(self, aliases: Mapping[str, str]) -> None:
-        """Take over what old tags are called now.
+        """Set the present names of renamed and merged tags.
 
         Args:
-            aliases: The old tag's key -> the tag that it became.
+            aliases: Key of the old tag -> the present tag.
         """
         self._aliases = dict(aliases)
 
     def renamed(self, tag: str) -> str:
-        """Return what a tag became, or the tag as it is."""
+        """Return the present name of a tag that was renamed or merged, else the tag itself."""
         return self._aliases.get(tag_key(tag), tag)
 
     def spelling(self, tag: str) -> str:
-        """Return what the project calls a tag: what it became, in the spelling in use; or the tag as it is."""
+        """Return the present name of a tag in the project's spelling."""
         tag = self.renamed(tag)
         key = tag_key(tag)
         return self._spelling.get(key, tag) if self._count.get(key) else tag
 
     def num_photos(self, tag: str) -> int:
-        """Return how many images of the project carry a tag."""
+        """Return the number of images of the project that have a tag."""
         return self._count.get(tag_key(tag), 0)
 
     def is_used(self, tag: str) -> bool:
-        """Tell whether an image of the project carries a tag."""
+        """Tell whether an image of the project has a tag."""
         return bool(self._count.get(tag_key(tag)))
 
     def tags_in_use(self) -> tuple[str, ...]:
-        """Return the tags that images of the project carry, as they are spelled here, the most frequent first."""
+        """Return the tags of the project in its spelling, the most frequent first."""
         with self._lock:
             if self._in_use is None:
                 used = sorted((-count, key) for key, count in self._count.items() if count)
@@ -111,7 +116,7 @@ class ProjectVocabulary:
             return self._in_use
 
     def common_tags(self, least: int) -> tuple[str, ...]:
-        """Return the tags in use that at least so many images carry, the most frequent first."""
+        """Return the tags in use that at least `least` images have, the most frequent first."""
         return tuple(tag for tag in self.tags_in_use() if self.num_photos(tag) >= least)
 
     def knows(self, word: str) -> bool:
@@ -119,29 +124,29 @@ class ProjectVocabulary:
         return tag_key(word) in self._word_rank or self.is_used(word)
 
     def use_lexicon(self, lexicon: Lexicon) -> None:
-        """Complete any word from now on, the nearest to the project's tags first."""
+        """Complete also words that are new to the project, with this lexicon."""
         with self._lock:
             self._lexicon, self._subject = lexicon, None
 
     def complete(self, text: str, scores: Mapping[str, float], exclude: Collection[str] = ()) -> list[Completion]:
-        """Return at most ``MAX_COMPLETIONS`` tags that the text could become, best first.
+        """Return at most ``MAX_COMPLETIONS`` completions of a text, best first.
 
-        A tag that starts with the text goes before one where a later word does; within these, likely tags by
-        score, then tags in use by frequency, then words by how near they are to the project's tags (once there are
-        any, and a lexicon), then everyday words by how common they are. Of several words the last is completed too.
+        Tags that start with the text are before tags in which a later word does. Within both groups the order is: tags
+        with a score by score, tags in use by frequency, words of the lexicon by their similarity to the project's tags,
+        everyday words by frequency. The lexicon completes the last word of the text.
 
         Args:
-            text: What was typed so far; empty gives nothing.
-            scores: Tag -> how likely it is for this photo, by any spelling.
-            exclude: Tags already settled.
+            text: Typed text; empty gives no completions.
+            scores: Tag in any spelling -> score for this photo.
+            exclude: Tags that are left out: the kept ones.
         """
         typed = tag_key(text)
         if not typed:
             return []
         by_key: dict[str, tuple[str, float]] = {}
-        for tag, chance in scores.items():
-            by_key.setdefault(tag_key(self.renamed(tag)), (self.spelling(tag), chance))
-        barred = {tag_key(tag) for tag in exclude}
+        for tag, value in scores.items():
+            by_key.setdefault(tag_key(self.renamed(tag)), (self.spelling(tag), value))
+        excluded = {tag_key(tag) for tag in exclude}
         with self._lock:
             found = {key: key.startswith(typed) for key in by_key if any(s.startswith(typed) for s, _ in _starts(key))}
             at = bisect_left(self._starts, (typed, ""))
@@ -149,10 +154,10 @@ class ProjectVocabulary:
                 key = self._starts[at][1]
                 found[key] = key.startswith(typed)
                 at += 1
-            # A tag that no photo carries any more was a slip of the fingers.
-            barred |= self._aliases.keys()
-            keys = [key for key in found if key not in barred and (key in by_key or self.knows(key))]
-            near = {key: place for place, key in enumerate(self._near_words(typed)) if key not in barred}
+            # A tag that no photo has any more was probably a typing error: it is not offered.
+            excluded |= self._aliases.keys()
+            keys = [key for key in found if key not in excluded and (key in by_key or self.knows(key))]
+            near = {key: place for place, key in enumerate(self._near_words(typed)) if key not in excluded}
             keys += [key for key in near if key not in found]
             found |= dict.fromkeys(near, True)
             last = len(self._word_rank)
@@ -178,7 +183,7 @@ class ProjectVocabulary:
             return completions
 
     def _near_words(self, typed: str) -> list[str]:
-        """Return what was typed with its last word completed, the nearest to the project's tags first."""
+        """Return the typed text with its last word completed by the lexicon, best first."""
         if self._lexicon is None or not self.num_lists:
             return []
         if self._subject is None:

@@ -1,7 +1,7 @@
-"""Which tags mean nearly what was typed: completions by meaning, from the project's word vectors.
+"""Tags of similar meaning to typed text, found by the project's word vectors.
 
-The vectors are loaded in the background, since that takes seconds; until then, and where they cannot be loaded,
-nothing is found by meaning and everything else works. Knows nothing of photos or pages.
+The vectors are loaded in the background, since that takes seconds; until then, and if they cannot be loaded, no such
+tags are found. Knows nothing of photos or the user interface.
 """
 
 import logging
@@ -21,19 +21,19 @@ from annotator.models.word_vectors.word_vectors import (
 logger = logging.getLogger(__name__)
 
 MAX_NEAR = 3
-"""Completions by meaning for one typed word."""
+"""Most similar tags for one typed text."""
 LEAST_COSINE = 0.65
-"""Tags farther from what was typed are not offered."""
+"""Least cosine with the typed text."""
 LEAST_TYPED = 3
-"""Letters typed before a meaning is looked up: shorter words are beginnings."""
+"""Fewest letters of a typed text for which similar tags are searched."""
 
 
 class SimilarTags:
-    """The word vectors of one project, and what they are asked for.
+    """The word vectors of one project, and the searches that need them.
 
     Args:
-        source: As `load_word_vectors` takes it; empty: WordNet's if they were made, else GloVe.
-        on_loaded: Called once the vectors are there, in the thread that loaded them.
+        source: As for `load_word_vectors`; empty: WordNet's if they are installed, else GloVe's.
+        on_loaded: Called with the vectors in the thread that loaded them.
     """
 
     def __init__(self, source: str, on_loaded: Callable[[WordVectors], None] = lambda vectors: None) -> None:
@@ -41,7 +41,7 @@ class SimilarTags:
         self._on_loaded = on_loaded
         self.vectors: WordVectors | None = None
         self.problem = ""
-        """Why there are none, as a sentence."""
+        """Why the vectors could not be loaded, as a sentence."""
         self._thread: threading.Thread | None = None
         self._unknown: tuple[tuple[str, ...] | None, str] = (None, "")
 
@@ -52,32 +52,32 @@ class SimilarTags:
         return self._thread
 
     def stop(self) -> None:
-        """Wait until nothing is loaded any more: a process that ends in the middle of it is aborted."""
+        """Wait until loading has ended: a process that ends before it is aborted."""
         if self._thread is not None:
             self._thread.join()
 
     def load(self) -> None:
-        """Load the vectors now; a failure of whatever kind is kept as the problem."""
+        """Load the vectors in this thread; any failure is stored in `problem`."""
         try:
             self.vectors = load_word_vectors(choose_source(self._source))
         except WordVectorError as error:
             self.problem = str(error)
-            logger.warning("Nothing is found by meaning: %s", error)
+            logger.warning("Similar tags are not found: %s", error)
             return
-        except Exception as error:  # else the page would wait for the vectors for ever
+        except Exception as error:  # else a user would wait for the vectors for ever
             detail = " ".join(str(error).split()) or type(error).__name__
             self.problem = f"The word vectors could not be loaded: {detail.removesuffix('.')}."
-            logger.exception("Nothing is found by meaning")
+            logger.exception("Similar tags are not found")
             return
         self._on_loaded(self.vectors)
 
     def near(self, text: str, vocabularies: Sequence[Sequence[str]], exclude: Collection[str] = ()) -> list[str]:
-        """Return the tags that mean nearly what was typed, nearest first.
+        """Return tags of similar meaning, the most similar first.
 
         Args:
-            text: What was typed.
-            vocabularies: Tags to choose among. A vocabulary that was asked before is fast.
-            exclude: Tags that are not to be offered, by any spelling.
+            text: Typed text.
+            vocabularies: Tags to search. A second search of the same vocabulary is fast.
+            exclude: Tags in any spelling that are left out.
         """
         vectors, typed = self.vectors, tag_key(text)
         if vectors is None or len(typed) < LEAST_TYPED:
@@ -85,37 +85,37 @@ class SimilarTags:
         vector = vectors.vector(typed)
         if vector is None:
             return []
-        barred = {tag_key(tag) for tag in exclude} | {typed}
-        num = MAX_NEAR + len(barred)
+        excluded = {tag_key(tag) for tag in exclude} | {typed}
+        num = MAX_NEAR + len(excluded)
         found = [item for vocabulary in vocabularies for item in vectors.nearest(vector, num, vocabulary)]
         near: dict[str, str] = {}
         for tag, cosine in sorted(found, key=lambda item: -item[1]):
-            if cosine >= LEAST_COSINE and tag_key(tag) not in barred:
+            if cosine >= LEAST_COSINE and tag_key(tag) not in excluded:
                 near.setdefault(tag_key(tag), tag)
         return list(near.values())[:MAX_NEAR]
 
     def describe_unknown(self, tags: tuple[str, ...]) -> str:
-        """Return a sentence on the tags in use that have no vector; empty if there is none such, or nothing is loaded.
+        """Return a sentence on the tags without a word vector; empty if there are none or no vectors are loaded.
 
         Args:
-            tags: Those in use. The same tuple asked again is fast.
+            tags: The tags in use. A second call with the same tuple is fast.
         """
         vectors = self.vectors
         if vectors is None:
             return ""
-        asked, told = self._unknown
-        if asked is not tags:
-            told = vectors.describe_unknown(tags, "tags in use")
-            self._unknown = tags, told
-        return told
+        described, sentence = self._unknown
+        if described is not tags:
+            sentence = vectors.describe_unknown(tags, "tags in use")
+            self._unknown = tags, sentence
+        return sentence
 
     def describe(self) -> str:
-        """Return which vectors are used, or why none are."""
+        """Return the name of the loaded vectors, or why none are loaded."""
         if self.vectors is None:
             return self.problem or "not loaded yet"
         return f"{self.vectors.name} {self.vectors.version}, {self.vectors.size} values"
 
 
 def choose_source(source: str) -> str:
-    """Return which vectors a setting means: empty is WordNet's where they were made, else GloVe."""
+    """Return the vectors that a setting selects; empty selects WordNet's if they are installed, else GloVe's."""
     return source or (WORDNET if find_wordnet_table() is not None else DEFAULT_VECTORS)

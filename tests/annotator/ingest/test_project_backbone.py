@@ -123,10 +123,10 @@ def test_the_error_of_a_tagger_of_another_backbone_says_what_to_do(
 ) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "mine").symlink_to(tuned)
-    shelf = TaggerCatalog(backbone, tmp_path / "checkpoints", COLD_START)
+    catalog = TaggerCatalog(backbone, tmp_path / "checkpoints", COLD_START)
     with pytest.raises(CheckpointError, match="name its folder with --tagger"):
-        shelf.choose(str(tmp_path / "checkpoints" / "mine"))
-    assert shelf.chosen == COLD_START
+        catalog.choose(str(tmp_path / "checkpoints" / "mine"))
+    assert catalog.chosen == COLD_START
 
 
 def test_a_missing_or_damaged_network_is_one_sentence(tuned: Path) -> None:

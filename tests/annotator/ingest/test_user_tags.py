@@ -9,7 +9,7 @@ import pytest
 from annotator.datasets.record import Record, tags_in_field
 from annotator.errors import ConfigError, DataError
 from annotator.models import checkpoint
-from annotator.proposals.sources.taggers import seen_evidence
+from annotator.proposals.sources.taggers import tagger_evidence
 from annotator.trainer.evaluation.evaluate import evaluate
 from annotator.trainer.families import TrainingRequest
 from annotator.trainer.fit_settings import FitSettings
@@ -69,7 +69,7 @@ def test_the_page_gives_a_photos_keywords_to_it(folder: Path) -> None:
     tagger = checkpoint.load(folder)
     features = make_data()[1][:1]
     for tag in TAGS:
-        found = seen_evidence([tagger], features, (), (), [f"#{tag.upper()}", "unknown"])
+        found = tagger_evidence([tagger], features, (), (), [f"#{tag.upper()}", "unknown"])
         assert max(found, key=lambda item: item.rank_score or 0).tag == tag
 
 

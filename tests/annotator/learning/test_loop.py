@@ -13,6 +13,7 @@ import pytest
 
 from annotator.errors import ConfigError, StoreError, TrainingError
 from annotator.learning import loop as model_loop_module
+from annotator.learning import training_process
 from annotator.learning.job import TRAINED_FILE, read_trained
 from annotator.models import checkpoint
 from annotator.models.checkpoint import About
@@ -29,7 +30,8 @@ job = json.loads((folder / "job.json").read_text())
 print(json.dumps({"phase": "learning", "step": 1, "num_steps": 2, "loss": 3.5, "seconds_left": 1.0}), flush=True)
 shutil.copytree(SOURCE, folder / "candidate")
 figures = {"actions_per_photo": 3, "ndcg": 1}
-verdict = {"is_promoted": PASSES, "sentence": "Promoted: 3.00 actions.", "candidate": figures}
+verdict = {"is_promoted": PASSES, "sentence": "Promoted: 3.00 actions."}
+verdict |= {"findings": "3.00 actions", "candidate": figures}
 report = {"tagger": "jvsp new", "num_fresh": 2, "num_replayed": 0, "new_tags": [], "note": "", "verdict": verdict}
 print(json.dumps({"phase": "done", "report": report}), flush=True)
 """
@@ -55,7 +57,7 @@ def run_script(monkeypatch: pytest.MonkeyPatch, other_jvsp: Path) -> Callable[..
 
     def use(script: str, *, passes: bool = True) -> None:
         filled = script.replace("SOURCE", repr(str(other_jvsp))).replace("PASSES", str(passes))
-        monkeypatch.setattr(model_loop_module, "_command", lambda folder: [sys.executable, "-c", filled, str(folder)])
+        monkeypatch.setattr(training_process, "command", lambda folder: [sys.executable, "-c", filled, str(folder)])
 
     return use
 
@@ -110,12 +112,12 @@ def test_a_candidate_that_passes_goes_live_and_can_be_taken_back(
     opened.workspace.models.roll_back("ann")
     assert opened.workspace.project.settings.tagger == "starter/jvsp"
     assert proposing(opened.navigation.open("local", 4)) == before
-    assert [change.reason for change in opened.workspace.models.log.changes()] == [
+    assert [change.reason for change in opened.workspace.models.registry.changes()] == [
         "live when the project was opened", "training 1", f"rolled back from model {live['model_id']}",
     ]  # fmt: skip
 
 
-def test_a_photo_in_hand_keeps_the_model_that_it_was_opened_with(
+def test_an_open_photo_keeps_the_model_that_it_was_opened_with(
     opened: Session, run_script: Callable[..., None]
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
@@ -149,7 +151,7 @@ def test_without_leave_a_candidate_that_passes_waits_for_a_person(
     opened.workspace.models.set({"promotes": False})
     run = train(opened)
     assert run["state"] == "waiting"
-    assert "waits to be promoted" in run["sentence"]
+    assert run["sentence"] == "Passed, and waits to be promoted: 3.00 actions."
     assert opened.workspace.project.settings.tagger == "starter/jvsp"
 
 
@@ -201,7 +203,7 @@ def test_one_training_at_a_time_and_it_can_be_cancelled(opened: Session, run_scr
     assert opened.workspace.project.settings.tagger == "starter/jvsp"
 
 
-def test_a_training_that_the_server_did_not_survive_is_told_of_and_leaves_nothing(
+def test_a_training_that_the_server_did_not_survive_is_marked_and_leaves_nothing(
     opened: Session, open_project: Callable[..., Session], run_script: Callable[..., None]
 ) -> None:
     run_script(WAIT)
@@ -232,14 +234,14 @@ def test_enough_new_corrections_start_a_training_by_themselves(
     watch.start()
     try:
         save(opened, 3, ["rocket"])
-        assert opened.workspace.models.log.runs() == []
+        assert opened.workspace.models.registry.runs() == []
         save(opened, 4, ["woman"])
-        until(lambda: [run.state for run in opened.workspace.models.log.runs()] == ["refused"])
-        assert opened.workspace.models.log.runs()[0].cause == "corrections"
+        until(lambda: [run.state for run in opened.workspace.models.registry.runs()] == ["refused"])
+        assert opened.workspace.models.registry.runs()[0].cause == "corrections"
         until(lambda: not opened.workspace.models.state()["is_training"])
         save(opened, 5, ["house"])  # one is not four
         assert opened.workspace.models.state()["num_new"] == 1
-        assert len(opened.workspace.models.log.runs()) == 1
+        assert len(opened.workspace.models.registry.runs()) == 1
     finally:
         opened.workspace.models.close()
         watch.join(timeout=60)
@@ -253,7 +255,7 @@ def test_a_clock_that_jumps_starts_nothing(
 
     run_script(COPY_THE_LIVE_ONE)
     opened.workspace.models.set({"train_every_minutes": 60.0, "train_after": 0})
-    monkeypatch.setattr("annotator.learning.loop.SECONDS_BETWEEN_LOOKS", 0.0)
+    monkeypatch.setattr("annotator.learning.loop.SECONDS_BETWEEN_CHECKS", 0.0)
     watch = threading.Thread(target=opened.workspace.models.keep_watch)
     watch.start()
     try:
@@ -262,7 +264,7 @@ def test_a_clock_that_jumps_starts_nothing(
         save(opened, 3, ["rocket"])
         opened.workspace.models.note_save()
         time.sleep(0.1)
-        assert opened.workspace.models.log.runs() == []
+        assert opened.workspace.models.registry.runs() == []
     finally:
         opened.workspace.models.close()
         watch.join(timeout=60)
@@ -273,7 +275,7 @@ def test_many_saves_are_not_each_counted(opened: Session, monkeypatch: pytest.Mo
 
     looks: list[None] = []
     has_looked, is_resting, rest_is_over = threading.Event(), threading.Event(), threading.Event()
-    count = opened.workspace.models.log.num_corrections_since
+    count = opened.workspace.models.registry.num_corrections_since
 
     def counted(event_id: int) -> int:
         looks.append(None)
@@ -281,11 +283,11 @@ def test_many_saves_are_not_each_counted(opened: Session, monkeypatch: pytest.Mo
         return count(event_id)
 
     def rest(seconds: float) -> bool:
-        assert seconds == model_loop_module.SECONDS_BETWEEN_LOOKS
+        assert seconds == model_loop_module.SECONDS_BETWEEN_CHECKS
         is_resting.set()
         return rest_is_over.wait(timeout=60)
 
-    monkeypatch.setattr(opened.workspace.models.log, "num_corrections_since", counted)
+    monkeypatch.setattr(opened.workspace.models.registry, "num_corrections_since", counted)
     monkeypatch.setattr(opened.workspace.models._closing, "wait", rest)
     watch = threading.Thread(target=opened.workspace.models.keep_watch)
     watch.start()
@@ -304,7 +306,7 @@ def test_many_saves_are_not_each_counted(opened: Session, monkeypatch: pytest.Mo
     assert len(looks) == 2
 
 
-def test_what_cannot_learn_says_so(opened: Session) -> None:
+def test_a_tagger_that_cannot_be_trained_is_refused(opened: Session) -> None:
     opened.administration.set_tagger("local", "cold_start")
     assert not opened.workspace.models.state()["can_learn"]
     with pytest.raises(TrainingError, match="cold_start"):
@@ -317,14 +319,16 @@ def test_without_corrections_there_is_nothing_to_learn(open_project: Callable[..
         opened.workspace.models.train("ann")
 
 
-def test_a_full_disk_at_the_start_is_told_and_nothing_runs(opened: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_at_the_start_is_reported_and_nothing_runs(
+    opened: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise StoreError("The snapshot could not be written: No space left on device.")
 
     monkeypatch.setattr(model_loop_module, "write_snapshot", refuse)
     with pytest.raises(TrainingError, match="could not start: The snapshot could not be written: No space left"):
         opened.workspace.models.train("ann")
-    assert opened.workspace.models.log.runs()[0].state == "failed"
+    assert opened.workspace.models.registry.runs()[0].state == "failed"
     assert not opened.workspace.models.state()["is_training"]
 
 
@@ -336,14 +340,14 @@ def test_a_full_disk_at_the_end_leaves_the_live_model(
     def refuse(*_: object, **__: object) -> None:
         raise StoreError("Not saved: the disk is full.")
 
-    monkeypatch.setattr(opened.workspace.models.log, "end_run_with_model", refuse)
+    monkeypatch.setattr(opened.workspace.models.registry, "end_run_with_model", refuse)
     run = train(opened)
     assert run["state"] == "failed"
     assert "the disk is full" in run["sentence"]
     assert opened.workspace.project.settings.tagger == "starter/jvsp"
 
 
-def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
+def test_an_end_that_could_not_be_recorded_is_shown_and_recorded_later(
     opened: Session, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(SAY_FAILED)
@@ -352,16 +356,16 @@ def test_an_end_that_the_log_could_not_take_is_told_and_noted_as_soon_as_it_can(
         raise StoreError("Not saved: the disk is full.")
 
     with monkeypatch.context() as full:
-        full.setattr(opened.workspace.models.log, "end_run", refuse)
+        full.setattr(opened.workspace.models.registry, "end_run", refuse)
         first = train(opened)
         assert (first["state"], first["sentence"]) == ("failed", "The loss was not a finite number.")
         assert opened.workspace.models.state()["last"]["sentence"] == first["sentence"]
-        assert opened.workspace.models.log.runs()[0].state == "running"
+        assert opened.workspace.models.registry.runs()[0].state == "running"
     train(opened)
-    assert [run.state for run in opened.workspace.models.log.runs()] == ["failed", "failed"]
+    assert [run.state for run in opened.workspace.models.registry.runs()] == ["failed", "failed"]
 
 
-def test_a_candidate_that_the_log_could_not_take_is_not_left_as_if_put_there_by_hand(
+def test_a_candidate_that_could_not_be_recorded_is_deleted(
     opened: Session, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_script(COPY_THE_LIVE_ONE)
@@ -369,7 +373,7 @@ def test_a_candidate_that_the_log_could_not_take_is_not_left_as_if_put_there_by_
     def refuse(*_: object, **__: object) -> None:
         raise StoreError("Not saved: the disk is full.")
 
-    monkeypatch.setattr(opened.workspace.models.log, "end_run_with_model", refuse)
+    monkeypatch.setattr(opened.workspace.models.registry, "end_run_with_model", refuse)
     train(opened)
     assert not list(opened.workspace.project.checkpoints_path.glob("*"))
 
@@ -396,7 +400,7 @@ def test_a_checkpoint_put_into_the_project_is_listed(
     assert "checkpoints/mine" in [model["name"] for model in again.workspace.models.state()["models"]]
 
 
-def test_a_damaged_list_of_what_was_learnt_forbids_judging(tmp_path: Path) -> None:
+def test_a_damaged_list_of_training_corrections_is_an_error(tmp_path: Path) -> None:
     assert read_trained(tmp_path) == {}
     (tmp_path / TRAINED_FILE).write_text(json.dumps({"a": 3}))
     assert read_trained(tmp_path) == {"a": 3}

@@ -72,7 +72,7 @@ def parent_of(pid: int) -> int | None:
         return None
 
 
-def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_ends(
+def test_a_server_that_is_killed_during_training_loses_nothing_and_its_trainer_ends(
     opened: Session, open_project: Callable[..., Session]
 ) -> None:
     folder = opened.workspace.project.folder
@@ -100,7 +100,7 @@ def test_a_server_that_is_killed_under_training_loses_nothing_and_its_trainer_en
 
 
 @pytest.mark.parametrize("num_left", [0, 400_000], ids=["every byte", "what the log needs is left"])
-def test_a_disk_that_fills_up_before_the_checkpoint_is_written_is_told_and_costs_that_training_alone(
+def test_a_disk_that_fills_up_before_the_checkpoint_is_written_fails_that_training_alone(
     open_project: Callable[..., Session],
     photos: list[Path],
     mount_disk: Callable[[str], Path],
@@ -154,7 +154,7 @@ def test_a_feature_that_is_no_number_ends_the_training_in_a_sentence(opened: Ses
     assert not list(opened.workspace.project.checkpoints_path.glob("*"))
 
 
-def test_photos_and_tags_that_go_under_training_stay_gone(
+def test_photos_and_tags_that_are_removed_during_training_stay_removed(
     opened: Session, photos: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = opened

@@ -47,7 +47,7 @@ def test_a_feature_file_that_is_too_short_is_refused(opened: Session, tmp_path: 
         read_snapshot(path, short, opened.workspace.features.feature_size)
 
 
-def test_a_damaged_snapshot_and_one_that_cannot_be_written_are_told(opened: Session, tmp_path: Path) -> None:
+def test_a_damaged_snapshot_and_one_that_cannot_be_written_are_errors(opened: Session, tmp_path: Path) -> None:
     path = tmp_path / "snapshot.parquet"
     path.write_bytes(b"PAR1 not really")
     with pytest.raises(StoreError, match="could not be read"):

@@ -71,7 +71,7 @@ def test_a_training_that_is_killed_at_any_moment_changes_nothing_and_the_next_on
 
 
 @pytest.mark.integration
-def test_the_lock_is_let_go_however_its_holder_ends(tmp_path: Path) -> None:
+def test_the_lock_is_released_however_its_holder_ends(tmp_path: Path) -> None:
     path = tmp_path / "training.lock"
     script = f"""
 import sys, time
@@ -95,7 +95,7 @@ with hold_lock(Path({str(path)!r})):
         assert path.read_text() == str(os.getpid())
 
 
-def test_a_checkpoint_that_does_not_fit_the_disk_leaves_nothing_half(
+def test_a_checkpoint_that_does_not_fit_the_disk_leaves_no_partial_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tagger = checkpoint.load("starter/scnn_rnn")
@@ -110,7 +110,7 @@ def test_a_checkpoint_that_does_not_fit_the_disk_leaves_nothing_half(
     assert not list((tmp_path / "candidate").iterdir())
 
 
-def test_a_real_disk_that_is_full_is_told_and_leaves_nothing_half(mount_disk: Callable[[str], Path]) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_partial_file(mount_disk: Callable[[str], Path]) -> None:
     disk = mount_disk("1m")
     tagger = checkpoint.load("starter/scnn_rnn")
     with pytest.raises(CheckpointError, match="No space left on device"):

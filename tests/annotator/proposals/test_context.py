@@ -1,4 +1,4 @@
-"""What taggers with a context are told of a project's photos, and what a person may leave out."""
+"""The context of a project's photos for taggers that use one, and what a user may exclude."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ from annotator.models.context import VectorSums
 from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.proposals import context as project_context
-from annotator.proposals.context import ProjectContext, SharedWords, SimilarMeaning
+from annotator.proposals.context import ProjectContext, WordOverlapIndex, WordVectorIndex
 from annotator.proposals.evidence import Words
 from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
@@ -37,8 +37,8 @@ OTHER_WORDS = ("tomcat", "latte", "nasa")
 
 
 @dataclass
-class Asking:
-    """As much of a tagger as the context needs."""
+class StubTagger:
+    """The attributes of a tagger that the context reads."""
 
     metadata: str = "user_tags"
     num_candidates: int = 3
@@ -47,12 +47,12 @@ class Asking:
 
 @dataclass
 class Parts:
-    """Six photos in a row of looks: each is most like the next."""
+    """Six photos with features on an arc: each is most similar to the next."""
 
     context: ProjectContext
-    carried: TaggedPhotos
+    tagged_photos: TaggedPhotos
     features: FeatureStore
-    looks: VectorIndex
+    vectors: VectorIndex
 
     def gather(self, tagger: Any, image_id: int, words: Words = Words(), off: Any = ()) -> Any:  # noqa: B008
         return self.context.gather(tagger, image_id, self.features.vectors([image_id]), words, off)
@@ -64,9 +64,9 @@ def parts(tmp_path: Path) -> Parts:
     vectors = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     features = FeatureStore(tmp_path, "line-1", 2)
     features.commit(zip(range(1, 7), features.append(vectors), strict=True))
-    looks = VectorIndex(2, VectorIndexSettings(), features.vectors, tag="line-1")
-    carried = TaggedPhotos(features, looks, KeywordIndex(), ProjectVocabulary([]))
-    return Parts(ProjectContext(features, looks, carried), carried, features, looks)
+    index = VectorIndex(2, VectorIndexSettings(), features.vectors, tag="line-1")
+    tagged_photos = TaggedPhotos(features, index, KeywordIndex(), ProjectVocabulary([]))
+    return Parts(ProjectContext(features, index, tagged_photos), tagged_photos, features, index)
 
 
 def seen(gathered: Any) -> list[tuple[int, str]]:
@@ -75,8 +75,8 @@ def seen(gathered: Any) -> list[tuple[int, str]]:
 
 def test_neighbours_are_the_tagged_photos_with_the_same_words_nearest_first(parts: Parts) -> None:
     for image_id, words in ((2, ("a",)), (3, ("A", "b")), (4, ("x",)), (5, ("a", "b", "c", "d"))):
-        parts.carried.add_image(image_id, Words(words))
-    gathered = parts.gather(Asking(), 1, Words(("a", "b")))
+        parts.tagged_photos.add_image(image_id, Words(words))
+    gathered = parts.gather(StubTagger(), 1, Words(("a", "b")))
     assert seen(gathered) == [(3, "metadata"), (2, "metadata"), (5, "metadata")]
     assert [item.similarity for item in gathered.neighbours] == [1.0, 0.5, 0.5]
     assert [item.shared for item in gathered.neighbours] == [("a", "b"), ("a",), ("a", "b")]
@@ -86,43 +86,45 @@ def test_neighbours_are_the_tagged_photos_with_the_same_words_nearest_first(part
     np.testing.assert_array_equal(gathered.context.pool.features, parts.features.vectors([3, 2, 5]))
 
 
-def test_a_photo_is_never_its_own_neighbour_and_its_tags_are_never_told(parts: Parts) -> None:
+def test_a_photo_is_never_its_own_neighbour_and_its_tags_are_never_in_the_context(parts: Parts) -> None:
     for image_id in range(1, 7):
-        parts.carried.add_image(image_id, Words(("a",)))
-        parts.carried.set_saved(image_id, ("answer",))
-    for tagger in (Asking(), Asking(num_candidates=24)):
+        parts.tagged_photos.add_image(image_id, Words(("a",)))
+        parts.tagged_photos.set_saved(image_id, ("answer",))
+    for tagger in (StubTagger(), StubTagger(num_candidates=24)):
         gathered = parts.gather(tagger, 3, Words(("a",)))
         assert 3 not in [item.image_id for item in gathered.neighbours]
         assert {word for words in gathered.context.pool.words for word in words} == {"a"}
         assert list(gathered.context.words) == [("a",)]
 
 
-def test_without_metadata_the_neighbours_look_alike_and_it_is_said(parts: Parts) -> None:
-    assert parts.gather(Asking(), 1).note == "No other photo is tagged yet, so the model looks at this one alone."
+def test_without_metadata_the_neighbours_are_similar_photos_and_a_note_says_so(parts: Parts) -> None:
+    assert parts.gather(StubTagger(), 1).note == "No other photo is tagged yet, so the model looks at this one alone."
     for image_id in (2, 3, 4, 5, 6):
-        parts.carried.add_image(image_id, Words((f"w{image_id}",)))
-    gathered = parts.gather(Asking(), 1)
+        parts.tagged_photos.add_image(image_id, Words((f"w{image_id}",)))
+    gathered = parts.gather(StubTagger(), 1)
     assert seen(gathered) == [(2, "looks"), (3, "looks"), (4, "looks")]
     assert gathered.note == (
         "This photo has no keywords, or they are left out: the model's neighbours are tagged photos that look like it."
     )
-    assert parts.gather(Asking("caption"), 1).note.startswith("This photo has no caption")
-    assert parts.gather(Asking(), 1, Words(("z",))).note.startswith("No tagged photo has anything in common with its")
-    some = parts.gather(Asking(), 1, Words(("w4",)))
+    assert parts.gather(StubTagger("caption"), 1).note.startswith("This photo has no caption")
+    assert parts.gather(StubTagger(), 1, Words(("z",))).note.startswith(
+        "No tagged photo has anything in common with its"
+    )
+    some = parts.gather(StubTagger(), 1, Words(("w4",)))
     assert seen(some) == [(4, "metadata"), (2, "looks"), (3, "looks")]
     assert some.note == "Only 1 tagged photo has something in common with its keywords; the others look like it."
-    assert parts.gather(Asking(num_candidates=0), 1).note == "This model looks at the photo alone."
+    assert parts.gather(StubTagger(num_candidates=0), 1).note == "This model looks at the photo alone."
 
 
 def test_word_vectors_find_neighbours_of_the_same_meaning(
     parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path]
 ) -> None:
     vectors = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
-    tagger = Asking(num_candidates=1, neighbourhood=vectors)
-    parts.carried.add_image(2, Words(("space",)))
-    parts.carried.add_image(6, Words(("kitty",)))
+    tagger = StubTagger(num_candidates=1, neighbourhood=vectors)
+    parts.tagged_photos.add_image(2, Words(("space",)))
+    parts.tagged_photos.add_image(6, Words(("kitty",)))
     assert seen(parts.gather(tagger, 1, Words(("tomcat",)))) == [(6, "metadata")]
-    parts.carried.add_image(5, Words(("Tomcat",)))  # after the index was made
+    parts.tagged_photos.add_image(5, Words(("Tomcat",)))  # after the index was made
     gathered = parts.gather(tagger, 1, Words(("tomcat",)))
     assert seen(gathered) == [(5, "metadata")]
     assert gathered.neighbours[0].similarity == pytest.approx(1, abs=1e-5)
@@ -133,67 +135,71 @@ def test_word_vectors_find_neighbours_of_the_same_meaning(
 
 def test_saves_and_undos_change_the_pool(parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path]) -> None:
     vectors = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
-    taggers = [Asking("caption"), Asking("caption", neighbourhood=vectors)]
-    parts.carried.add_image(2, Words(caption=("kitty",)))  # carries no tags yet
+    taggers = [StubTagger("caption"), StubTagger("caption", neighbourhood=vectors)]
+    parts.tagged_photos.add_image(2, Words(caption=("kitty",)))  # carries no tags yet
     for tagger in taggers:
         assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == []
-    parts.carried.set_saved(2, ("x",))
+    parts.tagged_photos.set_saved(2, ("x",))
     for tagger in taggers:
         assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == [(2, "metadata")]
-    parts.carried.set_saved(2, None)
+    parts.tagged_photos.set_saved(2, None)
     for tagger in taggers:
         assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == []
 
 
-def test_many_photos_are_read_beside_saves_and_until_then_looks_answer(
+def test_many_photos_are_read_beside_saves_and_until_then_neighbours_come_from_features(
     parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sums = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
-    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=2)
+    parts.context = ProjectContext(parts.features, parts.vectors, parts.tagged_photos, max_at_once=2)
     for image_id in (2, 3, 4, 5, 6):
-        parts.carried.add_image(image_id, Words(("space",)))
-    parts.carried.set_saved(3, ("x",))
+        parts.tagged_photos.add_image(image_id, Words(("space",)))
+    parts.tagged_photos.set_saved(3, ("x",))
     reading, may_go_on = threading.Event(), threading.Event()
-    set_many = SimilarMeaning.set_many
+    set_many = WordVectorIndex.set_many
 
-    def wait_first(index: SimilarMeaning, photos: Any) -> None:
+    def wait_first(index: WordVectorIndex, photos: Any) -> None:
         if not reading.is_set():
             reading.set()
             assert may_go_on.wait(timeout=60)
         set_many(index, photos)
 
-    monkeypatch.setattr(SimilarMeaning, "set_many", wait_first)
-    tagger = Asking(neighbourhood=sums)
+    monkeypatch.setattr(WordVectorIndex, "set_many", wait_first)
+    tagger = StubTagger(neighbourhood=sums)
     early = parts.gather(tagger, 1, Words(("space",)))
     assert early.note.startswith("The neighbours are being read")
     assert seen(early) == [(2, "looks"), (3, "looks"), (4, "looks")]
     assert reading.wait(timeout=60)
     # None of these has to wait for what is being read.
-    parts.carried.add_image(2, Words(("kitty",)))
-    parts.carried.add_image(2, Words(("espresso",)))
-    parts.carried.set_saved(3, ())
+    parts.tagged_photos.add_image(2, Words(("kitty",)))
+    parts.tagged_photos.add_image(2, Words(("espresso",)))
+    parts.tagged_photos.set_saved(3, ())
     assert parts.gather(tagger, 1, Words(("space",))).note == early.note
-    assert parts.gather(Asking(num_candidates=0), 1, Words(("space",))).note == "This model looks at the photo alone."
+    assert (
+        parts.gather(StubTagger(num_candidates=0), 1, Words(("space",))).note == "This model looks at the photo alone."
+    )
     may_go_on.set()
     for thread in parts.context._threads:
         thread.join(timeout=60)
     late = parts.gather(tagger, 1, Words(("space",)))
     assert sorted(seen(late)) == [(4, "metadata"), (5, "metadata"), (6, "metadata")]
     assert late.note == ""
-    assert seen(parts.gather(Asking(neighbourhood=sums, num_candidates=1), 1, Words(("latte",)))) == [(2, "metadata")]
+    assert seen(parts.gather(StubTagger(neighbourhood=sums, num_candidates=1), 1, Words(("latte",)))) == [
+        (2, "metadata")
+    ]
 
 
-def test_photos_that_cannot_be_read_are_told_of(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(index: SharedWords, photos: Any) -> None:
+def test_an_index_that_cannot_be_built_is_noted(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(index: WordOverlapIndex, photos: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(SharedWords, "set_many", fail)
-    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=0)
-    parts.carried.add_image(2, Words(("a",)))
-    parts.gather(Asking(), 1, Words(("a",)))
+    monkeypatch.setattr(WordOverlapIndex, "set_many", fail)
+    parts.context = ProjectContext(parts.features, parts.vectors, parts.tagged_photos, max_at_once=0)
+    parts.tagged_photos.add_image(2, Words(("a",)))
+    parts.gather(StubTagger(), 1, Words(("a",)))
     for thread in parts.context._threads:
         thread.join(timeout=60)
-    found = parts.gather(Asking(), 1, Words(("a",)))
+    found = parts.gather(StubTagger(), 1, Words(("a",)))
     assert found.note.startswith("The neighbours could not be read")
     assert seen(found) == [(2, "looks")]
 
@@ -202,25 +208,25 @@ def test_a_program_that_ends_does_not_wait_until_all_photos_are_read(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(project_context, "CHUNK_SIZE", 1)
-    parts.context = ProjectContext(parts.features, parts.looks, parts.carried, max_at_once=0)
+    parts.context = ProjectContext(parts.features, parts.vectors, parts.tagged_photos, max_at_once=0)
     for image_id in (2, 3, 4):
-        parts.carried.add_image(image_id, Words(("a",)))
+        parts.tagged_photos.add_image(image_id, Words(("a",)))
     read: list[int] = []
 
-    def stop_after_one(index: SharedWords, photos: Any) -> None:
+    def stop_after_one(index: WordOverlapIndex, photos: Any) -> None:
         read.extend(image_id for image_id, _ in photos)
         parts.context._stopping.set()
 
-    monkeypatch.setattr(SharedWords, "set_many", stop_after_one)
-    parts.gather(Asking(), 1, Words(("a",)))
+    monkeypatch.setattr(WordOverlapIndex, "set_many", stop_after_one)
+    parts.gather(StubTagger(), 1, Words(("a",)))
     parts.context.stop()
     assert read == [2]
 
 
-def test_what_is_switched_off_is_shown_but_not_told(parts: Parts) -> None:
+def test_excluded_neighbours_are_shown_but_not_in_the_context(parts: Parts) -> None:
     for image_id in (2, 3, 4):
-        parts.carried.add_image(image_id, Words(("a",)))
-    gathered = parts.gather(Asking(), 1, Words(("a",)), off={3})
+        parts.tagged_photos.add_image(image_id, Words(("a",)))
+    gathered = parts.gather(StubTagger(), 1, Words(("a",)), off={3})
     assert [item.image_id for item in gathered.neighbours] == [2, 3, 4]
     np.testing.assert_array_equal(gathered.context.pool.features, parts.features.vectors([2, 4]))
     assert gathered.context.neighbours.tolist() == [[0, 1]]
@@ -261,7 +267,7 @@ def test_a_w2v_model_runs_unchanged_on_a_project_with_other_user_tags(
 ) -> None:
     known = open_described(TRAINED_WORDS).navigation.open("local", 1)
     other = open_described(OTHER_WORDS).navigation.open("local", 1)
-    without = open_described(()).session
+    without = open_described(())
     for image_id in range(2, 7):
         without.tagging.save("local", EditedList(image_id, 0, ["x"]))
     bare = without.navigation.open("local", 1)
@@ -295,7 +301,7 @@ def _without(neighbours: Any = (), sources: Any = ()) -> Any:
     return Exclusions(frozenset(neighbours), frozenset(sources))
 
 
-def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Callable[..., Session]) -> None:
+def test_leaving_a_field_out_changes_the_context(open_described: Callable[..., Session]) -> None:
     session = open_described()
     before = session.tagging.propose("local", 1, [], [], 0)
     after = session.tagging.propose("local", 1, [], [], 0, _without(sources=["keywords"]))
@@ -311,7 +317,9 @@ def test_leaving_a_field_out_changes_what_the_model_is_told(open_described: Call
     assert [p["tag"] for p in silent["proposals"] if p["source"] == "looks"]  # ImageNet's words take its place
 
 
-def test_the_reason_tells_what_neighbours_and_metadata_bring(open_described: Callable[..., Session]) -> None:
+def test_the_explanation_gives_the_scores_without_neighbours_and_without_metadata(
+    open_described: Callable[..., Session],
+) -> None:
     session = open_described()
     (tag, reason), *_ = [
         (p["tag"], item["text"]) for p in session.navigation.open("local", 1)["proposals"] for item in p["evidence"]
@@ -330,20 +338,20 @@ def test_a_proposal_asks_the_model_once_and_only_why_asks_it_again(
     open_described: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = open_described()
-    told: list[Any] = []
+    contexts: list[Any] = []
     decode = NeighbourNetwork.decode
 
     def counted(self: NeighbourNetwork, *args: Any, **options: Any) -> Any:
-        told.append(options["context"])
+        contexts.append(options["context"])
         return decode(self, *args, **options)
 
     monkeypatch.setattr(NeighbourNetwork, "decode", counted)
     session.navigation.open("local", 1)
     session.tagging.propose("local", 1, ["cat"], [], 0)
-    assert len(told) == 2
-    assert all(context.neighbours.size and context.words[0] for context in told)
+    assert len(contexts) == 2
+    assert all(context.neighbours.size and context.words[0] for context in contexts)
     session.tagging.explain("local", 1, "cat")
-    assert len(told) == 4
+    assert len(contexts) == 4
 
 
 def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
@@ -359,7 +367,7 @@ def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
             json.dumps(answer, allow_nan=False)
 
 
-def test_ordinary_evidence_leaves_out_what_is_switched_off(
+def test_other_evidence_leaves_out_exclusions(
     open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"

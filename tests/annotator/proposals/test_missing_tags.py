@@ -1,4 +1,4 @@
-"""The retro-tag sweep: which saved photos it brings up, and that only a person's yes changes one."""
+"""Missing tags: which saved photos are ranked as likely, and that only a save changes one."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
-from annotator.proposals.missing_tags import MAX_LIKELY, UNKNOWN_NOTE, _by_examples, sweep
+from annotator.proposals.missing_tags import MAX_LIKELY, UNKNOWN_NOTE, _by_examples, rank_candidates
 from annotator.session.after_commit import NUM_FOR_SWEEP
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
@@ -42,7 +42,7 @@ def opened() -> OpenVocabulary:
 
 def test_photos_like_the_examples_come_first_and_are_counted() -> None:
     candidates = np.concatenate([photos(80, 1, 3), photos(20, 0, 4), photos(80, 2, 5)])
-    found = sweep("anything", photos(10, 0, 6), candidates, None)
+    found = rank_candidates("anything", photos(10, 0, 6), candidates, None)
     assert set(found.order[:20].tolist()) == set(range(80, 100))
     assert 5 <= found.num_likely <= 20
     assert sorted(found.order.tolist()) == list(range(180))
@@ -51,26 +51,26 @@ def test_photos_like_the_examples_come_first_and_are_counted() -> None:
 def test_without_examples_the_word_alone_ranks_and_nothing_counts_as_likely(opened: OpenVocabulary) -> None:
     opened.join = (0.0, 1.0, 0.0)
     candidates = np.concatenate([photos(30, 1, 3), photos(10, 0, 4)])
-    found = sweep("puppy", candidates[:0], candidates, opened, vectors=Space())
+    found = rank_candidates("puppy", candidates[:0], candidates, opened, vectors=Space())
     assert set(found.order[:10].tolist()) == set(range(30, 40))
     assert found.num_likely == 0
     assert found.is_informed
 
 
-def test_of_a_word_without_vector_and_without_examples_it_is_said_that_nothing_is_known(opened: OpenVocabulary) -> None:
+def test_a_word_without_vector_and_without_examples_is_not_informed(opened: OpenVocabulary) -> None:
     candidates = photos(30, 1, 3)
-    assert not sweep("sdfgh", candidates[:0], candidates, opened, vectors=Space()).is_informed
-    assert not sweep("sdfgh", candidates[:0], candidates, None).is_informed
-    assert sweep("sdfgh", candidates[:1], candidates, opened, vectors=Space()).is_informed
+    assert not rank_candidates("sdfgh", candidates[:0], candidates, opened, vectors=Space()).is_informed
+    assert not rank_candidates("sdfgh", candidates[:0], candidates, None).is_informed
+    assert rank_candidates("sdfgh", candidates[:1], candidates, opened, vectors=Space()).is_informed
 
 
 def test_word_and_examples_are_joined_and_an_unknown_word_changes_nothing(opened: OpenVocabulary) -> None:
     opened.join = (0.0, 1.0, 0.0)
     candidates = np.concatenate([photos(50, 1, 3), photos(10, 0, 4), photos(50, 2, 5)])
     examples = photos(1, 0, 6)
-    by_examples = sweep("nonsense", examples, candidates, opened, vectors=Space())
-    assert by_examples.order.tolist() == sweep("nonsense", examples, candidates, None).order.tolist()
-    joined = sweep("truck", examples, candidates, opened, vectors=Space())
+    by_examples = rank_candidates("nonsense", examples, candidates, opened, vectors=Space())
+    assert by_examples.order.tolist() == rank_candidates("nonsense", examples, candidates, None).order.tolist()
+    joined = rank_candidates("truck", examples, candidates, opened, vectors=Space())
     place = {row: at for at, row in enumerate(joined.order.tolist())}
     before = {row: at for at, row in enumerate(by_examples.order.tolist())}
     assert np.mean([place[row] for row in range(50)]) < np.mean([before[row] for row in range(50)])
@@ -108,9 +108,9 @@ def test_an_examples_own_score_is_that_of_the_regression_without_it() -> None:
         assert ours[row] == pytest.approx((alone - scores.mean()) / scores.std(), abs=1e-3)
 
 
-def test_a_sweep_of_nothing_is_empty_and_a_large_one_is_cut() -> None:
-    assert sweep("dog", photos(2, 0, 1), np.zeros((0, SIZE), np.float32), None).order.tolist() == []
-    assert sweep("dog", photos(10, 0, 1), photos(500, 0, 2), None).num_likely <= MAX_LIKELY
+def test_a_ranking_of_nothing_is_empty_and_a_large_one_is_cut() -> None:
+    assert rank_candidates("dog", photos(2, 0, 1), np.zeros((0, SIZE), np.float32), None).order.tolist() == []
+    assert rank_candidates("dog", photos(10, 0, 1), photos(500, 0, 2), None).num_likely <= MAX_LIKELY
 
 
 @pytest.fixture
@@ -176,7 +176,7 @@ def test_the_answer_says_where_the_order_of_the_photos_means_nothing(session: Se
     assert (answer["note"], answer["num_likely"], len(answer["items"])) == (UNKNOWN_NOTE, 0, 2)
 
 
-def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(session: Session) -> None:
+def test_missing_tags_lists_saved_photos_without_the_tag_and_changes_none(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
     save(session, 3, "lake", dropped=["WILDLIFE"])
@@ -193,7 +193,7 @@ def test_the_sweep_brings_up_saved_photos_without_the_tag_and_changes_none(sessi
     assert len(session.tag_editing.missing_tags("local", "wildlife", 1)["items"]) == 1
 
 
-def test_the_sweep_leaves_out_what_is_assigned_to_others(session: Session) -> None:
+def test_missing_tags_leaves_out_what_is_assigned_to_others(session: Session) -> None:
     save(session, 1, "wildlife")
     save(session, 2, "lake")
     save(session, 4)

@@ -15,16 +15,16 @@ from annotator.models.reranker import IDENTITY
 from annotator.models.tagger import Capabilities, RankedTag
 from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords
-from annotator.proposals import fusion as merging
-from annotator.proposals import proposer as suggest
+from annotator.proposals import fusion
+from annotator.proposals import proposer as proposer_module
 from annotator.proposals.evidence import Evidence, Neighbour, Words
-from annotator.proposals.fusion import merge, without_settled
+from annotator.proposals.fusion import merge, without_kept
 from annotator.proposals.sources import neighbours as neighbour_source
 from annotator.proposals.sources import taggers as tagger_source
 from annotator.proposals.sources.detector import detector_evidence
 from annotator.proposals.sources.neighbours import metadata_evidence, neighbour_evidence
 from annotator.proposals.sources.own_words import FEW_KEYWORDS, KEYWORD_SCORE, own_word_evidence
-from annotator.proposals.sources.taggers import seen_evidence
+from annotator.proposals.sources.taggers import tagger_evidence
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
@@ -32,7 +32,7 @@ from annotator.storage.correction_log import Effort
 OpenProjectFactory = Callable[..., Session]
 
 
-def test_witnesses_that_agree_raise_a_tag_by_hand() -> None:
+def test_sources_that_agree_raise_a_tag_by_hand() -> None:
     first, second = merge(
         [
             Evidence("dog", "looks", 0.7, "seen"),
@@ -40,7 +40,7 @@ def test_witnesses_that_agree_raise_a_tag_by_hand() -> None:
             Evidence("Cat", "neighbours", 0.6, "2 of 3 similar photos carry it"),
         ]
     )
-    assert first.tag == "Cat"  # the strongest witness's spelling
+    assert first.tag == "Cat"  # the strongest source's spelling
     assert first.score == pytest.approx(1 - 0.5 * 0.4)
     assert first.source == "neighbours"
     assert first.why == "2 of 3 similar photos carry it; seen."
@@ -63,7 +63,7 @@ def test_a_tag_is_spelled_as_the_project_spells_it() -> None:
 
 def test_the_expected_line_stands_where_a_proposal_is_likelier_wrong_than_right() -> None:
     def expected(*scores: float) -> int:
-        return merging.num_expected([merging.Proposal(str(n), s, "looks", (), 0.0) for n, s in enumerate(scores)])
+        return fusion.num_expected([fusion.Proposal(str(n), s, "looks", (), 0.0) for n, s in enumerate(scores)])
 
     assert expected(0.9, 0.5, 0.4, 0.8) == 2  # by rank, so what stands below a doubtful one is not expected
     assert expected(0.4, 0.9) == 0
@@ -82,7 +82,7 @@ evidence = st.builds(
 
 
 @given(st.lists(evidence, max_size=12))
-def test_merged_scores_lie_in_0_to_1_never_below_a_witness_and_tags_are_unique(items: list[Evidence]) -> None:
+def test_merged_scores_lie_in_0_to_1_never_below_a_single_source_and_tags_are_unique(items: list[Evidence]) -> None:
     proposals = merge(items)
     assert len({tag_key(proposal.tag) for proposal in proposals}) == len(proposals)
     assert sum(len(proposal.evidence) for proposal in proposals) == len(items)
@@ -94,9 +94,9 @@ def test_merged_scores_lie_in_0_to_1_never_below_a_witness_and_tags_are_unique(i
         assert proposal.score == pytest.approx(1 - np.prod([1 - score for score in clipped]))
 
 
-def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(neighbour_source, "UNLIKE", 0.2)
-    monkeypatch.setattr(neighbour_source, "DOUBT", 0.5)
+def test_neighbours_vote_by_similarity_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(neighbour_source, "UNRELATED_COSINE", 0.2)
+    monkeypatch.setattr(neighbour_source, "PRIOR_WEIGHT", 0.5)
     neighbours = [Neighbour(1, 1.0, ("cat", "sofa")), Neighbour(2, 0.6, ("Cat",)), Neighbour(3, 0.1, ("dog",))]
     cat, sofa = neighbour_evidence(neighbours)
     assert (cat.tag, cat.score) == ("cat", pytest.approx(1.25 / 1.75))
@@ -108,18 +108,18 @@ def test_neighbours_vote_by_how_alike_they_are_by_hand(monkeypatch: pytest.Monke
 
 def test_photos_with_the_same_words_vote_by_the_words_in_common_by_hand() -> None:
     (cat,) = metadata_evidence([Neighbour(1, 0.5, ("cat",), ("park",))])
-    assert cat.score == pytest.approx(neighbour_source.METADATA_TRUST * 0.5 / (0.5 + neighbour_source.DOUBT))
+    assert cat.score == pytest.approx(neighbour_source.METADATA_TRUST * 0.5 / (0.5 + neighbour_source.PRIOR_WEIGHT))
     assert cat.text == "1 of 1 photo with the same words carries it"
     assert metadata_evidence([]) == neighbour_evidence([]) == []
 
 
-def test_one_look_alike_is_less_sure_than_many() -> None:
+def test_one_similar_photo_gives_a_lower_score_than_many() -> None:
     one = neighbour_evidence([Neighbour(1, 0.9, ("cat",))])[0].score
     many = neighbour_evidence([Neighbour(number, 0.9, ("cat",)) for number in range(9)])[0].score
     assert one < many < 1
 
 
-def test_keywords_speak_always_and_names_only_when_they_are_known_words() -> None:
+def test_keywords_are_always_evidence_and_names_only_when_they_are_known_words() -> None:
     words = Words(("Sommer 2024",), ("beach", "xqz"))
     keyword, name = own_word_evidence(words, {"beach"}.__contains__)
     assert (keyword.tag, keyword.source) == ("Sommer 2024", "keywords")
@@ -150,7 +150,7 @@ def test_the_first_word_for_a_real_photo_is_what_a_person_would_say(
     assert photo["proposals"][0]["why"].startswith("Seen in the picture with ")
 
 
-def test_what_is_settled_or_refused_is_never_proposed(open_project: OpenProjectFactory, demo_photos: Path) -> None:
+def test_kept_and_dropped_tags_are_never_proposed(open_project: OpenProjectFactory, demo_photos: Path) -> None:
     session = open_project(demo_photos)
     cat = next(
         photo for photo in (session.navigation.open("local", i) for i in range(1, 7)) if photo["file_name"] == "cat.png"
@@ -161,7 +161,7 @@ def test_what_is_settled_or_refused_is_never_proposed(open_project: OpenProjectF
     assert not {tag_key(tags[0]), tag_key(tags[1])} & after
 
 
-def test_saved_tags_reach_photos_that_look_alike(
+def test_saved_tags_are_proposed_for_similar_photos(
     open_project: OpenProjectFactory, demo_photos: Path, tmp_path: Path
 ) -> None:
     photos = tmp_path / "photos"
@@ -202,17 +202,15 @@ def test_the_order_and_the_scores_of_the_tagger_pass_through(backbone: Backbone,
     tagger = ColdStartTagger(backbone)
     ranked = tagger.decode(features, [[]], k=tagger_source.NUM_PROPOSALS)[0]
     assert len(ranked) > 1
-    merged = merge(seen_evidence([tagger], features, (), ()))
+    merged = merge(tagger_evidence([tagger], features, (), ()))
     assert [(item.tag, item.source) for item in merged] == [(item.tag, "looks") for item in ranked]
-    behind = merge(seen_evidence([Knows(["cat"]), tagger], features, (), ()))
+    behind = merge(tagger_evidence([Knows(["cat"]), tagger], features, (), ()))
     assert [item.tag for item in behind] == [item.tag for item in ranked if item.tag != "cat"]
     assert max(item.rank_score for item in behind) <= tagger_source.SECOND_TAGGER_TRUST
     assert [item.score for item in merged] == pytest.approx([item.score for item in ranked])
 
 
-def test_the_tagger_that_comes_with_the_program_speaks_first(
-    open_project: OpenProjectFactory, demo_photos: Path
-) -> None:
+def test_the_default_tagger_is_the_first_source(open_project: OpenProjectFactory, demo_photos: Path) -> None:
     opened = open_project(demo_photos, tagger="")
     cat = next(p for p in (opened.navigation.open("local", i) for i in range(1, 7)) if p["file_name"] == "cat.png")
     assert cat["proposals"][0]["tag"] == "cat"
@@ -239,10 +237,10 @@ class Unsure:
     ("score", "prefix", "rank_score"),
     [(0.8, [], 0.9), (0.3, [], 0.9), (0.15, [], 0.9 / 4), (0.15, ["sofa"], 0.9 / 4), (0.15, ["Man"], 0.9)],
 )
-def test_a_recurrent_tagger_speaks_softly_on_a_photo_unlike_its_own(
+def test_a_sequential_tagger_has_less_weight_on_a_photo_unlike_its_training_photos(
     score: float, prefix: list[str], rank_score: float
 ) -> None:
-    (found,) = seen_evidence([Unsure(score)], np.zeros((1, 4), np.float32), prefix, ())
+    (found,) = tagger_evidence([Unsure(score)], np.zeros((1, 4), np.float32), prefix, ())
     assert (found.tag, found.source, found.score) == ("dog", "decoder", score)
     assert found.rank_score == pytest.approx(rank_score)
 
@@ -273,7 +271,7 @@ def test_forms_of_one_tag_are_one_proposal_named_as_the_project_or_the_model_doe
         assert {item.tag for item in proposals[0].evidence} == {"car", "cars"}
 
 
-def test_one_source_that_names_two_forms_is_one_witness() -> None:
+def test_one_source_with_two_forms_counts_once() -> None:
     (proposal,) = merge([said("traffic light", score=0.6), said("trafficlight", score=0.5)])
     assert (proposal.tag, proposal.score) == ("traffic light", pytest.approx(0.6))
 
@@ -282,9 +280,9 @@ def test_words_that_only_look_like_forms_stay_apart() -> None:
     assert len(merge([said("glass"), said("glasses"), said("bus"), said("bu")])) == 4
 
 
-def test_another_form_of_a_settled_tag_is_not_proposed_unless_the_project_uses_it() -> None:
+def test_another_form_of_a_kept_tag_is_not_proposed_unless_the_project_uses_it() -> None:
     evidence = [said("cars"), said("dog"), said("cats")]
-    left = without_settled(evidence, ["car", "cat"], ["Dog"], {"cats"}.__contains__)
+    left = without_kept(evidence, ["car", "cat"], ["Dog"], {"cats"}.__contains__)
     assert [item.tag for item in left] == ["cats"]
 
 
@@ -297,7 +295,7 @@ def test_a_detection_is_proposed_under_the_plain_word_once() -> None:
     assert 0 < found.rank_score < 1
 
 
-def test_a_class_that_a_settled_tag_names_is_not_proposed_again() -> None:
+def test_a_class_that_a_kept_tag_names_is_not_proposed_again() -> None:
     person = Detection("person", 0.75, (0.0, 0.0, 0.5, 0.5))
     assert [item.tag for item in detector_evidence([person])] == ["person"]
     assert detector_evidence([person], ["Man"]) == []
@@ -313,22 +311,24 @@ OWN_TAGS = ("zirconium", "polymorphism", "日本")
 def test_the_open_vocabulary_scores_a_projects_own_tags_beside_its_words(
     open_project: OpenProjectFactory, demo_photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suggest, "MAX_OPEN_SCORES", 100_000)
+    monkeypatch.setattr(proposer_module, "MAX_OPEN_SCORES", 100_000)
     opened = open_project(demo_photos, tagger="starter/jvsp")
-    suggester, shelf = opened.workspace.proposer, opened.workspace.catalog
+    proposer, catalog = opened.workspace.proposer, opened.workspace.catalog
     opened.tagging.save("local", EditedList(1, 0, list(OWN_TAGS), [], Effort()))
-    assert set(OWN_TAGS).isdisjoint(suggester.scores(2, Words(), ["x"]))  # the vectors are not loaded yet
+    assert set(OWN_TAGS).isdisjoint(proposer.scores(2, Words(), ["x"]))  # the vectors are not loaded yet
     opened.workspace.similar_tags.load()
-    known = {tag for tagger in (*shelf.taggers, shelf.open_vocabulary) for tag in tagger.allowed_words()}  # type: ignore[union-attr]
+    known = {tag for tagger in (*catalog.taggers, catalog.open_vocabulary) for tag in tagger.allowed_words()}  # type: ignore[union-attr]
     assert set(OWN_TAGS).isdisjoint(known)
-    scores = suggester.scores(2, Words(), ["x"])
+    scores = proposer.scores(2, Words(), ["x"])
     assert set(OWN_TAGS) & set(scores) == {"zirconium", "polymorphism"}  # nothing is known of the third
-    assert shelf.open_vocabulary is not None
+    assert catalog.open_vocabulary is not None
     vector = opened.workspace.features.vectors([2])
     for tag in ("zirconium", "polymorphism"):
-        assert scores[tag] == pytest.approx(float(shelf.open_vocabulary.score_words(vector, [tag])[0][0, 0]), abs=1e-6)
+        assert scores[tag] == pytest.approx(
+            float(catalog.open_vocabulary.score_words(vector, [tag])[0][0, 0]), abs=1e-6
+        )
     opened.tagging.save("local", EditedList(3, 0, ["jurisprudence"], [], Effort()))
-    assert "jurisprudence" in suggester.scores(2, Words(), ["x"])
+    assert "jurisprudence" in proposer.scores(2, Words(), ["x"])
 
 
 def test_the_best_of_the_projects_own_tags_come_into_the_list_as_words(

@@ -1,4 +1,4 @@
-"""The zero-shot tagger from the command line: trained on a handful of photos, it tells where each tag is from."""
+"""The zero-shot tagger from the command line: trained on a few photos, it gives the origin of each tag."""
 
 import json
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from annotator.proposals import without_project as suggest_module
 from annotator.proposals.evidence import Evidence
 from annotator.proposals.fusion import merge
 from annotator.proposals.sources.detector import detector_labels
-from annotator.proposals.without_project import _form
+from annotator.proposals.without_project import _to_json
 
 VECTORS = {"cat": (1, 0, 0), "kitten": (0.95, 0.1, 0), "rocket": (0, 1, 0), "missile": (0.1, 0.95, 0), "cup": (0, 0, 1)}
 BOX = (0.1, 0.1, 0.9, 0.9)
@@ -47,7 +47,7 @@ class FakeDetector(SimpleNamespace):
         return [found for _ in images]
 
 
-def test_suggest_tells_of_each_tag_whether_it_is_an_own_one_a_near_word_or_detected(
+def test_suggest_gives_the_origin_of_each_tag_own_similar_word_or_detector(
     tagger: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(suggest_module, "load_detector", lambda name: FakeDetector())
@@ -88,13 +88,13 @@ def test_without_an_installed_detector_suggest_goes_on_and_says_how_to_get_one(
     assert "annotator detector install" in caplog.text
 
 
-def test_who_named_a_tag_is_told_of_its_strongest_source_only() -> None:
+def test_the_origin_is_given_for_the_strongest_source_only() -> None:
     own = Evidence("car", "looks", 0.4, "seen", origin="tagger_net")
-    assert [_form(item) for item in merge([own])] == [
+    assert [_to_json(item) for item in merge([own])] == [
         {"tag": "car", "score": 0.4, "source": "looks", "from": "tagger_net"}
     ]
     (joined,) = merge([own, Evidence("cars", "words", 0.5, "near in meaning")])
-    assert _form(joined) == {"tag": "cars", "score": 0.7, "source": "words"}
+    assert _to_json(joined) == {"tag": "cars", "score": 0.7, "source": "words"}
 
 
 def test_a_taggers_labels_are_plain_words_once_each_with_their_chances_the_likeliest_first() -> None:

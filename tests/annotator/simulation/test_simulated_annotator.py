@@ -16,7 +16,7 @@ from annotator.simulation import simulated_annotator as simulation
 from annotator.simulation.report import mean_interval, plot, report, table
 from annotator.simulation.simulated_annotator import (
     LOOP,
-    PAGE,
+    PAGE_COSTS,
     PREFIX,
     STATIC,
     TYPING,
@@ -101,7 +101,7 @@ def test_photos_given_at_the_start_are_saved_and_not_counted(setting: Setting) -
 
 def test_without_some_keys_no_fewer_actions_are_needed(setting: Setting) -> None:
     poor = without_keys(PREFIX, can_take_and_save=False, can_accept=False)
-    assert poor.costs != PAGE
+    assert poor.costs != PAGE_COSTS
     rich, less = run_arm(PREFIX, setting).efforts, run_arm(poor, setting).efforts
     # The policy looks one step ahead, so this holds for these photos, not in general.
     assert sum(effort.num_actions for effort in rich) < sum(effort.num_actions for effort in less)

@@ -10,11 +10,11 @@ def tags(completions: list[Completion]) -> list[str]:
 
 
 def test_proposed_tags_come_by_score_then_tags_in_use_by_frequency_then_common_words() -> None:
-    autocomplete = ProjectVocabulary(WORDS)
-    autocomplete.count(["cave"], +1)
-    autocomplete.count(["cabin"], +1)
-    autocomplete.count(["cabin"], +1)
-    completions = autocomplete.complete("ca", {"castle": 0.4, "cake": 0.9})
+    vocabulary = ProjectVocabulary(WORDS)
+    vocabulary.count(["cave"], +1)
+    vocabulary.count(["cabin"], +1)
+    vocabulary.count(["cabin"], +1)
+    completions = vocabulary.complete("ca", {"castle": 0.4, "cake": 0.9})
     assert completions == [
         Completion("cake", 0.9, "model"),
         Completion("castle", 0.4, "model"),
@@ -26,24 +26,24 @@ def test_proposed_tags_come_by_score_then_tags_in_use_by_frequency_then_common_w
 
 
 def test_the_word_typed_in_full_comes_first() -> None:
-    autocomplete = ProjectVocabulary(WORDS)
-    assert tags(autocomplete.complete("car", {"carnival": 0.99}))[:2] == ["car", "carnival"]
+    vocabulary = ProjectVocabulary(WORDS)
+    assert tags(vocabulary.complete("car", {"carnival": 0.99}))[:2] == ["car", "carnival"]
 
 
 def test_a_tag_that_starts_with_the_text_goes_before_one_where_a_later_word_does() -> None:
-    autocomplete = ProjectVocabulary(WORDS)
-    assert tags(autocomplete.complete("li", {"traffic light": 0.9})) == ["light", "traffic light"]
-    assert tags(autocomplete.complete("fic", {})) == []
+    vocabulary = ProjectVocabulary(WORDS)
+    assert tags(vocabulary.complete("li", {"traffic light": 0.9})) == ["light", "traffic light"]
+    assert tags(vocabulary.complete("fic", {})) == []
 
 
-def test_settled_tags_are_not_offered_in_any_spelling() -> None:
-    autocomplete = ProjectVocabulary(WORDS)
-    assert tags(autocomplete.complete("ca", {"CAT": 0.9}, exclude=["Cat", "\uff23\uff21\uff32"])) == ["castle"]
+def test_kept_tags_are_not_offered_in_any_spelling() -> None:
+    vocabulary = ProjectVocabulary(WORDS)
+    assert tags(vocabulary.complete("ca", {"CAT": 0.9}, exclude=["Cat", "\uff23\uff21\uff32"])) == ["castle"]
 
 
 def test_at_most_eight_are_offered() -> None:
-    autocomplete = ProjectVocabulary([f"word{number}" for number in range(20)])
-    assert tags(autocomplete.complete("wo", {})) == [f"word{number}" for number in range(MAX_COMPLETIONS)]
+    vocabulary = ProjectVocabulary([f"word{number}" for number in range(20)])
+    assert tags(vocabulary.complete("wo", {})) == [f"word{number}" for number in range(MAX_COMPLETIONS)]
 
 
 @pytest.mark.parametrize("text", ["", "   ", "\t"])
@@ -58,32 +58,32 @@ def test_case_width_and_outer_spaces_do_not_matter(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["(", "[a", "\\", "%", "\0", "x" * 10_000, "🐈", "ك"])
 def test_odd_text_is_text(text: str) -> None:
-    autocomplete = ProjectVocabulary(WORDS)
-    assert autocomplete.complete(text, {}) == []
-    autocomplete.count([f"{text}1"], +1)
-    assert tags(autocomplete.complete(text, {})) == [f"{text}1"]
+    vocabulary = ProjectVocabulary(WORDS)
+    assert vocabulary.complete(text, {}) == []
+    vocabulary.count([f"{text}1"], +1)
+    assert tags(vocabulary.complete(text, {})) == [f"{text}1"]
 
 
 def test_a_tag_keeps_the_spelling_it_was_first_saved_with() -> None:
-    autocomplete = ProjectVocabulary(WORDS)
-    assert autocomplete.spelling("Paris") == "Paris"
-    autocomplete.count(["Paris"], +1)
-    assert autocomplete.spelling("PARIS") == "Paris"
-    assert tags(autocomplete.complete("par", {"paris": 0.5})) == ["Paris"]
-    autocomplete.count(["Cat"], +1)
-    assert autocomplete.spelling("cat") == "Cat"
+    vocabulary = ProjectVocabulary(WORDS)
+    assert vocabulary.spelling("Paris") == "Paris"
+    vocabulary.count(["Paris"], +1)
+    assert vocabulary.spelling("PARIS") == "Paris"
+    assert tags(vocabulary.complete("par", {"paris": 0.5})) == ["Paris"]
+    vocabulary.count(["Cat"], +1)
+    assert vocabulary.spelling("cat") == "Cat"
 
 
 def test_a_tag_no_photo_carries_any_more_is_forgotten_with_its_spelling() -> None:
-    autocomplete = ProjectVocabulary(WORDS)
-    autocomplete.count(["zebrra"], +1)
-    assert autocomplete.knows("Zebrra")
-    autocomplete.count(["zebrra"], -1)
-    assert not autocomplete.knows("zebrra")
-    assert autocomplete.complete("zeb", {}) == []
-    autocomplete.count(["ZEBRRA"], +1)
-    assert autocomplete.spelling("zebrra") == "ZEBRRA"
-    assert tags(autocomplete.complete("zeb", {})) == ["ZEBRRA"]
+    vocabulary = ProjectVocabulary(WORDS)
+    vocabulary.count(["zebrra"], +1)
+    assert vocabulary.knows("Zebrra")
+    vocabulary.count(["zebrra"], -1)
+    assert not vocabulary.knows("zebrra")
+    assert vocabulary.complete("zeb", {}) == []
+    vocabulary.count(["ZEBRRA"], +1)
+    assert vocabulary.spelling("zebrra") == "ZEBRRA"
+    assert tags(vocabulary.complete("zeb", {})) == ["ZEBRRA"]
 
 
 def test_the_words_may_be_any_iterable() -> None:

@@ -65,22 +65,22 @@ def test_a_tag_in_use_needs_no_other_of_its_meaning(opened: Session) -> None:
 
 
 def test_nothing_is_found_by_meaning_before_the_vectors_are_there(vectors: WordVectors) -> None:
-    meanings = SimilarTags("")
-    assert meanings.near("automobile", [("car",)]) == []
-    assert meanings.describe() == "not loaded yet"
-    meanings.vectors = vectors
-    assert meanings.near("automobile", [("car",), ("Car", "truck")]) == ["car", "truck"]
-    assert meanings.near("au", [("car",)]) == meanings.near("犬犬犬", [("car",)]) == []
+    similar_tags = SimilarTags("")
+    assert similar_tags.near("automobile", [("car",)]) == []
+    assert similar_tags.describe() == "not loaded yet"
+    similar_tags.vectors = vectors
+    assert similar_tags.near("automobile", [("car",), ("Car", "truck")]) == ["car", "truck"]
+    assert similar_tags.near("au", [("car",)]) == similar_tags.near("犬犬犬", [("car",)]) == []
 
 
 def test_vectors_that_cannot_be_loaded_leave_a_sentence(tmp_path: Path) -> None:
-    meanings = SimilarTags(str(tmp_path / "gone.vec"))
-    meanings.load()
-    assert meanings.vectors is None
-    assert "no such file" in meanings.describe()
+    similar_tags = SimilarTags(str(tmp_path / "gone.vec"))
+    similar_tags.load()
+    assert similar_tags.vectors is None
+    assert "no such file" in similar_tags.describe()
 
 
-def test_a_tag_never_taught_is_proposed_as_soon_as_it_was_saved(opened: Session) -> None:
+def test_an_untrained_tag_is_proposed_as_soon_as_it_was_saved(opened: Session) -> None:
     session = opened
     before = session.workspace.catalog.taggers[0].allowed_words()
     assert "zebroid" not in before
@@ -125,19 +125,19 @@ def test_wordnets_vectors_are_taken_where_they_were_made(monkeypatch: pytest.Mon
     assert choose_source("") == word_vectors.WORDNET
 
 
-def test_any_failure_to_load_is_told(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_any_failure_to_load_is_described(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     def fail(source: str) -> WordVectors:
         raise OverflowError("a number\nis too large")
 
     monkeypatch.setattr("annotator.proposals.vocabulary.similar_tags.load_word_vectors", fail)
-    meanings = SimilarTags("own.txt", lambda vectors: pytest.fail("nothing was loaded"))
-    meanings.start().join()
-    assert meanings.describe() == "The word vectors could not be loaded: a number is too large."
-    assert meanings.near("automobile", [["car"]]) == []
+    similar_tags = SimilarTags("own.txt", lambda vectors: pytest.fail("nothing was loaded"))
+    similar_tags.start().join()
+    assert similar_tags.describe() == "The word vectors could not be loaded: a number is too large."
+    assert similar_tags.near("automobile", [["car"]]) == []
     assert "OverflowError" in caplog.text
 
 
-def test_tags_in_use_without_a_vector_are_told(
+def test_tags_in_use_without_a_vector_are_reported(
     opened: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     session = opened
