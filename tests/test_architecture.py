@@ -1,6 +1,7 @@
 """Who may import whom, read from the source."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,8 +37,13 @@ def sources(folder: str) -> list[Path]:
     return sorted(path for path in (ROOT / folder).rglob("*.py") if "__pycache__" not in path.parts)
 
 
-def imported(path: Path) -> Iterator[str]:
-    """Yield the modules a file imports anywhere, with ``from package import module`` as package.module."""
+@functools.cache
+def imported(path: Path) -> tuple[str, ...]:
+    """Return the modules a file imports anywhere, with ``from package import module`` as package.module."""
+    return tuple(imports_in(path))
+
+
+def imports_in(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
