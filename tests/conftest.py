@@ -6,7 +6,8 @@ Every test belongs to exactly one group, a pytest marker that is set here when t
 - ``integration``: it uses one of `INTEGRATION_FIXTURES`, if only through another fixture; or it starts processes,
   listens on sockets or trains, and its file says ``pytestmark = pytest.mark.integration`` (a single test:
   ``@pytest.mark.integration``).
-- ``unit``: all others. A unit test starts no process and listens on no socket; one that tries fails.
+- ``unit``: all others. A unit test starts no process, listens on no socket and exports no backbone; one that tries
+  fails.
 """
 
 import asyncio
@@ -64,6 +65,12 @@ PHOTOS = {
 GROUPS = ("unit", "integration", "browser")
 INTEGRATION_FIXTURES = frozenset({"backbone_cache", "glove", "mount_disk"})
 """What makes a test an integration test: the real backbone and all opened on it, the real word vectors, a disk."""
+NOT_IN_UNIT_TESTS: tuple[tuple[Any, str], ...] = (
+    (subprocess.Popen, "__init__"),
+    (BaseProcess, "start"),
+    (socket.socket, "listen"),
+    (backbone_module, "_export"),
+)
 NO_BROWSER = "browser group not run: "
 """How the reason of a skip begins that is due to a missing browser."""
 BROWSER = pytest.StashKey[Any]()
@@ -134,14 +141,17 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     platform.platform()  # gensim asks for it when it saves vectors; once a process, Python starts the program uname
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (socket.socket, "listen")):
+        for owner, name in NOT_IN_UNIT_TESTS:
             patch.setattr(owner, name, _refuse)
         return (yield)
 
 
 def _refuse(*_: Any, **__: Any) -> None:
     # Not an Exception: no code under test may take it for one of its own errors.
-    pytest.fail("a unit test starts no process and listens on no socket: mark its file pytest.mark.integration")
+    pytest.fail(
+        "a unit test starts no process, listens on no socket and exports no backbone: "
+        "use the fixture backbone_cache, or mark it pytest.mark.integration"
+    )
 
 
 class GroupReport:
