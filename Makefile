@@ -1,6 +1,6 @@
 # make run               set everything up and open the tagging page on photos that come with the packages
 # make test              set everything up and run all tests
-# make test-unit         only the unit tests: seconds each, no process, no server (also: test-integration, test-browser)
+# make test-unit         only the unit tests, which start no process and no server (also: test-integration, test-browser)
 # make setup             only prepare .venv
 # make setup TORCH=cpu   the same with PyTorch's CPU build: gigabytes less, no GPU; later commands keep to it
 # make lint              style and types
@@ -12,7 +12,8 @@ STAMP := $(VENV)/.installed
 PORT ?= 7860
 # More options for pytest, such as OPTIONS=--need-browser.
 OPTIONS ?=
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two processes of one thread each: on two cores, more threads would only wait for one another.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 GET_BROWSER := $(BIN)/python tests/find_browser.py --get
 
 # Which build of PyTorch: default (what PyPI serves; on Linux with CUDA's libraries) or cpu (from PyTorch's own index).

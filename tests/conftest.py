@@ -6,7 +6,8 @@ Every test belongs to exactly one group, a pytest marker that is set here when t
 - ``integration``: it uses one of `INTEGRATION_FIXTURES`, if only through another fixture; or it starts processes,
   listens on sockets or trains, and its file says ``pytestmark = pytest.mark.integration`` (a single test:
   ``@pytest.mark.integration``).
-- ``unit``: all others. A unit test starts no process and listens on no socket; one that tries fails.
+- ``unit``: all others. A unit test starts no process, listens on no socket and exports no backbone; one that tries
+  fails.
 """
 
 import asyncio
@@ -137,7 +138,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         return (yield)
     platform.platform()  # gensim asks for it when it saves vectors; once a process, Python starts the program uname
     with pytest.MonkeyPatch.context() as patch:
-        for owner, name in ((subprocess.Popen, "__init__"), (BaseProcess, "start"), (socket.socket, "listen")):
+        for owner, name in NOT_IN_UNIT_TESTS:
             patch.setattr(owner, name, _refuse)
         return (yield)
 

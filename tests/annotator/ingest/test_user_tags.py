@@ -15,6 +15,8 @@ from annotator.trainer.families import TrainingRequest
 from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.training import train
 
+pytestmark = pytest.mark.integration  # trains
+
 TAGS = ["cat", "dog", "car"]
 
 
@@ -46,7 +48,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.integration
 def test_the_checkpoint_keeps_which_user_tags_it_knows_and_from_where(folder: Path) -> None:
     info = checkpoint.read_info(folder)
     assert sorted(info.settings["user_tags"]) == ["#car", "#cat", "#dog", "#photo"]
@@ -73,7 +74,6 @@ def test_the_page_gives_a_photos_keywords_to_it(folder: Path) -> None:
         assert max(found, key=lambda item: item.rank_score or 0).tag == tag
 
 
-@pytest.mark.integration
 def test_only_so_many_are_known(tmp_path: Path) -> None:
     records, features = make_data()
     train(request(user_tags_field="hashtags", num_user_tags=2), records, features, ColourGrid(), tmp_path)

@@ -214,6 +214,7 @@ def test_the_command_prints_actions_per_photo_by_arm(
     assert "3 photos" in capsys.readouterr().out
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
