@@ -68,6 +68,12 @@ PHOTOS = {
 GROUPS = ("unit", "integration", "browser")
 INTEGRATION_FIXTURES = frozenset({"backbone_cache", "glove", "mount_disk"})
 """Fixtures that make a test an integration test: the real backbone and what is opened on it, word vectors, a disk."""
+NOT_IN_UNIT_TESTS: tuple[tuple[Any, str], ...] = (
+    (subprocess.Popen, "__init__"),
+    (BaseProcess, "start"),
+    (socket.socket, "listen"),
+    (backbone_module, "_export"),
+)
 NO_BROWSER = "browser group not run: "
 """Start of the reason of a skip for lack of a browser."""
 BROWSER = pytest.StashKey[Any]()
@@ -145,7 +151,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 def _refuse(*_: Any, **__: Any) -> None:
     # Not an Exception, so that no code under test catches it.
-    pytest.fail("a unit test starts no process and listens on no socket: mark its file pytest.mark.integration")
+    pytest.fail(
+        "a unit test starts no process, listens on no socket and exports no backbone: "
+        "use the fixture backbone_cache, or mark it pytest.mark.integration"
+    )
 
 
 class GroupReport:
