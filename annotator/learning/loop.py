@@ -89,8 +89,7 @@ class ModelLoop:
     def state(self) -> JsonObject:
         """Return the state for the user: training, number of new corrections, models and settings."""
         training = self._training
-        runs = self._runs()
-        live = self._live
+        runs, live = self._runs(), self._live
         last = next((run for run in runs if run.state != "running"), None)
         return {
             "is_training": training is not None,
@@ -99,7 +98,7 @@ class ModelLoop:
             "num_new": self._num_new(),
             "can_learn": self._base_problem(live) is None,
             "why_not": self._base_problem(live) or "",
-            "last": _run_answer(last) if last else None,
+            "last": last.to_json() if last else None,
             "live_id": live.model_id,
             "models": [self._model_answer(model, runs) for model in reversed(self.registry.models())],
             "settings": asdict(self._project.settings.loop),
@@ -113,7 +112,7 @@ class ModelLoop:
         """
         for run in self._runs(1_000_000):
             if run.run_id == run_id:
-                return {**_run_answer(run), "settings": run.settings, "report": run.report}
+                return {**run.to_json(), "settings": run.settings, "report": run.report}
         raise ConfigError(f"This project has no training {run_id}.")
 
     def set(self, changes: JsonObject) -> JsonObject:
@@ -405,35 +404,5 @@ class ModelLoop:
 
     def _model_answer(self, model: Model, runs: list[Run]) -> JsonObject:
         run = next((run for run in runs if run.run_id == model.run_id), None)
-        report = run.report if run else {}
-        verdict = report.get("verdict") or {}
-        figures = verdict.get("candidate") or {}
-        return {
-            "model_id": model.model_id,
-            "name": model.name,
-            "label": self._catalog.label_of(model.name),
-            "tagger": model.tagger,
-            "parent_id": model.parent_id,
-            "run_id": model.run_id,
-            "created_at": f"{model.created_at.isoformat(timespec='seconds')}Z",
-            "num_fresh": report.get("num_fresh"),
-            "num_replayed": report.get("num_replayed"),
-            "new_tags": report.get("new_tags", []),
-            "actions_per_photo": figures.get("actions_per_photo"),
-            "ndcg": figures.get("ndcg"),
-            "verdict": run.sentence if run else "",
-            "is_live": model.name == self._catalog.chosen,
-        }
-
-
-def _run_answer(run: Run) -> JsonObject:
-    return {
-        "run_id": run.run_id,
-        "cause": run.cause,
-        "user": run.user_name,
-        "started_at": f"{run.started_at.isoformat(timespec='seconds')}Z",
-        "ended_at": f"{run.ended_at.isoformat(timespec='seconds')}Z" if run.ended_at else None,
-        "state": run.state,
-        "sentence": run.sentence,
-        "num_corrections": run.num_corrections,
-    }
+        label, is_live = self._catalog.label_of(model.name), model.name == self._catalog.chosen
+        return {**model.to_json(run), "label": label, "is_live": is_live}

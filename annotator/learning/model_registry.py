@@ -11,24 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from annotator.errors import ConfigError
+from annotator.json_types import JsonObject
 from annotator.storage.database import Store
 from annotator.storage.queries import Cursor, utc_now
-
-
-@dataclass(frozen=True)
-class Model:
-    """One model of the project, live or not."""
-
-    model_id: int
-    name: str
-    """Value in the settings, see proposals/tagger_catalog.py."""
-    tagger: str
-    """Registry name and version, as in events."""
-    parent_id: int | None
-    """The model from which it was trained."""
-    run_id: int | None
-    """The training that made it; None for other models."""
-    created_at: datetime
 
 
 @dataclass(frozen=True)
@@ -54,6 +39,54 @@ class Run:
     settings: dict[str, Any]
     report: dict[str, Any] = field(default_factory=dict)
     """Numbers of corrections that were trained on, and the verdict of the promotion test in full."""
+
+    def to_json(self) -> JsonObject:
+        """Return the training as JSON values, without settings and report."""
+        return {
+            "run_id": self.run_id,
+            "cause": self.cause,
+            "user": self.user_name,
+            "started_at": f"{self.started_at.isoformat(timespec='seconds')}Z",
+            "ended_at": f"{self.ended_at.isoformat(timespec='seconds')}Z" if self.ended_at else None,
+            "state": self.state,
+            "sentence": self.sentence,
+            "num_corrections": self.num_corrections,
+        }
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of the project, live or not."""
+
+    model_id: int
+    name: str
+    """Value in the settings, see proposals/tagger_catalog.py."""
+    tagger: str
+    """Registry name and version, as in events."""
+    parent_id: int | None
+    """The model from which it was trained."""
+    run_id: int | None
+    """The training that made it; None for other models."""
+    created_at: datetime
+
+    def to_json(self, run: Run | None) -> JsonObject:
+        """Return the model as JSON values, with the results of the training that made it."""
+        report = run.report if run else {}
+        figures = (report.get("verdict") or {}).get("candidate") or {}
+        return {
+            "model_id": self.model_id,
+            "name": self.name,
+            "tagger": self.tagger,
+            "parent_id": self.parent_id,
+            "run_id": self.run_id,
+            "created_at": f"{self.created_at.isoformat(timespec='seconds')}Z",
+            "num_fresh": report.get("num_fresh"),
+            "num_replayed": report.get("num_replayed"),
+            "new_tags": report.get("new_tags", []),
+            "actions_per_photo": figures.get("actions_per_photo"),
+            "ndcg": figures.get("ndcg"),
+            "verdict": run.sentence if run else "",
+        }
 
 
 @dataclass(frozen=True)

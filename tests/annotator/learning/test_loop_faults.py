@@ -30,11 +30,11 @@ def photos(write_photos: Callable[..., list[Path]], tmp_path: Path) -> list[Path
 @pytest.fixture
 def opened(open_project: Callable[..., Session], photos: list[Path]) -> Session:
     opened = open_project(photos[0].parent, tagger=LIVE)
-    teach(opened)
+    save_corrections(opened)
     return opened
 
 
-def teach(opened: Session) -> None:
+def save_corrections(opened: Session) -> None:
     for image_id in range(1, 7):
         opened.tagging.save("local", EditedList(image_id, 0, ["heron", "reed"], ["dog"], Effort(tagger="x")))
     opened.workspace.models.set({"least_photos": 1, "gold_margin": 50.0, "newest_share": 0.5, "niceness": 0})
@@ -110,7 +110,7 @@ def test_a_disk_that_fills_up_before_the_checkpoint_is_written_fails_that_traini
     disk = mount_disk("48m")
     opened = open_project(photos[0].parent, folder=disk / "project", tagger=LIVE)
     session, models = opened, opened.workspace.models
-    teach(opened)
+    save_corrections(opened)
     exported = list(session.administration.export("local"))
     run_id = models.train("local")
     until(lambda: (models.state()["progress"] or {"phase": "over"})["phase"] != "starting")

@@ -105,9 +105,9 @@ def test_session_and_replay_re_rank_until_tag_statistics_are_excluded(opened: Se
     first = session.tagging.propose("local", PHOTO, ["cat"], [], 0)["proposals"][0]
     # After "cat": "whisker" (1), "animal companion" (5), as "pet" is called now.
     assert first["tag"] in ("whisker", "animal companion")
-    habit = next(item for item in first["evidence"] if item["source"] == "habits")
-    assert habit["text"] == "after “cat” it came next in 1 of 3 lists"
-    assert habit["weight"] == habit["score"] > 0
+    item = next(entry for entry in first["evidence"] if entry["source"] == "habits")
+    assert item["text"] == "after “cat” it came next in 1 of 3 lists"
+    assert item["weight"] == item["score"] > 0
     without = session.tagging.propose(
         "local", PHOTO, ["cat"], [], 0, exclusions=Exclusions(sources=frozenset(("habits",)))
     )

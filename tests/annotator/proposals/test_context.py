@@ -136,7 +136,7 @@ def test_word_vectors_find_neighbours_of_the_same_meaning(
 def test_saves_and_undos_change_the_pool(parts: Parts, tmp_path: Path, write_vectors: Callable[[Path], Path]) -> None:
     vectors = VectorSums(load_word_vectors(str(write_vectors(tmp_path / "v.txt"))))
     taggers = [StubTagger("caption"), StubTagger("caption", neighbourhood=vectors)]
-    parts.tagged_photos.add_image(2, Words(caption=("kitty",)))  # carries no tags yet
+    parts.tagged_photos.add_image(2, Words(caption=("kitty",)))  # has no tags yet
     for tagger in taggers:
         assert seen(parts.gather(tagger, 1, Words(caption=("kitty",)))) == []
     parts.tagged_photos.set_saved(2, ("x",))

@@ -147,9 +147,9 @@ def test_tags_in_use_without_a_vector_are_reported(
     )
     state = session.navigation.state("local")
     assert state["word_vectors"] == "tiny 1, 3 values"
-    told = state["tags_without_vector"]
-    assert told.startswith("2 of 3 tags in use have no word vector in tiny, 1 of them in another script: ")
-    assert session.navigation.state("local")["tags_without_vector"] is told
+    sentence = state["tags_without_vector"]
+    assert sentence.startswith("2 of 3 tags in use have no word vector in tiny, 1 of them in another script: ")
+    assert session.navigation.state("local")["tags_without_vector"] is sentence
     folder = opened.workspace.project.folder
     opened.close()
     monkeypatch.setattr("annotator.cli.serve._run_server", lambda *arguments: None)
