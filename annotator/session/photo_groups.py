@@ -34,7 +34,7 @@ NUM_JOINED = 8
 
 
 @dataclass(frozen=True)
-class LookAlike:
+class SimilarPhoto:
     """An unsaved photo that is similar to the open one."""
 
     image_id: int
@@ -116,17 +116,17 @@ class PhotoGroups:
             return "This photo's proposals are withheld to measure how far they sway people: it is saved by itself."
         return None
 
-    def find(self, user: str, image_id: int) -> list[LookAlike]:
+    def find(self, user: str, image_id: int) -> list[SimilarPhoto]:
         """Return the unsaved photos that are similar to one, the most similar first."""
         if image_id not in self._workspace.features:
             return []
         ids, similarities = self._workspace.vectors.search(self._workspace.features.vectors([image_id]), NUM_SEARCHED)
-        found: list[LookAlike] = []
+        found: list[SimilarPhoto] = []
         for other, similarity in zip(ids[0].tolist(), similarities[0].tolist(), strict=True):
             if similarity < LOOK_ALIKE or other < 0 or len(found) == MOST_PHOTOS:
                 break
             if other != image_id and other in self._queue and self.refusal(user, other) is None:
-                found.append(LookAlike(other, similarity, self._log.annotation(other).revision))
+                found.append(SimilarPhoto(other, similarity, self._log.annotation(other).revision))
         return found
 
     def joined(self, user: str, image_id: int, members: Sequence[int]) -> list[int]:
