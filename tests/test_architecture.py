@@ -1,7 +1,6 @@
 """Who may import whom, read from the source."""
 
 import ast
-import importlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -240,8 +239,3 @@ def test_routes_and_page_know_the_operations_and_nothing_deeper() -> None:
 def test_the_sister_folders_are_no_packages_of_their_own() -> None:
     """As top-level packages, `datasets` would shadow Hugging Face's."""
     assert [path for folder in SISTERS for path in (ROOT / folder).rglob("__init__.py")] == []
-
-
-def test_every_module_can_be_imported_by_itself() -> None:
-    for module in ("annotator.session.session", "annotator.models.registry", "annotator.trainer.finetuning.finetune"):
-        assert importlib.import_module(module)

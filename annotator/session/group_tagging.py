@@ -5,6 +5,7 @@ from dataclasses import asdict
 
 from annotator.errors import ReviewError
 from annotator.json_types import JsonObject
+from annotator.proposals.fusion import Proposal
 from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
 from annotator.session.edited_list import EditedList
 from annotator.session.navigation import Navigation
@@ -69,14 +70,14 @@ class GroupTagging:
         for one in (image_id, *members):
             self._access.check(one)
         if self._groups.lead_refusal(image_id):
-            return {"proposals": [], "num_heard": 0}
+            return _group_proposals([])
         kept, dropped = self._access.clean(kept, "kept"), self._access.clean(dropped, "dropped")
         joined, taggers = self._groups.joined(user, image_id, members), workspace.pinned_taggers.taggers(user, image_id)
         lists = [
             workspace.proposer.propose(one, workspace.words_of(one), kept, dropped, exclusions, taggers).proposals
             for one in joined
         ]
-        return {"proposals": [form_of(item) for item in join_proposals(lists)], "num_heard": len(joined)}
+        return _group_proposals(lists)
 
     def save_group(self, user: str, edited: EditedList, members: Sequence[tuple[int, int]]) -> JsonObject:
         """Save one list for a photo and for others; returns the next photo, as `Tagging.save` does.
@@ -121,3 +122,9 @@ class GroupTagging:
             "group": {"saved": [item.image_id for item in group.members], "left_out": left_out},
             "next": self._navigation.next(user, image_id),
         }
+
+
+def _group_proposals(lists: Sequence[Sequence[Proposal]]) -> JsonObject:
+    # num_heard is the former name of num_joined; it goes with version 0.3.
+    proposals = [form_of(item) for item in join_proposals(lists)]
+    return {"proposals": proposals, "num_joined": len(lists), "num_heard": len(lists)}

@@ -202,7 +202,7 @@ def test_joined_proposals_are_ordered_by_the_mean_over_all_photos() -> None:
 
 def test_proposals_for_a_group_use_a_sample_of_it_and_leave_out_kept_tags(session: Session) -> None:
     answer = session.group_tagging.propose_group("anna", 1, [], [], [2, 3, 6])
-    assert answer["num_heard"] == 4
+    assert answer["num_joined"] == 4
     first = answer["proposals"][0]["tag"]
     again = session.group_tagging.propose_group("anna", 1, [first], [], [2, 3])
     assert first not in [item["tag"] for item in again["proposals"]]
