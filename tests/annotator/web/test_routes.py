@@ -9,6 +9,7 @@ from starlette.testclient import TestClient
 
 from annotator.models.backbones.backbone import Backbone
 from annotator.session import workspace as workspace_module
+from annotator.session.operations import FORMER_NAMES
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.storage.project import Project
@@ -66,6 +67,13 @@ def test_the_page_and_the_routes_do_the_same(client: TestClient) -> None:
     assert page("open", {"image_id": "x"})["error"]["kind"] == "request"
     assert page("save", {"image_id": 1, "revision": 0, "kept": ["cat"]})["revision"] == 1
     assert client.post("/api/open", json={"image_id": 1}).json()["saved"] == ["cat"]
+
+
+def test_a_former_name_of_an_operation_still_answers(client: TestClient) -> None:
+    for former, name in FORMER_NAMES.items():
+        payload = {"tag": "cat"}
+        assert client.post(f"/api/{former}", json=payload).json() == client.post(f"/api/{name}", json=payload).json()
+        assert client.get("/openapi.json").json()["paths"][f"/api/{former}"]["post"]["deprecated"]
 
 
 def test_the_state_has_what_the_page_starts_with(client: TestClient) -> None:
