@@ -7,6 +7,7 @@ import pytest
 from annotator.errors import AnnotatorError, LeaseError, StaleRevisionError, TagError
 from annotator.session.serializers import error_answer
 from annotator.storage.correction_log import NothingToUndoError
+from annotator.trainer.finetuning.finetune import TrainingCancelledError
 
 KINDS = {
     "AccountError": ("account", 422),
@@ -28,6 +29,7 @@ KINDS = {
     "StaleRevisionError": ("stale", 409),
     "StoreError": ("store", 507),
     "TagError": ("tag", 422),
+    "TrainingCancelledError": ("training", 409),
     "TrainingError": ("training", 409),
     "UnknownImageError": ("unknown_image", 404),
     "UnreadableImageError": ("request", 400),
@@ -43,6 +45,7 @@ def subclasses(base: type[AnnotatorError]) -> Iterator[type[AnnotatorError]]:
 
 def test_every_error_has_the_kind_and_the_status_that_the_page_and_programs_know() -> None:
     ours = {found for found in subclasses(AnnotatorError) if found.__module__.startswith("annotator.")}
+    assert TrainingCancelledError in ours
     assert {found.__name__: (found.kind, found.status) for found in ours} == KINDS
     status_of = {found.kind: found.status for found in ours}
     assert all(status_of[found.kind] == found.status for found in ours), "one kind has one status"

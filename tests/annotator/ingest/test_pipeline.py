@@ -354,10 +354,8 @@ def test_features_missing_for_known_images_are_computed_without_new_images(
     again = make_ingesting()
     assert again.run(photos).num_new == 0
     assert again.extractor.num_extracted == 2
-    assert again.workspace.features.image_ids() == [1, 2, 3, 4, 5]
-    np.testing.assert_array_equal(
-        again.workspace.features.vectors([1, 2, 3, 4, 5]), first.features.vectors([1, 2, 3, 4, 5])
-    )
+    assert again.features.image_ids() == [1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(again.features.vectors([1, 2, 3, 4, 5]), first.features.vectors([1, 2, 3, 4, 5]))
 
 
 def test_a_full_disk_ends_the_run_with_a_sentence_and_the_next_run_goes_on(

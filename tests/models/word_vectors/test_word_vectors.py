@@ -504,6 +504,7 @@ def test_a_damaged_cache_is_removed_and_written_again(tmp_path: Path, vectors: V
     assert load_word_vectors(tmp_path / "own.txt").version == version
 
 
+@pytest.mark.integration
 def test_two_processes_may_write_one_table_at_once(tmp_path: Path, vectors: Vectors) -> None:
     write_glove(tmp_path / "own.txt", WORDS, vectors)
     code = (
