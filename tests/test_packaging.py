@@ -19,6 +19,7 @@ import pytest
 
 from annotator import __version__
 from annotator.cli.main import build_parser
+from annotator.models.backbones.backbone import Backbone
 
 pytestmark = pytest.mark.integration  # builds and make are processes
 
@@ -140,7 +141,7 @@ def test_the_unpacked_wheel_runs_without_the_source_tree(wheel: Path, tmp_path: 
 
 
 def test_the_wheel_is_installed_into_a_new_environment_and_runs_there(
-    wheel: Path, backbone_cache: Path, demo_photos: Path, tmp_path: Path
+    wheel: Path, backbone: Backbone, demo_photos: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "environment"
     venv.create(folder, with_pip=True)
