@@ -152,7 +152,7 @@ def test_a_random_order_is_that_of_no_folder_and_always_the_same(opened: Session
 
 def test_the_order_is_made_anew_after_some_saves_in_the_background(opened: Session, session: Session) -> None:
     order = session.workspace.scheduler
-    order._is_wanted.clear()
+    order._refresh_requested.clear()
     for number in range(REFRESH_SAVES - 1):
         order.saved()
         assert not order._refresh_requested.is_set(), number
@@ -171,7 +171,7 @@ def test_what_goes_wrong_in_the_background_is_said_and_photos_go_on(
     opened: Session, session: Session, caplog: pytest.LogCaptureFixture
 ) -> None:
     order = use(opened, UNSURE_OF_FIVE_THEN_THREE)
-    order._shelf.taggers[0].scores.clear()  # type: ignore[attr-defined]
+    order._catalog.taggers[0].scores.clear()  # type: ignore[attr-defined]
     session.administration.set_strategy("entropy", None, None)
     order.start()
     while not session.navigation.state("local")["queue"]["note"].startswith("The order could not"):

@@ -220,7 +220,7 @@ def test_a_proposal_says_what_the_detector_found_and_where(opened: Session) -> N
         Detection("teddy bear", 0.9375, (0.0, 0.0, 0.25, 0.25)),
         Detection("teddy bear", 0.5, (0.5, 0.5, 1.0, 1.0)),
     ]
-    opened.workspace.detection_pass._book.add("nanodet-1", [(image_id, bears)])
+    opened.workspace.detections.add("nanodet-1", [(image_id, bears)])
     proposals = opened.navigation.open("local", image_id)["proposals"]
     (found,) = [item for item in proposals if item["tag"] == "teddy bear"]
     assert found["source"] == "detector"

@@ -229,7 +229,7 @@ def test_photos_are_read_and_compared_only_when_asked_for(
     finally:
         opened.close()
     told = run_command("check", opened.workspace.project.folder, "--photos")
-    assert f"needs a backup   The photo {photos[0]} is not what" in told.stdout
+    assert f"needs a backup   The photo {photos[0]} has changed since" in told.stdout
 
 
 def test_a_checkpoint_with_other_weights_than_it_names_is_found(project: Project, store: Store) -> None:

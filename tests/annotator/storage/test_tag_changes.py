@@ -15,11 +15,14 @@ from annotator.storage.correction_log import Effort
 @pytest.fixture
 def opened(open_project: Callable[..., Session], demo_photos: Path) -> Session:
     opened = open_project(demo_photos)
-    save = opened.tagging.save
+
+    def save(user: str, image_id: int, kept: list[str], dropped: list[str], effort: Effort) -> None:
+        opened.tagging.save(user, EditedList(image_id, 0, kept, dropped, effort))
+
     shown = [{"tag": "auto", "score": 0.5, "source": "looks"}]
-    save("ann", 1, 0, ["street", "auto", "man"], ["dog"], Effort(tagger="jvsp 1", shown=shown))
-    save("ann", 2, 0, ["car", "Auto", "tree"], [], Effort())
-    save("ben", 3, 0, ["tree"], ["auto"], Effort())
+    save("ann", 1, ["street", "auto", "man"], ["dog"], Effort(tagger="jvsp 1", shown=shown))
+    save("ann", 2, ["car", "Auto", "tree"], [], Effort())
+    save("ben", 3, ["tree"], ["auto"], Effort())
     return opened
 
 

@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from annotator.auth.roles import Caller, Role
 from annotator.models.backbones.backbone import Backbone
 from annotator.session import workspace as workspace_module
+from annotator.session.administration import Administration
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import ServerConfig
@@ -215,13 +216,13 @@ def test_a_page_of_another_origin_cannot_start_a_backup(
 ) -> None:
     """It could not read it, but each backup takes minutes and as much disk as the project."""
     made = []
-    back_up = Session.back_up
+    back_up = Administration.back_up
 
-    def noted(session: Session, *, with_features: bool) -> Path:
+    def noted(administration: Administration, *, with_features: bool) -> Path:
         made.append(with_features)
-        return back_up(session, with_features=with_features)
+        return back_up(administration, with_features=with_features)
 
-    monkeypatch.setattr(Session, "back_up", noted)
+    monkeypatch.setattr(Administration, "back_up", noted)
     answer = client.get("/api/backup", headers=headers)
     assert (answer.status_code, answer.json()["error"]["kind"]) == (403, "refused")
     assert made == []
@@ -374,7 +375,7 @@ def test_websockets_are_refused(client: TestClient, path: str) -> None:
     with TestClient(inner, base_url=HOME).websocket_connect(path) as open_socket:
         assert open_socket.receive_text() == "in"
     guarded = TestClient(
-        RequestGuard(inner, [], MAX_BODY, gate=EverybodyMay(), tokens=security.Tokens()), base_url=HOME
+        RequestGuard(inner, [], MAX_BODY, authenticator=EverybodyMay(), tokens=security.Tokens()), base_url=HOME
     )
     for refused in (guarded, client):
         with pytest.raises(WebSocketDisconnect) as caught, refused.websocket_connect(path):

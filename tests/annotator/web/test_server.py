@@ -211,7 +211,7 @@ def test_the_index_follows_photos_added_since_it_was_written(
     write_photos(tmp_path / "photos", range(30))
     first = open_project(tmp_path / "photos")
     first.close()
-    (path,) = first.project.indexes_path.glob("*.faiss")
+    (path,) = first.workspace.project.indexes_path.glob("*.faiss")
     old = path.read_bytes()
     write_photos(tmp_path / "photos", range(30, 36))
     open_project(tmp_path / "photos").close()
