@@ -32,6 +32,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import skimage
@@ -49,6 +50,10 @@ from annotator.models import pretrained
 from annotator.models.backbone import Backbone, default_cache_path, load_backbone
 from annotator.project import Project
 from annotator.store import ImageEntry, IngestedBatch, SeenPath, Store
+
+# How long one example takes says how busy the machine is; a test that hangs is ended by pytest-timeout.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
