@@ -32,6 +32,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 import skimage
@@ -52,6 +53,10 @@ from annotator.storage.features import FeatureStore
 from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 from annotator.web import app as web_app
+
+# How long one example takes says how busy the machine is; a test that hangs is ended by pytest-timeout.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"

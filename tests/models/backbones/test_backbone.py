@@ -223,6 +223,7 @@ def test_a_cache_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> No
         load_backbone(device="cpu", cache_path=tmp_path / "file" / "backbones")
 
 
+@pytest.mark.integration
 @pytest.mark.slow
 def test_two_processes_may_export_at_once(tmp_path: Path) -> None:
     code = (
