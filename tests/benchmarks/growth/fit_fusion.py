@@ -1,7 +1,7 @@
 """Learns fusion.json, and what its chances are worth: projects are replayed from nothing.
 
-    python tests/benchmarks/growth/fit_fusion.py DATA --tagger CHECKPOINT [--open CHECKPOINT] [--half 0 [1]] [--out FILE]
-        [--judge-half 1] [--rows FOLDER]
+    python tests/benchmarks/growth/fit_fusion.py DATA --tagger CHECKPOINT [--open CHECKPOINT] [--half 0 [1]]
+        [--out FILE] [--judge-half 1] [--rows FOLDER]
 
 DATA holds captions, food and corel5k; of captions only those photos are used that the training of --tagger held back.
 Projects of each data set and of mixtures are tagged photo by photo, as growing.py has it; every candidate of every
