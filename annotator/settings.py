@@ -148,6 +148,8 @@ class ProjectSettings:
     loop: LoopSettings = field(default_factory=LoopSettings)
     show_expected: bool = True
     """Whether a line is drawn below the proposals that are more likely right than wrong; one key takes them all."""
+    least_probability: float = 0.03
+    """Least probability of a proposal: a list ends before tags that are less likely."""
 
     def __post_init__(self) -> None:
         if isinstance(self.loop, Mapping):  # as read from JSON
@@ -170,6 +172,7 @@ class ProjectSettings:
         check_range(self, "probe_share", 0, 1)
         check_range(self, "asked_people", 0, 20)
         check_range(self, "asked_share", 0, 1)
+        check_range(self, "least_probability", 0, 1)
         if not isinstance(self.show_expected, bool):
             raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))
