@@ -4,9 +4,9 @@ A logistic model of the features x of a (photo, tag) pair gives a first value
 
     v = bias + w . x
 
-and gradient-boosted trees, which take v as one more feature, the probability:
+and gradient-boosted trees, which take v as one more feature, a second one, t = base + sum over trees of leaf(x, v):
 
-    P = sigmoid(base + sum over trees of leaf(x, v))
+    P = sigmoid(SMOOTHING v + (1 - SMOOTHING) t)
 
 (Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001). The trees are monotone: more evidence
 for a tag never lowers P. One logistic model has the same weights in all projects; the trees let the weight of the
@@ -65,9 +65,9 @@ annotator/proposals/tag_statistics.py; model_prefix: `model`, all 0 before the f
 SILENCE = 0.005
 """Score that counts as no evidence."""
 WEIGHTS_PATH = Path(__file__).with_name("fusion.json")
-LEAST_PROBABILITY = 0.03
-"""Default lower bound of a proposal's probability: on captions it takes .007 right tags a photo out of the first nine,
-and .06 takes .13."""
+SMOOTHING = 0.15
+"""Weight of the logistic model beside the trees, whose values are steps: without it, many tags of a new project are
+tied. On held-back projects the log loss is .08897 with it, .08885 without; the first tag is right more often."""
 VALUE = "value"
 """Name of v among the columns of the trees."""
 COLUMNS = (*FEATURES, VALUE)
@@ -185,7 +185,9 @@ class Fusion:
             (C,) in (0, 1).
         """
         columns = self.columns(features)
-        values = columns[:, -1] if self.trees is None else self.trees.values(columns)
+        values = columns[:, -1]
+        if self.trees is not None:
+            values = SMOOTHING * values + (1 - SMOOTHING) * self.trees.values(columns)
         probabilities: Matrix = 0.5 * (1 + np.tanh(0.5 * values))
         return probabilities
 

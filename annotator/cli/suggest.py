@@ -9,6 +9,7 @@ from typing import Any
 from annotator.cli.command import add_command
 from annotator.cli.options import TAGGER_HELP, tagger_name
 from annotator.errors import AnnotatorError, UnreadableImageError
+from annotator.settings import LEAST_PROBABILITY
 
 
 def add_suggest(commands: Any) -> None:
@@ -17,6 +18,10 @@ def add_suggest(commands: Any) -> None:
                    "annotator suggest cat.jpg --json")  # fmt: skip
     suggest.add_argument("photos", type=Path, nargs="+", metavar="PHOTO")
     suggest.add_argument("--num", type=int, default=10, help="tags for each photo (default: %(default)s)")
+    suggest.add_argument(
+        "--least", type=float, metavar="P", default=LEAST_PROBABILITY,
+        help="leave out tags that are less likely than this, 0 to 1 (default: %(default)s)",
+    )  # fmt: skip
     suggest.add_argument("--tagger", metavar="NAME", default="", help=TAGGER_HELP)
     suggest.add_argument("--json", action="store_true", help="print a JSON list")
 
@@ -27,8 +32,10 @@ def _suggest(parsed: argparse.Namespace) -> int:
 
     if parsed.num < 1:
         raise AnnotatorError(f"--num must be at least 1, got {parsed.num}.")
+    if not 0 <= parsed.least <= 1:
+        raise AnnotatorError(f"--least must be from 0 to 1, got {parsed.least}.")
     results, failed = [], False
-    for path, outcome in suggest_files(parsed.photos, parsed.num, tagger_name(parsed.tagger)):
+    for path, outcome in suggest_files(parsed.photos, parsed.num, tagger_name(parsed.tagger), parsed.least):
         if isinstance(outcome, UnreadableImageError):
             print(f"annotator: {display_name(path)}: {outcome}", file=sys.stderr)
             failed = True

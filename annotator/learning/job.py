@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from annotator.errors import TrainingError
+from annotator.settings import LEAST_PROBABILITY
 
 JOB_FILE = "job.json"
 CANDIDATE_FOLDER = "candidate"
@@ -42,7 +43,7 @@ class Job:
     """Whether detections are a source of evidence."""
     show_expected: bool = True
     """Whether the user interface shows the expected line."""
-    least_probability: float = 0.03
+    least_probability: float = LEAST_PROBABILITY
     """The project's setting."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Key of a renamed or merged tag -> its present name."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 
 from annotator.errors import WordVectorError
 from annotator.learning.snapshot import Snapshot
-from annotator.models.fusion import LEAST_PROBABILITY
 from annotator.models.reranker import Matrix
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import ColdStartTagger
@@ -24,6 +23,7 @@ from annotator.proposals.proposer import Proposer
 from annotator.proposals.tagger_catalog import MAX_NEW_TAGS, with_rows_for
 from annotator.proposals.vocabulary.completions import completions_of
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.settings import LEAST_PROBABILITY
 from annotator.storage.features import FeatureStore
 from annotator.trainer.evaluation.effort import ActionCosts, Offer
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from annotator.datasets.vocabulary import everyday_words
 from annotator.models.detectors.detector import Detection
-from annotator.models.fusion import LEAST_PROBABILITY, Fusion
+from annotator.models.fusion import Fusion
 from annotator.models.tagger import Labels, Tagger
 from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
@@ -23,6 +23,7 @@ from annotator.proposals.vocabulary.lexicon import shared_lexicon
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
+from annotator.settings import LEAST_PROBABILITY
 
 
 class Ranking:

@@ -288,6 +288,8 @@ class ProjectEvidence:
             best: dict[str, Evidence] = {}
             for item in evidence:
                 key = tag_key(item.tag)
+                if item.source != "looks" and key not in self._trained:
+                    continue  # a guess, which changes with the tags of the project
                 if item.source in TAGGER_SOURCES and (key not in best or item.score > best[key].score):
                     best[key] = item
             expectation = _Expectation(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from annotator.datasets.tags import tag_key
 from annotator.models.context import Context, ContextTagger, uses_context
 from annotator.models.detectors.detector import Detection
-from annotator.models.fusion import LEAST_PROBABILITY, Fusion, load_fusion
+from annotator.models.fusion import Fusion, load_fusion
 from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.models.tagger import Labels, Tagger
@@ -43,6 +43,7 @@ from annotator.proposals.tag_statistics import OtherPhotosStatistics, usual_text
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex
+from annotator.settings import LEAST_PROBABILITY
 from annotator.storage.features import Vectors
 
 NUM_NEIGHBOURS = 48

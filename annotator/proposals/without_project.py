@@ -26,6 +26,7 @@ from annotator.proposals.feature_source import FeaturesInMemory
 from annotator.proposals.fusion import Proposal
 from annotator.proposals.sources.detector import detector_labels
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
+from annotator.settings import LEAST_PROBABILITY
 from annotator.storage.features import Vectors
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ IMAGE_ID = 1
 
 
 def suggest_files(
-    paths: Sequence[Path], num_tags: int, tagger: str = ""
+    paths: Sequence[Path], num_tags: int, tagger: str = "", least: float = LEAST_PROBABILITY
 ) -> Iterator[tuple[Path, list[dict[str, Any]] | UnreadableImageError]]:
     """Yield (path, ranked tags) for each photo, or (path, error) where it cannot be read.
 
@@ -43,6 +44,7 @@ def suggest_files(
         paths: Photos.
         num_tags: Most tags for each.
         tagger: ``cold_start``, ``starter/NAME`` or a checkpoint's folder; empty takes the default one.
+        least: Least probability of a tag.
 
     Yields:
         Tags as ``{"tag", "score", "source"}``, best first. If the source is a tagger with parts, also the part that
@@ -65,6 +67,7 @@ def suggest_files(
         ranking.context(max_at_once=None),
         labels=lambda image_id: labels,
         open_vocabulary=catalog.open_vocabulary,
+        least=lambda: least,
     )
     sidecars = SidecarFinder()
     min_side = max(backbone.image_size * 2, detector.image_size if detector else 0)

@@ -115,6 +115,7 @@ class GroupTagging:
             now_common = workspace.after_commit.now_common(before)
         workspace.pinned_taggers.unpin(user, image_id)
         workspace.models.note_save()
+        workspace.prepare_proposals()  # the taggers were not asked about the other photos
         left_out = [{**asdict(item), "file_name": workspace.files.name(item.image_id)} for item in group.refused]
         return {
             "revision": group.lead.revision,

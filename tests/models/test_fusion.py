@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from annotator.models.fusion import COLUMNS, FEATURES, Fusion, Trees, load_fusion
+from annotator.models.fusion import COLUMNS, FEATURES, SMOOTHING, Fusion, Trees, load_fusion
 
 COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
@@ -65,7 +65,8 @@ def test_trees_say_what_a_walk_by_hand_says():
     features = rng.normal(size=(20, len(FEATURES)))
     probabilities = fusion.probabilities(features)
     for row, chance in zip(features, probabilities, strict=True):
-        asked = [*row, 0.5 + 2.0 * row[COLUMN["gain"]]]
+        line = 0.5 + 2.0 * row[COLUMN["gain"]]
+        asked = [*row, line]
         value = -1.5
         for tree in range(7):
             node = 0
@@ -73,7 +74,7 @@ def test_trees_say_what_a_walk_by_hand_says():
                 goes_left = asked[trees.feature[tree, node]] <= trees.threshold[tree, node]
                 node = 2 * node + 1 if goes_left else 2 * node + 2
             value += trees.leaf[tree, node]
-        assert chance == pytest.approx(1 / (1 + np.exp(-value)))
+        assert chance == pytest.approx(1 / (1 + np.exp(-SMOOTHING * line - (1 - SMOOTHING) * value)))
     assert trees.depth == 3
     again = Fusion.from_json(json.loads(json.dumps(fusion.to_json())))
     assert again.probabilities(features) == pytest.approx(probabilities)

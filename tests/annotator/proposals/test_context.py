@@ -248,7 +248,9 @@ def open_described(
             if words:
                 path.with_suffix(".txt").write_text(words[row % len(words)])
         tagger = write_context_checkpoint(tmp_path / f"{name} {encoding}", name, encoding)
-        return open_project(photos, folder=photos.with_name(f"{photos.name} project"), tagger=str(tagger))
+        session = open_project(photos, folder=photos.with_name(f"{photos.name} project"), tagger=str(tagger))
+        session.workspace.project.update_settings(least_probability=0.0)
+        return session
 
     return make
 
@@ -363,7 +365,7 @@ def test_ten_thousand_user_tags_and_other_scripts_do_no_harm(
         for image_id in range(1, 7):
             answer = session.navigation.open("local", image_id)
             assert len(answer["neighbours"]["model"]) == 3
-            assert model_scores(answer)
+            assert answer["proposals"]
             json.dumps(answer, allow_nan=False)
 
 
@@ -382,13 +384,15 @@ def test_other_evidence_leaves_out_exclusions(
         answer = session.tagging.propose("local", 1, [], [], 0, _without(**off))
         return {item["source"] for p in answer["proposals"] if p["tag"] == "my Tibbles" for item in p["evidence"]}
 
-    assert sources() == {"neighbours"}
-    assert sources(neighbours=[2]) == set()
-    assert sources(sources=["neighbours"]) == set()
+    assert sources() == {"neighbours", "habits"}
+    assert sources(neighbours=[2]) == {"habits"}
+    assert sources(sources=["neighbours"]) == {"habits"}
+    assert sources(sources=["neighbours", "habits"]) == set()
     shown = session.tagging.propose("local", 1, [], [], 0, _without(neighbours=[2]))["neighbours"]["looks"]
     assert (shown[0]["image_id"], shown[0]["off"]) == (2, True)
     looks_off = session.tagging.propose("local", 1, [], [], 0, _without(sources=["looks"]))
-    assert {p["source"] for p in looks_off["proposals"]} <= {"neighbours", "metadata", "keywords", "folder", "words"}
+    assert looks_off["proposals"]
+    assert "looks" not in {item["source"] for p in looks_off["proposals"] for item in p["evidence"]}
 
 
 def test_a_context_tagger_suggests_for_photos_outside_a_project(

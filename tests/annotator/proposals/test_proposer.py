@@ -321,12 +321,11 @@ def test_the_open_vocabulary_scores_a_projects_own_tags_beside_its_words(
     opened = open_project(demo_photos, tagger="starter/jvsp")
     proposer, catalog = opened.workspace.proposer, opened.workspace.catalog
     opened.tagging.save("local", EditedList(1, 0, list(OWN_TAGS), [], Effort()))
-    assert set(OWN_TAGS).isdisjoint(proposer.scores(2, Words(), ["x"]))  # the vectors are not loaded yet
     opened.workspace.similar_tags.load()
     known = {tag for tagger in (*catalog.taggers, catalog.open_vocabulary) for tag in tagger.allowed_words()}  # type: ignore[union-attr]
     assert set(OWN_TAGS).isdisjoint(known)
     scores = proposer.scores(2, Words(), ["x"])
-    assert set(OWN_TAGS) & set(scores) == {"zirconium", "polymorphism"}  # nothing is known of the third
+    assert set(OWN_TAGS) <= set(scores)
     assert catalog.open_vocabulary is not None
     vector = opened.workspace.features.vectors([2])
     for tag in ("zirconium", "polymorphism"):

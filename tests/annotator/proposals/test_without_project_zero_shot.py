@@ -53,7 +53,7 @@ def test_suggest_gives_the_origin_of_each_tag_own_similar_word_or_detector(
     monkeypatch.setattr(suggest_module, "load_detector", lambda name: FakeDetector())
     capsys.readouterr()
     photos = [str(tmp_path / "data" / f"photo {number}.jpg") for number in range(2)]
-    assert main(["suggest", *photos, "--tagger", str(tagger), "--num", "50", "--json"]) == 0
+    assert main(["suggest", *photos, "--tagger", str(tagger), "--num", "50", "--least", "0", "--json"]) == 0
     lists = [result["tags"] for result in json.loads(capsys.readouterr().out)]
     assert all(
         ("from" in item) or item["tag"] not in (*VECTORS, "television", "bench") for tags in lists for item in tags
@@ -69,7 +69,7 @@ def test_suggest_gives_the_origin_of_each_tag_own_similar_word_or_detector(
         "bench": ("detector", None),
     }
 
-    assert main(["suggest", *photos, "--tagger", str(tagger), "--num", "50"]) == 0
+    assert main(["suggest", *photos, "--tagger", str(tagger), "--num", "50", "--least", "0"]) == 0
     ends = {" ".join(line.split()[1:]) for line in capsys.readouterr().out.splitlines()}
     assert {"cat looks, own tag", "kitten looks, near cat", "missile looks, near rocket"} <= ends
     assert {"cup looks, own tag", "bench looks, detector", "television looks, detector"} <= ends

@@ -25,7 +25,7 @@ from fusion_fit import PRIOR, PULL, Rows, fit_fusion, fit_trees, reliability
 from replays import Growing, Setting, Shot, World, drawn
 
 from annotator.datasets.tags import tag_key
-from annotator.models.fusion import LEAST_PROBABILITY
+from annotator.settings import LEAST_PROBABILITY
 
 USUAL, DETECTIONS, COLD = Setting(), Setting(has_detections=True), Setting(has_trained_tagger=False)
 

@@ -129,11 +129,12 @@ def fit_trees(projects: Sequence[Rows], fusion: Fusion, *, seed: int = 0) -> Fus
         random_state=seed,
     )
     model.fit(columns, target, sample_weight=share / share.mean())
-    fitted = replace(fusion, trees=_stored_trees(model))
+    trees = _stored_trees(model)
     sample = columns[:: max(1, len(columns) // 1000), : len(FEATURES)]
-    if np.abs(fitted.probabilities(sample) - model.predict_proba(fusion.columns(sample))[:, 1]).max() > 1e-6:
+    columns = fusion.columns(sample)
+    if np.abs(trees.values(columns) - model.decision_function(columns)).max() > 1e-6:
         raise TrainingError("The stored trees differ from scikit-learn's; nothing was fitted.")
-    return fitted
+    return replace(fusion, trees=trees)
 
 
 def _stored_trees(model: Any) -> Trees:

@@ -20,8 +20,9 @@ from pathlib import Path
 import numpy as np
 from replays import Growing, Setting, Shot, World, drawn, frequent, measure, ridge
 
-from annotator.models.fusion import LEAST_PROBABILITY, Fusion, load_fusion
+from annotator.models.fusion import Fusion, load_fusion
 from annotator.proposals.fusion import Proposal
+from annotator.settings import LEAST_PROBABILITY
 
 
 def main() -> None:

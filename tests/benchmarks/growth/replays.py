@@ -20,7 +20,7 @@ from annotator.models import checkpoint
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.detectors.detector import NANODET, Detection
 from annotator.models.detectors.detector_catalog import load_detector
-from annotator.models.fusion import LEAST_PROBABILITY, Fusion
+from annotator.models.fusion import Fusion
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
@@ -30,6 +30,7 @@ from annotator.proposals.evidence import Words
 from annotator.proposals.fusion import Proposal
 from annotator.proposals.project_evidence import Candidates
 from annotator.proposals.tagger_catalog import MAX_NEW_TAGS, with_rows_for
+from annotator.settings import LEAST_PROBABILITY
 from annotator.storage.features import FeatureStore
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import features_of
