@@ -148,6 +148,8 @@ class ProjectSettings:
     loop: LoopSettings = field(default_factory=LoopSettings)
     show_expected: bool = True
     """Whether a line is drawn below the proposals that are more likely right than wrong; one key takes them all."""
+    never_proposed: tuple[str, ...] = ()
+    """Tags that no source proposes and no completion offers before they are typed in full."""
 
     def __post_init__(self) -> None:
         if isinstance(self.loop, Mapping):  # as read from JSON
@@ -170,6 +172,10 @@ class ProjectSettings:
         check_range(self, "probe_share", 0, 1)
         check_range(self, "asked_people", 0, 20)
         check_range(self, "asked_share", 0, 1)
+        never = self.never_proposed
+        if not isinstance(never, list | tuple) or not all(isinstance(tag, str) for tag in never):
+            raise ConfigError(f"never_proposed must be a list of tags, got {never!r}.")
+        object.__setattr__(self, "never_proposed", tuple(never))
         if not isinstance(self.show_expected, bool):
             raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))
