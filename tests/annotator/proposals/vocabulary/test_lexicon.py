@@ -36,24 +36,9 @@ def test_words_start_with_the_text_but_for_short_ones_and_those_with_digits(lexi
 
 def test_a_word_is_described_by_its_rarity_and_its_cosine_with_the_subject(lexicon: Lexicon) -> None:
     found = lexicon.describe(["parsley", "unheard of", "parking"], lexicon.subject({"street": 2}))
-    np.testing.assert_allclose(found[:, 1], [np.log1p(3), 0, np.log1p(2)], rtol=1e-6)
-    np.testing.assert_allclose(found[:, 2], [0, 0, 1 / np.hypot(0.1, 1)], atol=1e-6)
-    assert not found[:, 0].any()  # too few examples to fit anything
-    assert found[:, 3].tolist() == [0, 0, 1]
-
-
-def test_words_like_the_picturable_ones_are_picturable_and_an_inflected_verb_is_known() -> None:
-    rng = np.random.default_rng(0)
-    kinds = {"thing": [1, 0], "name": [0, 1]}
-    words = [f"{kind}{chr(97 + number // 26)}{chr(97 + number % 26)}" for kind in kinds for number in range(60)]
-    rows = [np.array(kinds[word[:-2]]) + 0.1 * rng.normal(size=2) for word in words]
-    words += ["bake", "baked"]
-    rows += [np.array([1, 0]), np.array([1, 0])]
-    table = Table({word: row for row, word in enumerate(words)}, words, np.array(rows, np.float32))
-    lexicon = Lexicon(WordVectors("toy", "1", table, only_latin=True), words[:40])
-    found = lexicon.describe([words[50], words[110], "bake", "baked"], lexicon.subject({}))
-    assert found[0, 0] > found[1, 0] + 3
-    assert found[:, 3].tolist() == [0, 0, 0, 1]
+    np.testing.assert_allclose(found[:, 0], [np.log1p(3), 0, np.log1p(2)], rtol=1e-6)
+    np.testing.assert_allclose(found[:, 1], [0, 0, 1 / np.hypot(0.1, 1)], atol=1e-6)
+    assert found[:, 2].tolist() == [0, 0, 1]  # "parking" beside "park"
 
 
 @pytest.mark.parametrize(
