@@ -11,7 +11,7 @@ log-normal distribution with this median in seconds and a deviation of the logar
 - filled_still: the same, but only once no key was pressed for a second. The page does this.
 - replaced_still: proposals keep their numbers until no key was pressed for a second; then all are replaced.
 Columns: actions a photo; of the numbers with a proposal at a key press, the share that meant another tag, or none, a
-second before; the same right after the answer to a take, by digit keys 1 to 9.
+second before; and the same between an edit and the answer to it.
 """
 
 import argparse
@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--way", nargs="+", choices=WAYS, default=WAYS)
     parsed = parser.parse_args()
     backbone = load_backbone(num_threads=1)
-    print("| photos | way | actions a photo | changed within a second of a press | changed by a take |")
+    print("| photos | way | actions a photo | changed within a second of a press | changed by the answer |")
     print("|---|---|---|---|---|")
     for spec in parsed.specs:
         for way in parsed.way:
@@ -60,7 +60,7 @@ def main() -> None:
                     actions += run(way, setting, random.Random(seed), parsed.median, person)
             print(
                 f"| {spec.rsplit('/', 1)[-1]} | {way} | {np.mean(actions):.2f} | {np.mean(person.at_presses):.3f} | "
-                f"{np.mean(person.after_takes):.3f} |",
+                f"{np.mean(person.after_answers):.3f} |",
                 flush=True,
             )
 
@@ -70,7 +70,7 @@ class _Seen:
 
     def __init__(self) -> None:
         self.at_presses: list[float] = []
-        self.after_takes: list[float] = []
+        self.after_answers: list[float] = []
 
 
 def run(way: str, setting: Setting, rng: random.Random, median: float, seen: _Seen) -> list[int]:
@@ -97,7 +97,7 @@ def run(way: str, setting: Setting, rng: random.Random, median: float, seen: _Se
                 return [offer for begun, offer in states if begun <= seconds][-1]
 
             seen.at_presses.append(num_changed(at(pause - 1), at(pause)))
-            seen.after_takes.append(num_changed(before, at(ANSWER_SECONDS)))
+            seen.after_answers.append(num_changed(before, at(ANSWER_SECONDS)))
             return at(pause)
 
     original = simulation.SimulatedAnnotator
