@@ -150,6 +150,8 @@ class ProjectSettings:
     """Whether a line is drawn below the proposals that are more likely right than wrong; one key takes them all."""
     never_proposed: tuple[str, ...] = ()
     """Tags that no source proposes and no completion offers before they are typed in full."""
+    least_probability: float = 0.03
+    """Least probability of a proposal: a list ends before tags that are less likely."""
 
     def __post_init__(self) -> None:
         if isinstance(self.loop, Mapping):  # as read from JSON
@@ -176,6 +178,7 @@ class ProjectSettings:
         if not isinstance(never, list | tuple) or not all(isinstance(tag, str) for tag in never):
             raise ConfigError(f"never_proposed must be a list of tags, got {never!r}.")
         object.__setattr__(self, "never_proposed", tuple(never))
+        check_range(self, "least_probability", 0, 1)
         if not isinstance(self.show_expected, bool):
             raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))

@@ -3,8 +3,8 @@
     P(tag is next) = exp(w . x(tag)) / sum over the candidate tags of exp(w . x)
 
 (Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", 2007, top-one probabilities), with the
-features `FEATURES`: the scores of the sources and the tag statistics of the project. `IDENTITY` weighs only the joint
-score and keeps the order of every list; other weights are learnt from corrections
+features `FEATURES`: the scores of the sources and the tag statistics of the project. `IDENTITY` weighs only the
+probability of the fusion model and keeps the order of every list; other weights are learnt from corrections
 (trainer/finetuning/reranker_fit.py) and stored in a checkpoint.
 Knows nothing of where the features come from.
 Shapes: N candidate tags, F features: x (N, F) -> P (N,) float64.
@@ -23,14 +23,17 @@ Matrix = npt.NDArray[np.float64]
 SOURCES = ("decoder", "looks", "neighbours", "metadata", "words", "detector", "keywords", "folder")
 """Sources with a weight of their own: a sequential tagger (decoder), one without sequence (looks), and so on. The score
 of a tagger with a context counts as the decoder's."""
-FEATURES = ("joint", *SOURCES, "count", "next", "together", "place", "unused")
+FEATURES = ("probability", *SOURCES, "count", "next", "together", "place", "unused")
 """The columns of x.
 
-joint: log of the joint score of all sources. Each source: log of its own score, relative to that of no evidence.
-count: log of the share of tagged photos that have the tag. next: of the lists with a tag after the last kept one, the
-share where it is this tag. together: how much more often it occurs with the kept tags than without them. place: how
-near its usual place in lists is to the next place. unused: no tagged photo has it.
+probability: log of the probability of the fusion model. Each source: log of its own score, relative to that of no
+evidence. count: log of the share of tagged photos that have the tag. next: of the lists with a tag after the last kept
+one, the share where it is this tag. together: how much more often it occurs with the kept tags than without them.
+place: how near its usual place in lists is to the next place. unused: no tagged photo has it.
 """
+
+FORMER_FEATURE = "joint"
+"""Feature of re-rankers that were fitted before the fusion model existed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Reranker:
 
     @classmethod
     def from_json(cls, values: Any) -> "Reranker":
-        """Return the re-ranker of `to_json`.
+        """Return the re-ranker of `to_json`; `IDENTITY` for one that was fitted to the scores before version 0.3.
 
         Raises:
             ValueError: The values are not a table of weights.
@@ -83,6 +86,8 @@ class Reranker:
             isinstance(weight, int | float) and not isinstance(weight, bool) for weight in values.values()
         ):
             raise ValueError("A re-ranker is a table of weights.")
+        if FORMER_FEATURE in values:
+            return IDENTITY
         return cls({str(name): float(weight) for name, weight in values.items()})
 
     def to_json(self) -> dict[str, float]:
@@ -90,4 +95,4 @@ class Reranker:
         return {name: round(float(weight), 6) for name, weight in zip(FEATURES, self.vector, strict=True) if weight}
 
 
-IDENTITY = Reranker({"joint": 1.0})
+IDENTITY = Reranker({"probability": 1.0})

@@ -42,6 +42,8 @@ class Job:
     """Whether detections are a source of evidence."""
     show_expected: bool = True
     """Whether the user interface shows the expected line."""
+    least_probability: float = 0.03
+    """The project's setting."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Key of a renamed or merged tag -> its present name."""
 

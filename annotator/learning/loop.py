@@ -317,6 +317,7 @@ class ModelLoop:
             word_vectors=self._project.settings.word_vectors,
             uses_detections=wanted_detector(self._project.settings.detector) != NONE,
             show_expected=self._project.settings.show_expected,
+            least_probability=self._project.settings.least_probability,
             aliases=self._tag_changes.aliases(),
         )
         return TrainingProcess.start(run_id, folder, job)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from annotator.errors import WordVectorError
 from annotator.learning.snapshot import Snapshot
+from annotator.models.fusion import LEAST_PROBABILITY
 from annotator.models.reranker import Matrix
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import ColdStartTagger
@@ -52,6 +53,8 @@ class ReplaySources:
     """Key of a renamed or merged tag -> its present name."""
     show_expected: bool = True
     """Whether the user interface shows the expected line."""
+    least_probability: float = LEAST_PROBABILITY
+    """Least probability of a proposal."""
 
 
 class ReplayedEvidence:
@@ -69,7 +72,7 @@ class ReplayedEvidence:
         self._detections = snapshot.detections
         self.words = snapshot.words
         self.show_expected = sources.show_expected
-        self._ranking = Ranking(features, sources.cold_start.allowed_words(), tag="replay")
+        self._ranking = Ranking(features, sources.cold_start, tag="replay")
         self.vocabulary = self._ranking.vocabulary
         self.similar_tags = SimilarTags("")
         if sources.word_vectors is not None:
@@ -100,7 +103,9 @@ class ReplayedEvidence:
             detections=lambda image_id: self._detections.get(image_id, ()),
             open_vocabulary=self._sources.open_vocabulary,
             added_words=self._added_words,
+            least=lambda: self._sources.least_probability,
         )
+        proposer.prepare()
         return ReplayedProposer(self, proposer, taggers[0])
 
     def exclude(self, image_id: int) -> Words:

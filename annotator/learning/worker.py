@@ -196,7 +196,14 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
     if not job.uses_detections:
         snapshot = replace(snapshot, detections={})
     open_vocabulary = load_open_vocabulary(backbone)
-    sources = ReplaySources(ColdStartTagger(backbone), open_vocabulary, word_vectors, job.aliases, job.show_expected)
+    sources = ReplaySources(
+        ColdStartTagger(backbone),
+        open_vocabulary,
+        word_vectors,
+        job.aliases,
+        job.show_expected,
+        job.least_probability,
+    )
     return ReplayedEvidence(snapshot, features, sources)
 
 

@@ -4,16 +4,19 @@ The served session, the simulation, ``annotator suggest`` and the promotion test
 the same project gets the same list in each. Knows nothing of databases, threads or the user interface.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from annotator.datasets.vocabulary import everyday_words
 from annotator.models.detectors.detector import Detection
+from annotator.models.fusion import LEAST_PROBABILITY, Fusion
 from annotator.models.tagger import Labels, Tagger
+from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.context import MAX_READ_AT_ONCE, ProjectContext
 from annotator.proposals.evidence import Words
 from annotator.proposals.feature_source import FeatureSource
+from annotator.proposals.project_evidence import ProjectEvidence, ProjectEvidenceUpdates
 from annotator.proposals.proposer import Proposer
 from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.proposals.vocabulary.lexicon import shared_lexicon
@@ -27,13 +30,14 @@ class Ranking:
 
     Args:
         features: Features by image id.
-        cold_start_words: The words of the cold start, offered as completions.
+        cold_start: Its words are offered as completions, its class probabilities are a view for the head.
         tag: Identifies the features in the index of tagged photos.
     """
 
-    def __init__(self, features: FeatureSource, cold_start_words: Iterable[str], tag: str) -> None:
+    def __init__(self, features: FeatureSource, cold_start: ColdStartTagger, tag: str) -> None:
         self._features = features
-        self.vocabulary = ProjectVocabulary([*everyday_words(), *cold_start_words])
+        self.vocabulary = ProjectVocabulary([*everyday_words(), *cold_start.allowed_words()])
+        self._classify = cold_start.class_probabilities
         self._vectors = VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)
         self._keywords = KeywordIndex()
         self.tagged_photos = TaggedPhotos(features, self._vectors, self._keywords, self.vocabulary)
@@ -68,6 +72,8 @@ class Ranking:
         labels: Callable[[int], Labels] = lambda image_id: (),
         open_vocabulary: OpenVocabulary | None = None,
         added_words: AddedWords | None = None,
+        fusion: Fusion | None = None,
+        least: Callable[[], float] = lambda: LEAST_PROBABILITY,
     ) -> Proposer:
         """Return the proposer of the project.
 
@@ -78,7 +84,10 @@ class Ranking:
             labels: Image id -> labels for taggers that take them as input.
             open_vocabulary: Scores words outside the vocabularies of the taggers.
             added_words: Scores tags of the project that are outside all of these vocabularies.
+            fusion: Turns evidence into probabilities; None: the model of the package.
+            least: Returns the least probability of a proposal.
         """
+        project = ProjectEvidence(self._features.feature_size, self._classify)
         return Proposer(
             taggers,
             self._features,
@@ -86,10 +95,14 @@ class Ranking:
             self._keywords,
             self.tagged_photos.tags_of,
             self.vocabulary,
+            self.tagged_photos.tag_statistics,
+            project,
+            ProjectEvidenceUpdates(project, self.tagged_photos, self._features),
             context.gather,
             detections=detections,
             labels=labels,
             open_vocabulary=open_vocabulary,
             added_words=added_words,
-            tag_statistics=self.tagged_photos.tag_statistics,
+            fusion=fusion,
+            least=least,
         )

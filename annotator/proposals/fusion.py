@@ -1,9 +1,9 @@
-"""Joins the evidence of all sources into one ranked list of proposals.
+"""Joins the evidence of all sources into one ranked list of proposals, by the probabilities of the fusion model.
 
 Knows nothing of how the sources find their evidence.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from annotator.datasets.tags import tag_key
@@ -11,8 +11,7 @@ from annotator.datasets.word_forms import form_key
 from annotator.proposals.evidence import Evidence
 
 TAG_STATISTICS = "habits"
-"""Name of the source tag_statistics.py: how often lists continue with a tag. Its score does not depend on the photo, so
-it enters the joint score only of tags that have no other evidence."""
+"""Name of the source tag_statistics.py: how often lists continue with a tag."""
 LIKELIER_THAN_NOT = 0.5
 """Least score of an expected proposal, see `num_expected`."""
 
@@ -23,13 +22,13 @@ class Proposal:
 
     tag: str
     score: float
-    """Joint score of the sources, in [0, 1]; shown to the user."""
+    """Probability that this person puts the tag on this photo; shown to the user."""
     source: str
-    """The source with the highest score."""
+    """The source with the highest score of its own."""
     evidence: tuple[Evidence, ...]
     """Highest score first."""
     rank_score: float
-    """In [0, 1]; decides the rank."""
+    """In [0, 1]; decides the rank: the probability, or that of being the next tag where a re-ranker is in use."""
 
     @property
     def why(self) -> str:
@@ -56,42 +55,41 @@ def without_kept(
 
 def merge(
     evidence: Iterable[Evidence],
+    probabilities: Mapping[str, float],
     spelling: Callable[[str], str] = lambda tag: tag,
     is_used: Callable[[str], bool] = lambda tag: False,
+    least: float = 0.0,
 ) -> list[Proposal]:
     """Join all evidence into one ranked list.
 
-    Sources count as independent: the joint score is 1 - prod(1 - score). Tags that differ only in case or Unicode form
-    are one proposal; so are those that differ only in word form (car and cars, traffic light and trafficlight), unless
-    the project uses both. Shown is the form that the project uses, else that of the sequential tagger, else the one
-    with the highest score; of a source's evidence for several forms, the highest score counts.
+    Tags that differ only in case or Unicode form are one proposal; so are those that differ only in word form (car and
+    cars, traffic light and trafficlight), unless the project uses both. Shown is the form that the project uses, else
+    that of the sequential tagger, else the one with the highest score; of a source's evidence for several forms, the
+    highest score counts, and of the probabilities of several forms the highest one.
 
     Args:
-        evidence: In any order.
+        evidence: In any order; a tag without evidence is not proposed.
+        probabilities: Key of a tag -> its probability.
         spelling: Tag -> its spelling in the project.
         is_used: Tells whether a photo of the project has a tag.
+        least: Least probability of a proposal.
 
     Returns:
-        Proposals, best first; ties in the order of the evidence.
+        Proposals, best first; ties in alphabetical order.
     """
     proposals = []
     for variants in _by_form(evidence, is_used):
+        probability = max(probabilities.get(tag_key(items[0].tag), 0.0) for items in variants)
+        if probability < least or not probability:
+            continue
         name = min(variants, key=lambda items: (not is_used(items[0].tag), not _is_of_tagger(items)))[0].tag
         items = sorted((item for items in variants for item in items), key=lambda item: -item.score)
         if len(variants) > 1:
             items = list({item.source: item for item in reversed(items)}.values())[::-1]
             items.sort(key=lambda item: -item.score)
         seen = [item for item in items if item.source != TAG_STATISTICS] or items
-        proposals.append(
-            Proposal(
-                tag=spelling(name),
-                score=_joint(item.score for item in seen),
-                source=seen[0].source,
-                evidence=tuple(items),
-                rank_score=_joint(item.score if item.rank_score is None else item.rank_score for item in items),
-            )
-        )
-    proposals.sort(key=lambda proposal: -proposal.rank_score)
+        proposals.append(Proposal(spelling(name), probability, seen[0].source, tuple(items), probability))
+    proposals.sort(key=lambda proposal: (-proposal.rank_score, tag_key(proposal.tag)))
     return proposals
 
 
@@ -122,15 +120,4 @@ def num_expected(proposals: Sequence[Proposal]) -> int:
 
     If tags are independent, no other cut of the list is more likely to be exactly right.
     """
-    return next((n for n, proposal in enumerate(proposals) if not _is_expected(proposal)), len(proposals))
-
-
-def _is_expected(proposal: Proposal) -> bool:
-    return proposal.score >= LIKELIER_THAN_NOT and proposal.source != TAG_STATISTICS
-
-
-def _joint(scores: Iterable[float]) -> float:
-    doubt = 1.0
-    for score in scores:
-        doubt *= 1 - min(max(score, 0.0), 1.0)
-    return 1 - doubt
+    return next((n for n, proposal in enumerate(proposals) if proposal.score < LIKELIER_THAN_NOT), len(proposals))

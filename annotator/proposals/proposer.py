@@ -3,7 +3,9 @@
 Sources: ``decoder``, a sequential tagger's tags after the kept ones; ``context``, a tagger that uses metadata and
 neighbours; ``looks``, any other tagger and the cold start; ``neighbours``, tags of similar photos; ``metadata``, tags
 of photos with the same words; ``detector``, detected objects; ``words``, the open vocabulary; ``keywords``, the photo's
-own keywords; ``folder``, its folder and file names; ``habits``, the tag statistics, if the tagger has a re-ranker.
+own keywords; ``folder``, its folder and file names; ``habits``, the tag statistics. The fusion model
+(models/fusion.py) turns all evidence for a tag into one probability, which decides score and rank; the evidence of
+``neighbours`` and ``habits`` is shown as the reason for what project_evidence.py computes from the same photos.
 Knows nothing of databases or the user interface: it gets features, indexes and the project's vocabulary.
 """
 
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from annotator.datasets.tags import tag_key
 from annotator.models.context import Context, ContextTagger, uses_context
 from annotator.models.detectors.detector import Detection
+from annotator.models.fusion import LEAST_PROBABILITY, Fusion, load_fusion
 from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.models.tagger import Labels, Tagger
@@ -20,6 +23,7 @@ from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.proposals.evidence import Evidence, Neighbour, Words
 from annotator.proposals.feature_source import FeatureSource
 from annotator.proposals.fusion import TAG_STATISTICS, Proposal, merge, without_kept
+from annotator.proposals.project_evidence import Candidates, PhotoState, ProjectEvidence, ProjectEvidenceUpdates
 from annotator.proposals.reranking import features_of, rerank, split_proposals, tag_statistics_evidence
 from annotator.proposals.sources.detector import detector_evidence
 from annotator.proposals.sources.neighbours import metadata_evidence, neighbour_evidence
@@ -35,7 +39,7 @@ from annotator.proposals.sources.taggers import (
     tagger_evidence,
     trained_keys,
 )
-from annotator.proposals.tag_statistics import OtherPhotosStatistics
+from annotator.proposals.tag_statistics import OtherPhotosStatistics, usual_text
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.retrieval.keyword_index import KeywordIndex
 from annotator.retrieval.vector_index import VectorIndex
@@ -45,11 +49,6 @@ NUM_NEIGHBOURS = 48
 """Most neighbours of each kind."""
 MAX_OPEN_SCORES = 200
 """Most words of the open vocabulary among completions."""
-TRAINED_NEIGHBOUR_TRUST = 0.2
-"""Weight of neighbours for tags that the tagger was trained on with thousands of photos."""
-NOVELTY_HALVES_AFTER = 100
-"""Tagged photos after which the rank score of a tag that none of them has is halved: users rarely begin to use a tag
-late. The score that is shown stays."""
 
 
 @dataclass(frozen=True)
@@ -104,8 +103,10 @@ class TaggerContext:
 class _AllEvidence:
     """The joined evidence of all sources for one photo."""
 
-    proposals: list[Proposal]
-    """All tags that are neither kept nor dropped, best first, before re-ranking."""
+    evidence: list[Evidence]
+    """For tags that are neither kept nor dropped."""
+    probabilities: dict[str, float]
+    """Key of each candidate tag -> its probability."""
     detections: Sequence[Detection]
     """Objects found in the photo, even if the detector is excluded."""
     similar: list[Neighbour]
@@ -134,7 +135,11 @@ class Proposer:
             given: the same objects would count twice.
         open_vocabulary: Scores words outside the vocabularies of the taggers.
         added_words: Scores tags of the project that are outside all of these vocabularies; None: no scores.
-        tag_statistics: Image id -> statistics of the saved lists of all other photos. None: no re-ranking.
+        tag_statistics: Image id -> statistics of the saved lists of all other photos.
+        project: What the tagged photos say.
+        updates: Loads the tagged photos into `project`.
+        fusion: Turns evidence into probabilities.
+        least: Returns the least probability of a proposal.
     """
 
     def __init__(
@@ -145,17 +150,25 @@ class Proposer:
         keywords: KeywordIndex,
         tags_of: Callable[[int], Sequence[str]],
         vocabulary: ProjectVocabulary,
+        tag_statistics: Callable[[int], OtherPhotosStatistics],
+        project: ProjectEvidence,
+        updates: ProjectEvidenceUpdates,
         gather: Gather | None = None,
         *,
         detections: Callable[[int], Sequence[Detection]] = lambda image_id: (),
         labels: Callable[[int], Labels] = lambda image_id: (),
         open_vocabulary: OpenVocabulary | None = None,
         added_words: AddedWords | None = None,
-        tag_statistics: Callable[[int], OtherPhotosStatistics] | None = None,
+        fusion: Fusion | None = None,
+        least: Callable[[], float] = lambda: LEAST_PROBABILITY,
     ) -> None:
         self._open_vocabulary = open_vocabulary
         self._added_words = added_words
         self._tag_statistics = tag_statistics
+        self._project = project
+        self._updates = updates
+        self._fusion = fusion or load_fusion()
+        self._least = least
         self._taggers = taggers
         self._gather = gather
         self._features = features
@@ -189,14 +202,13 @@ class Proposer:
         """
         taggers = taggers or self._taggers()
         reranker = _reranker_of(taggers)
-        statistics = None
-        has_learnt_order = self._tag_statistics is not None and reranker != IDENTITY
-        if self._tag_statistics and has_learnt_order and TAG_STATISTICS not in exclusions.sources:
-            statistics = self._tag_statistics(image_id)
-        found = self._ask_all(image_id, words, kept, dropped, exclusions, taggers, statistics)
-        proposals = found.proposals
-        if statistics is not None:
-            proposals = rerank(proposals, statistics, kept, reranker)
+        found = self._ask_all(image_id, words, kept, dropped, exclusions, taggers)
+        proposals = merge(
+            found.evidence, found.probabilities, self._vocabulary.spelling, self._vocabulary.is_used, self._least()
+        )
+        has_learnt_order = reranker != IDENTITY
+        if has_learnt_order and TAG_STATISTICS not in exclusions.sources:
+            proposals = rerank(proposals, self._tag_statistics(image_id), kept, reranker)
         if found.detections and "detector" not in exclusions.sources:
             entries = [(proposal.tag, proposal.rank_score, proposal.score) for proposal in proposals]
             proposals = [proposals[place] for place in load_tag_order().reorder(entries, found.detections)]
@@ -204,17 +216,49 @@ class Proposer:
             proposals[:num],
             found.similar,
             found.metadata,
-            f"{taggers[0].name} {taggers[0].version}",
+            _label(taggers),
             found.context.neighbours if found.context else None,
             found.context.note if found.context else "",
             has_learnt_order,
             bool(found.detections),
         )
 
-    def prepare(self) -> None:
-        """Count the tag statistics, which takes seconds, if the taggers in use have a re-ranker."""
-        if self._tag_statistics is not None and _reranker_of(self._taggers()) != IDENTITY:
-            self._tag_statistics(0)
+    def prepare(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
+        """Load the tagged photos, count the tag statistics, and ask the taggers about the exemplars.
+
+        It takes about 10 ms an exemplar. Without it, lists are right but take no account of how often the taggers are
+        right in this project.
+
+        Args:
+            is_stopping: Tells whether to stop early.
+        """
+        self._updates.load()
+        self._tag_statistics(0)
+        taggers = self._use_taggers()
+        for image_id in self._project.without_expectation():
+            if is_stopping():
+                return
+            if image_id in self._features:
+                vector = self._features.vectors([image_id])
+                self._project.expect(image_id, tagger_evidence(taggers, vector, (), ()))
+
+    def _use_taggers(self) -> Sequence[Tagger]:
+        """Tell the project's evidence which taggers are in use, and return them."""
+        taggers = self._taggers()
+        # A cold start that is alone has no trained tags.
+        self._project.use_tagger(_label(taggers), trained_keys(taggers[0]) if len(taggers) > 1 else frozenset())
+        return taggers
+
+    def fusion_features(self, image_id: int, words: Words, kept: Sequence[str] = ()) -> Candidates:
+        """Return the input of the fusion model, to fit one.
+
+        Args:
+            image_id: The photo; its own saved list does not count.
+            words: Words of its metadata.
+            kept: Tags that will be saved, most important first.
+        """
+        asked = self._ask(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers())
+        return self._candidates(image_id, words, kept, (), NO_EXCLUSIONS, asked.evidence)
 
     def reranker_features(self, image_id: int, words: Words, kept: Sequence[str]) -> tuple[list[str], Matrix]:
         """Return the input of a re-ranker, to train one: N tags and their (N, F) features.
@@ -223,16 +267,11 @@ class Proposer:
             image_id: The photo; its own saved list does not count.
             words: Words of its metadata.
             kept: Tags that will be saved, most important first.
-
-        Raises:
-            ValueError: This proposer has no tag statistics.
         """
-        if self._tag_statistics is None:
-            raise ValueError("Without tag statistics a re-ranker has no features.")
-        statistics = self._tag_statistics(image_id)
-        found = self._ask_all(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers(), statistics)
-        reranked, _ = split_proposals(found.proposals)
-        return [proposal.tag for proposal in reranked], features_of(reranked, statistics, kept)
+        found = self._ask_all(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers())
+        proposals = merge(found.evidence, found.probabilities, self._vocabulary.spelling, self._vocabulary.is_used)
+        reranked, _ = split_proposals(proposals)
+        return [item.tag for item in reranked], features_of(reranked, self._tag_statistics(image_id), kept)
 
     def _ask_all(
         self,
@@ -242,9 +281,33 @@ class Proposer:
         dropped: Collection[str],
         exclusions: Exclusions,
         taggers: Sequence[Tagger],
-        statistics: OtherPhotosStatistics | None,
     ) -> _AllEvidence:
-        """Return the joined evidence of all sources that are not excluded."""
+        """Return the evidence of all sources that are not excluded, and the probability of each candidate tag."""
+        asked = self._ask(image_id, words, kept, dropped, exclusions, taggers)
+        candidates = self._candidates(image_id, words, kept, dropped, exclusions, asked.evidence)
+        probabilities = self._fusion.probabilities(candidates.features).tolist()
+        with_evidence = {tag_key(item.tag) for item in asked.evidence}
+        usual = [
+            Evidence(key, TAG_STATISTICS, count / candidates.num_photos, usual_text(count, candidates.num_photos))
+            for key, count in zip(candidates.keys, candidates.counts.tolist(), strict=True)
+            if count and key not in with_evidence
+        ]
+        return replace(
+            asked,
+            evidence=[*asked.evidence, *usual],
+            probabilities=dict(zip(candidates.keys, probabilities, strict=True)),
+        )
+
+    def _ask(
+        self,
+        image_id: int,
+        words: Words,
+        kept: Sequence[str],
+        dropped: Collection[str],
+        exclusions: Exclusions,
+        taggers: Sequence[Tagger],
+    ) -> _AllEvidence:
+        """Return the evidence of all sources that are not excluded, without probabilities."""
         included = [tagger for tagger in taggers if source_of(tagger) not in exclusions.sources]
         words = words.without(exclusions.sources)
         evidence: list[Evidence] = []
@@ -262,6 +325,8 @@ class Proposer:
                 context.context if context else None,
                 self._labels(image_id),
             )
+            if not kept and not dropped and not exclusions.sources and _label(taggers) == _label(self._use_taggers()):
+                self._project.expect(image_id, evidence)
             evidence += self._open_evidence(taggers, vector)
             similar = self._similar_photos(image_id, vector)
             evidence += neighbour_evidence([item for item in similar if item.image_id not in exclusions.neighbours])
@@ -270,20 +335,42 @@ class Proposer:
         metadata = self._photos_with_same_words(image_id, words, kept)
         evidence += metadata_evidence([item for item in metadata if item.image_id not in exclusions.neighbours])
         evidence += own_word_evidence(words, self._vocabulary.knows)
-        if statistics is not None:
-            evidence += tag_statistics_evidence(statistics, kept)
-        # A cold start that is alone has no trained tags.
-        trained = trained_keys(included[0]) if len(included) > 1 else frozenset()
-        evidence = [self._weighted(item, trained) for item in evidence if item.source not in exclusions.sources]
-        is_used = self._vocabulary.is_used
-        evidence = [self._renamed(item) for item in evidence]
-        evidence = without_kept(evidence, kept, dropped, is_used)
-        return _AllEvidence(merge(evidence, self._vocabulary.spelling, is_used), detections, similar, metadata, context)
+        evidence += tag_statistics_evidence(self._tag_statistics(image_id), kept)
+        evidence = [self._renamed(item) for item in evidence if item.source not in exclusions.sources]
+        evidence = without_kept(evidence, kept, dropped, self._vocabulary.is_used)
+        return _AllEvidence(evidence, {}, detections, similar, metadata, context)
+
+    def _candidates(
+        self,
+        image_id: int,
+        words: Words,
+        kept: Sequence[str],
+        dropped: Collection[str],
+        exclusions: Exclusions,
+        evidence: Sequence[Evidence],
+    ) -> Candidates:
+        """Return the candidate tags of a photo and their features."""
+        self._updates.load()
+        self._use_taggers()
+        statistics = self._tag_statistics(image_id)
+        features = self._features.vectors([image_id])[0] if image_id in self._features else None
+        num_keywords = len(words.without(exclusions.sources).keywords)
+        return self._project.candidates(
+            PhotoState(image_id, features, len(kept), num_keywords),
+            evidence,
+            {tag_key(tag) for tag in (*kept, *dropped)},
+            lambda tags: statistics.of(tags, kept),
+            without=exclusions.neighbours,
+            uses_photos="neighbours" not in exclusions.sources,
+            uses_frequencies=TAG_STATISTICS not in exclusions.sources,
+        )
 
     def scores(
         self, image_id: int, words: Words, kept: Sequence[str] = (), taggers: Sequence[Tagger] | None = None
     ) -> dict[str, float]:
-        """Return the scores of all tags that any source knows, also of those that are not proposed.
+        """Return the probabilities of all candidate tags, and scores of the other tags that any tagger knows.
+
+        A tag that is no candidate gets its tagger's score, at most the least probability of a proposal.
 
         Args:
             image_id: The photo.
@@ -293,17 +380,19 @@ class Proposer:
         """
         taggers = taggers or self._taggers()
         scores: dict[str, float] = {}
+        least = self._least()
         if image_id in self._features:
             vector = self._features.vectors([image_id])
             gathered = self._context(taggers, image_id, vector, words, NO_EXCLUSIONS)
             context = gathered.context if gathered else None
             for tagger in taggers:
                 for item in decode_photo(tagger, vector, kept, (), words.keywords, len(known_keys(tagger)), context):
-                    scores.setdefault(item.tag, item.score)
+                    scores.setdefault(item.tag, min(item.score, least))
             for word in self._open_evidence(taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
-                scores.setdefault(word.tag, word.score)
-        proposals = self.propose(image_id, words, kept, taggers=taggers).proposals
-        return scores | {proposal.tag: proposal.score for proposal in proposals if proposal.source != TAG_STATISTICS}
+                scores.setdefault(word.tag, min(word.score, least))
+        found = self._ask_all(image_id, words, kept, (), NO_EXCLUSIONS, taggers)
+        proposals = merge(found.evidence, found.probabilities, self._vocabulary.spelling, self._vocabulary.is_used)
+        return scores | {proposal.tag: proposal.score for proposal in proposals}
 
     def explain(
         self,
@@ -354,23 +443,6 @@ class Proposer:
         tags = self._vocabulary.tags_in_use() if self._added_words is not None else ()
         return open_evidence(self._open_vocabulary, taggers, vector, num, least, self._added_words, tags)
 
-    def _weighted(self, item: Evidence, trained: Collection[str]) -> Evidence:
-        """Return evidence with its rank score weighted; the score that is shown stays.
-
-        Args:
-            item: Of any source.
-            trained: Keys of the tags that the tagger was trained on with many photos.
-        """
-        weight = 1.0
-        if item.source in ("looks", "decoder", "context", "words"):
-            if not self._vocabulary.is_used(item.tag):
-                weight = 1 / (1 + self._vocabulary.num_lists / NOVELTY_HALVES_AFTER)
-        elif item.source in ("neighbours", "metadata") and tag_key(item.tag) in trained:
-            weight = TRAINED_NEIGHBOUR_TRUST
-        if weight == 1.0:
-            return item
-        return replace(item, rank_score=weight * (item.score if item.rank_score is None else item.rank_score))
-
     def _renamed(self, item: Evidence) -> Evidence:
         """Return evidence under the present name of its tag; the same object if it has that name, to save time."""
         name = self._vocabulary.renamed(item.tag)
@@ -395,3 +467,8 @@ class Proposer:
 def _reranker_of(taggers: Sequence[Tagger]) -> Reranker:
     """Return the re-ranker of the first tagger; without taggers, the one that changes nothing."""
     return taggers[0].reranker if taggers else IDENTITY
+
+
+def _label(taggers: Sequence[Tagger]) -> str:
+    """Return name and version of the first tagger; empty without taggers."""
+    return f"{taggers[0].name} {taggers[0].version}" if taggers else ""

@@ -145,8 +145,7 @@ class TagStatistics:
             for key in self._common:
                 if key not in found:
                     num, lists = self._count[key], self._num_lists
-                    text = f"usual here: {num} of {lists} tagged photos carr{'ies' if num == 1 else 'y'} it"
-                    found[key] = UsualTag(self._spelling[key], num / (lists + PRIOR_LISTS), text)
+                    found[key] = UsualTag(self._spelling[key], num / (lists + PRIOR_LISTS), usual_text(num, lists))
         return [usual for key, usual in found.items() if key not in keys]
 
     def of(self, tags: Collection[str], kept: Sequence[str], own: Sequence[str] = ()) -> list[TagFeatures]:
@@ -181,6 +180,16 @@ class TagStatistics:
             place=place,
             is_unused=not num,
         )
+
+
+def usual_text(num: int, num_lists: int) -> str:
+    """Return the reason for a frequent tag, as a clause for the user.
+
+    Args:
+        num: Tagged photos with the tag.
+        num_lists: Tagged photos.
+    """
+    return f"usual here: {num} of {num_lists} tagged photos carr{'ies' if num == 1 else 'y'} it"
 
 
 def _change(counter: Counter[str], key: str, change: int) -> None:

@@ -109,6 +109,10 @@ class TaggedPhotos:
         own = self._own.get(image_id)
         return own.keywords if own else ()
 
+    def is_saved(self, image_id: int) -> bool:
+        """Return whether a photo's tags are saved ones."""
+        return image_id in self._saved
+
     def saved_tags(self, image_id: int) -> tuple[str, ...]:
         """Return the saved tags of a photo, most important first; empty if it is not saved."""
         return self._saved.get(image_id, ())

@@ -6,7 +6,7 @@ and the cold start. Knows nothing of how proposals are shown.
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,6 +73,7 @@ class TaggerCatalog:
         self._backbone = backbone
         self._checkpoints_path = checkpoints_path
         self._lock = threading.Lock()
+        self._listeners: list[Callable[[], None]] = []
         self.cold_start = ColdStartTagger(backbone)
         self._chosen = self._own_name(chosen)
         self._word_vectors: WordVectors | None = None
@@ -87,6 +88,10 @@ class TaggerCatalog:
         """Scores words outside the taggers' vocabularies; None if the package has none for this backbone."""
         self.added_words = AddedWords(self.open_vocabulary) if self.open_vocabulary else None
         """Scores tags of the project with the open vocabulary, after `use_word_vectors`."""
+
+    def add_listener(self, listener: Callable[[], None]) -> None:
+        """Call a function after each choice of another tagger."""
+        self._listeners.append(listener)
 
     @property
     def chosen(self) -> str:
@@ -127,6 +132,8 @@ class TaggerCatalog:
             self._mixtures = {}
             self._extend()
             self._chosen = name
+        for listener in self._listeners:
+            listener()
 
     def others(self, num: int) -> list[Tagger]:
         """Load other trained taggers of the same backbone; damaged ones are skipped.

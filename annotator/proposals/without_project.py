@@ -59,7 +59,7 @@ def suggest_files(
     labels: Labels = ()
     vectors: dict[int, Vectors] = {}
     features = FeaturesInMemory(vectors, backbone.feature_size)
-    ranking = Ranking(features, catalog.cold_start.allowed_words(), tag="suggest")
+    ranking = Ranking(features, catalog.cold_start, tag="suggest")
     proposer = ranking.proposer(
         lambda: catalog.taggers,
         ranking.context(max_at_once=None),

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from annotator.active_learning.queue import PhotoQueue
@@ -129,7 +130,7 @@ class Workspace:
         self.catalog = TaggerCatalog(self.backbone, self.project.checkpoints_path, chosen)
         self.log = CorrectionLog(self.store)
         self.tag_changes = TagChanges(self.store, self.log)
-        self.ranking = Ranking(self.features, self.catalog.cold_start.allowed_words(), tag=self.backbone_label)
+        self.ranking = Ranking(self.features, self.catalog.cold_start, tag=self.backbone_label)
         words = {
             image_id: words_from(keywords, path_words, caption)
             for image_id, keywords, path_words, caption in self.store.images.metadata_words()
@@ -148,8 +149,16 @@ class Workspace:
             detections=self.detections.of,
             open_vocabulary=self.catalog.open_vocabulary,
             added_words=self.catalog.added_words,
+            least=lambda: self.project.settings.least_probability,
         )
-        threading.Thread(target=self.proposer.prepare, name="tag statistics", daemon=True).start()
+        self._is_closing = threading.Event()
+        self.prepare_proposals()
+        self.catalog.add_listener(self.prepare_proposals)
+
+    def prepare_proposals(self) -> None:
+        """Prepare the proposer in the background: at the start, and for another tagger."""
+        prepare = partial(self.proposer.prepare, self._is_closing.is_set)
+        threading.Thread(target=prepare, name="proposals", daemon=True).start()
 
     def _use_word_vectors(self, vectors: WordVectors) -> None:
         self.catalog.use_word_vectors(vectors, self.ranking.vocabulary.tags_in_use())
@@ -225,6 +234,7 @@ class Workspace:
 
     def close(self) -> None:
         """Stop all work, write the index of all photos, and close the database."""
+        self._is_closing.set()
         self.ingest.stop()
         self.detection_pass.stop()
         self.models.close()

@@ -185,6 +185,10 @@ class ColdStartTagger:
         """Return `allowed_words`: none is derived from other tags."""
         return self.allowed_words()
 
+    def class_probabilities(self, features: Features) -> Features:
+        """Return (B, 1000) ImageNet probabilities of (B, D) features."""
+        return self._backbone.classify(features)
+
     def probabilities(self, features: Features) -> None:
         """Return None: a score depends on the prefix."""
 

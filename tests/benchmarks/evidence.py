@@ -28,21 +28,17 @@ from threadpoolctl import threadpool_limits
 
 from annotator.datasets.metadata_words import caption_words
 from annotator.datasets.record import read_records
-from annotator.datasets.vocabulary import Vocabulary, everyday_words
+from annotator.datasets.vocabulary import Vocabulary
 from annotator.models import registry
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.detectors.detector import Detection
 from annotator.models.reranker import FEATURES, Reranker
 from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
 from annotator.models.word_vectors.word_vectors import load_word_vectors
-from annotator.proposals.context import ProjectContext
+from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import Words
 from annotator.proposals.proposer import Proposer
-from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
-from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
-from annotator.retrieval.keyword_index import KeywordIndex
-from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.database import Store
 from annotator.storage.detections import DetectionStore
 from annotator.storage.features import FeatureStore
@@ -83,12 +79,9 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
     of = [records[place % len(records)] for place in range(parsed.num)]
     asked = set(queries)
     words = {place: Words((), ("holiday",), caption_words(record.caption or "")) for place, record in enumerate(of)}
-    looks = VectorIndex(backbone.feature_size, VectorIndexSettings(), features.vectors, tag=label)
-    metadata = KeywordIndex()
     catalog = TaggerCatalog(backbone, folder, default_tagger(backbone))
-    vocabulary = ProjectVocabulary([*everyday_words(), *catalog.cold_start.allowed_words()])
-    tagged_photos = TaggedPhotos(features, looks, metadata, vocabulary)
-    tagged_photos.load(words, {place: tuple(record.tags) for place, record in enumerate(of) if place not in asked})
+    ranking = Ranking(features, catalog.cold_start, tag=label)
+    ranking.load(words, {place: tuple(record.tags) for place, record in enumerate(of) if place not in asked})
     store = Store(folder / "project.duckdb")
     book = DetectionStore(store)
     found = boxes(rng)
@@ -97,13 +90,13 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
             "INSERT INTO detections SELECT range, 'made up', ?::VARCHAR[], ?::DOUBLE[], ?::DOUBLE[4][] FROM range(?)",
             [[item.label for item in found], [item.score for item in found], [item.box for item in found], parsed.num],
         )
-    proposer = Proposer(
-        lambda: catalog.taggers, features, looks, metadata, tagged_photos.tags_of, vocabulary,
-        detections=book.of, open_vocabulary=catalog.open_vocabulary, tag_statistics=tagged_photos.tag_statistics,
-    )  # fmt: skip
+    context = ranking.context()
+    proposer = ranking.proposer(
+        lambda: catalog.taggers, context, detections=book.of, open_vocabulary=catalog.open_vocabulary
+    )
     started = time.perf_counter()
-    tagged_photos.tag_statistics(0)  # counted once, when a re-ranker is first heard
-    print(f"Habits of {parsed.num:,} lists counted in {time.perf_counter() - started:.1f} s.", file=sys.stderr)
+    proposer.prepare()
+    print(f"{parsed.num:,} lists loaded and counted in {time.perf_counter() - started:.1f} s.", file=sys.stderr)
     threadpool_limits(1, user_api="blas")  # as when a project is served
     for place in queries[:20]:
         proposer.propose(place, words[place])
@@ -119,14 +112,14 @@ def run(folder: Path, parsed: argparse.Namespace) -> list[dict[str, Any]]:
     tagger = catalog.taggers[0]
     rows.append({"settled": "1, decoder alone", **timed(
         lambda place: tagger.decode(features.vectors([place]), [of[place].tags[:1]]), queries)})  # fmt: skip
-    gather = ProjectContext(features, looks, tagged_photos).gather
     for named in parsed.context:
         untaught = random_tagger(named, catalog.taggers[0].allowed_words(), backbone.feature_size)
-        asking = Proposer(
-            lambda untaught=untaught: (untaught, catalog.cold_start), features, looks, metadata, tagged_photos.tags_of,
-            vocabulary, gather, detections=book.of, open_vocabulary=catalog.open_vocabulary,
-            tag_statistics=tagged_photos.tag_statistics,
-        )  # fmt: skip
+        asking = ranking.proposer(
+            lambda untaught=untaught: (untaught, catalog.cold_start),
+            context,
+            detections=book.of,
+            open_vocabulary=catalog.open_vocabulary,
+        )
         while not made(asking, queries[0], words):
             time.sleep(0.1)
         for place in queries[:20]:

@@ -20,13 +20,10 @@ from harness import report
 
 from annotator.datasets.tags import tag_key
 from annotator.models.backbones.backbone import load_backbone
+from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import Words
 from annotator.proposals.proposer import Proposer
-from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
-from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
-from annotator.retrieval.keyword_index import KeywordIndex
-from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
@@ -57,15 +54,15 @@ def main() -> None:
     ids = sorted(truth)
     random.Random(parsed.seed).shuffle(ids)
     queries, pool = ids[: parsed.queries], ids[parsed.queries :]
-    taggers = TaggerCatalog(backbone, project.checkpoints_path, parsed.tagger or default_tagger(backbone)).taggers
+    catalog = TaggerCatalog(backbone, project.checkpoints_path, parsed.tagger or default_tagger(backbone))
+    taggers = catalog.taggers
     rows = []
     for num in parsed.tagged:
         tagged = {image_id: truth[image_id] for image_id in pool[:num]}
-        looks = VectorIndex(backbone.feature_size, VectorIndexSettings(), features.vectors, tag=label)
-        words, completions = KeywordIndex(), ProjectVocabulary([])
-        tagged_photos = TaggedPhotos(features, looks, words, completions)
-        tagged_photos.load({}, tagged)
-        proposer = Proposer(lambda: taggers, features, looks, words, tagged_photos.tags_of, completions)
+        ranking = Ranking(features, catalog.cold_start, tag=label)
+        ranking.load({}, tagged)
+        proposer = ranking.proposer(lambda: taggers, ranking.context(max_at_once=None))
+        proposer.prepare()
         rows.append({"tagged": len(tagged), **measure(proposer, queries, truth)})
     report(f"Proposals for {len(queries)} held-back photos, seed {parsed.seed}", rows, as_json=parsed.json)
 

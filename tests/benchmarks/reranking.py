@@ -71,7 +71,7 @@ def main() -> None:
     for weight in (1.0, 10.0):
         learnt_so = fit_reranker(taught, IDENTITY, prior_weight=weight)
         rows.append(row(f"{half} photos, pull {weight:g} for {PRIOR_WEIGHT:g}", learnt_so, judged))
-    habits = [name for name in FEATURES if name not in ("joint", *SOURCES)]
+    habits = [name for name in FEATURES if name not in ("probability", *SOURCES)]
     ablations = {f"all but {one}": [name for name in FEATURES if name != one] for one in habits}
     for name, kept in {"the sources alone": SOURCES, "the habits alone": habits, **ablations}.items():
         rows.append(row(f"{half} photos, {name}", fit_reranker(only(taught, kept), IDENTITY), only(judged, kept)))
@@ -114,7 +114,7 @@ def between(seen: Sequence[Seen], num: int) -> list[Place]:
 
 def only(places: Sequence[Place | None], kept: Collection[str]) -> list[Any]:
     """Return places with all features but the joint score and these set to 0."""
-    mask = np.array([name == "joint" or name in kept for name in FEATURES])
+    mask = np.array([name == "probability" or name in kept for name in FEATURES])
     return [place and Place(place.features * mask, place.chosen) for place in places]
 
 

@@ -1,6 +1,6 @@
 """Tags that nobody taught: half of the words held out of training, proposed all the same; and the retro-tag sweep.
 
-    python tests/benchmarks/zero_shot.py DATA [--seeds 0 1 2] [--tables unseen known sweep joined] [--threads N]
+    python tests/benchmarks/zero_shot.py DATA [--seeds 0 1 2] [--tables unseen known sweep] [--threads N]
 
 DATA holds records.jsonl. For each seed a fifth of the photos and a random half of the tags are held out. Prints:
 - unseen: recall@10 of the unseen half. "only" counts among the unseen tags alone, "all" among all tags (generalised:
@@ -11,8 +11,6 @@ DATA holds records.jsonl. For each seed a fifth of the photos and a random half 
 - sweep: a tag on ten photos; of all other photos, those that the sweep puts first: precision@20 and recall@50, means
   over 40 random words with 30 to 1,000 photos, none of them taught to the open vocabulary; and of those that it calls
   likely, how many there are and how many of them are right.
-- joined: DATA photos that the starter never saw: recall@10 of the tags that JVSP or the cold start know, and of all,
-  with the open vocabulary's words behind at several weights.
 """
 
 import argparse
@@ -26,17 +24,12 @@ import numpy.typing as npt
 import torch
 
 from annotator.datasets.record import read_records
-from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
 from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
 from annotator.models.word_vectors.word_vectors import load_word_vectors
-from annotator.proposals import fusion as merging
 from annotator.proposals import missing_tags as missing_tags
-from annotator.proposals.sources import open_vocabulary as open_source
-from annotator.proposals.sources import taggers as tagger_source
-from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.trainer.feature_cache import features_of
 
 Scores = npt.NDArray[np.float32]
@@ -264,36 +257,10 @@ def sweeps(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
     }
 
 
-def joined(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int) -> dict[str, dict[str, float]]:
-    """Measure what the open vocabulary's words do to the list that the page shows."""
-    catalog = TaggerCatalog(backbone, Path(), default_tagger(backbone))
-    known_words = frozenset[str]().union(*map(tagger_source.known_keys, catalog.taggers))
-    photos = np.random.default_rng(seed).permutation(len(features))[:NUM_JOINED]
-    rows = {}
-    for weight in (0.0, 0.25, 0.5, 1.0):
-        open_source.OPEN_TRUST = weight
-        recalls: dict[str, list[float]] = {"known tags": [], "all tags": []}
-        for photo in photos.tolist():
-            vector = features[photo : photo + 1]
-            evidence = tagger_source.tagger_evidence(catalog.taggers, vector, (), ())
-            if weight:
-                evidence += open_source.open_evidence(catalog.open_vocabulary, catalog.taggers, vector)
-            proposed = {tag_key(proposal.tag) for proposal in merging.merge(evidence)[:K]}
-            right = {tag_key(tag) for tag in given[photo]}
-            for column, wanted in (("known tags", right & known_words), ("all tags", right)):
-                if wanted:
-                    recalls[column].append(len(wanted & proposed) / len(wanted))
-        rows[f"open vocabulary at {weight}" if weight else "without"] = {
-            f"recall@10, {column}": float(np.mean(values)) for column, values in recalls.items()
-        }
-    return rows
-
-
 TABLES: dict[str, Callable[..., dict[str, dict[str, float]]]] = {
     "unseen": unseen,
     "known": known,
     "sweep": sweeps,
-    "joined": joined,
 }
 
 

@@ -212,7 +212,7 @@ def test_a_checkpoint_without_precedence_still_loads(
 
 @pytest.mark.parametrize("name", ["scnn_rnn", "logistic"])
 def test_a_reranker_is_saved_with_its_tagger(name: str, make_tagger: Callable[..., Any], tmp_path: Path) -> None:
-    reranker = Reranker({"joint": 1.5, "next": 0.25})
+    reranker = Reranker({"probability": 1.5, "next": 0.25})
     tagger = make_tagger(name) if name == "scnn_rnn" else fit_logistic()[0]
     versions = [
         checkpoint.save(tagger, tmp_path / "without", ABOUT),
@@ -222,6 +222,6 @@ def test_a_reranker_is_saved_with_its_tagger(name: str, make_tagger: Callable[..
     assert checkpoint.load(tmp_path / "with").reranker == reranker
     assert checkpoint.load(tmp_path / "without").reranker == IDENTITY
     assert "reranker" not in json.loads((tmp_path / "without" / checkpoint.SETTINGS_FILE).read_text())
-    change(tmp_path / "with", reranker={"joint": "much"})
+    change(tmp_path / "with", reranker={"probability": "much"})
     with pytest.raises(CheckpointError, match="damaged: A re-ranker is"):
         checkpoint.load(tmp_path / "with")

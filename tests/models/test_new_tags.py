@@ -74,7 +74,7 @@ def test_a_network_with_neighbours_ranks_a_new_tag_beside_similar_ones_and_the_o
 ) -> None:
     module = registry.create(name, Vocabulary(KNOWN, [9] * 5), 12, hidden_size=7, known_words=["red"])
     tagger = module.for_inference()
-    tagger.reranker = Reranker({"joint": 2.0})
+    tagger.reranker = Reranker({"probability": 2.0})
     grown = extend(tagger, vectors, ["zebroid", "far", "horse", "zebroid"])
     assert grown.trained_words() == KNOWN
     assert grown.allowed_words() == [*KNOWN, "zebroid"]

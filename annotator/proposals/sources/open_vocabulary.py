@@ -44,18 +44,19 @@ def open_evidence(
     if open_vocabulary is None or features.shape[1] != open_vocabulary.feature_size:
         return []
     key = np.asarray(features, np.float32).tobytes()
+    known = frozenset[str]().union(*map(known_keys, taggers))
     own = (
-        _unknown_tags(open_vocabulary, tuple(taggers), tags)
+        _unknown_tags(known | known_keys(open_vocabulary), tags)
         if added_words is not None and added_words.is_loaded
         else ()
     )
-    return list(_open_words(open_vocabulary, tuple(taggers), key, num, least, OPEN_TRUST, added_words, own))
+    return list(_open_words(open_vocabulary, known, key, num, least, OPEN_TRUST, added_words, own))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _open_words(
     open_vocabulary: OpenVocabulary,
-    taggers: tuple[Tagger, ...],
+    known: frozenset[str],
     features: bytes,
     num: int,
     least: float,
@@ -64,12 +65,12 @@ def _open_words(
     own: tuple[str, ...],
 ) -> tuple[Evidence, ...]:
     """Return `open_evidence`; cached, since it does not depend on the kept tags."""
-    vector, columns = np.frombuffer(features, np.float32)[None], _unknown_words(open_vocabulary, taggers)
+    vector, columns = np.frombuffer(features, np.float32)[None], _unknown_words(open_vocabulary, known)
     words = [open_vocabulary.vocabulary.tags[column] for column in columns]
     probabilities = open_vocabulary.scores(vector)[0, columns]
     if added_words is not None and own:
-        known, own_probabilities = added_words.scores(vector, own)
-        words, probabilities = [*known, *words], np.concatenate([own_probabilities[0], probabilities])
+        own_words, own_probabilities = added_words.scores(vector, own)
+        words, probabilities = [*own_words, *words], np.concatenate([own_probabilities[0], probabilities])
     best = [
         place for place in np.argsort(-probabilities, kind="stable")[:num].tolist() if probabilities[place] >= least
     ]
@@ -86,16 +87,12 @@ def _open_words(
 
 
 @lru_cache(maxsize=16)
-def _unknown_words(open_vocabulary: OpenVocabulary, taggers: tuple[Tagger, ...]) -> list[int]:
+def _unknown_words(open_vocabulary: OpenVocabulary, known: frozenset[str]) -> list[int]:
     """Return the columns of the open vocabulary whose words no tagger knows."""
-    known = frozenset[str]().union(*map(known_keys, taggers))
     return [column for column, tag in enumerate(open_vocabulary.vocabulary.tags) if tag_key(tag) not in known]
 
 
 @lru_cache(maxsize=16)
-def _unknown_tags(
-    open_vocabulary: OpenVocabulary, taggers: tuple[Tagger, ...], tags: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Return the first tags that neither a tagger nor the open vocabulary knows, sorted."""
-    known = frozenset[str]().union(*map(known_keys, (open_vocabulary, *taggers)))
+def _unknown_tags(known: frozenset[str], tags: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the first tags that are not known, sorted."""
     return tuple(sorted([tag for tag in tags if tag_key(tag) not in known][:MAX_OWN_TAGS]))

@@ -1,8 +1,8 @@
 """Evidence of taggers: their ranked tags for one photo after the kept tags."""
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from annotator.datasets.tags import tag_key
 from annotator.models.context import Context, ContextTagger
@@ -106,18 +106,31 @@ def decode_photo(
     return tagger.decode(features, [list(kept)], dropped=[list(dropped)], k=k, **own)[0]
 
 
-@lru_cache(maxsize=16)
+_KNOWN: WeakKeyDictionary[Tagger, frozenset[str]] = WeakKeyDictionary()
+_TRAINED: WeakKeyDictionary[Tagger, frozenset[str]] = WeakKeyDictionary()
+"""Caches that do not keep a tagger alive: each new tag of a project makes a new tagger with one row more."""
+
+
 def known_keys(tagger: Tagger) -> frozenset[str]:
     """Return the keys of every tag that a tagger can propose."""
-    return frozenset(map(tag_key, tagger.allowed_words()))
+    keys = _KNOWN.get(tagger)
+    if keys is None:
+        keys = _KNOWN[tagger] = frozenset(map(tag_key, tagger.allowed_words()))
+    return keys
 
 
-@lru_cache(maxsize=4)
 def trained_keys(tagger: Tagger) -> frozenset[str]:
     """Return the keys of the tags that a tagger was trained on with at least `LEAST_TRAINED_PHOTOS` photos.
 
     Tags whose rows were computed from word vectors are not among them.
     """
+    keys = _TRAINED.get(tagger)
+    if keys is None:
+        keys = _TRAINED[tagger] = _find_trained_keys(tagger)
+    return keys
+
+
+def _find_trained_keys(tagger: Tagger) -> frozenset[str]:
     if not isinstance(tagger, InferenceTagger):
         return frozenset(map(tag_key, tagger.trained_words()))
     counts = tagger.vocabulary.counts or [LEAST_TRAINED_PHOTOS] * len(tagger.vocabulary)

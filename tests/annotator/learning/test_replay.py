@@ -99,7 +99,7 @@ def test_session_and_replay_re_rank_until_tag_statistics_are_excluded(opened: Se
         checkpoint.load(source),
         folder,
         checkpoint.read_info(source).about,
-        reranker=Reranker({"joint": 0.1, "next": 9.0}),
+        reranker=Reranker({"probability": 0.1, "next": 9.0}),
     )
     session.administration.set_tagger("local", "checkpoints/learnt")
     first = session.tagging.propose("local", PHOTO, ["cat"], [], 0)["proposals"][0]

@@ -52,7 +52,7 @@ def of_proposals(proposals: Iterable[Proposal]) -> Ranked:
 def tagger(tmp_path: Path) -> Path:
     """The starter with a re-ranker, so that tag statistics are a source, too."""
     folder = tmp_path / "with re-ranker"
-    reranker = Reranker({"joint": 1.0, "next": 0.3, "words": 0.5})
+    reranker = Reranker({"probability": 1.0, "next": 0.3, "words": 0.5})
     checkpoint.save(checkpoint.load(STARTER), folder, checkpoint.read_info(STARTER).about, reranker=reranker)
     return folder
 

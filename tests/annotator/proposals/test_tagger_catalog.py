@@ -64,10 +64,10 @@ def test_projects_share_a_tagger_until_its_checkpoint_changes(backbone: Backbone
     first, second = (TaggerCatalog(backbone, tmp_path, str(folder)) for _ in range(2))
     assert first.taggers[0] is second.taggers[0]
     assert first.open_vocabulary is second.open_vocabulary
-    checkpoint.save(starter, folder, about, reranker=Reranker({"joint": 2.0}))
+    checkpoint.save(starter, folder, about, reranker=Reranker({"probability": 2.0}))
     third = TaggerCatalog(backbone, tmp_path, str(folder))
     assert third.taggers[0].version != first.taggers[0].version
-    assert third.taggers[0].reranker.weights == {"joint": 2.0}  # type: ignore[attr-defined]
+    assert third.taggers[0].reranker.weights == {"probability": 2.0}  # type: ignore[attr-defined]
 
 
 def test_a_shared_tagger_of_another_backbone_is_still_refused(backbone: Backbone, tmp_path: Path) -> None:

@@ -90,10 +90,10 @@ def test_without_an_installed_detector_suggest_goes_on_and_says_how_to_get_one(
 
 def test_the_origin_is_given_for_the_strongest_source_only() -> None:
     own = Evidence("car", "looks", 0.4, "seen", origin="tagger_net")
-    assert [_to_json(item) for item in merge([own])] == [
+    assert [_to_json(item) for item in merge([own], {"car": 0.4})] == [
         {"tag": "car", "score": 0.4, "source": "looks", "from": "tagger_net"}
     ]
-    (joined,) = merge([own, Evidence("cars", "words", 0.5, "near in meaning")])
+    (joined,) = merge([own, Evidence("cars", "words", 0.5, "near in meaning")], {"car": 0.4, "cars": 0.7})
     assert _to_json(joined) == {"tag": "cars", "score": 0.7, "source": "words"}
 
 

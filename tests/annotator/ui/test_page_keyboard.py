@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+
+from annotator.storage.project import Project
 
 Factory = Callable[..., Any]
 
@@ -296,9 +300,13 @@ def test_commas_and_pasted_line_breaks_separate_tags(serve: Factory, open_page: 
     page.see_status("All of these are kept already, or too long")
 
 
-def test_a_digit_keeps_its_meaning_while_the_photo_is_open(serve: Factory, open_page: Factory) -> None:
-    server = serve()
-    page = open_page(server)
+def test_a_digit_keeps_its_meaning_while_the_photo_is_open(
+    serve: Factory, open_page: Factory, read_project: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "long lists"
+    shutil.copytree(read_project, folder)
+    Project.open(folder).update_settings(least_probability=0.0)
+    page = open_page(serve(project=folder))
     before = page.numbers()
     assert list(before) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
     page.press("2", "2", "5")

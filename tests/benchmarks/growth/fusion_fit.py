@@ -1,12 +1,12 @@
-"""Learning the fusion: of each candidate of each replayed photo, whether the person put it there.
+"""Fits the fusion model to the candidates of replayed photos: whether the person put each on the photo.
 
-Minimises the log loss, every project weighing the same, plus PULL times the squared distance of the weights of
-standardised features to those of before: convex, by L-BFGS-B. No evidence for a tag may count against it, nor the trust
-in a source for much more than it says: without these bounds the cold start's words, which no caption ever used, got a
-weight that harmed all other data. A feature that never varies in the projects keeps its weight of before. Also what its
-chances are worth: expected calibration error and reliability bins (Naeini et al., "Obtaining Well Calibrated
-Probabilities Using Bayesian Binning", 2015).
-Knows nothing of where features are from.
+Minimises the log loss, with equal weight for each project, plus PULL times the squared distance of the weights of the
+standardised features to the prior's: convex, by L-BFGS-B. Bounds: evidence for a tag never lowers its probability, and
+a ratio (how often a source is right here) never counts much more than it measures; without these bounds the cold
+start's words, which captions never use, got a weight that harmed all other data. A feature that is constant in all
+projects keeps its prior weight. Also measures calibration: expected calibration error and reliability bins (Naeini et
+al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015).
+Knows nothing of where the features come from.
 """
 
 from collections.abc import Sequence
@@ -15,31 +15,30 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from fusion import Fusion, Matrix, Trees
-from project_memory import FEATURES
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from annotator.errors import TrainingError
+from annotator.models.fusion import FEATURES, Fusion, Matrix, Trees
 
 PULL = 1e-3
-"""Of the mean log loss a candidate; 1e-4, 1e-3 and 1e-2 did alike."""
+"""Beside the mean log loss of a candidate; 1e-4, 1e-3 and 1e-2 give similar results."""
 NUM_STEPS = 300
-TRUST = ("ratio", "trust_model", "trust_looks")
-MOST_TRUST = 1.5
-"""Of the log of how far a source's word holds; 1 is what it says."""
+RATIOS = ("tag_ratio", "model_ratio", "looks_ratio")
+MOST_RATIO = 1.5
+"""Greatest weight of a ratio; 1 is what it measures."""
 FOR = (
-    "model", "model_rank", "model_first", "looks", "looks_rank", "words", "share", "subject", "head", "gain",
-    "gain_sure", "residual", "kind", "lists", "keyword", "keyword_kept", "folder", "metadata", "detector", "together",
-    "next", "place", *TRUST,
+    "model", "model_rank", "model_first", "guess", "looks", "looks_rank", "words", "share", "subject", "head", "gain",
+    "gain_confident", "residual", "kind_share", "list_length", "keyword", "keyword_rate", "folder", "metadata",
+    "detector", "together", "next", "place", "head_rank", *RATIOS,
 )  # fmt: skip
-"""Features that never count against a tag."""
-CLASS_WIDE = ("kind", "lists", "place")
-"""Features that a linear model may only weigh one way, trees both ways."""
-NUM_TREES, RATE, NUM_LEAVES, MIN_LEAF, LEAF_RIDGE = 80, 0.12, 12, 300, 5.0
-AGAINST = ("unused", "gain_far", "elsewhere", "keyword_given")
-"""Features that never count for a tag."""
+"""Features that never lower a probability."""
+PER_LIST = ("kind_share", "list_length", "place")
+"""Features whose sign is bounded in the logistic model, not in the trees."""
+AGAINST = ("unused", "gain_distant", "other_tag", "not_keyword")
+"""Features that never raise a probability."""
+NUM_TREES, RATE, NUM_LEAVES, MIN_LEAF, LEAF_RIDGE = 100, 0.12, 8, 800, 5.0
 PRIOR = Fusion(-5.0, {"folder": 0.6, "detector": 0.5, "keyword": 4.0, "metadata": 0.3})
-"""Where no project tells: photos with names, detections or keywords are rare among the data sets."""
+"""Weights where the projects do not vary: few photos of the data sets have names or keywords."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +48,26 @@ class Rows:
     features: npt.NDArray[np.float32]
     """(M, F)."""
     is_right: npt.NDArray[np.bool_]
-    """(M,): the person put it there."""
+    """(M,): whether the person put the tag on the photo."""
 
 
 def fit_fusion(projects: Sequence[Rows], before: Fusion = PRIOR, *, pull: float = PULL) -> Fusion:
-    """Return the weights that make these projects the likeliest.
+    """Return the most probable logistic model, given these projects and the prior.
 
     Args:
         projects: At least one, each with tags that were right and tags that were not.
-        before: The weights to stay near.
-        pull: How near.
+        before: Centre of the prior.
+        pull: Weight of the prior.
 
     Raises:
-        TrainingError: There is nothing to learn from, or a feature is not a finite number.
+        TrainingError: No candidate is right, or a feature is not finite.
     """
     if not projects or not any(rows.is_right.any() for rows in projects):
-        raise TrainingError("There is no right tag among the candidates: the fusion has nothing to learn from.")
+        raise TrainingError("No candidate tag is right: the fusion model cannot be fitted.")
     features = np.concatenate([rows.features for rows in projects]).astype(np.float64)
     target = np.concatenate([rows.is_right for rows in projects]).astype(np.float64)
     if not np.isfinite(features).all():
-        raise TrainingError("A feature of the fusion is not a finite number; nothing was learnt.")
+        raise TrainingError("A feature of the fusion model is not finite; nothing was fitted.")
     share = np.concatenate([np.full(len(rows.is_right), 1 / len(rows.is_right)) for rows in projects])
     share /= share.sum()
     scale = features.std(axis=0)
@@ -99,8 +98,8 @@ def fit_fusion(projects: Sequence[Rows], before: Fusion = PRIOR, *, pull: float 
 def fit_trees(projects: Sequence[Rows], fusion: Fusion, *, seed: int = 0) -> Fusion:
     """Return a fusion with gradient-boosted trees on top of its logistic model.
 
-    scikit-learn's histogram trees (after LightGBM: Ke et al., 2017) with monotone constraints: by FOR and AGAINST, and
-    the logistic model's value only ever counts for a tag.
+    scikit-learn's histogram trees (after LightGBM: Ke et al., 2017) with monotone constraints by FOR and AGAINST;
+    v never lowers a probability.
 
     Args:
         projects: As for `fit_fusion`, with at least MIN_LEAF rows.
@@ -108,17 +107,17 @@ def fit_trees(projects: Sequence[Rows], fusion: Fusion, *, seed: int = 0) -> Fus
         seed: Of the bins.
 
     Raises:
-        TrainingError: There is nothing to learn from, or the trees as kept do not say what scikit-learn's say.
+        TrainingError: No candidate is right, or the stored trees differ from scikit-learn's.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier  # type: ignore[import-untyped]
 
     if not projects or not any(rows.is_right.any() for rows in projects):
-        raise TrainingError("There is no right tag among the candidates: the fusion has nothing to learn from.")
+        raise TrainingError("No candidate tag is right: the fusion model cannot be fitted.")
     columns = np.concatenate([fusion.columns(rows.features.astype(np.float64)) for rows in projects])
     target = np.concatenate([rows.is_right for rows in projects])
     share = np.concatenate([np.full(len(rows.is_right), 1 / len(rows.is_right)) for rows in projects])
     monotone = [1 if name in FOR else -1 if name in AGAINST else 0 for name in FEATURES]
-    monotone = [0 if name in CLASS_WIDE else sign for name, sign in zip(FEATURES, monotone, strict=True)]
+    monotone = [0 if name in PER_LIST else sign for name, sign in zip(FEATURES, monotone, strict=True)]
     model = HistGradientBoostingClassifier(
         max_iter=NUM_TREES,
         learning_rate=RATE,
@@ -130,14 +129,14 @@ def fit_trees(projects: Sequence[Rows], fusion: Fusion, *, seed: int = 0) -> Fus
         random_state=seed,
     )
     model.fit(columns, target, sample_weight=share / share.mean())
-    learnt = replace(fusion, trees=_kept_trees(model))
+    fitted = replace(fusion, trees=_stored_trees(model))
     sample = columns[:: max(1, len(columns) // 1000), : len(FEATURES)]
-    if np.abs(learnt.chances(sample) - model.predict_proba(fusion.columns(sample))[:, 1]).max() > 1e-6:
-        raise TrainingError("The trees as kept do not say what scikit-learn's say; nothing was learnt.")
-    return learnt
+    if np.abs(fitted.probabilities(sample) - model.predict_proba(fusion.columns(sample))[:, 1]).max() > 1e-6:
+        raise TrainingError("The stored trees differ from scikit-learn's; nothing was fitted.")
+    return fitted
 
 
-def _kept_trees(model: Any) -> Trees:
+def _stored_trees(model: Any) -> Trees:
     nodes = [stage[0].nodes for stage in model._predictors]
     most = max(len(tree) for tree in nodes)
     feature, threshold, leaf = np.zeros((len(nodes), most), np.int64), *np.zeros((2, len(nodes), most))
@@ -162,39 +161,39 @@ def _low(name: str) -> float:
 
 
 def _high(name: str) -> float:
-    return MOST_TRUST if name in TRUST else 0.0 if name in AGAINST else np.inf
+    return MOST_RATIO if name in RATIOS else 0.0 if name in AGAINST else np.inf
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Chances of one tenth of the scale."""
+    """The probabilities in one interval."""
 
     num: int
-    chance: float
+    probability: float
     """Their mean."""
     right: float
-    """How many were right."""
+    """Share that was right."""
 
 
-def reliability(chances: Matrix, is_right: npt.NDArray[np.bool_], num_bins: int = 10) -> tuple[float, list[Bin]]:
-    """Return the expected calibration error and the bins, those without chances left out.
+def reliability(probabilities: Matrix, is_right: npt.NDArray[np.bool_], num_bins: int = 10) -> tuple[float, list[Bin]]:
+    """Return the expected calibration error and the bins that are not empty.
 
     Args:
-        chances: (M,) in [0, 1].
+        probabilities: (M,) in [0, 1].
         is_right: (M,).
         num_bins: Of equal width.
 
     Raises:
-        ValueError: There are no chances.
+        ValueError: There are no probabilities.
     """
-    if not len(chances):
-        raise ValueError("Without chances there is nothing to judge.")
-    places = np.minimum((chances * num_bins).astype(int), num_bins - 1)
+    if not len(probabilities):
+        raise ValueError("There are no probabilities to measure.")
+    places = np.minimum((probabilities * num_bins).astype(int), num_bins - 1)
     bins = [
-        Bin(int(inside.sum()), float(chances[inside].mean()), float(is_right[inside].mean()))
+        Bin(int(inside.sum()), float(probabilities[inside].mean()), float(is_right[inside].mean()))
         for place in range(num_bins)
         for inside in (places == place,)
         if inside.any()
     ]
-    error = sum(item.num * abs(item.chance - item.right) for item in bins) / len(chances)
+    error = sum(item.num * abs(item.probability - item.right) for item in bins) / len(probabilities)
     return error, bins

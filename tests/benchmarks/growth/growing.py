@@ -1,15 +1,14 @@
 """Does tagging make the first list better? A folder is tagged photo by photo in memory, with its records' own tags.
 
     python tests/benchmarks/growth/growing.py SPEC... --tagger CHECKPOINT [--open CHECKPOINT] [--seeds 0 1 2]
-        [--half 1] [--fusion FILE ...] [--lists served cold frequent ridge] [--show FROM TO] [--json]
+        [--half 1] [--fusion FILE ...] [--lists project blank frequent ridge] [--show FROM TO] [--json]
 
-SPEC is FOLDER[?FIELD][=NUM], and the photos come in the order of growth for the same seed and the
-same photos to draw from. Of a folder named captions only those photos are drawn that the training of --tagger held
-back; so it must be a checkpoint with a split, as `annotator train` without --on-all writes one. --half keeps the photos
-of one half, by a hash of the name: with a --fusion for each half, trained on the other one, a photo is never judged by
-weights that learnt of it. Rows: share of photos whose first proposal is right / precision@5 / recall@9, by quarters and
-over all, mean over the seeds with the standard deviation of "all" between them. No HTTP, no detections: 25 ms a photo
-and list.
+SPEC is FOLDER[?FIELD][=NUM]. Of a folder named captions only those photos are drawn that the training of --tagger held
+back; so it must be a checkpoint with a split, as `annotator train` without --on-all writes one. --half uses the photos
+of one half, by a hash of the name: with a --fusion for each half, fitted on the other one, no photo is judged by a
+model that was fitted to it. Lists: project, with all photos before saved; blank, without any saved photo; frequent,
+the most frequent tags; ridge, kernel ridge and frequencies alone. Rows: share of photos whose first proposal is right /
+precision@5 / recall@9, by quarters and over all, mean over the draws with the standard deviation of "all" between them.
 """
 
 import argparse
@@ -19,8 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from fusion import FLOOR, Fusion, load_fusion
-from replays import Growing, Shot, World, drawn, frequent, measure, ridge
+from replays import Growing, Setting, Shot, World, drawn, frequent, measure, ridge
+
+from annotator.models.fusion import LEAST_PROBABILITY, Fusion, load_fusion
+from annotator.proposals.fusion import Proposal
 
 
 def main() -> None:
@@ -32,13 +33,14 @@ def main() -> None:
     parser.add_argument("--cache", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--half", type=int, nargs="*", default=[])
-    parser.add_argument("--fusion", nargs="*", default=[], help="none: the one that comes along; two: for half 0 and 1")
-    parser.add_argument("--floor", type=float, default=FLOOR)
-    parser.add_argument("--lists", nargs="+", default=["fused", "served", "cold", "frequent", "ridge"])
-    parser.add_argument("--show", type=int, nargs=2, help="print the fused lists of these photos of the first seed")
+    parser.add_argument("--fusion", nargs="*", default=[], help="default: that of the package; two: for half 0 and 1")
+    parser.add_argument("--least", type=float, default=LEAST_PROBABILITY)
+    parser.add_argument("--lists", nargs="+", default=["project", "blank", "frequent", "ridge"])
+    parser.add_argument("--show", type=int, nargs=2, help="print the lists of these photos of the first draw")
+    parser.add_argument("--detections", action="store_true", help="ask NanoDet, which must be installed")
     parser.add_argument("--json", action="store_true")
     parsed = parser.parse_args()
-    world = World(parsed.tagger, parsed.open, parsed.cache)
+    world = World(parsed.tagger, parsed.open, parsed.cache, parsed.detections)
     fusions = [Fusion.from_json(json.loads(Path(path).read_text())) for path in parsed.fusion] or [load_fusion()]
     halves: list[int | None] = list(parsed.half) or [None]
     found: dict[str, list[np.ndarray]] = {name: [] for name in parsed.lists}
@@ -49,7 +51,8 @@ def main() -> None:
             fusion = fusions[half if half is not None and len(fusions) > 1 else 0]
             is_first = seed == parsed.seeds[0] and half == halves[0]
             show = tuple(parsed.show) if parsed.show and is_first else (0, 0)
-            for name, lists in replay(world, shots, parsed.lists, fusion, parsed.floor, show, seconds).items():
+            made = replay(world, shots, parsed.lists, fusion, parsed.least, parsed.detections, show, seconds)
+            for name, lists in made.items():
                 found[name].append(by_quarters(measure(lists, shots)))
     for name, rows in found.items():
         table = np.stack(rows)
@@ -60,9 +63,7 @@ def main() -> None:
         if parsed.json:
             print(json.dumps({"list": name, "quarters": mean.round(4).tolist()}))
     if seconds:
-        print(
-            f"a fused list: median {np.median(seconds) * 1000:.1f} ms, p95 {np.quantile(seconds, 0.95) * 1000:.1f} ms"
-        )
+        print(f"a list: median {np.median(seconds) * 1000:.1f} ms, p95 {np.quantile(seconds, 0.95) * 1000:.1f} ms")
 
 
 def replay(
@@ -70,7 +71,8 @@ def replay(
     shots: Sequence[Shot],
     names: Sequence[str],
     fusion: Fusion,
-    floor: float,
+    least: float,
+    has_detections: bool,
     show: tuple[int, int],
     seconds: list[float],
 ) -> dict[str, list[list[str]]]:
@@ -80,30 +82,29 @@ def replay(
         lists["frequent"] = list(frequent(shots))
     if "ridge" in lists:
         lists["ridge"] = list(ridge(shots))
-    if not {"fused", "served", "cold"} & lists.keys():
+    if not {"project", "blank"} & lists.keys():
         return lists
-    growing = Growing(world, shots, extends="served" in lists)
+    setting = Setting(has_detections=has_detections)
+    project, blank = (Growing(world, shots, setting, fusion, least) for _ in range(2))
     for number, shot in enumerate(shots):
-        if "cold" in lists:
-            lists["cold"].append(world.cold(shot))
-        if "served" in lists:
-            lists["served"].append(growing.served(number))
-        if "fused" in lists:
+        if "project" in lists:
             begin = time.perf_counter()
-            tags, chances = growing.fused(number, fusion, floor)
+            proposals = project.proposals(number)
             seconds.append(time.perf_counter() - begin)
-            lists["fused"].append(tags)
+            lists["project"].append([proposal.tag.lower() for proposal in proposals])
             if show[0] <= number < show[1]:
-                proposed = ", ".join(
-                    f"{t}{'*' if t in shot.tags else ''} {c:.2f}" for t, c in zip(tags[:9], chances[:9], strict=True)
-                )
-                print(f"{number:4} {shot.name}\n     {proposed}\n     right: {', '.join(shot.tags)}")
-                print(f"     without: {', '.join(world.cold(shot)[:9])}")
-                if "served" in lists:
-                    print(f"     served:  {', '.join(lists['served'][-1][:9])}")
-        growing.save(number)
-    growing.close()
+                print(f"{number:4} {shot.name}\n     {_shown(proposals, shot)}\n     right: {', '.join(shot.tags)}")
+                print(f"     blank: {_shown(blank.proposals(number), shot)}")
+            project.save(number)
+        if "blank" in lists:
+            lists["blank"].append([proposal.tag.lower() for proposal in blank.proposals(number)])
+    project.close()
+    blank.close()
     return lists
+
+
+def _shown(proposals: Sequence[Proposal], shot: Shot) -> str:
+    return ", ".join(f"{p.tag}{'*' * (p.tag.lower() in shot.tags)} {p.score:.2f}" for p in proposals[:9])
 
 
 def by_quarters(rows: np.ndarray) -> np.ndarray:

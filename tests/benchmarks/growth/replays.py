@@ -1,36 +1,35 @@
-"""What growing.py and fusion.py share: a folder tagged photo by photo in memory, with the page's own sources."""
+"""What growing.py and fit_fusion.py share: a folder tagged photo by photo in memory, with the page's own ranking."""
 
 import hashlib
+import json
 import random
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from fusion import Fusion, best_first
-from project_head import ProjectHead
-from project_memory import Going, Photo, ProjectMemory, Weighed
 
+from annotator.datasets.image_folder import decode_image, read_image_file
 from annotator.datasets.record import read_records
 from annotator.datasets.splits import load_split
-from annotator.datasets.tags import tag_key
 from annotator.models import checkpoint
 from annotator.models.backbones.backbone import load_backbone
+from annotator.models.detectors.detector import NANODET, Detection
+from annotator.models.detectors.detector_catalog import load_detector
+from annotator.models.fusion import LEAST_PROBABILITY, Fusion
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import ColdStartTagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.models.word_vectors.word_vectors import load_word_vectors
 from annotator.proposals.builder import Ranking
-from annotator.proposals.evidence import Evidence, Words
-from annotator.proposals.fusion import merge, without_kept
-from annotator.proposals.sources.neighbours import metadata_evidence
-from annotator.proposals.sources.open_vocabulary import open_evidence
-from annotator.proposals.sources.own_words import own_word_evidence
-from annotator.proposals.sources.taggers import tagger_evidence, trained_keys
-from annotator.proposals.tagger_catalog import with_rows_for
+from annotator.proposals.evidence import Words
+from annotator.proposals.fusion import Proposal
+from annotator.proposals.project_evidence import Candidates
+from annotator.proposals.tagger_catalog import MAX_NEW_TAGS, with_rows_for
 from annotator.storage.features import FeatureStore
 from annotator.trainer.evaluation.effort import without_repeats
 from annotator.trainer.feature_cache import features_of
@@ -45,6 +44,8 @@ class Shot:
     features: np.ndarray
     tags: list[str]
     keywords: tuple[str, ...] = ()
+    path: Path | None = None
+    detections: tuple[Detection, ...] = ()
 
     @property
     def half(self) -> int:
@@ -59,7 +60,8 @@ class World:
     tagger_name: str
     open_name: str = ""
     cache: Path | None = None
-    _lists: dict[tuple[object, ...], list[Evidence]] = field(default_factory=dict)
+    has_detector: bool = True
+    """Whether NanoDet, which must be installed, is asked about every photo."""
 
     @cached_property
     def backbone(self):
@@ -102,22 +104,31 @@ class World:
                 features,
                 without_repeats([tag.lower() for tag in record.tags]),
                 record.user_tags,
+                record.image,
             )
             for record, features in zip(extracted.records, extracted.features, strict=True)
         ]
 
-    def seen(self, shot: Shot, keywords: Sequence[str] = ()) -> list[Evidence]:
-        """Return what the taggers see in a photo before anything is settled; kept, as no project changes it."""
-        key = (shot.name, tuple(keywords))
-        if key not in self._lists:
-            self._lists[key] = tagger_evidence(self.taggers, shot.features[None], (), (), keywords)
-        return self._lists[key]
-
-    def cold(self, shot: Shot) -> list[str]:
-        """Return the list without a project, as `annotator suggest` prints it."""
-        vector = shot.features[None]
-        evidence = open_evidence(self.opened, self.taggers, vector) + self.seen(shot)
-        return [proposal.tag.lower() for proposal in merge(evidence)[:20]]
+    def detected(self, shots: Sequence[Shot]) -> list[Shot]:
+        """Return photos with what the detector finds in them; kept in the cache folder, if there is one."""
+        path = self.cache / "detections.json" if self.cache else None
+        kept = json.loads(path.read_text()) if path and path.exists() else {}
+        missing = [shot for shot in shots if shot.name not in kept]
+        if missing:
+            detector = load_detector(NANODET)
+            for shot in missing:
+                assert shot.path is not None
+                decoded = decode_image(read_image_file(shot.path), min_side=detector.image_size)
+                found = detector.detect([decoded.image])[0]
+                kept[shot.name] = [(item.label, float(item.score), list(map(float, item.box))) for item in found]
+            if path:
+                path.write_text(json.dumps(kept))
+        return [
+            replace(
+                shot, detections=tuple(Detection(label, score, tuple(box)) for label, score, box in kept[shot.name])
+            )
+            for shot in shots
+        ]
 
 
 def drawn(world: World, specs: Sequence[str], seed: int, half: int | None) -> list[Shot]:
@@ -137,7 +148,18 @@ def drawn(world: World, specs: Sequence[str], seed: int, half: int | None) -> li
         shots = [shot for shot in world.shots(Path(folder), only or "") if half is None or shot.half == half]
         rows += rng.sample(shots, min(len(shots), int(num or len(shots))))
     rng.shuffle(rows)
-    return rows
+    return world.detected(rows) if world.has_detector else rows
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What the photos and the program bring along."""
+
+    has_keywords: bool = False
+    """Whether the photos' own keywords are known."""
+    has_detections: bool = False
+    has_trained_tagger: bool = True
+    """False: the cold start alone."""
 
 
 class Growing:
@@ -145,87 +167,58 @@ class Growing:
 
     Args:
         world: Shared.
-        shots: N photos, numbered from 1.
-        with_keywords: Whether they bring their own keywords along.
-        extends: Whether the tagger gets rows for new tags with each save, as `served` needs them.
+        shots: N photos, numbered from 0.
+        setting: What they bring along.
+        fusion: None: the model of the package.
+        least: Least probability of a proposal.
     """
 
     def __init__(
-        self, world: World, shots: Sequence[Shot], with_keywords: bool = False, *, extends: bool = False
+        self,
+        world: World,
+        shots: Sequence[Shot],
+        setting: Setting = Setting(),
+        fusion: Fusion | None = None,
+        least: float = LEAST_PROBABILITY,
     ) -> None:
-        self._extends = extends
         self.world, self.shots = world, shots
         self._folder = tempfile.TemporaryDirectory()
-        self.features = FeatureStore(Path(self._folder.name), "replay", shots[0].features.size)
-        rows = self.features.append(np.stack([shot.features for shot in shots]))
-        self.features.commit(list(enumerate(rows, start=1)))
-        ranking = Ranking(self.features, world.cold_start.allowed_words(), tag="replay")
+        features = FeatureStore(Path(self._folder.name), "replay", shots[0].features.size)
+        rows = features.append(np.stack([shot.features for shot in shots]))
+        features.commit(list(enumerate(rows, start=1)))
+        ranking = Ranking(features, world.cold_start, tag="replay")
         ranking.use_word_vectors(world.word_vectors)
+        self.words = [Words(shot.keywords if setting.has_keywords else ()) for shot in shots]
+        ranking.load({number + 1: words for number, words in enumerate(self.words)}, {})
         self.vocabulary, self.tagged_photos = ranking.vocabulary, ranking.tagged_photos
-        self.words = [Words(shot.keywords if with_keywords else ()) for shot in shots]
-        self.taggers = world.taggers
-        self._mixtures: dict[str, object] = {}
+        self._loaded = world.taggers if setting.has_trained_tagger else world.taggers[1:]
+        self._taggers = self._loaded
+        self._mixtures: dict[str, Any] = {}
         self._tags: list[str] = []
         self.proposer = ranking.proposer(
-            lambda: self.taggers,
+            lambda: self._taggers,
             ranking.context(max_at_once=None),
+            detections=lambda image_id: shots[image_id - 1].detections if setting.has_detections else (),
             open_vocabulary=world.opened,
             added_words=world.added,
+            fusion=fusion,
+            least=lambda: least,
         )
-        self.head = ProjectHead(shots[0].features.size)
-        self.memory = ProjectMemory(self.head, trained_keys(world.taggers[0]))
-        self._first: dict[int, list[Evidence]] = {}
 
-    def said(self, number: int, prefix: Sequence[str] = ()) -> list[Evidence]:
-        """Return what all sources but look-alikes say of a photo, numbered from 0."""
-        vector, words = self.shots[number].features[None], self.words[number]
-        taggers = self.world.taggers
-        evidence = list(
-            tagger_evidence(taggers, vector, prefix, (), words.keywords)
-            if prefix
-            else self.world.seen(self.shots[number], words.keywords)
-        )
-        tags = self.vocabulary.tags_in_use()
-        evidence += open_evidence(self.world.opened, taggers, vector, added_words=self.world.added, tags=tags)
-        evidence += metadata_evidence(self.proposer._photos_with_same_words(number + 1, words, prefix))
-        evidence += own_word_evidence(words, self.vocabulary.knows)
-        if not prefix:
-            self._first[number] = evidence
-        return without_kept(evidence, prefix, (), self.vocabulary.is_used)
+    def candidates(self, number: int, kept: Sequence[str] = ()) -> Candidates:
+        """Return the candidates of a photo with the features of the fusion model."""
+        return self.proposer.fusion_features(number + 1, self.words[number], kept)
 
-    def weigh(self, number: int, prefix: Sequence[str] = ()) -> Weighed:
-        """Return the candidates of a photo with their features."""
-        shot = self.shots[number]
-        photo = Photo(shot.features, number + 1, len(prefix), len(self.words[number].keywords))
-        going = self._going(number, prefix) if prefix else None
-        return self.memory.weigh(photo, self.said(number, prefix), going, map(tag_key, prefix))
-
-    def _going(self, number: int, prefix: Sequence[str]) -> "dict[str, Going]":
-        tags = list(self.vocabulary.tags_in_use())
-        statistics = self.tagged_photos.tag_statistics(number + 1).of(tags, prefix)
-        return {tag_key(tag): Going(h.next, h.together, h.place) for tag, h in zip(tags, statistics, strict=True)}
-
-    def served(self, number: int) -> list[str]:
-        """Return the project's list as the page serves it without a fusion."""
-        return [p.tag.lower() for p in self.proposer.propose(number + 1, self.words[number]).proposals]
-
-    def fused(self, number: int, fusion: Fusion, floor: float) -> tuple[list[str], list[float]]:
-        """Return the fused list and its chances."""
-        weighed = self.weigh(number)
-        chances = fusion.chances(weighed.features)
-        order = best_first(weighed.keys, chances, floor)
-        return [weighed.keys[place] for place in order], [float(chances[place]) for place in order]
+    def proposals(self, number: int, kept: Sequence[str] = ()) -> list[Proposal]:
+        """Return the list as the page serves it."""
+        return self.proposer.propose(number + 1, self.words[number], kept).proposals
 
     def save(self, number: int) -> None:
         """Save the record's tags."""
-        shot = self.shots[number]
-        if number not in self._first:
-            self.said(number)
-        self.memory.remember(number + 1, shot.features, shot.tags, self._first[number], self.words[number].keywords)
-        self.tagged_photos.set_saved(number + 1, tuple(shot.tags))
-        if self._extends:
-            self._tags += [tag for tag in shot.tags if tag not in self._tags]
-            self.taggers = with_rows_for(self._tags[:500], self.world.taggers, self.world.word_vectors, self._mixtures)
+        tags = self.shots[number].tags
+        self.tagged_photos.set_saved(number + 1, tuple(tags))
+        self._tags += [tag for tag in tags if tag not in self._tags]
+        self._taggers = with_rows_for(self._tags[:MAX_NEW_TAGS], self._loaded, self.world.word_vectors, self._mixtures)
 
     def close(self) -> None:
         """Remove its files."""
@@ -268,6 +261,3 @@ def measure(lists: Sequence[Sequence[str]], shots: Sequence[Shot]) -> np.ndarray
         first = bool(tags) and tags[0] in right
         rows.append((first, len(set(tags[:5]) & right) / 5, len(set(tags[:9]) & right) / len(right)))
     return np.array(rows, float)
-
-
-Scorer = Callable[[Weighed], np.ndarray]

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
-from fusion import Fusion
 from fusion_fit import Rows, fit_fusion, fit_trees, reliability
-from project_memory import COLUMN, FEATURES
 
 from annotator.errors import TrainingError
+from annotator.models.fusion import FEATURES, Fusion
+
+COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
 
 def drawn(seed, num=4000, gain=3.0, bias=-2.0):
@@ -12,8 +13,8 @@ def drawn(seed, num=4000, gain=3.0, bias=-2.0):
     features = np.zeros((num, len(FEATURES)), np.float32)
     features[:, COLUMN["gain"]] = rng.normal(size=num)
     features[:, COLUMN["share"]] = rng.normal(size=num)
-    chances = 1 / (1 + np.exp(-(bias + gain * features[:, COLUMN["gain"]])))
-    return Rows(features, rng.random(num) < chances)
+    probabilities = 1 / (1 + np.exp(-(bias + gain * features[:, COLUMN["gain"]])))
+    return Rows(features, rng.random(num) < probabilities)
 
 
 def test_finds_the_weights_that_made_the_data():
@@ -22,7 +23,7 @@ def test_finds_the_weights_that_made_the_data():
     assert fusion.weights["gain"] == pytest.approx(3.0, abs=0.25)
     assert fusion.weights["share"] == pytest.approx(0.0, abs=0.12)
     assert fusion.weights["detector"] == 0.7
-    error, _ = reliability(fusion.chances(drawn(2).features.astype(float)), drawn(2).is_right)
+    error, _ = reliability(fusion.probabilities(drawn(2).features.astype(float)), drawn(2).is_right)
     assert error < 0.02
 
 
@@ -39,9 +40,9 @@ def test_a_strong_pull_keeps_the_weights_of_before():
 
 def test_refuses_nothing_and_nonsense():
     rows = drawn(6, 50)
-    with pytest.raises(TrainingError, match="nothing to learn"):
+    with pytest.raises(TrainingError, match="No candidate tag is right"):
         fit_fusion([])
-    with pytest.raises(TrainingError, match="nothing to learn"):
+    with pytest.raises(TrainingError, match="No candidate tag is right"):
         fit_fusion([Rows(rows.features, np.zeros(50, bool))])
     rows.features[3, 3] = np.nan
     with pytest.raises(TrainingError, match="finite"):
@@ -49,11 +50,11 @@ def test_refuses_nothing_and_nonsense():
 
 
 def test_reliability_counts_what_is_off():
-    chances, right = np.array([0.25, 0.25, 0.25, 0.25, 0.95]), np.array([True, False, False, False, False])
-    error, bins = reliability(chances, right)
+    probabilities, right = np.array([0.25, 0.25, 0.25, 0.25, 0.95]), np.array([True, False, False, False, False])
+    error, bins = reliability(probabilities, right)
     assert error == pytest.approx(0.95 / 5)
     assert [(item.num, item.right) for item in bins] == [(4, 0.25), (1, 0.0)]
-    with pytest.raises(ValueError, match="nothing to judge"):
+    with pytest.raises(ValueError, match="no probabilities"):
         reliability(np.zeros(0), np.zeros(0, bool))
 
 
@@ -61,21 +62,21 @@ def test_trees_learn_what_a_line_cannot_and_stay_monotone():
     rng = np.random.default_rng(7)
     features = np.zeros((6000, len(FEATURES)), np.float32)
     features[:, COLUMN["gain"]] = rng.normal(size=6000)
-    features[:, COLUMN["known"]] = rng.random(6000) < 0.5
-    value = np.where(features[:, COLUMN["known"]] > 0, 4.0, 0.0) * features[:, COLUMN["gain"]] - 1.0
+    features[:, COLUMN["trained"]] = rng.random(6000) < 0.5
+    value = np.where(features[:, COLUMN["trained"]] > 0, 4.0, 0.0) * features[:, COLUMN["gain"]] - 1.0
     rows = Rows(features, rng.random(6000) < 1 / (1 + np.exp(-value)))
     line = fit_fusion([rows])
     trees = fit_trees([rows], line)
 
     def loss(fusion):
-        chances = np.clip(fusion.chances(features), 1e-6, 1 - 1e-6)
-        return -np.mean(np.where(rows.is_right, np.log(chances), np.log(1 - chances)))
+        probabilities = np.clip(fusion.probabilities(features), 1e-6, 1 - 1e-6)
+        return -np.mean(np.where(rows.is_right, np.log(probabilities), np.log(1 - probabilities)))
 
     assert loss(trees) < loss(line) - 0.01
     rising = np.zeros((50, len(FEATURES)))
     rising[:, COLUMN["gain"]] = np.linspace(-3, 3, 50)
     for known in (0.0, 1.0):
-        rising[:, COLUMN["known"]] = known
-        assert (np.diff(trees.chances(rising)) >= -1e-12).all()
-    with pytest.raises(TrainingError, match="nothing to learn"):
+        rising[:, COLUMN["trained"]] = known
+        assert (np.diff(trees.probabilities(rising)) >= -1e-12).all()
+    with pytest.raises(TrainingError, match="No candidate tag is right"):
         fit_trees([], line)

@@ -7,7 +7,7 @@ from annotator.models.reranker import FEATURES, IDENTITY, Reranker
 from annotator.trainer.finetuning import reranker_fit
 from annotator.trainer.finetuning.reranker_fit import Place, fit_reranker
 
-TRUTH = Reranker({"joint": 1.2, "next": 2.0, "place": -0.7, "neighbours": 0.5})
+TRUTH = Reranker({"probability": 1.2, "next": 2.0, "place": -0.7, "neighbours": 0.5})
 
 
 def places_of(truth: Reranker, num: int, seed: int = 0) -> list[Place]:

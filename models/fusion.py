@@ -1,24 +1,23 @@
-"""The chance that this person puts a tag on this photo, of everything that is said of the two.
+"""The fusion model: the probability that this person puts a tag on this photo, from the evidence of all sources.
 
-A logistic model of the features x of models/project_memory.py gives a first value
+A logistic model of the features x of a (photo, tag) pair gives a first value
 
-    v(tag) = bias + w . x(tag)
+    v = bias + w . x
 
-(Platt scaling of many scores at once), and gradient-boosted trees, to which v is one more feature, the chance:
+and gradient-boosted trees, which take v as one more feature, the probability:
 
-    P(tag) = sigmoid(base + sum over trees of leaf(x, v))
+    P = sigmoid(base + sum over trees of leaf(x, v))
 
-(Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001). Their splits are monotone: no evidence
-for a tag lowers its chance. The logistic model alone serves all kinds of projects with one set of weights and so none
-well: what the project's frequencies are worth hangs on how far the taggers' word holds there, which trees can tell.
-Both are learnt from projects replayed from nothing (fusion_fit.py) and kept in fusion.json. A list is
-its tags by falling P, down to a floor: a tag less likely than that is not worth reading.
-Knows nothing of where features are from.
-Shapes: C candidates, F features, T trees of at most M nodes: x (C, F) -> P (C,) float64.
+(Friedman, "Greedy Function Approximation: A Gradient Boosting Machine", 2001). The trees are monotone: more evidence
+for a tag never lowers P. One logistic model has the same weights in all projects; the trees let the weight of the
+project's tag frequencies depend on how often the taggers are right in this project.
+`tests/benchmarks/growth/fit_fusion.py` fits both on replayed projects; fusion.json holds them.
+Knows nothing of where the features come from.
+Shapes: C candidate tags, F features, T trees of at most M nodes: x (C, F) -> P (C,) float64.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -26,16 +25,51 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from project_memory import FEATURES
 
 Matrix = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
 
+FEATURES = (
+    "trained", "model", "model_rank", "model_first", "guess", "looks", "looks_rank", "words",
+    "share", "share_trained", "unused", "subject", "subject_trained", "head", "head_trained",
+    "gain", "gain_confident", "gain_distant", "gain_trained", "residual", "other_tag",
+    "gain_single", "tag_ratio", "model_ratio", "looks_ratio", "kind_share", "list_length", "variance",
+    "num_photos", "model_best", "looks_best", "head_rank",
+    "keyword", "keyword_rate", "not_keyword", "folder", "metadata", "detector",
+    "num_kept", "together", "next", "place", "model_prefix",
+)  # fmt: skip
+"""The columns of x. The value of a source is logit(score) - logit(SILENCE), 0 without evidence from it. "Here" means in
+this project; "of the subject" means weighted by `HeadPrediction.nearness`.
+
+Taggers. trained: the first tagger was trained on the tag. model, model_rank, model_first: that tagger's score, its rank
+score, and 1 / its rank in that tagger's list, of a tag it was trained on; guess: its score of any other tag. looks,
+looks_rank: the same of the cold start. words: the open vocabulary's score. other_tag: of a tag that no tagger proposes,
+the highest value of `model` in this photo.
+Frequencies. share: log-odds of the tag's share of the tagged photos, above that of an unused tag without any photos;
+unused: log(1 + tagged photos) for an unused tag; subject: as share, of the subject. list_length: log of the number of
+tags in lists of the subject, above log 3. kind_share: log of the share of trained tags (of a tag that is not trained,
+of the others) in lists of the subject, above its prior.
+Head (models/project_head.py). gain: its gain; head: logit(share + gain) - logit(share); gain_confident: times its
+confidence; gain_distant: times the distance of the nearest exemplars in standard deviations of what is usual here;
+gain_single: the gain of a tag that one photo has; residual: of a trained tag, the gain computed with the differences
+between labels and the tagger's earlier scores; variance: 1 - confidence; head_rank: 1 / rank of share + gain among the
+candidates in use. share_, subject_, head_ and gain_trained: of a trained tag.
+The whole list. num_photos: log(1 + tagged photos); model_best, looks_best: the highest `model` and `looks` in it.
+How often the taggers are right here. tag_ratio: of a tag that a tagger proposes, log of how often it was saved over how
+often the scores predicted; model_ratio, looks_ratio: the same over all tags of a source, of the subject.
+Metadata. keyword, folder, metadata, detector: scores of these sources; keyword_rate: of a keyword, the log-odds of a
+photo's keyword being saved here; not_keyword: the photo has keywords and the tag is none of them.
+The list so far. num_kept: log(1 + kept tags); together, next, place: `TagFeatures` of
+annotator/proposals/tag_statistics.py; model_prefix: `model`, all 0 before the first kept tag.
+"""
+SILENCE = 0.005
+"""Score that counts as no evidence."""
 WEIGHTS_PATH = Path(__file__).with_name("fusion.json")
-FLOOR = 0.03
-"""Least chance of a proposal: nine proposals of captions hold .007 right tags less than without, at .06 .13 less."""
+LEAST_PROBABILITY = 0.03
+"""Default lower bound of a proposal's probability: on captions it takes .007 right tags a photo out of the first nine,
+and .06 takes .13."""
 VALUE = "value"
-"""The trees' name of v."""
+"""Name of v among the columns of the trees."""
 COLUMNS = (*FEATURES, VALUE)
 
 
@@ -45,15 +79,15 @@ class Trees:
 
     Args:
         base: Log-odds before any tree.
-        feature: (T, M) column of `COLUMNS` that a node asks for; of a leaf any.
-        threshold: (T, M); up to it, the left child is next.
+        feature: (T, M) column of `COLUMNS` that a node compares; of a leaf any.
+        threshold: (T, M); values up to it go to the left child.
         left: (T, M) number of the left child; of a leaf its own.
         right: (T, M) the same of the right child.
-        leaf: (T, M) what a leaf adds; of any other node 0.
+        leaf: (T, M) log-odds that a leaf adds; of any other node 0.
 
     Raises:
-        ValueError: The tables' shapes differ, a number is out of range or not finite, or a child stands before its
-            parent, so that a walk might not end.
+        ValueError: The tables' shapes differ, a number is out of range or not finite, or a child precedes its
+            parent.
     """
 
     base: float
@@ -69,9 +103,9 @@ class Trees:
             raise ValueError("The tables of the trees must have one shape.")
         numbers = np.arange(shape[1])
         if (self.feature < 0).any() or (self.feature >= len(COLUMNS)).any():
-            raise ValueError("A tree asks for a feature that there is not.")
+            raise ValueError("A tree compares an unknown feature.")
         if any((t < numbers).any() or (t >= shape[1]).any() for t in (self.left, self.right)):
-            raise ValueError("A node of a tree has a child that there is not, or that stands before it.")
+            raise ValueError("A node of a tree has an unknown child, or one that precedes it.")
         if not (np.isfinite(self.threshold).all() and np.isfinite(self.leaf).all() and np.isfinite(self.base)):
             raise ValueError("A number of the trees is not finite.")
 
@@ -109,15 +143,15 @@ class Trees:
 
 @dataclass(frozen=True)
 class Fusion:
-    """What is learnt.
+    """The fitted model.
 
     Args:
-        bias: Log-odds of a tag of which nothing is said.
-        weights: Feature -> weight; a feature that is not named weighs nothing.
-        trees: None: the logistic model speaks alone.
+        bias: Log-odds of a tag without evidence.
+        weights: Feature -> weight; 0 for a feature that is not named.
+        trees: None: the logistic model alone.
 
     Raises:
-        ValueError: An unknown feature, or a weight that is no finite number.
+        ValueError: An unknown feature, or a weight that is not finite.
     """
 
     bias: float
@@ -137,12 +171,12 @@ class Fusion:
         return np.array([self.weights.get(name, 0.0) for name in FEATURES])
 
     def columns(self, features: Matrix) -> Matrix:
-        """Return (C, F + 1), the features with the logistic model's value."""
+        """Return (C, F + 1), the features the features and v."""
         features = np.asarray(features, np.float64)
         return np.concatenate([features, (self.bias + features @ self.vector)[:, None]], axis=1)
 
-    def chances(self, features: Matrix) -> Matrix:
-        """Return how likely each tag is right.
+    def probabilities(self, features: Matrix) -> Matrix:
+        """Return the probability of each tag.
 
         Args:
             features: (C, F).
@@ -152,15 +186,15 @@ class Fusion:
         """
         columns = self.columns(features)
         values = columns[:, -1] if self.trees is None else self.trees.values(columns)
-        chances: Matrix = 0.5 * (1 + np.tanh(0.5 * values))
-        return chances
+        probabilities: Matrix = 0.5 * (1 + np.tanh(0.5 * values))
+        return probabilities
 
     @classmethod
     def from_json(cls, values: Any) -> "Fusion":
         """Return the fusion of `to_json`.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The values are no such model.
         """
         weights = values.get("weights") if isinstance(values, dict) else None
         if not isinstance(weights, dict) or not all(_is_number(w) for w in (values.get("bias"), *weights.values())):
@@ -193,28 +227,16 @@ class Fusion:
         return form
 
 
-def best_first(keys: Sequence[str], chances: Matrix, floor: float = FLOOR) -> list[int]:
-    """Return the places of the tags to propose, best first; ties go to the alphabet.
-
-    Args:
-        keys: C tags.
-        chances: (C,).
-        floor: Least chance.
-    """
-    order = sorted(range(len(keys)), key=lambda place: (-chances[place], keys[place]))
-    return [place for place in order if chances[place] >= floor]
-
-
 @lru_cache(maxsize=1)
 def load_fusion() -> Fusion:
-    """Return the weights that come along."""
+    """Return the model of the package."""
     return Fusion.from_json(json.loads(WEIGHTS_PATH.read_text(encoding="utf-8")))
 
 
 def _trees_from_json(values: Any) -> Trees:
     names = ("feature", "threshold", "left", "right", "leaf")
     if not isinstance(values, dict) or values.get("columns") != list(COLUMNS):
-        raise ValueError("The trees of the fusion were learnt on other features than there are now.")
+        raise ValueError("The trees of the fusion were fitted to other features.")
     try:
         tables = [np.array(values[name], np.float64) for name in names]
         base = float(values["base"])

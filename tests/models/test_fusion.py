@@ -2,20 +2,17 @@ import json
 
 import numpy as np
 import pytest
-from fusion import COLUMNS, Fusion, Trees, best_first, load_fusion
-from project_memory import COLUMN, FEATURES
+
+from annotator.models.fusion import COLUMNS, FEATURES, Fusion, Trees, load_fusion
+
+COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
 
-def test_chances_are_those_of_a_logistic_model():
+def test_probabilities_are_those_of_a_logistic_model():
     features = np.zeros((2, len(FEATURES)))
     features[1, COLUMN["gain"]] = 0.5
-    chances = Fusion(-1.0, {"gain": 4.0}).chances(features)
-    assert chances == pytest.approx([1 / (1 + np.exp(1.0)), 1 / (1 + np.exp(-1.0))])
-
-
-def test_lists_end_at_the_floor_and_ties_go_to_the_alphabet():
-    assert best_first(["b", "a", "c", "d"], np.array([0.5, 0.5, 0.9, 0.01]), 0.05) == [2, 1, 0]
-    assert best_first(["a"], np.array([0.01]), 0.05) == []
+    probabilities = Fusion(-1.0, {"gain": 4.0}).probabilities(features)
+    assert probabilities == pytest.approx([1 / (1 + np.exp(1.0)), 1 / (1 + np.exp(-1.0))])
 
 
 def test_goes_through_json():
@@ -46,7 +43,7 @@ def test_the_weights_that_come_along_prefer_more_evidence():
     for name in ("model_rank", "looks", "share", "keyword", "detector", "gain"):
         more = nothing.copy()
         more[0, COLUMN[name]] = 4.0
-        assert fusion.chances(more)[0] > fusion.chances(nothing)[0], name
+        assert fusion.probabilities(more)[0] > fusion.probabilities(nothing)[0], name
 
 
 def random_trees(rng, num, depth):
@@ -66,8 +63,8 @@ def test_trees_say_what_a_walk_by_hand_says():
     trees = random_trees(rng, 7, 3)
     fusion = Fusion(0.5, {"gain": 2.0}, trees)
     features = rng.normal(size=(20, len(FEATURES)))
-    chances = fusion.chances(features)
-    for row, chance in zip(features, chances, strict=True):
+    probabilities = fusion.probabilities(features)
+    for row, chance in zip(features, probabilities, strict=True):
         asked = [*row, 0.5 + 2.0 * row[COLUMN["gain"]]]
         value = -1.5
         for tree in range(7):
@@ -79,7 +76,7 @@ def test_trees_say_what_a_walk_by_hand_says():
         assert chance == pytest.approx(1 / (1 + np.exp(-value)))
     assert trees.depth == 3
     again = Fusion.from_json(json.loads(json.dumps(fusion.to_json())))
-    assert again.chances(features) == pytest.approx(chances)
+    assert again.probabilities(features) == pytest.approx(probabilities)
 
 
 def test_refuses_trees_that_have_no_end_or_ask_for_nothing():

@@ -1,7 +1,8 @@
 import numpy as np
-import project_head
 import pytest
-from project_head import RIDGE, SHARPNESS, ProjectHead
+
+from annotator.models import project_head
+from annotator.models.project_head import RIDGE, SHARPNESS, ProjectHead
 
 SIZE = 12
 
@@ -28,8 +29,8 @@ def solved(kept, photo):
     return weights, float(right @ weights)
 
 
-def by_id(look):
-    return dict(zip(look.photo_ids.tolist(), look.weights.tolist(), strict=True))
+def by_id(prediction):
+    return dict(zip(prediction.photo_ids.tolist(), prediction.weights.tolist(), strict=True))
 
 
 def test_weights_are_those_of_a_plain_solve():
@@ -37,10 +38,10 @@ def test_weights_are_those_of_a_plain_solve():
     head = ProjectHead(SIZE)
     for number, values in enumerate(kept):
         head.set(10 + number, values)
-    look = head.look(photo)
+    prediction = head.predict(photo)
     weights, confidence = solved(kept, photo)
-    assert by_id(look) == pytest.approx(dict(zip(range(10, 17), weights, strict=True)), abs=1e-6)
-    assert look.confidence == pytest.approx(confidence, abs=1e-6)
+    assert by_id(prediction) == pytest.approx(dict(zip(range(10, 17), weights, strict=True)), abs=1e-6)
+    assert prediction.confidence == pytest.approx(confidence, abs=1e-6)
 
 
 def test_adding_replacing_and_removing_stays_exact():
@@ -56,19 +57,20 @@ def test_adding_replacing_and_removing_stays_exact():
             kept[photo_id] = pool[step]
     photo = features(5, 1)[0]
     weights, confidence = solved(list(kept.values()), photo)
-    look = head.look(photo)
-    assert by_id(look) == pytest.approx(dict(zip(kept, weights, strict=True)), abs=1e-6)
-    assert look.confidence == pytest.approx(confidence, abs=1e-6)
+    prediction = head.predict(photo)
+    assert by_id(prediction) == pytest.approx(dict(zip(kept, weights, strict=True)), abs=1e-6)
+    assert prediction.confidence == pytest.approx(confidence, abs=1e-6)
 
 
-def test_a_kept_photo_is_left_out_of_its_own_look():
+@pytest.mark.parametrize("out", [[2], [0, 3, 5], [0, 1, 2, 3, 4, 5]])
+def test_photos_left_out_count_as_never_added(out):
     kept = features(6, 6)
     head, without = ProjectHead(SIZE), ProjectHead(SIZE)
     for number, values in enumerate(kept):
         head.set(number, values)
-        if number != 2:
+        if number not in out:
             without.set(number, values)
-    own, other = head.look(kept[2], 2), without.look(kept[2])
+    own, other = head.predict(kept[2], [*out, 99]), without.predict(kept[2])
     assert by_id(own) == pytest.approx(by_id(other), abs=1e-9)
     assert own.confidence == pytest.approx(other.confidence, abs=1e-9)
     assert own.nearest == pytest.approx(other.nearest)
@@ -81,13 +83,13 @@ def test_loading_is_as_adding():
     loaded.load(range(9), kept)
     for number, values in enumerate(kept):
         added.set(number, values)
-    assert by_id(loaded.look(photo)) == pytest.approx(by_id(added.look(photo)), abs=1e-9)
-    assert loaded.look(photo).usual == pytest.approx(added.look(photo).usual)
+    assert by_id(loaded.predict(photo)) == pytest.approx(by_id(added.predict(photo)), abs=1e-9)
+    assert loaded.predict(photo).usual == pytest.approx(added.predict(photo).usual)
     loaded.load([], kept[:0])
     assert not len(loaded)
 
 
-def test_when_full_the_photo_that_the_others_tell_best_makes_place():
+def test_when_full_the_photo_that_the_others_predict_best_is_removed():
     kept = features(9, 5)
     head = ProjectHead(SIZE, max_photos=5)
     for number, values in enumerate(kept):
@@ -100,18 +102,18 @@ def test_when_full_the_photo_that_the_others_tell_best_makes_place():
     assert head.photo_ids[-1] == 49
 
 
-def test_confidence_grows_with_near_photos_and_is_nothing_without():
+def test_confidence_grows_with_near_photos_and_is_0_without():
     photo = features(11, 1)[0]
     head = ProjectHead(SIZE)
-    assert head.look(photo).confidence == 0.0
-    assert head.look(photo).nearest == -1.0
+    assert head.predict(photo).confidence == 0.0
+    assert head.predict(photo).nearest == -1.0
     head.set(1, features(12, 1)[0])
-    far = head.look(photo).confidence
+    far = head.predict(photo).confidence
     head.set(2, photo * 1.01)
-    assert 0.0 < far < head.look(photo).confidence <= 1.0
+    assert 0.0 < far < head.predict(photo).confidence <= 1.0
 
 
-def test_nearness_goes_by_what_is_usual_here(monkeypatch):
+def test_nearness_is_relative_to_what_is_usual(monkeypatch):
     monkeypatch.setattr(project_head, "USUAL_EVERY", 1)
     base = features(13, 1)[0]
     near = base * (1 + 0.05 * np.random.default_rng(14).random((6, SIZE))).astype(np.float32)
@@ -120,8 +122,8 @@ def test_nearness_goes_by_what_is_usual_here(monkeypatch):
         head.set(number, values)
     other = np.zeros(SIZE, np.float32)
     other[0] = 1.0
-    assert head.look(base).nearness.min() > 0.9
-    assert head.look(other).nearness.max() < 0.1
+    assert head.predict(base).nearness.min() > 0.9
+    assert head.predict(other).nearness.max() < 0.1
 
 
 def test_refuses_what_does_not_fit():
@@ -129,7 +131,7 @@ def test_refuses_what_does_not_fit():
     with pytest.raises(ValueError, match="shape"):
         head.set(1, np.zeros(SIZE + 1, np.float32))
     with pytest.raises(ValueError, match="finite"):
-        head.look(np.full(SIZE, np.nan, np.float32))
+        head.predict(np.full(SIZE, np.nan, np.float32))
     with pytest.raises(ValueError, match="at least 1"):
         ProjectHead(SIZE, max_photos=0)
     with pytest.raises(ValueError, match="one id a photo"):
