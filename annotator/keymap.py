@@ -20,6 +20,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "skip": ("Ctrl+ArrowRight",),
     "undo": ("Ctrl+Z",),
     "redo": ("Ctrl+Shift+Z", "Ctrl+Y"),
+    "never": ("Shift+Delete",),
     "take_selected": ("Space",),
     "neighbours": ("F2",),
     "zoom": ("Ctrl+Space",),

@@ -153,6 +153,8 @@ class ProjectSettings:
     loop: LoopSettings = field(default_factory=LoopSettings)
     show_expected: bool = True
     """Whether a line is drawn below the proposals that are more likely right than wrong; one key takes them all."""
+    never_proposed: tuple[str, ...] = ()
+    """Tags that no source proposes and no completion offers before they are typed in full."""
     least_probability: float = LEAST_PROBABILITY
     """Least probability of a proposal: a list ends before tags that are less likely."""
 
@@ -177,6 +179,10 @@ class ProjectSettings:
         check_range(self, "probe_share", 0, 1)
         check_range(self, "asked_people", 0, 20)
         check_range(self, "asked_share", 0, 1)
+        never = self.never_proposed
+        if not isinstance(never, list | tuple) or not all(isinstance(tag, str) for tag in never):
+            raise ConfigError(f"never_proposed must be a list of tags, got {never!r}.")
+        object.__setattr__(self, "never_proposed", tuple(never))
         check_range(self, "least_probability", 0, 1)
         if not isinstance(self.show_expected, bool):
             raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")

@@ -21,7 +21,8 @@ from annotator.proposals.evidence import Words
 from annotator.proposals.fusion import num_expected
 from annotator.proposals.proposer import Proposer
 from annotator.proposals.tagger_catalog import MAX_NEW_TAGS, with_rows_for
-from annotator.proposals.vocabulary.completions import completions_of
+from annotator.proposals.vocabulary.completions import completions_of, word_scores_of
+from annotator.proposals.vocabulary.project_vocabulary import WordScores, no_word_scores
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
 from annotator.settings import LEAST_PROBABILITY
 from annotator.storage.features import FeatureStore
@@ -115,6 +116,12 @@ class ReplayedEvidence:
             self._excluded_id = image_id
         return self.words[image_id]
 
+    def word_scores(self, image_id: int) -> WordScores:
+        """Return the open vocabulary's scores of words for a photo."""
+        if image_id not in self._features:
+            return no_word_scores
+        return word_scores_of(self._added_words, self._features.vectors([image_id]))
+
     def _include_again(self) -> None:
         if self._excluded_id is not None:
             self._tagged_photos.set_saved(self._excluded_id, self._tags[self._excluded_id])
@@ -160,5 +167,6 @@ class ReplayedProposer:
             vocabulary=self._evidence.vocabulary,
             similar_tags=self._evidence.similar_tags,
             tagger=self._tagger,
+            word_scores=self._evidence.word_scores(image_id),
         )
         return [completion.tag for completion in found]

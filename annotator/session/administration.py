@@ -7,12 +7,16 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from annotator.errors import BackupError
+from annotator.datasets.tags import clean_tag, tag_key
+from annotator.errors import BackupError, ConfigError
 from annotator.json_types import JsonObject
 from annotator.maintenance.backup import back_up
 from annotator.maintenance.integrity import check
 from annotator.reports.effort import effort_report
 from annotator.session.workspace import Workspace
+
+MAX_NEVER_PROPOSED = 1_000
+"""Most tags of a project that are never proposed."""
 
 
 class Administration:
@@ -48,6 +52,23 @@ class Administration:
     def set_show_expected(self, shown: bool) -> JsonObject:
         """Store whether the expected line is drawn."""
         return {"show_expected": self._workspace.project.update_settings(show_expected=shown).show_expected}
+
+    def set_never_proposed(self, tag: str, *, never: bool) -> JsonObject:
+        """Store that a tag is never proposed in this project, or that it is proposed again.
+
+        Raises:
+            TagError: The text is not a valid tag.
+            ConfigError: `MAX_NEVER_PROPOSED` tags are stored already.
+        """
+        tag = clean_tag(tag)
+        project = self._workspace.project
+        others = [other for other in project.settings.never_proposed if tag_key(other) != tag_key(tag)]
+        if never and len(others) >= MAX_NEVER_PROPOSED:
+            raise ConfigError(
+                f"At most {MAX_NEVER_PROPOSED:,} tags can be kept from being proposed; give one back first."
+            )
+        settings = project.update_settings(never_proposed=(*others, tag) if never else tuple(others))
+        return {"never_proposed": list(settings.never_proposed)}
 
     def set_tagger(self, user: str, name: str) -> JsonObject:
         """Switch the project to another tagger and store the choice; it applies at once to this user's open photo.

@@ -36,10 +36,14 @@ class Navigation:
             "detections": asdict(workspace.detection_pass.progress),
             "keys": {action: list(keys) for action, keys in settings.keys.items()},
             "show_expected": settings.show_expected,
+            "never_proposed": list(settings.never_proposed),
             "user": user,
             "may_annotate": workspace.may_annotate(user),
             "may_review": rules.may_review(user),
-            "states": rules.counts(user, len(queue), queue.num_saved, queue.is_saved),
+            "states": {
+                **rules.counts(user, len(queue), queue.num_saved, queue.is_saved),
+                "empty": workspace.log.num_without_tags(),
+            },
             "tagger": workspace.catalog.chosen,
             "taggers": [asdict(choice) for choice in workspace.catalog.choices()],
             "word_vectors": workspace.similar_tags.describe(),
@@ -120,13 +124,13 @@ class Navigation:
     def browse(self, user: str, offset: int, limit: int, query: str, state: str) -> JsonObject:
         """Return one page of the photos whose saved tags or file names hold a text.
 
-        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, or one of the states of
-        collaboration/review_rules.py as this user sees them.
+        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), or one of the
+        states of collaboration/review_rules.py as this user sees them.
         """
         workspace, queue = self._workspace, self._workspace.queue
         words = " ".join(query.split())
         if words or state != "all":
-            wanted = state if state in ("saved", "unsaved") else "all"
+            wanted = state if state in ("saved", "unsaved", "empty") else "all"
             # Photos of the newest ingest commit may not be in the queue yet.
             found = [image_id for image_id in workspace.store.images.find(words, wanted) if image_id in queue]
             if wanted != state:

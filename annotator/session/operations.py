@@ -191,6 +191,12 @@ _TABLE = (
         lambda session, user, p: session.administration.set_show_expected(p.shown),
         Role.ADMIN,
     ),
+    _writes(
+        "set_never_proposed",
+        r.NeverProposedRequest,
+        lambda session, user, p: session.administration.set_never_proposed(p.tag, never=p.never),
+        Role.ADMIN,
+    ),
     _writes("set_keys", r.KeysRequest, lambda session, user, p: session.administration.set_keys(p.keys), Role.ADMIN),
     # Learning
     _reads("models", r.EmptyRequest, lambda session, user, p: session.workspace.models.state()),

@@ -234,7 +234,7 @@ class BrowseRequest(PageRequest):
     """One page of the photos that match a search."""
 
     query: Annotated[str, StringConstraints(max_length=500)] = ""
-    state: Literal["all", "saved", "unsaved", "new", "draft", "in_review", "accepted"] = "all"
+    state: Literal["all", "saved", "unsaved", "empty", "new", "draft", "in_review", "accepted"] = "all"
 
 
 class KeysRequest(Payload):
@@ -283,6 +283,13 @@ class ChangeTagRequest(Payload):
     old: Text
     new: Text
     where: Text = ""
+
+
+class NeverProposedRequest(Payload):
+    """A tag that is never proposed in this project, or that is proposed again."""
+
+    tag: Text
+    never: bool = True
 
 
 class ShowExpectedRequest(Payload):

@@ -8,11 +8,12 @@ from annotator.json_types import JsonObject
 from annotator.models.tag_order import boxes_for
 from annotator.models.tagger import Tagger
 from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
-from annotator.proposals.vocabulary.completions import completions_of
+from annotator.proposals.vocabulary.completions import completions_of, word_scores_of
+from annotator.proposals.vocabulary.project_vocabulary import WordScores, no_word_scores
 from annotator.session.edited_list import EditedList
 from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups
-from annotator.session.photo_view import PhotoView
+from annotator.session.photo_view import PhotoView, proposable
 from annotator.session.workspace import Workspace
 from annotator.storage.correction_log import Draft, NothingToUndoError, Selection
 
@@ -71,7 +72,7 @@ class Tagging:
             written.result()  # the draft is on disk before the answer
 
     def complete(self, user: str, image_id: int, text: str, kept: Sequence[str]) -> JsonObject:
-        """Return completions of a text: the model's tags, the project's, everyday words, then by meaning."""
+        """Return completions of a text, best first: by what is seen and what is used, then by meaning."""
         self._access.check(image_id)
         if not text.strip():
             return {"completions": []}
@@ -82,8 +83,16 @@ class Tagging:
             vocabulary=self._workspace.ranking.vocabulary,
             similar_tags=self._workspace.similar_tags,
             tagger=self._workspace.catalog.taggers[0],
+            word_scores=self._word_scores(image_id),
+            never=self._workspace.project.settings.never_proposed,
         )
         return {"completions": [asdict(item) for item in found]}
+
+    def _word_scores(self, image_id: int) -> WordScores:
+        workspace = self._workspace
+        if image_id not in workspace.features:
+            return no_word_scores
+        return word_scores_of(workspace.catalog.added_words, workspace.features.vectors([image_id]))
 
     def _scores_of(self, user: str, image_id: int, kept: Sequence[str]) -> dict[str, float]:
         """Return the score of each tag; cached, since it is needed for every typed character."""
@@ -201,8 +210,9 @@ class Tagging:
         is_random, probe = workspace.is_random(image_id), workspace.probe(image_id)
         if probe is None:
             return Selection(strategy, is_random)
-        proposed = workspace.proposer.propose(image_id, workspace.words_of(image_id), [], [])
-        return Selection(strategy, is_random, probe, [proposal.tag for proposal in proposed.proposals])
+        proposed = workspace.proposer.propose(image_id, workspace.words_of(image_id), [], []).proposals
+        shown = proposable(proposed, workspace.project.settings.never_proposed)
+        return Selection(strategy, is_random, probe, [proposal.tag for proposal in shown])
 
     def undo(self, user: str) -> JsonObject:
         """Revert the user's last save, and return its photo with the list as it was just before.

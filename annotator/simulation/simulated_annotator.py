@@ -38,6 +38,7 @@ from annotator.trainer.evaluation.effort import (
     actions_needed,
     apply,
     next_actions,
+    settled,
     total,
     without_repeats,
 )
@@ -289,8 +290,9 @@ class SimulatedAnnotator:
     def _offer_after(self, image_id: int, kept: list[str], dropped: list[str], before: Offer) -> Offer:
         if self._arm.sees == "first":
             decided = {*kept, *dropped}
-            return Offer([tag for tag in before.tags if tag not in decided])
-        return _offer(self.ask("propose", image_id=image_id, kept=kept, dropped=dropped))
+            return Offer(["" if tag in decided else tag for tag in before.tags])
+        newest = _offer(self.ask("propose", image_id=image_id, kept=kept, dropped=dropped))
+        return settled(before, newest, self._arm.costs.num_key_rows)
 
     def _completing(self, image_id: int) -> Complete:
         def complete(text: str, kept: list[str]) -> list[str]:

@@ -127,6 +127,11 @@ class CorrectionLog:
         for image_id, tags in self._store.rows("SELECT image_id, tags FROM annotations WHERE is_saved"):
             yield int(image_id), tuple(tags)
 
+    def num_without_tags(self) -> int:
+        """Return the number of images that are saved without tags."""
+        rows = self._store.rows("SELECT count(*) FROM annotations WHERE is_saved AND len(tags) = 0")
+        return int(rows[0][0])
+
     def save(
         self,
         image_id: int,

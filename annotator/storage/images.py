@@ -209,10 +209,12 @@ class Images:
 
         Args:
             words: The text, case ignored; empty finds every image.
-            state: ``all``, ``saved`` or ``unsaved``.
+            state: ``all``, ``saved``, ``unsaved`` or ``empty``: saved without tags.
         """
         clauses, parameters = ["true"], []
-        if state != "all":
+        if state == "empty":
+            clauses.append("coalesce(a.is_saved, false) AND len(a.tags) = 0")
+        elif state != "all":
             clauses.append(f"coalesce(a.is_saved, false) = {'true' if state == 'saved' else 'false'}")
         if words:
             clauses.append(

@@ -289,6 +289,19 @@ class TaggingPage:
         self.settle()
         return [str(tag) for tag in self.at(f".row.{zone}").evaluate_all("rows => rows.map((row) => row.dataset.tag)")]
 
+    def numbers(self) -> dict[int, str]:
+        """Number -> the proposal that its digit takes now."""
+        rows = self.at(".row.proposed").evaluate_all(
+            "rows => rows.map((row) => [row.querySelector('.number').textContent, row.dataset.tag])"
+        )
+        return {int(number): str(tag) for number, tag in rows if number}
+
+    def pause(self) -> None:
+        """Press nothing until free numbers have a proposal again."""
+        self.settle()
+        self.page.wait_for_timeout(1100)  # a little more than stillness.js waits
+        self.settle()
+
     def kept(self) -> list[str]:
         return self.tags("kept")
 

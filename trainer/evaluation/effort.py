@@ -8,12 +8,16 @@ An action is one key press, with or without modifier keys, or one click or drag.
 - take: a key adds one of the first `num_key_rows` proposals as the last kept tag; a click adds any of the first
   `num_click_rows`.
 - take_down_to: a key adds every proposal from the first to one of the first `num_key_rows`.
-- type: characters, then a key for the completion: Enter for the first that continues the text, a digit for one of the
-  first `num_completion_digits`, or arrow keys and Enter; a tag without a completion is typed in full.
-  With `can_complete_words` a key puts the first completion and a space into the text box, and typing continues.
+- type: characters, then a key for the completion: Enter for the first that continues the text, a digit with a
+  modifier key for one of the first `num_completion_digits`, or arrow keys and Enter; a tag without a completion is
+  typed in full. With `can_complete_words` a key puts the first completion and a space into the text box, and typing
+  continues. A completion that a digit takes is not saved with the same key.
 - drop: a click removes a wrong tag that take_down_to has added. move: a drag moves a kept tag to its place.
-- save: a key saves the kept tags. take_save, type_save: the key that adds the last tag also saves. accept: a key adds
-  every proposal above the expected line, and saves.
+- save: a key saves the kept tags; a list without tags takes two. take_save, type_save: the key that adds the last tag
+  also saves. accept: a key adds every proposal above the expected line, and saves.
+
+After an edit the proposals change as on the page (`settled`): a proposal keeps its number, new ones come into the
+numbers that became free, and the others below. A number without a proposal is an empty tag.
 
 Policy (`next_actions`), the first rule that applies: if the kept tags are the target, save; if the kept tags and those
 above the line are the target, accept; if take_down_to costs less in total than tag by tag, take down to the best row,
@@ -33,7 +37,7 @@ class Offer:
     """The proposals after an edit."""
 
     tags: Sequence[str]
-    """Best first, without the kept and dropped tags."""
+    """In the order of their numbers, without the kept and dropped tags; empty for a number without a proposal."""
     num_expected: int = 0
     """Proposals above the expected line, which one key accepts. 0: no line."""
 
@@ -58,13 +62,13 @@ class ActionCosts:
     can_take_down_to: bool = True
     """A key takes all proposals down to a row."""
     num_completion_digits: int = 0
-    """Completions that a digit takes while the text box is not empty."""
+    """Completions that a digit with a modifier key takes while the text box is not empty."""
     can_complete_words: bool = False
     """A key puts the first completion into the text box, and typing continues."""
     can_accept: bool = False
     """A key takes all proposals above the expected line, and saves."""
     can_take_and_save: bool = False
-    """A key takes one proposal or completion, and saves."""
+    """A key takes one proposal, or the first completion that continues the text, and saves."""
 
 
 @dataclass(frozen=True)
@@ -97,12 +101,35 @@ def actions_needed(
     actions: list[Action] = []
     kept: list[str] = []
     dropped: list[str] = []
+    offer = Offer([])
     while not actions or actions[-1].kind not in SAVING:
-        offer = propose(list(kept), list(dropped))
+        offer = settled(offer, propose(list(kept), list(dropped)), costs.num_key_rows)
         for action in next_actions(target, kept, offer, complete, costs):
             kept, dropped = apply(action, target, kept, dropped)
             actions.append(action)
     return actions
+
+
+def settled(before: Offer, newest: Offer, num_numbered: int) -> Offer:
+    """Return the proposals that the page shows after an edit, once no key was pressed for a while.
+
+    Args:
+        before: What it showed before the edit; without tags, when the photo was opened.
+        newest: The server's proposals after the edit, best first.
+        num_numbered: Proposals with a number.
+    """
+    keys = [tag_key(tag) for tag in newest.tags]
+    left = dict(zip(keys, newest.tags, strict=True))
+    rows = [left.pop(tag_key(tag), "") for tag in before.tags[:num_numbered]]
+    rows += [""] * (num_numbered - len(rows))
+    others = iter(left.values())
+    rows = [tag or next(others, "") for tag in rows]
+    while rows and not rows[-1]:
+        rows.pop()
+    expected = set(keys[: newest.num_expected])
+    shown = [*rows, *others]
+    num_expected = next((place for place, tag in enumerate(shown) if tag_key(tag) not in expected), len(shown))
+    return Offer(shown, num_expected)
 
 
 def without_repeats(tags: Iterable[str]) -> list[str]:
@@ -128,16 +155,17 @@ def next_actions(
     places = {tag_key(tag): place for place, tag in enumerate(target)}
     have = [places[tag_key(tag)] for tag in kept]
     if len(have) == len(target):
-        return [*_moves(target, have), Action("save")]
+        return [*_moves(target, have), Action("save", num_actions=1 if kept else 2)]
     proposed = [places.get(tag_key(tag), -1) for tag in offer.tags]
     above = proposed[: offer.num_expected]
     missing = sorted(set(range(len(target))).difference(have))
     if costs.can_accept and above == missing and not _out_of_order([*have, *above]):
         return [Action("accept", tuple(target[place] for place in above), num_held=1)]
-    num_down_to = _best_down_to(have, proposed, missing, costs)
+    num_down_to = _best_down_to(have, offer.tags, proposed, missing, costs)
     if num_down_to:
-        wrong = [Action("drop", (offer.tags[row],)) for row in range(num_down_to) if proposed[row] < 0]
-        return [Action("take_down_to", tuple(offer.tags[:num_down_to]), num_held=1), *wrong]
+        taken = tuple(tag for tag in offer.tags[:num_down_to] if tag)
+        wrong = [Action("drop", (tag,)) for tag in taken if tag_key(tag) not in places]
+        return [Action("take_down_to", taken, num_held=1), *wrong]
     ends = costs.can_take_and_save and len(missing) == 1 and not _out_of_order([*have, *missing])
     row = proposed.index(missing[0]) if missing[0] in proposed else len(proposed)
     tag = target[missing[0]]
@@ -145,8 +173,8 @@ def next_actions(
         return [Action("take_save", (tag,), num_held=1) if ends else Action("take", (tag,))]
     if row < min(costs.num_click_rows, len(proposed)):
         return [Action("take", (tag,))]
-    num_keys = keys_to_type(tag, complete, kept, costs)
-    return [Action("type_save", (tag,), num_keys, 1) if ends else Action("type", (tag,), num_keys)]
+    typed = fewest_keys(tag, complete, kept, costs, saves=ends)
+    return [Action("type_save" if ends else "type", (tag,), typed.num_keys, typed.num_held)]
 
 
 def apply(
@@ -166,45 +194,66 @@ def apply(
     return [*kept, *action.tags], list(dropped)
 
 
+@dataclass(frozen=True, order=True)
+class Typed:
+    """What it takes to enter a tag by typing."""
+
+    num_keys: int
+    """Characters, and the key that takes it; with it, where that is wanted, the key that saves."""
+    num_held: int = 0
+    """Modifier keys."""
+
+
 def keys_to_type(tag: str, complete: Complete, kept: Sequence[str], costs: ActionCosts) -> int:
-    """Return the fewest keys that add a tag by typing: characters, and the key that takes it.
+    """Return the fewest keys that add a tag by typing: characters, and the key that takes it; see `fewest_keys`."""
+    return fewest_keys(tag, complete, kept, costs).num_keys
+
+
+def fewest_keys(tag: str, complete: Complete, kept: Sequence[str], costs: ActionCosts, *, saves: bool = False) -> Typed:
+    """Return the fewest keys that add a tag by typing.
 
     Args:
         tag: The wanted tag.
         complete: Completions of typed text.
         kept: The kept tags.
         costs: What one key reaches.
+        saves: Whether the list is saved after it: by the same key, held with another, or after a digit by a second key.
     """
     key = tag_key(tag)
-    fewest = len(tag) + 1
+    held = int(saves)
+    fewest = Typed(len(tag) + 1, held)
     keys = list(range(len(tag) + 1))  # keys[n]: fewest keys that enter the first n characters
     for num_typed in range(1, len(tag)):
         keys[num_typed] = min(keys[num_typed], keys[num_typed - 1] + 1)
-        if keys[num_typed] + 1 >= fewest:
+        if keys[num_typed] + 1 >= fewest.num_keys:
             continue
         text = tag_key(tag[:num_typed])
         completions = [tag_key(other) for other in complete(tag[:num_typed], list(kept))]
-        # Enter and Tab take the first that continues the text; the others need a digit or the arrow keys.
+        # Enter and Tab take the first that continues the text; the others need Alt and a digit, or the arrow keys.
         first = next((place for place, other in enumerate(completions) if other.startswith(text)), -1)
         if key in completions:
             row = completions.index(key)
-            has_digit = row < costs.num_completion_digits and tag[:num_typed].split(" ")[-1].isalpha()
-            fewest = min(fewest, keys[num_typed] + (1 if has_digit else 1 + abs(row - first)))
+            fewest = min(fewest, Typed(keys[num_typed] + 1 + abs(row - first), held))
+            if row < costs.num_completion_digits:
+                fewest = min(fewest, Typed(keys[num_typed] + 1 + saves, 1))
         if costs.can_complete_words and first >= 0 and key.startswith(f"{completions[first]} "):
             after = len(completions[first]) + 1
             keys[after] = min(keys[after], keys[num_typed] + 1)
-    return min(fewest, keys[-2] + 2)
+    return min(fewest, Typed(keys[-2] + 2, held))
 
 
-def _best_down_to(have: list[int], proposed: list[int], missing: list[int], costs: ActionCosts) -> int:
+def _best_down_to(
+    have: list[int], tags: Sequence[str], proposed: list[int], missing: list[int], costs: ActionCosts
+) -> int:
     """Return how many proposals to take at once for the least total cost, or 0 to take one by one."""
     if not costs.can_take_down_to:
         return 0
     best, least = 0, len(missing) + _num_moves([*have, *missing])
     for num in range(2, min(costs.num_key_rows, len(proposed)) + 1):
         right = [place for place in proposed[:num] if place >= 0]
+        num_wrong = num - len(right) - sum(not tag for tag in tags[:num])
         rest = [place for place in missing if place not in right]
-        cost = 1 + (num - len(right)) + len(rest) + _num_moves([*have, *right, *rest])
+        cost = 1 + num_wrong + len(rest) + _num_moves([*have, *right, *rest])
         if cost < least:
             best, least = num, cost
     return best

@@ -5,19 +5,63 @@ Knows nothing of images or databases; each save updates the counts.
 
 import threading
 from bisect import bisect_left, insort
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from annotator.datasets.tags import tag_key
+from annotator.datasets.word_forms import form_key
 from annotator.models.word_vectors.word_vector_files import Vectors
 from annotator.proposals.vocabulary.lexicon import Lexicon
+from annotator.proposals.vocabulary.odds import (
+    EVERYDAY,
+    EXACT,
+    FROM_LEXICON,
+    LATER_WORD,
+    LEAST_LOG_ODDS,
+    LOG_COUNT,
+    LOG_FORM,
+    LOG_LISTS,
+    LOG_SCORE,
+    LOWEST_SCORE,
+    NUM_FEATURES,
+    OTHER_FORM,
+    SCORED,
+    USED,
+    describe_seen,
+    log_odds,
+)
 
 MAX_COMPLETIONS = 9
 """One for each digit key."""
 LEAST_SCORE = 0.02
-"""Lower scores rank after the frequency of a tag in the project."""
-FAINT_SCORE = 0.002
-"""Lower scores rank after the similarity to the project's tags."""
+"""Least score of a completion that is shown as the model's."""
+NUM_LOOKED_AT = 40
+"""Words of the lexicon that are looked for in the photo: the most likely ones by what is known without it."""
+NEARLY_IN_FULL = 0.8
+"""Share of a word's letters after which it is offered however unlikely it is: names and inflected verbs."""
+
+
+WordScores = Callable[[tuple[str, ...]], Mapping[str, float]]
+"""Words -> the score of each for the open photo; words without one are left out."""
+
+
+def no_word_scores(words: tuple[str, ...]) -> Mapping[str, float]:
+    """Return no scores, where there is no open vocabulary."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The candidates for a typed text."""
+
+    keys: Sequence[str]
+    """N tag keys."""
+    features: Vectors
+    """(N, F) float32, as odds.py names them."""
+    scored: Mapping[str, tuple[str, float]]
+    """Tag key -> (tag, score for the photo)."""
 
 
 @dataclass(frozen=True)
@@ -128,27 +172,59 @@ class ProjectVocabulary:
         with self._lock:
             self._lexicon, self._subject = lexicon, None
 
-    def complete(self, text: str, scores: Mapping[str, float], exclude: Collection[str] = ()) -> list[Completion]:
+    def complete(
+        self,
+        text: str,
+        scores: Mapping[str, float],
+        exclude: Collection[str] = (),
+        word_scores: WordScores = no_word_scores,
+    ) -> list[Completion]:
         """Return at most ``MAX_COMPLETIONS`` completions of a text, best first.
 
-        Tags that start with the text are before tags in which a later word does. Within both groups the order is: tags
-        with a score by score, tags in use by frequency, words of the lexicon by their similarity to the project's tags,
-        everyday words by frequency. The lexicon completes the last word of the text.
+        They are ranked by the probability that the person means them, given the photo's scores, the project's tags and
+        the typed text (odds.py). Before all others comes the text itself if the project or the everyday words have it.
+        The lexicon completes the last word of the text.
 
         Args:
             text: Typed text; empty gives no completions.
             scores: Tag in any spelling -> score for this photo.
             exclude: Tags that are left out: the kept ones.
+            word_scores: Words -> score for this photo, asked for words that have none.
         """
+        weighed = self.weigh(text, scores, exclude, word_scores)
+        if weighed is None:
+            return []
+        typed = tag_key(text)
+        order = np.argsort(-log_odds(weighed.features), kind="stable").tolist()
+        order.sort(key=lambda place: weighed.keys[place] != typed or not self.knows(typed))
+        completions = []
+        for place in order[:MAX_COMPLETIONS]:
+            key = weighed.keys[place]
+            proposed, score = weighed.scored.get(key, ("", None))
+            is_likely = score is not None and score >= LEAST_SCORE
+            source = "model" if is_likely else "project" if self._count.get(key) else "words"
+            completions.append(Completion(self._spelling.get(key) or proposed or key, score, source))
+        return completions
+
+    def weigh(
+        self,
+        text: str,
+        scores: Mapping[str, float],
+        exclude: Collection[str] = (),
+        word_scores: WordScores = no_word_scores,
+    ) -> Weighed | None:
+        """Return the candidates for a text with the features by which `complete` ranks them; None without any."""
         typed = tag_key(text)
         if not typed:
-            return []
-        by_key: dict[str, tuple[str, float]] = {}
+            return None
+        scored: dict[str, tuple[str, float]] = {}
+        by_form: dict[str, float] = {}
         for tag, value in scores.items():
-            by_key.setdefault(tag_key(self.renamed(tag)), (self.spelling(tag), value))
+            scored.setdefault(tag_key(self.renamed(tag)), (self.spelling(tag), value))
+            by_form[form_key(tag)] = max(value, by_form.get(form_key(tag), 0.0))
         excluded = {tag_key(tag) for tag in exclude}
         with self._lock:
-            found = {key: key.startswith(typed) for key in by_key if any(s.startswith(typed) for s, _ in _starts(key))}
+            found = {key: key.startswith(typed) for key in scored if any(s.startswith(typed) for s, _ in _starts(key))}
             at = bisect_left(self._starts, (typed, ""))
             while at < len(self._starts) and self._starts[at][0].startswith(typed):
                 key = self._starts[at][1]
@@ -156,40 +232,58 @@ class ProjectVocabulary:
                 at += 1
             # A tag that no photo has any more was probably a typing error: it is not offered.
             excluded |= self._aliases.keys()
-            keys = [key for key in found if key not in excluded and (key in by_key or self.knows(key))]
-            near = {key: place for place, key in enumerate(self._near_words(typed)) if key not in excluded}
-            keys += [key for key in near if key not in found]
-            found |= dict.fromkeys(near, True)
-            last = len(self._word_rank)
-            keys.sort(
-                key=lambda key: (
-                    key != typed,
-                    not found[key],
-                    -score if (score := by_key.get(key, ("", 0.0))[1]) >= LEAST_SCORE else 0.0,
-                    -self._count.get(key, 0),
-                    -score if score >= FAINT_SCORE else 0.0,
-                    near.get(key, MAX_COMPLETIONS),
-                    -score,
-                    self._word_rank.get(key, last),
-                    key,
-                )
-            )
-            completions = []
-            for key in keys[:MAX_COMPLETIONS]:
-                proposed, score = by_key.get(key, ("", None))
-                is_likely = score is not None and score >= LEAST_SCORE
-                source = "model" if is_likely else "project" if self._count.get(key) else "words"
-                completions.append(Completion(self._spelling.get(key) or proposed or key, score, source))
-            return completions
-
-    def _near_words(self, typed: str) -> list[str]:
-        """Return the typed text with its last word completed by the lexicon, best first."""
-        if self._lexicon is None or not self.num_lists:
-            return []
-        if self._subject is None:
-            self._subject = self._lexicon.subject(self._count)
+            keys = [key for key in found if key not in excluded and (key in scored or self.knows(key))]
+            last_rank = len(self._word_rank)
+            keys.sort(key=lambda key: (-self._count.get(key, 0), self._word_rank.get(key, last_rank), key))  # for ties
+            features = np.zeros((len(keys), NUM_FEATURES), np.float32)
+            for row, key in zip(features, keys, strict=True):
+                self._describe(row, key, typed, found[key], scored, by_form)
+            lexicon, subject = self._lexicon, self._subject_of_tags()
+        if lexicon is None or subject is None:
+            return Weighed(keys, features, scored) if keys else None
+        features[:, FROM_LEXICON] = lexicon.describe([key.rpartition(" ")[2] for key in keys], subject)
         before, space, last = typed.rpartition(" ")
-        return [f"{before}{space}{word}" for word in self._lexicon.complete(last, self._subject, MAX_COMPLETIONS)]
+        words = [word for word in lexicon.start_with(last) if f"{before}{space}{word}" not in found]
+        new = [f"{before}{space}{word}" for word in words]
+        of_words = np.zeros((len(new), NUM_FEATURES), np.float32)
+        of_words[:, FROM_LEXICON] = lexicon.describe(words, subject)
+        of_words[:, EXACT] = [word == typed for word in new]
+        is_short = np.array([len(last) < NEARLY_IN_FULL * len(word) for word in words], np.bool_)
+        best = np.argsort(-log_odds(of_words), kind="stable")[:NUM_LOOKED_AT].tolist()
+        best = [place for place in best if new[place] not in excluded]
+        seen = word_scores(tuple(words[place] for place in best))
+        for place in best:
+            describe_seen(of_words[place], seen.get(words[place]), by_form.get(form_key(words[place])))
+        chosen = [place for place in best if not is_short[place] or log_odds(of_words[place]) >= LEAST_LOG_ODDS]
+        keys += [new[place] for place in chosen]
+        features = np.concatenate([features, of_words[chosen]])
+        return Weighed(keys, features, scored) if keys else None
+
+    def _describe(
+        self,
+        row: Vectors,
+        key: str,
+        typed: str,
+        is_start: bool,
+        scored: Mapping[str, tuple[str, float]],
+        by_form: Mapping[str, float],
+    ) -> None:
+        """Fill the (F,) features of a known tag, but those of the lexicon."""
+        count = self._count.get(key, 0)
+        if count:
+            row[USED], row[LOG_COUNT], row[LOG_LISTS] = 1, np.log(count), np.log1p(self.num_lists)
+        if key in scored:
+            row[SCORED], row[LOG_SCORE] = 1, np.log(max(scored[key][1], LOWEST_SCORE))
+        elif (of_form := by_form.get(form_key(key))) is not None:
+            row[OTHER_FORM], row[LOG_FORM] = 1, np.log(max(of_form, LOWEST_SCORE))
+        if key in self._word_rank:
+            row[EVERYDAY] = 1
+        row[LATER_WORD], row[EXACT] = not is_start, key == typed
+
+    def _subject_of_tags(self) -> Vectors | None:
+        if self._subject is None and self._lexicon is not None:
+            self._subject = self._lexicon.subject(self._count)
+        return self._subject
 
 
 def _starts(key: str) -> list[tuple[str, str]]:

@@ -1,16 +1,20 @@
-// The box in which tags are typed: inline completion, the list of completions, and the keys that belong to text.
-// Knows nothing of the ranked list; it requests completions and returns one tag at a time.
+// The box in which tags are typed: inline completion, the list of completions, and the keys that belong to text. With
+// text in it, every digit is text, and Alt with a digit takes that completion. Commas and line breaks separate tags.
+// Knows nothing of the ranked list; it requests completions and returns tags.
 
 import { cleanTag, tagKey } from "./draft.js";
 import { make } from "./elements.js";
-import { digitOf } from "./keys.js";
+import { digitOf, keyPieces } from "./keys.js";
+
+const SEPARATORS = /[,，、\r\n]/u;
+const [ALT] = keyPieces("Alt+1");
 
 /**
  * complete(text) -> [{ tag, score, source }], or null if a newer call was made; fallback(text) -> the same, from the
  * tags on the page; onAdd(tag, numKeys, saves) -> whether the tag was accepted, and if `saves` the list is saved after
- * it; onChange() after the text changed; isAccept(name) -> whether that key also saves.
+ * it; onAddSeveral(tags, numKeys) -> the same for several; onChange() after the text changed; isAccept(name) -> whether that key also saves.
  */
-export function createAddBox(elements, { complete, fallback, onAdd, onChange, isAccept }) {
+export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral, onChange, isAccept }) {
   const { input, ghost, literal, hint, list } = elements;
   let completions = [];
   let highlighted = -1; // -1: the typed text itself
@@ -25,7 +29,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
       make("span", { class: "ghost-typed" }, text),
       text && continues ? choice.slice(text.length) : text && choice ? `  → ${choice}` : "",
     );
-    hint.textContent = text ? (choice && tagKey(choice) !== tagKey(text) ? "Enter · exact: Shift Enter" : "Enter adds") : "";
+    hint.textContent = text ? (choice && tagKey(choice) !== tagKey(text) ? `Enter · ${ALT} 1–9 · exact: Shift Enter` : "Enter adds") : "";
     literal.hidden = !isLiteral || Boolean(text);
     list.replaceChildren(...completions.map(({ tag, source }, index) => completionRow(tag, source, index, highlighted, text)));
     list.hidden = !text || completions.length === 0;
@@ -36,17 +40,29 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
 
   function offer(candidates, text) {
     const key = prefixKey(text);
-    const isExact = ({ tag }) => tagKey(tag) === tagKey(text);
-    const exact = candidates.filter(isExact);
-    completions = [...exact, ...candidates.filter((candidate) => !isExact(candidate))];
+    const exact = candidates.filter(({ tag }) => tagKey(tag) === tagKey(text));
+    completions = [...candidates];
     // Enter takes only a completion that continues the typed text; others must be selected with the arrow keys.
     highlighted = completions.findIndex(({ tag }) => tagKey(tag).startsWith(key));
     // A screen keyboard has no Shift Enter, so the typed text itself is a row that can be tapped.
     if (completions.length && !exact.length) completions.push({ tag: cleanTag(text), source: "typed" });
   }
 
-  async function changed() {
+  /** Add all tags but the last of a separated text; that one stays in the box, unless `addsLast`. */
+  function separate(text, addsLast) {
+    const parts = text.split(SEPARATORS);
+    const last = addsLast ? "" : parts.pop();
+    const tags = parts.map(cleanTag).filter(Boolean);
+    if (tags.length && !onAddSeveral(tags, numKeys)) return; // refused while a photo is being saved
+    clear();
+    if (!last.trim()) return;
+    input.value = last.trimStart();
+    changed();
+  }
+
+  async function changed(event) {
     const text = input.value;
+    if (!event?.isComposing && SEPARATORS.test(text)) return separate(text, false);
     if (!text.trim()) {
       completions = [];
       highlighted = -1;
@@ -81,14 +97,16 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
     if (onAdd(tag, numKeys, saves)) clear();
   }
 
-  /** The completion that a digit selects: only directly after letters, so that "route 66" can be typed. */
-  function numbered(event) {
-    const digit = isLiteral || !/(^|\s)\p{L}+$/u.test(input.value) ? null : digitOf(event);
-    const completion = digit && !digit.downTo ? completions[digit.number - 1] : null;
-    return completion && completion.source !== "typed" ? { tag: completion.tag, saves: digit.saves } : null;
+  function paste(event) {
+    const text = event.clipboardData?.getData("text/plain") ?? "";
+    if (!SEPARATORS.test(text)) return; // the browser pastes it
+    event.preventDefault();
+    separate(input.value.slice(0, input.selectionStart) + text + input.value.slice(input.selectionEnd), true);
   }
 
   input.addEventListener("input", changed);
+  input.addEventListener("compositionend", () => changed());
+  input.addEventListener("paste", paste);
   list.addEventListener("click", (event) => {
     const row = event.target.closest("[data-tag]");
     if (row) add(row.dataset.tag);
@@ -113,9 +131,11 @@ export function createAddBox(elements, { complete, fallback, onAdd, onChange, is
         return true;
       }
       if (!input.value.trim()) return false;
-      const choice = numbered(event);
-      if (choice) {
-        if (!event.repeat) add(choice.tag, choice.saves);
+      const digit = digitOf(event);
+      if (digit?.saves) {
+        // Alt with a digit takes that completion; a number without one does nothing.
+        const completion = completions[digit.number - 1];
+        if (!event.repeat && completion && completion.source !== "typed") add(completion.tag);
         return true;
       }
       if (name === "Tab") {
@@ -145,7 +165,7 @@ function completionRow(tag, source, index, highlighted, text) {
   const end = at + tagKey(text).length;
   const parts = plain ? [tag] : [tag.slice(0, at), make("b", {}, tag.slice(at, end)), tag.slice(end)];
   const labels = { project: "used here", model: "model", words: "word", typed: "as typed", meaning: "near in meaning" };
-  const number = source !== "typed" && index < 9 ? String(index + 1) : "";
+  const number = source !== "typed" && index < 9 ? `${ALT} ${index + 1}` : "";
   return make(
     "li",
     { id: `completion-${index + 1}`, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },

@@ -9,8 +9,8 @@ const CELL_WIDTH = 172;
 const CELL_HEIGHT = 172;
 const MARGIN_ROWS = 2;
 const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
-const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
-const COUNTED = ["draft", "in_review", "accepted"]; // offered if any photo has the state
+const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", empty: "Saved without tags", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
+const COUNTED = ["empty", "draft", "in_review", "accepted"]; // offered if any photo has the state
 
 export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", autocomplete: "off", spellcheck: "false" });
@@ -143,10 +143,10 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     cell.title = item.file_name;
     cell.replaceChildren(
       make("div", { class: "cell-photo" }, make("img", { src: item.thumbnail_url, alt: "", draggable: "false", decoding: "async" })),
-      make("div", { class: "cell-name" }, item.tags.length ? make("b", {}, item.tags.join(", ")) : item.file_name),
+      make("div", { class: "cell-name" }, item.tags.length ? make("b", {}, item.tags.join(", ")) : isSavedEmpty(item) ? `${item.file_name} · no tags` : item.file_name),
     );
     const where = { draft: ", started", in_review: ", in review", accepted: ", accepted" }[item.state] ?? "";
-    cell.setAttribute("aria-label", `${item.file_name}${where}, ${item.tags.length ? item.tags.join(", ") : "not tagged"}`);
+    cell.setAttribute("aria-label", `${item.file_name}${where}, ${item.tags.length ? item.tags.join(", ") : isSavedEmpty(item) ? "saved without tags" : "not tagged"}`);
   }
 
   function setState(state) {
@@ -248,4 +248,8 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
       } else if (!inSearch && [...event.key].length === 1 && !event.ctrlKey && !event.metaKey && !event.altKey) search.focus();
     },
   };
+}
+
+function isSavedEmpty({ state, tags }) {
+  return !tags.length && ["saved", "accepted"].includes(state);
 }

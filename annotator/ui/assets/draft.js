@@ -3,6 +3,8 @@
 // Knows nothing of the DOM, of keys, or of the server.
 
 export const MAX_TAG_LENGTH = 100;
+// Proposals with a number; a digit takes the one whose number it is.
+export const NUM_NUMBERED = 9;
 
 /** The stored spelling of a typed tag: NFC, white space collapsed, case unchanged. */
 export function cleanTag(text) {
@@ -25,28 +27,41 @@ export function openDraft({ kept = [], dropped = [], proposals = [], num_expecte
     kept: [...kept], // above the cut line, most important first
     dropped: [...dropped], // not proposed again for this photo
     released: [], // moved below the cut line by the user: they precede the server's proposals
-    proposals: [], // below the cut line, best first
+    proposals: [], // below the cut line, best first; those with a `number` from 1 first, 0: none
+    numbers: new Map(), // tag key -> the number that the tag last had
     selected: null, // { zone: "kept" | "proposed", index } or null
     // Tag key -> the latest proposal of the tag, for its score and reason.
     known: new Map(kept.map((tag) => [tagKey(tag), { ...typed(tag), source: "kept" }])),
     past: [],
     future: [],
   };
-  return withProposals(draft, proposals, num_expected);
+  return withProposals(draft, proposals, num_expected, { renumbers: true });
 }
 
 /**
  * Replace the proposals by the server's newest, of which the first `num_expected` are more likely right than wrong. The
- * user's own rows stay as they are.
+ * user's own rows stay as they are. A tag that has a number keeps it, and new tags come below; with `renumbers` all are
+ * numbered anew. Numbers that became free stay so until `fillNumbers`.
  */
-export function withProposals(draft, offered, num_expected = 0) {
-  const proposals = offered.map((proposal, index) => ({ ...proposal, isExpected: index < num_expected }));
+export function withProposals(draft, offered, num_expected = 0, { renumbers = false } = {}) {
+  const proposals = offered.map((proposal, index) => ({ ...proposal, isExpected: index < num_expected, number: 0 }));
   const known = new Map(draft.known);
   for (const proposal of proposals) known.set(tagKey(proposal.tag), proposal);
-  const selectedTag = tagAt(draft, draft.selected);
   const released = draft.released.map((tag) => ({ ...(known.get(tagKey(tag)) ?? typed(tag)), isExpected: false }));
-  const next = { ...draft, known, proposals: proposable(draft, [...released, ...proposals]) };
-  return { ...next, selected: reselect(next, draft.selected, selectedTag) };
+  const present = new Map(renumbers ? [] : draft.proposals.map(({ tag, number }) => [tagKey(tag), number]));
+  const rows = proposable(draft, [...released, ...proposals]).map((row) => ({ ...row, number: present.get(tagKey(row.tag)) ?? 0 }));
+  return arranged({ ...draft, known }, renumbers ? filled(rows) : rows, draft);
+}
+
+/** Give each free number to the best proposal without one. */
+export function fillNumbers(draft) {
+  const rows = filled(draft.proposals);
+  return rows === draft.proposals ? draft : arranged(draft, rows, draft);
+}
+
+/** The index of the proposal with this number, or -1. */
+export function indexOfNumber(draft, number) {
+  return draft.proposals.findIndex((proposal) => proposal.number === number);
 }
 
 /** The newest proposal of a tag, or else whether it was saved before or typed. */
@@ -70,6 +85,12 @@ export function numExpected(draft) {
   return first < 0 ? draft.proposals.length : first;
 }
 
+/** Add several typed tags as the last kept ones, in one edit. */
+export function addAll(draft, texts) {
+  const next = texts.reduce(add, draft);
+  return next.past === draft.past ? next : { ...next, past: pastOf(draft) };
+}
+
 /** Add a typed tag as the last kept one. A tag that is already kept is only selected. */
 export function add(draft, text) {
   const tag = cleanTag(text);
@@ -83,6 +104,13 @@ export function add(draft, text) {
     dropped: without(draft.dropped, [tag]),
     selected: { zone: "kept", index: draft.kept.length },
   });
+}
+
+/** Take a tag out of the proposals for good, without an edit that can be undone. */
+export function withoutProposal(draft, tag) {
+  const proposals = draft.proposals.filter((proposal) => tagKey(proposal.tag) !== tagKey(tag));
+  const next = { ...draft, proposals, released: without(draft.released, [tag]) };
+  return { ...next, selected: clamp(next, draft.selected) };
 }
 
 /** Drop the row at `place`, a kept tag or a proposal; it is not proposed again. */
@@ -108,7 +136,7 @@ export function place(draft, from, to) {
   let released = without(draft.released, [tag]);
   if (to.zone === "kept") kept.splice(to.index, 0, tag);
   else {
-    proposals.splice(to.index, 0, { ...describe(draft, tag), isExpected: false });
+    proposals.splice(to.index, 0, givenBack(draft, tag, proposals));
     released = [tag, ...released];
   }
   const zone = to.zone === "kept" ? kept : proposals;
@@ -138,9 +166,10 @@ export function setCut(draft, count) {
     return { ...next, selected: draft.selected ? followed(draft, next) : next.selected };
   }
   const given = draft.kept.slice(target);
+  const back = given.reduce((rows, tag) => [...rows, givenBack(draft, tag, [...rows, ...draft.proposals])], []);
   const next = edit(draft, {
     kept: draft.kept.slice(0, target),
-    proposals: [...given.map((tag) => ({ ...describe(draft, tag), isExpected: false })), ...draft.proposals],
+    proposals: [...back, ...draft.proposals],
     released: [...given, ...draft.released],
   });
   return { ...next, selected: followed(draft, next) };
@@ -226,8 +255,40 @@ function takeRange(draft, from, to, follow) {
 }
 
 function edit(draft, changes) {
-  const past = [...draft.past.slice(1 - MAX_HISTORY), snapshot(draft)];
-  return { ...draft, ...changes, past, future: [] };
+  return { ...draft, ...changes, past: pastOf(draft), future: [] };
+}
+
+function pastOf(draft) {
+  return [...draft.past.slice(1 - MAX_HISTORY), snapshot(draft)];
+}
+
+/** A tag that becomes a proposal again: with the number that it had, or the first free one. */
+function givenBack(draft, tag, rows) {
+  const free = freeNumbers(rows);
+  const had = draft.numbers.get(tagKey(tag));
+  return { ...describe(draft, tag), isExpected: false, number: free.includes(had) ? had : (free[0] ?? 0) };
+}
+
+function freeNumbers(rows) {
+  const used = new Set(rows.map(({ number }) => number));
+  return Array.from({ length: NUM_NUMBERED }, (_, index) => index + 1).filter((number) => !used.has(number));
+}
+
+function filled(rows) {
+  const free = freeNumbers(rows);
+  if (!free.length || rows.every(({ number }) => number)) return rows;
+  return rows.map((row) => (row.number ? row : { ...row, number: free.shift() ?? 0 }));
+}
+
+/** The draft with these proposals: the user's own rows, then by number, then those without one. */
+function arranged(draft, rows, before) {
+  const own = new Set(draft.released.map(tagKey));
+  const place = ({ tag, number }) => (own.has(tagKey(tag)) ? -1 : number || NUM_NUMBERED + 1);
+  const proposals = [...rows].sort((one, other) => place(one) - place(other));
+  const numbers = new Map(draft.numbers);
+  for (const { tag, number } of proposals) if (number) numbers.set(tagKey(tag), number);
+  const next = { ...draft, proposals, numbers };
+  return { ...next, selected: reselect(next, before.selected, tagAt(before, before.selected)) };
 }
 
 function snapshot({ kept, dropped, released, proposals, selected }) {

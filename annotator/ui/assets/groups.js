@@ -3,12 +3,13 @@
 // edits here are edits there. Knows nothing of how the photos were found.
 
 import { newestOnly } from "./calls.js";
+import { NUM_NUMBERED } from "./draft.js";
 import { count, keycaps, make } from "./elements.js";
 import { actionOf, digitOf, keyName, keyPieces } from "./keys.js";
+import { createStillness } from "./stillness.js";
 
 const HINT_MS = 200; // photos opened for less time are not looked up
 const AGAIN_MS = 120; // several ticks in a row cause one request
-const NUM_DIGITS = 9;
 
 export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run }) {
   const label = make("span", {}, "Look-alikes");
@@ -48,7 +49,9 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
 
   async function panel(photo, items) {
     const ticked = new Set(items.filter((item) => item.is_near));
-    let proposals = [];
+    let numbered = Array(NUM_NUMBERED).fill(null); // the proposal at each number; null where one was taken
+    let offers = []; // the newest answer
+    const stillness = createStillness();
     let current = 0;
     let again = 0;
     const propose = newestOnly(() => call("propose_group", { ...tagging.request(), members: [...ticked].map((item) => item.image_id) }));
@@ -71,9 +74,9 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     function render() {
       const tags = tagging.draft.kept;
       kept.replaceChildren(...(tags.length ? tags.map((tag) => make("li", {}, make("button", { type: "button", class: "quiet", title: `Give ${tag} back`, onclick: () => giveBack(tag) }, tag))) : [make("li", { class: "soft" }, "Nothing kept yet: take proposals by their digits")]));
-      offered.replaceChildren(...proposals.slice(0, NUM_DIGITS).map(({ tag, why }, index) =>
-        make("button", { type: "button", class: "group-tag", title: why, dataset: { tag }, onclick: () => take(index) }, make("kbd", {}, String(index + 1)), ` ${tag}`),
-      ));
+      offered.replaceChildren(...numbered.flatMap((proposal, index) => (proposal ? [
+        make("button", { type: "button", class: "group-tag", title: proposal.why, dataset: { tag: proposal.tag }, onclick: () => take(index) }, make("kbd", {}, String(index + 1)), ` ${proposal.tag}`),
+      ] : [])));
       cells.forEach((cell, index) => {
         cell.setAttribute("aria-selected", String(ticked.has(items[index])));
         cell.classList.toggle("current", index === current);
@@ -83,14 +86,27 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       save.replaceChildren(ticked.size ? `Save to ${count(ticked.size + 1, "photo")} ` : "Save this photo alone ", make("kbd", {}, "Enter"));
     }
 
-    function refresh() {
+    /** Give each free number to the best proposal without one. */
+    function fillNumbers() {
+      const shown = new Set(numbered.map((proposal) => proposal?.tag));
+      const others = offers.filter(({ tag }) => !shown.has(tag));
+      numbered = numbered.map((proposal) => proposal ?? others.shift() ?? null);
+      render();
+    }
+
+    /** Fetch new proposals; with `renumbers`, since other photos are ticked now, all are numbered anew. */
+    function refresh(renumbers) {
       clearTimeout(again);
       again = setTimeout(async () => {
         try {
           const answer = await propose();
           if (!answer) return;
           const keptNow = new Set(tagging.draft?.kept ?? []);
-          proposals = answer.proposals.filter(({ tag }) => !keptNow.has(tag));
+          offers = answer.proposals.filter(({ tag }) => !keptNow.has(tag));
+          const newest = new Map(offers.map((proposal) => [proposal.tag, proposal]));
+          numbered = numbered.map((proposal) => (!renumbers && proposal && newest.get(proposal.tag)) || null);
+          if (renumbers) fillNumbers();
+          else stillness.whenStill(fillNumbers);
           render();
         } catch (error) {
           if (error.kind === undefined) throw error;
@@ -99,16 +115,16 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       }, AGAIN_MS);
     }
 
-    function changed() {
+    function changed(renumbers = false) {
       trouble.textContent = "";
       render();
-      refresh();
+      refresh(renumbers);
     }
 
     function toggle(index) {
       if (!ticked.delete(items[index])) ticked.add(items[index]);
       effort.record("tick", items[index].image_id, ticked.has(items[index]) ? 1 : 0);
-      changed();
+      changed(true);
     }
 
     function tickAll() {
@@ -116,7 +132,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       ticked.clear();
       if (wanted) items.forEach((item) => ticked.add(item));
       effort.record("tick_all", wanted ? 1 : 0);
-      changed();
+      changed(true);
     }
 
     function moveTo(index) {
@@ -137,9 +153,9 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     }
 
     function take(index) {
-      const proposal = proposals[index];
+      const proposal = numbered[index];
       if (!proposal) return;
-      proposals = proposals.filter((other) => other !== proposal);
+      numbered[index] = null;
       tagging.takeTag(proposal.tag, "take_in_group");
       changed();
     }
@@ -158,6 +174,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
 
     function onkey(event) {
       if (event.isComposing) return;
+      stillness.pressed();
       if (!event.repeat) effort.key();
       const name = keyName(event);
       const onButton = ["Enter", "Space"].includes(name) && event.target.closest("button");
@@ -175,7 +192,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     }
 
     render();
-    refresh();
+    refresh(true);
     const title = make("span", {}, "Tag together ", make("span", { class: "soft" }, photo.file_name));
     const result = await dialogs.open({ id: "group", title, wide: true, body: [body], onkey });
     clearTimeout(again);

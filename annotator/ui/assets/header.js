@@ -39,7 +39,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
     render(state) {
       project.textContent = state.project;
       project.title = state.project;
-      tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged`;
+      tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged${state.states.empty ? `, ${formatNumber(state.states.empty)} without tags` : ""}`;
       account.hidden = state.user === LOCAL_USER;
       userName.textContent = state.user;
       const { in_review } = state.states;

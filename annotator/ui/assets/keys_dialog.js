@@ -6,10 +6,11 @@ import { ACTIONS, DEFAULT_KEYS, keyName, keyPieces, refusal } from "./keys.js";
 
 const FIXED = [
   [["a–z"], "Any letter: type a tag, wherever you are"],
-  [["1–9"], "Take that proposal; after letters: that completion"],
+  [["1–9"], "With an empty box: take that proposal; with text they are text"],
   [["Shift", "1–9"], "Take everything down to that proposal"],
-  [["Alt", "1–9"], "Take that proposal or completion, and save"],
-  [["/"], "Type a tag with digits in it"],
+  [["Alt", "1–9"], "Take that proposal and save; with text: take that completion"],
+  [["/"], "Type a tag that begins with a digit"],
+  [[","], "With text: adds it as typed; pasted commas and line breaks separate tags too"],
   [["Enter"], "With text: take the completion"],
   [["Tab"], "With text: put the completion into the box and type on"],
   [["Shift", "Enter"], "With text: exactly what was typed"],
@@ -18,9 +19,9 @@ const FIXED = [
 
 /**
  * store(keys) -> the stored keys, or throws; onChange(keys) after they were stored; setShowExpected(shown) switches the
- * expected line on or off, or throws.
+ * expected line on or off, or throws; proposeAgain(tag) -> the tags that are still never proposed, or throws.
  */
-export function showKeys(dialogs, { keys: initial, store, onChange, showExpected, setShowExpected }) {
+export function showKeys(dialogs, { keys: initial, store, onChange, showExpected, setShowExpected, neverProposed = [], proposeAgain }) {
   let keys = initial;
   let recording = null;
   const note = make("p", { class: "key-note", role: "status", "aria-live": "polite" }, HINT);
@@ -86,7 +87,24 @@ export function showKeys(dialogs, { keys: initial, store, onChange, showExpected
     }
   });
 
+  const refused = make("div", { class: "setting never-proposed", id: "never-proposed" });
+
+  function drawRefused(tags) {
+    refused.hidden = !tags.length;
+    refused.replaceChildren("Never proposed here: ", ...tags.map((tag) => make("button", { type: "button", class: "chip", title: `Propose “${tag}” again`, dataset: { tag }, onclick: () => giveBack(tag) }, tag, make("span", { "aria-hidden": "true" }, " ×"))));
+  }
+
+  async function giveBack(tag) {
+    try {
+      drawRefused(await proposeAgain(tag));
+      note.textContent = `“${tag}” is proposed again.`;
+    } catch (error) {
+      note.textContent = error.message;
+    }
+  }
+
   draw();
+  drawRefused(neverProposed);
   return dialogs.open({
     id: "keys",
     title: "Keys",
@@ -95,6 +113,7 @@ export function showKeys(dialogs, { keys: initial, store, onChange, showExpected
       note,
       table,
       make("label", { class: "setting" }, box, " Draw a dashed line below the proposals that are more likely right than wrong"),
+      refused,
       make("div", { class: "dialog-buttons" }, make("button", { type: "button", id: "reset-keys", onclick: () => change(DEFAULT_KEYS, "All keys are as they came.") }, "Reset all keys")),
     ],
     onkey,

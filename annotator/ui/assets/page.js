@@ -15,7 +15,7 @@ import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
 import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createKeyboard } from "./keyboard.js";
-import { DEFAULT_KEYS } from "./keys.js";
+import { DEFAULT_KEYS, keyName } from "./keys.js";
 import { showKeys } from "./keys_dialog.js";
 import { browserStorage, createLocalDrafts } from "./local_drafts.js";
 import { createMessages } from "./messages.js";
@@ -23,6 +23,7 @@ import { createNeighbours } from "./neighbours.js";
 import { createPhotoView } from "./photo_view.js";
 import { createProposing } from "./proposing.js";
 import { createReview } from "./review.js";
+import { createStillness } from "./stillness.js";
 import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
 import { createTagList } from "./tag_list.js";
@@ -48,11 +49,12 @@ export async function start({ element, server }) {
   const effort = createEffort();
   const dialogs = createDialogs(root);
   const messages = createMessages(at("banner"), at("status"));
+  const stillness = createStillness();
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
   let keys = DEFAULT_KEYS;
 
   const commands = {
-    save: () => tagging.save(),
+    save: () => tagging.saveOrAsk(),
     accept: () => tagging.accept(),
     up: () => tagging.moveSelection(-1),
     down: () => tagging.moveSelection(1),
@@ -61,6 +63,7 @@ export async function start({ element, server }) {
     cut_up: () => tagging.moveCut(-1),
     cut_down: () => tagging.moveCut(1),
     drop: () => tagging.dropSelected(),
+    never: () => tagging.neverSelected(),
     take_selected: () => tagging.takeSelected(),
     redo: () => tagging.redo(),
     zoom: () => photoView.toggle(),
@@ -106,6 +109,11 @@ export async function start({ element, server }) {
         if (isOpen) tagging.addTyped(tag, numKeys, { saves });
         return isOpen;
       },
+      onAddSeveral: (tags, numKeys) => {
+        const isOpen = tagging.phase === "tagging";
+        if (isOpen) tagging.addSeveral(tags, numKeys);
+        return isOpen;
+      },
       isAccept: (name) => keys.accept.includes(name),
       onChange: () => at("add-input").setAttribute("aria-activedescendant", addBox?.activeRow() ?? selectedRowId()),
     },
@@ -115,7 +123,7 @@ export async function start({ element, server }) {
     switchNeighbour: (id, name) => tagging.switchNeighbour(id, name),
   };
   const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour, ...switches });
-  const why = createWhy(at("why"), { ...switches, restore: () => tagging.restoreEvidence(), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
+  const why = createWhy(at("why"), { ...switches, never: () => run("never"), restore: () => tagging.restoreEvidence(), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
   const hints = createHints(at("actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
@@ -130,6 +138,7 @@ export async function start({ element, server }) {
     createProposing,
     localDrafts: createLocalDrafts(browserStorage()),
     effort,
+    whenStill: stillness.whenStill,
     views: {
       changed: render,
       opened,
@@ -241,6 +250,8 @@ export async function start({ element, server }) {
       onChange: setKeys,
       showExpected: tagging.state.show_expected,
       setShowExpected: (shown) => tagging.setShowExpected(shown),
+      neverProposed: tagging.state.never_proposed,
+      proposeAgain: async (tag) => (await tagging.setNeverProposed(tag, false), tagging.state.never_proposed),
     });
   }
 
@@ -264,6 +275,12 @@ export async function start({ element, server }) {
     getKeys: () => keys, run, addBox, tagList, browse, dialogs, header, messages, effort,
     takeNumber: ({ number, downTo, saves }) => tagging.phase === "tagging" && (downTo ? tagging.takeDownTo(number) : tagging.takeNumber(number, { saves })),
   });
+  document.addEventListener("pointerdown", stillness.pressed, { capture: true });
+  document.addEventListener("keydown", (event) => {
+    stillness.pressed();
+    const name = keyName(event);
+    if (name && !keys.save.includes(name)) tagging.asksToSave = false;
+  }, { capture: true });
   countEffort(root, effort);
   keepFocus(root);
   setKeys(keys);

@@ -196,8 +196,8 @@ function fill(row, draft, zone, index, tag) {
   row.dataset.index = String(index);
   row.classList.toggle("selected", selected);
   row.setAttribute("aria-selected", String(selected));
-  row.setAttribute("aria-label", rowLabel(zone, index, tag, score, source));
-  number.textContent = zone === "kept" || index < 9 ? String(index + 1) : "";
+  row.setAttribute("aria-label", rowLabel(zone, numberOf(draft, zone, index), tag, score, source));
+  number.textContent = numberOf(draft, zone, index);
   text.textContent = tag;
   text.title = tag;
   bar.hidden = score === null;
@@ -212,8 +212,12 @@ function fill(row, draft, zone, index, tag) {
   return row;
 }
 
-function rowLabel(zone, index, tag, score, source) {
-  const place = zone === "kept" ? `kept, place ${index + 1}` : `proposal ${index + 1}`;
+function numberOf(draft, zone, index) {
+  return String(zone === "kept" ? index + 1 : draft.proposals[index].number || "");
+}
+
+function rowLabel(zone, number, tag, score, source) {
+  const place = zone === "kept" ? `kept, place ${number}` : `proposal ${number}`.trimEnd();
   const worth = score === null ? "" : `, score ${Math.round(score * 100)} percent`;
   return `${tag}, ${place}${worth}, ${sourceName(source)}`;
 }

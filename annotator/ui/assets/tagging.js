@@ -10,12 +10,14 @@ const noExclusions = () => ({ neighbours: new Map(), sources: new Set() });
 /**
  * call(name, payload), proposing, localDrafts and effort are other parts of the page; `views` are callbacks:
  * changed(tagging), opened(photo), say(text), trouble(name, text, buttons), clear(name), askStale(versions).
+ * whenStill(run) runs once no key was pressed for a while.
  */
 export class Tagging {
-  constructor({ call, createProposing, localDrafts, effort, views }) {
+  constructor({ call, createProposing, localDrafts, effort, whenStill, views }) {
     this.call = call;
     this.localDrafts = localDrafts;
     this.effort = effort;
+    this.whenStill = whenStill;
     this.views = views;
     this.state = null; // of the project, from the operation state
     this.photo = null;
@@ -26,6 +28,8 @@ export class Tagging {
     this.revision = 0;
     this.lastImageId = null;
     this.isAway = false; // the server did not answer, so it does not have this list
+    this.renumbers = false; // the next answer numbers all proposals anew: the user changed what they are made from
+    this.asksToSave = false; // the list is empty, and saving it needs the same key again
     this.phase = "loading"; // loading, tagging, busy, done
     this.complete = newestOnly((text) => call("complete", { image_id: this.photo.image_id, text, kept: this.draft.kept }));
     this.proposing = createProposing({
@@ -95,6 +99,8 @@ export class Tagging {
     this.photo = answer;
     this.lastImageId = answer.image_id;
     this.revision = here?.revision ?? answer.revision;
+    this.renumbers = false;
+    this.asksToSave = false;
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
     this.exclusions = noExclusions();
@@ -113,7 +119,7 @@ export class Tagging {
     try {
       await this.call("set_tagger", { tagger: name });
       await this.refreshState();
-      if (this.draft) this.#tell();
+      if (this.draft) this.#renumber();
     } catch (error) {
       this.#failed(error, "tagger", () => this.chooseTagger(name));
       this.views.changed(this);
@@ -124,29 +130,63 @@ export class Tagging {
   async setShowExpected(shown) {
     await this.call("set_show_expected", { shown });
     await this.refreshState();
+    if (this.draft) this.#renumber();
+  }
+
+  /** Never propose a tag in this project, or propose it again. */
+  async setNeverProposed(tag, never) {
+    await this.call("set_never_proposed", { tag, never });
+    if (never && this.draft) this.draft = list.withoutProposal(this.draft, tag);
+    await this.refreshState();
     if (this.draft) this.#tell();
+  }
+
+  /** Never propose the selected proposal in this project. */
+  async neverSelected() {
+    const { selected } = this.draft;
+    const tag = list.tagAt(this.draft, selected);
+    if (tag === null || selected.zone === "kept") return this.views.say("Select a proposal first: a kept tag is no proposal.");
+    try {
+      await this.setNeverProposed(tag, true);
+      this.views.say(`“${tag}” is never proposed in this project; the list of keys (?) has it, to propose it again.`);
+    } catch (error) {
+      this.#failed(error, "never", () => this.neverSelected());
+    }
+    return undefined;
   }
 
   // ---- Editing
 
   takeNumber(number, { saves = false } = {}) {
-    const proposal = this.draft.proposals[number - 1];
-    if (!proposal) return this.views.say(`There is no proposal ${number}.`);
-    this.edit(list.take(this.draft, number - 1), "take", proposal.tag, number);
+    const index = list.indexOfNumber(this.draft, number);
+    if (index < 0) return this.views.say(this.#emptyNumber(number));
+    this.edit(list.take(this.draft, index), "take", this.draft.proposals[index].tag, number);
     return saves ? this.save() : undefined;
   }
 
   /** Take the proposals above the expected line, and save. Without that line, nothing is saved. */
   accept() {
-    const number = list.numExpected(this.draft);
-    if (!number) return this.views.say("No proposal is above a dashed line here: take some, then save.");
-    this.takeDownTo(number);
+    const num_taken = list.numExpected(this.draft);
+    if (!num_taken) return this.views.say("No proposal is above a dashed line here: take some, then save.");
+    this.#takeFirst(num_taken);
     return this.save();
   }
 
+  /** Take all proposals from the first down to the one with this number. */
   takeDownTo(number) {
-    const tags = this.draft.proposals.slice(0, number).map(({ tag }) => tag);
-    if (tags.length) this.edit(list.takeDownTo(this.draft, number - 1), "take_down_to", tags.length, ...tags);
+    const index = list.indexOfNumber(this.draft, number);
+    if (index < 0) this.views.say(this.#emptyNumber(number));
+    else this.#takeFirst(index + 1);
+  }
+
+  #takeFirst(num_taken) {
+    const tags = this.draft.proposals.slice(0, num_taken).map(({ tag }) => tag);
+    this.edit(list.takeDownTo(this.draft, num_taken - 1), "take_down_to", tags.length, ...tags);
+  }
+
+  #emptyNumber(number) {
+    const comes = this.draft.proposals.some((proposal) => !proposal.number);
+    return comes ? `Number ${number} is empty: a new proposal comes there when you pause.` : `There is no proposal ${number}.`;
   }
 
   takeSelected() {
@@ -162,6 +202,13 @@ export class Tagging {
     if (this.#isKept(tag)) return;
     const number = list.indexOfTag(this.draft.proposals.map((proposal) => proposal.tag), tag) + 1;
     this.edit(list.add(this.draft, tag), action, tag, ...(number ? [number] : []));
+  }
+
+  /** Add several typed or pasted tags in one edit; those that are kept already stay where they are. */
+  addSeveral(texts, numKeys) {
+    const tags = texts.map(list.cleanTag).filter((tag) => tag && tag.length <= list.MAX_TAG_LENGTH && list.indexOfTag(this.draft.kept, tag) < 0);
+    if (tags.length) this.edit(list.addAll(this.draft, tags), "type", tags.join(", "), numKeys);
+    else this.views.say("All of these are kept already, or too long for a tag.");
   }
 
   addTyped(text, numKeys, { saves = false } = {}) {
@@ -216,6 +263,7 @@ export class Tagging {
   }
 
   select(place) {
+    this.asksToSave = false;
     this.draft = list.select(this.draft, place);
     this.views.changed(this);
   }
@@ -226,6 +274,7 @@ export class Tagging {
   }
 
   moveSelection(by) {
+    this.asksToSave = false;
     this.draft = list.moveSelection(this.draft, by);
     this.views.changed(this);
   }
@@ -248,6 +297,7 @@ export class Tagging {
   /** Show a changed draft at once, then send it to the server. */
   edit(next, ...action) {
     if (next === this.draft || this.phase !== "tagging") return;
+    this.asksToSave = false;
     this.draft = next;
     this.effort.record(...action);
     this.#tell();
@@ -276,7 +326,7 @@ export class Tagging {
     if (this.phase !== "tagging" || this.photo.read_only) return;
     this.exclusions = exclusions;
     this.effort.record(...action);
-    this.#tell();
+    this.#renumber();
     this.views.changed(this);
   }
 
@@ -301,6 +351,12 @@ export class Tagging {
     return { image_id, tag, without_neighbours, without_sources };
   }
 
+  /** Ask for proposals that are numbered anew: the user changed what they are made from, not the list. */
+  #renumber() {
+    this.renumbers = true;
+    this.#tell();
+  }
+
   #tell() {
     const request = this.request();
     this.localDrafts.keep(this.state.project, this.photo, request);
@@ -312,8 +368,18 @@ export class Tagging {
     this.localDrafts.forget(this.state.project, this.photo);
     this.#back();
     if (this.phase !== "tagging") return;
-    this.draft = list.withProposals(this.draft, answer.proposals, answer.num_expected);
+    this.draft = list.withProposals(this.draft, answer.proposals, answer.num_expected, { renumbers: this.renumbers });
+    this.renumbers = false;
     this.neighbours = answer.neighbours ?? this.neighbours;
+    this.views.changed(this);
+    this.whenStill(() => this.#fillNumbers(request.image_id));
+  }
+
+  #fillNumbers(image_id) {
+    if (this.phase !== "tagging" || this.photo.image_id !== image_id) return;
+    const next = list.fillNumbers(this.draft);
+    if (next === this.draft) return;
+    this.draft = next;
     this.views.changed(this);
   }
 
@@ -343,6 +409,13 @@ export class Tagging {
   }
 
   // ---- Saving
+
+  /** Save the list; one without tags only if this is asked for twice in a row. */
+  saveOrAsk() {
+    if (this.draft.kept.length || this.asksToSave) return this.save();
+    this.asksToSave = true;
+    return this.views.say("Nothing is kept, so nothing was saved. The same key again saves this photo without tags.");
+  }
 
   /** Save the list; with `members`, { image_id, revision } each, for all of these too. */
   async save(revision = this.revision, members = []) {
@@ -379,9 +452,9 @@ export class Tagging {
     this.isAway = false;
     // A photo whose save was undone has a revision but no saved tags; it is counted again.
     const countedBefore = photo.state === "saved" || photo.saved.length > 0;
-    // Changes by others meanwhile are known to the server only.
-    if (photo.wasStale || photo.asked_of) this.refreshQuietly();
-    else if (!countedBefore && this.state) this.state.num_saved += 1;
+    // Changes by others meanwhile, and which photos had no tags, are known to the server only.
+    if (photo.wasStale || photo.asked_of || countedBefore || !draft.kept.length) this.refreshQuietly();
+    else if (this.state) this.state.num_saved += 1;
     const along = group?.saved ?? [];
     if (this.state) this.state.num_saved += along.length;
     this.views.clear();

@@ -8,10 +8,11 @@ import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 const HIDDEN = "Proposals are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
 
 /**
- * handlers: switchSource(name), switchNeighbour(image_id), restore() to exclude nothing; explain(tag) resolves to
+ * handlers: switchSource(name), switchNeighbour(image_id), never() to never propose the tag in this project, restore() to
+ * exclude nothing; explain(tag) resolves to
  * { text }, the model's score without the photo's context, which is requested only while this is open.
  */
-export function createWhy(root, { switchSource, switchNeighbour, restore, explain }) {
+export function createWhy(root, { switchSource, switchNeighbour, never, restore, explain }) {
   const text = make("p", { class: "why-text", id: "why-text" });
   const open = make("button", { class: "why-open", id: "why-open", type: "button", "aria-expanded": "false", "aria-controls": "why-sources", onclick: toggle }, "Why this rank?");
   const list = make("ul", { class: "why-sources", id: "why-sources", hidden: true });
@@ -72,7 +73,8 @@ export function createWhy(root, { switchSource, switchNeighbour, restore, explai
       const place = tag === null ? -1 : draft.proposals.findIndex((proposal) => tagKey(proposal.tag) === tagKey(tag));
       open.hidden = tag === null || !evidence?.length;
       open.textContent = place < 0 ? "Why this tag?" : `Why rank ${place + 1}?`;
-      list.replaceChildren(...(evidence ?? []).map(line));
+      const refuse = make("li", { class: "why-never" }, make("button", { type: "button", class: "switch", id: "never", onclick: never }, "Never propose this here"));
+      list.replaceChildren(...(evidence ?? []).map(line), ...(place < 0 ? [] : [refuse]));
       wanted = { proposals: draft.proposals, tag };
       tellMore();
       const left = [

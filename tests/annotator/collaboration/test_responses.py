@@ -45,8 +45,8 @@ def save(session: Session, user: str, image_id: int, *tags: str, **values: Any) 
 
 TELL_NO_TAGS = {
     "hold", "leave", "assign", "ask", "end_lease", "check", "unreadable", "set_tagger", "set_strategy",
-    "set_show_expected", "set_keys", "set_loop", "models", "training_run", "train_now", "cancel_training",
-    "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
+    "set_show_expected", "set_never_proposed", "set_keys", "set_loop", "models", "training_run", "train_now",
+    "cancel_training", "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
 }  # fmt: skip
 """Operations that return no tags except those of the caller, or counts only."""
 GIVE_A_PHOTO = {"step", "skip", "save", "save_group", "undo", "accept", "restore"}

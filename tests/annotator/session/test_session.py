@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from annotator.errors import ConfigError, StaleRevisionError, TagError, UnknownImageError
+from annotator.session import administration
 from annotator.session.edited_list import EditedList
 from annotator.session.photo_access import MAX_TAGS
 from annotator.session.serializers import error_answer
@@ -345,3 +346,53 @@ def test_a_save_without_the_next_photo_ends_the_lease(session: Session) -> None:
     answer = session.tagging.save("local", EditedList(1, 0, ["cat"], [], Effort()), brings_next=False)
     assert answer["next"] is None
     assert session.workspace.leases.holders(1) == []
+
+
+def test_a_tag_is_never_proposed_in_a_project_until_it_is_given_back(session: Session) -> None:
+    before = [proposal["tag"] for proposal in session.navigation.open("local", 1)["proposals"]]
+    never = before[1]
+    assert session.administration.set_never_proposed(never.upper(), never=True) == {"never_proposed": [never.upper()]}
+    assert session.navigation.state("local")["never_proposed"] == [never.upper()]
+    assert never not in [proposal["tag"] for proposal in session.navigation.open("local", 1)["proposals"]]
+    answer = session.tagging.propose("local", 1, before[:1], [], 0)
+    assert never not in [proposal["tag"] for proposal in answer["proposals"]]
+    grouped = session.group_tagging.propose_group("local", 1, [], [], [2])
+    assert never not in [proposal["tag"] for proposal in grouped["proposals"]]
+
+    def completed(text: str) -> list[str]:
+        return [item["tag"] for item in session.tagging.complete("local", 1, text, [])["completions"]]
+
+    assert never not in completed(never[:-1])
+    assert completed(never)[0] == never
+    # It can be kept all the same, and comes back in any spelling.
+    save(session, 1, never)
+    assert session.navigation.open("local", 1)["kept"] == [never]
+    assert session.administration.set_never_proposed(never, never=False) == {"never_proposed": []}
+    assert never in completed(never[:-1])
+    with pytest.raises(TagError):
+        session.administration.set_never_proposed(" ", never=True)
+
+
+def test_tags_that_are_never_proposed_are_counted_once_and_limited(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(administration, "MAX_NEVER_PROPOSED", 2)
+    for tag in ("cat", "Cat", "dog"):
+        session.administration.set_never_proposed(tag, never=True)
+    assert session.navigation.state("local")["never_proposed"] == ["Cat", "dog"]
+    with pytest.raises(ConfigError, match=r"^At most 2 tags"):
+        session.administration.set_never_proposed("sky", never=True)
+
+
+def test_photos_saved_without_tags_are_counted_and_found(session: Session) -> None:
+    save(session, 1)
+    save(session, 2, "cat")
+    save(session, 3)
+    assert session.navigation.state("local")["states"]["empty"] == 2
+    found = session.navigation.browse("local", 0, 10, "", "empty")
+    assert [item["image_id"] for item in found["items"]] == [1, 3]
+    save(session, 3, "dog")
+    assert session.navigation.state("local")["states"]["empty"] == 1
+    assert session.navigation.browse("local", 0, 10, "cat", "empty")["total"] == 0
+    session.tagging.undo("local")
+    assert session.navigation.state("local")["states"]["empty"] == 2

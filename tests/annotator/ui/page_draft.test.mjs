@@ -6,6 +6,7 @@ import { test } from "node:test";
 import * as list from "../../../annotator/ui/assets/draft.js";
 import { toCsv } from "../../../annotator/ui/assets/effort_dialog.js";
 import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../../annotator/ui/assets/keys.js";
+import { createStillness, STILL_MS } from "../../../annotator/ui/assets/stillness.js";
 import { createSweep } from "../../../annotator/ui/assets/sweep.js";
 
 const proposal = (tag, score = 0.5) => ({ tag, score, source: "looks", why: `${tag} is seen.`, evidence: [] });
@@ -147,10 +148,84 @@ test("a row can be dragged across the line in both directions", () => {
   assert.deepEqual(given.dropped, []);
 });
 
-test("new proposals leave a selected proposal selected by name, and the first place first", () => {
+test("new proposals leave a selected proposal selected by name, and a first place whose tag is gone first", () => {
   const third = list.select(open(), { zone: "proposed", index: 2 });
   assert.equal(selected(list.withProposals(third, proposals("sky", "river", "water"))), "river");
-  assert.equal(selected(list.withProposals(open(), proposals("sky", "water"))), "sky");
+  assert.equal(selected(list.withProposals(open(), proposals("sky", "tree"))), "tree");
+});
+
+const numbers = (draft) => draft.proposals.map(({ tag, number }) => `${tag} ${number}`);
+
+test("a proposal keeps its number while the photo is open, and new ones wait below", () => {
+  const taken = list.take(open(), 1);
+  assert.deepEqual(numbers(taken), ["water 1", "river 3", "dock 4"]);
+  const answered = list.withProposals(taken, proposals("sky", "dock", "water", "boat"));
+  assert.deepEqual(numbers(answered), ["water 1", "dock 4", "sky 0", "boat 0"]);
+  assert.equal(list.indexOfNumber(answered, 4), 1);
+  assert.equal(list.indexOfNumber(answered, 2), -1);
+});
+
+test("free numbers are given to the best proposals without one, and no other number changes", () => {
+  const answered = list.withProposals(list.take(open(), 1), proposals("sky", "dock", "water", "boat"));
+  const filled = list.fillNumbers(answered);
+  assert.deepEqual(numbers(filled), ["water 1", "sky 2", "boat 3", "dock 4"]);
+  assert.equal(list.fillNumbers(filled), filled);
+  assert.deepEqual(numbers(list.undo(filled)), ["water 1", "tree 2", "river 3", "dock 4"]);
+});
+
+test("nine proposals have numbers, and numbering anew follows the ranks", () => {
+  const many = [..."abcdefghijkl"];
+  const draft = open([], many);
+  assert.deepEqual(draft.proposals.map(({ number }) => number), [1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 0, 0]);
+  const again = list.withProposals(draft, proposals(...many.reverse()), 0, { renumbers: true });
+  assert.deepEqual(numbers(again).slice(0, 2), ["l 1", "k 2"]);
+});
+
+test("a tag that is given back has its number again, or the first free one", () => {
+  const taken = list.take(open(), 2);
+  assert.deepEqual(numbers(list.setCut(taken, 0)), ["river 3", "water 1", "tree 2", "dock 4"]);
+  const filled = list.fillNumbers(list.withProposals(taken, proposals("water", "tree", "dock", "sky")));
+  assert.deepEqual(numbers(list.setCut(filled, 0)), ["river 5", "water 1", "tree 2", "sky 3", "dock 4"]);
+  const moved = list.place(taken, { zone: "kept", index: 0 }, { zone: "proposed", index: 1 });
+  assert.deepEqual(numbers(moved), ["water 1", "river 3", "tree 2", "dock 4"]);
+});
+
+test("several tags are added by one edit, and undone by one", () => {
+  const draft = list.addAll(open(["dog"]), ["red boat", "DOG", "river", ""]);
+  assert.deepEqual(draft.kept, ["dog", "red boat", "river"]);
+  assert.deepEqual(proposed(draft), ["water", "tree", "dock"]);
+  assert.deepEqual(list.undo(draft).kept, ["dog"]);
+  assert.equal(list.canUndo(list.undo(draft)), false);
+});
+
+test("a tag that is never proposed leaves the proposals without an edit", () => {
+  const draft = list.withoutProposal(open(), "WATER");
+  assert.deepEqual(proposed(draft), ["tree", "river", "dock"]);
+  assert.deepEqual(draft.dropped, []);
+  assert.equal(list.canUndo(draft), false);
+  assert.equal(selected(draft), "tree");
+});
+
+test("what waits for stillness runs a second after the last press, and only the newest of it", () => {
+  let time = 0;
+  let timer = null;
+  const stillness = createStillness({ now: () => time, later: (run, ms) => (timer = { run, at: time + ms }), never: () => { timer = null; } });
+  const ran = [];
+  stillness.whenStill(() => ran.push("at once"));
+  assert.equal(timer.at, 0);
+  timer.run();
+  stillness.pressed();
+  time = 300;
+  stillness.whenStill(() => ran.push("old"));
+  stillness.whenStill(() => ran.push("new"));
+  assert.equal(timer.at, STILL_MS);
+  time = 900;
+  stillness.pressed();
+  assert.equal(timer.at, 900 + STILL_MS);
+  timer.run();
+  assert.deepEqual(ran, ["at once", "new"]);
+  stillness.pressed();
+  assert.equal(timer.at, 900 + STILL_MS); // nothing waits
 });
 
 test("new proposals never show a tag twice or a kept one", () => {

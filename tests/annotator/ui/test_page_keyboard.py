@@ -2,11 +2,15 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import expect
+
+from annotator.storage.project import Project
 
 Factory = Callable[..., Any]
 
@@ -52,9 +56,11 @@ def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Fact
     page.press("Shift+ArrowUp")
     page.see_kept(both[0])
     # A tag moved below the line stays first there.
+    page.pause()
     proposed = page.proposed()
     assert proposed[0] == both[1]
-    page.press("Shift+Digit2")
+    (number,) = [number for number, tag in page.numbers().items() if tag == proposed[1]]
+    page.press(f"Shift+Digit{number}")
     three = [both[0], *proposed[:2]]
     page.see_kept(*three)
     page.press("Enter")
@@ -99,13 +105,11 @@ def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Fact
 def test_undo_goes_back_within_a_photo_and_across_photos_and_redo_forth(serve: Factory, open_page: Factory) -> None:
     server = serve()
     page = open_page(server)
-    first = page.proposed()[0]
+    first, second = both = page.proposed()[:2]
     page.press("1")
     page.see_kept(first)
-    # The proposals are updated after each edit.
-    both = [first, page.proposed()[0]]
-    page.press("1")
-    page.see_kept(*both)
+    page.press("2")
+    page.see_kept(first, second)
     page.press("Control+z")
     page.see_kept(first)
     page.press("Control+Shift+z")
@@ -150,7 +154,7 @@ def test_letters_go_to_the_add_box_from_anywhere_and_no_command_fires_while_typi
     page.type("b")
     expect(page.at("#add-input")).to_be_focused()
     expect(page.at("#add-input")).to_have_value("b")
-    # With text in the box these are text, or nothing: question mark, arrows, space, Delete, digits after a space.
+    # With text in the box these are text, or nothing: question mark, arrows, space, Delete, digits.
     page.type("x ?2 ")
     page.press("ArrowLeft", "Delete", "Home", "Delete", "ArrowRight", "Shift+ArrowRight", "Control+ArrowRight")
     expect(page.at("#add-input")).to_have_value("x ?2")
@@ -244,7 +248,167 @@ def test_fast_typing_loses_nothing(serve: Factory, open_page: Factory) -> None:
     assert server.saved() == {"astronaut.png": [proposed[0], "two", "one"]}
 
 
-def test_digits_take_completions_and_alt_saves_with_the_last_tag(serve: Factory, open_page: Factory) -> None:
+def test_with_text_in_the_box_every_digit_is_text(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+    for text in ("ps5", "mp3 player", "route 66", "covid19"):
+        page.type(text)
+        expect(page.at("#add-input")).to_have_value(text)
+        page.press("Shift+Enter")
+    # A tag that begins with a digit is begun by a slash.
+    for text in ("2024", "3d"):
+        page.press("/")
+        page.type(text)
+        expect(page.at("#add-input")).to_have_value(text)
+        page.press("Shift+Enter")
+    page.see_kept("ps5", "mp3 player", "route 66", "covid19", "2024", "3d")
+    page.press("Enter")
+    page.see_photo("chelsea.png")
+    assert [action[0] for action in server.history("astronaut.png")[-1]["actions"]] == ["type"] * 6
+
+
+def test_commas_and_pasted_line_breaks_separate_tags(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    page = open_page(server)
+
+    def paste(text: str) -> None:
+        page.at("#add-input").evaluate(
+            "(box, text) => { const data = new DataTransfer(); data.setData('text/plain', text);"
+            " const options = { clipboardData: data, bubbles: true, cancelable: true };"
+            " box.dispatchEvent(new ClipboardEvent('paste', options)); }",
+            text,
+        )
+
+    page.type("red boat, old dock")
+    page.see_kept("red boat")
+    expect(page.at("#add-input")).to_have_value("old dock")
+    paste(" one, ,sun set\r\nRED BOAT\n2024")
+    page.see_kept("red boat", "old dock one", "sun set", "2024")
+    expect(page.at("#add-input")).to_have_value("")
+    # What was pasted is one edit.
+    page.press("Control+z")
+    page.see_kept("red boat")
+    page.press("Control+y", "Enter")
+    page.see_photo("chelsea.png")
+    assert server.saved() == {"astronaut.png": ["red boat", "old dock one", "sun set", "2024"]}
+    # A comma alone adds nothing, and text without a separator is pasted by the browser.
+    page.type(",")
+    expect(page.at("#add-input")).to_have_value("")
+    paste(f"red boat,{'x' * 101}")
+    page.see_kept("red boat")
+    paste(f"RED boat,{'x' * 101}")
+    page.see_status("All of these are kept already, or too long")
+
+
+def test_a_digit_keeps_its_meaning_while_the_photo_is_open(
+    serve: Factory, open_page: Factory, read_project: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "long lists"
+    shutil.copytree(read_project, folder)
+    Project.open(folder).update_settings(least_probability=0.0)
+    page = open_page(serve(project=folder))
+    before = page.numbers()
+    assert list(before) == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    page.press("2", "2", "5")
+    page.see_kept(before[2], before[5])  # the second press found an empty number
+    page.see_status("Number 2 is empty")
+    page.settle()  # the newest proposals are there, below
+    now = page.numbers()
+    assert not {2, 5} & set(now)
+    assert now.items() <= before.items()
+    page.pause()
+    filled = page.numbers()
+    assert {2, 5} <= set(filled)
+    assert {number: tag for number, tag in filled.items() if number in now} == now
+    assert not {before[2], before[5]} & set(filled.values())
+    page.press("2")
+    page.see_kept(before[2], before[5], filled[2])
+    page.press("Control+z")
+    page.see_kept(before[2], before[5])
+    assert page.numbers()[2] == filled[2]
+    # Leaving evidence out changes what the proposals are made from: all are numbered anew.
+    page.press("F9")
+    page.at("#why-sources .switch").first.click()
+    page.settle()
+    assert list(page.numbers()) == list(range(1, len(page.numbers()) + 1))
+
+
+def test_an_empty_list_is_saved_only_by_a_second_enter_and_is_counted_and_found(
+    serve: Factory, open_page: Factory
+) -> None:
+    server = serve()
+    page = open_page(server)
+    page.press("Enter")
+    page.see_status("Nothing is kept, so nothing was saved.")
+    page.press("ArrowDown", "Enter")  # another key in between: asked again
+    page.see_status("The same key again saves this photo without tags.")
+    page.settle()
+    page.see_photo("astronaut.png")
+    assert server.saved() == {}
+    page.press("Enter")
+    page.see_status("Saved without tags.")
+    page.see_photo("chelsea.png")
+    assert server.saved() == {"astronaut.png": []}
+    page.type("cat")
+    page.press("Shift+Enter", "Enter")
+    page.see_photo("china.jpg")
+    expect(page.at("#tagged")).to_have_text("2 of 12 tagged, 1 without tags")
+    # By the mouse.
+    page.at("#action-save").click()
+    page.see_status("Nothing is kept")
+    page.at("#action-save").click()
+    page.see_photo("coffee.png")
+    expect(page.at("#tagged")).to_have_text("3 of 12 tagged, 2 without tags")
+    page.press("Control+b")
+    expect(page.at('[data-state="empty"].tab')).to_have_text("Saved without tags 2")
+    page.at('[data-state="empty"].tab').click()
+    expect(page.at("#browse-total")).to_have_text("2 photos")
+    expect(page.at("#cell-0")).to_have_accessible_name("astronaut.png, saved without tags")
+    page.at("#cell-1").click()
+    page.see_photo("china.jpg")
+
+
+def test_a_tag_is_never_proposed_again_in_the_project_until_it_is_given_back(
+    serve: Factory, open_page: Factory
+) -> None:
+    server = serve()
+    page = open_page(server)
+    first, second = page.proposed()[:2]
+    page.press("Shift+Delete")
+    page.see_status(f"“{first}” is never proposed in this project")
+    assert first not in page.proposed()
+    assert page.numbers().get(2) == second
+    page.at("#why-open").click()
+    page.at("#never").click()
+    page.settle()
+    refused = server.rest("state")["never_proposed"]
+    assert refused[0] == first
+    assert len(refused) == 2
+    page.reload()
+    assert not set(refused) & set(page.proposed())
+    assert server.rest("propose", image_id=1, kept=[], dropped=[], revision=0)["proposals"][0]["tag"] not in refused
+    # No completion offers it before it is typed in full.
+    page.type(first[:-1])
+    page.settle()
+    offered = page.at("#completions li").evaluate_all("rows => rows.map((row) => row.dataset.tag)")
+    assert first not in offered
+    page.type(first[-1])
+    expect(page.at("#completion-1")).to_have_attribute("data-tag", first)
+    page.press("Escape", "?")
+    page.at(f'#never-proposed [data-tag="{first}"]').click()
+    expect(page.at("#keys .key-note")).to_contain_text(f"“{first}” is proposed again")
+    page.press("Escape")
+    page.settle()
+    assert server.rest("state")["never_proposed"] == refused[1:]
+    assert first in page.proposed()
+    # A kept tag is no proposal.
+    page.press("1", "ArrowUp", "Shift+Delete")
+    page.see_status("Select a proposal first")
+
+
+def test_completions_are_taken_by_alt_and_a_digit_and_alt_saves_with_the_last_tag(
+    serve: Factory, open_page: Factory
+) -> None:
     server = serve()
     page = open_page(server)
 
@@ -260,16 +424,23 @@ def test_digits_take_completions_and_alt_saves_with_the_last_tag(serve: Factory,
     expect(page.at("#add-input")).to_have_value(f"{word} ")
     page.press("Escape")
     second = completions("s")[1]
-    expect(page.at("#completion-2 .number")).to_have_text("2")
-    page.press("2")
+    expect(page.at("#completion-2 .number")).to_have_text("Alt 2")
+    page.press("Alt+Digit2")
     page.see_kept(second)
     expect(page.at("#add-input")).to_have_value("")
-    third = page.proposed()[2]
+    third = page.numbers()[3]
     page.press("Alt+Digit3")
     page.see_photo("chelsea.png")
-    # The second completion, and saved with it; then the first that continues the text.
+    # The second completion; a number without one takes and saves nothing. Then the first that continues the text, and
+    # saved with it.
     other = completions("c")[1]
     page.press("Alt+Digit2")
+    page.see_kept(other)
+    page.type("qzxw")
+    page.settle()
+    page.press("Alt+Digit7", "Escape")
+    page.see_kept(other)
+    page.press("Enter")
     page.see_photo("china.jpg")
     completions("b")
     first = page.at('#completions [aria-selected="true"]').get_attribute("data-tag")

@@ -12,6 +12,7 @@ from annotator.trainer.evaluation.effort import (
     apply,
     keys_to_type,
     next_actions,
+    settled,
     total,
     without_repeats,
 )
@@ -112,8 +113,17 @@ def test_a_line_in_the_wrong_place_or_order_costs_nothing() -> None:
 def test_the_last_tag_is_taken_and_saved_by_one_key() -> None:
     actions = actions_needed(["b", "c"], always("a", "b", "c"), completing(), EVERYTHING)
     assert script(actions) == [("take", 1), ("take_save", 1)]
-    typed = actions_needed(["b", "zebra"], always("a", "b"), completing("zoo", "zebra"), EVERYTHING)
+    typed = actions_needed(["b", "zebra"], always("a", "b"), completing("zebra", "zoo"), EVERYTHING)
     assert script(typed) == [("take", 1), ("type_save", 2)]
+
+
+def test_a_completion_that_a_digit_takes_is_saved_by_a_further_key() -> None:
+    typed = actions_needed(["b", "zebra"], always("a", "b"), completing("zoo", "zebra"), EVERYTHING)
+    assert script(typed) == [("take", 1), ("type_save", 3)]
+    assert [action.num_held for action in typed] == [0, 1]
+    # Not the last tag: the digit alone, with the key that is held down for it.
+    first = actions_needed(["zebra", "b"], always("a", "b"), completing("zoo", "zebra"), EVERYTHING)
+    assert first[0] == Action("type", ("zebra",), 2, 1)
 
 
 def test_a_row_in_sight_without_a_key_is_clicked_and_then_saved() -> None:
@@ -122,7 +132,23 @@ def test_a_row_in_sight_without_a_key_is_clicked_and_then_saved() -> None:
 
 
 def test_no_target_is_saved_at_once() -> None:
-    assert script(actions_needed([], always("a"), completing(), EVERYTHING)) == [("save", 1)]
+    assert script(actions_needed([], always("a"), completing(), EVERYTHING)) == [("save", 2)]  # asked once
+
+
+def test_a_proposal_keeps_its_number_and_new_ones_come_into_the_free_numbers() -> None:
+    before = Offer(["a", "b", "c", "d"], 2)
+    # "a" was taken, "b" is no longer proposed; the rest is ranked otherwise, and "x" and "y" are new.
+    assert settled(before, Offer(["d", "x", "c", "y"], 1), 3) == Offer(["d", "x", "c", "y"], 1)
+    assert settled(before, Offer(["x", "d", "c", "y"], 3), 3) == Offer(["x", "d", "c", "y"], 3)
+    assert settled(before, Offer(["x", "y", "z", "C"]), 4).tags == ["x", "y", "C", "z"]
+    assert settled(before, Offer(["c"]), 4).tags == ["", "", "c"]
+    assert settled(Offer([]), Offer(["x", "y", "z"], 1), 2) == Offer(["x", "y", "z"], 1)
+
+
+def test_a_number_without_a_proposal_costs_nothing_on_the_way_down() -> None:
+    costs = ActionCosts(num_key_rows=4)
+    actions = next_actions(["a", "b", "c"], [], Offer(["a", "", "b", "c"]), completing(), costs)
+    assert actions == [Action("take_down_to", ("a", "b", "c"), num_held=1)]
 
 
 def test_what_is_proposed_next_counts() -> None:
@@ -147,15 +173,16 @@ def test_the_actions_lead_to_exactly_the_target(costs: ActionCosts, data: st.Dat
     kept: list[str] = []
     dropped: list[str] = []
     actions: list[Action] = []
+    offer = Offer([])
     while not actions or actions[-1].kind not in ("save", "accept", "take_save", "type_save"):
-        offer = propose(kept, dropped)
+        offer = settled(offer, propose(kept, dropped), costs.num_key_rows)
         for action in next_actions(target, kept, offer, completing(*order), costs):
             kept, dropped = apply(action, target, kept, dropped)
             actions.append(action)
     assert kept == target
     assert actions == actions_needed(target, propose, completing(*order), costs)
-    # Never more than typing all tags in full.
-    assert total(actions) <= sum(len(tag) + 1 for tag in target) + 1
+    # Never more than typing all tags in full; a list without tags is saved by two keys.
+    assert total(actions) <= sum(len(tag) + 1 for tag in target) + (1 if target else 2)
 
 
 def test_a_word_put_into_the_box_is_typed_on() -> None:
@@ -166,6 +193,5 @@ def test_a_word_put_into_the_box_is_typed_on() -> None:
     words = ActionCosts(num_key_rows=3, can_complete_words=True)
     assert keys_to_type("baked pie", complete, [], words) == 1 + 1 + 3 + 1
     assert keys_to_type("baked pie", complete, [], ActionCosts(num_key_rows=3)) == 10
-    # Digits take what continues a word, not what follows a space.
     digits = ActionCosts(num_key_rows=3, num_completion_digits=9)
     assert keys_to_type("baked potato", complete, [], digits) == 2

@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 
+from annotator.proposals.vocabulary.odds import EVERYDAY, LOG_SCORE, OTHER_FORM, SCORED, USED
 from annotator.proposals.vocabulary.project_vocabulary import MAX_COMPLETIONS, Completion, ProjectVocabulary
 
 WORDS = ["cat", "car", "castle", "traffic light", "light", "dog"]
@@ -14,9 +16,9 @@ def test_proposed_tags_come_by_score_then_tags_in_use_by_frequency_then_common_w
     vocabulary.count(["cave"], +1)
     vocabulary.count(["cabin"], +1)
     vocabulary.count(["cabin"], +1)
-    completions = vocabulary.complete("ca", {"castle": 0.4, "cake": 0.9})
+    completions = vocabulary.complete("ca", {"castle": 0.4, "cake": 0.95})
     assert completions == [
-        Completion("cake", 0.9, "model"),
+        Completion("cake", 0.95, "model"),
         Completion("castle", 0.4, "model"),
         Completion("cabin", None, "project"),
         Completion("cave", None, "project"),
@@ -32,7 +34,7 @@ def test_the_word_typed_in_full_comes_first() -> None:
 
 def test_a_tag_that_starts_with_the_text_goes_before_one_where_a_later_word_does() -> None:
     vocabulary = ProjectVocabulary(WORDS)
-    assert tags(vocabulary.complete("li", {"traffic light": 0.9})) == ["light", "traffic light"]
+    assert tags(vocabulary.complete("li", {"traffic light": 0.1})) == ["light", "traffic light"]
     assert tags(vocabulary.complete("fic", {})) == []
 
 
@@ -90,13 +92,35 @@ def test_the_words_may_be_any_iterable() -> None:
     assert tags(ProjectVocabulary(word for word in WORDS).complete("d", {})) == ["dog"]
 
 
-def test_an_unlikely_word_ranks_by_use_before_score() -> None:
+def test_a_tag_in_use_comes_before_a_word_with_the_same_faint_score() -> None:
     completions = ProjectVocabulary(["skier", "sky", "skin"])
     completions.count(["skin"], +1)
-    found = completions.complete("sk", {"sky": 0.012, "skier": 0.003, "ski": 0.5})
+    found = completions.complete("sk", {"sky": 0.012, "skin": 0.012, "skier": 0.003, "ski": 0.5})
     assert [(item.tag, item.source) for item in found] == [
         ("ski", "model"),
         ("skin", "project"),
         ("sky", "words"),
         ("skier", "words"),
     ]
+
+
+def test_more_photos_make_a_tag_likelier() -> None:
+    vocabulary = ProjectVocabulary([])
+    for tag in ("sand", "sail", "sail", "salt"):
+        vocabulary.count([tag], +1)
+    assert tags(vocabulary.complete("sa", {})) == ["sail", "salt", "sand"]
+
+
+def test_weighing_says_what_is_known_of_each_candidate() -> None:
+    vocabulary = ProjectVocabulary(["cat", "castle"])
+    vocabulary.count(["cave"], +1)
+    weighed = vocabulary.weigh("ca", {"cake": 0.5, "cats": 0.1})
+    assert weighed is not None
+    features = dict(zip(weighed.keys, weighed.features, strict=True))
+    assert set(features) == {"cat", "castle", "cave", "cake", "cats"}
+    assert [key for key, row in features.items() if row[USED]] == ["cave"]
+    assert {key for key, row in features.items() if row[SCORED]} == {"cake", "cats"}
+    assert features["cake"][LOG_SCORE] == pytest.approx(np.log(0.5))
+    assert [key for key, row in features.items() if row[OTHER_FORM]] == ["cat"]
+    assert {key for key, row in features.items() if row[EVERYDAY]} == {"cat", "castle"}
+    assert vocabulary.weigh("zz", {}) is None
