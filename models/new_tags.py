@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.sequence.inference import InferenceTagger
+from annotator.models.tagger import Tagger
 from annotator.models.taggers.metadata_neighbours_numpy import NeighbourNetwork
 from annotator.models.taggers.scoring_tagger import Arrays
 from annotator.models.taggers.zero_shot import ZeroShotTagger
@@ -28,6 +29,8 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 NUM_NEAREST = 3
 TEMPERATURE = 0.02
 LEAST_COSINE = 0.5
+ROWS_MARK = "+"
+"""Separates the version of the trained weights from the number of added rows."""
 """Below it the nearest known tag is not evidence of the new one."""
 MAX_NAMED = 3
 """Most known tags listed in the evidence of a new one."""
@@ -87,6 +90,11 @@ def initial_rows(word_vectors: WordVectors, known_tags: Sequence[str], known_row
     return None if mixture is None else _mix(known_rows, mixture)
 
 
+def trained_version(tagger: Tagger) -> str:
+    """Return the version of a tagger's trained weights, the same with and without added rows."""
+    return tagger.version.partition(ROWS_MARK)[0]
+
+
 def extend(
     tagger: ExtendableTagger,
     word_vectors: WordVectors,
@@ -139,7 +147,7 @@ def _extended_decoder(
     weights = {name: _extended(name, values, num, mixtures) for name, values in tagger.weights.items()}
     if tagger.name == "scnn_rnn":
         weights["initial.weight"] = np.pad(weights["initial.weight"], ((0, 0), (0, len(mixtures))))
-    version = f"{tagger.version}+{len(mixtures)}"
+    version = f"{tagger.version}{ROWS_MARK}{len(mixtures)}"
     extended = InferenceTagger(
         tagger.name, version, vocabulary, weights, tagger.settings, tagger.ranking, made_of=made_of
     )

@@ -16,6 +16,7 @@ from annotator.datasets.tags import tag_key
 from annotator.models.context import Context, ContextTagger, uses_context
 from annotator.models.detectors.detector import Detection
 from annotator.models.fusion import Fusion, load_fusion
+from annotator.models.new_tags import trained_version
 from annotator.models.reranker import IDENTITY, Matrix, Reranker
 from annotator.models.tag_order import load_tag_order
 from annotator.models.tagger import Labels, Tagger
@@ -247,7 +248,7 @@ class Proposer:
         """Tell the project's evidence which taggers are in use, and return them."""
         taggers = self._taggers()
         # A cold start that is alone has no trained tags.
-        self._project.use_tagger(_label(taggers), trained_keys(taggers[0]) if len(taggers) > 1 else frozenset())
+        self._project.use_tagger(_trained_label(taggers), trained_keys(taggers[0]) if len(taggers) > 1 else frozenset())
         return taggers
 
     def fusion_features(self, image_id: int, words: Words, kept: Sequence[str] = ()) -> Candidates:
@@ -326,7 +327,12 @@ class Proposer:
                 context.context if context else None,
                 self._labels(image_id),
             )
-            if not kept and not dropped and not exclusions.sources and _label(taggers) == _label(self._use_taggers()):
+            if (
+                not kept
+                and not dropped
+                and not exclusions.sources
+                and _trained_label(taggers) == _trained_label(self._use_taggers())
+            ):
                 self._project.expect(image_id, evidence)
             evidence += self._open_evidence(taggers, vector)
             similar = self._similar_photos(image_id, vector)
@@ -473,3 +479,8 @@ def _reranker_of(taggers: Sequence[Tagger]) -> Reranker:
 def _label(taggers: Sequence[Tagger]) -> str:
     """Return name and version of the first tagger; empty without taggers."""
     return f"{taggers[0].name} {taggers[0].version}" if taggers else ""
+
+
+def _trained_label(taggers: Sequence[Tagger]) -> str:
+    """Return name and version of the first tagger's trained weights; empty without taggers."""
+    return f"{taggers[0].name} {trained_version(taggers[0])}" if taggers else ""

@@ -71,6 +71,7 @@ def replayed(world: World, shots: Sequence[Shot]) -> tuple[np.ndarray, np.ndarra
         theirs.append([p.tag.lower() for p in blank.proposals(number)])
         assert all(p.score >= LEAST_PROBABILITY for p in project.proposals(number))
         project.save(number)
+    assert project.proposer._project.without_expectation() == []  # rows for new tags do not make a new tagger
     project.close()
     blank.close()
     return measure(ours, shots), measure(theirs, shots)
