@@ -327,12 +327,8 @@ class Proposer:
                 context.context if context else None,
                 self._labels(image_id),
             )
-            if (
-                not kept
-                and not dropped
-                and not exclusions.sources
-                and _trained_label(taggers) == _trained_label(self._use_taggers())
-            ):
+            is_first_list = not (kept or dropped or exclusions.sources)
+            if is_first_list and _trained_label(taggers) == _trained_label(self._use_taggers()):
                 self._project.expect(image_id, evidence)
             evidence += self._open_evidence(taggers, vector)
             similar = self._similar_photos(image_id, vector)
