@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -70,18 +71,26 @@ PACKAGES = {module.rpartition(".")[0] for module in MODULES if module.count(".")
 def imported(source: str, modules: Iterable[str] = MODULES) -> Iterator[str]:
     """Yield the modules that a file imports anywhere, with ``from package import module`` as package.module."""
     known = set(modules)
+    for name, package in names_imported(source):
+        yield name if package is None or name in known else package
+
+
+@cache  # the tests ask for the same files again and again
+def names_imported(source: str) -> tuple[tuple[str, str | None], ...]:
+    """Return every name a file imports anywhere, ``from package import name`` as package.name with the package."""
+    found: list[tuple[str, str | None]] = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [(alias.name, None) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports are not used here"
             assert node.module is not None
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name if name in known else node.module for name in names)
+            found += [(f"{node.module}.{alias.name}", node.module) for alias in node.names]
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in {"import_module", "importlib.import_module"}:
             argument = node.args[0]
             if isinstance(argument, ast.Constant):
-                yield str(argument.value)
+                found.append((str(argument.value), None))
+    return tuple(found)
 
 
 def imported_at_start(source: str, modules: Iterable[str]) -> Iterator[str]:

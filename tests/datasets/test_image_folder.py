@@ -148,7 +148,7 @@ def test_a_name_that_is_not_utf8_is_found_read_and_shown(tmp_path: Path) -> None
 def test_a_very_deep_tree_is_searched_to_its_end(tmp_path: Path) -> None:
     folder, depth = tmp_path, 0
     while len(str(folder)) < 3800:
-        folder, depth = folder / "d", depth + 1
+        folder, depth = folder / "dd", depth + 1
         folder.mkdir()
     (folder / "a.jpg").touch()
     found = list(find_images(tmp_path))
