@@ -12,6 +12,8 @@ from annotator.proposals.evidence import Evidence
 
 TAG_STATISTICS = "habits"
 """Name of the source tag_statistics.py: how often lists continue with a tag."""
+NUM_REASONS = 2
+"""Most reasons in `Proposal.why`."""
 LIKELIER_THAN_NOT = 0.5
 """Least score of an expected proposal, see `num_expected`."""
 
@@ -32,8 +34,8 @@ class Proposal:
 
     @property
     def why(self) -> str:
-        """The reasons as one sentence."""
-        text = "; ".join(item.text for item in self.evidence)
+        """The strongest reasons as one sentence; the page lists all of them on request."""
+        text = "; ".join(item.text for item in self.evidence[:NUM_REASONS])
         return text[:1].upper() + text[1:] + "."
 
 

@@ -55,18 +55,7 @@ REASON_SOURCES = ("neighbours", "habits")
 """Sources that are shown as reasons but are not features: this module computes the same from the exemplars."""
 NUM_RECENT = 256
 """Photos without a list whose scores are remembered until they are saved."""
-FREQUENCY_FEATURES = (
-    "share",
-    "share_trained",
-    "unused",
-    "subject",
-    "subject_trained",
-    "kind_share",
-    "list_length",
-    "together",
-    "next",
-    "place",
-)
+FREQUENCY_FEATURES = ("share", "share_trained", "unused", "together", "next", "place")
 """Features that are 0 when tag statistics are excluded."""
 _COLUMN = {name: place for place, name in enumerate(FEATURES)}
 

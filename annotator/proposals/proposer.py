@@ -71,6 +71,8 @@ class ProposedList:
     """Why not all neighbours in the context were found by metadata, as a sentence."""
     has_learnt_order: bool = False
     """Whether the tagger has a re-ranker, applied or excluded."""
+    has_tag_statistics: bool = False
+    """Whether a photo is tagged, so that tag statistics are evidence, excluded or not."""
     has_detections: bool = False
     """Whether a detector found anything in the photo, excluded or not."""
 
@@ -222,6 +224,7 @@ class Proposer:
             found.context.neighbours if found.context else None,
             found.context.note if found.context else "",
             has_learnt_order,
+            len(self._project) > 0,
             bool(found.detections),
         )
 

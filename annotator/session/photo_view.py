@@ -128,6 +128,7 @@ class PhotoView:
                 "model": None if model is None else self._neighbours(model, exclusions),
                 "note": found.note,
                 "has_learnt_order": found.has_learnt_order,
+                "has_tag_statistics": found.has_tag_statistics,
                 "has_detections": found.has_detections,
             },
             "tagger": found.tagger,

@@ -71,7 +71,7 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource }) 
 function sourceNames(neighbours) {
   // Captions are evidence only for a model.
   const hidden = new Set(neighbours.model ? ["decoder"] : ["context", "caption"]);
-  if (!neighbours.has_learnt_order) hidden.add("habits");
+  if (!neighbours.has_tag_statistics) hidden.add("habits");
   if (!neighbours.has_detections) hidden.add("detector");
   return Object.keys(SWITCHABLE).filter((name) => !hidden.has(name));
 }

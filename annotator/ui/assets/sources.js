@@ -30,7 +30,7 @@ export const SWITCHABLE = {
   keywords: "Keywords",
   caption: "Caption",
   folder: "Folder",
-  habits: "Learnt order",
+  habits: "Usual tags",
 };
 
 export function sourceName(source) {

@@ -1,4 +1,4 @@
-// "Why this rank?": the reasons of the selected tag in a sentence, and, opened, each source with its weight and a switch
+// "Why this rank?": the reasons of the selected tag in a sentence, and, opened, each source with its score and a switch
 // that excludes it. Excluded evidence stays visible as chips. Knows nothing of the list or the server.
 
 import { describe, tagKey } from "./draft.js";
@@ -43,14 +43,13 @@ export function createWhy(root, { switchSource, switchNeighbour, never, restore,
     } else if (asked.text && !reason.textContent.endsWith(asked.text)) reason.append(`; ${asked.text}`);
   }
 
-  function line({ source, text: reason, weight, score }) {
-    const counts = weight ?? score;
+  function line({ source, text: reason, score }) {
     return make(
       "li",
       { dataset: { source } },
       make("span", { class: "source" }, sourceIcon(source)),
       make("span", { class: "why-reason" }, reason),
-      make("span", { class: "why-weight", title: `${sourceName(source)}: counts for ${counts.toFixed(2)} here, is right with ${Math.round(score * 100)}%` }, counts.toFixed(2)),
+      make("span", { class: "why-weight", title: `${sourceName(source)}: its own score; the number beside the tag joins all sources` }, score.toFixed(2)),
       make("button", { type: "button", class: "switch", dataset: { switchSource: source }, title: `Leave out for this photo: ${sourceName(source)}`, onclick: () => switchSource(source) }, "Leave out"),
     );
   }
