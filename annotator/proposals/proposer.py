@@ -290,18 +290,23 @@ class Proposer:
         """Return the evidence of all sources that are not excluded, and the probability of each candidate tag."""
         asked = self._ask(image_id, words, kept, dropped, exclusions, taggers)
         candidates = self._candidates(image_id, words, kept, dropped, exclusions, asked.evidence)
-        probabilities = self._fusion.probabilities(candidates.features).tolist()
+        closed = {tag_key(tag) for tag in (*kept, *dropped)}
         with_evidence = {tag_key(item.tag) for item in asked.evidence}
-        usual = [
-            Evidence(key, TAG_STATISTICS, count / candidates.num_photos, usual_text(count, candidates.num_photos))
-            for key, count in zip(candidates.keys, candidates.counts.tolist(), strict=True)
-            if count and key not in with_evidence
-        ]
-        return replace(
-            asked,
-            evidence=[*asked.evidence, *usual],
-            probabilities=dict(zip(candidates.keys, probabilities, strict=True)),
-        )
+        evidence, probabilities, num = list(asked.evidence), dict[str, float](), candidates.num_photos
+        for key, count, probability in zip(
+            candidates.keys,
+            candidates.counts.tolist(),
+            self._fusion.probabilities(candidates.features).tolist(),
+            strict=True,
+        ):
+            name = self._vocabulary.renamed(key)  # saved lists may have the former name of a tag
+            present = tag_key(name)
+            if present in closed:
+                continue
+            probabilities[present] = max(probability, probabilities.get(present, 0.0))
+            if count and present not in with_evidence:
+                evidence.append(Evidence(name, TAG_STATISTICS, count / num, usual_text(count, num)))
+        return replace(asked, evidence=evidence, probabilities=probabilities)
 
     def _ask(
         self,

@@ -229,7 +229,7 @@ def test_a_probe_hides_proposals_until_the_save_and_the_log_keeps_what_they_were
     photo = session.navigation.open("local", image_id)
     assert tags
     assert photo["proposals"] == []
-    assert not any(photo["neighbours"].values())
+    assert not any(photo["neighbours"][name] for name in ("looks", "metadata", "model", "note"))
     assert session.tagging.propose("local", image_id, ["cat"], [], 0)["proposals"] == []
     save(session, image_id)
     rows = opened.workspace.store.rows("SELECT is_random, probe, proposals FROM selections WHERE probe IS NOT NULL")

@@ -196,7 +196,7 @@ def test_a_list_that_is_only_to_be_reviewed_stays_as_it_is(session: Session) -> 
     save(session, "anna", 1, "cat")
     answer = ask(session, 1, images=(), state="saved")
     assert answer["num_asked"] == 1
-    assert answer["states"] == {"new": 3, "draft": 0, "saved": 0, "in_review": 1, "accepted": 0}
+    assert answer["states"] == {"new": 3, "draft": 0, "saved": 0, "in_review": 1, "accepted": 0, "empty": 0}
     assert [row["tags"] for row in session.administration.export("local")] == [["cat"]]
     with pytest.raises(ReviewError, match="in review"):
         session.tagging.undo("anna")
@@ -305,6 +305,7 @@ def test_states_are_counted_and_found_as_each_person_sees_them(session: Session)
         "saved": 2,
         "in_review": 1,
         "accepted": 0,
+        "empty": 0,
     }
     assert session.navigation.state("ben")["states"] == {
         "new": 2,
@@ -312,6 +313,7 @@ def test_states_are_counted_and_found_as_each_person_sees_them(session: Session)
         "saved": 1,
         "in_review": 1,
         "accepted": 0,
+        "empty": 0,
     }
     for user in ROLES:
         counts = session.navigation.state(user)["states"]

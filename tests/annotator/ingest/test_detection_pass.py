@@ -227,7 +227,8 @@ def test_a_proposal_says_what_the_detector_found_and_where(opened: Session) -> N
     assert "the detector finds it with 94%, 2 times, the largest on 25% of the photo, at the bottom right" in (
         found["why"].lower()
     )
-    assert found["score"] > 0.9
+    assert found["evidence"][0]["score"] > 0.9
+    assert 0.03 <= found["score"] < 0.5  # the model knows the word and does not see it: few people would name it
 
 
 def test_the_state_tells_how_far_the_detector_is(opened: Session) -> None:
