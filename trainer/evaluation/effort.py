@@ -11,7 +11,7 @@ An action is one key press, with or without modifier keys, or one click or drag.
 - type: characters, then a key for the completion: Enter for the first that continues the text, a digit with a
   modifier key for one of the first `num_completion_digits`, or arrow keys and Enter; a tag without a completion is
   typed in full. With `can_complete_words` a key puts the first completion and a space into the text box, and typing
-  continues. A completion that a digit takes is not saved with the same key.
+  continues.
 - drop: a click removes a wrong tag that take_down_to has added. move: a drag moves a kept tag to its place.
 - save: a key saves the kept tags; a list without tags takes two. take_save, type_save: the key that adds the last tag
   also saves. accept: a key adds every proposal above the expected line, and saves.
@@ -68,7 +68,7 @@ class ActionCosts:
     can_accept: bool = False
     """A key takes all proposals above the expected line, and saves."""
     can_take_and_save: bool = False
-    """A key takes one proposal, or the first completion that continues the text, and saves."""
+    """A key takes one proposal or completion, and saves."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Typed:
     """What it takes to enter a tag by typing."""
 
     num_keys: int
-    """Characters, and the key that takes it; with it, where that is wanted, the key that saves."""
+    """Characters, and the key that takes it and, where that is wanted, saves."""
     num_held: int = 0
     """Modifier keys."""
 
@@ -217,7 +217,7 @@ def fewest_keys(tag: str, complete: Complete, kept: Sequence[str], costs: Action
         complete: Completions of typed text.
         kept: The kept tags.
         costs: What one key reaches.
-        saves: Whether the list is saved after it: by the same key, held with another, or after a digit by a second key.
+        saves: Whether the list is saved with it: by the same key, with one more modifier key.
     """
     key = tag_key(tag)
     held = int(saves)
@@ -235,7 +235,7 @@ def fewest_keys(tag: str, complete: Complete, kept: Sequence[str], costs: Action
             row = completions.index(key)
             fewest = min(fewest, Typed(keys[num_typed] + 1 + abs(row - first), held))
             if row < costs.num_completion_digits:
-                fewest = min(fewest, Typed(keys[num_typed] + 1 + saves, 1))
+                fewest = min(fewest, Typed(keys[num_typed] + 1, 1 + held))
         if costs.can_complete_words and first >= 0 and key.startswith(f"{completions[first]} "):
             after = len(completions[first]) + 1
             keys[after] = min(keys[after], keys[num_typed] + 1)

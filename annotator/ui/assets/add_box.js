@@ -1,5 +1,5 @@
 // The box in which tags are typed: inline completion, the list of completions, and the keys that belong to text. With
-// text in it, every digit is text, and Alt with a digit takes that completion. Commas and line breaks separate tags.
+// text in it, every digit is text, and Alt with a digit takes that completion (with Shift: and saves). Commas and line breaks separate tags.
 // Knows nothing of the ranked list; it requests completions and returns tags.
 
 import { cleanTag, tagKey } from "./draft.js";
@@ -133,9 +133,9 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
       if (!input.value.trim()) return false;
       const digit = digitOf(event);
       if (digit?.saves) {
-        // Alt with a digit takes that completion; a number without one does nothing.
+        // Alt with a digit takes that completion, with Shift it also saves; a number without one does nothing.
         const completion = completions[digit.number - 1];
-        if (!event.repeat && completion && completion.source !== "typed") add(completion.tag);
+        if (!event.repeat && completion && completion.source !== "typed") add(completion.tag, digit.withShift);
         return true;
       }
       if (name === "Tab") {

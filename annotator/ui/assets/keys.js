@@ -98,14 +98,14 @@ export function actionOf(name, keys) {
 }
 
 /**
- * The digit of a key press: { number, downTo, saves }, or null. On keyboards whose digit row needs Shift
+ * The digit of a key press: { number, downTo, saves, withShift (with Alt only) }, or null. On keyboards whose digit row needs Shift
  * (French, Czech), Shift gives the digit itself, so there it takes one proposal. With Alt the key's position counts,
  * since on a Mac Alt changes the character.
  */
 export function digitOf(event) {
   if (event.ctrlKey || event.metaKey) return null;
   const row = /^Digit([1-9])$/u.exec(event.code ?? "")?.[1];
-  if (event.altKey) return row && !event.shiftKey ? { number: Number(row), downTo: false, saves: true } : null;
+  if (event.altKey) return row ? { number: Number(row), downTo: false, saves: true, withShift: event.shiftKey } : null;
   if (/^[1-9]$/u.test(event.key)) return { number: Number(event.key), downTo: false, saves: false };
   return row && event.shiftKey ? { number: Number(row), downTo: true, saves: false } : null;
 }

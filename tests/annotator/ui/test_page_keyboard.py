@@ -446,7 +446,15 @@ def test_completions_are_taken_by_alt_and_a_digit_and_alt_saves_with_the_last_ta
     first = page.at('#completions [aria-selected="true"]').get_attribute("data-tag")
     page.press("Control+Enter")
     page.see_photo("coffee.png")
-    assert server.saved() == {"astronaut.png": [second, third], "chelsea.png": [other], "china.jpg": [first]}
+    last = completions("c")[1]
+    page.press("Alt+Shift+Digit2")
+    page.see_tagged(4)
+    assert server.saved() == {
+        "astronaut.png": [second, third],
+        "chelsea.png": [other],
+        "china.jpg": [first],
+        "coffee.png": [last],
+    }
     assert [action[0] for action in server.history("astronaut.png")[-1]["actions"]] == ["type", "take"]
     # A digit that means no proposal saves nothing.
     page.press("Alt+Digit9", "Control+z")
