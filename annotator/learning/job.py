@@ -44,7 +44,8 @@ class Job:
     show_expected: bool = True
     """Whether the user interface shows the expected line."""
     least_probability: float = LEAST_PROBABILITY
-    """The project's setting."""
+    never_proposed: tuple[str, ...] = ()
+    """These two are the project's settings."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Key of a renamed or merged tag -> its present name."""
 

@@ -318,6 +318,7 @@ class ModelLoop:
             uses_detections=wanted_detector(self._project.settings.detector) != NONE,
             show_expected=self._project.settings.show_expected,
             least_probability=self._project.settings.least_probability,
+            never_proposed=self._project.settings.never_proposed,
             aliases=self._tag_changes.aliases(),
         )
         return TrainingProcess.start(run_id, folder, job)

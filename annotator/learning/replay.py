@@ -55,6 +55,8 @@ class ReplaySources:
     """Whether the user interface shows the expected line."""
     least_probability: float = LEAST_PROBABILITY
     """Least probability of a proposal."""
+    never_proposed: tuple[str, ...] = ()
+    """Tags that are not proposed, and completed only when they are typed in full."""
 
 
 class ReplayedEvidence:
@@ -72,6 +74,7 @@ class ReplayedEvidence:
         self._detections = snapshot.detections
         self.words = snapshot.words
         self.show_expected = sources.show_expected
+        self.never_proposed = sources.never_proposed
         self._ranking = Ranking(features, sources.cold_start, tag="replay")
         self.vocabulary = self._ranking.vocabulary
         self.similar_tags = SimilarTags("")
@@ -104,6 +107,7 @@ class ReplayedEvidence:
             open_vocabulary=self._sources.open_vocabulary,
             added_words=self._added_words,
             least=lambda: self._sources.least_probability,
+            never=lambda: self._sources.never_proposed,
         )
         proposer.prepare()
         return ReplayedProposer(self, proposer, taggers[0])
@@ -168,5 +172,6 @@ class ReplayedProposer:
             similar_tags=self._evidence.similar_tags,
             tagger=self._tagger,
             word_scores=self._evidence.word_scores(image_id),
+            never=self._evidence.never_proposed,
         )
         return [completion.tag for completion in found]

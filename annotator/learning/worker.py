@@ -203,6 +203,7 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
         job.aliases,
         job.show_expected,
         job.least_probability,
+        tuple(job.never_proposed),
     )
     return ReplayedEvidence(snapshot, features, sources)
 

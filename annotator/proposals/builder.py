@@ -4,7 +4,7 @@ The served session, the simulation, ``annotator suggest`` and the promotion test
 the same project gets the same list in each. Knows nothing of databases, threads or the user interface.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from annotator.datasets.vocabulary import everyday_words
 from annotator.models.detectors.detector import Detection
@@ -16,7 +16,8 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.context import MAX_READ_AT_ONCE, ProjectContext
 from annotator.proposals.evidence import Words
 from annotator.proposals.feature_source import FeatureSource
-from annotator.proposals.project_evidence import ProjectEvidence, ProjectEvidenceUpdates
+from annotator.proposals.project_evidence import ProjectEvidence
+from annotator.proposals.project_evidence_updates import ProjectEvidenceUpdates
 from annotator.proposals.proposer import Proposer
 from annotator.proposals.tagged_photos import TaggedPhotos
 from annotator.proposals.vocabulary.lexicon import shared_lexicon
@@ -75,6 +76,7 @@ class Ranking:
         added_words: AddedWords | None = None,
         fusion: Fusion | None = None,
         least: Callable[[], float] = lambda: LEAST_PROBABILITY,
+        never: Callable[[], Collection[str]] = tuple,
     ) -> Proposer:
         """Return the proposer of the project.
 
@@ -87,6 +89,7 @@ class Ranking:
             added_words: Scores tags of the project that are outside all of these vocabularies.
             fusion: Turns evidence into probabilities; None: the model of the package.
             least: Returns the least probability of a proposal.
+            never: Returns tags that are not proposed.
         """
         project = ProjectEvidence(self._features.feature_size, self._classify)
         return Proposer(
@@ -106,4 +109,5 @@ class Ranking:
             added_words=added_words,
             fusion=fusion,
             least=least,
+            never=never,
         )

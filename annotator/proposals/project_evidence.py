@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
 from annotator.datasets.word_forms import form_key
-from annotator.models.fusion import FEATURES, SILENCE
+from annotator.models.fusion import FEATURES
 from annotator.models.project_head import (
     MAX_PHOTOS,
     Classify,
@@ -30,34 +30,32 @@ from annotator.models.project_head import (
     ProjectHead,
     evenly_spaced,
 )
-from annotator.proposals.evidence import Evidence, Words
-from annotator.proposals.feature_source import FeatureSource
+from annotator.proposals.evidence import Evidence
+from annotator.proposals.fusion_features import (
+    Surroundings,
+    TagCounts,
+    clear_frequencies,
+    fill_keywords,
+    fill_list_so_far,
+    fill_project,
+    fill_sources,
+)
 from annotator.proposals.tag_statistics import TagFeatures
-from annotator.proposals.tagged_photos import TaggedPhotos
 
 NUM_OF_PROJECT = 40
 """Candidates from each of: the head's gain, the tags of the subject, and the most frequent tags."""
-WITH, WITHOUT = 0.3, 5.7
-"""Pseudo-counts of photos with and without a tag."""
 PRIOR_TAGS = 3.0
 """Pseudo-count of tags that were saved as often as the scores predicted."""
 PRIOR_TRAINED, PRIOR_OTHERS = 4.0, 1.0
 """Pseudo-counts of trained tags and of others in lists."""
-PRIOR_ONE_TAG = 1.0
-"""`PRIOR_TAGS` for a single tag."""
 TYPICAL_LENGTH = 3.0
 """Pseudo-list's number of tags."""
-MOST_COUNTED = 500
-"""Tagged photos from which a share is as certain as it gets."""
 TAGGER_SOURCES = ("decoder", "context", "looks")
 """Sources whose scores are compared with what was saved."""
 REASON_SOURCES = ("neighbours", "habits")
-"""Sources that are shown as reasons but are not features: this module computes the same from the exemplars."""
+"""Sources that are shown as reasons but are not features: the head and the counts hold the same."""
 NUM_RECENT = 256
 """Photos without a list whose scores are remembered until they are saved."""
-FREQUENCY_FEATURES = ("share", "share_trained", "unused", "together", "next", "place")
-"""Features that are 0 when tag statistics are excluded."""
-_COLUMN = {name: place for place, name in enumerate(FEATURES)}
 
 
 @dataclass(frozen=True)
@@ -140,21 +138,13 @@ class _Stacked:
 
 @dataclass(frozen=True)
 class _Local:
-    """What the exemplars say about V tags in one photo."""
+    """What the exemplars say about V tags in one photo; (V,) each, as `TagCounts` names them."""
 
     gain: Matrix
     residual: Matrix
     near: Matrix
-    """(V,) summed nearness of the exemplars that have each tag."""
-    total: float
-    """Summed nearness of all."""
-    model_ratio: float
-    looks_ratio: float
-    trained: float
-    others: float
-    list_length: float
-    tag_saved: Matrix
-    tag_expected: Matrix
+    saved: Matrix
+    expected: Matrix
 
 
 class ProjectEvidence:
@@ -263,16 +253,18 @@ class ProjectEvidence:
                 photo.expectation = self._recent.pop(image_id)
                 self._compare(photo)
 
-    def expect(self, image_id: int, evidence: Iterable[Evidence]) -> None:
+    def expect(self, image_id: int, tagger: str, evidence: Iterable[Evidence]) -> None:
         """Store the taggers' scores for a photo before anything is kept, until `use_tagger` changes the tagger.
 
         Args:
             image_id: A tagged photo that is no exemplar is passed over.
+            tagger: Label of the first tagger; the scores of another one than that in use are passed over.
             evidence: Of all sources; only that of taggers is used.
         """
         with self._lock:
             photo = self._photos.get(image_id)
-            if photo is not None and (photo.expectation is not None or image_id not in self._head):
+            is_known = photo is not None and (photo.expectation is not None or image_id not in self._head)
+            if is_known or tagger != self._tagger:
                 return
             best: dict[str, Evidence] = {}
             for item in evidence:
@@ -330,18 +322,22 @@ class ProjectEvidence:
             if photo.features is not None and uses_photos and len(self._head):
                 prediction = self._head.predict(photo.features, {photo.image_id, *without})
                 prediction = prediction if len(prediction.photo_ids) else None
-            local = self._local(prediction, photo.image_id, counts / max(num, 1))
+            local, around = self._local(prediction, photo.image_id, counts / max(num, 1))
             scores = self._by_tag(evidence)
             keys = self._candidate_keys(scores, local, counts, excluded)
-            features = np.zeros((len(keys), len(FEATURES)))
-            self._fill_sources(features, keys, scores)
-            count = self._fill_project(features, keys, local, counts, num, prediction)
-            self._fill_keywords(features, photo, own)
-        if photo.num_kept:
-            _fill_list_so_far(features, keys, photo.num_kept, statistics)
+            tags = self._counts_of(keys, local, counts)
+            saved, given = self._keywords
+            if own is not None:
+                saved, given = saved - own.keywords[0], given - own.keywords[1]
+            trained = self._trained
+        features = np.zeros((len(keys), len(FEATURES)))
+        fill_sources(features, keys, scores, trained)
+        fill_project(features, tags, around, num, prediction)
+        fill_keywords(features, photo.num_keywords, saved, given)
+        fill_list_so_far(features, keys, photo.num_kept, statistics)
         if not uses_frequencies:
-            features[:, [_COLUMN[name] for name in FREQUENCY_FEATURES]] = 0.0
-        return Candidates(keys, features, count.astype(np.int64), num)
+            clear_frequencies(features)
+        return Candidates(keys, features, tags.count.astype(np.int64), num)
 
     # Lists
 
@@ -435,11 +431,11 @@ class ProjectEvidence:
             )
         return self._stacked
 
-    def _local(self, prediction: HeadPrediction | None, image_id: int, share: Matrix) -> _Local:
+    def _local(self, prediction: HeadPrediction | None, image_id: int, share: Matrix) -> tuple[_Local, Surroundings]:
         size = len(self._keys)
         if prediction is None:
             zeros = np.zeros(size)
-            return _Local(zeros, zeros, zeros, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, zeros, zeros)
+            return _Local(zeros, zeros, zeros, zeros, zeros), Surroundings()
         stacked = self._stack()
         is_used = np.isin(np.array(self._order, np.int64), prediction.photo_ids)
         weights, nearness = np.zeros(len(self._order)), np.zeros(len(self._order))
@@ -460,19 +456,16 @@ class ProjectEvidence:
         prior = PRIOR_TRAINED + PRIOR_OTHERS
         share_trained = (num_trained + PRIOR_TRAINED) / (num_tags + prior)
         length = (num_tags + TYPICAL_LENGTH) / (float(nearness.sum()) + 1.0)
-        return _Local(
-            present - share[:size] * weights.sum(),
-            present - predicted,
-            near,
+        around = Surroundings(
             float(nearness.sum()),
             math.log(saved_m / expected_m),
             math.log(saved_l / expected_l),
             math.log(share_trained / (PRIOR_TRAINED / prior)),
             math.log((1 - share_trained) / (PRIOR_OTHERS / prior)),
             math.log(length / TYPICAL_LENGTH),
-            tag_saved,
-            tag_expected,
         )
+        gain = present - share[:size] * weights.sum()
+        return _Local(gain, present - predicted, near, tag_saved, tag_expected), around
 
     def _by_tag(self, evidence: Iterable[Evidence]) -> dict[str, dict[str, tuple[float, float, int]]]:
         """Return key -> source -> (score, rank score, rank from 0 among the tags of that source)."""
@@ -508,34 +501,8 @@ class ProjectEvidence:
         place = self._id_of.get(key)
         return 0.0 if place is None else float(counts[place])
 
-    def _fill_sources(
-        self, features: Matrix, keys: Sequence[str], scores: Mapping[str, Mapping[str, tuple[float, float, int]]]
-    ) -> None:
-        for row, key in zip(features, keys, strict=True):
-            row[_COLUMN["trained"]] = key in self._trained
-            for source, (score, rank_score, rank) in scores.get(key, {}).items():
-                if source == "decoder":
-                    row[_COLUMN["model"]] = _above_silence(score)
-                    row[_COLUMN["model_rank"]] = _above_silence(rank_score)
-                    row[_COLUMN["model_first"]] = 1 / (1 + rank)
-                elif source == "looks":
-                    row[_COLUMN["looks"]] = _above_silence(score)
-                    row[_COLUMN["looks_rank"]] = _above_silence(rank_score)
-                elif source in ("guess", "words", "folder", "metadata", "detector"):
-                    row[_COLUMN[source]] = _above_silence(score)
-                elif source == "keywords":
-                    row[_COLUMN["keyword"]] = score
-
-    def _fill_project(
-        self,
-        features: Matrix,
-        keys: Sequence[str],
-        local: _Local,
-        counts: Matrix,
-        num: int,
-        prediction: HeadPrediction | None,
-    ) -> Matrix:
-        """Fill the features of frequencies, head and ratios; return (C,) other photos with each tag."""
+    def _counts_of(self, keys: Sequence[str], local: _Local, counts: Matrix) -> TagCounts:
+        """Return the values of some tags; 0 for tags that are not in use."""
         places = np.array([self._id_of.get(key, -1) for key in keys], np.int64)
         is_tag = places >= 0
 
@@ -545,141 +512,10 @@ class ProjectEvidence:
             found[is_tag] = padded[places[is_tag]]
             return found
 
-        scale = min(1.0, MOST_COUNTED / max(num, 1))
-        count, size = of(counts), num * scale
-        base = math.log(WITH / WITHOUT)
-        share = np.log((count * scale + WITH) / (size - count * scale + WITHOUT)) - base
-        near = of(local.near)
-        subject = np.log((near + WITH) / (np.maximum(local.total - near, 0.0) + WITHOUT)) - base
-        gain = of(local.gain) * (count > 0)
-        mean = (count + WITH) / (num + WITH + WITHOUT)
-        head = _logits(mean + gain) - _logits(mean)
-        confidence = prediction.confidence if prediction is not None else 0.0
-        distance = 0.0
-        if prediction is not None and prediction.usual > -1.0:
-            distance = min(max((prediction.usual - prediction.nearest) / max(prediction.spread, 0.02), -3.0), 5.0)
-        trained = features[:, _COLUMN["trained"]]
-        has_model, has_looks = features[:, _COLUMN["model"]] > 0, features[:, _COLUMN["looks"]] > 0
-        is_proposed = has_model | has_looks
-        ratio = np.log((of(local.tag_saved) + PRIOR_ONE_TAG) / (of(local.tag_expected) + PRIOR_ONE_TAG))
-        for name, values in {
-            "share": share,
-            "share_trained": share * trained,
-            "unused": (count == 0) * math.log1p(size),
-            "subject": subject,
-            "subject_trained": subject * trained,
-            "head": head,
-            "head_trained": head * trained,
-            "gain": gain,
-            "gain_confident": gain * confidence,
-            "gain_distant": gain * distance,
-            "gain_trained": gain * trained,
-            "residual": of(local.residual) * trained,
-            "other_tag": ~is_proposed * features[:, _COLUMN["model"]].max(initial=0.0),
-            "gain_single": gain * (count == 1),
-            "tag_ratio": ratio * is_proposed,
-            "model_ratio": local.model_ratio * has_model,
-            "looks_ratio": local.looks_ratio * has_looks,
-            "kind_share": local.trained * trained + local.others * (1 - trained),
-            "list_length": local.list_length,
-            "variance": (1 - confidence) * (num > 0),
-            "num_photos": math.log1p(num),
-            "model_best": features[:, _COLUMN["model"]].max(initial=0.0),
-            "looks_best": features[:, _COLUMN["looks"]].max(initial=0.0),
-            "head_rank": 1 / (1 + _ranks(mean + gain)) * (count > 0),
-        }.items():
-            features[:, _COLUMN[name]] = values
-        return count
-
-    def _fill_keywords(self, features: Matrix, photo: PhotoState, own: _Tagged | None) -> None:
-        saved, given = self._keywords
-        if own is not None:
-            saved, given = saved - own.keywords[0], given - own.keywords[1]
-        rate = math.log((saved + 0.8 * PRIOR_TAGS) / (given - saved + 0.2 * PRIOR_TAGS)) - math.log(4.0)
-        is_keyword = features[:, _COLUMN["keyword"]] > 0
-        features[:, _COLUMN["keyword_rate"]] = rate * is_keyword
-        features[:, _COLUMN["not_keyword"]] = ~is_keyword * (photo.num_keywords > 0)
-
-
-def _fill_list_so_far(
-    features: Matrix,
-    keys: Sequence[str],
-    num_kept: int,
-    statistics: Callable[[Sequence[str]], Sequence[TagFeatures]] | None,
-) -> None:
-    features[:, _COLUMN["num_kept"]] = math.log1p(num_kept)
-    features[:, _COLUMN["model_prefix"]] = features[:, _COLUMN["model"]]
-    if statistics is not None and keys:
-        found = statistics(keys)
-        for name in ("together", "next", "place"):
-            features[:, _COLUMN[name]] = [getattr(item, name) for item in found]
-
-
-def _ranks(values: Matrix) -> Matrix:
-    """Return the place of each value among all, from 0 for the highest."""
-    ranks = np.empty(len(values))
-    ranks[np.argsort(-values, kind="stable")] = np.arange(len(values))
-    return ranks
+        return TagCounts(
+            of(counts), of(local.gain), of(local.residual), of(local.near), of(local.saved), of(local.expected)
+        )
 
 
 def _joined(arrays: Sequence[Ids]) -> Ids:
     return np.concatenate([np.zeros(0, np.int64), *arrays])
-
-
-def _above_silence(score: float) -> float:
-    """Return logit(score) - logit(SILENCE), at least 0."""
-    low = math.log(SILENCE / (1 - SILENCE))
-    bounded = min(max(score, SILENCE), 1 - SILENCE)
-    return math.log(bounded / (1 - bounded)) - low
-
-
-def _logits(values: Matrix) -> Matrix:
-    bounded = np.clip(values, SILENCE, 1 - SILENCE)
-    logits: Matrix = np.log(bounded / (1 - bounded))
-    return logits
-
-
-class ProjectEvidenceUpdates:
-    """Loads the tagged photos into a `ProjectEvidence` at its first use, then passes on each change.
-
-    Args:
-        evidence: Receives the lists.
-        tagged_photos: The tagged photos: their saved tags, or the own keywords of a photo that was never saved.
-        features: Features by image id.
-    """
-
-    def __init__(self, evidence: ProjectEvidence, tagged_photos: TaggedPhotos, features: FeatureSource) -> None:
-        self._evidence = evidence
-        self._tagged_photos = tagged_photos
-        self._features = features
-        self._lock = threading.Lock()
-        self._is_loaded = False
-
-    def load(self) -> None:
-        """Load the tagged photos unless that is done; 100,000 lists take seconds, during which saves wait."""
-        if self._is_loaded:
-            return
-        with self._lock:
-            if self._is_loaded:
-                return
-            photos = dict(self._tagged_photos.add_listener(self))
-            self._evidence.load(
-                {image_id: self._tagged_photos.tags_of(image_id) for image_id in photos},
-                {i: words.keywords for i, words in photos.items() if self._tagged_photos.is_saved(i)},
-                [image_id for image_id in photos if image_id in self._features],
-                self._features.vectors,
-            )
-            self._is_loaded = True
-
-    def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
-        """Take in new or changed lists, given as (image id, words of the metadata)."""
-        with self._lock:
-            for image_id, words in photos:
-                features = self._features.vectors([image_id])[0] if image_id in self._features else None
-                keywords = words.keywords if self._tagged_photos.is_saved(image_id) else ()
-                self._evidence.set(image_id, features, self._tagged_photos.tags_of(image_id), keywords)
-
-    def remove(self, image_id: int) -> None:
-        """Remove a photo that has no tags any more."""
-        with self._lock:
-            self._evidence.set(image_id, None, ())

@@ -24,7 +24,8 @@ from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.proposals.evidence import Evidence, Neighbour, Words
 from annotator.proposals.feature_source import FeatureSource
 from annotator.proposals.fusion import TAG_STATISTICS, Proposal, merge, without_kept
-from annotator.proposals.project_evidence import Candidates, PhotoState, ProjectEvidence, ProjectEvidenceUpdates
+from annotator.proposals.project_evidence import Candidates, PhotoState, ProjectEvidence
+from annotator.proposals.project_evidence_updates import ProjectEvidenceUpdates
 from annotator.proposals.reranking import features_of, rerank, split_proposals, tag_statistics_evidence
 from annotator.proposals.sources.detector import detector_evidence
 from annotator.proposals.sources.neighbours import metadata_evidence, neighbour_evidence
@@ -104,13 +105,23 @@ class TaggerContext:
 
 
 @dataclass(frozen=True)
-class _AllEvidence:
-    """The joined evidence of all sources for one photo."""
+class _Request:
+    """A photo, and what a list is wanted for; see `Proposer.propose`."""
+
+    image_id: int
+    words: Words
+    kept: Sequence[str]
+    dropped: Collection[str]
+    exclusions: Exclusions
+    taggers: Sequence[Tagger]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """The evidence of all sources for one photo."""
 
     evidence: list[Evidence]
     """For tags that are neither kept nor dropped."""
-    probabilities: dict[str, float]
-    """Key of each candidate tag -> its probability."""
     detections: Sequence[Detection]
     """Objects found in the photo, even if the detector is excluded."""
     similar: list[Neighbour]
@@ -144,6 +155,7 @@ class Proposer:
         updates: Loads the tagged photos into `project`.
         fusion: Turns evidence into probabilities.
         least: Returns the least probability of a proposal.
+        never: Returns tags that are not proposed.
     """
 
     def __init__(
@@ -165,6 +177,7 @@ class Proposer:
         added_words: AddedWords | None = None,
         fusion: Fusion | None = None,
         least: Callable[[], float] = lambda: LEAST_PROBABILITY,
+        never: Callable[[], Collection[str]] = tuple,
     ) -> None:
         self._open_vocabulary = open_vocabulary
         self._added_words = added_words
@@ -173,6 +186,7 @@ class Proposer:
         self._updates = updates
         self._fusion = fusion or load_fusion()
         self._least = least
+        self._never = never
         self._taggers = taggers
         self._gather = gather
         self._features = features
@@ -206,10 +220,9 @@ class Proposer:
         """
         taggers = taggers or self._taggers()
         reranker = _reranker_of(taggers)
-        found = self._ask_all(image_id, words, kept, dropped, exclusions, taggers)
-        proposals = merge(
-            found.evidence, found.probabilities, self._vocabulary.spelling, self._vocabulary.is_used, self._least()
-        )
+        request = _Request(image_id, words, kept, dropped, exclusions, taggers)
+        found = self._ask(request)
+        proposals = self._join(request, found, self._least())
         has_learnt_order = reranker != IDENTITY
         if has_learnt_order and TAG_STATISTICS not in exclusions.sources:
             proposals = rerank(proposals, self._tag_statistics(image_id), kept, reranker)
@@ -243,9 +256,11 @@ class Proposer:
         for image_id in self._project.without_expectation():
             if is_stopping():
                 return
+            request = _Request(image_id, self._updates.words_of(image_id), (), (), NO_EXCLUSIONS, taggers)
             if image_id in self._features:
                 vector = self._features.vectors([image_id])
-                self._project.expect(image_id, tagger_evidence(taggers, vector, (), ()))
+                evidence = self._tagger_evidence(request, vector, self._context(request, vector))
+                self._project.expect(image_id, _trained_label(taggers), evidence)
 
     def _use_taggers(self) -> Sequence[Tagger]:
         """Tell the project's evidence which taggers are in use, and return them."""
@@ -262,8 +277,8 @@ class Proposer:
             words: Words of its metadata.
             kept: Tags that will be saved, most important first.
         """
-        asked = self._ask(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers())
-        return self._candidates(image_id, words, kept, (), NO_EXCLUSIONS, asked.evidence)
+        request = _Request(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers())
+        return self._candidates(request, self._ask(request).evidence)
 
     def reranker_features(self, image_id: int, words: Words, kept: Sequence[str]) -> tuple[list[str], Matrix]:
         """Return the input of a re-ranker, to train one: N tags and their (N, F) features.
@@ -273,26 +288,18 @@ class Proposer:
             words: Words of its metadata.
             kept: Tags that will be saved, most important first.
         """
-        found = self._ask_all(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers())
-        proposals = merge(found.evidence, found.probabilities, self._vocabulary.spelling, self._vocabulary.is_used)
-        reranked, _ = split_proposals(proposals)
+        request = _Request(image_id, words, kept, (), NO_EXCLUSIONS, self._taggers())
+        reranked, _ = split_proposals(self._join(request, self._ask(request)))
         return [item.tag for item in reranked], features_of(reranked, self._tag_statistics(image_id), kept)
 
-    def _ask_all(
-        self,
-        image_id: int,
-        words: Words,
-        kept: Sequence[str],
-        dropped: Collection[str],
-        exclusions: Exclusions,
-        taggers: Sequence[Tagger],
-    ) -> _AllEvidence:
-        """Return the evidence of all sources that are not excluded, and the probability of each candidate tag."""
-        asked = self._ask(image_id, words, kept, dropped, exclusions, taggers)
-        candidates = self._candidates(image_id, words, kept, dropped, exclusions, asked.evidence)
-        closed = {tag_key(tag) for tag in (*kept, *dropped)}
-        with_evidence = {tag_key(item.tag) for item in asked.evidence}
-        evidence, probabilities, num = list(asked.evidence), dict[str, float](), candidates.num_photos
+    def _join(self, request: _Request, found: _Answers, least: float = 0.0) -> list[Proposal]:
+        """Return the proposals from all evidence, best first, without tags that are less likely than `least`."""
+        candidates = self._candidates(request, found.evidence)
+        num = candidates.num_photos
+        closed = {tag_key(tag) for tag in (*request.kept, *request.dropped, *self._never())}
+        evidence = [item for item in found.evidence if tag_key(item.tag) not in closed]
+        with_evidence = {tag_key(item.tag) for item in evidence}
+        probabilities: dict[str, float] = {}
         for key, count, probability in zip(
             candidates.keys,
             candidates.counts.tolist(),
@@ -306,39 +313,23 @@ class Proposer:
             probabilities[present] = max(probability, probabilities.get(present, 0.0))
             if count and present not in with_evidence:
                 evidence.append(Evidence(name, TAG_STATISTICS, count / num, usual_text(count, num)))
-        return replace(asked, evidence=evidence, probabilities=probabilities)
+        return merge(evidence, probabilities, self._vocabulary.spelling, self._vocabulary.is_used, least)
 
-    def _ask(
-        self,
-        image_id: int,
-        words: Words,
-        kept: Sequence[str],
-        dropped: Collection[str],
-        exclusions: Exclusions,
-        taggers: Sequence[Tagger],
-    ) -> _AllEvidence:
-        """Return the evidence of all sources that are not excluded, without probabilities."""
-        included = [tagger for tagger in taggers if source_of(tagger) not in exclusions.sources]
-        words = words.without(exclusions.sources)
+    def _ask(self, request: _Request) -> _Answers:
+        """Return the evidence of all sources that are not excluded."""
+        image_id, kept, exclusions = request.image_id, request.kept, request.exclusions
+        words = request.words.without(exclusions.sources)
         evidence: list[Evidence] = []
         similar: list[Neighbour] = []
         context: TaggerContext | None = None
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            context = self._context(taggers, image_id, vector, words, exclusions)
-            evidence += tagger_evidence(
-                included,
-                vector,
-                kept,
-                dropped,
-                words.keywords,
-                context.context if context else None,
-                self._labels(image_id),
-            )
-            is_first_list = not (kept or dropped or exclusions.sources)
-            if is_first_list and _trained_label(taggers) == _trained_label(self._use_taggers()):
-                self._project.expect(image_id, evidence)
-            evidence += self._open_evidence(taggers, vector)
+            context = self._context(request, vector)
+            evidence += self._tagger_evidence(request, vector, context)
+            if not kept and not request.dropped and exclusions == NO_EXCLUSIONS:
+                self._use_taggers()
+                self._project.expect(image_id, _trained_label(request.taggers), evidence)
+            evidence += self._open_evidence(request.taggers, vector)
             similar = self._similar_photos(image_id, vector)
             evidence += neighbour_evidence([item for item in similar if item.image_id not in exclusions.neighbours])
         detections = self._detections(image_id)
@@ -348,28 +339,33 @@ class Proposer:
         evidence += own_word_evidence(words, self._vocabulary.knows)
         evidence += tag_statistics_evidence(self._tag_statistics(image_id), kept)
         evidence = [self._renamed(item) for item in evidence if item.source not in exclusions.sources]
-        evidence = without_kept(evidence, kept, dropped, self._vocabulary.is_used)
-        return _AllEvidence(evidence, {}, detections, similar, metadata, context)
+        evidence = without_kept(evidence, kept, request.dropped, self._vocabulary.is_used)
+        return _Answers(evidence, detections, similar, metadata, context)
 
-    def _candidates(
-        self,
-        image_id: int,
-        words: Words,
-        kept: Sequence[str],
-        dropped: Collection[str],
-        exclusions: Exclusions,
-        evidence: Sequence[Evidence],
-    ) -> Candidates:
+    def _tagger_evidence(self, request: _Request, vector: Vectors, context: TaggerContext | None) -> list[Evidence]:
+        """Return the evidence of the taggers that are not excluded."""
+        return tagger_evidence(
+            [tagger for tagger in request.taggers if source_of(tagger) not in request.exclusions.sources],
+            vector,
+            request.kept,
+            request.dropped,
+            request.words.without(request.exclusions.sources).keywords,
+            context.context if context else None,
+            self._labels(request.image_id),
+        )
+
+    def _candidates(self, request: _Request, evidence: Sequence[Evidence]) -> Candidates:
         """Return the candidate tags of a photo and their features."""
         self._updates.load()
         self._use_taggers()
+        image_id, kept, exclusions = request.image_id, request.kept, request.exclusions
         statistics = self._tag_statistics(image_id)
         features = self._features.vectors([image_id])[0] if image_id in self._features else None
-        num_keywords = len(words.without(exclusions.sources).keywords)
+        num_keywords = len(request.words.without(exclusions.sources).keywords)
         return self._project.candidates(
             PhotoState(image_id, features, len(kept), num_keywords),
             evidence,
-            {tag_key(tag) for tag in (*kept, *dropped)},
+            {tag_key(tag) for tag in (*kept, *request.dropped)},
             lambda tags: statistics.of(tags, kept),
             without=exclusions.neighbours,
             uses_photos="neighbours" not in exclusions.sources,
@@ -381,7 +377,7 @@ class Proposer:
     ) -> dict[str, float]:
         """Return the probabilities of all candidate tags, and scores of the other tags that any tagger knows.
 
-        A tag that is no candidate gets its tagger's score, at most the least probability of a proposal.
+        A tag that is no candidate gets its tagger's score, at most `LEAST_PROBABILITY`.
 
         Args:
             image_id: The photo.
@@ -390,20 +386,18 @@ class Proposer:
             taggers: Taggers to use; None: those in use.
         """
         taggers = taggers or self._taggers()
+        request = _Request(image_id, words, kept, (), NO_EXCLUSIONS, taggers)
         scores: dict[str, float] = {}
-        least = self._least()
         if image_id in self._features:
             vector = self._features.vectors([image_id])
-            gathered = self._context(taggers, image_id, vector, words, NO_EXCLUSIONS)
+            gathered = self._context(request, vector)
             context = gathered.context if gathered else None
             for tagger in taggers:
                 for item in decode_photo(tagger, vector, kept, (), words.keywords, len(known_keys(tagger)), context):
-                    scores.setdefault(item.tag, min(item.score, least))
+                    scores.setdefault(item.tag, min(item.score, LEAST_PROBABILITY))
             for word in self._open_evidence(taggers, vector, num=MAX_OPEN_SCORES, least=0.0):
-                scores.setdefault(word.tag, min(word.score, least))
-        found = self._ask_all(image_id, words, kept, (), NO_EXCLUSIONS, taggers)
-        proposals = merge(found.evidence, found.probabilities, self._vocabulary.spelling, self._vocabulary.is_used)
-        return scores | {proposal.tag: proposal.score for proposal in proposals}
+                scores.setdefault(word.tag, min(word.score, LEAST_PROBABILITY))
+        return scores | {proposal.tag: proposal.score for proposal in self._join(request, self._ask(request))}
 
     def explain(
         self,
@@ -429,7 +423,7 @@ class Proposer:
         if image_id not in self._features:
             return ""
         vector = self._features.vectors([image_id])
-        context = self._context(taggers, image_id, vector, words.without(exclusions.sources), exclusions)
+        context = self._context(_Request(image_id, words, (), (), exclusions, taggers), vector)
         if context is None or not uses_context(taggers[0]):
             return ""
         renamed, key = self._vocabulary.renamed, tag_key(tag)
@@ -440,13 +434,13 @@ class Proposer:
         ]
         return "; ".join(f"{max(scores):.0%} without its {name}" for name, scores in found if scores)
 
-    def _context(
-        self, taggers: Sequence[Tagger], image_id: int, vector: Vectors, words: Words, exclusions: Exclusions
-    ) -> TaggerContext | None:
+    def _context(self, request: _Request, vector: Vectors) -> TaggerContext | None:
         """Return the context for the first tagger; None if it uses none."""
-        if self._gather is None or not taggers or not uses_context(taggers[0]):
+        first = request.taggers[0] if request.taggers else None
+        if self._gather is None or first is None or not uses_context(first):
             return None
-        return self._gather(taggers[0], image_id, vector, words, exclusions.neighbours)
+        words, excluded = request.words.without(request.exclusions.sources), request.exclusions.neighbours
+        return self._gather(first, request.image_id, vector, words, excluded)
 
     def _open_evidence(
         self, taggers: Sequence[Tagger], vector: Vectors, num: int = NUM_OPEN, least: float = LEAST_SCORE

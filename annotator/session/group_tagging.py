@@ -10,7 +10,6 @@ from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
 from annotator.session.edited_list import EditedList
 from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups, join_proposals
-from annotator.session.photo_view import proposable
 from annotator.session.serializers import form_of
 from annotator.session.tagging import Tagging
 from annotator.session.workspace import Workspace
@@ -75,10 +74,7 @@ class GroupTagging:
         kept, dropped = self._access.clean(kept, "kept"), self._access.clean(dropped, "dropped")
         joined, taggers = self._groups.joined(user, image_id, members), workspace.pinned_taggers.taggers(user, image_id)
         lists = [
-            proposable(
-                workspace.proposer.propose(one, workspace.words_of(one), kept, dropped, exclusions, taggers).proposals,
-                workspace.project.settings.never_proposed,
-            )
+            workspace.proposer.propose(one, workspace.words_of(one), kept, dropped, exclusions, taggers).proposals
             for one in joined
         ]
         return _group_proposals(lists)

@@ -1,26 +1,18 @@
 """The answer about one photo: its list, its proposals, its neighbours and its state."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from annotator.active_learning.random_sample import shuffle_key
 from annotator.collaboration.review_rules import State
-from annotator.datasets.tags import tag_key
 from annotator.json_types import JsonObject
 from annotator.proposals.evidence import Neighbour, words_of
-from annotator.proposals.fusion import Proposal, num_expected
+from annotator.proposals.fusion import num_expected
 from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
-from annotator.proposals.sources.taggers import NUM_PROPOSALS
 from annotator.session.serializers import form_of, place_of
 from annotator.session.workspace import Workspace
 from annotator.storage.images import ImageEntry
 
 NUM_SHOWN_NEIGHBOURS = 12
-
-
-def proposable(proposals: Iterable[Proposal], never: Iterable[str]) -> list[Proposal]:
-    """Return the proposals without the tags that are never proposed, in any spelling."""
-    excluded = {tag_key(tag) for tag in never}
-    return [proposal for proposal in proposals if tag_key(proposal.tag) not in excluded]
 
 
 class PhotoView:
@@ -103,15 +95,13 @@ class PhotoView:
         """Return the proposals after the kept tags, and the neighbours shown beside them."""
         workspace = self._workspace
         taggers = workspace.pinned_taggers.taggers(user, image_id)
-        never = self._workspace.project.settings.never_proposed
-        num = NUM_PROPOSALS + len(never)
-        found = workspace.proposer.propose(image_id, words_of(entry), kept, dropped, exclusions, taggers, num)
+        found = workspace.proposer.propose(image_id, words_of(entry), kept, dropped, exclusions, taggers)
         similar = found.similar[:NUM_SHOWN_NEIGHBOURS]
         if len(similar) < NUM_SHOWN_NEIGHBOURS and image_id in workspace.features:
             similar += self._untagged_neighbours(image_id, {item.image_id for item in similar})
         similar = similar[:NUM_SHOWN_NEIGHBOURS]
         metadata, model = found.metadata[:NUM_SHOWN_NEIGHBOURS], found.model
-        proposals = proposable(found.proposals, never)[:NUM_PROPOSALS]
+        proposals = list(found.proposals)
         probe = workspace.probe(image_id)
         if probe == "shuffled":
             proposals.sort(key=lambda proposal: shuffle_key(entry.content_hash, proposal.tag))

@@ -2,7 +2,7 @@
 
 from annotator.errors import AnnotatorError
 from annotator.json_types import JsonObject
-from annotator.proposals.fusion import TAG_STATISTICS, Proposal
+from annotator.proposals.fusion import Proposal
 from annotator.storage.images import ImageEntry
 
 
@@ -29,10 +29,6 @@ def form_of(proposal: Proposal) -> JsonObject:
             {
                 "source": item.source,
                 "score": round(item.score, 4),
-                # Tag statistics add no rank score, so their share is shown instead of 0.
-                "weight": round(
-                    item.score if item.rank_score is None or item.source == TAG_STATISTICS else item.rank_score, 4
-                ),
                 "text": item.text,
             }
             for item in proposal.evidence

@@ -13,7 +13,7 @@ from annotator.proposals.vocabulary.project_vocabulary import WordScores, no_wor
 from annotator.session.edited_list import EditedList
 from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups
-from annotator.session.photo_view import PhotoView, proposable
+from annotator.session.photo_view import PhotoView
 from annotator.session.workspace import Workspace
 from annotator.storage.correction_log import Draft, NothingToUndoError, Selection
 
@@ -210,9 +210,8 @@ class Tagging:
         is_random, probe = workspace.is_random(image_id), workspace.probe(image_id)
         if probe is None:
             return Selection(strategy, is_random)
-        proposed = workspace.proposer.propose(image_id, workspace.words_of(image_id), [], []).proposals
-        shown = proposable(proposed, workspace.project.settings.never_proposed)
-        return Selection(strategy, is_random, probe, [proposal.tag for proposal in shown])
+        proposed = workspace.proposer.propose(image_id, workspace.words_of(image_id), [], [])
+        return Selection(strategy, is_random, probe, [proposal.tag for proposal in proposed.proposals])
 
     def undo(self, user: str) -> JsonObject:
         """Revert the user's last save, and return its photo with the list as it was just before.

@@ -150,6 +150,7 @@ class Workspace:
             open_vocabulary=self.catalog.open_vocabulary,
             added_words=self.catalog.added_words,
             least=lambda: self.project.settings.least_probability,
+            never=lambda: self.project.settings.never_proposed,
         )
         self._is_closing = threading.Event()
         self.prepare_proposals()

@@ -235,13 +235,13 @@ def choices(records: Sequence[Record], features: Features, tagger: str) -> Itera
                 seen = word_scores_of(workspace.catalog.added_words, workspace.features.vectors([image_id]))
                 for tag in target:
                     for length in (*LENGTHS, len(tag)) if tag not in kept else ():
-                        weighed = workspace.ranking.vocabulary.weigh(tag[:length], scores, kept, seen)
-                        keys = list(weighed.keys) if weighed else []
+                        candidates = workspace.ranking.vocabulary.candidates(tag[:length], scores, kept, seen)
+                        keys = list(candidates.keys) if candidates else []
                         wanted = next((key for key in (tag_key(tag), tag_key(tag.split()[0])) if key in keys), None)
-                        if weighed is not None and wanted is not None and len(keys) > 1:
+                        if candidates is not None and wanted is not None and len(keys) > 1:
                             place = keys.index(wanted)
                             order = [place, *(other for other in range(len(keys)) if other != place)]
-                            yield weighed.features[order]
+                            yield candidates.features[order]
                 person.give(image_id, target)
         finally:
             session.close()

@@ -53,7 +53,7 @@ def no_word_scores(words: tuple[str, ...]) -> Mapping[str, float]:
 
 
 @dataclass(frozen=True)
-class Weighed:
+class CompletionCandidates:
     """The candidates for a typed text."""
 
     keys: Sequence[str]
@@ -191,28 +191,28 @@ class ProjectVocabulary:
             exclude: Tags that are left out: the kept ones.
             word_scores: Words -> score for this photo, asked for words that have none.
         """
-        weighed = self.weigh(text, scores, exclude, word_scores)
-        if weighed is None:
+        candidates = self.candidates(text, scores, exclude, word_scores)
+        if candidates is None:
             return []
         typed = tag_key(text)
-        order = np.argsort(-log_odds(weighed.features), kind="stable").tolist()
-        order.sort(key=lambda place: weighed.keys[place] != typed or not self.knows(typed))
+        order = np.argsort(-log_odds(candidates.features), kind="stable").tolist()
+        order.sort(key=lambda place: candidates.keys[place] != typed or not self.knows(typed))
         completions = []
         for place in order[:MAX_COMPLETIONS]:
-            key = weighed.keys[place]
-            proposed, score = weighed.scored.get(key, ("", None))
+            key = candidates.keys[place]
+            proposed, score = candidates.scored.get(key, ("", None))
             is_likely = score is not None and score >= LEAST_SCORE
             source = "model" if is_likely else "project" if self._count.get(key) else "words"
             completions.append(Completion(self._spelling.get(key) or proposed or key, score, source))
         return completions
 
-    def weigh(
+    def candidates(
         self,
         text: str,
         scores: Mapping[str, float],
         exclude: Collection[str] = (),
         word_scores: WordScores = no_word_scores,
-    ) -> Weighed | None:
+    ) -> CompletionCandidates | None:
         """Return the candidates for a text with the features by which `complete` ranks them; None without any."""
         typed = tag_key(text)
         if not typed:
@@ -240,7 +240,7 @@ class ProjectVocabulary:
                 self._describe(row, key, typed, found[key], scored, by_form)
             lexicon, subject = self._lexicon, self._subject_of_tags()
         if lexicon is None or subject is None:
-            return Weighed(keys, features, scored) if keys else None
+            return CompletionCandidates(keys, features, scored) if keys else None
         features[:, FROM_LEXICON] = lexicon.describe([key.rpartition(" ")[2] for key in keys], subject)
         before, space, last = typed.rpartition(" ")
         words = [word for word in lexicon.start_with(last) if f"{before}{space}{word}" not in found]
@@ -257,7 +257,7 @@ class ProjectVocabulary:
         chosen = [place for place in best if not is_short[place] or log_odds(of_words[place]) >= LEAST_LOG_ODDS]
         keys += [new[place] for place in chosen]
         features = np.concatenate([features, of_words[chosen]])
-        return Weighed(keys, features, scored) if keys else None
+        return CompletionCandidates(keys, features, scored) if keys else None
 
     def _describe(
         self,

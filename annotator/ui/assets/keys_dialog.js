@@ -9,6 +9,7 @@ const FIXED = [
   [["1–9"], "With an empty box: take that proposal; with text they are text"],
   [["Shift", "1–9"], "Take everything down to that proposal"],
   [["Alt", "1–9"], "Take that proposal and save; with text: take that completion"],
+  [["Alt", "Shift", "1–9"], "Take that proposal or completion, and save"],
   [["/"], "Type a tag that begins with a digit"],
   [[","], "With text: adds it as typed; pasted commas and line breaks separate tags too"],
   [["Enter"], "With text: take the completion"],

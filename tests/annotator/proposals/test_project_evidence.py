@@ -11,6 +11,7 @@ from annotator.proposals.tag_statistics import TagFeatures
 
 SIZE = 12
 TRAINED = frozenset({"dog", "cat"})
+TAGGER = "tagger 1"
 COLUMN = {name: place for place, name in enumerate(FEATURES)}
 SEEN = [Evidence("dog", "decoder", 0.8, ""), Evidence("pond", "looks", 0.4, "")]
 NEW = 1000
@@ -23,7 +24,7 @@ def vector(seed: int) -> Features:
 
 def empty(max_exemplars: int = 100) -> ProjectEvidence:
     evidence = ProjectEvidence(SIZE, max_exemplars=max_exemplars)
-    evidence.use_tagger("tagger 1", TRAINED)
+    evidence.use_tagger(TAGGER, TRAINED)
     return evidence
 
 
@@ -32,7 +33,7 @@ def evidence_of(*lists: Sequence[str], seen: Sequence[Evidence] | None = None) -
     for number, tags in enumerate(lists):
         evidence.set(number, vector(number), tags)
         if seen is not None:
-            evidence.expect(number, seen)
+            evidence.expect(number, TAGGER, seen)
     return evidence
 
 
@@ -112,7 +113,7 @@ def test_the_own_list_of_a_photo_is_left_out() -> None:
     without = empty()
     for number, tags in ((1, ("cake",)), (2, ("dog",))):
         without.set(number, vector(number), tags)
-        without.expect(number, SEEN)
+        without.expect(number, TAGGER, SEEN)
     own = evidence.candidates(PhotoState(0, vector(0)), SEEN)
     other = without.candidates(PhotoState(NEW, vector(0)), SEEN)
     assert set(other.keys) <= set(own.keys)
@@ -151,7 +152,7 @@ def test_ratios_fall_where_scores_predict_tags_that_are_not_saved() -> None:
 def test_scores_from_before_the_save_are_used_and_another_tagger_makes_them_unknown() -> None:
     early = empty()
     for number in range(6):
-        early.expect(number, SEEN)
+        early.expect(number, TAGGER, SEEN)
         early.set(number, vector(number), ("cake",))
     np.testing.assert_allclose(
         of_new(early, SEEN).features, of_new(evidence_of(*[("cake",)] * 6, seen=SEEN), SEEN).features, atol=1e-9
@@ -160,6 +161,8 @@ def test_scores_from_before_the_save_are_used_and_another_tagger_makes_them_unkn
     early.use_tagger("tagger 2", TRAINED)
     assert sorted(early.without_expectation()) == list(range(6))
     assert value(of_new(early, SEEN), "dog", "model_ratio") == 0.0
+    early.expect(0, TAGGER, SEEN)  # an answer of the former tagger that comes late
+    assert 0 in early.without_expectation()
 
 
 def test_keywords_count_by_how_many_are_saved_here() -> None:
@@ -198,7 +201,7 @@ def test_features_stay_finite_and_in_step_when_the_head_is_full() -> None:
     for number in range(200):
         tags = [f"tag{place}" for place in rng.integers(30, size=4)]
         image_id = int(rng.integers(60))
-        evidence.expect(image_id, SEEN)
+        evidence.expect(image_id, TAGGER, SEEN)
         evidence.set(image_id, vector(number), tags if rng.random() < 0.8 else [])
         assert np.isfinite(of_new(evidence, SEEN, vector(number + 1)).features).all()
     assert len(evidence) > 30
@@ -214,7 +217,7 @@ def test_loading_is_as_setting_one_by_one() -> None:
     for number, tags in lists.items():
         one_by_one.set(number, None if number == 4 else vector(number), tags, keywords.get(number, ()))
         for evidence in (loaded, one_by_one):
-            evidence.expect(number, SEEN)
+            evidence.expect(number, TAGGER, SEEN)
     ours, theirs = of_new(loaded, [*SEEN, *asked("old")]), of_new(one_by_one, [*SEEN, *asked("old")])
     assert ours.keys == theirs.keys
     np.testing.assert_allclose(ours.features, theirs.features, atol=1e-9)

@@ -114,13 +114,13 @@ def test_more_photos_make_a_tag_likelier() -> None:
 def test_weighing_says_what_is_known_of_each_candidate() -> None:
     vocabulary = ProjectVocabulary(["cat", "castle"])
     vocabulary.count(["cave"], +1)
-    weighed = vocabulary.weigh("ca", {"cake": 0.5, "cats": 0.1})
-    assert weighed is not None
-    features = dict(zip(weighed.keys, weighed.features, strict=True))
+    found = vocabulary.candidates("ca", {"cake": 0.5, "cats": 0.1})
+    assert found is not None
+    features = dict(zip(found.keys, found.features, strict=True))
     assert set(features) == {"cat", "castle", "cave", "cake", "cats"}
     assert [key for key, row in features.items() if row[USED]] == ["cave"]
     assert {key for key, row in features.items() if row[SCORED]} == {"cake", "cats"}
     assert features["cake"][LOG_SCORE] == pytest.approx(np.log(0.5))
     assert [key for key, row in features.items() if row[OTHER_FORM]] == ["cat"]
     assert {key for key, row in features.items() if row[EVERYDAY]} == {"cat", "castle"}
-    assert vocabulary.weigh("zz", {}) is None
+    assert vocabulary.candidates("zz", {}) is None
