@@ -43,7 +43,13 @@ _TAG_AXES: dict[str, dict[str, tuple[int, int]]] = {
     "naive_rnn": _TAG_LSTM,
 }
 """Tagger -> parameter -> (axis of the tags, number of rows after those of tags: START or END)."""
-_COMMON = {"concept.weight": (0, 0), "concept.bias": (0, 0), "precedence": (0, 0)}
+_COMMON = {
+    "concept.weight": (0, 0),
+    "concept.bias": (0, 0),
+    "precedence": (0, 0),
+    "kernel.presence": (0, 0),
+    "kernel.gain": (0, 0),
+}
 
 
 class TagVectors(Protocol):

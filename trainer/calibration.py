@@ -1,6 +1,6 @@
-"""Calibration: a linear function of two logits that turns a recurrent tagger's score into a probability.
+"""Calibration: a linear function of a few logits that turns a recurrent tagger's score into a probability.
 
-Platt scaling with two inputs, fitted by Newton's method on validation photos. Knows nothing of torch or files.
+Platt scaling with several inputs, fitted by Newton's method on validation photos. Knows nothing of torch or files.
 Shapes: places (B, J, V), concepts (B, V), labels (B, V).
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from annotator.models.sequence.inference import InferenceTagger, logit, sequence_probabilities
+from annotator.models.sequence.inference import InferenceTagger, score_inputs
 
 BATCH_SIZE = 256
 NUM_ITERATIONS = 30
@@ -22,8 +22,8 @@ def calibrate(
     features: npt.NDArray[np.float32],
     labels: npt.NDArray[np.float32],
     user_tags: Sequence[Collection[str]] = (),
-) -> tuple[float, float, float]:
-    """Return (bias, weight of the sequence's logit, weight of the concept's) for `Ranking.calibration`.
+) -> tuple[float, ...]:
+    """Return the bias and the weights for `Ranking.calibration`; the weight of an input that is missing is 0.
 
     Args:
         tagger: The tagger to calibrate.
@@ -31,16 +31,17 @@ def calibrate(
         labels: (N, V), 0 or 1.
         user_tags: Of each photo; empty for a tagger without this side information.
     """
-    columns = [[], []]  # type: list[list[npt.NDArray[np.float64]]]
+    batches: list[list[npt.NDArray[np.float64] | None]] = []
     for start in range(0, len(features), BATCH_SIZE):
         rows = features[start : start + BATCH_SIZE]
         prediction = tagger.predict(rows, [()] * len(rows), user_tags=user_tags[start : start + BATCH_SIZE])
-        columns[0].append(logit(sequence_probabilities(prediction)).astype(np.float64).ravel())
-        if prediction.concepts is not None:
-            columns[1].append(logit(prediction.concepts).astype(np.float64).ravel())
-    inputs = np.stack([np.concatenate(parts) for parts in columns if parts], axis=1)
-    coefficients = fit_logistic(inputs, labels.astype(np.float64).ravel())
-    return (float(coefficients[0]), float(coefficients[1]), float(coefficients[2]) if columns[1] else 0.0)
+        batches.append(
+            [None if values is None else values.astype(np.float64).ravel() for values in score_inputs(prediction)]
+        )
+    columns = [np.concatenate(parts) for parts in zip(*batches, strict=True) if parts[0] is not None]
+    bias, *weights = fit_logistic(np.stack(columns, axis=1), labels.astype(np.float64).ravel()).tolist()
+    given = iter(weights)
+    return (bias, *(0.0 if values is None else next(given) for values in batches[0]))
 
 
 def fit_logistic(inputs: npt.NDArray[np.float64], labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -5,13 +5,15 @@ The utility that a list is sorted by (`Ranking.by`):
 - "concept": the concept layer's probability alone, whatever the prefix.
 - "mixture", the default: with P_j(tag), the probability to be the j-th tag after the prefix over all continuations
   (`decoding.look_ahead`), and n tags in the prefix,
-      sum_j discount^(j-1) P_j / sum_tags P_1  +  concept_weight x concept_decay^n x concept probability
+      sum_j discount^(j-1) P_j / sum_tags P_1
+      + concept_decay^n x (concept_weight x concept probability + gain_weight x gain of the kernel layer)
   times (typical count / tag's count)^rarity. The division removes END, since the person asks for further tags. The
-  concepts do not depend on the prefix, hence their decay. Then the `head` best tags, and the `head` next ones, are put
-  in the person's order, see ordering.py. The effect of each part is in docs/experiments.
+  concepts and the gain do not depend on the prefix, hence their decay. Then the `head` best tags, and the `head` next
+  ones, are put in the person's order, see ordering.py. The effect of each part is in docs/experiments.
 With free_length it is always the papers' decoding, to END.
-Score: the probability that the tag is right, a logistic regression on the logits of the concept probability and of
-`sequence_probabilities`, fitted on validation photos (`Ranking.calibration`).
+Score: the probability that the tag is right, a logistic regression on the logits of `sequence_probabilities`, of the
+concept probability and of the kernel layer's presence, and on the square root of the latter, fitted on validation
+photos (`Ranking.calibration`).
 Shapes: features (B, D) float32 -> concepts (B, V), places (B, J, V) -> scores (B, V).
 """
 
@@ -26,6 +28,7 @@ from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.reranker import IDENTITY
 from annotator.models.sequence import numpy_steps
 from annotator.models.sequence.decoding import Array, Mask, Steps, feed, look_ahead, mask_tags, search
+from annotator.models.sequence.kernel_layer import KernelLayer
 from annotator.models.sequence.numpy_steps import Weights, linear, root_slope, scale_features, sigmoid
 from annotator.models.sequence.ordering import order_heads, rarity_factors
 from annotator.models.sequence.prefix_states import PrefixStates
@@ -35,6 +38,8 @@ MAX_ROWS = 256
 """Images per batch."""
 FLOOR = 1e-6
 """Probabilities are clipped to [FLOOR, 1 - FLOOR] before the logit."""
+LEAST_PRESENCE = 1e-4
+"""Least presence of the kernel layer before the logit: a regression's values near 0 are noise."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +56,19 @@ class Ranking:
     """Weight of a place relative to the one before it."""
     concept_weight: float = 0.6
     """Weight of the concept probability relative to that of being the next tag, for an empty prefix."""
+    gain_weight: float = 2.0
+    """Weight of the kernel layer's gain, for an empty prefix; without such a layer it has no effect."""
     concept_decay: float = 0.25
-    """Factor of this weight for each tag of the prefix."""
+    """Factor of both weights for each tag of the prefix."""
     rarity: float = 0.15
     """Exponent in favour of rare tags, see `ordering.rarity_factors`."""
     head: int = 5
     """Number of best tags, and of next best tags, put in the person's order; 0 keeps the order by utility."""
     precedence: float = 0.8
     """Weight of the precedence in that order, in [0, 1]."""
-    calibration: tuple[float, float, float] = (0.0, 0.5, 0.5)
-    """Bias and weights of the sequence's and the concept's logits in the score."""
+    calibration: tuple[float, ...] = (0.0, 0.5, 0.5)
+    """Bias and weights in the score: of the sequence's and the concept's logits and, with a kernel layer, of its
+    presence's logit and square root."""
     beam_width: int = 1
     """Beam width of "sequence" and of a free length."""
 
@@ -84,6 +92,10 @@ class Prediction:
     """(B, V) whether a tag is in the prefix or dropped."""
     num_kept: Array
     """(B,) number of known tags in each prefix."""
+    presence: Array | None = None
+    """(B, V) of the kernel layer, whatever the prefix, like `gain`; None without that layer."""
+    gain: Array | None = None
+    """(B, V)."""
 
 
 class InferenceTagger:
@@ -125,6 +137,7 @@ class InferenceTagger:
         self.steps = make_steps(name, weights, settings)
         self.weights = weights
         self._states = PrefixStates(self.steps)
+        self._kernel = KernelLayer(weights) if "kernel.presence" in weights else None
         self._concept = np.ascontiguousarray(weights["concept.weight"].T) if "concept.weight" in weights else None
         self._ids = {tag_key(tag): index for index, tag in enumerate(vocabulary.tags)}
         self._user_tags = {tag_key(tag): index for index, tag in enumerate(settings.get("user_tags", ()))}
@@ -195,10 +208,12 @@ class InferenceTagger:
 
     def scores(self, prediction: Prediction) -> Array:
         """Return (B, V): the probability that each tag is right; 0 where it is masked."""
-        bias, sequence_weight, concept_weight = self.ranking.calibration
-        logits = bias + sequence_weight * logit(sequence_probabilities(prediction))
-        if prediction.concepts is not None:
-            logits = logits + concept_weight * logit(prediction.concepts)
+        bias, *weights = self.ranking.calibration
+        logits = bias + sum(
+            weight * values
+            for weight, values in zip(weights, score_inputs(prediction), strict=False)
+            if values is not None
+        )
         scores: Array = np.where(prediction.masked, 0.0, sigmoid(logits)).astype(np.float32)
         return scores
 
@@ -214,6 +229,9 @@ class InferenceTagger:
             if prediction.concepts is not None:
                 weights = ranking.concept_weight * ranking.concept_decay**prediction.num_kept  # (B,)
                 values = values + weights[:, None] * prediction.concepts
+            if prediction.gain is not None:
+                weights = ranking.gain_weight * ranking.concept_decay**prediction.num_kept
+                values = values + weights[:, None] * prediction.gain
         if ranking.by == "mixture":
             values = values * rarity_factors(self.vocabulary.counts, ranking.rarity)
         utilities: Array = np.where(prediction.masked, -1.0, values).astype(np.float32)
@@ -290,7 +308,8 @@ class InferenceTagger:
         depth, width = self.ranking.depth, self.ranking.width
         places = look_ahead(self.steps, log_probs, state, masked, depth=depth, width=width)
         num_kept = np.array([len(prefix) for prefix in prefixes], np.float32)
-        return Prediction(concepts, places, masked, num_kept)
+        presence, gain = (None, None) if self._kernel is None else self._kernel.predict(features)
+        return Prediction(concepts, places, masked, num_kept, presence, gain)
 
     def _ranked(self, prediction: Prediction, k: int) -> list[list[RankedTag]]:
         utilities, scores = self.utilities(prediction), self.scores(prediction)
@@ -353,6 +372,15 @@ def sequence_probabilities(prediction: Prediction) -> Array:
         return prediction.places[:, 0]
     probabilities: Array = np.minimum(prediction.places.sum(axis=1), 1.0)
     return probabilities
+
+
+def score_inputs(prediction: Prediction) -> list[Array | None]:
+    """Return the inputs of the score, each (B, V), in the order of the weights in `Ranking.calibration`."""
+    inputs: list[Array | None] = [logit(sequence_probabilities(prediction))]
+    inputs.append(None if prediction.concepts is None else logit(prediction.concepts))
+    if prediction.presence is not None:
+        inputs += [logit(np.maximum(prediction.presence, LEAST_PRESENCE)), np.sqrt(prediction.presence)]
+    return inputs
 
 
 def logit(probabilities: Array) -> Array:

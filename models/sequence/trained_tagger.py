@@ -162,11 +162,20 @@ class TaggerConfig:
     """Train a logistic layer beside the sequence, for the score. S-CNN-RNN always has one."""
     user_tags: tuple[str, ...] = ()
     """Known user tags, as side information; only S-CNN-RNN uses them."""
+    kernel_landmarks: int = 0
+    """Landmarks of the kernel layer (kernel_layer.py) beside the sequence; 0: no such layer."""
+    kernel_size: int = 256
+    """Principal directions of each of its views."""
+    kernel_classes: int = 0
+    """Classes of the backbone's classifier, its second view; 0: no second view."""
 
     def __post_init__(self) -> None:
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}.")
+        for name, least in (("kernel_landmarks", 0), ("kernel_size", 1), ("kernel_classes", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}.")
 
 
 @dataclass(frozen=True)
@@ -185,6 +194,26 @@ class Stage:
     betas: tuple[float, float] = (0.9, 0.999)
     halve_on_plateau: bool = False
     """Halve the learning rate when the validation loss does not fall."""
+
+
+class KernelBuffers(nn.Module):
+    """The arrays of a kernel layer in a module's state; they are fitted in closed form, not by gradients."""
+
+    def __init__(self, feature_size: int, num_tags: int, config: TaggerConfig) -> None:
+        super().__init__()
+        landmarks, num_classes = config.kernel_landmarks, config.kernel_classes
+        for kind, length in (("", feature_size), ("class_", num_classes)):
+            if length:
+                size = min(config.kernel_size, length)
+                self.register_buffer(f"{kind}mean", torch.zeros(length))
+                self.register_buffer(f"{kind}basis", torch.zeros(length, size))
+                self.register_buffer(f"{kind}landmarks", torch.zeros(landmarks, size))
+                self.register_buffer(f"{kind}scale", torch.ones(1))
+        if num_classes:
+            self.register_buffer("class_head", torch.zeros(feature_size, num_classes))
+            self.register_buffer("class_bias", torch.zeros(num_classes))
+        self.register_buffer("presence", torch.zeros(num_tags, landmarks))
+        self.register_buffer("gain", torch.zeros(num_tags, landmarks))
 
 
 class TrainedTagger(nn.Module):
@@ -219,6 +248,7 @@ class TrainedTagger(nn.Module):
         self.precedence: Tensor
         """(V,): how early people name each tag; 0 if no order is known. See trainer/precedence.py."""
         self.register_buffer("precedence", torch.zeros(len(vocabulary)))
+        self.kernel = KernelBuffers(feature_size, self.num_tags, config) if config.kernel_landmarks else None
         self.input_dropout = nn.Dropout(config.input_dropout)
         self.concept = nn.Linear(feature_size, self.num_tags) if config.concept_layer else None
 
@@ -249,6 +279,16 @@ class TrainedTagger(nn.Module):
     def set_precedence(self, precedence: npt.NDArray[np.float32]) -> None:
         """Set how early people name each tag, (V,); see `ordering.order_heads`."""
         self.precedence.copy_(torch.from_numpy(precedence))
+
+    def set_kernel(self, arrays: Mapping[str, npt.NDArray[np.float32]]) -> None:
+        """Set the kernel layer; see `kernel_layer.KernelLayer`.
+
+        Args:
+            arrays: Under `kernel.*`, as trainer/kernel_fit.py returns them; their shapes are those of the config.
+        """
+        buffers = dict(self.named_buffers())
+        for name, values in arrays.items():
+            buffers[name].copy_(torch.from_numpy(values))
 
     def encode_context(self, context: Context) -> ContextTensors:
         """Return a context in this tagger's encoding. Only taggers with a context implement it."""
