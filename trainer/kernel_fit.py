@@ -53,7 +53,7 @@ def fit_kernel(
     for kind, values in zip(("", "class_"), view_values(features, classifier), strict=False):
         mean = values.mean(axis=0)
         unit = unit_rows(values - mean)
-        basis = _principal_directions(unit, size)
+        basis = principal_directions(unit, size)
         points = unit @ basis
         landmarks = points[chosen]
         found = half_squared_distances(points, landmarks)
@@ -86,7 +86,7 @@ def presence_and_gain(sequences: Sequence[Sequence[int]], num_tags: int) -> tupl
     return presence, gain
 
 
-def _principal_directions(rows: npt.NDArray[np.float32], size: int) -> Array:
+def principal_directions(rows: npt.NDArray[np.float32], size: int) -> Array:
     """Return the directions of most variance of (N, D) rows, (D, size)."""
     _, vectors = np.linalg.eigh(rows.T.astype(np.float64) @ rows)
     directions: Array = np.ascontiguousarray(vectors[:, ::-1][:, :size]).astype(np.float32)

@@ -53,15 +53,15 @@ class PhotoMap:
         network.load_state_dict(pretrained.match_states(network.state_dict(), pretrained.load_state(_weights(name))))
         self._network: Any = network.eval()  # timm declares forward_features as a tensor
 
-    def view(self, image: Image.Image) -> Vector:
-        """Return the photo's view, (D,)."""
+    def view(self, image: Image.Image, *, is_mirrored: bool = True) -> Vector:
+        """Return the photo's view, (D,), with its mirror image or without."""
         import torch
 
         pixels = np.asarray(_resize(image, self.short_side), np.float32) / 255
         one = torch.from_numpy((pixels - 0.5) / 0.5).permute(2, 0, 1)  # (3, H, W)
-        both = torch.stack([one, one.flip(2)])  # (2, 3, H, W)
+        inputs = torch.stack([one, one.flip(2)] if is_mirrored else [one])  # (1 or 2, 3, H, W)
         with torch.inference_mode():
-            feature_map: torch.Tensor = self._network.forward_features(both)  # (2, D, h, w)
+            feature_map: torch.Tensor = self._network.forward_features(inputs)  # (1 or 2, D, h, w)
         mean = feature_map.mean((0, 2, 3)).clamp(min=0)
         values: Vector = mean.sqrt().numpy()
         return values
