@@ -5,6 +5,7 @@ parse the blocks later. Metadata may be damaged or malicious: each problem becom
 exception. Knows nothing of sidecar files or of the use of the fields.
 """
 
+import contextlib
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ MAX_BLOCK_BYTES = 5_000_000
 _EMPTY_EXIF_BYTES = 20  # marker, TIFF header, a count of zero and the end of the list
 _IPTC_RESOURCE = 0x0404  # number of IPTC among Photoshop's image resources
 _IPTC_TIFF_TAG = 33723
+_XMP_TIFF_TAG = 700
 
 _DC = "{http://purl.org/dc/elements/1.1/}"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -58,6 +60,16 @@ class EmbeddedBlocks:
     """The XMP packet."""
     notes: tuple[str, ...] = ()
     """What could not be read, with the reason."""
+
+    def completed_by(self, other: "EmbeddedBlocks") -> "EmbeddedBlocks":
+        """Return these blocks, with those of another file of the same photo where they are missing here."""
+        return EmbeddedBlocks(
+            exif={**other.exif, **self.exif},
+            gps=self.gps or other.gps,
+            iptc=self.iptc or other.iptc,
+            xmp=self.xmp or other.xmp,
+            notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
+        )
 
 
 @dataclass(frozen=True)
@@ -112,6 +124,23 @@ def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
             block = b""
         blocks.append(block)
     return EmbeddedBlocks(exif=exif, gps=gps, iptc=blocks[0], xmp=blocks[1], notes=tuple(notes))
+
+
+def exif_of_tiff(data: bytes) -> EmbeddedBlocks:
+    """Return EXIF, GPS and XMP of a RAW photo whose container is a TIFF; empty for other containers."""
+    exif: dict[int, Any] = {}
+    gps: dict[int, Any] = {}
+    xmp = b""
+    if data[:4] in {b"II*\0", b"MM\0*"}:
+        found = Image.Exif()
+        with contextlib.suppress(Exception):  # Pillow's parsers raise errors of many types
+            found.load(data)
+            _pick(found, _MAIN_TAGS, exif, [])
+            _pick(found.get_ifd(_EXIF_IFD), _EXIF_TAGS, exif, [])
+            _pick(found.get_ifd(_GPS_IFD), _GPS_TAGS, gps, [])
+            xmp = _as_bytes(found.get(_XMP_TIFF_TAG))
+    exif.pop(ORIENTATION, None)  # of the sensor's pixels
+    return EmbeddedBlocks(exif=exif, gps=gps, xmp=xmp if len(xmp) <= MAX_BLOCK_BYTES else b"")
 
 
 def parse_iptc(data: bytes) -> IptcFields:

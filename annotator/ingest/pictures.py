@@ -5,6 +5,7 @@ smaller JPEG that is cached next to the thumbnail. Knows nothing of HTTP.
 """
 
 import logging
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ class Pictures:
         for root, relative in self._store.images.paths(image_id):
             path = (root / relative).resolve()
             # A link that was created after the ingest must not lead out of the folder.
-            if path.is_relative_to(root.resolve()) and path.is_file():
+            if path.is_relative_to(root.resolve()) and os.path.isfile(path):  # Path.is_file raises in a locked folder
                 data = read_image_file(path)
                 if content_hash(data) == wanted:
                     return data

@@ -193,7 +193,7 @@ class Ingest:
 
         def refuse(path: Path, reason: str) -> None:
             problems.append(SeenPath(root_id, display_name(_relative(path, root)), 0, 0, reason=reason))
-            if path == root or path.is_dir():
+            if path == root or os.path.isdir(path):  # Path.is_dir raises if the folder above cannot be entered
                 unlisted.append("" if path == root else f"{_relative(path, root)}/")
 
         unlisted: list[str] = []
@@ -383,7 +383,7 @@ def _with(seen: SeenPath, *, image_id: int | None = None, reason: str | None = N
 
 
 def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root if root.is_dir() else root.parent).as_posix() if path != root else "."
+    return path.relative_to(root if os.path.isdir(root) else root.parent).as_posix() if path != root else "."
 
 
 def _lower_priority() -> None:
