@@ -5,14 +5,17 @@ Floating-point and 32-bit colour pictures are read by tifffile. Knows nothing of
 
 import io
 import zlib
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tifffile
 from PIL import Image, TiffImagePlugin
 
 from annotator.datasets.embedded_metadata import EmbeddedBlocks
 from annotator.datasets.pixel_values import to_8_bit
 from annotator.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    import tifffile
 
 _REDUCED = 254  # NewSubfileType: the lowest bit marks a reduced copy of another page
 _OLD_REDUCED = 255  # SubfileType: 2 marks it
@@ -57,6 +60,8 @@ def read_deep(data: bytes, max_pixels: int) -> tuple[Image.Image, EmbeddedBlocks
     Raises:
         UnreadableImageError: The number type, layout or compression is not read, or there are too many pixels.
     """
+    import tifffile  # takes a while, and few photos need it
+
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         width, height = int(page.imagewidth), int(page.imagelength)
@@ -96,7 +101,7 @@ def read_deep(data: bytes, max_pixels: int) -> tuple[Image.Image, EmbeddedBlocks
         return Image.fromarray(pixels).convert("RGB"), blocks
 
 
-def _check_segments(data: bytes, page: tifffile.TiffPage) -> None:
+def _check_segments(data: bytes, page: "tifffile.TiffPage") -> None:
     """Refuse a segment that decompresses to more than its share: tifffile sets no limit."""
     height, width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, page.imagewidth)
     item_bytes = np.dtype(page.dtype).itemsize

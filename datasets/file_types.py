@@ -3,11 +3,10 @@
 HEIC, JPEG XL and RAW need optional packages. Knows nothing of the content of files.
 """
 
-import importlib
 import importlib.util
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from functools import lru_cache
 
 _JPEG = ".jpg .jpeg .jpe .jfif .jif .jfi .pjpeg .pjp .mpo .insp"
@@ -51,9 +50,7 @@ _NOT_READ = {
         ("layered picture", "This file of a picture editor is not read. Export it as JPEG or PNG."),
     ),
     **dict.fromkeys(_DRAWING.split(), ("drawing", "This drawing is not read. Export it as PNG.")),
-    **dict.fromkeys(
-        _OTHER.split(), ("other picture", "This kind of picture is not read. Save it as JPEG or PNG.")
-    ),
+    **dict.fromkeys(_OTHER.split(), ("other picture", "This kind of picture is not read. Save it as JPEG or PNG.")),
 }  # suffix -> the name of the kind, and the reason
 
 
@@ -93,23 +90,25 @@ def is_raw(name: str) -> bool:
     return suffix_of(name) in RAW_SUFFIXES
 
 
-def count_types(names: Iterable[str]) -> dict[str, int]:
-    """Count files by the name of their type, the most frequent first: ``{"HEIC": 12, "video (.mp4)": 3}``.
+def count_types(suffixes: Mapping[str, int]) -> dict[str, int]:
+    """Return how many files there are of each type, the most frequent first: ``{"HEIC": 12, "video (.mp4)": 3}``.
 
     Args:
-        names: File names or paths.
+        suffixes: Suffix in lower case, with its dot -> number of files.
     """
-    return dict(Counter(map(_type_name, names)).most_common())
+    counts: Counter[str] = Counter()
+    for suffix, number in suffixes.items():
+        counts[_type_name(suffix)] += number
+    return dict(counts.most_common())
 
 
-def _type_name(name: str) -> str:
-    suffix = suffix_of(name)
-    if suffix in HEIC_SUFFIXES | JXL_SUFFIXES:
-        return _OPTIONAL[suffix]
+def _type_name(suffix: str) -> str:
     if suffix in RAW_SUFFIXES:
         return f"RAW ({suffix})"
+    if suffix in _OPTIONAL:
+        return _OPTIONAL[suffix]
     if suffix in _NOT_READ:
         return f"{_NOT_READ[suffix][0]} ({suffix})"
     if suffix in IMAGE_SUFFIXES:
-        return suffix[1:].upper()
+        return "JPEG" if suffix in _JPEG.split() else suffix[1:].upper()
     return "folder or other file"

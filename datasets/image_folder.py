@@ -210,7 +210,10 @@ def decode_image(data: bytes, *, min_side: int | None = None, max_pixels: int = 
         return sound
 
 
-def _decode(name: str, data: bytes, min_side: int | None, max_pixels: int) -> DecodedImage:
+def _decode(
+    name: str, data: bytes, min_side: int | None, max_pixels: int, profile: bytes | None = None
+) -> DecodedImage:
+    """Decode a file in a known format; a profile stands for the one that it lacks."""
     if name == "RAW":
         return _decode_raw(data, min_side, max_pixels)
     source = open_picture(name, data, max_pixels)
@@ -222,7 +225,7 @@ def _decode(name: str, data: bytes, min_side: int | None, max_pixels: int) -> De
     reduced_size = _reduce_and_check(source, data, min_side, max_pixels)
     source.load()
     embedded = embedded or embedded_blocks(source)  # a PNG's metadata may come after the pixels
-    profile = source.info.get("icc_profile")
+    profile = profile or source.info.get("icc_profile")
     reduced = _trim(source, reduced_size) if reduced_size else source
     image, profile = to_rgb(reduced, profile if isinstance(profile, bytes) and profile else None)
     orientation = embedded.exif.get(ORIENTATION)
@@ -264,29 +267,27 @@ def _decode_raw(data: bytes, min_side: int | None, max_pixels: int) -> DecodedIm
 
 def _decode_sound_pixels(name: str, data: bytes, min_side: int | None, max_pixels: int) -> DecodedImage | None:
     """Decode a file that is damaged beside its pixels, with a note; None if pixels are missing."""
-    match name:
-        case "JPEG":
-            sound = completed_jpeg(data) if _fits(data, max_pixels) else None
-            note = "The JPEG file lacks its end mark; all pixels are there."
-        case "PNG":
-            sound, left_out = cleaned_png(data) or (None, [])
-            what = f"parts beside the pixels ({', '.join(left_out)})" if left_out else "the end mark"
-            note = f"In the PNG file, {what} are damaged or too large and were not read; all pixels are there."
-            if not left_out:
-                note = "The PNG file lacks its end mark; all pixels are there."
-        case "TIFF":
-            return _decode_deep_tiff(data, max_pixels)
-        case _:
-            return None
+    if name == "TIFF":
+        return _decode_deep_tiff(data, max_pixels)
+    profile = None
+    if name == "JPEG" and _fits(data, max_pixels):
+        sound, note = completed_jpeg(data), "The JPEG file lacks its end mark; all pixels are there."
+    elif name == "PNG" and (cleaned := cleaned_png(data)) is not None:
+        sound, profile = cleaned.data, cleaned.profile
+        parts = f"parts beside the pixels ({', '.join(cleaned.left_out)}) are damaged or too large and were not read"
+        note = f"In the PNG file, {parts}; all pixels are there." if cleaned.left_out else ""
+    else:
+        return None
     if sound is None:
         return None
     try:
-        decoded = _decode(name, sound, min_side, max_pixels)
+        decoded = _decode(name, sound, min_side, max_pixels, profile)
     except UnreadableImageError:
         raise
     except Exception:  # as above: it is damaged in other places too
         return None
-    return replace(decoded, embedded=replace(decoded.embedded, notes=(*decoded.embedded.notes, note)))
+    notes = (*decoded.embedded.notes, note) if note else decoded.embedded.notes
+    return replace(decoded, embedded=replace(decoded.embedded, notes=notes))
 
 
 def _decode_deep_tiff(data: bytes, max_pixels: int) -> DecodedImage | None:

@@ -103,11 +103,12 @@ def open_picture(name: str, data: bytes, max_pixels: int) -> ImageFile.ImageFile
         return heic
     codestream, xmp = _jxl_parts(data)
     size = _jxl_size(codestream)
-    if size is None or size[0] * size[1] > max_pixels:
+    if size is None:
+        raise UnreadableImageError("The JPEG XL file is damaged. Copy it again from the camera or a backup.")
+    megapixels = size[0] * size[1] / 1e6
+    if size[0] * size[1] > max_pixels:
         raise UnreadableImageError(
-            "The JPEG XL file is damaged. Copy it again from the camera or a backup."
-            if size is None
-            else f"The picture has {size[0] * size[1] / 1e6:,.0f} megapixels; at most {max_pixels / 1e6:,.0f} are read. "
+            f"The picture has {megapixels:,.0f} megapixels; at most {max_pixels / 1e6:,.0f} are read. "
             "Save a smaller copy."
         )
     from pillow_jxl.JpegXLImagePlugin import JXLImageFile
@@ -130,10 +131,10 @@ def _jxl_parts(data: bytes) -> tuple[bytes, bytes]:
         return data[:32], b""
     codestream, xmp = b"", b""
     for kind, body in _boxes(data):
-        if kind == b"jxlc" and not codestream:
-            codestream = body[:32]
-        elif kind == b"jxlp" and not codestream:
-            codestream = body[4:36]  # after the number of the part
+        if kind == b"jxlc":
+            codestream = codestream or body[:32]
+        elif kind == b"jxlp" and len(codestream) < 32:
+            codestream += body[4:36]  # after the number of the part
         elif kind == b"xml " and not xmp:
             xmp = body
     return codestream, xmp

@@ -55,10 +55,13 @@ def to_8_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     """
     if values.dtype == np.uint8:
         return values
-    numbers = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    numbers = numbers.clip(-1e30, 1e30)  # so that high - low cannot overflow
-    valid = numbers if values.dtype.kind != "f" else numbers[np.isfinite(values)]
-    low, high = _used_range(valid, is_whole=values.dtype.kind in "ui")
+    is_finite = np.isfinite(values) if values.dtype.kind == "f" else None
+    if is_finite is not None:
+        # So that high - low cannot overflow.
+        values = np.where(is_finite, values, 0).clip(*((-1e30, 1e30) if values.dtype.itemsize > 2 else (None, None)))
+    numbers = values.astype(np.float32)
+    valid = numbers if is_finite is None else numbers[is_finite]
+    low, high = _used_range(valid, is_whole=is_finite is None)
     scale = 255.0 / (high - low) if high > low else 0.0
     return np.rint((numbers - low) * scale).clip(0, 255).astype(np.uint8)
 
@@ -67,14 +70,14 @@ def _used_range(values: npt.NDArray[np.float32], *, is_whole: bool) -> tuple[flo
     if values.size == 0:
         return 0.0, 0.0
     low, high = float(values.min()), float(values.max())
+    sample = values.ravel()[:: max(1, values.size // _SAMPLE_SIZE)]
+    inner_low, inner_high = (float(value) for value in np.percentile(sample, [_OUTLIERS, 100 - _OUTLIERS]))
     if low >= 0:
         ranges = (255.0, 65535.0) if is_whole else (1.0, 255.0, 65535.0)
         full = next((full for full in ranges if high <= full), None)
         # A picture of one value has no range to be stretched.
-        if full is not None and (high - low >= _WELL_USED * full or high == low):
+        if full is not None and (inner_high - inner_low >= _WELL_USED * full or high == low):
             return 0.0, full
-    sample = values.ravel()[:: max(1, values.size // _SAMPLE_SIZE)]
-    inner_low, inner_high = (float(value) for value in np.percentile(sample, [_OUTLIERS, 100 - _OUTLIERS]))
     # Where only a few values differ from the others (a star), those few are the picture.
     return (inner_low, inner_high) if inner_high > inner_low else (low, high)
 

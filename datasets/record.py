@@ -9,12 +9,13 @@ Format: a folder with `records.jsonl`, one JSON object a line. `image` is the ph
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from annotator.datasets.tags import clean_tag
+from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import DataError, TagError
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     path = folder.resolve() / RECORDS_FILE
     try:
         # Not splitlines(): JSON strings may contain U+2028, which is no line end here.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # with or without a byte-order mark
     except FileNotFoundError:
         raise DataError(
             f"There is no {path}. Name a folder with a {RECORDS_FILE}: one "
@@ -73,7 +74,26 @@ def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
             records.append(record)
     if num_duplicates:
         logger.warning("%s: %d duplicate tags were dropped.", path, num_duplicates)
-    return check_records(records, str(path), keep_untagged=keep_untagged)
+    return check_records(one_spelling(records), str(path), keep_untagged=keep_untagged)
+
+
+def one_spelling(records: Sequence[Record]) -> list[Record]:
+    """Return records in which every tag has one spelling: of "Dog" and "dog", that of the most photos.
+
+    Args:
+        records: Their own lists hold no tag in two spellings.
+    """
+    chosen = frequent_spellings(record.tags for record in records)
+    return [replace(record, tags=tuple(chosen[tag_key(tag)] for tag in record.tags)) for record in records]
+
+
+def frequent_spellings(lists: Iterable[Iterable[str]]) -> dict[str, str]:
+    """Return the most frequent spelling of each tag by its key, in the order of first occurrence; ties: the first."""
+    counts: dict[str, Counter[str]] = {}
+    for tags in lists:
+        for tag in tags:
+            counts.setdefault(tag_key(tag), Counter())[tag] += 1
+    return {key: spellings.most_common(1)[0][0] for key, spellings in counts.items()}
 
 
 def check_records(records: list[Record], source: str, *, keep_untagged: bool = False) -> list[Record]:
@@ -152,5 +172,7 @@ def _parse_tags(values: Any, key: str, place: str) -> tuple[tuple[str, ...], int
         cleaned = [clean_tag(value) for value in values]
     except TagError as error:
         raise DataError(f'{place}: "{key}" holds a bad tag. {error}') from error
-    unique = tuple(dict.fromkeys(cleaned))
-    return unique, len(cleaned) - len(unique)
+    unique: dict[str, str] = {}
+    for tag in cleaned:
+        unique.setdefault(tag_key(tag), tag)
+    return tuple(unique.values()), len(cleaned) - len(unique)

@@ -9,11 +9,14 @@ import random
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from PIL import ImageChops, JpegImagePlugin
 
 MAX_CHUNK_BYTES = 1_000_000
-"""Largest text or profile of a PNG that is kept, in bytes, decompressed."""
+"""Largest text or profile of a PNG that is kept in the file, in bytes, decompressed."""
+MAX_PROFILE_BYTES = 50_000_000
+"""Largest colour profile that is applied, in bytes."""
 
 _END = b"\xff\xd9"
 _SCAN = 0xDA
@@ -41,9 +44,9 @@ def completed_jpeg(data: bytes) -> bytes | None:
     end = _end_of_scans(data)
     if end is None:
         return None
+    # Zeros fill the end of a file that was copied in part; one may be the last byte of the scan.
     body = data[:end].rstrip(b"\0")
-    if body.endswith(b"\xff"):
-        body += b"\0"  # it belongs to the 0xFF
+    body += data[len(body) : min(end, len(body) + 1)]
     try:
         one, other = (JpegImagePlugin.JpegImageFile(io.BytesIO(body + rest + _END)) for rest in (b"", _NOISE))
         is_sound = ImageChops.difference(one, other).getbbox() is None
@@ -74,17 +77,26 @@ def _end_of_scans(data: bytes) -> int | None:
         position = following
 
 
-def cleaned_png(data: bytes) -> tuple[bytes, list[str]] | None:
-    """Return a PNG without its damaged and oversized chunks, and their names.
+@dataclass(frozen=True)
+class CleanedPng:
+    """A PNG that Pillow reads."""
+
+    data: bytes
+    left_out: tuple[str, ...]
+    """The names of the chunks that are not in it."""
+    profile: bytes | None
+    """A colour profile that is too large for Pillow."""
+
+
+def cleaned_png(data: bytes) -> CleanedPng | None:
+    """Return a PNG without its damaged and oversized chunks; None if its pixels are damaged, or nothing else is.
 
     Args:
         data: A file that Pillow could not read.
-
-    Returns:
-        The file to decode; None if the chunks of pixels are damaged, or nothing else is.
     """
     kept = [_PNG_SIGNATURE]
     left_out: list[str] = []
+    profile = None
     has_end = False
     for name, body, is_whole in _chunks(data):
         if name == b"IEND":
@@ -93,15 +105,21 @@ def cleaned_png(data: bytes) -> tuple[bytes, list[str]] | None:
         if name in _PIXEL_CHUNKS:
             if not is_whole:
                 return None
+        elif is_whole and name == b"iCCP" and not _is_kept(name, body):
+            profile = _decompressed(body.partition(b"\0")[2][1:], MAX_PROFILE_BYTES)
+            if profile is None:
+                left_out.append("iCCP")
+            continue
         elif not is_whole or not _is_kept(name, body):
             left_out.append(name.decode("latin-1"))
             continue
         kept.append(_chunk(name, body))
     if not has_end and not _is_complete(data):
         return None
-    if has_end and not left_out:
+    if has_end and not left_out and profile is None:
         return None
-    return b"".join([*kept, _chunk(b"IEND", b"")]), list(dict.fromkeys(left_out))
+    sound = b"".join([*kept, _chunk(b"IEND", b"")])
+    return CleanedPng(sound, tuple(dict.fromkeys(left_out)), profile)
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
@@ -139,20 +157,22 @@ def _is_kept(name: bytes, body: bytes) -> bool:
     if name == b"tEXt":
         return True
     if name in {b"iCCP", b"zTXt"}:
-        return _decompresses(body.partition(b"\0")[2][1:])
+        return _decompressed(body.partition(b"\0")[2][1:], MAX_CHUNK_BYTES) is not None
     if name == b"iTXt":
         flags = body.partition(b"\0")[2]
-        return flags[:1] == b"\0" or _decompresses(flags[2:].partition(b"\0")[2].partition(b"\0")[2])
+        text = flags[2:].partition(b"\0")[2].partition(b"\0")[2]
+        return flags[:1] == b"\0" or _decompressed(text, MAX_CHUNK_BYTES) is not None
     return False
 
 
-def _decompresses(body: bytes) -> bool:
+def _decompressed(body: bytes, limit: int) -> bytes | None:
+    """Return the decompressed bytes; None if they are damaged or more than the limit."""
     stream = zlib.decompressobj()
     try:
-        stream.decompress(body, MAX_CHUNK_BYTES + 1)
+        text = stream.decompress(body, limit + 1)
     except zlib.error:
-        return False
-    return stream.eof and not stream.unconsumed_tail
+        return None
+    return text if stream.eof and len(text) <= limit else None
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -42,11 +42,12 @@ def _add_photos(parsed: argparse.Namespace) -> int:
     workspace = Workspace(project, ingest_config(parsed))
     try:
         progress = workspace.ingest.run(folders)
-        summary = {
+        summary: dict[str, Any] = {
             "num_found": progress.num_found,
             "num_new": progress.num_new,
             "num_images": len(workspace.features),
             "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
+            "unread_types": workspace.store.images.unread_types(),
             "photos_per_second": progress.photos_per_second,
         }
     finally:
@@ -55,11 +56,17 @@ def _add_photos(parsed: argparse.Namespace) -> int:
         print(json.dumps(summary))
     else:
         print(
-            f"{summary['num_found']:,} files, {summary['num_new']:,} new photos at "
-            f"{summary['photos_per_second']}/s, {summary['num_unreadable']:,} unreadable "
+            f"{summary['num_found']:,} files, {summary['num_new']:,} new photos at {summary['photos_per_second']}/s, "
+            f"{_unread_text(summary['num_unreadable'], summary['unread_types'])} "
             f"(see: annotator unreadable {parsed.project})."
         )
     return 0
+
+
+def _unread_text(num_unreadable: int, types: dict[str, int]) -> str:
+    """Return how many files of which types were not read."""
+    named = ", ".join(f"{number:,} {name}" for name, number in types.items())
+    return f"{num_unreadable:,} not read: {named}" if named else "0 unreadable"
 
 
 def _unreadable(parsed: argparse.Namespace) -> int:
@@ -68,6 +75,7 @@ def _unreadable(parsed: argparse.Namespace) -> int:
     store = Store(Project.open(parsed.project).database_path)
     try:
         _, items = store.images.unreadable(limit=2**31)
+        types = store.images.unread_types()
     finally:
         store.close()
     if parsed.json:
@@ -75,5 +83,5 @@ def _unreadable(parsed: argparse.Namespace) -> int:
     else:
         for path, reason in items:
             print(f"{path}: {reason}")
-        print(f"{len(items):,} files could not be read.", file=sys.stderr)
+        print(f"{_unread_text(len(items), types)}.", file=sys.stderr)
     return 0

@@ -28,8 +28,9 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
     Args:
         rows: From ``CorrectionLog.export_rows``.
         format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags are in
-            one cell, most important first, separated by "; ". Text that a spreadsheet would run as a formula is
-            prefixed with an apostrophe: at the start of a cell, and after possible separators.
+            one cell, most important first, separated by "; ", and the file begins with a byte-order mark. Text that a
+            spreadsheet would run as a formula is prefixed with an apostrophe: at the start of a cell, and after
+            possible separators.
 
     Raises:
         KeyError: The format is unknown.
@@ -38,7 +39,8 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
         for row in rows:
             yield json.dumps(row, ensure_ascii=False) + "\n"
     elif format == "csv":
-        yield ",".join(COLUMNS) + "\r\n"
+        # Excel takes a file without the mark for text in the system's old encoding.
+        yield "\ufeff" + ",".join(COLUMNS) + "\r\n"
         for row in rows:
             yield _csv_line([_cell(row[column]) for column in COLUMNS])
     else:

@@ -26,7 +26,13 @@ LARGEST_JPEG = 65_000
 DECODING = threading.BoundedSemaphore(2)
 """Held while a requested photo is decoded: the largest ones need hundreds of megabytes, each caller may request many at
 once, and all projects of a process share its memory."""
-_MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
+_MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "AVIF": "image/avif",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,9 @@ class Pictures:
         entry = self._store.images.entry(image_id)
         media_type = _MEDIA_TYPES.get(entry.format)
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
-            return Picture(self.read(image_id), media_type)
+            data = self.read(image_id)
+            if not _has_deep_grey(data):
+                return Picture(data, media_type)
         if full:
             with DECODING:
                 return Picture(encode_jpeg(decode_image(self.read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
@@ -128,6 +136,11 @@ class Pictures:
             f"The file of image {image_id} is gone or has changed. Put it back, or look through its folder again: "
             "annotator add."
         )
+
+
+def _has_deep_grey(data: bytes) -> bool:
+    """Tell whether a PNG holds 16-bit grey values, of which browsers show the high byte, unlike ``decode_image``."""
+    return data.startswith(b"\x89PNG") and data[24:26] in {b"\x10\0", b"\x10\x04"}  # bits, colour type
 
 
 def _read_if_present(path: Path) -> bytes | None:

@@ -32,6 +32,7 @@ class Navigation:
             "num_images": len(queue),
             "num_saved": queue.num_saved,
             "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
+            "unread_types": workspace.store.images.unread_types(),
             "ingest": ingest,
             "detections": asdict(workspace.detection_pass.progress),
             "keys": {action: list(keys) for action, keys in settings.keys.items()},

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from annotator.datasets.file_types import count_types
 from annotator.errors import UnknownImageError
 from annotator.storage.queries import Cursor, Queries, Row, utc_now
 
@@ -128,6 +129,13 @@ class Images:
             [limit, offset],
         )
         return int(total), [(str(Path(root) / path) if in_full else path, reason) for root, path, reason in rows]
+
+    def unread_types(self) -> dict[str, int]:
+        """Return how many files of each type could not be read or are of a type that is not read."""
+        rows = self._store.rows(
+            r"SELECT lower(regexp_extract(path, '\.[^./]*$')), count(*) FROM paths WHERE reason IS NOT NULL GROUP BY 1"
+        )
+        return count_types({suffix: int(number) for suffix, number in rows})
 
     # Images
 

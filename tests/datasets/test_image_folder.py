@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from annotator.datasets import image_folder
 from annotator.datasets.image_folder import (
@@ -301,8 +301,10 @@ def test_every_orientation_gives_upright_pixels(
     assert (decoded.width, decoded.height) == expected.size
 
 
-def test_the_colour_profile_is_carried_along(real_photo: Photo, encode: Encode) -> None:
-    assert decode_image(encode(real_photo(), "JPEG", icc_profile=b"profile")).icc_profile == b"profile"
+def test_the_colour_profile_is_carried_along_and_a_damaged_one_is_not(real_photo: Photo, encode: Encode) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert decode_image(encode(real_photo(), "JPEG", icc_profile=profile)).icc_profile == profile
+    assert decode_image(encode(real_photo(), "JPEG", icc_profile=b"profile")).icc_profile is None
     assert decode_image(encode(real_photo(), "JPEG")).icc_profile is None
 
 

@@ -1,7 +1,7 @@
 // The header: project, progress of tagging and of reading photos, unreadable files, browse, export, help.
 // Knows nothing of the current photo.
 
-import { count, formatNumber, make } from "./elements.js";
+import { count, formatNumber, make, typesText } from "./elements.js";
 
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
@@ -64,6 +64,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
       progress.title = progress.textContent;
       broken.hidden = !state.num_unreadable;
       broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
+      broken.title = typesText(state.unread_types);
     },
   };
 }

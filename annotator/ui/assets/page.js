@@ -8,7 +8,7 @@ import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { showEffort } from "./effort_dialog.js";
-import { count, make } from "./elements.js";
+import { count, make, typesText } from "./elements.js";
 import { createGroups } from "./groups.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
@@ -354,7 +354,9 @@ function showRest(rest, tagging, state, visitor) {
   const texts = num_images === 0
     ? ingest.running
       ? ["Reading the photos", "The first one appears here in a moment."]
-      : ["No photos in this project yet", "Add some with: annotator add PROJECT PHOTOS"]
+      : state.num_unreadable
+        ? ["None of the files could be read", `${typesText(state.unread_types)}. The reasons are listed under “${count(state.num_unreadable, "file")} unreadable” above.`]
+        : ["No photos in this project yet", "Add some with: annotator add PROJECT PHOTOS"]
     : num_saved >= num_images
       ? [`All ${count(num_images, "photo")} are tagged`, "Take the result away, or browse to look again."]
       : ["No photo is waiting", ingest.running ? "More photos are being read." : "Browse to open any photo."];
