@@ -17,6 +17,7 @@ screens are shorter; tables of printers and scanners have megabytes."""
 _PROFILE_SPACES = {"RGB": b"RGB ", "CMYK": b"CMYK", "L": b"GRAY", "LAB": b"Lab "}  # mode -> the profile's colour space
 _SAMPLE_SIZE = 1_000_000  # values that the used range is estimated from
 _OUTLIERS = 0.1  # per cent of the values at each end that do not count: dead and hot pixels
+_SMALLEST_RANGE = 1e-35  # so that 255 divided by it does not overflow
 _WELL_USED = 0.5  # part of a number range that a picture covers if it is made for that range
 
 
@@ -62,7 +63,7 @@ def to_8_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
     numbers = values.astype(np.float32)
     valid = numbers if is_finite is None else numbers[is_finite]
     low, high = _used_range(valid, is_whole=is_finite is None)
-    scale = 255.0 / (high - low) if high > low else 0.0
+    scale = 255.0 / (high - low) if high - low > _SMALLEST_RANGE else 0.0
     return np.rint((numbers - low) * scale).clip(0, 255).astype(np.uint8)
 
 

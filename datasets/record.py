@@ -162,7 +162,10 @@ def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
     caption = values.pop("caption", None)
     if caption is not None and not isinstance(caption, str):
         raise DataError(f'{place} has a "caption" that is not a string: {caption!r}.')
-    return Record(folder / image, tags, user_tags, caption, values), num_duplicates
+    path = folder / image
+    if "\\" in image and not path.exists():  # written on Windows
+        path = folder / image.replace("\\", "/")
+    return Record(path, tags, user_tags, caption, values), num_duplicates
 
 
 def _parse_tags(values: Any, key: str, place: str) -> tuple[tuple[str, ...], int]:

@@ -156,16 +156,18 @@ def _pieces(line: str) -> list[str]:
 
 def _plain_tag(piece: str) -> str:
     """Return a piece of a prompt without its weight: ((dog:1.2)) gives dog, saber_(fate) stays."""
-    tag = _WEIGHT.sub("", piece.strip())
-    for opening, closing in _BRACKETS.items():
-        # A group may hold several tags: (dog, beach:1.2).
-        while tag.startswith(opening) and (_closes_at_end(tag, opening, closing) or tag.count(closing) == 0):
-            tag = tag.removeprefix(opening).removesuffix(closing).strip()
-        while tag.endswith(closing) and tag.count(closing) > tag.count(opening):
-            tag = tag.removesuffix(closing).strip()
-        while tag.startswith(opening) and tag.count(opening) > tag.count(closing):
-            tag = tag.removeprefix(opening).strip()
-    tag = _WEIGHT.sub("", tag)
+    tag, former = _WEIGHT.sub("", piece.strip()), ""
+    while tag != former and any(map(str.isalnum, tag)):  # without letters it is a face: ":)"
+        former = tag
+        for opening, closing in _BRACKETS.items():
+            num_open, num_close = tag.count(opening), tag.count(closing)
+            # A group may hold several tags: (dog, beach:1.2).
+            if tag.startswith(opening) and (num_open > num_close or _closes_at_end(tag, opening, closing)):
+                tag = tag.removeprefix(opening)
+                num_open -= 1
+            if tag.endswith(closing) and num_close > num_open:
+                tag = tag.removesuffix(closing)
+        tag = _WEIGHT.sub("", tag.strip())
     for escaped, stand_in in _ESCAPED.items():
         tag = tag.replace(stand_in, escaped[1])
     return "" if tag in _PROMPT_WORDS else tag
@@ -215,7 +217,7 @@ def _json_tags(value: Any, problems: dict[str, None], nesting: int = 0) -> Itera
             if isinstance(member, list | dict):
                 if key.casefold() not in _RATING_GROUPS:
                     yield from _json_tags(member, problems, nesting + 1)
-            elif isinstance(member, str) and member.strip() and not _NUMBER.fullmatch(member.strip()):
+            elif isinstance(member, str) and not _NUMBER.fullmatch(member.strip()):
                 yield from listed_tags(member)
             elif member is not False and member is not None:
                 yield key  # {tag: score}

@@ -10,8 +10,8 @@ import unicodedata
 _LEGACY = ("cp1252", "mac_roman", "cp1251", "cp932", "gb18030")
 """Tried in this order; of equally likely ones, the first is taken."""
 _IPTC_FIELD_BYTES = range(61, 65)  # length of a keyword that a program may have cut at IPTC's limit of 64 bytes
-_APOSTROPHE = "\u2019"
-_USUAL_SIGNS = "\u2026\u20ac\u2122\u00a9\u00ae\u00b0\u3001\u3002\u30fb\uff01\uff1f\uff0c"
+_ALWAYS_USUAL = "\u2019\u3001\u3002\u30fb\u30fc\uff01\uff1f\uff0c"
+_USUAL_SIGNS = "\u2026\u20ac\u2122\u00a9\u00ae\u00b0"
 _SAMPLE_BYTES = 10_000  # that the encoding is guessed from
 _ISO_2022 = re.compile(rb"\x1b(?:%G|%/[GHI]|[,\-./]([A-Z]))")
 _ISO_8859 = {  # final character of the escape sequence that names an upper half, by ISO 2022
@@ -95,6 +95,14 @@ def _likeliest(data: bytes) -> str:
     return min(penalties, key=penalties.__getitem__, default="latin-1")
 
 
+def _is_in(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _penalty(text: str, encoding: str) -> float:
     """Return how unlikely a text is as the decoding of people's words: a count of odd characters."""
     penalty = 0.0
@@ -108,7 +116,7 @@ def _penalty(text: str, encoding: str) -> float:
         elif category[0] != "L":
             # An apostrophe inside a word, and quotes, dashes and signs outside of words, are usual.
             stands_between = before.isalpha() and after.isalpha()
-            usual = character == _APOSTROPHE or (
+            usual = character in _ALWAYS_USUAL or (
                 not stands_between and (category in {"Pi", "Pf", "Pd"} or character in _USUAL_SIGNS)
             )
             penalty += 0 if usual else 1 + is_inside
@@ -119,6 +127,7 @@ def _penalty(text: str, encoding: str) -> float:
         elif encoding in {"cp1251", "cp932", "gb18030"}:
             # Their letters do not stand inside Latin words.
             penalty += 1.5 if (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha()) else 0
+            penalty += 0.5 if encoding == "gb18030" and not _is_in(character, "gb2312") else 0
         elif not before.isascii() and before.isalpha():
             penalty += 1  # letters with accents side by side: rare in Latin words
     return penalty

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from annotator.datasets.record import Record, read_records
+from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import DataError
 
 WriteFolder = Callable[..., Path]
@@ -43,6 +44,31 @@ def test_tags_are_cleaned_and_duplicates_dropped_with_a_count(
     folder = write_folder({"image": "a.jpg", "tags": [" dog ", "sky", "dog", "cafe\u0301", "caf\u00e9"]})
     assert read_records(folder)[0].tags == ("dog", "sky", "caf\u00e9")
     assert "2 duplicate tags" in caplog.text
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_read(write_folder: WriteFolder) -> None:
+    folder = write_folder({"image": "a.jpg", "tags": ["sky"]}, {"image": "b.jpg", "tags": ["sea"]})
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8")
+    (folder / "records.jsonl").write_bytes(b"\xef\xbb\xbf" + lines.replace("\n", "\r\n").encode())
+    assert [record.tags for record in read_records(folder)] == [("sky",), ("sea",)]
+
+
+def test_a_path_with_backslashes_leads_to_the_photo(write_folder: WriteFolder) -> None:
+    folder = write_folder('{"image": "day 1\\\\a.jpg", "tags": ["sky"]}')
+    (folder / "day 1").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "day 1" / "a.jpg")
+    assert read_records(folder)[0].image == (folder / "day 1" / "a.jpg").resolve()
+
+
+def test_a_tag_has_one_spelling_in_all_records(write_folder: WriteFolder) -> None:
+    folder = write_folder(
+        {"image": "a.jpg", "tags": ["Dog", "sky", "dog"]},
+        {"image": "b.jpg", "tags": ["dog"]},
+        {"image": "c.jpg", "tags": ["sea", "dog"]},
+    )
+    records = read_records(folder)
+    assert [record.tags for record in records] == [("dog", "sky"), ("dog",), ("sea", "dog")]
+    assert Vocabulary.from_records(records).tags == ("dog", "sky", "sea")
 
 
 def test_photos_without_tags_are_left_out_with_a_count_or_kept(

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotator.errors import StoreError
+from annotator.errors import StoreError, UnreadableImageError
 from annotator.models.backbones.backbone import Backbone
 from annotator.storage.features import FeatureStore
 
@@ -219,10 +219,56 @@ def test_files_that_are_no_photos_are_listed_with_reasons_and_stop_nothing(
         assert word in reasons[name], (name, reasons[name])
         assert reasons[name].endswith(".")
         assert str(photos) not in reasons[name]
-    # Known now: a second run does not read them again, until one changes.
     (photos / "empty.jpg").write_bytes(photo_bytes(3))
     assert ingesting.run(photos).num_new == 1
     assert "empty.jpg" not in ingesting.reasons()
+
+
+def test_what_could_not_be_read_is_tried_again(
+    make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "a.jpg").write_bytes(photo_bytes(1))
+    ingesting = make_ingesting()
+
+    def refuse(data: bytes, **options: Any) -> None:
+        raise UnreadableImageError("A package is missing.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("annotator.ingest.pipeline.decode_image", refuse)
+        assert ingesting.run(photos).num_new == 0
+        assert ingesting.reasons() == {"a.jpg": "A package is missing."}
+    assert ingesting.run(photos).num_new == 1
+    assert ingesting.reasons() == {}
+
+
+def test_types_that_are_not_read_are_counted_until_the_files_are_gone(
+    make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes
+) -> None:
+    for name in ("a.mp4", "b.MP4", "c.psd", "empty.jpg", "notes.txt"):
+        (photos / name).write_bytes(b"")
+    (photos / "good.jpg").write_bytes(photo_bytes(1))
+    ingesting = make_ingesting()
+    assert ingesting.run(photos).num_new == 1
+    assert ingesting.store.images.unread_types() == {"video (.mp4)": 2, "layered picture (.psd)": 1, "JPEG": 1}
+    (photos / "a.mp4").unlink()
+    (photos / "c.psd").unlink()
+    ingesting.run(photos)
+    assert ingesting.store.images.unread_types() == {"video (.mp4)": 1, "JPEG": 1}
+
+
+def test_a_raw_photo_and_its_jpeg_are_one_photo_with_the_sidecars_of_both(
+    make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes
+) -> None:
+    (photos / "a.jpg").write_bytes(photo_bytes(1))
+    (photos / "a.CR2").write_bytes(b"II*\0 sensor values")
+    (photos / "a.CR2.xmp").write_text(
+        "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' xmlns:dc='http://purl.org/dc/elements/1.1/'>"
+        "<rdf:Description dc:subject='dog'/></rdf:RDF>"
+    )
+    ingesting = make_ingesting()
+    assert ingesting.run(photos).num_new == 1
+    assert ingesting.paths() == {"a.jpg": 1}
+    assert ingesting.store.images.entry(1).keywords == ("dog",)
 
 
 @pytest.mark.parametrize(
