@@ -23,11 +23,11 @@ IMAGE_SUFFIXES = frozenset(f"{_JPEG} {_OTHER_READ}".split()) | HEIC_SUFFIXES | J
 """Suffixes of photo files, in lower case. The format is detected from the content."""
 
 OPTIONAL_PACKAGES = {
-    "HEIC": ("pillow_heif", "heic"),
-    "JPEG XL": ("pillow_jxl", "jxl"),
-    "RAW": ("rawpy", "raw"),
+    "HEIC": ("pillow_heif", "pillow-heif"),
+    "JPEG XL": ("pillow_jxl", "pillow-jxl-plugin"),
+    "RAW": ("rawpy", "rawpy"),
 }
-"""Format -> the module that reads it, and the extra of this package that installs the module."""
+"""Format -> the module that reads it, and the package that holds the module."""
 
 _OPTIONAL = {
     **dict.fromkeys(HEIC_SUFFIXES, "HEIC"),
@@ -67,8 +67,9 @@ def is_installed(format: str) -> bool:
 
 def not_installed(format: str) -> str:
     """Return the sentence on a format of ``OPTIONAL_PACKAGES`` that cannot be read here."""
-    extra = OPTIONAL_PACKAGES[format][1]
-    return f"{format} photos need another package: pip install 'annotator[{extra}]'. Then add the folder again."
+    return (
+        f"{format} photos need another package: pip install {OPTIONAL_PACKAGES[format][1]}. Then add the folder again."
+    )
 
 
 def why_not_read(name: str) -> str | None:
