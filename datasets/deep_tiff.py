@@ -79,7 +79,7 @@ def read_deep(data: bytes, max_pixels: int) -> tuple[Image.Image, EmbeddedBlocks
             or page.photometric not in {0, 1, 2}  # grey, inverted grey, RGB
         ):
             raise UnreadableImageError(
-                f"This kind of TIFF ({kind}, {page.compression.name if page.compression else 'unknown'} compression) "
+                f"This kind of TIFF ({kind}, {getattr(page.compression, 'name', page.compression)} compression) "
                 "is not read. Save it with 8 or 16 bits, or as PNG."
             )
         if page.compression in _DEFLATE:

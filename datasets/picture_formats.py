@@ -99,7 +99,7 @@ def open_picture(name: str, data: bytes, max_pixels: int) -> ImageFile.ImageFile
     if name == "HEIC":
         from pillow_heif import HeifImageFile
 
-        heic: ImageFile.ImageFile = HeifImageFile(io.BytesIO(data))
+        heic: ImageFile.ImageFile = HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]
         return heic
     codestream, xmp = _jxl_parts(data)
     size = _jxl_size(codestream)

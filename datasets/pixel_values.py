@@ -17,6 +17,7 @@ screens are shorter; tables of printers and scanners have megabytes."""
 _PROFILE_SPACES = {"RGB": b"RGB ", "CMYK": b"CMYK", "L": b"GRAY", "LAB": b"Lab "}  # mode -> the profile's colour space
 _SAMPLE_SIZE = 1_000_000  # values that the used range is estimated from
 _OUTLIERS = 0.1  # per cent of the values at each end that do not count: dead and hot pixels
+_FAR = 3  # times the range of all other values
 _SMALLEST_RANGE = 1e-35  # so that 255 divided by it does not overflow
 _WELL_USED = 0.5  # part of a number range that a picture covers if it is made for that range
 
@@ -61,10 +62,23 @@ def to_8_bit(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         # So that high - low cannot overflow.
         values = np.where(is_finite, values, 0).clip(*((-1e30, 1e30) if values.dtype.itemsize > 2 else (None, None)))
     numbers = values.astype(np.float32)
-    valid = numbers if is_finite is None else numbers[is_finite]
+    valid = _without_marker(numbers if is_finite is None else numbers[is_finite])
     low, high = _used_range(valid, is_whole=is_finite is None)
     scale = 255.0 / (high - low) if high - low > _SMALLEST_RANGE else 0.0
-    return np.rint((numbers - low) * scale).clip(0, 255).astype(np.uint8)
+    scaled: npt.NDArray[np.uint8] = np.rint((numbers.clip(low, high) - low) * scale).astype(np.uint8)
+    return scaled
+
+
+def _without_marker(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Leave one value out that lies far below zero and all others: maps of heights have it where nothing is known."""
+    if values.size == 0 or (low := float(values.min())) >= 0:
+        return values
+    others = values[values > low]
+    if others.size == 0:
+        return values
+    lowest, highest = float(others.min()), float(others.max())
+    is_marker = highest > lowest and lowest - low > _FAR * (highest - lowest)
+    return others if is_marker else values
 
 
 def _used_range(values: npt.NDArray[np.float32], *, is_whole: bool) -> tuple[float, float]:

@@ -6,6 +6,7 @@ rawpy (LibRaw) reads them; it is an extra. Knows nothing of files on disk.
 import io
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from annotator.datasets.file_types import is_installed, not_installed
@@ -71,12 +72,13 @@ def read_preview(data: bytes, max_pixels: int) -> RawPreview:
                 thumbnail = raw.extract_thumb()
             except rawpy.LibRawError:  # none, or of an unknown kind
                 thumbnail = None
-            if thumbnail is not None and thumbnail.format == rawpy.ThumbFormat.JPEG:
+            size = (0, 0)
+            if thumbnail is not None and isinstance(thumbnail.data, bytes):
                 size = Image.open(io.BytesIO(thumbnail.data), formats=["JPEG"]).size
                 preview = RawPreview(thumbnail.data, None, orientation)
             elif thumbnail is not None:
-                preview = RawPreview(None, Image.fromarray(thumbnail.data).convert("RGB"), orientation)
-                size = preview.image.size if preview.image else (0, 0)
+                image = Image.fromarray(np.asarray(thumbnail.data)).convert("RGB")
+                size, preview = image.size, RawPreview(None, image, orientation)
             if preview is not None and min(size) >= min(MIN_PREVIEW_SIDE, min(width, height) // 2):
                 return preview
             if width * height > max_pixels:

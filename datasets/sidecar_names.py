@@ -101,6 +101,7 @@ def _takeout_titles(stem: str, suffix: str) -> Iterator[tuple[str, str]]:
     """Yield (title, number) of a photo and, if it is an edited copy, of its original."""
     base, number = _numbered(_composed(stem))
     yield base + suffix, number
+    yield base, number  # without the suffix
     for edited in _EDITED_SUFFIXES:
         lengths = range(len(edited), 1 if len(base) >= _MIN_CUT_STEM else len(edited) - 1, -1)
         part = next((edited[:length] for length in lengths if base.casefold().endswith(edited[:length])), None)

@@ -42,7 +42,7 @@ def completed_jpeg(data: bytes) -> bytes | None:
         The file to decode; None if pixels are missing.
     """
     end = _end_of_scans(data)
-    if end is None:
+    if end is None or _lacks_scans(data[:end]):
         return None
     # Zeros fill the end of a file that was copied in part; one may be the last byte of the scan.
     body = data[:end].rstrip(b"\0")
@@ -75,6 +75,22 @@ def _end_of_scans(data: bytes) -> int | None:
             return end  # no segment: what follows the picture
         in_scan = mark == _SCAN
         position = following
+
+
+def _lacks_scans(data: bytes) -> bool:
+    """Tell whether a progressive JPEG ends before the last bits of its coefficients."""
+    low_bits: dict[tuple[int, int], int] = {}  # (component, coefficient) -> bits that are still to come
+    position = data.find(b"\xff\xda")
+    while position >= 0 and position + 4 < len(data):
+        num_components = data[position + 4]
+        parameters = position + 5 + 2 * num_components
+        if parameters + 3 > len(data):
+            break
+        first, last, bits = data[parameters], data[parameters + 1], data[parameters + 2] & 15
+        for component in data[position + 5 : parameters : 2]:
+            low_bits.update({(component, coefficient): bits for coefficient in range(first, min(last, 63) + 1)})
+        position = data.find(b"\xff\xda", parameters)
+    return any(low_bits.values())
 
 
 @dataclass(frozen=True)

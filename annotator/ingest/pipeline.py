@@ -212,8 +212,8 @@ class Ingest:
             seen = known.get(relative)
             unchanged = seen and (seen.file_size, seen.modified_ns) == (stat.st_size, stat.st_mtime_ns)
             # What could not be read is tried again: a package was installed, a right given, the program updated.
-            was_read = seen is not None and seen.image_id is not None
-            if not unchanged or not was_read or (seen and seen.image_id not in self._features):
+            image_id = seen.image_id if seen else None
+            if not unchanged or image_id is None or image_id not in self._features:
                 todo.append(SeenPath(root_id, relative, stat.st_size, stat.st_mtime_ns))
         problem_paths = {problem.path for problem in problems}
         # Files in a folder that cannot be listed now (such as a disconnected drive) do not count as removed.

@@ -63,6 +63,18 @@ def test_a_few_bright_pixels_on_black_are_seen(encode: Encode) -> None:
     assert extrema(encode(Image.fromarray(values), "PNG")) == (0, 255)
 
 
+@pytest.mark.parametrize("marker", [-9999.0, -32768.0, -3.4e38])
+@pytest.mark.parametrize("share", [0.01, 0.6])
+def test_a_mark_for_unknown_heights_does_not_hide_the_others(encode: Encode, marker: float, share: float) -> None:
+    values = ramp(300, 900, "float32", (100, 100))
+    values.ravel()[: int(share * values.size)] = marker
+    pixels = np.asarray(decode_image(encode(Image.fromarray(values), "TIFF")).image)[..., 0]
+    known = pixels[values > 0]
+    assert known.min() < 5
+    assert known.max() > 250
+    assert (pixels[values < 0] == 0).all()
+
+
 def test_grey_that_uses_most_of_its_range_keeps_its_values(encode: Encode) -> None:
     values = ramp(6_000, 60_000, "uint16")
     pixels = np.asarray(decode_image(encode(Image.fromarray(values), "TIFF")).image)[..., 0]

@@ -44,6 +44,11 @@ def test_takeouts_number_stands_behind_the_suffix(sidecar: str) -> None:
     assert of("photo.jpg", *names) == ["photo.jpg.json"]
 
 
+def test_takeouts_name_may_lack_the_photos_suffix() -> None:
+    assert of("photo.jpg", "photo.supplemental-metadata.json") == ["photo.supplemental-metadata.json"]
+    assert of("photo(1).jpg", "photo.suppl(1).json", "photo.suppl.json") == ["photo.suppl(1).json"]
+
+
 @pytest.mark.parametrize("name", [LONG, LONG[:47], "x" * 60])
 def test_takeouts_long_names_are_cut(name: str) -> None:
     photo = f"{name[:47]}.jpg"

@@ -72,6 +72,16 @@ def test_a_jpeg_that_lacks_pixels_is_refused(
         decode_image(data[: -2 - num_missing], min_side=min_side)
 
 
+def test_a_progressive_jpeg_that_lacks_whole_scans_is_refused(real_photo: Photo, encode: Encode) -> None:
+    data = encode(real_photo(), "JPEG", quality=90, progressive=True)
+    scans = [at for at in range(len(data)) if data[at : at + 2] == b"\xff\xda"]
+    assert len(scans) > 5
+    tables = [data.rfind(b"\xff\xc4", 0, scan) for scan in scans]
+    for scan, table in zip(scans[1:], tables[1:], strict=True):
+        with pytest.raises(UnreadableImageError, match=r"truncated|damaged"):
+            decode_image(data[: min(scan, table) if data[table + 2 : scan].count(b"\xff") == 0 else scan])
+
+
 def test_zeros_at_the_end_of_a_progressive_jpeg_are_no_pixels(real_photo: Photo, encode: Encode) -> None:
     data = encode(real_photo(), "JPEG", quality=90, progressive=True)
     with pytest.raises(UnreadableImageError, match=r"truncated|damaged"):
