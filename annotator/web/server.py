@@ -60,9 +60,7 @@ def serve(
         address = address_of(config, listener)
         limits = ConnectionLimits(trusted_proxies=(*THIS_MACHINE, *config.trusted_proxies))
         server = new_server(app, limits, config.trusted_proxies, lambda: _started(workspace, address, on_ready))
-        folders = (
-            photos if photos is not None else [root for _, root in workspace.store.images.roots() if root.exists()]
-        )
+        folders = photos if photos is not None else [root for _, root in workspace.store.images.roots()]
         worker = threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)
         worker.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()
@@ -71,6 +69,7 @@ def serve(
             server.run(sockets=[listener])
         finally:
             workspace.ingest.stop()
+            workspace.digest_pass.stop()
             workspace.detection_pass.stop()
             worker.join(timeout=60)
             project.server_path.unlink(missing_ok=True)
@@ -87,11 +86,12 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
         logger.exception("The ingest stopped.")
     try:
         # In the ingest thread, which has a low priority, and after the ingest, so that no photo waits for it.
+        workspace.digest_pass.run()
         workspace.detection_pass.run()
     except DetectorError as error:
         logger.warning("%s", error)
     except Exception:
-        logger.exception("The detector stopped.")
+        logger.exception("The work after the ingest stopped.")
 
 
 def _started(workspace: Workspace, address: str, on_ready: Callable[[str], None]) -> None:

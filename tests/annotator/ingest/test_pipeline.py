@@ -116,18 +116,6 @@ def test_a_vanished_photo_loses_its_path_and_keeps_its_image(
     assert ingesting.paths() == {"photo 0.jpg": 2, "photo 1.jpg": 2}
 
 
-def test_a_changed_photo_is_another_image(
-    make_ingesting: Make, write_photos: WritePhotos, photos: Path, photo_bytes: PhotoBytes
-) -> None:
-    (path,) = write_photos(photos, [0])
-    ingesting = make_ingesting()
-    ingesting.run(photos)
-    path.write_bytes(photo_bytes(5))
-    ingesting.run(photos)
-    assert ingesting.paths() == {"photo 0.jpg": 2}
-    assert ingesting.store.images.paths(1) == []
-
-
 def test_photos_in_a_folder_that_cannot_be_listed_now_are_not_forgotten(
     make_ingesting: Make, write_photos: WritePhotos, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
