@@ -35,6 +35,11 @@ def digest_scheme(min_side: int) -> str:
     return f"{DECODING}-{min_side}:"
 
 
+def side_of_digest(digest: str) -> int:
+    """Return the ``min_side`` with which the photo of a digest was decoded."""
+    return int(digest.partition(":")[0].partition("-")[2])
+
+
 def orientation_of(decoded: DecodedImage) -> int:
     """Return the EXIF orientation of a photo, 1 to 8; 1 if it has none."""
     orientation = decoded.embedded.exif.get(ORIENTATION)

@@ -29,8 +29,8 @@ _MEANINGLESS = re.compile(
 """Of these, those that change no character beside them. Joiners within emoji and within Persian and Indian words,
 variation selectors after a symbol, and the letters of a flag do."""
 _ENCLOSED = re.compile("[\u2460-\u24ff\u3200-\u32bf\U0001f100-\U0001f2ff]")
-"""Digits, letters and words in circles, squares or brackets, which are signs of their own: a circled 1 is not the tag 1.
-Normalisation would make them plain text, so tag_key leaves them; search_key does not."""
+"""Digits, letters and words in circles, squares or brackets, which are signs of their own: a circled 1 is not the tag
+1. Normalisation would make them plain text, so tag_key leaves them; search_key does not."""
 _MARKS = re.compile(
     "[\u0300-\u036f\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06dc]"
 )

@@ -113,10 +113,19 @@ def _check(parsed: argparse.Namespace) -> int:
         else:
             found = (repair if parsed.repair else check)(project, store, reads_photos=parsed.photos)
             findings = [asdict(finding) for finding in found]
+    damage = [finding for finding in findings if finding["is_damage"]]
     if parsed.json:
         print(json.dumps(findings, ensure_ascii=False, indent=1))
     else:
         for finding in findings:
-            print(f"{'can be repaired' if finding['is_repairable'] else 'needs a backup '}  {finding['what']}")
-        print("All is well." if not findings else f"{len(findings):,} findings.", file=sys.stderr)
-    return 1 if findings else 0
+            print(f"{_kind(finding)}  {finding['what']}")
+        wrong, known = len(damage), len(findings) - len(damage)
+        also = f" {known:,} more to know." if wrong and known else f" {known:,} to know." if known else ""
+        print(f"{wrong:,} findings.{also}" if wrong else f"All is well.{also}", file=sys.stderr)
+    return 1 if damage else 0
+
+
+def _kind(finding: dict[str, Any]) -> str:
+    if not finding["is_damage"]:
+        return "to know        "
+    return "can be repaired" if finding["is_repairable"] else "needs a backup "

@@ -26,6 +26,8 @@ class Navigation:
         workspace = self._workspace
         settings = workspace.project.settings
         ingest = asdict(workspace.ingest.progress)  # read first: once ingest has ended, the counts below are complete
+        if not workspace.shows_folders(user):
+            ingest["not_mounted"] = [item | {"folder": ""} for item in ingest["not_mounted"]]
         queue, rules = workspace.queue, workspace.review_rules
         return {
             "project": settings.name,
@@ -43,6 +45,7 @@ class Navigation:
             "states": {
                 **rules.counts(user, len(queue), queue.num_saved, queue.is_saved),
                 "empty": workspace.log.num_without_tags(),
+                "changed": workspace.store.images.num_changed(),
             },
             "tagger": workspace.catalog.chosen,
             "taggers": [asdict(choice) for choice in workspace.catalog.choices()],
@@ -124,15 +127,16 @@ class Navigation:
     def browse(self, user: str, offset: int, limit: int, query: str, state: str) -> JsonObject:
         """Return one page of the photos whose saved tags or file names hold a text.
 
-        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), or one of the
-        states of collaboration/review_rules.py as this user sees them.
+        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), ``changed`` (other
+        pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
         """
         workspace, queue = self._workspace, self._workspace.queue
         words = " ".join(query.split())
         if words or state != "all":
-            wanted = state if state in ("saved", "unsaved", "empty") else "all"
+            wanted = state if state in ("saved", "unsaved", "empty", "changed") else "all"
             # Photos of the newest ingest commit may not be in the queue yet.
             found = [image_id for image_id in workspace.store.images.find(words, wanted) if image_id in queue]
+            found.sort(key=queue.position)
             if wanted != state:
                 found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
             total, ids = len(found), found[offset : offset + limit]

@@ -330,7 +330,7 @@ class Images:
 
         Args:
             words: The text; empty finds every image.
-            state: ``all``, ``saved``, ``unsaved`` or ``empty``: saved without tags.
+            state: ``all``, ``saved``, ``unsaved``, ``empty`` (saved without tags) or ``changed`` (other pixels since).
             names: Further tags that a word of the text stands for.
         """
         rows = self._store.rows(
@@ -351,6 +351,13 @@ class Images:
             matching.update(image_id for image_id, path in self._search_keys_of_paths() if term in path)
             found = [image_id for image_id in found if image_id in matching]
         return found
+
+    def num_changed(self) -> int:
+        """Return the number of images whose pixels changed after their tags were saved."""
+        rows = self._store.rows(
+            f"SELECT count(*) FROM images i JOIN annotations a USING (image_id) WHERE {_STATES['changed']}"
+        )
+        return int(rows[0][0])
 
     def _search_keys_of_paths(self) -> list[tuple[int, str]]:
         """Return (image id, search key) of every path."""
@@ -378,6 +385,7 @@ _STATES = {
     "saved": "coalesce(a.is_saved, false)",
     "unsaved": "NOT coalesce(a.is_saved, false)",
     "empty": "coalesce(a.is_saved, false) AND len(a.tags) = 0",
+    "changed": "a.is_saved AND i.changed_at > a.saved_at",
 }
 _COLUMNS = tuple(column.name for column in fields(ImageEntry))
 _UPDATE = f"UPDATE images SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE image_id = ?"
@@ -396,7 +404,7 @@ def _path_row(seen: SeenPath) -> Row:
 
 
 def _replace_paths(cursor: Cursor, root_id: int, paths: Sequence[SeenPath]) -> None:
-    """Delete the rows of paths that are inserted next; where another image was there, its row is its last known path."""
+    """Delete the rows of paths that are inserted next; that of another image stays as its last known path."""
     new = "(SELECT unnest(?::VARCHAR[]) AS path, unnest(?::INTEGER[]) AS image_id) n"
     values = [[seen.path for seen in paths], [seen.image_id for seen in paths], root_id]
     there = "paths.root_id = ? AND paths.path = n.path AND"

@@ -160,6 +160,7 @@ export function createPhotoView(frame, facts) {
 
 function factsOf(photo) {
   const facts = [
+    photo.changed_at && `the picture was changed after its tags were saved (${dateText(photo.changed_at)})`,
     photo.taken_at && dateText(photo.taken_at),
     photo.camera,
     photo.place,
