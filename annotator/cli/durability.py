@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from annotator.cli.server_client import ServerClient, open_or_ask
+from annotator.cli.server_client import ServerClient, open_or_ask, read_or_ask
 from annotator.errors import AnnotatorError, BackupError
 from annotator.storage.project import Project
 
@@ -60,7 +60,7 @@ def _backup(parsed: argparse.Namespace) -> int:
     target = parsed.file.expanduser().absolute()
     if target.exists():
         raise BackupError(f"{target} exists already. Name a new file.")
-    with open_or_ask(project) as (store, server):
+    with read_or_ask(project) as (store, server):
         if server is not None:
             _download(server, target, with_features=not parsed.without_features)
         else:
@@ -104,7 +104,7 @@ def _check(parsed: argparse.Namespace) -> int:
     from annotator.maintenance.integrity import check, repair
 
     project = Project.open(parsed.project)
-    with open_or_ask(project) as (store, server):
+    with (open_or_ask if parsed.repair else read_or_ask)(project) as (store, server):
         if server is not None:
             if parsed.repair or parsed.photos:
                 what = "anything is repaired" if parsed.repair else "all photos are read"

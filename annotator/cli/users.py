@@ -12,7 +12,7 @@ from typing import Any
 
 from annotator.auth.roles import LOCAL_USER, ROLES, Role
 from annotator.cli.command import add_command
-from annotator.cli.server_client import open_or_ask
+from annotator.cli.server_client import open_or_ask, read_or_ask
 from annotator.errors import AccountError, AnnotatorError, UnknownImageError
 from annotator.storage.project import Project
 
@@ -85,7 +85,7 @@ def _ask(project: Project, payload: dict[str, Any]) -> dict[str, Any]:
     from annotator.auth.account_admin import UsersRequest, manage_users
     from annotator.auth.accounts import Accounts
 
-    with open_or_ask(project) as (store, server):
+    with (read_or_ask if payload["do"] == "list" else open_or_ask)(project) as (store, server):
         if server is not None:
             return server.call("users", payload)
         return manage_users(Accounts(store), UsersRequest.model_validate(payload))

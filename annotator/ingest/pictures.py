@@ -129,8 +129,8 @@ class Pictures:
                     return data
         if roots and not any(root.exists() for root in roots):
             raise UnreadableImageError(
-                f"The folder of image {image_id} is not there. If it is on another disk, connect that; if it was moved, "
-                "add it at its new place: annotator add."
+                f"The folder of image {image_id} is not there. If it is on another disk, connect that; if it was "
+                "moved, add it at its new place: annotator add."
             )
         raise UnreadableImageError(
             f"The file of image {image_id} is gone or has changed. Put it back, or look through its folder again: "

@@ -327,14 +327,14 @@ def _check_photos(store: Store) -> Iterator[Finding]:
                 yield Finding(f"The photo {path} has changed since it was added: its pixels are others.", False)
     for folder, number in sorted(num_away.items()):
         yield Finding(
-            f"The folder {folder} is missing or empty, so {number:,} photos of it were not compared. If it is on another "
-            "disk, connect that; if it was moved, add it at its new place: annotator add.",
+            f"The folder {folder} is missing or empty, so {number:,} photos of it were not compared. If it is on "
+            "another disk, connect that; if it was moved, add it at its new place: annotator add.",
             is_repairable=False,
             is_damage=False,
         )
     if num_written:
         yield Finding(
-            f"Other programs have written into {num_written:,} photos since they were added; their pixels are the same.",
+            f"Other programs have written into {num_written:,} photos since they were added; the pixels are the same.",
             is_repairable=False,
             is_damage=False,
         )

@@ -127,8 +127,8 @@ class Navigation:
     def browse(self, user: str, offset: int, limit: int, query: str, state: str) -> JsonObject:
         """Return one page of the photos whose saved tags or file names hold a text.
 
-        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), ``changed`` (other
-        pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
+        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), ``changed``
+        (other pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
         """
         workspace, queue = self._workspace, self._workspace.queue
         words = " ".join(query.split())

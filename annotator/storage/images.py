@@ -334,7 +334,8 @@ class Images:
             names: Further tags that a word of the text stands for.
         """
         rows = self._store.rows(
-            f"SELECT i.image_id FROM images i LEFT JOIN annotations a USING (image_id) WHERE {_STATES[state]} ORDER BY i.image_id"
+            f"SELECT i.image_id FROM images i LEFT JOIN annotations a USING (image_id) WHERE {_STATES[state]} "
+            "ORDER BY i.image_id"
         )
         found = [int(row[0]) for row in rows]
         terms = search_terms(words)

@@ -29,7 +29,7 @@ class PhotoFolders:
         self._is_there: dict[str, bool] = {}
 
     def is_there(self, root: str) -> bool:
-        """Tell whether a folder is there and holds anything but hidden files, as a mount point without its disk does."""
+        """Tell whether a folder is there and holds more than hidden files; a mount point without its disk does not."""
         known = self._is_there.get(root)
         if known is None:
             known = self._is_there[root] = _holds_anything(Path(root))

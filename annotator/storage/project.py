@@ -110,6 +110,18 @@ class Project:
         self.settings = settings
         return settings
 
+    def identity(self) -> str:
+        """Return the numbers that tell this folder and its database from every copy: device and inode of both.
+
+        Raises:
+            ProjectError: One of them is not there.
+        """
+        try:
+            found = [os.stat(path) for path in (self.folder, self.database_path)]
+        except OSError as error:
+            raise ProjectError(f"The project {self.folder} cannot be read: {error.strerror}.") from error
+        return " ".join(f"{status.st_dev}:{status.st_ino}" for status in found)
+
     def thumbnail_path(self, content_hash: str) -> Path:
         """Return the path of the thumbnail of a content hash."""
         return self.thumbnails_path / content_hash[:2] / f"{content_hash}.jpg"

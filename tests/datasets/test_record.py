@@ -68,7 +68,7 @@ def test_photos_without_a_file_in_an_export_are_left_out_with_a_count(
     assert "4 photos were left out" in caplog.text
     with (folder / "records.jsonl").open("a") as file:
         file.write(json.dumps({"image": "lost.jpg", "file": "present", **exported}) + "\n")
-    with pytest.raises(DataError, match="lost.jpg"):
+    with pytest.raises(DataError, match=r"lost\.jpg"):
         read_records(folder)
 
 
