@@ -5,6 +5,7 @@ from dataclasses import asdict
 from annotator import __version__
 from annotator.json_types import JsonObject
 from annotator.session.photo_view import PhotoView
+from annotator.session.search_terms import TagsOfTerms
 from annotator.session.workspace import Workspace
 
 
@@ -125,7 +126,9 @@ class Navigation:
         }
 
     def browse(self, user: str, offset: int, limit: int, query: str, state: str) -> JsonObject:
-        """Return one page of the photos whose saved tags or file names hold a text.
+        """Return one page of the photos whose saved tags or file names hold every word of a text.
+
+        Former names of tags count, and for a word that is nowhere, tags of similar meaning: ``meant``.
 
         ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), ``changed``
         (other pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
@@ -134,14 +137,16 @@ class Navigation:
         words = " ".join(query.split())
         if words or state != "all":
             wanted = state if state in ("saved", "unsaved", "empty", "changed") else "all"
+            stand_for = TagsOfTerms(workspace)
             # Photos of the newest ingest commit may not be in the queue yet.
-            found = [image_id for image_id in workspace.store.images.find(words, wanted) if image_id in queue]
-            found.sort(key=queue.position)
+            matching = workspace.store.images.find(words, wanted, stand_for.tags_of)
+            found = sorted((image_id for image_id in matching if image_id in queue), key=queue.position)
+            meant = stand_for.meant
             if wanted != state:
                 found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
             total, ids = len(found), found[offset : offset + limit]
         else:
-            total, ids = len(queue), queue.window(offset, offset + limit)
+            total, ids, meant = len(queue), queue.window(offset, offset + limit), []
         own = workspace.responses.own_tags(ids, user)
         items = [
             {
@@ -153,7 +158,7 @@ class Navigation:
             }
             for image_id in ids
         ]
-        return {"total": total, "items": items}
+        return {"total": total, "items": items, "meant": meant}
 
     def next(self, user: str, image_id: int) -> JsonObject:
         """End the lease of a photo and return the photo to work on after it."""

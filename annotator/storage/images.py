@@ -353,6 +353,10 @@ class Images:
             found = [image_id for image_id in found if image_id in matching]
         return found
 
+    def is_in_a_path(self, term: str) -> bool:
+        """Tell whether a search key is contained in the path of a photo."""
+        return any(term in path for _, path in self._search_keys_of_paths())
+
     def num_changed(self) -> int:
         """Return the number of images whose pixels changed after their tags were saved."""
         rows = self._store.rows(

@@ -61,7 +61,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
       while (pages.size > MAX_PAGES) pages.delete(pages.keys().next().value);
       const isFirst = num_items === 0;
       num_items = answer.total;
-      total.textContent = count(answer.total, "photo");
+      total.textContent = `${count(answer.total, "photo")}${answer.meant?.length ? ` with tags of similar meaning: ${answer.meant.join(", ")}` : ""}`;
       if (isFirst) centre();
       draw();
     } catch (error) {
