@@ -29,6 +29,8 @@ class PhotoFiles:
 
     def __init__(self, files: Mapping[int, PhotoFile], shown_name: Callable[[str], str]) -> None:
         self.shown_name = shown_name
+        self.root_path = ""
+        """The prefix under which a reverse proxy offers the page."""
         self._files = dict(files)
         self._names = {image_id: shown_name(file.path) for image_id, file in files.items()}
 
@@ -70,11 +72,11 @@ class PhotoFiles:
 
     def thumbnail_url(self, image_id: int) -> str:
         """Return the URL of a photo's thumbnail."""
-        return f"/thumbnail/{image_id}?v={self._files[image_id].version[:VERSION_LENGTH]}"
+        return f"{self.root_path}/thumbnail/{image_id}?v={self._files[image_id].version[:VERSION_LENGTH]}"
 
     def image_url(self, image_id: int) -> str:
         """Return the URL of a photo."""
-        return f"/image/{image_id}?v={self._files[image_id].version[:VERSION_LENGTH]}"
+        return f"{self.root_path}/image/{image_id}?v={self._files[image_id].version[:VERSION_LENGTH]}"
 
     def is_in_sample(self, image_id: int, share: float) -> bool:
         """Return whether a photo belongs to the random sample of this share."""

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ def serve(
         app = build_app(Session.over(workspace), config)
         address = address_of(config, listener)
         limits = ConnectionLimits(trusted_proxies=(*THIS_MACHINE, *config.trusted_proxies))
-        server = new_server(app, limits, config.trusted_proxies, lambda: _started(workspace, address, on_ready))
+        shown = f"{address}{config.root_path}/" if config.root_path else address
+        started = partial(_started, workspace, address, lambda: on_ready(shown))
+        server = new_server(app, limits, config.trusted_proxies, started)
         folders = photos if photos is not None else [root for _, root in workspace.store.images.roots()]
         worker = threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)
         worker.start()
@@ -94,17 +97,17 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
         logger.exception("The work after the ingest stopped.")
 
 
-def _started(workspace: Workspace, address: str, on_ready: Callable[[str], None]) -> None:
+def _started(workspace: Workspace, address: str, on_ready: Callable[[], None]) -> None:
     _announce(workspace.project, address, workspace.authenticator.local_secret, on_ready)
     # Started after the page is reachable: it takes seconds, and only completions and new tags need it.
     workspace.similar_tags.start()
     workspace.scheduler.start()
 
 
-def _announce(project: Project, address: str, secret: str, on_ready: Callable[[str], None]) -> None:
+def _announce(project: Project, address: str, secret: str, on_ready: Callable[[], None]) -> None:
     values = {"pid": os.getpid(), "address": address, "secret": secret, "started": time.time()}
     write_atomically(project.server_path, json.dumps(values).encode(), mode=0o600)
-    on_ready(address)
+    on_ready()
 
 
 def listen(config: ServerConfig) -> socket.socket:

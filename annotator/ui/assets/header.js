@@ -1,6 +1,7 @@
 // The header: project, progress of tagging and of reading photos, unreadable files, browse, export, help.
 // Knows nothing of the current photo.
 
+import { ROOT } from "./address.js";
 import { count, formatNumber, make } from "./elements.js";
 
 export const LOCAL_USER = "local";
@@ -76,7 +77,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
 /** Download links, for the menu and for the page shown when all photos are tagged. */
 export function exportLinks(className = "") {
   return Object.entries(EXPORTS).map(([format, label]) =>
-    make("a", { class: className, href: `/api/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),
+    make("a", { class: className, href: `${ROOT}api/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),
   );
 }
 
