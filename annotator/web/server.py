@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from annotator.errors import ConfigError, DetectorError
+from annotator.errors import AnnotatorError, ConfigError, DetectorError, StoreError
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
@@ -46,8 +46,9 @@ def serve(
 
     Raises:
         ConfigError: The port is taken.
-        ProjectError: The project cannot be opened.
+        ProjectError: The project cannot be opened or written.
     """
+    project.check_writable()
     listener = listen(config)
     for left_over in project.folder.glob(".backup-*.tar"):
         left_over.unlink(missing_ok=True)  # left by a server that was killed during a backup
@@ -84,6 +85,8 @@ def serve(
 def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
     try:
         workspace.ingest.run(photos)
+    except AnnotatorError as error:
+        logger.warning("%s", error)
     except Exception:
         # The page shows the reason (IngestProgress.error); the server continues with the photos it has.
         logger.exception("The ingest stopped.")
@@ -91,7 +94,7 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
         # In the ingest thread, which has a low priority, and after the ingest, so that no photo waits for it.
         workspace.digest_pass.run()
         workspace.detection_pass.run()
-    except DetectorError as error:
+    except (DetectorError, StoreError) as error:
         logger.warning("%s", error)
     except Exception:
         logger.exception("The work after the ingest stopped.")
