@@ -232,7 +232,8 @@ def _decode(
     if name == "TIFF":  # Pillow has applied the orientation already
         full_size = image.size
     elif name == "JPEG XL" and not getattr(source, "jpeg", False):
-        pass  # the decoder has applied the orientation; it has not to a JPEG that the file holds
+        # The decoder has applied the orientation; it has not to a JPEG that the file holds.
+        embedded = replace(embedded, exif={tag: embedded.exif[tag] for tag in embedded.exif if tag != ORIENTATION})
     elif isinstance(orientation, int) and orientation in _TRANSPOSE:
         image = image.transpose(_TRANSPOSE[orientation])
         if orientation >= 5:

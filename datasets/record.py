@@ -41,7 +41,8 @@ class Record:
 def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     """Read a folder's `records.jsonl`.
 
-    Duplicate tags of a photo and photos without tags are left out; a warning counts both.
+    Duplicate tags of a photo, photos without tags, and photos of an export whose files it did not find are left out; a
+    warning counts each.
 
     Args:
         folder: Folder of `records.jsonl` and its photos.
@@ -66,12 +67,20 @@ def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} could not be read: {error}.") from error
     records = []
-    num_duplicates = 0
+    num_duplicates = num_without_file = 0
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            record, num_dropped = _parse_line(line, path.parent, f"Line {number} of {path}")
+            values = _parse_object(line, f"Line {number} of {path}")
+            if _lacks_its_file(values, path.parent):
+                num_without_file += 1
+                continue
+            record, num_dropped = _parse_record(values, path.parent, f"Line {number} of {path}")
             num_duplicates += num_dropped
             records.append(record)
+    if num_without_file:
+        logger.warning(
+            "%s: %d photos were left out, since the export did not find their files.", path, num_without_file
+        )
     if num_duplicates:
         logger.warning("%s: %d duplicate tags were dropped.", path, num_duplicates)
     return check_records(one_spelling(records), str(path), keep_untagged=keep_untagged)
@@ -145,14 +154,25 @@ def tags_in_field(record: Record, field: str) -> tuple[str, ...]:
     return _parse_tags(record.extra.get(field) or [], field, f"The record of {record.image}")[0]
 
 
-def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
-    """Return the record and the number of duplicate tags left out."""
+def _lacks_its_file(values: dict[str, Any], folder: Path) -> bool:
+    """Tell whether a line of `annotator export` says that there is no file, and there still is none."""
+    image = values.get("image")
+    is_marked = "content_hash" in values and (image == "" or values.get("file") in ("missing", "not mounted"))
+    return is_marked and not (isinstance(image, str) and image and "\0" not in image and (folder / image).is_file())
+
+
+def _parse_object(line: str, place: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place} is not JSON ({error}). Each line must be one JSON object.") from error
     if not isinstance(values, dict):
         raise DataError(f"{place} is not a JSON object, but {type(values).__name__}.")
+    return values
+
+
+def _parse_record(values: dict[str, Any], folder: Path, place: str) -> tuple[Record, int]:
+    """Return the record and the number of duplicate tags left out."""
     image = values.pop("image", None)
     # With a NUL, later file operations would raise ValueError.
     if not isinstance(image, str) or not image or "\0" in image:

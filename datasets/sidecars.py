@@ -64,7 +64,7 @@ class PhotoMetadata:
     """Keywords of IPTC, XMP and EXIF, embedded first, then from the sidecar; one spelling of each tag. Of hierarchical
     ones, the last level."""
     hierarchies: tuple[str, ...] = ()
-    """The hierarchical keywords with all levels, "animal|dog"."""
+    """Hierarchical keywords with all levels, "animal|dog"."""
     user_tags: tuple[str, ...] = ()
     """Tags of .txt, .caption and .json sidecars and of a generator's prompt, in order; one spelling of each tag."""
     caption: str | None = None

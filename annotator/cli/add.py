@@ -8,6 +8,7 @@ from typing import Any
 
 from annotator.cli.command import add_command
 from annotator.cli.options import add_ingest_options, check_folder, ingest_config
+from annotator.cli.server_client import read_or_ask
 from annotator.ingest.project_backbone import choose_backbone
 from annotator.storage.project import Project
 
@@ -70,18 +71,20 @@ def _unread_text(num_unreadable: int, types: dict[str, int]) -> str:
 
 
 def _unreadable(parsed: argparse.Namespace) -> int:
-    from annotator.storage.database import Store
-
-    store = Store(Project.open(parsed.project).database_path)
-    try:
-        _, items = store.images.unreadable(limit=2**31)
-        types = store.images.unread_types()
-    finally:
-        store.close()
+    items: list[Any] = []
+    types: dict[str, int] = {}
+    with read_or_ask(Project.open(parsed.project)) as (store, server):
+        if server is None:
+            items = [{"path": path, "reason": reason} for path, reason in store.images.unreadable(limit=2**31)[1]]
+            types = store.images.unread_types()
+        else:
+            while (answer := server.call("unreadable", {"offset": len(items), "limit": 500}))["items"]:
+                items += answer["items"]
+            types = answer["types"]
     if parsed.json:
-        print(json.dumps([{"path": path, "reason": reason} for path, reason in items], ensure_ascii=False))
+        print(json.dumps(items, ensure_ascii=False))
     else:
-        for path, reason in items:
-            print(f"{path}: {reason}")
+        for item in items:
+            print(f"{item['path']}: {item['reason']}")
         print(f"{_unread_text(len(items), types)}.", file=sys.stderr)
     return 0

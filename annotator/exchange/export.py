@@ -13,7 +13,8 @@ FORMATS = {
 }
 """Format -> (media type, suffix)."""
 
-COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision")
+COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision", "file",
+           "changed")  # fmt: skip
 _LIST_SEPARATOR = "; "
 _FORMULA = re.compile(
     r"""((?:^|[;,|\t\r\n])[ ]*)(?=[\s"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"""
@@ -42,12 +43,14 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
         # Excel takes a file without the mark for text in the system's old encoding.
         yield "\ufeff" + ",".join(COLUMNS) + "\r\n"
         for row in rows:
-            yield _csv_line([_cell(row[column]) for column in COLUMNS])
+            yield _csv_line([_cell(row.get(column, "")) for column in COLUMNS])
     else:
         raise KeyError(format)
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
     text = _LIST_SEPARATOR.join(value) if isinstance(value, list) else str(value)
     return _FORMULA.sub(r"\1'", text)
 

@@ -80,6 +80,24 @@ def test_photos_without_tags_are_left_out_with_a_count_or_kept(
     assert len(read_records(folder, keep_untagged=True)) == 3
 
 
+def test_photos_without_a_file_in_an_export_are_left_out_with_a_count(
+    write_folder: WriteFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    exported = {"tags": ["sky"], "content_hash": "f" * 64}
+    folder = write_folder(
+        {"image": "a.jpg", "file": "present", **exported}, {"image": "came back.jpg", "file": "missing", **exported}
+    )
+    with (folder / "records.jsonl").open("a") as file:
+        for image, state in (("gone.jpg", "missing"), ("away.jpg", "not mounted"), ("", "missing"), ("", None)):
+            file.write(json.dumps({"image": image, "file": state, **exported}) + "\n")
+    assert [record.image.name for record in read_records(folder)] == ["a.jpg", "came back.jpg"]
+    assert "4 photos were left out" in caplog.text
+    with (folder / "records.jsonl").open("a") as file:
+        file.write(json.dumps({"image": "lost.jpg", "file": "present", **exported}) + "\n")
+    with pytest.raises(DataError, match=r"lost\.jpg"):
+        read_records(folder)
+
+
 def test_a_line_separator_inside_a_string_ends_no_line(write_folder: WriteFolder) -> None:
     folder = write_folder('{"image": "a.jpg", "tags": ["x"], "caption": "one\u2028two"}')
     Image.new("RGB", (8, 8)).save(folder / "a.jpg")

@@ -1,6 +1,7 @@
 // Composition root of the page: finds the landmarks of page.html, builds the parts, and connects them to the keys and
 // the server. Every part gets what it needs as arguments; none imports this file.
 
+import { ROOT } from "./address.js";
 import { createAddBox } from "./add_box.js";
 import { createBrowse } from "./browse.js";
 import { createCalls, newestOnly } from "./calls.js";
@@ -327,10 +328,10 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 /** Wait for the style sheet, which the document's head links, so that nothing is shown without it. */
 async function styled() {
-  let link = document.querySelector('link[rel="stylesheet"][href^="/ui/page.css"]');
+  let link = document.querySelector('link[rel="stylesheet"][href$="/ui/page.css"]');
   if (link?.sheet) return;
   if (!link) {
-    link = make("link", { rel: "stylesheet", href: "/ui/page.css" });
+    link = make("link", { rel: "stylesheet", href: `${ROOT}ui/page.css` });
     document.head.append(link);
   }
   await new Promise((resolve, reject) => {

@@ -116,18 +116,6 @@ def test_a_vanished_photo_loses_its_path_and_keeps_its_image(
     assert ingesting.paths() == {"photo 0.jpg": 2, "photo 1.jpg": 2}
 
 
-def test_a_changed_photo_is_another_image(
-    make_ingesting: Make, write_photos: WritePhotos, photos: Path, photo_bytes: PhotoBytes
-) -> None:
-    (path,) = write_photos(photos, [0])
-    ingesting = make_ingesting()
-    ingesting.run(photos)
-    path.write_bytes(photo_bytes(5))
-    ingesting.run(photos)
-    assert ingesting.paths() == {"photo 0.jpg": 2}
-    assert ingesting.store.images.paths(1) == []
-
-
 def test_photos_in_a_folder_that_cannot_be_listed_now_are_not_forgotten(
     make_ingesting: Make, write_photos: WritePhotos, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +242,19 @@ def test_types_that_are_not_read_are_counted_until_the_files_are_gone(
     (photos / "c.psd").unlink()
     ingesting.run(photos)
     assert ingesting.store.images.unread_types() == {"video (.mp4)": 1, "JPEG": 1}
+
+
+def test_hierarchical_keywords_are_kept_whole(make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes) -> None:
+    (photos / "a.jpg").write_bytes(photo_bytes(1))
+    (photos / "a.xmp").write_text(
+        "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' xmlns:d='http://www.digikam.org/ns/1.0/'>"
+        "<rdf:Description><d:TagsList><rdf:Seq><rdf:li>animal/dog</rdf:li></rdf:Seq></d:TagsList></rdf:Description>"
+        "</rdf:RDF>"
+    )
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    entry = ingesting.store.images.entry(1)
+    assert (entry.keywords, entry.hierarchies) == (("dog",), ("animal|dog",))
 
 
 def test_a_raw_photo_and_its_jpeg_are_one_photo_with_the_sidecars_of_both(
