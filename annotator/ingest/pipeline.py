@@ -255,7 +255,7 @@ class Ingest:
     ) -> tuple[list[_Todo], list[str], list[SeenPath], int]:
         """Return files to read, known paths that no longer exist, unreadable paths, and the number of files."""
         problems: list[SeenPath] = []
-        if not root.exists():
+        if not os.path.exists(root):
             return [], [], problems, 0
 
         def refuse(path: Path, reason: str) -> None:
