@@ -4,6 +4,7 @@ Floating-point and 32-bit colour pictures are read by tifffile. Knows nothing of
 """
 
 import io
+import logging
 import zlib
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,7 @@ def read_deep(data: bytes, max_pixels: int) -> tuple[Image.Image, EmbeddedBlocks
     """
     import tifffile  # takes a while, and few photos need it
 
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is unusual in a file is not printed
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         width, height = int(page.imagewidth), int(page.imagelength)

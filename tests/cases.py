@@ -153,7 +153,7 @@ def found(folder: Path) -> list[str]:
         progress = ingest.run([photos])
         pictures = Pictures(project, store)
         lines.append(f"{progress.num_found} files, {store.images.count()} photos")
-        for image_id in sorted(store.images.ids_by_hash().values()):
+        for image_id in sorted(set(store.images.ids_by_hash().values())):
             lines += _describe(store, pictures, image_id)
         _, refused = store.images.unreadable(limit=1000, in_full=False)
         lines += [f"unreadable {_short(path)}: {reason}" for path, reason in refused]

@@ -1,3 +1,5 @@
+import importlib
+import importlib.util
 import io
 import os
 import struct
@@ -498,9 +500,22 @@ def small_photos() -> list[bytes]:
         ("GIF", {}),
         ("BMP", {}),
         ("TIFF", {"exif": exif}),
+        ("AVIF", {"exif": exif}),
+        ("JPEG2000", {}),
     ):
         file = io.BytesIO()
         image.save(file, format, **options)
+        photos.append(file.getvalue())
+    if importlib.util.find_spec("pillow_heif"):
+        from pillow_heif import from_pillow
+
+        file = io.BytesIO()
+        from_pillow(image).save(file, exif=exif.tobytes())
+        photos.append(file.getvalue())
+    if importlib.util.find_spec("pillow_jxl"):
+        importlib.import_module("pillow_jxl")
+        file = io.BytesIO()
+        image.save(file, "JXL")
         photos.append(file.getvalue())
     return photos
 
