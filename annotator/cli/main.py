@@ -30,7 +30,6 @@ from annotator.cli.users import add_assign, add_users
 from annotator.cli.wordnet import add_wordnet
 from annotator.errors import AnnotatorError
 
-
 _DISK_TROUBLE = {
     errno.ENOSPC: "The disk is full:{what} cannot be written. Free some space.",
     errno.EDQUOT: "Your share of the disk is used up:{what} cannot be written. Free some space.",
