@@ -60,7 +60,7 @@ ifeq ($(TORCH),cpu)
 	$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $(TORCH_PACKAGES)
 	@$(BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda and "this is no CPU build of PyTorch: is $(TORCH_INDEX) reached? run: make setup TORCH=cpu, or make setup TORCH=default")'
 endif
-	$(BIN)/python -m pip install --quiet -e ".[$(EXTRA),dev]"
+	$(BIN)/python -m pip install --quiet -e ".[$(EXTRA),photos,dev]"
 	touch $(STAMP)
 
 lint: setup

@@ -3,6 +3,7 @@
 Knows nothing of files or servers: storage/project.py reads and writes them.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
@@ -66,9 +67,13 @@ class ServerConfig:
     """Further accepted host names, besides the loopback ones and ``host``."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses or networks of proxies whose headers on the client's address and on TLS are trusted."""
+    root_path: str = ""
+    """Prefix of the path under which a reverse proxy offers the page, such as /photos; empty: none."""
 
     def __post_init__(self) -> None:
         check_range(self, "port", 0, 65535)
+        if not re.fullmatch(r"(/[\w.~-]+)*", self.root_path, re.ASCII):
+            raise ConfigError(f"{self.root_path[:80]!r} is no path prefix; write it like /photos.")
         check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
         for proxy in self.trusted_proxies:
             _check_network(proxy)

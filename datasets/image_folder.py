@@ -4,8 +4,6 @@ Any file may be damaged or malicious. ``decode_image`` either returns pixels or 
 refuses decompression bombs before their pixels are allocated. Knows nothing of projects or backbones.
 """
 
-import codecs
-import contextlib
 import hashlib
 import io
 import logging
@@ -14,29 +12,21 @@ import re
 import stat
 import warnings
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
-from annotator.datasets.embedded_metadata import ORIENTATION, EmbeddedBlocks, embedded_blocks
+from annotator.datasets.deep_tiff import read_deep, select_picture
+from annotator.datasets.embedded_metadata import ORIENTATION, EmbeddedBlocks, embedded_blocks, exif_of_tiff
+from annotator.datasets.file_types import IMAGE_SUFFIXES, is_raw, is_video, suffix_of, why_not_read
+from annotator.datasets.picture_formats import open_picture, recognise
+from annotator.datasets.pixel_values import to_rgb
+from annotator.datasets.raw_photos import read_preview
+from annotator.datasets.sound_pixels import cleaned_png, completed_jpeg
 from annotator.errors import UnreadableImageError
 
 _log = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff"})
-"""Suffixes of photo files, in lower case. The format is detected from the content."""
 
 SKIPPED_FOLDERS = frozenset(
     {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
@@ -80,11 +70,11 @@ class DecodedImage:
     height: int
     """Height of the upright photo at full size."""
     format: str
-    """JPEG, PNG, WEBP, GIF, BMP or TIFF."""
+    """JPEG, PNG, WEBP, GIF, BMP, TIFF, AVIF, HEIC, JPEG XL, JPEG 2000 or RAW (then of the embedded preview)."""
     embedded: EmbeddedBlocks
     """EXIF, IPTC and XMP as found, for ``read_metadata``."""
     icc_profile: bytes | None
-    """The colour profile of the pixels; None: sRGB or unknown."""
+    """The colour profile that the pixels need, of at most ``pixel_values.MAX_PROFILE_BYTES``; None: sRGB or unknown."""
 
 
 def find_images(
@@ -96,16 +86,17 @@ def find_images(
     """Yield the photos below a folder: its own first, then those of its subfolders; IMG_2 before IMG_10.
 
     Hidden files and folders and ``SKIPPED_FOLDERS`` are left out. Links to folders are not followed: their target
-    is either searched itself, or lies outside of root, which is reported.
+    is either searched itself, or lies outside of root, which is reported. A RAW photo with another photo of its name
+    in its folder, and a video with such a photo, belong to that photo and are left out.
 
     Args:
         root: A folder, or a single file, which is then yielded.
-        on_error: Called with a path and the reason if a folder cannot be listed, or a link is broken or leads out of
-            root. Without it, these are logged as warnings.
+        on_error: Called with a path and the reason if a folder cannot be listed or entered, a link is broken or leads
+            out of root, or a picture or video is of a type that is not read. Without it, these are logged as warnings.
         skip_folders: Folders to leave out, such as a project inside of the photo folder.
     """
     report = on_error or _log_error
-    if root.is_file():
+    if os.path.isfile(root):
         yield root
         return
     real_root = os.path.realpath(root)
@@ -119,20 +110,34 @@ def find_images(
         except OSError as error:
             report(folder, f"The folder could not be listed: {_os_reason(error)}.")
             continue
+        try:
+            os.stat(os.path.join(folder, "."))  # a folder may be listed but not entered
+        except OSError as error:
+            report(folder, f"The folder could not be entered: {_os_reason(error)}.")
+            continue
         subfolders = []
+        photos = {
+            os.path.splitext(entry.name)[0].casefold()
+            for entry in entries
+            if _has_image_suffix(entry.name) and not is_raw(entry.name) and why_not_read(entry.name) is None
+        }
         for entry in entries:
             path = folder / entry.name
             try:
                 if entry.is_symlink():
                     problem = _link_problem(entry, real_root)
-                    if problem:
-                        report(path, problem)
-                    elif _has_image_suffix(entry.name) and entry.is_file():
-                        yield path
                 elif entry.is_dir(follow_symlinks=False):
                     if entry.name not in SKIPPED_FOLDERS and (not skipped or os.path.realpath(path) not in skipped):
                         subfolders.append(path)
-                elif _has_image_suffix(entry.name) and entry.is_file(follow_symlinks=False):
+                    continue
+                else:
+                    problem = None
+                if problem is None and _belongs_to_another(entry.name, photos):
+                    continue
+                problem = problem or why_not_read(entry.name)
+                if problem:
+                    report(path, problem)
+                elif _has_image_suffix(entry.name) and entry.is_file():
                     yield path
             except OSError as error:
                 report(path, f"The file could not be examined: {_os_reason(error)}.")
@@ -175,6 +180,8 @@ def content_hash(data: bytes) -> str:
 def decode_image(data: bytes, *, min_side: int | None = None, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Decode a photo to upright RGB: the first of several frames or pages, with alpha over white.
 
+    A file that is damaged beside its pixels only is read, with a note in ``embedded``.
+
     Thread-safe; Pillow releases the interpreter lock while it decodes and converts.
 
     Args:
@@ -189,84 +196,124 @@ def decode_image(data: bytes, *, min_side: int | None = None, max_pixels: int = 
     """
     if len(data) > MAX_FILE_BYTES:
         raise UnreadableImageError(_too_large(len(data)))
-    name, plugin = _recognise(data)
+    name = recognise(data)
     _silence_pillow()
     try:
-        # The plugin itself, since the pixel limit of Image.open is global to the process.
-        source = plugin(io.BytesIO(data))
-        full_size = source.size
-        reduced_size = _reduce_and_check(source, data, min_side, max_pixels)
-        embedded = embedded_blocks(source) if name == "TIFF" else None  # loading closes a TIFF's file
-        source.load()
-        embedded = embedded or embedded_blocks(source)  # a PNG's metadata may come after the pixels
-        profile = source.info.get("icc_profile") if source.mode == "RGB" else None
-        image = _to_rgb(_trim(source, reduced_size) if reduced_size else source)
-        orientation = embedded.exif.get(ORIENTATION)
-        if name == "TIFF":  # Pillow has applied the orientation already
-            full_size = image.size
-        elif isinstance(orientation, int) and orientation in _TRANSPOSE:
-            image = image.transpose(_TRANSPOSE[orientation])
-            if orientation >= 5:
-                full_size = full_size[1], full_size[0]
+        return _decode(name, data, min_side, max_pixels)
     except UnreadableImageError:
         raise
     # Pillow's parsers raise errors of many types: SyntaxError, struct.error, IndexError, zlib.error ...
     except Exception as error:
-        raise UnreadableImageError(_reason(error, name, data)) from error
+        sound = None if isinstance(error, MemoryError) else _decode_sound_pixels(name, data, min_side, max_pixels)
+        if sound is None:
+            raise UnreadableImageError(_reason(error, name, data)) from error
+        return sound
+
+
+def _decode(
+    name: str, data: bytes, min_side: int | None, max_pixels: int, profile: bytes | None = None
+) -> DecodedImage:
+    """Decode a file in a known format; a profile stands for the one that it lacks."""
+    if name == "RAW":
+        return _decode_raw(data, min_side, max_pixels)
+    source = open_picture(name, data, max_pixels)
+    embedded = None
+    if isinstance(source, TiffImagePlugin.TiffImageFile):
+        embedded = embedded_blocks(source)  # loading closes a TIFF's file
+        select_picture(source)
+    full_size = source.size
+    reduced_size = _reduce_and_check(source, data, min_side, max_pixels)
+    source.load()
+    embedded = embedded or embedded_blocks(source)  # a PNG's metadata may come after the pixels
+    profile = profile or source.info.get("icc_profile")
+    reduced = _trim(source, reduced_size) if reduced_size else source
+    image, profile = to_rgb(reduced, profile if isinstance(profile, bytes) and profile else None)
+    orientation = embedded.exif.get(ORIENTATION)
+    if name == "TIFF":  # Pillow has applied the orientation already
+        full_size = image.size
+    elif name == "JPEG XL" and not getattr(source, "jpeg", False):
+        # The decoder has applied the orientation; it has not to a JPEG that the file holds.
+        embedded = replace(embedded, exif={tag: embedded.exif[tag] for tag in embedded.exif if tag != ORIENTATION})
+    elif isinstance(orientation, int) and orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[orientation])
+        if orientation >= 5:
+            full_size = full_size[1], full_size[0]
     return DecodedImage(
         image=image,
         width=full_size[0],
         height=full_size[1],
-        format=name,
+        format="BMP" if name == "DIB" else name,
         embedded=embedded,
-        icc_profile=profile if isinstance(profile, bytes) and profile else None,
+        icc_profile=profile,
     )
+
+
+def _decode_raw(data: bytes, min_side: int | None, max_pixels: int) -> DecodedImage:
+    preview = read_preview(data, max_pixels)
+    own = exif_of_tiff(data)
+    if preview.jpeg is None:
+        assert preview.image is not None
+        image = preview.image
+        if preview.orientation in _TRANSPOSE:
+            image = image.transpose(_TRANSPOSE[preview.orientation])
+        return DecodedImage(image, *image.size, "RAW", own, None)
+    decoded = _decode("JPEG", preview.jpeg, min_side, max_pixels)
+    image, width, height = decoded.image, decoded.width, decoded.height
+    if ORIENTATION not in decoded.embedded.exif and preview.orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[preview.orientation])
+        if preview.orientation >= 5:
+            width, height = height, width
+    return DecodedImage(image, width, height, "RAW", own.completed_by(decoded.embedded), decoded.icc_profile)
+
+
+def _decode_sound_pixels(name: str, data: bytes, min_side: int | None, max_pixels: int) -> DecodedImage | None:
+    """Decode a file that is damaged beside its pixels, with a note; None if pixels are missing."""
+    if name == "TIFF":
+        return _decode_deep_tiff(data, max_pixels)
+    profile = None
+    if name == "JPEG" and _fits(data, max_pixels):
+        sound, note = completed_jpeg(data), "The JPEG file lacks its end mark; all pixels are there."
+    elif name == "PNG" and (cleaned := cleaned_png(data)) is not None:
+        sound, profile = cleaned.data, cleaned.profile
+        parts = f"parts beside the pixels ({', '.join(cleaned.left_out)}) are damaged or too large and were not read"
+        note = f"In the PNG file, {parts}; all pixels are there." if cleaned.left_out else ""
+    else:
+        return None
+    if sound is None:
+        return None
+    try:
+        decoded = _decode(name, sound, min_side, max_pixels, profile)
+    except UnreadableImageError:
+        raise
+    except Exception:  # as above: it is damaged in other places too
+        return None
+    notes = (*decoded.embedded.notes, note) if note else decoded.embedded.notes
+    return replace(decoded, embedded=replace(decoded.embedded, notes=notes))
+
+
+def _decode_deep_tiff(data: bytes, max_pixels: int) -> DecodedImage | None:
+    try:
+        image, embedded = read_deep(data, max_pixels)
+    except UnreadableImageError:
+        raise
+    except Exception:  # tifffile's parser raises errors of many types; Pillow's reason is shown
+        return None
+    return DecodedImage(image, *image.size, "TIFF", embedded, None)
+
+
+def _fits(data: bytes, max_pixels: int) -> bool:
+    """Tell whether a JPEG may be decoded at full size."""
+    try:
+        source = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+        _reduce_and_check(source, data, None, max_pixels)
+    except Exception:  # it will not be decoded then
+        return False
+    return True
 
 
 def display_name(path: Path | str) -> str:
     """Return a path as valid Unicode, with the replacement character for bytes that are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "replace")
-
-
-def _recognise(data: bytes) -> tuple[str, Callable[[io.BytesIO], ImageFile.ImageFile]]:
-    """Return the name of the format and Pillow's reader for it, from the first bytes."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return "JPEG", JpegImagePlugin.JpegImageFile
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG", PngImagePlugin.PngImageFile
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return "WEBP", WebPImagePlugin.WebPImageFile
-    if data.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF", GifImagePlugin.GifImageFile
-    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "TIFF", TiffImagePlugin.TiffImageFile
-    if data.startswith(b"BM"):
-        return "BMP", BmpImagePlugin.BmpImageFile
-    if data[:4] in {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)}:
-        return "BMP", BmpImagePlugin.DibImageFile
-    raise UnreadableImageError(_what_else(data))
-
-
-def _what_else(data: bytes) -> str:
-    """Return a sentence on what a file in no supported format seems to be."""
-    if not data:
-        return "The file is empty (0 bytes)."
-    start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if data[4:8] == b"ftyp":
-        return "This is a HEIC, AVIF or video file, which is not read yet. Convert it to JPEG."
-    if start.startswith(b"<") and b"<svg" in start:
-        return "This is an SVG drawing, not a photo. Convert it to PNG."
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "This is a web page, not a photo. Download the photo itself."
-    if start.startswith(b"version https://git-lfs"):
-        return "This is a Git LFS pointer, not the photo. Run 'git lfs pull'."
-    if not data[:1024].strip(b"\0"):
-        return "The file holds zeros instead of a photo. Copy it again from the camera or a backup."
-    if all(byte >= 32 or byte in b"\t\r\n\f" for byte in data[:1024]):
-        with contextlib.suppress(UnicodeDecodeError):
-            codecs.getincrementaldecoder("utf-8")().decode(data[:1024])  # the last character may be incomplete
-            return "This is a text file, not a photo."
-    return "This is not a JPEG, PNG, WebP, GIF, BMP or TIFF picture."
 
 
 def _reduce_and_check(
@@ -303,37 +350,6 @@ def _trim(image: Image.Image, exact_size: tuple[float, float]) -> Image.Image:
     """
     size = int(exact_size[0] + 0.5), int(exact_size[1] + 0.5)
     return image if image.size == size else image.crop((0, 0, *size))
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return image
-    if image.mode.startswith("I") or image.mode == "F":
-        return _grey_to_8_bit(image).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    rgba = image.convert("RGBA")
-    alpha = rgba.getchannel("A")
-    if alpha.getextrema() == (255, 255):
-        return rgba.convert("RGB")
-    white = Image.new("RGB", rgba.size, (255, 255, 255))
-    white.paste(rgba, mask=alpha)
-    return white
-
-
-def _grey_to_8_bit(image: Image.Image) -> Image.Image:
-    """Scale grey values of more than 8 bits to 8 bits: 16-bit ones by their full range, others by their used range."""
-    values: np.ndarray[Any, np.dtype[Any]] = np.asarray(image)
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return Image.fromarray((values // 257).astype(np.uint8))
-    values = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    values = values.clip(-1e30, 1e30)  # so that high - low cannot overflow
-    low, high = float(values.min()), float(values.max())
-    if low >= 0:
-        # The smallest common range that holds the values: floats in [0, 1], 8 bits, 16 bits.
-        low, high = 0.0, next((full for full in (1.0, 255.0, 65535.0) if high <= full), high)
-    scale = 255.0 / (high - low) if high > low else 0.0
-    return Image.fromarray(np.rint((values - low) * scale).clip(0, 255).astype(np.uint8))
 
 
 def _reason(error: Exception, name: str, data: bytes) -> str:
@@ -385,7 +401,12 @@ def _too_large(num_bytes: int) -> str:
 
 
 def _has_image_suffix(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return suffix_of(name) in IMAGE_SUFFIXES
+
+
+def _belongs_to_another(name: str, photos: Collection[str]) -> bool:
+    """Tell whether a file is the RAW form, or the video, of one of these photos (case-folded stems)."""
+    return (is_raw(name) or is_video(name)) and os.path.splitext(name)[0].casefold() in photos
 
 
 def _natural_key(entry: os.DirEntry[str]) -> tuple[list[str | int], str]:

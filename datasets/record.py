@@ -9,12 +9,13 @@ Format: a folder with `records.jsonl`, one JSON object a line. `image` is the ph
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from annotator.datasets.tags import clean_tag
+from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import DataError, TagError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,8 @@ class Record:
 def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     """Read a folder's `records.jsonl`.
 
-    Duplicate tags of a photo and photos without tags are left out; a warning counts both.
+    Duplicate tags of a photo, photos without tags, and photos of an export whose files it did not find are left out; a
+    warning counts each.
 
     Args:
         folder: Folder of `records.jsonl` and its photos.
@@ -56,7 +58,7 @@ def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     path = folder.resolve() / RECORDS_FILE
     try:
         # Not splitlines(): JSON strings may contain U+2028, which is no line end here.
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # with or without a byte-order mark
     except FileNotFoundError:
         raise DataError(
             f"There is no {path}. Name a folder with a {RECORDS_FILE}: one "
@@ -65,15 +67,42 @@ def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} could not be read: {error}.") from error
     records = []
-    num_duplicates = 0
+    num_duplicates = num_without_file = 0
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            record, num_dropped = _parse_line(line, path.parent, f"Line {number} of {path}")
+            values = _parse_object(line, f"Line {number} of {path}")
+            if _lacks_its_file(values, path.parent):
+                num_without_file += 1
+                continue
+            record, num_dropped = _parse_record(values, path.parent, f"Line {number} of {path}")
             num_duplicates += num_dropped
             records.append(record)
+    if num_without_file:
+        logger.warning(
+            "%s: %d photos were left out, since the export did not find their files.", path, num_without_file
+        )
     if num_duplicates:
         logger.warning("%s: %d duplicate tags were dropped.", path, num_duplicates)
-    return check_records(records, str(path), keep_untagged=keep_untagged)
+    return check_records(one_spelling(records), str(path), keep_untagged=keep_untagged)
+
+
+def one_spelling(records: Sequence[Record]) -> list[Record]:
+    """Return records in which every tag has one spelling: of "Dog" and "dog", that of the most photos.
+
+    Args:
+        records: Their own lists hold no tag in two spellings.
+    """
+    chosen = frequent_spellings(record.tags for record in records)
+    return [replace(record, tags=tuple(chosen[tag_key(tag)] for tag in record.tags)) for record in records]
+
+
+def frequent_spellings(lists: Iterable[Iterable[str]]) -> dict[str, str]:
+    """Return the most frequent spelling of each tag by its key, in the order of first occurrence; ties: the first."""
+    counts: dict[str, Counter[str]] = {}
+    for tags in lists:
+        for tag in tags:
+            counts.setdefault(tag_key(tag), Counter())[tag] += 1
+    return {key: spellings.most_common(1)[0][0] for key, spellings in counts.items()}
 
 
 def check_records(records: list[Record], source: str, *, keep_untagged: bool = False) -> list[Record]:
@@ -125,14 +154,25 @@ def tags_in_field(record: Record, field: str) -> tuple[str, ...]:
     return _parse_tags(record.extra.get(field) or [], field, f"The record of {record.image}")[0]
 
 
-def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
-    """Return the record and the number of duplicate tags left out."""
+def _lacks_its_file(values: dict[str, Any], folder: Path) -> bool:
+    """Tell whether a line of `annotator export` says that there is no file, and there still is none."""
+    image = values.get("image")
+    is_marked = "content_hash" in values and (image == "" or values.get("file") in ("missing", "not mounted"))
+    return is_marked and not (isinstance(image, str) and image and "\0" not in image and (folder / image).is_file())
+
+
+def _parse_object(line: str, place: str) -> dict[str, Any]:
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{place} is not JSON ({error}). Each line must be one JSON object.") from error
     if not isinstance(values, dict):
         raise DataError(f"{place} is not a JSON object, but {type(values).__name__}.")
+    return values
+
+
+def _parse_record(values: dict[str, Any], folder: Path, place: str) -> tuple[Record, int]:
+    """Return the record and the number of duplicate tags left out."""
     image = values.pop("image", None)
     # With a NUL, later file operations would raise ValueError.
     if not isinstance(image, str) or not image or "\0" in image:
@@ -142,7 +182,10 @@ def _parse_line(line: str, folder: Path, place: str) -> tuple[Record, int]:
     caption = values.pop("caption", None)
     if caption is not None and not isinstance(caption, str):
         raise DataError(f'{place} has a "caption" that is not a string: {caption!r}.')
-    return Record(folder / image, tags, user_tags, caption, values), num_duplicates
+    path = folder / image
+    if "\\" in image and not path.exists():  # written on Windows
+        path = folder / image.replace("\\", "/")
+    return Record(path, tags, user_tags, caption, values), num_duplicates
 
 
 def _parse_tags(values: Any, key: str, place: str) -> tuple[tuple[str, ...], int]:
@@ -152,5 +195,7 @@ def _parse_tags(values: Any, key: str, place: str) -> tuple[tuple[str, ...], int
         cleaned = [clean_tag(value) for value in values]
     except TagError as error:
         raise DataError(f'{place}: "{key}" holds a bad tag. {error}') from error
-    unique = tuple(dict.fromkeys(cleaned))
-    return unique, len(cleaned) - len(unique)
+    unique: dict[str, str] = {}
+    for tag in cleaned:
+        unique.setdefault(tag_key(tag), tag)
+    return tuple(unique.values()), len(cleaned) - len(unique)

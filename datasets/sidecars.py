@@ -1,13 +1,10 @@
 """Metadata of a photo: embedded metadata, sidecar files, and the words of its path.
 
-Sidecars of ``photo.jpg`` are ``photo.xmp``, ``photo.txt`` and ``photo.json``, or the same with the full name
-(``photo.jpg.xmp``). A problem with metadata becomes a sentence in ``notes`` and never makes a photo unreadable.
+A problem with metadata becomes a sentence in ``notes`` and never makes a photo unreadable.
 Knows nothing of projects or databases.
 """
 
 import contextlib
-import json
-import math
 import os
 import re
 import stat
@@ -22,7 +19,14 @@ from typing import Any
 
 from annotator.datasets import embedded_metadata as em
 from annotator.datasets.image_folder import DecodedImage, display_name
+from annotator.datasets.iptc import IptcFields, parse_iptc
+from annotator.datasets.keywords import LEVELS, KeywordPath, own_keywords, plain_keywords, split_list
+from annotator.datasets.path_words import path_words
+from annotator.datasets.sidecar_names import Listing, file_sidecars, sidecars_of
+from annotator.datasets.tag_files import TagFile, prompt_tags, read_json_tags, read_text_tags
 from annotator.datasets.tags import clean_tag, tag_key
+from annotator.datasets.text_encodings import decode_text
+from annotator.datasets.xmp import XmpFields, parse_xmp
 from annotator.errors import TagError
 
 MAX_TAGS = 1_000
@@ -31,10 +35,8 @@ MAX_TAGS = 1_000
 MAX_CAPTION_LENGTH = 5_000
 """Most characters of a caption."""
 
-_MAX_TAG_WORDS = 8  # a longer piece of text between two commas is a sentence, not a tag
+_MAX_COMMENT_WORDS = 4  # of a keyword in a list that may be a sentence
 _MAX_REFUSED_NOTES = 5
-_SIDECAR_SUFFIXES = (".xmp", ".txt", ".json")
-_TAKEOUT_SUFFIX = ".supplemental-metadata"  # Google Takeout: photo.jpg.supplemental-metadata.json
 
 _CAMERA_CAPTIONS = frozenset(
     {
@@ -53,31 +55,23 @@ _CAMERA_CAPTIONS = frozenset(
 )
 # Texts that cameras write as ImageDescription of every photo.
 
-_PROGRAM_WORDS = """
-    img imgp imag dsc dscn dscf dcim pxl mvimg pict mg gopr cimg image images photo photos picture
-    pictures pic pics foto fotos bild untitled copy edited wa whatsapp burst
-"""  # names that cameras and programs give to every photo
-_SUFFIX_WORDS = "jpg jpeg jpe png webp gif bmp dib tif tiff heic raw nef dng arw mp"  # as in photo.jpg.png
-_FUNCTION_WORDS = "a an and at by for from in my of on or our the to with"
-_NOISE_WORDS = frozenset(f"{_PROGRAM_WORDS} {_SUFFIX_WORDS} {_FUNCTION_WORDS}".split())
-_UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
-_HEX_NOISE = re.compile(r"(?=[a-f]*\d)(?=\d*[a-f])[0-9a-f]{6,}", re.IGNORECASE)
-_CAMERA_FOLDER = re.compile(r"\d{3}[A-Z0-9_]{5}")  # the DCF standard's 100CANON, 101_PANA
-_CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z][a-z])")
-
 
 @dataclass(frozen=True)
 class PhotoMetadata:
     """The metadata of one photo."""
 
     keywords: tuple[str, ...] = ()
-    """IPTC keywords and XMP dc:subject, embedded first, then from the sidecar; one spelling of each tag."""
+    """Keywords of IPTC, XMP and EXIF, embedded first, then from the sidecar; one spelling of each tag. Of hierarchical
+    ones, the last level."""
+    hierarchies: tuple[str, ...] = ()
+    """Hierarchical keywords with all levels, "animal|dog"."""
     user_tags: tuple[str, ...] = ()
-    """Tags of .txt and .json sidecars, in order; one spelling of each tag."""
+    """Tags of .txt, .caption and .json sidecars and of a generator's prompt, in order; one spelling of each tag."""
     caption: str | None = None
-    """The first of: .xmp sidecar, IPTC, XMP, EXIF, .json, .txt."""
+    """The first of: .xmp sidecar, IPTC, XMP, EXIF, .json, .caption, .txt, EXIF's comment."""
     taken_at: str | None = None
-    """ISO 8601 local time without an offset, from EXIF or else XMP; a date if the time is unknown."""
+    """ISO 8601 local time without an offset, from EXIF or else XMP; a date if the time is unknown. Google Takeout's
+    time, where the photo has no other, is UTC."""
     camera: str | None = None
     """Make and model; the make is not repeated."""
     latitude: float | None = None
@@ -101,55 +95,54 @@ class SidecarFinder:
 
     def __init__(self, num_folders: int = 64) -> None:
         self._num_folders = num_folders
-        self._folders: OrderedDict[str, tuple[int, dict[str, list[str]]]] = OrderedDict()
+        self._folders: OrderedDict[str, tuple[int, Listing]] = OrderedDict()
         self._lock = threading.Lock()
 
     def find(self, path: Path) -> list[Path]:
-        """Return a photo's sidecars: .xmp, .txt, .json; of each kind those with the full name first.
+        """Return a photo's sidecars: .xmp, .txt, .caption, .json; of each kind those with the full name first.
 
         Raises:
             OSError: The folder cannot be listed.
         """
         folder, name = os.path.split(path)
-        sidecars = self._list(folder or ".")
-        if not sidecars:
+        listing = self._list(folder or ".")
+        if not listing:
             return []
-        found = []
-        for suffix in _SIDECAR_SUFFIXES:
-            for stem in (name, name + _TAKEOUT_SUFFIX, os.path.splitext(name)[0]):
-                found += sidecars.get(stem + suffix, [])
-        return [path.with_name(sidecar) for sidecar in found]
 
-    def _list(self, folder: str) -> dict[str, list[str]]:
-        """Return stem and lower-case suffix -> names of the possible sidecars in the folder."""
+        def is_same_file(one: str, other: str) -> bool:
+            with contextlib.suppress(OSError):
+                return os.path.samefile(os.path.join(folder, one), os.path.join(folder, other))
+            return False
+
+        return [path.with_name(sidecar) for sidecar in sidecars_of(name, listing, is_same_file)]
+
+    def _list(self, folder: str) -> Listing:
+        """Return the sidecars in the folder."""
         modified = os.stat(folder).st_mtime_ns
         with self._lock:
             cached = self._folders.get(folder)
             if cached is not None and cached[0] == modified:
                 self._folders.move_to_end(folder)
                 return cached[1]
-        sidecars: dict[str, list[str]] = {}
-        for name in sorted(os.listdir(folder)):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() in _SIDECAR_SUFFIXES:
-                sidecars.setdefault(stem + suffix.lower(), []).append(name)
+        listing = file_sidecars(os.listdir(folder))
         with self._lock:
-            self._folders[folder] = modified, sidecars
+            self._folders[folder] = modified, listing
             self._folders.move_to_end(folder)
             while len(self._folders) > self._num_folders:
                 self._folders.popitem(last=False)
-        return sidecars
+        return listing
 
 
 @dataclass
 class _Found:
     """The content of one photo's sidecars, collected file by file."""
 
-    keywords: list[str]
+    keywords: list[KeywordPath]
     user_tags: list[str]
-    captions: dict[str, str]  # by kind: "xmp", "json", "txt"
+    captions: dict[str, str]  # by suffix
     notes: list[str]
     taken_at: str | None = None
+    taken_at_takeout: str | None = None
     place: tuple[float, float] | None = None
 
 
@@ -165,28 +158,36 @@ def read_metadata(
         sidecars: A finder shared between photos. Without one, the folder is listed for this photo alone.
     """
     blocks = decoded.embedded
-    iptc = em.parse_iptc(blocks.iptc) if blocks.iptc else em.IptcFields()
-    xmp = em.parse_xmp(blocks.xmp, "The embedded XMP") if blocks.xmp else em.XmpFields()
+    iptc = parse_iptc(blocks.iptc) if blocks.iptc else IptcFields()
+    xmp = parse_xmp(blocks.xmp, "The embedded XMP") if blocks.xmp else XmpFields()
+    comment = _read_comment(blocks.exif.get(em.USER_COMMENT))
     found = _read_sidecars(path, root, sidecars or SidecarFinder())
     notes = [*blocks.notes, *iptc.notes, *xmp.notes, *found.notes]
     captions = (
-        found.captions.get("xmp"),
+        found.captions.get(".xmp"),
         iptc.caption,
         xmp.caption,
         _exif_caption(blocks.exif.get(em.IMAGE_DESCRIPTION)),
-        found.captions.get("json"),
-        found.captions.get("txt"),
+        found.captions.get(".json"),
+        found.captions.get(".caption"),
+        found.captions.get(".txt"),
+        comment.caption,
     )
     dates = (
         blocks.exif.get(em.DATE_TIME_ORIGINAL),
         xmp.taken_at,
         found.taken_at,
         blocks.exif.get(em.DATE_TIME_DIGITIZED),
+        found.taken_at_takeout,
     )
     place = _exif_place(blocks.gps) or found.place
+    of_windows = [(word,) for word in split_list(_windows_text(blocks.exif.get(em.XP_KEYWORDS)))]
+    of_comment = [(word,) for word in comment.keywords]
+    keywords = own_keywords([*plain_keywords(iptc.keywords), *xmp.keywords, *of_windows, *of_comment, *found.keywords])
     return PhotoMetadata(
-        keywords=_clean_tags([*iptc.keywords, *xmp.keywords, *found.keywords], "keyword", notes),
-        user_tags=_clean_tags(found.user_tags, "tag", notes),
+        keywords=_clean_tags([keyword[-1] for keyword in keywords], "keyword", notes),
+        hierarchies=tuple(dict.fromkeys(map(_one_line, (keyword for keyword in keywords if len(keyword) > 1)))),
+        user_tags=_clean_tags([*found.user_tags, *comment.prompt], "tag", notes),
         caption=next((text for text in (_clean_caption(c, notes) for c in captions) if text), None),
         taken_at=next((when for when in map(_iso_time, dates) if when), None),
         camera=_camera(blocks.exif.get(em.MAKE), blocks.exif.get(em.MODEL)),
@@ -197,46 +198,56 @@ def read_metadata(
     )
 
 
-def path_words(relative_path: str) -> tuple[str, ...]:
-    """Return the words of folder and file names, lower case, in order, each once.
+@dataclass(frozen=True)
+class _Comment:
+    """What EXIF's UserComment holds."""
 
-    ``beach/Summer_2026-IMG_2041.jpg`` gives beach, summer. Left out: numbers, single Latin letters, camera
-    prefixes and folders, default names of programs, random identifiers, function words.
-    """
-    words: dict[str, None] = {}
-    parts = _unicode(relative_path).replace("\\", "/").split("/")
-    parts[-1] = os.path.splitext(parts[-1])[0]
-    for part in parts:
-        if _CAMERA_FOLDER.fullmatch(part):
-            continue
-        part = unicodedata.normalize("NFC", _UUID.sub(" ", part))
-        for token in _tokens(part):
-            if _HEX_NOISE.fullmatch(token):
-                continue
-            token = token.strip("0123456789")
-            if any(character.isdigit() for character in token):
-                continue  # digits between letters: a random identifier
-            if token.casefold() in _NOISE_WORDS:
-                continue  # checked before the split of camel case, as for WhatsApp
-            for word in _CAMEL_CASE.split(token):
-                word = word.casefold()
-                if word not in _NOISE_WORDS and (len(word) > 1 or word > "ɏ"):  # a single Han character is a word
-                    words[word] = None
-    return tuple(words)
+    keywords: tuple[str, ...] = ()
+    prompt: tuple[str, ...] = ()
+    caption: str | None = None
 
 
-def _tokens(text: str) -> list[str]:
-    """Split at all characters but letters, digits and marks; re.split would split at Indic vowel signs (marks)."""
-    return "".join(c if unicodedata.category(c)[0] in "LMN" else " " for c in text).split()
+def _read_comment(value: Any) -> _Comment:
+    """Read a UserComment: a prompt of an image generator, a list of short words, or a comment."""
+    text = _comment_text(value)
+    prompt = prompt_tags(text)
+    if prompt is not None:
+        return _Comment(prompt=tuple(prompt))
+    words = [word.strip() for word in split_list(text) if word.strip()]
+    if len(words) > 1 and all(len(word.split()) <= _MAX_COMMENT_WORDS for word in words):
+        return _Comment(keywords=tuple(words))
+    return _Comment(caption=text.strip() or None)
 
 
-def _unicode(text: str) -> str:
-    """Decode a file name that is not UTF-8 as Latin-1."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(text).decode("latin-1")
-    return text
+def _comment_text(value: Any) -> str:
+    """Decode a UserComment: eight bytes name its character set."""
+    if not isinstance(value, bytes):
+        return value if isinstance(value, str) else ""
+    kind, text = value[:8], value[8:]
+    if kind.startswith(b"UNICODE"):
+        # Programs write either order of bytes, whatever the order of the EXIF data.
+        order = "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
+        decoded = text.decode("utf-16" if text.startswith((b"\xff\xfe", b"\xfe\xff")) else order, "replace")
+    elif kind.startswith(b"JIS"):
+        decoded = text.decode("iso2022_jp", "replace")
+    else:
+        decoded = decode_text((text if kind.strip(b"\0") in {b"", b"ASCII"} else value).rstrip(b"\0 "))
+    decoded = decoded.split("\0")[0]
+    # Some cameras fill it with binary data.
+    return decoded if sum(not c.isprintable() and not c.isspace() for c in decoded) == 0 else ""
+
+
+def _windows_text(value: Any) -> str:
+    """Decode a field of Windows Explorer: UTF-16, low byte first."""
+    if isinstance(value, bytes):
+        is_wide = len(value) % 2 == 0 and 0 in value
+        value = value.decode("utf-16-le", "replace") if is_wide else decode_text(value)
+    return value.strip("\0") if isinstance(value, str) else ""
+
+
+def _one_line(keyword: KeywordPath) -> str:
+    levels = (" ".join(unicodedata.normalize("NFC", level.replace(LEVELS, "/")).split()) for level in keyword)
+    return LEVELS.join(levels)
 
 
 def _relative(path: Path, root: Path) -> str:
@@ -258,13 +269,14 @@ def _read_sidecars(path: Path, root: Path, finder: SidecarFinder) -> _Found:
         data = _read_sidecar_file(sidecar, root, what, found.notes)
         if not data:
             continue
-        match sidecar.suffix.lower():
+        suffix = sidecar.suffix.lower()
+        match suffix:
             case ".xmp":
                 _take_xmp(data, what, found)
-            case ".txt":
-                _take_txt(data, what, found)
+            case ".json":
+                _take(read_json_tags(data), suffix, what, found)
             case _:
-                _take_json(data, what, found)
+                _take(read_text_tags(data, is_caption=suffix == ".caption"), suffix, what, found)
     return found
 
 
@@ -290,77 +302,22 @@ def _read_sidecar_file(sidecar: Path, root: Path, what: str, notes: list[str]) -
 
 
 def _take_xmp(data: bytes, what: str, found: _Found) -> None:
-    xmp = em.parse_xmp(data, what)
+    xmp = parse_xmp(data, what)
     found.keywords += xmp.keywords
     found.notes += xmp.notes
     found.taken_at = found.taken_at or xmp.taken_at
     if xmp.caption:
-        found.captions.setdefault("xmp", xmp.caption)
+        found.captions.setdefault(".xmp", xmp.caption)
 
 
-def _take_txt(data: bytes, what: str, found: _Found) -> None:
-    """Add comma- or line-separated tags; a line with more than eight words between commas is a caption."""
-    text = _decode_text_file(data)
-    if "\0" in text:
-        found.notes.append(f"{what} is not text.")
-        return
-    captions = []
-    for line in text.splitlines():
-        pieces = [piece for piece in line.split(",") if piece.strip()]
-        if any(len(piece.split(None, _MAX_TAG_WORDS)) > _MAX_TAG_WORDS for piece in pieces):
-            captions.append(line.strip())
-        else:
-            found.user_tags += pieces
-    if captions:
-        found.captions.setdefault("txt", " ".join(captions))
-
-
-def _take_json(data: bytes, what: str, found: _Found) -> None:
-    """Add a list of tags, or an object's tags, keywords, caption, description and Google Takeout's geoData."""
-    try:
-        value = json.loads(_decode_text_file(data))
-    except (ValueError, RecursionError):
-        found.notes.append(f"{what} is not valid JSON.")
-        return
-    if not isinstance(value, dict):
-        found.user_tags += _json_tags(value, what, found.notes)
-        return
-    for key in ("tags", "keywords"):
-        if value.get(key) is not None:
-            found.user_tags += _json_tags(value[key], what, found.notes)
-    for key in ("caption", "description"):
-        caption = value.get(key)
-        if isinstance(caption, str) and caption.strip():
-            found.captions.setdefault("json", caption)
-    geo = value.get("geoData")
-    if isinstance(geo, dict) and found.place is None:
-        found.place = _place(geo.get("latitude"), geo.get("longitude"))
-
-
-def _json_tags(value: Any, what: str, notes: list[str]) -> list[str]:
-    """Return tags from a list of strings or {"tag": string}, a comma-separated string, or {tag: score}."""
-    if isinstance(value, str):
-        return value.split(",")
-    if isinstance(value, dict):
-        return list(value)
-    if not isinstance(value, list):
-        notes.append(f"{what} holds no list of tags.")
-        return []
-    tags = []
-    for item in value:
-        if isinstance(item, dict):
-            item = item.get("tag", item.get("name"))
-        if isinstance(item, str):
-            tags.append(item)
-        else:
-            notes.append(f"{what} holds a tag that is not text.")
-    return tags
-
-
-def _decode_text_file(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
-    return em.decode_text(data)
+def _take(file: TagFile, suffix: str, what: str, found: _Found) -> None:
+    found.user_tags += file.tags
+    found.notes += [f"{what} {problem}." for problem in file.problems]
+    if file.caption:
+        found.captions.setdefault(suffix, file.caption)
+    found.taken_at_takeout = found.taken_at_takeout or file.taken_at
+    if file.place is not None and found.place is None:
+        found.place = _place(*file.place)
 
 
 def _clean_tags(values: Sequence[str], noun: str, notes: list[str]) -> tuple[str, ...]:
@@ -459,7 +416,7 @@ def _place(latitude: Any, longitude: Any) -> tuple[float, float] | None:
     for value, limit in ((latitude, 90), (longitude, 180)):
         if isinstance(value, bool) or not isinstance(value, int | float):
             return None
-        if not math.isfinite(value) or abs(value) > limit:
+        if not abs(value) <= limit:  # also for NaN, and for whole numbers that no float holds
             return None
     if latitude == 0 and longitude == 0:
         return None

@@ -12,8 +12,8 @@ from typing import Literal, Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from annotator.datasets.record import Record
-from annotator.datasets.tags import clean_tag
+from annotator.datasets.record import Record, frequent_spellings
+from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import ConfigError, DataError, TagError
 
 Order = Literal["given", "rare_first", "frequent_first"]
@@ -49,11 +49,15 @@ class Vocabulary:
             raise DataError(f"The vocabulary has {len(tags)} tags but {len(counts)} counts.")
         self.tags = tuple(tags)
         self.counts = tuple(counts)
+        # Exact spellings first: a vocabulary of an older version may hold two spellings of a tag.
         self._index = {tag: index for index, tag in enumerate(self.tags)}
+        self._index_of_key: dict[str, int] = {}
+        for index, tag in enumerate(self.tags):
+            self._index_of_key.setdefault(tag_key(tag), index)
 
     @classmethod
     def from_records(cls, records: Iterable[Record], min_count: int = 1, order: Order = "frequent_first") -> Self:
-        """Collect the tags of records.
+        """Collect the tags of records; of two spellings of a tag ("Dog", "dog"), that of the most records.
 
         Args:
             records: The records.
@@ -65,8 +69,10 @@ class Vocabulary:
             DataError: No tag is left.
         """
         _check_order(order)
-        counter = Counter(tag for record in records for tag in record.tags)  # keys in order of first occurrence
-        counts = {tag: count for tag, count in counter.items() if count >= min_count}
+        lists = [record.tags for record in records]
+        spellings = frequent_spellings(lists)
+        counter = Counter(key for tags in lists for key in dict.fromkeys(map(tag_key, tags)))  # in order of occurrence
+        counts = {spellings[key]: count for key, count in counter.items() if count >= min_count}
         if not counts:
             raise DataError(f"No tag occurs in {min_count} or more records, so there is no vocabulary.")
         tags = list(counts)
@@ -78,7 +84,7 @@ class Vocabulary:
         return len(self.tags)
 
     def __contains__(self, tag: object) -> bool:
-        return tag in self._index
+        return isinstance(tag, str) and self._find(tag) is not None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Vocabulary) and (self.tags, self.counts) == (other.tags, other.counts)
@@ -95,11 +101,19 @@ class Vocabulary:
         Raises:
             KeyError: The tag is not in the vocabulary.
         """
-        return self._index[tag]
+        found = self._find(tag)
+        if found is None:
+            raise KeyError(tag)
+        return found
+
+    def _find(self, tag: str) -> int | None:
+        """Return the number of a tag in any spelling."""
+        index = self._index.get(tag)
+        return self._index_of_key.get(tag_key(tag)) if index is None else index
 
     def encode(self, tags: Iterable[str]) -> list[int]:
-        """Return the tags' numbers in the same order; unknown tags are left out."""
-        return [self._index[tag] for tag in tags if tag in self._index]
+        """Return the tags' numbers in the same order, each once; unknown tags are left out."""
+        return list(dict.fromkeys(index for index in map(self._find, tags) if index is not None))
 
     def decode(self, indices: Iterable[int]) -> list[str]:
         """Return the tags with these numbers.
@@ -132,13 +146,13 @@ class Vocabulary:
             ConfigError: An unknown order, or an order by frequency without counts.
         """
         _check_order(order)
-        known = [tag for tag in tags if tag in self._index]
+        known = [tag for tag in tags if tag in self]
         if order == "given":
             return known
         if not self.counts:
             raise ConfigError(f"Tags cannot be ordered {order!r}: the vocabulary has no counts.")
         sign = -1 if order == "frequent_first" else 1
-        return sorted(known, key=lambda tag: (sign * self.counts[self._index[tag]], self._index[tag]))
+        return sorted(known, key=lambda tag: (sign * self.counts[self.index(tag)], self.index(tag)))
 
     def to_json(self) -> str:
         """Return the vocabulary as JSON text."""

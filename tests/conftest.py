@@ -319,8 +319,8 @@ class Ingesting:
         return self.ingest.run(list(roots))
 
     def paths(self) -> dict[str, int | None]:
-        """Every known path with its image, None for an unreadable one."""
-        return dict(self.store.rows("SELECT path, image_id FROM paths"))
+        """Every path of a file with its image, None for an unreadable one."""
+        return dict(self.store.rows("SELECT path, image_id FROM paths WHERE NOT is_gone"))
 
     def reasons(self) -> dict[str, str]:
         return {Path(path).name: reason for path, reason in self.store.images.unreadable(limit=1000)[1]}

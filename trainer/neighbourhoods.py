@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.metadata_words import metadata_words
-from annotator.datasets.record import Record
-from annotator.datasets.tags import clean_tag
+from annotator.datasets.record import Record, one_spelling
+from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import ConfigError, DataError
 from annotator.models.context import Context, Ids, Pool, VectorSums, WordLists
 from annotator.models.tagger import Features
@@ -239,7 +239,8 @@ def with_target(records: Sequence[Record], target: str) -> list[Record]:
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise DataError(f'"{target}" of {record.image} is not a list of strings: {str(values)[:60]!r}.')
         if values:
-            kept.append(replace(record, tags=tuple(dict.fromkeys(map(clean_tag, values)))))
+            tags = {tag_key(tag): tag for tag in reversed([clean_tag(value) for value in values])}  # the first spelling
+            kept.append(replace(record, tags=tuple(reversed(tags.values()))))
     if not kept:
         raise DataError(f'No photo has a list "{target}" to learn or measure. Name another field with --target.')
-    return kept
+    return one_spelling(kept)

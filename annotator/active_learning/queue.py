@@ -6,24 +6,30 @@ are last. Knows nothing of the database, nor of how an order is computed.
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 
 class PhotoQueue:
     """Images in folder order; the unsaved ones are presented, in a strategy's order if there is one.
 
-    Image ids are small positive integers assigned in folder order, so one byte per image is enough: 100,000 images
-    take 100 KB, and the next open one is found by a memory scan.
+    One byte for each position has the state of its image: 100,000 images take 100 KB, and the next open one is found
+    by a memory scan.
+
+    Args:
+        place: Image id -> its place in the folder order, to compare with others; by default the id.
     """
 
-    _OPEN, _SAVED, _SKIPPED, _ABSENT = 0, 1, 2, 3
+    _OPEN, _SAVED, _SKIPPED = 0, 1, 2
 
-    def __init__(self) -> None:
-        self._state = bytearray([self._ABSENT])
+    def __init__(self, place: Callable[[int], Any] = lambda image_id: image_id) -> None:
+        self._place = place
+        self._places: list[Any] = []
+        self._state = bytearray()
         self._skipped: dict[int, None] = {}
         self._ids: list[int] = []
         self._position: dict[int, int] = {}
         self._order: tuple[int, ...] = ()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.num_saved = 0
 
     def __len__(self) -> int:
@@ -33,31 +39,44 @@ class PhotoQueue:
         return image_id in self._position
 
     def add(self, image_ids: Iterable[int]) -> None:
-        """Append images; ids that are present already keep their positions."""
+        """Add images at their places; those that are present already keep theirs."""
         with self._lock:
-            for image_id in image_ids:
-                if image_id in self._position:
-                    continue
-                if image_id >= len(self._state):
-                    self._state.extend([self._ABSENT] * (image_id + 1 - len(self._state)))
-                self._state[image_id] = self._OPEN
+            new = [image_id for image_id in dict.fromkeys(image_ids) if image_id not in self._position]
+            placed = sorted(zip(map(self._place, new), new, strict=True))
+            if placed and self._places and placed[0][0] < self._places[-1]:
+                self._insert(placed)
+                return
+            for place, image_id in placed:
+                self._places.append(place)
+                self._state.append(self._OPEN)
                 self._position[image_id] = len(self._ids)
                 self._ids.append(image_id)
+
+    def _insert(self, placed: Sequence[tuple[Any, int]]) -> None:
+        """Insert images between others: all lists are made anew, since other threads read them without the lock."""
+        state = dict(zip(self._ids, self._state, strict=True))
+        everything = sorted([*zip(self._places, self._ids, strict=True), *placed])
+        ids = [image_id for _, image_id in everything]
+        self._places = [place for place, _ in everything]
+        self._state = bytearray(state.get(image_id, self._OPEN) for image_id in ids)
+        self._ids, self._position = ids, {image_id: position for position, image_id in enumerate(ids)}
 
     def mark(self, image_id: int, *, saved: bool) -> None:
         """Mark an image as saved, or as open again."""
         with self._lock:
-            self.num_saved += int(saved) - int(self._state[image_id] == self._SAVED)
+            position = self._position[image_id]
+            self.num_saved += int(saved) - int(self._state[position] == self._SAVED)
             self._skipped.pop(image_id, None)
-            self._state[image_id] = self._SAVED if saved else self._OPEN
+            self._state[position] = self._SAVED if saved else self._OPEN
 
     def skip(self, image_id: int) -> None:
         """Skip an image until no other is open; a saved one remains saved."""
         with self._lock:
-            if self._state[image_id] != self._SAVED:
+            position = self._position[image_id]
+            if self._state[position] != self._SAVED:
                 self._skipped.pop(image_id, None)
                 self._skipped[image_id] = None
-                self._state[image_id] = self._SKIPPED
+                self._state[position] = self._SKIPPED
 
     def set_order(self, image_ids: Sequence[int]) -> None:
         """Present these images before all others, in this order; empty: the order of the folder."""
@@ -67,20 +86,25 @@ class PhotoQueue:
     def open_ids(self) -> list[int]:
         """Return every image that is neither saved nor skipped, in folder order."""
         with self._lock:
-            return [image_id for image_id in self._ids if self._state[image_id] == self._OPEN]
+            return [image_id for image_id, state in zip(self._ids, self._state, strict=True) if state == self._OPEN]
 
     def saved_ids(self) -> list[int]:
         """Return every image that is saved, in folder order."""
         with self._lock:
-            return [image_id for image_id in self._ids if self._state[image_id] == self._SAVED]
+            return [image_id for image_id, state in zip(self._ids, self._state, strict=True) if state == self._SAVED]
 
     def is_saved(self, image_id: int) -> bool:
         """Tell whether an image is saved."""
-        return self._state[image_id] == self._SAVED
+        return self._has(image_id, self._SAVED)
 
     def is_open(self, image_id: int) -> bool:
         """Tell whether an image is neither saved nor skipped."""
-        return self._state[image_id] == self._OPEN
+        return self._has(image_id, self._OPEN)
+
+    def _has(self, image_id: int, state: int) -> bool:
+        with self._lock:
+            position = self._position.get(image_id)
+            return position is not None and self._state[position] == state
 
     def position(self, image_id: int) -> int:
         """Return the 0-based position of an image in the folder order."""
@@ -107,9 +131,9 @@ class PhotoQueue:
         """
         with self._lock:
             for image_id in self._order:
-                if self._state[image_id] == self._OPEN and image_id != after and is_free(image_id):
+                if self._state[self._position[image_id]] == self._OPEN and image_id != after and is_free(image_id):
                     return image_id
-            start = after + 1 if after is not None else 0
+            start = self._position.get(after, -1) + 1 if after is not None else 0
             found = self._find_open(start, len(self._state), is_free)
             if found is None:
                 found = self._find_open(0, start, is_free)
@@ -122,6 +146,6 @@ class PhotoQueue:
 
     def _find_open(self, start: int, stop: int, is_free: Callable[[int], bool]) -> int | None:
         found = self._state.find(self._OPEN, start, stop)
-        while found >= 0 and not is_free(found):
+        while found >= 0 and not is_free(self._ids[found]):
             found = self._state.find(self._OPEN, found + 1, stop)
-        return found if found >= 0 else None
+        return self._ids[found] if found >= 0 else None

@@ -8,6 +8,7 @@ from typing import Any
 
 from annotator.cli.command import add_command
 from annotator.cli.options import add_ingest_options, check_folder, ingest_config
+from annotator.cli.server_client import read_or_ask
 from annotator.ingest.project_backbone import choose_backbone
 from annotator.storage.project import Project
 
@@ -42,11 +43,12 @@ def _add_photos(parsed: argparse.Namespace) -> int:
     workspace = Workspace(project, ingest_config(parsed))
     try:
         progress = workspace.ingest.run(folders)
-        summary = {
+        summary: dict[str, Any] = {
             "num_found": progress.num_found,
             "num_new": progress.num_new,
             "num_images": len(workspace.features),
             "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
+            "unread_types": workspace.store.images.unread_types(),
             "photos_per_second": progress.photos_per_second,
         }
     finally:
@@ -55,25 +57,34 @@ def _add_photos(parsed: argparse.Namespace) -> int:
         print(json.dumps(summary))
     else:
         print(
-            f"{summary['num_found']:,} files, {summary['num_new']:,} new photos at "
-            f"{summary['photos_per_second']}/s, {summary['num_unreadable']:,} unreadable "
+            f"{summary['num_found']:,} files, {summary['num_new']:,} new photos at {summary['photos_per_second']}/s, "
+            f"{_unread_text(summary['num_unreadable'], summary['unread_types'])} "
             f"(see: annotator unreadable {parsed.project})."
         )
     return 0
 
 
-def _unreadable(parsed: argparse.Namespace) -> int:
-    from annotator.storage.database import Store
+def _unread_text(num_unreadable: int, types: dict[str, int]) -> str:
+    """Return how many files of which types were not read."""
+    named = ", ".join(f"{number:,} {name}" for name, number in types.items())
+    return f"{num_unreadable:,} not read: {named}" if named else "0 unreadable"
 
-    store = Store(Project.open(parsed.project).database_path)
-    try:
-        _, items = store.images.unreadable(limit=2**31)
-    finally:
-        store.close()
+
+def _unreadable(parsed: argparse.Namespace) -> int:
+    items: list[Any] = []
+    types: dict[str, int] = {}
+    with read_or_ask(Project.open(parsed.project)) as (store, server):
+        if server is None:
+            items = [{"path": path, "reason": reason} for path, reason in store.images.unreadable(limit=2**31)[1]]
+            types = store.images.unread_types()
+        else:
+            while (answer := server.call("unreadable", {"offset": len(items), "limit": 500}))["items"]:
+                items += answer["items"]
+            types = answer["types"]
     if parsed.json:
-        print(json.dumps([{"path": path, "reason": reason} for path, reason in items], ensure_ascii=False))
+        print(json.dumps(items, ensure_ascii=False))
     else:
-        for path, reason in items:
-            print(f"{path}: {reason}")
-        print(f"{len(items):,} files could not be read.", file=sys.stderr)
+        for item in items:
+            print(f"{item['path']}: {item['reason']}")
+        print(f"{_unread_text(len(items), types)}.", file=sys.stderr)
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 
 from annotator.cli.command import add_command
 from annotator.cli.report import table_lines
-from annotator.cli.server_client import open_or_ask
+from annotator.cli.server_client import read_or_ask
 from annotator.storage.project import Project
 
 
@@ -32,7 +32,7 @@ def add_agreement(commands: Any) -> None:
 def _agreement(parsed: argparse.Namespace) -> int:
     from annotator.reports.agreement_report import agreement_report
 
-    with open_or_ask(Project.open(parsed.project)) as (store, server):
+    with read_or_ask(Project.open(parsed.project)) as (store, server):
         report = server.call("agreement", {}) if server else agreement_report(store.rows)
     print(json.dumps(report, ensure_ascii=False, indent=2) if parsed.json else agreement_text(report))
     return 0

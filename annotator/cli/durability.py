@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from annotator.cli.server_client import ServerClient, open_or_ask
+from annotator.cli.server_client import ServerClient, open_or_ask, read_or_ask
 from annotator.errors import AnnotatorError, BackupError
 from annotator.storage.project import Project
 
@@ -60,7 +60,7 @@ def _backup(parsed: argparse.Namespace) -> int:
     target = parsed.file.expanduser().absolute()
     if target.exists():
         raise BackupError(f"{target} exists already. Name a new file.")
-    with open_or_ask(project) as (store, server):
+    with read_or_ask(project) as (store, server):
         if server is not None:
             _download(server, target, with_features=not parsed.without_features)
         else:
@@ -104,7 +104,7 @@ def _check(parsed: argparse.Namespace) -> int:
     from annotator.maintenance.integrity import check, repair
 
     project = Project.open(parsed.project)
-    with open_or_ask(project) as (store, server):
+    with (open_or_ask if parsed.repair else read_or_ask)(project) as (store, server):
         if server is not None:
             if parsed.repair or parsed.photos:
                 what = "anything is repaired" if parsed.repair else "all photos are read"
@@ -113,10 +113,19 @@ def _check(parsed: argparse.Namespace) -> int:
         else:
             found = (repair if parsed.repair else check)(project, store, reads_photos=parsed.photos)
             findings = [asdict(finding) for finding in found]
+    damage = [finding for finding in findings if finding["is_damage"]]
     if parsed.json:
         print(json.dumps(findings, ensure_ascii=False, indent=1))
     else:
         for finding in findings:
-            print(f"{'can be repaired' if finding['is_repairable'] else 'needs a backup '}  {finding['what']}")
-        print("All is well." if not findings else f"{len(findings):,} findings.", file=sys.stderr)
-    return 1 if findings else 0
+            print(f"{_kind(finding)}  {finding['what']}")
+        wrong, known = len(damage), len(findings) - len(damage)
+        also = f" {known:,} more to know." if wrong and known else f" {known:,} to know." if known else ""
+        print(f"{wrong:,} findings.{also}" if wrong else f"All is well.{also}", file=sys.stderr)
+    return 1 if damage else 0
+
+
+def _kind(finding: dict[str, Any]) -> str:
+    if not finding["is_damage"]:
+        return "to know        "
+    return "can be repaired" if finding["is_repairable"] else "needs a backup "

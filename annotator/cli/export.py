@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cli.command import add_command
-from annotator.cli.server_client import ServerClient
-from annotator.errors import AnnotatorError, ProjectError
+from annotator.cli.server_client import read_or_ask
 from annotator.exchange.export import FORMATS, export_lines
 from annotator.storage.project import Project
 
@@ -30,26 +29,10 @@ def _export(parsed: argparse.Namespace) -> int:
 
 def _export_lines(project: Project, format: str) -> Iterator[str]:
     from annotator.storage.correction_log import CorrectionLog
-    from annotator.storage.database import Store
 
-    try:
-        store = Store(project.database_path)
-    except ProjectError:
-        # A server has the database open; it can export too.
-        lines = _export_from_server(project, format)
-        if lines is None:
-            raise
-        yield from lines
-        return
-    try:
-        yield from export_lines(CorrectionLog(store).export_rows(), format)
-    finally:
-        store.close()
-
-
-def _export_from_server(project: Project, format: str) -> Iterator[str] | None:
-    try:
-        response = ServerClient(project).open(f"export?format={format}")
-    except AnnotatorError:
-        return None
-    return (line.decode() for line in response)
+    with read_or_ask(project) as (store, server):
+        if server is None:
+            yield from export_lines(CorrectionLog(store).export_rows(), format)
+        else:
+            with server.open(f"export?format={format}") as response:
+                yield from (line.decode() for line in response)

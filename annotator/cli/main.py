@@ -4,6 +4,7 @@ Exit codes: 0 success, 1 a known error (one sentence on stderr), 2 a wrong comma
 """
 
 import argparse
+import errno
 import logging
 import os
 import sys
@@ -28,6 +29,13 @@ from annotator.cli.train import add_train
 from annotator.cli.users import add_assign, add_users
 from annotator.cli.wordnet import add_wordnet
 from annotator.errors import AnnotatorError
+
+_DISK_TROUBLE = {
+    errno.ENOSPC: "The disk is full:{what} cannot be written. Free some space.",
+    errno.EDQUOT: "Your share of the disk is used up:{what} cannot be written. Free some space.",
+    errno.EROFS: "The disk is read-only:{what} cannot be written.",
+}
+"""Number of a system error -> the sentence about it, wherever it came up."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader closed the pipe (`| head`); without this, Python would try to write the rest on exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLE:
+            raise
+        what = f" {error.filename}" if error.filename else ""
+        print(f"annotator: {_DISK_TROUBLE[error.errno].format(what=what)} Nothing was lost.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
 

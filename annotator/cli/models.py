@@ -14,7 +14,7 @@ from typing import Any
 
 from annotator.auth.roles import LOCAL_USER
 from annotator.cli.command import add_command
-from annotator.cli.server_client import ServerClient
+from annotator.cli.server_client import server_or
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
 from annotator.storage.project import Project
@@ -84,12 +84,8 @@ def project_operations(project: Project) -> Iterator[Ask]:
 
     try:
         session = Session.over(Workspace(project))
-    except ProjectError as in_use:
-        try:
-            client = ServerClient(project)
-        except AnnotatorError:
-            raise in_use from None
-        yield client.call
+    except ProjectError as error:
+        yield server_or(project, error).call
         return
 
     def ask(name: str, payload: JsonObject) -> JsonObject:

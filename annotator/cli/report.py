@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cli.command import add_command
-from annotator.cli.server_client import open_or_ask
+from annotator.cli.server_client import read_or_ask
 from annotator.errors import AnnotatorError
 from annotator.storage.project import Project
 
@@ -35,7 +35,7 @@ def _report(parsed: argparse.Namespace) -> int:
 
     if parsed.plot and parsed.plot.suffix.lower() != ".png":
         raise AnnotatorError(f"--plot needs a file that ends with .png, got {parsed.plot.name!r}.")
-    with open_or_ask(Project.open(parsed.project)) as (store, server):
+    with read_or_ask(Project.open(parsed.project)) as (store, server):
         report = server.call("effort_report", {}) if server else effort_report(store.rows)
     if parsed.plot:
         from annotator.reports.effort_plot import plot_effort

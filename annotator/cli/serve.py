@@ -31,6 +31,9 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--trusted-proxy", action="append", default=[], metavar="NETWORK",
                        help="a reverse proxy, as an address or network, whose X-Forwarded-For and -Proto are trusted; "
                        "without it all callers have its address; needs accounts or --demo")  # fmt: skip
+    serve.add_argument("--root-path", default="", metavar="PREFIX",
+                       help="the path under which a reverse proxy offers the page, such as /photos, whether the proxy "
+                       "takes it off or passes it on")  # fmt: skip
     serve.add_argument("--open", action="store_true", help="open the page in the browser")
     serve.add_argument("--tagger", metavar="NAME", help=TAGGER_HELP)
     serve.add_argument("--strategy", choices=tuple(STRATEGIES),

@@ -1,7 +1,8 @@
 """Calls the server that has a project open.
 
 The server writes its address and a secret into the project folder, readable by its owner alone, who can also read the
-database there. Knows nothing of the operations.
+database there. A copy of the folder carries that file along, so the server is asked which folder it serves before
+anything else. Knows nothing of the operations.
 """
 
 import json
@@ -25,7 +26,8 @@ class ServerClient:
         project: The project.
 
     Raises:
-        AnnotatorError: There is no file with a server's address, or it is damaged.
+        AnnotatorError: There is no file with a server's address, or it is damaged; the server does not answer, or it
+            serves another folder.
     """
 
     def __init__(self, project: Project) -> None:
@@ -35,6 +37,10 @@ class ServerClient:
             self.pid = int(about["pid"])
         except (OSError, ValueError, KeyError) as error:
             raise AnnotatorError(f"No server of {project.folder} can be found ({project.server_path}).") from error
+        with self.open("session") as response:
+            served = json.loads(response.read()).get("identity")
+        if served != project.identity():
+            raise AnnotatorError(f"The server at {self.address} serves another folder than {project.folder}.")
 
     def call(self, name: str, payload: JsonObject | None = None) -> JsonObject:
         """Call an operation of the server, by its name under /api/.
@@ -79,20 +85,53 @@ def open_or_ask(project: Project) -> Iterator[tuple[Any, ServerClient | None]]:
     """Yield the project's open database, or the server that has it open.
 
     Raises:
-        ProjectError: The database cannot be opened, and no server answers.
+        ProjectError: The database cannot be opened, and no server of this folder answers.
     """
     from annotator.storage.database import Store
 
+    store, server = None, None
     try:
         store = Store(project.database_path)
     except ProjectError as error:
-        try:
-            server = ServerClient(project)
-        except AnnotatorError:
-            raise error from None
-        yield None, server
+        server = server_or(project, error)
+    try:
+        yield store, server
+    finally:
+        if store is not None:
+            store.close()
+
+
+@contextmanager
+def read_or_ask(project: Project) -> Iterator[tuple[Any, ServerClient | None]]:
+    """Yield the project's database to read, or the server that has it open.
+
+    On a disk that cannot be written, the database is a copy of the project's.
+
+    Raises:
+        ProjectError: The database cannot be read, and no server of this folder answers.
+    """
+    from annotator.storage.database import is_writable, open_copy
+
+    if is_writable(project.database_path):
+        with open_or_ask(project) as found:
+            yield found
         return
     try:
-        yield store, None
-    finally:
-        store.close()
+        server = ServerClient(project)
+    except AnnotatorError:
+        with open_copy(project.database_path) as store:
+            yield store, None
+        return
+    yield None, server
+
+
+def server_or(project: Project, error: ProjectError) -> ServerClient:
+    """Return the server that serves this very folder.
+
+    Raises:
+        ProjectError: There is none; then it is the given error.
+    """
+    try:
+        return ServerClient(project)
+    except AnnotatorError:
+        raise error from None

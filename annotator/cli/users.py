@@ -12,7 +12,7 @@ from typing import Any
 
 from annotator.auth.roles import LOCAL_USER, ROLES, Role
 from annotator.cli.command import add_command
-from annotator.cli.server_client import open_or_ask
+from annotator.cli.server_client import open_or_ask, read_or_ask
 from annotator.errors import AccountError, AnnotatorError, UnknownImageError
 from annotator.storage.project import Project
 
@@ -85,7 +85,7 @@ def _ask(project: Project, payload: dict[str, Any]) -> dict[str, Any]:
     from annotator.auth.account_admin import UsersRequest, manage_users
     from annotator.auth.accounts import Accounts
 
-    with open_or_ask(project) as (store, server):
+    with (read_or_ask if payload["do"] == "list" else open_or_ask)(project) as (store, server):
         if server is not None:
             return server.call("users", payload)
         return manage_users(Accounts(store), UsersRequest.model_validate(payload))
@@ -155,6 +155,15 @@ def _ask_people(project: Project, payload: dict[str, Any], as_json: bool) -> int
     return 0
 
 
+def _matching(store: Any, payload: dict[str, Any]) -> list[int]:
+    from annotator.storage.correction_log import CorrectionLog
+    from annotator.storage.tag_changes import TagChanges
+
+    names = TagChanges(store, CorrectionLog(store)).aliases_with
+    found: list[int] = store.images.find(payload["query"], payload["state"], names)
+    return found
+
+
 def _ask_in(project: Project, store: Any, payload: dict[str, Any]) -> dict[str, Any]:
     from annotator.collaboration.assignments import Assignments
     from annotator.collaboration.responses import Responses, in_share
@@ -162,7 +171,7 @@ def _ask_in(project: Project, store: Any, payload: dict[str, Any]) -> dict[str, 
 
     _check_people(store, payload["users"])
     contents = {image_id: content_hash for image_id, (content_hash, _) in store.images.file_names().items()}
-    ids = payload["image_ids"] or store.images.find(payload["query"], payload["state"])
+    ids = payload["image_ids"] or _matching(store, payload)
     for image_id in ids:
         if image_id not in contents:
             raise UnknownImageError(f"This project has no image {image_id}.")
@@ -188,7 +197,7 @@ def _assign_in(store: Any, payload: dict[str, Any]) -> dict[str, Any]:
 
     _check_people(store, payload["users"])
     assignments = Assignments(store)
-    ids = payload["image_ids"] or store.images.find(payload["query"], payload["state"])
+    ids = payload["image_ids"] or _matching(store, payload)
     if not payload["users"]:
         return {"assigned": {}, "num_given_back": assignments.assign(ids, None)}
     return {"assigned": assignments.share_out(ids, payload["users"]), "num_given_back": 0}

@@ -13,7 +13,8 @@ FORMATS = {
 }
 """Format -> (media type, suffix)."""
 
-COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision")
+COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision", "file",
+           "changed")  # fmt: skip
 _LIST_SEPARATOR = "; "
 _FORMULA = re.compile(
     r"""((?:^|[;,|\t\r\n])[ ]*)(?=[\s"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"""
@@ -28,8 +29,9 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
     Args:
         rows: From ``CorrectionLog.export_rows``.
         format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags are in
-            one cell, most important first, separated by "; ". Text that a spreadsheet would run as a formula is
-            prefixed with an apostrophe: at the start of a cell, and after possible separators.
+            one cell, most important first, separated by "; ", and the file begins with a byte-order mark. Text that a
+            spreadsheet would run as a formula is prefixed with an apostrophe: at the start of a cell, and after
+            possible separators.
 
     Raises:
         KeyError: The format is unknown.
@@ -38,14 +40,17 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
         for row in rows:
             yield json.dumps(row, ensure_ascii=False) + "\n"
     elif format == "csv":
-        yield ",".join(COLUMNS) + "\r\n"
+        # Excel takes a file without the mark for text in the system's old encoding.
+        yield "\ufeff" + ",".join(COLUMNS) + "\r\n"
         for row in rows:
-            yield _csv_line([_cell(row[column]) for column in COLUMNS])
+            yield _csv_line([_cell(row.get(column, "")) for column in COLUMNS])
     else:
         raise KeyError(format)
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
     text = _LIST_SEPARATOR.join(value) if isinstance(value, list) else str(value)
     return _FORMULA.sub(r"\1'", text)
 

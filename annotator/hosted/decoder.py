@@ -8,7 +8,6 @@ import os
 import resource
 import subprocess
 import sys
-from dataclasses import replace
 from typing import IO
 
 from annotator.datasets.image_folder import decode_image
@@ -16,8 +15,6 @@ from annotator.errors import UnreadableImageError
 from annotator.hosted.limits import HostedLimits
 from annotator.ingest.pipeline import encode_jpeg
 
-MAX_PROFILE_BYTES = 4096
-"""Larger colour profiles are dropped; those of cameras and screens are smaller."""
 REFUSED = 3
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "LANG", "LD_LIBRARY_PATH")
 _THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # each thread reserves memory
@@ -61,8 +58,6 @@ def renew(data: bytes, longest_side: int, max_pixels: int) -> bytes:
     # A JPEG is decoded at half size or less if its short side then still has half of the wanted long side.
     decoded = decode_image(data, min_side=longest_side // 2, max_pixels=max_pixels)
     decoded.image.info.clear()  # otherwise Pillow writes a comment again
-    if decoded.icc_profile is not None and len(decoded.icc_profile) > MAX_PROFILE_BYTES:
-        decoded = replace(decoded, icc_profile=None)
     return encode_jpeg(decoded, longest_side, quality=90)
 
 

@@ -53,6 +53,10 @@ class HostedDispatcher:
         """Return the name of the visitor's project."""
         return VISIT.get().opened().session.workspace.project.settings.name
 
+    def project_identity(self) -> str:
+        """Return nothing: no command works on a visitor's project."""
+        return ""
+
     def call(self, caller: Caller, name: str, payload: object) -> JsonObject:
         """Answer one request of a visitor; see `annotator.session.operations.Dispatcher`."""
         operation, visit = OPERATIONS[name], VISIT.get()

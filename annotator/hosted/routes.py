@@ -31,7 +31,7 @@ UPLOAD_EXTRA_BYTES = 20_000
 PUBLIC_PATHS = frozenset(
     {
         ENTRANCE, "/api/demo/about", "/api/demo/enter", "/api/health",
-        "/ui/entrance.js", "/ui/entrance.css", "/ui/token.js",
+        "/ui/entrance.js", "/ui/entrance.css", "/ui/token.js", "/ui/address.js",
     }
 )  # fmt: skip
 

@@ -5,6 +5,7 @@ smaller JPEG that is cached next to the thumbnail. Knows nothing of HTTP.
 """
 
 import logging
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,13 @@ LARGEST_JPEG = 65_000
 DECODING = threading.BoundedSemaphore(2)
 """Held while a requested photo is decoded: the largest ones need hundreds of megabytes, each caller may request many at
 once, and all projects of a process share its memory."""
-_MEDIA_TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
+_MEDIA_TYPES = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "AVIF": "image/avif",
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Pictures:
             UnknownImageError: The project has no such image.
             UnreadableImageError: Neither the thumbnail nor the photo can be read.
         """
-        path = self._project.thumbnail_path(self._store.images.entry(image_id).content_hash)
+        path = self._project.thumbnail_path(self._store.images.entry(image_id).version)
         return self._rendition(image_id, path, THUMBNAIL_SIZE)
 
     def photo(self, image_id: int, *, full: bool = False) -> Picture:
@@ -68,11 +75,13 @@ class Pictures:
         entry = self._store.images.entry(image_id)
         media_type = _MEDIA_TYPES.get(entry.format)
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
-            return Picture(self.read(image_id), media_type)
+            data = self.read(image_id)
+            if not _has_deep_grey(data):
+                return Picture(data, media_type)
         if full:
             with DECODING:
                 return Picture(encode_jpeg(decode_image(self.read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
-        path = self._project.thumbnail_path(entry.content_hash).with_suffix(".display.jpg")
+        path = self._project.thumbnail_path(entry.version).with_suffix(".display.jpg")
         return self._rendition(image_id, path, DISPLAY_SIZE)
 
     def decoded(self, image_id: int, min_side: int) -> DecodedImage:
@@ -108,25 +117,39 @@ class Pictures:
         return data
 
     def read(self, image_id: int) -> bytes:
-        """Return the photo's bytes from the first of its paths whose file is unchanged and inside its folder.
+        """Return the photo's bytes from the first of its paths whose file is as ingest read it and inside its folder.
 
-        Browsers cache a picture by its address for ever, so only bytes with the content hash are returned.
+        Browsers cache a picture by its address for ever, so only bytes with a known content hash are returned.
 
         Raises:
             UnreadableImageError: There is no such file.
         """
-        wanted = self._store.images.entry(image_id).content_hash
-        for root, relative in self._store.images.paths(image_id):
-            path = (root / relative).resolve()
+        entry = self._store.images.entry(image_id)
+        roots = set()
+        for root, file in self._store.images.seen_files(image_id):
+            roots.add(root)
+            if file.is_gone or not entry.is_shown_by(file):
+                continue
+            path = (root / file.path).resolve()
             # A link that was created after the ingest must not lead out of the folder.
-            if path.is_relative_to(root.resolve()) and path.is_file():
+            if path.is_relative_to(root.resolve()) and os.path.isfile(path):  # Path.is_file raises in a locked folder
                 data = read_image_file(path)
-                if content_hash(data) == wanted:
+                if content_hash(data) == (file.content_hash or entry.content_hash):
                     return data
+        if roots and not any(root.exists() for root in roots):
+            raise UnreadableImageError(
+                f"The folder of image {image_id} is not there. If it is on another disk, connect that; if it was "
+                "moved, add it at its new place: annotator add."
+            )
         raise UnreadableImageError(
             f"The file of image {image_id} is gone or has changed. Put it back, or look through its folder again: "
             "annotator add."
         )
+
+
+def _has_deep_grey(data: bytes) -> bool:
+    """Tell whether a PNG holds 16-bit grey values, of which browsers show the high byte, unlike ``decode_image``."""
+    return data.startswith(b"\x89PNG") and data[24:26] in {b"\x10\0", b"\x10\x04"}  # bits, colour type
 
 
 def _read_if_present(path: Path) -> bytes | None:

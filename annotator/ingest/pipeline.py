@@ -8,13 +8,12 @@ import io
 import logging
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +27,13 @@ from annotator.datasets.image_folder import (
     find_images,
     read_image_file,
 )
-from annotator.datasets.sidecars import SidecarFinder, read_metadata
+from annotator.datasets.path_words import path_words
+from annotator.datasets.pixel_digest import orientation_of, pixel_digest
+from annotator.datasets.sidecars import PhotoMetadata, SidecarFinder, read_metadata
 from annotator.errors import StoreError, UnreadableImageError
+from annotator.ingest.known_photos import KnownPhotos
+from annotator.ingest.photo_metadata import NOT_READ, merge_metadata, sidecar_signature
+from annotator.ingest.progress import IngestProgress, NotMounted, ProgressCounter
 from annotator.settings import IngestConfig
 from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore, Vectors
@@ -38,6 +42,9 @@ from annotator.storage.project import Project
 
 logger = logging.getLogger(__name__)
 
+SAME_PIXELS = 0.9999
+"""Least cosine of the features of a photo before and after its file was written, where the older pixels have no digest:
+equal pixels have equal features, but for rounding."""
 FIRST_BATCH_SIZE = 4
 """The first batch of a run is small, so that the first photo can be tagged soon; each further one is twice as large."""
 
@@ -57,23 +64,6 @@ class FeatureExtractor(Protocol):
 
 
 @dataclass(frozen=True)
-class IngestProgress:
-    """Progress of a run."""
-
-    running: bool = False
-    num_found: int = 0
-    """Possible photo files found so far."""
-    num_done: int = 0
-    """Of these, files that are done: known before, ingested, or unreadable."""
-    num_new: int = 0
-    """Images added by this run."""
-    photos_per_second: float = 0.0
-    seconds_left: float | None = None
-    error: str | None = None
-    """Why the run stopped before its end, or None."""
-
-
-@dataclass(frozen=True)
 class NewImage:
     """One image of a commit."""
 
@@ -84,16 +74,46 @@ class NewImage:
 
 
 @dataclass(frozen=True)
+class ChangedImage:
+    """A known image with other metadata or other pixels."""
+
+    image_id: int
+    entry: ImageEntry
+    vector: Vectors | None = None
+    """(D,) float32; None if the pixels are the same."""
+
+
+@dataclass(frozen=True)
+class _Todo:
+    """A file to read."""
+
+    root: Path
+    seen: SeenPath
+    before: SeenPath | None = None
+    """What was known of its path."""
+    image_id: int | None = None
+    """The image that it may show, with other pixels than before; decided once all folders were searched."""
+
+
+@dataclass(frozen=True)
 class _Prepared:
     """A file after the work of the decoding threads."""
 
+    todo: _Todo
     seen: SeenPath
+    is_same: bool = False
+    """Whether the file has bytes that the project knows."""
+    waits_for: int | None = None
+    """The image that the file may show, with other pixels than before."""
     entry: ImageEntry | None = None
     crop: npt.NDArray[np.uint8] | None = None
 
 
 class Ingest:
     """Adds photo folders to a project; one run at a time.
+
+    A file belongs to an image if it has its bytes or its pixels. A file with other pixels at the path of an image is
+    that image, changed, unless another file still shows it; then it is a new one.
 
     Args:
         project: Has the folder of thumbnails.
@@ -104,6 +124,7 @@ class Ingest:
         backbone_version: Name and version under which features are stored.
         config: Threads and sizes.
         on_commit: Called after each commit with the new images and the paths of the batch.
+        on_change: Called after each commit that changed known images.
     """
 
     def __init__(
@@ -115,19 +136,22 @@ class Ingest:
         backbone_version: str,
         config: IngestConfig,
         on_commit: Callable[[Sequence[NewImage], Sequence[SeenPath]], None] = lambda images, paths: None,
+        on_change: Callable[[Sequence[ChangedImage]], None] = lambda images: None,
     ) -> None:
         self._project = project
-        self._store = store
+        self._images = store.images
         self._features = features
         self._load_backbone = load_backbone
         self._backbone: FeatureExtractor | None = None
         self._backbone_version = backbone_version
         self._config = config
         self._on_commit = on_commit
+        self._on_change = on_change
         self._sidecars = SidecarFinder()
-        self._id_by_hash = store.images.ids_by_hash()
-        self._next_id = max(self._id_by_hash.values(), default=0) + 1
-        self._known_hashes_lock = threading.Lock()
+        self._known = KnownPhotos(store.images)
+        self._next_id = store.images.next_id()
+        self._min_side = 0
+        """The side to which photos are decoded; known with the backbone."""
         self._stop = threading.Event()
         self.progress = IngestProgress()
 
@@ -145,13 +169,21 @@ class Ingest:
             StoreError: The project cannot be written (a full disk); what was committed before remains.
         """
         _lower_priority()
-        counter = _Counter()
-        self.progress = counter.progress(running=True)
+        self._counter = ProgressCounter()
+        self._not_mounted: list[NotMounted] = []
+        self._waiting: list[_Todo] = []
+        self._gone: list[tuple[int, list[str]]] = []
+        self._unread: set[int] = set()
+        """Images with files whose metadata is still to be read."""
+        self._moved: set[int] = set()
+        """Images with paths whose words are still to be counted."""
+        self._report(running=True)
         error: str | None = "The run was interrupted."
         try:
             with ThreadPoolExecutor(self._config.num_decode_threads, "decode", initializer=_lower_priority) as pool:
                 for root in roots:
-                    self._run_root(root, pool, counter)
+                    self._run_root(root, pool)
+                self._finish(pool)
             error = None if not self._stop.is_set() else error
         except OSError as failure:
             error = f"The ingest stopped: {failure.strerror}. What was done is kept; free some space and run it again."
@@ -160,40 +192,75 @@ class Ingest:
             error = str(failure)
             raise
         finally:
-            self.progress = counter.progress(running=False, error=error)
+            self._report(running=False, error=error)
         return self.progress
 
-    def _run_root(self, root: Path, pool: ThreadPoolExecutor, counter: "_Counter") -> None:
-        root_id = self._store.images.root_id(root)
-        known = self._store.images.seen_paths(root_id)
+    def _report(self, *, running: bool, error: str | None = None) -> None:
+        self.progress = self._counter.progress(running=running, error=error, not_mounted=self._not_mounted)
+
+    def _run_root(self, root: Path, pool: ThreadPoolExecutor) -> None:
+        root_id = self._images.root_id(root)
+        known = self._images.seen_paths(root_id)
         todo, gone, problems, num_present = self._scan(root, root_id, known)
-        counter.found(num_present)
-        counter.done(num_present - len(todo))
         if problems:
-            self._store.images.add(IngestedBatch(paths=problems))
+            self._images.add(IngestedBatch(paths=problems))
+        if not num_present and any(seen.image_id is not None for seen in known.values()):
+            if num_photos := self._images.num_only_in(root_id):
+                self._not_mounted.append(NotMounted(str(root), num_photos))
+            return
+        self._counter.found(num_present)
+        self._counter.done(num_present - len(todo))
+        self._read(todo, pool)
+        self._gone.append((root_id, gone))
+
+    def _read(self, todo: Sequence[_Todo], pool: ThreadPoolExecutor) -> None:
         batch: list[_Prepared] = []
         size = min(FIRST_BATCH_SIZE, self._config.batch_size)
-        for prepared in self._prepare_ahead(root, todo, pool):
+        for prepared in self._prepare_ahead(todo, pool):
             batch.append(prepared)
             if sum(item.crop is not None for item in batch) >= size or len(batch) >= 4 * size:
-                self._commit(batch, counter)
+                self._commit(batch)
                 batch, size = [], min(size * 2, self._config.batch_size)
-            self.progress = counter.progress(running=True)
+            self._report(running=True)
             if self._stop.is_set():
                 return
-        self._commit(batch, counter)
-        # Only after the whole folder was scanned: a moved photo has its new path already.
-        self._store.images.forget_paths(root_id, gone)
+        self._commit(batch)
+
+    def _finish(self, pool: ThreadPoolExecutor) -> None:
+        """Decide what could not be decided before all folders were searched: a moved photo has its new path now."""
+        for root_id, gone in self._gone:
+            if self._stop.is_set():
+                return
+            self._images.forget_paths(root_id, gone)
+        for todo in self._waiting:
+            if self._stop.is_set():
+                return
+            self._settle(todo)
+            self._report(running=True)
+        for image_ids in self._batches(self._unread):
+            if self._stop.is_set():
+                return
+            read = [item for item in pool.map(self._read_again, image_ids) if item is not None]
+            self._change([image for image, _ in read], [file for _, files in read for file in files])
+        for image_ids in self._batches(self._moved - self._unread):
+            changed = [ChangedImage(image_id, self._with_words(image_id)) for image_id in image_ids]
+            self._change([item for item in changed if item.entry != self._images.entry(item.image_id)])
+
+    def _batches(self, image_ids: set[int]) -> Iterator[list[int]]:
+        ordered, size = sorted(image_ids), self._config.batch_size
+        return (ordered[start : start + size] for start in range(0, len(ordered), size))
 
     def _scan(
         self, root: Path, root_id: int, known: dict[str, SeenPath]
-    ) -> tuple[list[SeenPath], list[str], list[SeenPath], int]:
+    ) -> tuple[list[_Todo], list[str], list[SeenPath], int]:
         """Return files to read, known paths that no longer exist, unreadable paths, and the number of files."""
         problems: list[SeenPath] = []
+        if not os.path.exists(root):
+            return [], [], problems, 0
 
         def refuse(path: Path, reason: str) -> None:
             problems.append(SeenPath(root_id, display_name(_relative(path, root)), 0, 0, reason=reason))
-            if path == root or path.is_dir():
+            if path == root or os.path.isdir(path):  # Path.is_dir raises if the folder above cannot be entered
                 unlisted.append("" if path == root else f"{_relative(path, root)}/")
 
         unlisted: list[str] = []
@@ -210,9 +277,17 @@ class Ingest:
                 continue
             present.add(relative)
             seen = known.get(relative)
-            unchanged = seen and (seen.file_size, seen.modified_ns) == (stat.st_size, stat.st_mtime_ns)
-            if not unchanged or (seen and seen.image_id is not None and seen.image_id not in self._features):
-                todo.append(SeenPath(root_id, relative, stat.st_size, stat.st_mtime_ns))
+            image_id = seen.image_id if seen else None
+            # What could not be read is tried again: a package was installed, a right given, the program updated.
+            if (
+                seen is None
+                or image_id is None
+                or (seen.file_size, seen.modified_ns) != (stat.st_size, stat.st_mtime_ns)
+                or image_id not in self._features
+            ):
+                todo.append(_Todo(root, SeenPath(root_id, relative, stat.st_size, stat.st_mtime_ns), seen))
+            elif (seen.sidecars or "") != sidecar_signature(path, self._sidecars):
+                self._unread.add(image_id)
         problem_paths = {problem.path for problem in problems}
         # Files in a folder that cannot be listed now (such as a disconnected drive) do not count as removed.
         gone = [
@@ -222,15 +297,15 @@ class Ingest:
         ]
         return todo, gone, problems, len(present)
 
-    def _prepare_ahead(self, root: Path, todo: Sequence[SeenPath], pool: ThreadPoolExecutor) -> Iterator[_Prepared]:
+    def _prepare_ahead(self, todo: Sequence[_Todo], pool: ThreadPoolExecutor) -> Iterator[_Prepared]:
         """Yield prepared files in order, with a bounded number of them prepared ahead."""
-        if todo and self._backbone is None:
-            self._backbone = self._load_backbone()
+        if todo:
+            self._network()
         ahead = self._config.num_decode_threads * 4 + self._config.batch_size
         waiting: deque[Future[_Prepared]] = deque()
         try:
-            for seen in todo:
-                waiting.append(pool.submit(self._prepare, root, seen))
+            for item in todo:
+                waiting.append(pool.submit(self._prepare, item))
                 if len(waiting) >= ahead:
                     yield waiting.popleft().result()
             while waiting:
@@ -239,40 +314,48 @@ class Ingest:
             for future in waiting:
                 future.cancel()
 
-    def _prepare(self, root: Path, seen: SeenPath) -> _Prepared:
+    def _network(self) -> FeatureExtractor:
+        if self._backbone is None:
+            self._backbone = self._load_backbone()
+            self._min_side = decoded_side(self._backbone.image_size, self._config.thumbnail_size)
+        return self._backbone
+
+    def _prepare(self, todo: _Todo) -> _Prepared:
         """Read one file, independently of the others; runs in a decoding thread."""
-        backbone = self._backbone
-        assert backbone is not None  # _prepare_ahead has loaded it
-        path = root / seen.path
+        path, before = todo.root / todo.seen.path, todo.before.image_id if todo.before else None
+        seen = replace(todo.seen, sidecars=sidecar_signature(path, self._sidecars))
         try:
             data = read_image_file(path)
             digest = content_hash(data)
-            with self._known_hashes_lock:
-                image_id = self._id_by_hash.get(digest)
+            image_id = self._known.by_content(digest)
             if image_id is not None and image_id in self._features:
-                return _Prepared(_with(seen, image_id=image_id))
-            decoded = decode_image(data, min_side=max(backbone.image_size * 8 // 7, self._config.thumbnail_size))
-            crop = backbone.preprocess(decoded.image)
+                return _Prepared(todo, replace(seen, image_id=image_id, content_hash=digest), is_same=True)
+            decoded = decode_image(data, min_side=self._min_side)
+            pixels, orientation = pixel_digest(decoded, self._min_side), orientation_of(decoded)
+            if image_id is None and todo.image_id is None:
+                image_id = self._known.by_pixels(pixels)
+                if image_id is not None and image_id in self._features:
+                    if self._images.entry(image_id).orientation != orientation:
+                        return _Prepared(todo, seen, waits_for=image_id)
+                    return _Prepared(todo, replace(seen, image_id=image_id, content_hash=digest))
+                former = self._known.by_former_content(digest)
+                if image_id is None and (former is not None or (before is not None and before in self._features)):
+                    return _Prepared(todo, seen, waits_for=before if former is None else former)
+            crop = self._network().preprocess(decoded.image)
         except UnreadableImageError as error:
-            return _Prepared(_with(seen, reason=str(error)))
-        metadata = read_metadata(path, decoded, root=root, sidecars=self._sidecars)
+            return _Prepared(todo, replace(seen, reason=str(error)))
+        metadata = read_metadata(path, decoded, root=todo.root, sidecars=self._sidecars)
         self._write_thumbnail(digest, decoded)
         entry = ImageEntry(
             content_hash=digest,
             width=decoded.width,
             height=decoded.height,
             format=decoded.format,
-            keywords=metadata.keywords,
-            user_tags=metadata.user_tags,
-            path_words=metadata.path_words,
-            caption=metadata.caption,
-            taken_at=metadata.taken_at,
-            camera=metadata.camera,
-            latitude=metadata.latitude,
-            longitude=metadata.longitude,
-            notes=metadata.notes,
+            pixel_digest=pixels,
+            orientation=orientation,
+            **_stored(metadata),
         )
-        return _Prepared(seen, entry, crop)
+        return _Prepared(todo, seen, entry=entry, crop=crop)
 
     def _write_thumbnail(self, digest: str, decoded: DecodedImage) -> None:
         path = self._project.thumbnail_path(digest)
@@ -282,51 +365,208 @@ class Ingest:
         temporary.write_bytes(encode_jpeg(decoded, self._config.thumbnail_size))
         temporary.replace(path)
 
-    def _commit(self, batch: Sequence[_Prepared], counter: "_Counter") -> None:
+    def _commit(self, batch: Sequence[_Prepared]) -> None:
         """Extract features of a batch, write them, and commit the batch in one transaction."""
         if not batch:
             return
-        fresh: dict[str, _Prepared] = {}
+        fresh: dict[int, _Prepared] = {}
+        added: list[tuple[int, ImageEntry]] = []
         paths: list[SeenPath] = []
         ids: dict[str, int] = {}
+        digests: list[tuple[int, str, int]] = []
+        num_waiting = 0
         for item in batch:
-            if item.entry is None:
-                paths.append(item.seen)
-                continue
-            digest = item.entry.content_hash
-            if digest not in ids:
-                known_id = self._id_by_hash.get(digest)
-                ids[digest] = known_id if known_id is not None else self._next_id + len(ids)
-                if ids[digest] not in self._features:
-                    fresh[digest] = item
-            paths.append(_with(item.seen, image_id=ids[digest]))
-        vectors = np.empty((0, self._features.feature_size), dtype=np.float32)
-        rows: list[int] = []
-        if fresh:
-            assert self._backbone is not None  # a fresh image was prepared with it
-            vectors = self._backbone.extract(np.stack([i.crop for i in fresh.values() if i.crop is not None]))
-            rows = self._features.append(vectors)
+            if item.waits_for is not None:
+                self._waiting.append(replace(item.todo, image_id=item.waits_for))
+                num_waiting += 1
+            elif item.entry is None or item.entry.pixel_digest is None:
+                paths.append(self._placed(item) if item.seen.image_id is not None else item.seen)
+            else:
+                digest, pixels = item.entry.content_hash, item.entry.pixel_digest
+                image_id = self._known.by_content(digest) or ids.get(pixels) or self._known.by_pixels(pixels)
+                is_known = image_id is not None
+                if image_id is None:
+                    image_id = self._next_id + len(added)
+                    added.append((image_id, item.entry))
+                    ids[pixels] = image_id
+                if image_id not in self._features and image_id not in fresh:
+                    fresh[image_id] = item
+                seen = replace(item.seen, image_id=image_id, content_hash=digest)
+                if is_known:
+                    seen = self._placed(replace(item, seen=seen), dict(added).get(image_id))
+                    digests.append((image_id, pixels, item.entry.orientation or 1))
+                paths.append(seen if is_known else replace(seen, content_hash=None))
+        vectors = self._extract(list(fresh.values()))
+        rows = self._features.append(vectors) if fresh else []
         new = [
-            NewImage(ids[digest], item.entry, vector)
-            for (digest, item), vector in zip(fresh.items(), vectors, strict=True)
+            NewImage(image_id, item.entry, vector)
+            for (image_id, item), vector in zip(fresh.items(), vectors, strict=True)
             if item.entry is not None
         ]
         feature_rows = [(image.image_id, row) for image, row in zip(new, rows, strict=True)]
-        added = [image for image in new if image.entry.content_hash not in self._id_by_hash]
-        self._store.images.add(
-            IngestedBatch(
-                images=[(image.image_id, image.entry) for image in added],
-                paths=paths,
-                backbone=self._backbone_version,
-                feature_rows=feature_rows,
-            )
+        self._images.add(
+            IngestedBatch(images=added, paths=paths, backbone=self._backbone_version, feature_rows=feature_rows)
         )
+        if digests:  # those of another scheme, or of none
+            self._images.set_pixel_digests(digests)
         self._features.commit(feature_rows)
-        with self._known_hashes_lock:
-            self._id_by_hash.update({image.entry.content_hash: image.image_id for image in added})
-            self._next_id = max([self._next_id, *(image.image_id + 1 for image in added)])
-        counter.done(len(batch), num_new=len(added))
+        for image_id, entry in added:
+            self._known.add(image_id, entry.content_hash, entry.pixel_digest)
+        for seen in paths:
+            if seen.image_id is not None and seen.content_hash is not None:
+                self._known.add(seen.image_id, seen.content_hash)
+        self._next_id += len(added)
+        self._counter.done(len(batch) - num_waiting, num_new=len(added))
         self._on_commit(new, paths)
+
+    def _placed(self, item: _Prepared, added: ImageEntry | None = None) -> SeenPath:
+        """Return the path of a known image as it is stored, and note what is still to be read of it.
+
+        Args:
+            item: The file.
+            added: The image, if it is added by the same commit.
+        """
+        seen, before = item.seen, item.todo.before
+        assert seen.image_id is not None  # the callers have found it
+        is_its_own = seen.content_hash == (added or self._images.entry(seen.image_id)).content_hash
+        seen = replace(seen, content_hash=None if is_its_own else seen.content_hash)
+        if before is not None and before.image_id == seen.image_id and (item.is_same or is_its_own):
+            seen = replace(seen, sidecars=before.sidecars)  # only its time has changed, or its features were missing
+            if (before.sidecars or "") != item.seen.sidecars:
+                self._unread.add(seen.image_id)
+            return seen
+        self._moved.add(seen.image_id)
+        has_bytes = item.is_same or is_its_own
+        known = set() if added else {file.sidecars for _, file in self._images.seen_files(seen.image_id)}
+        if has_bytes and (not seen.sidecars or seen.sidecars in known):
+            return seen
+        self._unread.add(seen.image_id)
+        return replace(seen, sidecars=NOT_READ)
+
+    def _extract(self, items: Sequence[_Prepared]) -> Vectors:
+        if not items:
+            return np.empty((0, self._features.feature_size), dtype=np.float32)
+        return self._network().extract(np.stack([item.crop for item in items if item.crop is not None]))
+
+    def _settle(self, todo: _Todo) -> None:
+        """Commit a file with pixels that an image may show from now on."""
+        assert todo.image_id is not None  # it waited for this image
+        item = self._prepare(todo)
+        was = self._images.entry(todo.image_id)
+        other = self._known.by_pixels(item.entry.pixel_digest or "") if item.entry is not None else None
+        if item.entry is None or other not in (None, todo.image_id):
+            self._commit([item])
+        elif self._is_shown_elsewhere(todo, was):
+            is_its_own = item.entry.content_hash == was.content_hash or item.entry.pixel_digest == was.pixel_digest
+            if is_its_own:
+                seen = replace(item.seen, image_id=todo.image_id, content_hash=item.entry.content_hash)
+                item = _Prepared(todo, seen)
+            self._commit([item])
+        else:
+            self._renew(todo.image_id, was, item)
+
+    def _is_shown_elsewhere(self, todo: _Todo, entry: ImageEntry) -> bool:
+        """Return whether a file other than this one still shows an image."""
+        assert todo.image_id is not None  # it waited for this image
+        return any(
+            (file.root_id, file.path) != (todo.seen.root_id, todo.seen.path)
+            and entry.is_shown_by(file)
+            and os.path.isfile(root / file.path)
+            for root, file in self._images.seen_files(todo.image_id)
+            if not file.is_gone
+        )
+
+    def _renew(self, image_id: int, was: ImageEntry, item: _Prepared) -> None:
+        """Commit that an image shows the pixels of a file from now on; its tags and its history stay."""
+        now, vector = item.entry, self._extract([item])
+        assert now is not None  # the caller has checked it
+        if was.pixel_digest is not None and _same_scheme(was.pixel_digest, now.pixel_digest):
+            is_same = was.pixel_digest == now.pixel_digest  # turned by its metadata
+        else:
+            is_same = _cosine(self._features.vectors([image_id])[0], vector[0]) > SAME_PIXELS
+        is_turned = is_same and was.orientation not in (None, now.orientation)
+        if is_same and not is_turned:
+            entry = replace(now, content_hash=was.content_hash, shown_hash=was.shown_hash, changed_at=was.changed_at)
+            rows = []
+        else:
+            changed_at = was.changed_at if is_same else self._images.changed_at(image_id, now.content_hash)
+            shown_hash = None if now.content_hash == was.content_hash else now.content_hash
+            entry = replace(now, content_hash=was.content_hash, shown_hash=shown_hash, changed_at=changed_at)
+            rows = [(image_id, self._features.append(vector)[0])]
+        own_hash = None if now.content_hash == was.content_hash else now.content_hash
+        seen = replace(item.seen, image_id=image_id, content_hash=own_hash)
+        self._images.add(
+            IngestedBatch(paths=[seen], changed=[(image_id, entry)], backbone=self._backbone_version, feature_rows=rows)
+        )
+        self._features.commit(rows)
+        if rows:
+            self._known.renew(image_id, was, entry)
+        self._known.add(image_id, now.content_hash, now.pixel_digest)
+        self._counter.done(1)
+        self._counter.num_changed += bool(rows) and not is_same
+        self._on_commit([], [seen])
+        self._on_change([ChangedImage(image_id, entry, vector[0] if rows else None)])
+
+    def _read_again(self, image_id: int) -> tuple[ChangedImage, list[SeenPath]] | None:
+        """Read the metadata of all files of an image; None if none of them can be read now."""
+        found: list[PhotoMetadata] = []
+        files: list[SeenPath] = []
+        decoded: dict[str, DecodedImage] = {}
+        for root, file in self._images.seen_files(image_id):
+            path = root / file.path
+            if file.is_gone:
+                continue
+            signature = sidecar_signature(path, self._sidecars)
+            try:
+                data = read_image_file(path)
+                digest = content_hash(data)
+                if digest not in decoded:
+                    decoded[digest] = decode_image(data, min_side=1)
+            except UnreadableImageError:
+                continue
+            found.append(read_metadata(path, decoded[digest], root=root, sidecars=self._sidecars))
+            files.append(replace(file, sidecars=signature))
+        if not found:
+            return None
+        entry = replace(self._images.entry(image_id), **_stored(merge_metadata(found)))
+        return ChangedImage(image_id, entry), files
+
+    def _with_words(self, image_id: int) -> ImageEntry:
+        """Return an image with the words of all its paths."""
+        files = [file.path for _, file in self._images.seen_files(image_id) if not file.is_gone]
+        words = dict.fromkeys(word for path in files for word in path_words(path))
+        entry = self._images.entry(image_id)
+        return replace(entry, path_words=tuple(words)) if files else entry
+
+    def _change(self, items: Sequence[ChangedImage], paths: Sequence[SeenPath] = ()) -> None:
+        """Commit other metadata of known images."""
+        if items:
+            self._images.add(IngestedBatch(changed=[(item.image_id, item.entry) for item in items], paths=paths))
+            self._on_change(items)
+
+
+def decoded_side(image_size: int, thumbnail_size: int) -> int:
+    """Return the side in pixels to which ingest decodes photos.
+
+    Args:
+        image_size: Side of the backbone's input, in pixels.
+        thumbnail_size: Longest side of a thumbnail, in pixels.
+    """
+    return max(image_size * 8 // 7, thumbnail_size)
+
+
+def _stored(metadata: PhotoMetadata) -> dict[str, Any]:
+    """Return the fields of an image's row that come from its metadata."""
+    return {field.name: getattr(metadata, field.name) for field in fields(PhotoMetadata)}
+
+
+def _same_scheme(one: str, other: str | None) -> bool:
+    return other is not None and one.partition(":")[0] == other.partition(":")[0]
+
+
+def _cosine(one: Vectors, other: Vectors) -> float:
+    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
+    return float(one @ other) / lengths if lengths else 1.0
 
 
 def encode_jpeg(decoded: DecodedImage, longest_side: int | None, quality: int = 82) -> bytes:
@@ -346,44 +586,8 @@ def encode_jpeg(decoded: DecodedImage, longest_side: int | None, quality: int = 
     return buffer.getvalue()
 
 
-class _Counter:
-    """Counts for the progress of a run."""
-
-    def __init__(self) -> None:
-        self.num_found = self.num_done = self.num_new = self._num_read = 0
-        self._started = time.monotonic()
-        self._read_before = 0
-
-    def found(self, num: int) -> None:
-        self.num_found += num
-
-    def done(self, num: int, num_new: int | None = None) -> None:
-        self.num_done += num
-        if num_new is not None:
-            self.num_new += num_new
-            self._num_read += num
-
-    def progress(self, *, running: bool, error: str | None = None) -> IngestProgress:
-        seconds = time.monotonic() - self._started
-        speed = self._num_read / seconds if seconds > 0.2 else 0.0
-        left = (self.num_found - self.num_done) / speed if speed and running else None
-        return IngestProgress(
-            running=running,
-            num_found=self.num_found,
-            num_done=self.num_done,
-            num_new=self.num_new,
-            photos_per_second=round(speed, 1),
-            seconds_left=round(left, 1) if left is not None else None,
-            error=error,
-        )
-
-
-def _with(seen: SeenPath, *, image_id: int | None = None, reason: str | None = None) -> SeenPath:
-    return SeenPath(seen.root_id, seen.path, seen.file_size, seen.modified_ns, image_id, reason)
-
-
 def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root if root.is_dir() else root.parent).as_posix() if path != root else "."
+    return path.relative_to(root if os.path.isdir(root) else root.parent).as_posix() if path != root else "."
 
 
 def _lower_priority() -> None:

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from annotator import __version__
+from annotator.datasets.file_types import OPTIONAL_PACKAGES, is_installed, not_installed
 from annotator.errors import WordVectorError
 from annotator.models.backbones.backbone import default_cache_path, list_backbones
 from annotator.models.detectors import detector_install
@@ -53,6 +54,10 @@ def examine() -> dict[str, Any]:
             info["name"]: ("available" if info["is_available"] else f"missing. {info['advice']}")
             + f" ({info['feature_size']} values, weights from {info['source']})"
             for info in backbones
+        },
+        "photos (optional)": {
+            format: "read" if is_installed(format) else f"not read. {not_installed(format)}"
+            for format in OPTIONAL_PACKAGES
         },
         "detectors (optional)": {
             info.name: "available" if info.is_available else f"not there. {info.advice}" for info in list_detectors()

@@ -6,6 +6,7 @@ of servers.
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotator.datasets.image_folder import content_hash
-from annotator.errors import BackboneError, RetrievalError
+from annotator.datasets.image_folder import content_hash, decode_image, read_image_file
+from annotator.datasets.pixel_digest import pixel_digest, side_of_digest
+from annotator.errors import BackboneError, RetrievalError, UnreadableImageError
 from annotator.models.backbones.pretrained import find_architecture
 from annotator.models.checkpoint import SETTINGS_FILE
 from annotator.retrieval.faiss_backend import load_faiss
 from annotator.retrieval.index_file import read_index_file
 from annotator.storage.database import Store
 from annotator.storage.features import add_missing_digests, changed_rows
+from annotator.storage.images import ImageEntry, SeenPath
+from annotator.storage.photo_places import PhotoFolders
 from annotator.storage.project import Project
 
 ROWS_AT_ONCE = 4096
@@ -35,12 +39,14 @@ LEAST_FOUND = 0.9
 
 @dataclass(frozen=True)
 class Finding:
-    """A defect of the project."""
+    """A defect of the project, or something to be known of it."""
 
     what: str
     """A sentence."""
     is_repairable: bool
     """Whether `repair` corrects it; other defects need a backup or the photos."""
+    is_damage: bool = True
+    """Whether something is wrong; otherwise it is to be known."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ def check(project: Project, store: Store, *, reads_photos: bool = False) -> list
     findings += _check_features(project, store)
     findings += _check_indexes(project, store)
     findings += _check_checkpoints(project)
+    findings += _check_changed(store)
     if reads_photos:
         findings += _check_photos(store)
     return findings
@@ -275,21 +282,89 @@ def _num_found(index: Any, image_ids: list[int], vectors: npt.NDArray[np.float32
     return sum(image_id in near for image_id, near in zip(image_ids, found.tolist(), strict=True))
 
 
-def _check_photos(store: Store) -> Iterator[Finding]:
-    """Compare every photo with its content hash."""
+def _check_changed(store: Store) -> Iterator[Finding]:
+    """Name the photos whose pixels changed after their tags were saved."""
     rows = store.rows(
-        "SELECT r.path, p.path, i.content_hash FROM paths p JOIN roots r USING (root_id) "
-        "JOIN images i USING (image_id) ORDER BY r.path, p.path"
+        "SELECT i.image_id, i.changed_at, any_value(p.path ORDER BY p.is_gone, p.root_id, p.path) FROM images i "
+        "JOIN annotations a USING (image_id) LEFT JOIN paths p USING (image_id) "
+        "WHERE a.is_saved AND i.changed_at > a.saved_at GROUP BY ALL ORDER BY i.image_id"
     )
-    for root, path, digest in rows:
-        photo = Path(root) / path
-        try:
-            data = photo.read_bytes()
-        except OSError as error:
-            yield Finding(f"The photo {photo} cannot be read ({error.strerror or error}).", False)
-            continue
-        if content_hash(data) != digest:
-            yield Finding(f"The photo {photo} has changed since it was added.", False)
+    for image_id, changed_at, path in rows:
+        yield Finding(
+            f"The pixels of image {image_id:,} ({path or 'without a file'}) have changed since its tags were saved; "
+            f"that was seen on {changed_at:%Y-%m-%d}. Look at its tags again.",
+            is_repairable=False,
+            is_damage=False,
+        )
+
+
+def _check_photos(store: Store) -> Iterator[Finding]:
+    """Compare every photo with the digests of its bytes and, where these differ, of its pixels."""
+    folders = PhotoFolders()
+    num_away: Counter[str] = Counter()
+    num_written = 0
+    for image_id, files in _files_of_images(store):
+        entry = store.images.entry(image_id)
+        there = [(root / file.path, file) for root, file in files if folders.is_there(str(root))]
+        present = [(path, file) for path, file in there if path.is_file()]
+        root, first = files[0]
+        if not present and not all(folders.is_there(str(root)) for root, file in files if not file.is_gone):
+            num_away[str(root)] += 1
+        elif not present:
+            yield Finding(
+                f"The photo {root / first.path} is gone: deleted, or moved out of the project's folders.", False
+            )
+        for path, file in present:
+            if file.is_gone:
+                continue
+            try:
+                what = _compare(path, file, entry)
+            except (OSError, UnreadableImageError) as error:
+                yield Finding(f"The photo {path} cannot be read ({getattr(error, 'strerror', None) or error}).", False)
+                continue
+            num_written += what == WRITTEN
+            if what == CHANGED:
+                yield Finding(f"The photo {path} has changed since it was added: its pixels are others.", False)
+    for folder, number in sorted(num_away.items()):
+        yield Finding(
+            f"The folder {folder} is missing or empty, so {number:,} photos of it were not compared. If it is on "
+            "another disk, connect that; if it was moved, add it at its new place: annotator add.",
+            is_repairable=False,
+            is_damage=False,
+        )
+    if num_written:
+        yield Finding(
+            f"Other programs have written into {num_written:,} photos since they were added; the pixels are the same.",
+            is_repairable=False,
+            is_damage=False,
+        )
+
+
+AS_ADDED, WRITTEN, CHANGED = "as added", "written", "changed"
+
+
+def _compare(path: Path, file: SeenPath, entry: ImageEntry) -> str:
+    """Return how a file differs from what ingest read of it.
+
+    Raises:
+        UnreadableImageError: It cannot be read, or decoded.
+    """
+    data = read_image_file(path)
+    if content_hash(data) == (file.content_hash or entry.content_hash):
+        return AS_ADDED
+    if entry.pixel_digest is None:
+        return CHANGED
+    min_side = side_of_digest(entry.pixel_digest)
+    is_same = pixel_digest(decode_image(data, min_side=min_side), min_side) == entry.pixel_digest
+    return WRITTEN if is_same else CHANGED
+
+
+def _files_of_images(store: Store) -> Iterator[tuple[int, list[tuple[Path, SeenPath]]]]:
+    """Yield each image that ever had a file with its files, those that are gone last."""
+    for (image_id,) in store.rows("SELECT DISTINCT image_id FROM paths WHERE image_id IS NOT NULL ORDER BY image_id"):
+        files = list(store.images.seen_files(int(image_id)))
+        if files:
+            yield int(image_id), files
 
 
 def _check_checkpoints(project: Project) -> Iterator[Finding]:

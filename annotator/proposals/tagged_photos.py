@@ -151,6 +151,17 @@ class TaggedPhotos:
             if self.tags_of(image_id):
                 self._index(image_id)
 
+    def renew_image(self, image_id: int, words: Words) -> None:
+        """Take in other words of a photo's metadata, or other features."""
+        with self._lock:
+            self._own.pop(image_id, None)
+            if words != Words():
+                self._own[image_id] = words
+            if self.tags_of(image_id):
+                self._index(image_id)
+            else:
+                self._drop(image_id)
+
     def set_saved(self, image_id: int, tags: tuple[str, ...] | None) -> None:
         """Set the saved tags of a photo; None after an undo that left it unsaved."""
         with self._lock:
@@ -162,10 +173,7 @@ class TaggedPhotos:
             if self.tags_of(image_id):
                 self._index(image_id)
             else:
-                self._vectors.remove([image_id])
-                self._keywords.remove(image_id)
-                for listener in self._listeners:
-                    listener.remove(image_id)
+                self._drop(image_id)
 
     def _count(self, tags: tuple[str, ...], change: int) -> None:
         self._vocabulary.count(tags, change)
@@ -180,6 +188,12 @@ class TaggedPhotos:
         self._keywords.set(image_id, self._keys(image_id))
         for listener in self._listeners:
             listener.set_many([(image_id, self.words_of(image_id))])
+
+    def _drop(self, image_id: int) -> None:
+        self._vectors.remove([image_id])
+        self._keywords.remove(image_id)
+        for listener in self._listeners:
+            listener.remove(image_id)
 
     def _keys(self, image_id: int) -> set[str]:
         return self._own.get(image_id, Words()).keys(self._saved.get(image_id, ()))

@@ -31,13 +31,13 @@ class Administration:
         self._backing_up = threading.Lock()
 
     def unreadable(self, user: str, offset: int, limit: int) -> JsonObject:
-        """Return a page of the files that could not be read, with reasons."""
+        """Return a page of the files that could not be read, with reasons, and the number of all by type."""
         workspace = self._workspace
         in_full = workspace.shows_folders(user)
         total, found = workspace.store.images.unreadable(offset, limit, in_full=in_full)
         shown_name = workspace.files.shown_name
         items = [{"path": path if in_full else shown_name(path), "reason": reason} for path, reason in found]
-        return {"total": total, "items": items}
+        return {"total": total, "types": workspace.store.images.unread_types(), "items": items}
 
     def set_keys(self, keys: dict[str, list[str]]) -> JsonObject:
         """Map actions to keys and store the mapping in the project's settings.

@@ -9,7 +9,7 @@ from annotator.active_learning.queue import PhotoQueue
 from annotator.active_learning.scheduler import QueueScheduler
 from annotator.auth.roles import LOCAL_USER
 from annotator.collaboration.responses import Responses
-from annotator.ingest.pipeline import NewImage
+from annotator.ingest.pipeline import ChangedImage, NewImage
 from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import words_of
 from annotator.proposals.tagger_catalog import TaggerCatalog
@@ -82,6 +82,15 @@ class AfterCommit:
             self._responses.ask(asked, settings.asked_people, [], LOCAL_USER)
         self._queue.add(image.image_id for image in images)
         self._scheduler.added(len(images))
+
+    def images_changed(self, images: Sequence[ChangedImage]) -> None:
+        """Take in other metadata or other pixels of known photos."""
+        for image in images:
+            if image.vector is not None:
+                self._files.renew(image.image_id, image.entry)
+                self._vectors.add([image.image_id], [image.vector])
+            self._ranking.tagged_photos.renew_image(image.image_id, words_of(image.entry))
+        self.num_commits += len(images)
 
     def counts_of(self, tags: Iterable[str]) -> dict[str, int]:
         """Return on how many photos each tag is, for the comparison after a save."""

@@ -104,6 +104,7 @@ class GroupTagging:
         self._access.check_assigned(user, image_id)
         self._access.hold(user, image_id)
         tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
+        respelled = self._access.respelled(edited.kept, workspace.ranking.tagged_photos.saved_tags(image_id))
         selection = self._tagging.selection(image_id)
         with workspace.lock:
             reason = self._groups.lead_refusal(image_id)
@@ -120,6 +121,7 @@ class GroupTagging:
         return {
             "revision": group.lead.revision,
             "now_common": now_common,
+            "respelled": respelled,
             "group": {"saved": [item.image_id for item in group.members], "left_out": left_out},
             "next": self._navigation.next(user, image_id),
         }

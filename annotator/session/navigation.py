@@ -5,6 +5,7 @@ from dataclasses import asdict
 from annotator import __version__
 from annotator.json_types import JsonObject
 from annotator.session.photo_view import PhotoView
+from annotator.session.search_terms import TagsOfTerms
 from annotator.session.workspace import Workspace
 
 
@@ -26,12 +27,15 @@ class Navigation:
         workspace = self._workspace
         settings = workspace.project.settings
         ingest = asdict(workspace.ingest.progress)  # read first: once ingest has ended, the counts below are complete
+        if not workspace.shows_folders(user):
+            ingest["not_mounted"] = [item | {"folder": ""} for item in ingest["not_mounted"]]
         queue, rules = workspace.queue, workspace.review_rules
         return {
             "project": settings.name,
             "num_images": len(queue),
             "num_saved": queue.num_saved,
             "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
+            "unread_types": workspace.store.images.unread_types(),
             "ingest": ingest,
             "detections": asdict(workspace.detection_pass.progress),
             "keys": {action: list(keys) for action, keys in settings.keys.items()},
@@ -43,6 +47,7 @@ class Navigation:
             "states": {
                 **rules.counts(user, len(queue), queue.num_saved, queue.is_saved),
                 "empty": workspace.log.num_without_tags(),
+                "changed": workspace.store.images.num_changed(),
             },
             "tagger": workspace.catalog.chosen,
             "taggers": [asdict(choice) for choice in workspace.catalog.choices()],
@@ -122,22 +127,27 @@ class Navigation:
         }
 
     def browse(self, user: str, offset: int, limit: int, query: str, state: str) -> JsonObject:
-        """Return one page of the photos whose saved tags or file names hold a text.
+        """Return one page of the photos whose saved tags or file names hold every word of a text.
 
-        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), or one of the
-        states of collaboration/review_rules.py as this user sees them.
+        Former names of tags count, and for a word that is nowhere, tags of similar meaning: ``meant``.
+
+        ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), ``changed``
+        (other pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
         """
         workspace, queue = self._workspace, self._workspace.queue
         words = " ".join(query.split())
         if words or state != "all":
-            wanted = state if state in ("saved", "unsaved", "empty") else "all"
+            wanted = state if state in ("saved", "unsaved", "empty", "changed") else "all"
+            stand_for = TagsOfTerms(workspace)
             # Photos of the newest ingest commit may not be in the queue yet.
-            found = [image_id for image_id in workspace.store.images.find(words, wanted) if image_id in queue]
+            matching = workspace.store.images.find(words, wanted, stand_for.tags_of)
+            found = sorted((image_id for image_id in matching if image_id in queue), key=queue.position)
+            meant = stand_for.meant
             if wanted != state:
                 found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
             total, ids = len(found), found[offset : offset + limit]
         else:
-            total, ids = len(queue), queue.window(offset, offset + limit)
+            total, ids, meant = len(queue), queue.window(offset, offset + limit), []
         own = workspace.responses.own_tags(ids, user)
         items = [
             {
@@ -149,7 +159,7 @@ class Navigation:
             }
             for image_id in ids
         ]
-        return {"total": total, "items": items}
+        return {"total": total, "items": items, "meant": meant}
 
     def next(self, user: str, image_id: int) -> JsonObject:
         """End the lease of a photo and return the photo to work on after it."""

@@ -240,6 +240,10 @@ class Dispatcher(Protocol):
         """Return the name of the project that the caller has open."""
         ...
 
+    def project_identity(self) -> str:
+        """Return what tells the served project folder from its copies (`Project.identity`); empty if there is none."""
+        ...
+
     def call(self, caller: Caller, name: str, payload: object) -> JsonObject:
         """Answer one request if the caller's role allows it; a known error is answered under ``error``.
 
@@ -280,10 +284,16 @@ class ProjectDispatcher:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # Now, while the database is open: whatever is at this path later, this folder is served.
+        self._identity = session.workspace.project.identity()
 
     def project_name(self) -> str:
         """Return the project's name."""
         return self._session.workspace.project.settings.name
+
+    def project_identity(self) -> str:
+        """Return what tells the served project folder from its copies."""
+        return self._identity
 
     def call(self, caller: Caller, name: str, payload: object) -> JsonObject:
         """Answer one request if the caller's role allows it; see `Dispatcher`."""

@@ -12,6 +12,7 @@ from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import ForbiddenError, LeaseError, ReviewError, TagError, UnknownImageError
+from annotator.json_types import JsonObject
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 
 MAX_TAGS = 200
@@ -106,12 +107,13 @@ class PhotoAccess:
             and self._leases.is_free(image_id, user, self._review_rules.places(user, image_id))
         )
 
-    def clean(self, tags: Sequence[str], what: str) -> list[str]:
+    def clean(self, tags: Sequence[str], what: str, own: Sequence[str] = ()) -> list[str]:
         """Return tags without repeats, in the project's spelling.
 
         Args:
             tags: As they were sent.
             what: ``kept`` or ``dropped``, for the error message.
+            own: The saved tags of the photo that gets them.
 
         Raises:
             TagError: They are too many, or one cannot be a tag.
@@ -120,6 +122,25 @@ class PhotoAccess:
             raise TagError(f"{len(tags)} tags were {what}; a photo can have at most {MAX_TAGS}.")
         cleaned: dict[str, str] = {}
         for tag in tags:
-            spelled = self._vocabulary.spelling(clean_tag(tag))
+            spelled = self._vocabulary.spelling(clean_tag(tag), own)
             cleaned.setdefault(tag_key(spelled), spelled)
         return list(cleaned.values())
+
+    def respelled(self, tags: Sequence[str], own: Sequence[str]) -> list[JsonObject]:
+        """Return the tags that `clean` gives another spelling or name.
+
+        With the number of photos of that one, and whether it was on the photo before.
+        """
+        found = []
+        for tag in map(clean_tag, tags):
+            spelled = self._vocabulary.spelling(tag, own)
+            if spelled != tag:
+                found.append(
+                    {
+                        "typed": tag,
+                        "saved": spelled,
+                        "num_photos": self._vocabulary.num_photos(spelled),
+                        "was_saved": tag_key(spelled) in map(tag_key, own),
+                    }
+                )
+        return found

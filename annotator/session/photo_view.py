@@ -10,7 +10,9 @@ from annotator.proposals.fusion import num_expected
 from annotator.proposals.proposer import NO_EXCLUSIONS, Exclusions
 from annotator.session.serializers import form_of, place_of
 from annotator.session.workspace import Workspace
+from annotator.storage.correction_log import Annotation
 from annotator.storage.images import ImageEntry
+from annotator.storage.queries import utc
 
 NUM_SHOWN_NEIGHBOURS = 12
 
@@ -55,6 +57,7 @@ class PhotoView:
             "place": place_of(entry),
             "caption": entry.caption,
             "keywords": list(words_of(entry).keywords),
+            "hierarchies": list(entry.hierarchies),
             "position": workspace.queue.position(image_id) + 1,
             "revision": draft.revision if draft else annotation.revision,
             "state": self.state_of(user, image_id),
@@ -62,6 +65,7 @@ class PhotoView:
             "saved": list(annotation.tags) if annotation.is_saved else [],
             "dropped": dropped,
             "notes": list(entry.notes),
+            "changed_at": self._changed_at(entry, annotation),
             "read_only": not may_annotate,
             **about,
             "held_by": workspace.leases.holders(image_id) if is_held else [],
@@ -74,7 +78,7 @@ class PhotoView:
     def _file(self, user: str, image_id: int, entry: ImageEntry) -> JsonObject:
         workspace, files = self._workspace, self._workspace.files
         paths, in_full = workspace.store.images.paths(image_id), workspace.shows_folders(user)
-        gone = f"(file is gone) {entry.content_hash[:16]}"
+        gone = f"{files.name(image_id) or entry.content_hash[:16]} (file is gone)"
         return {
             "image_url": files.image_url(image_id),
             "full_url": f"{files.image_url(image_id)}&full=1",
@@ -82,6 +86,12 @@ class PhotoView:
             "file_name": files.shown_name(paths[0][1]) if paths else gone,
             "paths": [str(root / path) if in_full else files.shown_name(path) for root, path in paths],
         }
+
+    @staticmethod
+    def _changed_at(entry: ImageEntry, annotation: Annotation) -> str | None:
+        """Return when the photo's pixels changed, if that was after its list was saved."""
+        saved_at, changed_at = annotation.saved_at, entry.changed_at
+        return utc(changed_at) if changed_at and saved_at and annotation.is_saved and saved_at < changed_at else None
 
     def proposals(
         self,

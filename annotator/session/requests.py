@@ -234,7 +234,7 @@ class BrowseRequest(PageRequest):
     """One page of the photos that match a search."""
 
     query: Annotated[str, StringConstraints(max_length=500)] = ""
-    state: Literal["all", "saved", "unsaved", "empty", "new", "draft", "in_review", "accepted"] = "all"
+    state: Literal["all", "saved", "unsaved", "empty", "changed", "new", "draft", "in_review", "accepted"] = "all"
 
 
 class KeysRequest(Payload):

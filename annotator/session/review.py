@@ -105,7 +105,8 @@ class Review:
                 raise AccountError(f"There is no user {user[:80]!r} who may annotate.")
 
     def _matching(self, image_ids: Sequence[int], query: str, state: str) -> list[int]:
-        ids = list(image_ids) or self._workspace.store.images.find(" ".join(query.split()), state)
+        names = self._workspace.ranking.vocabulary.aliases_with
+        ids = list(image_ids) or self._workspace.store.images.find(query, state, names)
         for image_id in ids:
             self._access.check(image_id)
         return ids
@@ -146,7 +147,9 @@ class Review:
         workspace, image_id = self._workspace, edited.image_id
         self._access.check(image_id)
         self._access.hold(user, image_id)
-        tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
+        own = workspace.ranking.tagged_photos.saved_tags(image_id)
+        tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
+        respelled = self._access.respelled(edited.kept, own)
         responses = workspace.responses
         with workspace.lock:
             given = responses.all(image_id) if responses.is_complete(image_id) else []
@@ -160,6 +163,7 @@ class Review:
         return {
             "revision": annotation.revision,
             "now_common": now_common,
+            "respelled": respelled,
             "next": self._navigation.next(user, image_id),
         }
 

@@ -89,11 +89,14 @@ class TagEditing:
         if (kind == "split") != bool(words):
             raise TagError("A split needs a text that tells which photos it concerns; the other changes take none.")
         with workspace.lock:
-            among = set(workspace.store.images.find(words, "saved")) if words else None
+            names = workspace.ranking.vocabulary.aliases_with
+            among = set(workspace.store.images.find(words, "saved", names)) if words else None
             # A renamed tag keeps its number of photos.
             before = workspace.after_commit.counts_of([new] if kind in ("merge", "split") else [])
             num_photos = workspace.tag_changes.apply(kind, old, new, user, workspace.after_commit.saved, among)
             workspace.ranking.vocabulary.set_aliases(workspace.tag_changes.aliases())
+            if tag_key(old) == tag_key(new):
+                workspace.ranking.vocabulary.use_spelling(clean_tag(new))
             now_common = workspace.after_commit.now_common(before)
         return {"num_photos": num_photos, "now_common": now_common}
 

@@ -59,7 +59,8 @@ class Tagging:
         self._access.check(image_id)
         self._access.check_unlocked(user, image_id)
         self._access.hold(user, image_id)
-        kept, dropped = self._access.clean(kept, "kept"), self._access.clean(dropped, "dropped")
+        own = workspace.ranking.tagged_photos.saved_tags(image_id)
+        kept, dropped = self._access.clean(kept, "kept", own), self._access.clean(dropped, "dropped")
         current, entry = workspace.review_rules.list_of(user, image_id), workspace.store.images.entry(image_id)
         if (kept, dropped) == (list(current.tags), list(current.dropped)):
             workspace.log.discard_draft(image_id, user)
@@ -152,9 +153,12 @@ class Tagging:
         self._access.check(image_id)
         self._access.check_assigned(user, image_id)
         self._access.hold(user, image_id)
-        tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
+        own = workspace.ranking.tagged_photos.saved_tags(image_id)
+        tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
+        respelled = self._access.respelled(edited.kept, own)
         if workspace.responses.state(image_id) is not None:
-            return self._respond(user, edited, tags, dropped, brings_next=brings_next)
+            answer = self._respond(user, edited, tags, dropped, brings_next=brings_next)
+            return {**answer, "respelled": respelled}
         selection = self.selection(image_id)
         with workspace.lock:
             if workspace.responses.state(image_id) is not None:
@@ -176,6 +180,7 @@ class Tagging:
         return {
             "revision": annotation.revision,
             "now_common": now_common,
+            "respelled": respelled,
             "next": self._after(user, image_id, brings_next),
         }
 

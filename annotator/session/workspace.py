@@ -21,8 +21,9 @@ from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
 from annotator.errors import RetrievalError
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
+from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
-from annotator.ingest.pipeline import Ingest
+from annotator.ingest.pipeline import Ingest, decoded_side
 from annotator.ingest.project_backbone import backbone_options
 from annotator.learning.loop import ModelLoop
 from annotator.models.backbones.backbone import Backbone, load_backbone
@@ -174,8 +175,8 @@ class Workspace:
         self.review_rules = ReviewRules(self.responses, self.log, self.authenticator.may_review)
 
     def _open_queue(self, shown_name: Callable[[str], str]) -> None:
-        self.files = PhotoFiles(self.store.images.file_names(), shown_name)
-        self.queue = PhotoQueue()
+        self.files = PhotoFiles(self.store.images.photo_files(), shown_name)
+        self.queue = PhotoQueue(self.files.place)
         self.queue.add(self.files)
         for image_id, _ in self.log.saved():
             self.queue.mark(image_id, saved=True)
@@ -208,7 +209,10 @@ class Workspace:
             self.backbone_label,
             self.ingest_config,
             self.after_commit.images_added,
+            self.after_commit.images_changed,
         )
+        side = decoded_side(self.backbone.image_size, self.ingest_config.thumbnail_size)
+        self.digest_pass = DigestPass(self.store.images, self.pictures.read, side)
 
     def may_annotate(self, user: str) -> bool:
         """Return whether a user may change tags."""
@@ -237,6 +241,7 @@ class Workspace:
         """Stop all work, write the index of all photos, and close the database."""
         self._is_closing.set()
         self.ingest.stop()
+        self.digest_pass.stop()
         self.detection_pass.stop()
         self.models.close()
         self.similar_tags.stop()

@@ -15,6 +15,7 @@ from typing import Any
 from annotator.errors import AnnotatorError, StaleRevisionError
 from annotator.storage.database import Store
 from annotator.storage.edit_script import diff
+from annotator.storage.photo_places import PhotoFolders
 from annotator.storage.queries import Cursor, Queries, utc_now
 
 GROUP_MEMBER = "group"
@@ -496,25 +497,33 @@ class CorrectionLog:
     # Export
 
     def export_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield every saved image in the order of ids, as a record that ``annotator train`` reads."""
+        """Yield every saved image in the order of ids, as a record that ``annotator train`` reads.
+
+        `image` and `root` name a file that exists, else the last known one; `file` says which (photo_places.py), and
+        `changed` whether ingest found other pixels in it since the list was saved.
+        """
         rows = self._store.rows(
-            "SELECT a.image_id, i.content_hash, arg_min(r.path, p.path), min(p.path), any_value(a.tags), "
-            "any_value(a.dropped), any_value(a.user_name), any_value(a.saved_at), any_value(a.revision) "
-            "FROM annotations a JOIN images i USING (image_id) LEFT JOIN paths p USING (image_id) "
-            "LEFT JOIN roots r USING (root_id) WHERE a.is_saved GROUP BY a.image_id, i.content_hash "
-            "ORDER BY a.image_id"
+            "SELECT a.image_id, i.content_hash, a.tags, a.dropped, a.user_name, a.saved_at, a.revision, "
+            "coalesce(i.changed_at > a.saved_at, false), "
+            "(SELECT list([r.path, p.path] ORDER BY p.is_gone, p.root_id, p.path) FROM paths p "
+            "JOIN roots r USING (root_id) WHERE p.image_id = a.image_id) "
+            "FROM annotations a JOIN images i USING (image_id) WHERE a.is_saved ORDER BY a.image_id"
         )
-        for image_id, content_hash, root, path, tags, dropped, user_name, saved_at, revision in rows:
+        folders = PhotoFolders()
+        for image_id, content_hash, tags, dropped, user_name, saved_at, revision, has_changed, files in rows:
+            place = folders.locate([(root, path) for root, path in files or ()])
             yield {
-                "image": path or "",
+                "image": place.path,
                 "tags": list(tags),
                 "dropped": list(dropped),
                 "image_id": int(image_id),
                 "content_hash": content_hash,
-                "root": root or "",
+                "root": place.root,
                 "user": user_name,
                 "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
                 "revision": int(revision),
+                "file": place.state,
+                "changed": bool(has_changed),
             }
 
 

@@ -5,7 +5,10 @@ storage/images.py and storage/correction_log.py. Knows nothing of pixels, models
 """
 
 import logging
+import os
 import re
+import shutil
+import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
@@ -195,6 +198,36 @@ class Store:
         except duckdb.Error as error:
             path.unlink(missing_ok=True)
             raise StoreError(f"The database could not be copied: {_first_line(error)}") from error
+
+
+def is_writable(path: Path) -> bool:
+    """Tell whether a database file and its folder can be written."""
+    effective = os.access in os.supports_effective_ids
+    return all(os.access(place, os.W_OK, effective_ids=effective) for place in (path, path.parent))
+
+
+@contextmanager
+def open_copy(path: Path) -> Iterator[Store]:
+    """Yield a copy of a database that cannot be written, brought to the newest schema; it is deleted afterwards.
+
+    Raises:
+        ProjectError: The database is damaged or newer than this program, or there is no room for a copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="annotator-") as folder:
+        copy = Path(folder) / path.name
+        try:
+            for name in (path.name, f"{path.name}.wal"):
+                if (path.parent / name).exists():
+                    shutil.copyfile(path.parent / name, copy.with_name(name))
+        except OSError as error:
+            raise ProjectError(
+                f"{path} cannot be written, and not be copied to {folder} to be read: {error.strerror}."
+            ) from error
+        store = Store(copy, keeps_copy=False)
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> list[int]:

@@ -3,13 +3,15 @@
 Knows nothing of pixels, models or pages. Tags are in storage/correction_log.py.
 """
 
-from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import astuple, dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from annotator.datasets.file_types import count_types
+from annotator.datasets.tags import search_key, search_terms, tag_key
 from annotator.errors import UnknownImageError
 from annotator.storage.queries import Cursor, Queries, Row, utc_now
 
@@ -24,6 +26,7 @@ class ImageEntry:
     """What is stored about one image besides its tags."""
 
     content_hash: str
+    """Of the file as it was added first; the identity of the image, which never changes."""
     width: int
     height: int
     format: str
@@ -36,6 +39,25 @@ class ImageEntry:
     latitude: float | None = None
     longitude: float | None = None
     notes: tuple[str, ...] = ()
+    pixel_digest: str | None = None
+    """Of the newest decoded pixels; None until they were decoded by a version that computes it."""
+    orientation: int | None = None
+    """The EXIF orientation of these pixels, 1 to 8; None with the digest."""
+    shown_hash: str | None = None
+    """Content hash of the file whose pixels are shown, where that is another than `content_hash`."""
+    changed_at: datetime | None = None
+    """When ingest found other pixels at the image's path, UTC; None: never."""
+    hierarchies: tuple[str, ...] = ()
+    """Hierarchical keywords with all levels, "animal|dog"; their last levels are in `keywords`."""
+
+    @property
+    def version(self) -> str:
+        """The content hash of the shown pixels, for names of files that are computed from them, and for URLs."""
+        return self.shown_hash or self.content_hash
+
+    def is_shown_by(self, file: "SeenPath") -> bool:
+        """Tell whether a file of the image has the pixels that are shown, not those with which it was added."""
+        return not self.shown_hash or file.content_hash not in (None, self.content_hash)
 
 
 @dataclass(frozen=True)
@@ -49,6 +71,26 @@ class SeenPath:
     modified_ns: int
     image_id: int | None = None
     reason: str | None = None
+    content_hash: str | None = None
+    """Of its bytes; None: that of the image."""
+    sidecars: str | None = None
+    """Names, sizes and times of the sidecars that were read; None: as an older version read them."""
+    is_gone: bool = False
+    """The file is no longer there: this is its image's last known path."""
+
+
+@dataclass(frozen=True)
+class PhotoFile:
+    """Where an image's first file is, or was."""
+
+    content_hash: str
+    version: str
+    """As of `ImageEntry`."""
+    root_id: int
+    """0: no file was ever known."""
+    path: str
+    """Relative to the root."""
+    is_gone: bool
 
 
 @dataclass(frozen=True)
@@ -60,6 +102,8 @@ class IngestedBatch:
     backbone: str = ""
     feature_rows: Sequence[tuple[int, int]] = field(default=())
     """(image_id, row in the feature file) pairs."""
+    changed: Sequence[tuple[int, ImageEntry]] = ()
+    """Known images with other metadata or pixels; whoever has other pixels has new features, too."""
 
 
 class Images:
@@ -71,10 +115,11 @@ class Images:
 
     def __init__(self, store: Queries) -> None:
         self._store = store
-        self._paths_version = 0
-        # The row of an image never changes; its paths change with an ingest.
+        # Rows of images and paths change with an ingest only.
+        self._version = 0
         self._entry = lru_cache(NUM_CACHED)(self._read_entry)
         self._paths = lru_cache(NUM_CACHED)(self._read_paths)
+        self._searched: tuple[int, list[tuple[int, str]]] | None = None
 
     # Roots and paths
 
@@ -95,21 +140,30 @@ class Images:
         return [(int(i), Path(p)) for i, p in self._store.rows("SELECT root_id, path FROM roots ORDER BY root_id")]
 
     def seen_paths(self, root_id: int) -> dict[str, SeenPath]:
-        """Return every known file of a root by its relative path."""
+        """Return every file of a root, as of the last ingest, by its relative path; without those that are gone."""
         rows = self._store.rows(
-            "SELECT path, file_size, modified_ns, image_id, reason FROM paths WHERE root_id = ?", [root_id]
+            "SELECT path, file_size, modified_ns, image_id, reason, content_hash, sidecars FROM paths "
+            "WHERE root_id = ? AND NOT is_gone",
+            [root_id],
         )
         return {row[0]: SeenPath(root_id, *row) for row in rows}
 
     def forget_paths(self, root_id: int, paths: Sequence[str]) -> None:
-        """Delete paths of files that no longer exist; their images and tags remain."""
+        """Note that files no longer exist; their images and tags remain, with the last known paths."""
         if paths:
             with self._store.transaction() as cursor:
-                cursor.execute(
-                    "DELETE FROM paths WHERE root_id = ? AND path IN (SELECT unnest(?::VARCHAR[]))",
-                    [root_id, list(paths)],
-                )
-            self._paths_version += 1
+                _mark_gone(cursor, root_id, list(paths))
+                _drop_former_paths(cursor)
+            self._version += 1
+
+    def num_only_in(self, root_id: int) -> int:
+        """Return the number of images that have files in this root and in no other."""
+        rows = self._store.rows(
+            "SELECT count(*) FROM (SELECT image_id FROM paths WHERE image_id IS NOT NULL AND NOT is_gone "
+            "GROUP BY image_id HAVING bool_and(root_id = ?))",
+            [root_id],
+        )
+        return int(rows[0][0])
 
     def unreadable(
         self, offset: int = 0, limit: int = 100, *, in_full: bool = True
@@ -129,31 +183,96 @@ class Images:
         )
         return int(total), [(str(Path(root) / path) if in_full else path, reason) for root, path, reason in rows]
 
+    def unread_types(self) -> dict[str, int]:
+        """Return how many files of each type could not be read or are of a type that is not read."""
+        rows = self._store.rows(
+            r"SELECT lower(regexp_extract(path, '\.[^./]*$')), count(*) FROM paths WHERE reason IS NOT NULL GROUP BY 1"
+        )
+        return count_types({suffix: int(number) for suffix, number in rows})
+
     # Images
 
     def add(self, batch: IngestedBatch) -> None:
         """Commit one step of ingest. A path that is known already is replaced."""
         now = utc_now()
         with self._store.transaction() as cursor:
-            _insert(cursor, "images", [_image_row(image_id, entry, now) for image_id, entry in batch.images])
+            _insert(
+                cursor,
+                f"images (image_id, {', '.join(_COLUMNS)}, added_at)",
+                [_image_row(image_id, entry, now) for image_id, entry in batch.images],
+            )
+            for image_id, entry in batch.changed:
+                cursor.execute(_UPDATE, [*_image_row(image_id, entry, now)[1:-1], image_id])
             for root_id in {seen.root_id for seen in batch.paths}:
-                known = [seen.path for seen in batch.paths if seen.root_id == root_id]
-                cursor.execute(
-                    "DELETE FROM paths WHERE root_id = ? AND path IN (SELECT unnest(?::VARCHAR[]))",
-                    [root_id, known],
-                )
-            rows = [(s.root_id, s.path, s.image_id, s.reason, s.file_size, s.modified_ns) for s in batch.paths]
-            _insert(cursor, "paths", rows)
+                _replace_paths(cursor, root_id, [seen for seen in batch.paths if seen.root_id == root_id])
+            _insert(cursor, f"paths ({_PATH_COLUMNS})", [_path_row(seen) for seen in batch.paths])
+            _drop_former_paths(cursor)
+            with_pixels = {image_id for image_id, _ in batch.feature_rows}
+            if renewed := [image_id for image_id, _ in batch.changed if image_id in with_pixels]:
+                for table in ("features", "detections"):
+                    cursor.execute(f"DELETE FROM {table} WHERE image_id IN (SELECT unnest(?::INTEGER[]))", [renewed])
             _insert(cursor, "features", [(batch.backbone, image_id, row) for image_id, row in batch.feature_rows])
-        self._paths_version += 1
+        self._version += 1
+
+    def set_pixel_digests(self, digests: Sequence[tuple[int, str, int]]) -> None:
+        """Store digests of decoded pixels: (image id, digest, EXIF orientation)."""
+        with self._store.transaction() as cursor:
+            for image_id, digest, orientation in digests:
+                cursor.execute(
+                    "UPDATE images SET pixel_digest = ?, orientation = ? WHERE image_id = ?",
+                    [digest, orientation, image_id],
+                )
+        self._version += 1
+
+    def without_pixel_digest(self, scheme: str) -> list[int]:
+        """Return the images that have a file and no digest of this scheme (datasets/pixel_digest.py), ascending."""
+        rows = self._store.rows(
+            "SELECT image_id FROM images i WHERE NOT starts_with(coalesce(pixel_digest, ''), ?) "
+            "AND EXISTS (SELECT 1 FROM paths p WHERE p.image_id = i.image_id AND NOT p.is_gone) ORDER BY image_id",
+            [scheme],
+        )
+        return [int(row[0]) for row in rows]
 
     def count(self) -> int:
         """Return the number of images."""
         return int(self._store.rows("SELECT count(*) FROM images")[0][0])
 
+    def next_id(self) -> int:
+        """Return the id of the next image."""
+        return int(self._store.rows("SELECT coalesce(max(image_id), 0) + 1 FROM images")[0][0])
+
+    def changed_at(self, image_id: int, content_hash: str) -> datetime | None:
+        """Return when an image whose file has this content hash now has changed; None if nobody saw it otherwise.
+
+        A file that is put back as it was, before anybody saved the photo, has not changed.
+        """
+        rows = self._store.rows(
+            "SELECT count(*) FROM images i LEFT JOIN annotations a USING (image_id) WHERE image_id = ? "
+            "AND i.content_hash = ? AND coalesce(a.saved_at <= i.changed_at, true)",
+            [image_id, content_hash],
+        )
+        return None if rows[0][0] else utc_now()
+
     def ids_by_hash(self) -> dict[str, int]:
-        """Return every image's id by its content hash."""
-        return {h: int(i) for h, i in self._store.rows("SELECT content_hash, image_id FROM images")}
+        """Return the id of the image that shows the pixels of a file, by the file's content hash."""
+        rows = self._store.rows(
+            "SELECT coalesce(shown_hash, content_hash), image_id FROM images UNION ALL "
+            "SELECT content_hash, image_id FROM paths WHERE content_hash IS NOT NULL AND image_id IS NOT NULL "
+            "AND NOT is_gone"
+        )
+        return {content_hash: int(image_id) for content_hash, image_id in rows}
+
+    def ids_by_former_hash(self) -> dict[str, int]:
+        """Return the id of each image with other pixels than those it was added with, by its first content hash."""
+        rows = self._store.rows("SELECT content_hash, image_id FROM images WHERE shown_hash IS NOT NULL")
+        return {content_hash: int(image_id) for content_hash, image_id in rows}
+
+    def ids_by_pixels(self) -> dict[str, int]:
+        """Return every image's id by the digest of its pixels."""
+        rows = self._store.rows(
+            "SELECT pixel_digest, image_id FROM images WHERE pixel_digest IS NOT NULL ORDER BY image_id DESC"
+        )
+        return {digest: int(image_id) for digest, image_id in rows}
 
     def entry(self, image_id: int) -> ImageEntry:
         """Return the metadata of an image.
@@ -161,12 +280,12 @@ class Images:
         Raises:
             UnknownImageError: The project has no such image.
         """
-        return self._entry(image_id)
+        return self._entry(image_id, self._version)
 
-    def _read_entry(self, image_id: int) -> ImageEntry:
+    def _read_entry(self, image_id: int, version: int) -> ImageEntry:
         rows = []
         if 0 < image_id < 2**31:  # what the column can hold
-            rows = self._store.rows("SELECT * EXCLUDE (image_id, added_at) FROM images WHERE image_id = ?", [image_id])
+            rows = self._store.rows(f"SELECT {', '.join(_COLUMNS)} FROM images WHERE image_id = ?", [image_id])
         if not rows:
             raise UnknownImageError(f"This project has no image {image_id}.")
         values: list[Any] = [tuple(value) if isinstance(value, list) else value for value in rows[0]]
@@ -185,49 +304,83 @@ class Images:
         return added_at
 
     def paths(self, image_id: int) -> list[tuple[Path, str]]:
-        """Return the (root, relative path) pairs of an image's files."""
-        return list(self._paths(image_id, self._paths_version))
+        """Return the (root, relative path) pairs of an image's files, without those that are gone."""
+        return [(root, file.path) for root, file in self.seen_files(image_id) if not file.is_gone]
 
-    def _read_paths(self, image_id: int, version: int) -> tuple[tuple[Path, str], ...]:
+    def seen_files(self, image_id: int) -> tuple[tuple[Path, SeenPath], ...]:
+        """Return an image's files with their roots, as of the last ingest; those that are gone are last."""
+        return self._paths(image_id, self._version)
+
+    def _read_paths(self, image_id: int, version: int) -> tuple[tuple[Path, SeenPath], ...]:
         rows = self._store.rows(
-            "SELECT r.path, p.path FROM paths p JOIN roots r USING (root_id) WHERE p.image_id = ? "
-            "ORDER BY root_id, p.path",
+            "SELECT r.path, root_id, p.path, file_size, modified_ns, image_id, reason, content_hash, sidecars, is_gone "
+            "FROM paths p JOIN roots r USING (root_id) WHERE p.image_id = ? ORDER BY is_gone, root_id, p.path",
             [image_id],
         )
-        return tuple((Path(root), path) for root, path in rows)
+        return tuple((Path(root), SeenPath(*values)) for root, *values in rows)
+
+    def photo_files(self) -> dict[int, PhotoFile]:
+        """Return the first file of every image, by id: one that is gone if there is no other."""
+        rows = self._store.rows(
+            "SELECT i.image_id, any_value(i.content_hash), any_value(coalesce(i.shown_hash, i.content_hash)), "
+            "coalesce(arg_min(p.root_id, k), 0), coalesce(arg_min(p.path, k), ''), coalesce(min(k).is_gone, true) "
+            "FROM images i LEFT JOIN (SELECT *, {'is_gone': is_gone, 'root': root_id, 'path': path} AS k FROM paths) p "
+            "USING (image_id) GROUP BY i.image_id ORDER BY i.image_id"
+        )
+        return {int(image_id): PhotoFile(*values) for image_id, *values in rows}
 
     def file_names(self) -> dict[int, tuple[str, str]]:
-        """Return (content hash, first path) of every image, by id; the path is empty if no file is left."""
-        rows = self._store.rows(
-            "SELECT i.image_id, any_value(i.content_hash), coalesce(min(p.path), '') "
-            "FROM images i LEFT JOIN paths p USING (image_id) GROUP BY i.image_id ORDER BY i.image_id"
-        )
-        return {int(image_id): (content_hash, path) for image_id, content_hash, path in rows}
+        """Return (content hash, first path) of every image, by id; the last known path if no file is left."""
+        return {image_id: (file.content_hash, file.path) for image_id, file in self.photo_files().items()}
 
-    def find(self, words: str, state: str) -> list[int]:
-        """Return the ids of images whose saved tags or paths contain a text, in ascending order.
+    def find(self, words: str, state: str, names: Callable[[str], Collection[str]] = lambda term: ()) -> list[int]:
+        """Return the ids of images whose saved tags or paths contain every word of a text, in ascending order.
+
+        Case, accents and invisible letters are ignored (datasets/tags.py); words in quotation marks stand together.
 
         Args:
-            words: The text, case ignored; empty finds every image.
-            state: ``all``, ``saved``, ``unsaved`` or ``empty``: saved without tags.
+            words: The text; empty finds every image.
+            state: ``all``, ``saved``, ``unsaved``, ``empty`` (saved without tags) or ``changed`` (other pixels since).
+            names: Further tags that a word of the text stands for.
         """
-        clauses, parameters = ["true"], []
-        if state == "empty":
-            clauses.append("coalesce(a.is_saved, false) AND len(a.tags) = 0")
-        elif state != "all":
-            clauses.append(f"coalesce(a.is_saved, false) = {'true' if state == 'saved' else 'false'}")
-        if words:
-            clauses.append(
-                "(len(list_filter(coalesce(a.tags, []), lambda t: contains(lower(t), ?))) > 0 OR "
-                "EXISTS (SELECT 1 FROM paths p WHERE p.image_id = i.image_id AND contains(lower(p.path), ?)))"
-            )
-            parameters += [words.lower(), words.lower()]
         rows = self._store.rows(
-            "SELECT i.image_id FROM images i LEFT JOIN annotations a USING (image_id) "
-            f"WHERE {' AND '.join(clauses)} ORDER BY i.image_id",
-            parameters,
+            f"SELECT i.image_id FROM images i LEFT JOIN annotations a USING (image_id) WHERE {_STATES[state]} "
+            "ORDER BY i.image_id"
         )
-        return [int(row[0]) for row in rows]
+        found = [int(row[0]) for row in rows]
+        terms = search_terms(words)
+        if not terms:
+            return found
+        used = [str(row[0]) for row in self._store.rows("SELECT DISTINCT unnest(tags) FROM annotations")]
+        for term in terms:
+            further = {tag_key(name) for name in names(term)}
+            wanted = [tag for tag in used if term in search_key(tag) or tag_key(tag) in further]
+            tagged = self._store.rows(
+                "SELECT image_id FROM annotations WHERE list_has_any(tags, ?::VARCHAR[])", [wanted]
+            )
+            matching = {int(row[0]) for row in tagged}
+            matching.update(image_id for image_id, path in self._search_keys_of_paths() if term in path)
+            found = [image_id for image_id in found if image_id in matching]
+        return found
+
+    def is_in_a_path(self, term: str) -> bool:
+        """Tell whether a search key is contained in the path of a photo."""
+        return any(term in path for _, path in self._search_keys_of_paths())
+
+    def num_changed(self) -> int:
+        """Return the number of images whose pixels changed after their tags were saved."""
+        rows = self._store.rows(
+            f"SELECT count(*) FROM images i JOIN annotations a USING (image_id) WHERE {_STATES['changed']}"
+        )
+        return int(rows[0][0])
+
+    def _search_keys_of_paths(self) -> list[tuple[int, str]]:
+        """Return (image id, search key) of every path."""
+        version = self._version
+        if self._searched is None or self._searched[0] != version:
+            rows = self._store.rows("SELECT image_id, path FROM paths WHERE image_id IS NOT NULL")
+            self._searched = version, [(int(image_id), search_key(path)) for image_id, path in rows]
+        return self._searched[1]
 
     def metadata_words(self) -> list[tuple[int, list[str], list[str], str | None]]:
         """Return (image id, keywords and user tags, path words, caption) of every image."""
@@ -242,9 +395,63 @@ class Images:
         return [(int(image_id), int(row)) for image_id, row in rows]
 
 
+_STATES = {
+    "all": "true",
+    "saved": "coalesce(a.is_saved, false)",
+    "unsaved": "NOT coalesce(a.is_saved, false)",
+    "empty": "coalesce(a.is_saved, false) AND len(a.tags) = 0",
+    "changed": "a.is_saved AND i.changed_at > a.saved_at",
+}
+_COLUMNS = tuple(column.name for column in fields(ImageEntry))
+_UPDATE = f"UPDATE images SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE image_id = ?"
+
+
 def _image_row(image_id: int, entry: ImageEntry, added_at: datetime) -> Row:
     values = (list(value) if isinstance(value, tuple) else value for value in astuple(entry))
     return (image_id, *values, added_at)
+
+
+_PATH_COLUMNS = ", ".join(column.name for column in fields(SeenPath))
+
+
+def _path_row(seen: SeenPath) -> Row:
+    return astuple(seen)
+
+
+def _replace_paths(cursor: Cursor, root_id: int, paths: Sequence[SeenPath]) -> None:
+    """Delete the rows of paths that are inserted next; that of another image stays as its last known path."""
+    new = "(SELECT unnest(?::VARCHAR[]) AS path, unnest(?::INTEGER[]) AS image_id) n"
+    values = [[seen.path for seen in paths], [seen.image_id for seen in paths], root_id]
+    there = "paths.root_id = ? AND paths.path = n.path AND"
+    cursor.execute(
+        f"UPDATE paths SET is_gone = true FROM {new} WHERE {there} paths.image_id <> coalesce(n.image_id, 0)", values
+    )
+    cursor.execute(
+        f"DELETE FROM paths USING {new} WHERE {there} coalesce(paths.image_id = n.image_id, paths.image_id IS NULL)",
+        values,
+    )
+
+
+def _mark_gone(cursor: Cursor, root_id: int, paths: list[str]) -> None:
+    """Mark paths as gone; of files that never were an image nothing remains."""
+    cursor.execute(
+        "DELETE FROM paths WHERE root_id = ? AND path IN (SELECT unnest(?::VARCHAR[])) AND image_id IS NULL",
+        [root_id, paths],
+    )
+    cursor.execute(
+        "UPDATE paths SET is_gone = true WHERE root_id = ? AND path IN (SELECT unnest(?::VARCHAR[]))",
+        [root_id, paths],
+    )
+
+
+def _drop_former_paths(cursor: Cursor) -> None:
+    """Delete the last known paths of images that have a file again, or still have another."""
+    cursor.execute("SELECT 1 FROM paths WHERE is_gone LIMIT 1")
+    if cursor.fetchone():
+        cursor.execute(
+            "DELETE FROM paths WHERE is_gone AND image_id IN "
+            "(SELECT image_id FROM paths WHERE NOT is_gone AND image_id IS NOT NULL)"
+        )
 
 
 def _insert(cursor: Cursor, table: str, rows: Sequence[Row]) -> None:

@@ -237,6 +237,32 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             )""",
         ),
     ),
+    (
+        7,
+        "digests of pixels, changed photos, files that are gone, sidecars that were read",
+        (
+            # Of the newest decoded pixels, with the scheme by which it is computed (datasets/pixel_digest.py); NULL
+            # until the file was decoded. An image that another program wrote into is found by it.
+            "ALTER TABLE images ADD COLUMN pixel_digest VARCHAR",
+            # The EXIF orientation of these pixels, 1 to 8; NULL with the digest.
+            "ALTER TABLE images ADD COLUMN orientation INTEGER",
+            # Of the file whose pixels are shown, where that is not `content_hash`, which stays the image's identity.
+            "ALTER TABLE images ADD COLUMN shown_hash VARCHAR",
+            # When ingest found other pixels at the image's path; NULL: never.
+            "ALTER TABLE images ADD COLUMN changed_at TIMESTAMP",
+            # Of the file's bytes; NULL: those of the image.
+            "ALTER TABLE paths ADD COLUMN content_hash VARCHAR",
+            # Names, sizes and times of the sidecars that were read; NULL: as an older version read them.
+            "ALTER TABLE paths ADD COLUMN sidecars VARCHAR",
+            # The file is no longer there; the row is the image's last known path.
+            "ALTER TABLE paths ADD COLUMN is_gone BOOLEAN DEFAULT false",
+        ),
+    ),
+    (
+        8,
+        "hierarchical keywords",
+        ("ALTER TABLE images ADD COLUMN hierarchies VARCHAR[] DEFAULT []",),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

@@ -3,6 +3,8 @@
 It can be copied and opened elsewhere; the photos are not part of it. Knows nothing of servers or models.
 """
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +17,8 @@ from annotator.keymap import with_new_actions
 from annotator.settings import ProjectSettings
 
 SETTINGS_VERSION = 1
+CHECKED_BYTES = 16_384
+"""Bytes that must fit on the disk before a project is served: less room than a save needs."""
 
 
 def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
@@ -109,6 +113,34 @@ class Project:
             raise ProjectError(f"The settings {self.settings_path} cannot be written: {error.strerror}.") from error
         self.settings = settings
         return settings
+
+    def check_writable(self) -> None:
+        """Check that files can be written into the folder.
+
+        Raises:
+            ProjectError: The disk is full or read-only, or the folder belongs to somebody else.
+        """
+        path = self.folder / ".write-check"
+        try:
+            write_atomically(path, b"x" * CHECKED_BYTES)
+            path.unlink()
+        except OSError as error:
+            advice = " Free some space; nothing was lost." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise ProjectError(f"The project {self.folder} cannot be written: {error.strerror}.{advice}") from error
+
+    def identity(self) -> str:
+        """Return the numbers that tell this folder and its database from every copy: device and inode of both.
+
+        Raises:
+            ProjectError: One of them is not there.
+        """
+        try:
+            found = [os.stat(path) for path in (self.folder, self.database_path)]
+        except OSError as error:
+            raise ProjectError(f"The project {self.folder} cannot be read: {error.strerror}.") from error
+        return " ".join(f"{status.st_dev}:{status.st_ino}" for status in found)
 
     def thumbnail_path(self, content_hash: str) -> Path:
         """Return the path of the thumbnail of a content hash."""

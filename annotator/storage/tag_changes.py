@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from annotator.datasets.tags import clean_tag, tag_key
+from annotator.datasets.tags import clean_tag, search_key, tag_key
 from annotator.errors import TagError
 from annotator.storage.correction_log import Annotation, CorrectionLog
 from annotator.storage.database import Store
@@ -60,6 +60,10 @@ class TagChanges:
             aliases |= {key: change.new_tag for key, target in aliases.items() if tag_key(target) == old}
             aliases[old] = change.new_tag
         return aliases
+
+    def aliases_with(self, term: str) -> list[str]:
+        """Return the current names of changed tags whose former name contains a search key (datasets/tags.py)."""
+        return [tag for former, tag in self.aliases().items() if term in search_key(former)]
 
     def apply(
         self,

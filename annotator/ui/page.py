@@ -30,33 +30,37 @@ def assets_version() -> str:
     return digest.hexdigest()[:12]
 
 
-def page_head() -> str:
+def page_head(root_path: str = "") -> str:
     """Return the content of the document's head, for ``gr.mount_gradio_app(head=...)``.
 
     The token script comes first: it adds the header ``X-Annotator-Token`` to every same-origin call, Gradio's own
     included. The style sheet is linked, not passed as ``css=``, whose selectors Gradio rewrites and breaks.
     The preloads fetch the page's modules while Gradio is still starting.
+
+    Args:
+        root_path: The prefix under which a reverse proxy offers the page, without a slash at its end.
     """
     modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name not in STANDING_ALONE)
     token = (ASSETS_PATH / "token.js").read_text(encoding="utf-8")
-    preloads = [f'<link rel="modulepreload" href="/ui/{name}">' for name in modules]
-    style = '<link rel="stylesheet" href="/ui/page.css">'
+    preloads = [f'<link rel="modulepreload" href="{root_path}/ui/{name}">' for name in modules]
+    style = f'<link rel="stylesheet" href="{root_path}/ui/page.css">'
     return "\n".join([f"<script>{token}</script>", style, *preloads])
 
 
-def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator") -> gr.Blocks:
+def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator", root_path: str = "") -> gr.Blocks:
     """Build the page.
 
     Args:
         operations: Name -> handler; each becomes a server function of the same name. A known error must be answered
             as ``{"error": {...}}``, since exceptions do not reach the browser.
         title: The document's title until the page knows its project.
+        root_path: As of `page_head`.
     """
     blocks = gr.Blocks(title=title, fill_width=True, fill_height=True, analytics_enabled=False)
     with blocks:
         gr.HTML(
             html_template=(ASSETS_PATH / "page.html").read_text(encoding="utf-8"),
-            js_on_load=_ON_LOAD,
+            js_on_load=_ON_LOAD.replace("ROOT_PATH", root_path),
             apply_default_css=False,
             elem_id="annotator-host",
             server_functions=[_server_function(name, operation) for name, operation in operations.items()],
@@ -66,7 +70,7 @@ def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator")
 
 # Gradio runs this text as the body of a function of (element, trigger, props, server, upload, watch).
 _ON_LOAD = """
-import("/ui/page.js").then((page) => page.start({ element, server })).catch((error) => {
+import("ROOT_PATH/ui/page.js").then((page) => page.start({ element, server })).catch((error) => {
   console.error(error);
   element.textContent = "The page could not be loaded: " + error.message + ". Reload it.";
 });

@@ -33,7 +33,7 @@ def build_account_router(
     @router.get("/login", include_in_schema=False)
     def login_page(request: Request) -> Response:
         if authenticator.by_session(session_id_of(request.scope)) is not None:
-            return RedirectResponse("/", 303)
+            return RedirectResponse(tokens.path.rstrip("/") + "/", 303)
         return FileResponse(assets_path / "login.html", headers={"cache-control": "no-store"})
 
     @router.post("/api/login", summary="Log in; the answer's cookies are the session")
@@ -56,7 +56,7 @@ def build_account_router(
         accounts.log_out(session_id_of(request.scope))
         response = JSONResponse({})
         for name in cookie_names(request.scope):
-            response.headers.append("set-cookie", f"{name}=; Path=/; Max-Age=0; SameSite=Strict")
+            response.headers.append("set-cookie", f"{name}=; Path={tokens.path}; Max-Age=0; SameSite=Strict")
         return response
 
     @router.post("/api/users", summary="List and change accounts; for admins")

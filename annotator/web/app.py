@@ -19,6 +19,7 @@ from annotator.session.session import Session
 from annotator.settings import ServerConfig
 from annotator.web.account_routes import build_account_router
 from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
+from annotator.web.root_path import RootPath
 from annotator.web.routes import build_router, refuse_malformed
 
 
@@ -27,21 +28,26 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
     # Imported here: importing Gradio takes seconds, and only a server needs it.
     from annotator.ui.page import ASSETS_PATH
 
-    workspace, tokens = session.workspace, Tokens()
+    workspace, tokens = session.workspace, Tokens(root_path=config.root_path)
+    workspace.files.root_path = config.root_path
     authenticator, dispatcher = workspace.authenticator, ProjectDispatcher(session)
     if is_exposed(config):
         authenticator.require_login()
     app = new_app()
     app.include_router(build_router(dispatcher, workspace.pictures, ASSETS_PATH))
     app.include_router(build_account_router(workspace.accounts, authenticator, tokens, ASSETS_PATH))
-    mount_page(app, dispatcher, f"{workspace.project.settings.name} - annotator", config.max_body_bytes)
+    title = f"{workspace.project.settings.name} - annotator"
+    mount_page(app, dispatcher, title, config.max_body_bytes, config.root_path)
     app.add_middleware(
         RequestGuard,
         hosts=[config.host, *config.allowed_hosts],
         max_body_bytes=config.max_body_bytes,
         authenticator=authenticator,
         tokens=tokens,
+        root_path=config.root_path,
     )
+    if config.root_path:
+        app.add_middleware(RootPath, root_path=config.root_path)
     return app
 
 
@@ -53,8 +59,16 @@ def new_app() -> FastAPI:
     return app
 
 
-def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: int) -> None:
-    """Mount the tagging page at an app's root; routes that the app already has take precedence."""
+def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: int, root_path: str = "") -> None:
+    """Mount the tagging page at an app's root; routes that the app already has take precedence.
+
+    Args:
+        app: The app.
+        dispatcher: Answers the operations.
+        title: The document's title until the page knows its project.
+        max_file_size: Of an upload, in bytes.
+        root_path: The prefix under which a reverse proxy offers the page.
+    """
     import gradio as gr
 
     from annotator.ui.page import build_page, page_head
@@ -64,8 +78,9 @@ def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: 
 
     gr.mount_gradio_app(
         app,
-        build_page({name: server_function(name) for name in OPERATIONS}, title=title),
+        build_page({name: server_function(name) for name in OPERATIONS}, title=title, root_path=root_path),
         path="/",
+        root_path=root_path or None,
         footer_links=[],
         show_error=False,
         run_history=False,
@@ -74,7 +89,7 @@ def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: 
         mcp_server=False,
         max_file_size=max_file_size,
         theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-        head=page_head(),
+        head=page_head(root_path),
     )
 
 

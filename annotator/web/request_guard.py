@@ -30,7 +30,9 @@ BODY_SECONDS = 30.0
 SLOWEST_BODY = 100_000.0
 """Bytes a second; larger bodies get more time at this rate."""
 
-PUBLIC_PATHS = frozenset({"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js"})
+PUBLIC_PATHS = frozenset(
+    {"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
+)
 """Paths that need no login."""
 
 COSTLY_PATHS = frozenset({"/api/backup"})
@@ -75,11 +77,14 @@ class Tokens:
     Args:
         in_frames: Whether pages of other sites may show this one in a frame. Behind TLS the cookies are then sent
             there too, partitioned by site; the token still prevents calls by that site.
+        root_path: The prefix under which a reverse proxy offers the page: other servers of its host get no cookie.
     """
 
-    def __init__(self, *, in_frames: bool = False) -> None:
+    def __init__(self, *, in_frames: bool = False, root_path: str = "") -> None:
         self._secret = secrets.token_bytes(32)
         self._in_frames = in_frames
+        self.path = root_path or "/"
+        """Path of the cookies."""
 
     def of(self, session_id: str) -> str:
         """Return the token of a session id."""
@@ -90,7 +95,7 @@ class Tokens:
         session_name, token_name = cookie_names(scope)
         is_tls = scope["scheme"] == "https"
         same_site = "None; Partitioned" if self._in_frames and is_tls else "Strict"
-        rest = f"; Path=/; SameSite={same_site}" + ("; Secure" if is_tls else "")
+        rest = f"; Path={self.path}; SameSite={same_site}" + ("; Secure" if is_tls else "")
         values = [f"{token_name}={self.of(session_id)}{rest}"]
         if is_new:
             values.append(f"{session_name}={session_id}; HttpOnly{rest}")
@@ -130,6 +135,7 @@ class RequestGuard:
         entrance: Path to which unknown browsers are redirected.
         public_paths: Paths open to unknown callers.
         body_limits: Path -> largest request body, where that differs.
+        root_path: The prefix under which a reverse proxy offers the page.
     """
 
     def __init__(
@@ -144,13 +150,14 @@ class RequestGuard:
         entrance: str = "/login",
         public_paths: Collection[str] = PUBLIC_PATHS,
         body_limits: Mapping[str, int] = NO_LIMITS,
+        root_path: str = "",
     ) -> None:
         self._app = app
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._max_body_bytes = max_body_bytes
         self._authenticator = authenticator
         self._tokens = tokens
-        self._entrance = entrance
+        self._entrance = root_path + entrance
         self._public_paths = public_paths
         self._body_limits = body_limits
         self._headers = dict(SECURITY_HEADERS)

@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response, StreamingRes
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
-from annotator.auth.roles import CALLER, Role
+from annotator.auth.roles import CALLER, LOCAL_USER, Role
 from annotator.errors import (
     AnnotatorError,
     DemoError,
@@ -72,6 +72,7 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
             "user": caller.user,
             "role": caller.role.label,
             "project": dispatcher.project_name(),
+            "identity": dispatcher.project_identity() if caller.user == LOCAL_USER else "",
             "token_cookie": cookie_names(request.scope)[1],
         }
 

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from annotator.errors import ConfigError, DetectorError
+from annotator.errors import AnnotatorError, ConfigError, DetectorError, StoreError
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
@@ -45,8 +46,9 @@ def serve(
 
     Raises:
         ConfigError: The port is taken.
-        ProjectError: The project cannot be opened.
+        ProjectError: The project cannot be opened or written.
     """
+    project.check_writable()
     listener = listen(config)
     for left_over in project.folder.glob(".backup-*.tar"):
         left_over.unlink(missing_ok=True)  # left by a server that was killed during a backup
@@ -59,10 +61,10 @@ def serve(
         app = build_app(Session.over(workspace), config)
         address = address_of(config, listener)
         limits = ConnectionLimits(trusted_proxies=(*THIS_MACHINE, *config.trusted_proxies))
-        server = new_server(app, limits, config.trusted_proxies, lambda: _started(workspace, address, on_ready))
-        folders = (
-            photos if photos is not None else [root for _, root in workspace.store.images.roots() if root.exists()]
-        )
+        shown = f"{address}{config.root_path}/" if config.root_path else address
+        started = partial(_started, workspace, address, lambda: on_ready(shown))
+        server = new_server(app, limits, config.trusted_proxies, started)
+        folders = photos if photos is not None else [root for _, root in workspace.store.images.roots()]
         worker = threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)
         worker.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()
@@ -71,6 +73,7 @@ def serve(
             server.run(sockets=[listener])
         finally:
             workspace.ingest.stop()
+            workspace.digest_pass.stop()
             workspace.detection_pass.stop()
             worker.join(timeout=60)
             project.server_path.unlink(missing_ok=True)
@@ -82,29 +85,32 @@ def serve(
 def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
     try:
         workspace.ingest.run(photos)
+    except AnnotatorError as error:
+        logger.warning("%s", error)
     except Exception:
         # The page shows the reason (IngestProgress.error); the server continues with the photos it has.
         logger.exception("The ingest stopped.")
     try:
         # In the ingest thread, which has a low priority, and after the ingest, so that no photo waits for it.
+        workspace.digest_pass.run()
         workspace.detection_pass.run()
-    except DetectorError as error:
+    except (DetectorError, StoreError) as error:
         logger.warning("%s", error)
     except Exception:
-        logger.exception("The detector stopped.")
+        logger.exception("The work after the ingest stopped.")
 
 
-def _started(workspace: Workspace, address: str, on_ready: Callable[[str], None]) -> None:
+def _started(workspace: Workspace, address: str, on_ready: Callable[[], None]) -> None:
     _announce(workspace.project, address, workspace.authenticator.local_secret, on_ready)
     # Started after the page is reachable: it takes seconds, and only completions and new tags need it.
     workspace.similar_tags.start()
     workspace.scheduler.start()
 
 
-def _announce(project: Project, address: str, secret: str, on_ready: Callable[[str], None]) -> None:
+def _announce(project: Project, address: str, secret: str, on_ready: Callable[[], None]) -> None:
     values = {"pid": os.getpid(), "address": address, "secret": secret, "started": time.time()}
     write_atomically(project.server_path, json.dumps(values).encode(), mode=0o600)
-    on_ready(address)
+    on_ready()
 
 
 def listen(config: ServerConfig) -> socket.socket:

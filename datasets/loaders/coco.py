@@ -6,12 +6,15 @@ validation photos for testing (the labels of the test photos are not public); li
 Files: annotations/instances_{train2014,val2014}.json and optionally captions_*.json; photos below train2014/ and
 val2014/. The 2017 edition has the same format.
 A photo's labels are sorted by the total area of their objects, largest first: people tend to name large objects first.
-The papers' orders, frequent or rare first, do not depend on it.
+The papers' orders, frequent or rare first, do not depend on it. Files of other programs in this format may lack areas
+(that of the box is taken, else none), name categories that they do not list (left out, with a count), and write paths
+with backslashes.
 """
 
 import json
 import logging
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -60,17 +63,34 @@ def _records(
     instances: dict[str, Any], names: dict[int, str], captions: dict[int, list[str]], photos: Path
 ) -> list[Record]:
     areas: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    unknown: Counter[Any] = Counter()
     for entry in instances["annotations"]:
-        areas[entry["image_id"]][names[entry["category_id"]]] += float(entry["area"])
+        name = names.get(entry["category_id"])
+        if name is None:
+            unknown[entry["category_id"]] += 1
+        else:
+            areas[entry["image_id"]][name] += _area(entry)
+    if unknown:
+        ids = ", ".join(map(str, list(unknown)[:5]))
+        logger.warning("%d objects have a category that is not listed (%s); they were left out.", unknown.total(), ids)
     records = []
     for image in instances["images"]:
         found = areas.get(image["id"])
         if found:
             tags = tuple(sorted(found, key=lambda tag: (-found[tag], tag)))
             texts = captions.get(image["id"], [])
-            path = (photos / image["file_name"]).resolve()
+            path = (photos / str(image["file_name"]).replace("\\", "/")).resolve()
             records.append(Record(path, tags, caption=texts[0] if texts else None, extra={"captions": texts}))
     return records
+
+
+def _area(entry: dict[str, Any]) -> float:
+    """Return an object's area in pixels; 0 if it has neither an area nor a box."""
+    area, box = entry.get("area"), entry.get("bbox")
+    if area is None and isinstance(box, list) and len(box) == 4:
+        area = float(box[2]) * float(box[3])
+    value = float(area or 0)
+    return value if math.isfinite(value) else 0.0
 
 
 def _read_captions(path: Path, instructions: str) -> dict[int, list[str]]:
@@ -84,7 +104,7 @@ def _read_captions(path: Path, instructions: str) -> dict[int, list[str]]:
 
 def _read_json(path: Path, instructions: str) -> dict[str, Any]:
     try:
-        values = json.loads(require_path(path, instructions).read_text(encoding="utf-8"))
+        values = json.loads(require_path(path, instructions).read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} could not be read: {error}. {instructions}") from error
     if not isinstance(values, dict):

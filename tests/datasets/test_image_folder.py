@@ -1,3 +1,5 @@
+import importlib
+import importlib.util
 import io
 import os
 import struct
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from annotator.datasets import image_folder
 from annotator.datasets.image_folder import (
@@ -301,8 +303,10 @@ def test_every_orientation_gives_upright_pixels(
     assert (decoded.width, decoded.height) == expected.size
 
 
-def test_the_colour_profile_is_carried_along(real_photo: Photo, encode: Encode) -> None:
-    assert decode_image(encode(real_photo(), "JPEG", icc_profile=b"profile")).icc_profile == b"profile"
+def test_the_colour_profile_is_carried_along_and_a_damaged_one_is_not(real_photo: Photo, encode: Encode) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert decode_image(encode(real_photo(), "JPEG", icc_profile=profile)).icc_profile == profile
+    assert decode_image(encode(real_photo(), "JPEG", icc_profile=b"profile")).icc_profile is None
     assert decode_image(encode(real_photo(), "JPEG")).icc_profile is None
 
 
@@ -496,9 +500,22 @@ def small_photos() -> list[bytes]:
         ("GIF", {}),
         ("BMP", {}),
         ("TIFF", {"exif": exif}),
+        ("AVIF", {"exif": exif}),
+        ("JPEG2000", {}),
     ):
         file = io.BytesIO()
         image.save(file, format, **options)
+        photos.append(file.getvalue())
+    if importlib.util.find_spec("pillow_heif"):
+        from pillow_heif import from_pillow
+
+        file = io.BytesIO()
+        from_pillow(image).save(file, exif=exif.tobytes())
+        photos.append(file.getvalue())
+    if importlib.util.find_spec("pillow_jxl"):
+        importlib.import_module("pillow_jxl")
+        file = io.BytesIO()
+        image.save(file, "JXL")
         photos.append(file.getvalue())
     return photos
 

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from annotator.datasets.record import Record, read_records
+from annotator.datasets.vocabulary import Vocabulary
 from annotator.errors import DataError
 
 WriteFolder = Callable[..., Path]
@@ -45,6 +46,31 @@ def test_tags_are_cleaned_and_duplicates_dropped_with_a_count(
     assert "2 duplicate tags" in caplog.text
 
 
+def test_a_byte_order_mark_and_windows_line_ends_are_read(write_folder: WriteFolder) -> None:
+    folder = write_folder({"image": "a.jpg", "tags": ["sky"]}, {"image": "b.jpg", "tags": ["sea"]})
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8")
+    (folder / "records.jsonl").write_bytes(b"\xef\xbb\xbf" + lines.replace("\n", "\r\n").encode())
+    assert [record.tags for record in read_records(folder)] == [("sky",), ("sea",)]
+
+
+def test_a_path_with_backslashes_leads_to_the_photo(write_folder: WriteFolder) -> None:
+    folder = write_folder('{"image": "day 1\\\\a.jpg", "tags": ["sky"]}')
+    (folder / "day 1").mkdir()
+    Image.new("RGB", (8, 8)).save(folder / "day 1" / "a.jpg")
+    assert read_records(folder)[0].image == (folder / "day 1" / "a.jpg").resolve()
+
+
+def test_a_tag_has_one_spelling_in_all_records(write_folder: WriteFolder) -> None:
+    folder = write_folder(
+        {"image": "a.jpg", "tags": ["Dog", "sky", "dog"]},
+        {"image": "b.jpg", "tags": ["dog"]},
+        {"image": "c.jpg", "tags": ["sea", "dog"]},
+    )
+    records = read_records(folder)
+    assert [record.tags for record in records] == [("dog", "sky"), ("dog",), ("sea", "dog")]
+    assert Vocabulary.from_records(records).tags == ("dog", "sky", "sea")
+
+
 def test_photos_without_tags_are_left_out_with_a_count_or_kept(
     write_folder: WriteFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -52,6 +78,24 @@ def test_photos_without_tags_are_left_out_with_a_count_or_kept(
     assert [record.image.name for record in read_records(folder)] == ["b.jpg"]
     assert "2 photos without tags" in caplog.text
     assert len(read_records(folder, keep_untagged=True)) == 3
+
+
+def test_photos_without_a_file_in_an_export_are_left_out_with_a_count(
+    write_folder: WriteFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    exported = {"tags": ["sky"], "content_hash": "f" * 64}
+    folder = write_folder(
+        {"image": "a.jpg", "file": "present", **exported}, {"image": "came back.jpg", "file": "missing", **exported}
+    )
+    with (folder / "records.jsonl").open("a") as file:
+        for image, state in (("gone.jpg", "missing"), ("away.jpg", "not mounted"), ("", "missing"), ("", None)):
+            file.write(json.dumps({"image": image, "file": state, **exported}) + "\n")
+    assert [record.image.name for record in read_records(folder)] == ["a.jpg", "came back.jpg"]
+    assert "4 photos were left out" in caplog.text
+    with (folder / "records.jsonl").open("a") as file:
+        file.write(json.dumps({"image": "lost.jpg", "file": "present", **exported}) + "\n")
+    with pytest.raises(DataError, match=r"lost\.jpg"):
+        read_records(folder)
 
 
 def test_a_line_separator_inside_a_string_ends_no_line(write_folder: WriteFolder) -> None:

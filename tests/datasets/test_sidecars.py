@@ -14,7 +14,8 @@ from PIL import Image
 
 from annotator.datasets.embedded_metadata import EmbeddedBlocks
 from annotator.datasets.image_folder import DecodedImage, decode_image
-from annotator.datasets.sidecars import MAX_TAGS, PhotoMetadata, SidecarFinder, path_words, read_metadata
+from annotator.datasets.path_words import path_words
+from annotator.datasets.sidecars import MAX_TAGS, PhotoMetadata, SidecarFinder, read_metadata
 
 Read = Callable[..., PhotoMetadata]
 
@@ -211,7 +212,7 @@ def test_a_json_sidecar_holds_tags(read: Read, name: str, content: Any, tags: tu
     assert found.notes == ()
 
 
-def test_a_google_takeout_sidecar_gives_caption_and_place(read: Read) -> None:
+def test_a_google_takeout_sidecar_gives_caption_place_and_time(read: Read) -> None:
     found = read(
         {
             "photo.jpg.json": {
@@ -223,7 +224,7 @@ def test_a_google_takeout_sidecar_gives_caption_and_place(read: Read) -> None:
             }
         }
     )
-    assert found == PhotoMetadata(caption="At the lake", latitude=48.1, longitude=11.5)
+    assert found == PhotoMetadata(caption="At the lake", latitude=48.1, longitude=11.5, taken_at="2020-09-13T12:26:40")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +245,7 @@ def test_a_takeout_sidecar_without_a_place_gives_none(read: Read, content: dict[
         ("photo.xmp", "<open>", "The sidecar photo.xmp is not valid XML."),
         ("photo.json", "{", "The sidecar photo.json is not valid JSON."),
         ("photo.json", "[" * 100_000, "The sidecar photo.json is not valid JSON."),
-        ("photo.json", '["dog", 5]', "The sidecar photo.json holds a tag that is not text."),
+        ("photo.json", '["dog", true]', "The sidecar photo.json holds a tag that is not text."),
         ("photo.json", "5", "The sidecar photo.json holds no list of tags."),
         ("photo.json", '{"tags": 5}', "The sidecar photo.json holds no list of tags."),
         ("photo.txt", b"\x89PNG\0\1", "The sidecar photo.txt is not text."),

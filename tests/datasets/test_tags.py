@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotator.datasets.tags import MAX_TAG_LENGTH, clean_tag, tag_key
+from annotator.datasets.tags import MAX_TAG_LENGTH, clean_tag, search_key, search_terms, tag_key
 from annotator.errors import TagError
 
 _TYPED = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60)
@@ -38,6 +38,72 @@ def test_spellings_of_one_tag_share_a_key(one: str, other: str) -> None:
 
 def test_cleaning_folds_white_space_composes_accents_and_keeps_case() -> None:
     assert clean_tag(" Cafe\u0301 \t de\u00a0Flore\n") == "Caf\u00e9 de Flore"
+
+
+FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
+ENGLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f"
+SCOTLAND = "\U0001f3f4\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("dog\u200b", "dog"),
+        ("\ufeffdog", "dog"),
+        ("zwan\u00adzig", "zwanzig"),
+        ("do\u200dg\u200d", "dog"),
+        ("\u200fdog\u202c", "dog"),
+        ("cat\ufe0f", "cat"),
+        ("x\U000e0041y", "xy"),
+        ("\u2764\ufe0f", "\u2764\ufe0f"),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",) * 2,
+        (FAMILY, FAMILY),
+        (ENGLAND, ENGLAND),
+    ],
+)
+def test_invisible_characters_are_left_out_unless_they_change_what_is_seen(typed: str, stored: str) -> None:
+    assert clean_tag(typed) == stored
+
+
+@pytest.mark.parametrize("text", ["\u200b", "\ufe0f", "\u3164 \u3164", "\u200d\u200d"])
+def test_a_tag_that_nobody_can_see_is_empty(text: str) -> None:
+    with pytest.raises(TagError, match="cannot be empty"):
+        clean_tag(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("dog\u200b", "dog"), ("\u2764\ufe0f", "\u2764"), ("\u24b6", "\u24d0"), ("\u338f", "kg")]
+)
+def test_what_looks_the_same_is_one_tag(one: str, other: str) -> None:
+    assert tag_key(one) == tag_key(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("\u2460", "1"), ("\u24b6", "a"), ("\u3299", "\u79d8"), (ENGLAND, SCOTLAND)]
+)
+def test_signs_of_their_own_are_tags_of_their_own(one: str, other: str) -> None:
+    assert tag_key(one) != tag_key(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "terms"),
+    [
+        ('dog  "Red  Car" dog', ["dog", "red car"]),
+        ("Stra\u00dfe \u039f\u0394\u039f\u03a3", ["strasse", "\u03bf\u03b4\u03bf\u03c3"]),
+        ("\u0160\u00e1rka \u0141\u00f3d\u017a", ["sarka", "lodz"]),
+        ("\u304c", ["\u304c"]),
+        ("\u0915\u093f", ["\u0915\u093f"]),
+        (' "" ', []),
+        ('"open', ["open"]),
+    ],
+)
+def test_a_search_is_taken_apart_into_words_without_case_and_accents(text: str, terms: list[str]) -> None:
+    assert search_terms(text) == terms
+
+
+@given(st.text())
+def test_a_tag_is_found_by_itself(text: str) -> None:
+    assert search_key(search_key(text)) == search_key(text)
 
 
 def test_joined_emoji_survive_cleaning() -> None:

@@ -59,6 +59,22 @@ def test_tags_are_numbered_by_frequency_or_first_occurrence() -> None:
     assert Vocabulary.from_records(records, min_count=2).tags == ("sky", "sea")
 
 
+def test_two_spellings_of_a_tag_are_one_tag_in_training() -> None:
+    records = [Record(Path("a"), tags) for tags in (("Dog", "sky"), ("dog",), ("dog", "STRASSE"), ("straße", "Dog"))]
+    vocabulary = Vocabulary.from_records(records)
+    assert (vocabulary.tags, vocabulary.counts) == (("Dog", "STRASSE", "sky"), (4, 2, 1))
+    assert vocabulary.encode(["dog", "Dog", "straße", "SKY"]) == [0, 1, 2]
+    assert "DOG" in vocabulary
+    assert vocabulary.index("dog") == 0
+    assert vocabulary.order_tags(["straße", "dog"], "frequent_first") == ["dog", "straße"]
+    assert vocabulary.matrix([["dog", "Dog"]]).tolist() == [[1, 0, 0]]
+
+
+def test_a_vocabulary_of_an_older_version_keeps_its_two_spellings() -> None:
+    vocabulary = Vocabulary(["dog", "Dog"])
+    assert vocabulary.encode(["Dog", "dog", "DOG"]) == [1, 0]
+
+
 def test_a_photos_tags_can_be_ordered_in_three_ways() -> None:
     vocabulary = Vocabulary(["sky", "sea", "boat", "gull"], [3, 2, 1, 1])
     tags = ["gull", "unknown", "sky", "boat"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotator.datasets.tags import tag_key
+from annotator.datasets.tags import search_key, tag_key
 from annotator.datasets.word_forms import form_key
 from annotator.models.word_vectors.word_vector_files import Vectors
 from annotator.proposals.vocabulary.lexicon import Lexicon
@@ -137,11 +137,30 @@ class ProjectVocabulary:
         """Return the present name of a tag that was renamed or merged, else the tag itself."""
         return self._aliases.get(tag_key(tag), tag)
 
-    def spelling(self, tag: str) -> str:
-        """Return the present name of a tag in the project's spelling."""
+    def spelling(self, tag: str, own: Collection[str] = ()) -> str:
+        """Return the present name of a tag in the project's spelling.
+
+        Args:
+            tag: The tag in any spelling.
+            own: The saved tags of the photo that gets it: if it is the only one with this tag, the given spelling is
+                the project's from now on.
+        """
         tag = self.renamed(tag)
         key = tag_key(tag)
-        return self._spelling.get(key, tag) if self._count.get(key) else tag
+        count = self._count.get(key)
+        if not count or (count == 1 and any(tag_key(other) == key for other in own)):
+            return tag
+        return self._spelling.get(key, tag)
+
+    def use_spelling(self, tag: str) -> None:
+        """Use this spelling of a tag from now on: it was changed on all photos."""
+        with self._lock:
+            self._spelling[tag_key(tag)] = tag
+            self._in_use = None
+
+    def aliases_with(self, term: str) -> list[str]:
+        """Return the present names of renamed, merged and aliased tags whose former name contains a search key."""
+        return [tag for former, tag in self._aliases.items() if term in search_key(former)]
 
     def num_photos(self, tag: str) -> int:
         """Return the number of images of the project that have a tag."""

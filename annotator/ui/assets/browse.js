@@ -9,8 +9,8 @@ const CELL_WIDTH = 172;
 const CELL_HEIGHT = 172;
 const MARGIN_ROWS = 2;
 const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
-const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", empty: "Saved without tags", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
-const COUNTED = ["empty", "draft", "in_review", "accepted"]; // offered if any photo has the state
+const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", empty: "Saved without tags", changed: "Changed since", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
+const COUNTED = ["empty", "changed", "draft", "in_review", "accepted"]; // offered if any photo has the state
 
 export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", autocomplete: "off", spellcheck: "false" });
@@ -61,7 +61,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
       while (pages.size > MAX_PAGES) pages.delete(pages.keys().next().value);
       const isFirst = num_items === 0;
       num_items = answer.total;
-      total.textContent = count(answer.total, "photo");
+      total.textContent = `${count(answer.total, "photo")}${answer.meant?.length ? ` with tags of similar meaning: ${answer.meant.join(", ")}` : ""}`;
       if (isFirst) centre();
       draw();
     } catch (error) {

@@ -1,7 +1,7 @@
 // Dialogs over the page: one at a time, keyboard first, focus kept inside by the browser's own <dialog>.
 // Knows nothing of tagging but the arguments of each dialog.
 
-import { count, make } from "./elements.js";
+import { count, make, typesText } from "./elements.js";
 
 export function createDialogs(root) {
   let current = null;
@@ -105,9 +105,9 @@ export function showUnreadable(dialogs, call) {
 
   async function load() {
     try {
-      const { total, items } = await call("unreadable", { offset: rows.children.length, limit: PAGE });
+      const { total, types, items } = await call("unreadable", { offset: rows.children.length, limit: PAGE });
       rows.append(...items.map(({ path, reason }) => make("li", {}, make("b", {}, path), make("span", { class: "soft" }, reason))));
-      note.textContent = `${count(total, "file")} could not be read. The others are not affected.`;
+      note.textContent = `${count(total, "file")} could not be read${total ? `: ${typesText(types)}` : ""}. The others are not affected.`;
       more.hidden = rows.children.length >= total || items.length === 0;
     } catch (error) {
       note.textContent = error.message;

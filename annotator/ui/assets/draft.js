@@ -5,15 +5,23 @@
 export const MAX_TAG_LENGTH = 100;
 // Proposals with a number; a digit takes the one whose number it is.
 export const NUM_NUMBERED = 9;
+// As in datasets/tags.py: characters without a glyph, those of them that change no character beside them, and digits and
+// letters in circles, which normalisation would make plain.
+const INVISIBLE =
+  /[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\u{e0000}-\u{e001f}\u{e0080}-\u{e0fff}]/gu;
+const MEANINGLESS =
+  /[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb]|(?:^|(?<=[\0-\x7f]))[\u200c\u200d]+|[\u200c\u200d]+(?=$|[\0-\x7f])|(?:^|(?<=[A-Za-z ]))[\ufe00-\ufe0f]+|(?<![\u{1f3f4}\u{e0020}-\u{e007f}])[\u{e0020}-\u{e007f}]+/gu;
+const ENCLOSED = /([\u2460-\u24ff\u3200-\u32bf\u{1f100}-\u{1f2ff}])/u;
 
-/** The stored spelling of a typed tag: NFC, white space collapsed, case unchanged. */
+/** The stored spelling of a typed tag: NFC, no invisible characters, white space collapsed, case unchanged. */
 export function cleanTag(text) {
-  return text.normalize("NFC").split(/\s+/u).filter(Boolean).join(" ");
+  return text.replace(MEANINGLESS, "").normalize("NFC").split(/\s+/u).filter(Boolean).join(" ");
 }
 
 /** The key that is equal for all spellings of a tag. */
 export function tagKey(tag) {
-  return tag.split(/\s+/u).filter(Boolean).join(" ").normalize("NFKC").toLowerCase();
+  const visible = tag.replace(INVISIBLE, "").split(/\s+/u).filter(Boolean).join(" ");
+  return visible.split(ENCLOSED).map((part, at) => (at % 2 ? part : part.normalize("NFKC")).toLowerCase()).join("");
 }
 
 export function indexOfTag(tags, tag) {

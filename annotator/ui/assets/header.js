@@ -1,7 +1,8 @@
 // The header: project, progress of tagging and of reading photos, unreadable files, browse, export, help.
 // Knows nothing of the current photo.
 
-import { count, formatNumber, make } from "./elements.js";
+import { ROOT } from "./address.js";
+import { count, formatNumber, make, typesText } from "./elements.js";
 
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
@@ -13,6 +14,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   const progress = make("span", { class: "soft" });
   const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
+  const away = make("span", { id: "not-mounted", class: "pill", hidden: true });
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
   let offered = "";
   const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…"), make("button", { id: "open-timeline", class: "quiet", type: "button", onclick: timeline }, "Time line of this photo…")));
@@ -20,7 +22,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger, model, reviewing,
+    make("div", { class: "title" }, project, tagged), ingest, broken, away, make("span", { class: "grow" }), tagger, model, reviewing,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     account,
@@ -63,7 +65,12 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
       progress.textContent = run.error ? (run === reading ? `Reading stopped: ${run.error}` : run.error) : progressText(run, verb);
       progress.title = progress.textContent;
       broken.hidden = !state.num_unreadable;
+      const folders = reading.not_mounted ?? [];
+      away.hidden = !folders.length;
+      away.textContent = `${count(folders.reduce((sum, { num_photos }) => sum + num_photos, 0), "photo")} not mounted`;
+      away.title = folders.map(({ folder }) => `The folder ${folder} is missing or empty. Its photos keep their tags. If it is on another disk, connect that; if it was moved: annotator add.`).join("\n");
       broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
+      broken.title = typesText(state.unread_types);
     },
   };
 }
@@ -71,7 +78,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
 /** Download links, for the menu and for the page shown when all photos are tagged. */
 export function exportLinks(className = "") {
   return Object.entries(EXPORTS).map(([format, label]) =>
-    make("a", { class: className, href: `/api/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),
+    make("a", { class: className, href: `${ROOT}api/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),
   );
 }
 

@@ -1,5 +1,7 @@
 // Logs in and returns to the page that was requested. token.js adds the token to the call.
 
+import { ROOT } from "./address.js";
+
 const form = document.getElementById("login");
 const problem = document.getElementById("problem");
 const button = form.querySelector("button");
@@ -8,7 +10,7 @@ const button = form.querySelector("button");
 function target() {
   const next = new URLSearchParams(location.search).get("next") ?? "/";
   const url = new URL(next, location.origin);
-  return url.origin === location.origin && next.startsWith("/") ? url.pathname : "/";
+  return url.origin === location.origin && next.startsWith("/") ? ROOT + url.pathname.slice(1) : ROOT;
 }
 
 form.addEventListener("submit", async (event) => {
@@ -16,7 +18,7 @@ form.addEventListener("submit", async (event) => {
   button.disabled = true;
   problem.textContent = "";
   try {
-    const answer = await fetch("/api/login", {
+    const answer = await fetch(`${ROOT}api/login`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ name: form.elements.name.value, password: form.elements.password.value }),

@@ -1,6 +1,7 @@
 // Composition root of the page: finds the landmarks of page.html, builds the parts, and connects them to the keys and
 // the server. Every part gets what it needs as arguments; none imports this file.
 
+import { ROOT } from "./address.js";
 import { createAddBox } from "./add_box.js";
 import { createBrowse } from "./browse.js";
 import { createCalls, newestOnly } from "./calls.js";
@@ -8,7 +9,7 @@ import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { showEffort } from "./effort_dialog.js";
-import { count, make } from "./elements.js";
+import { count, make, typesText } from "./elements.js";
 import { createGroups } from "./groups.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
@@ -327,10 +328,10 @@ const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, mil
 
 /** Wait for the style sheet, which the document's head links, so that nothing is shown without it. */
 async function styled() {
-  let link = document.querySelector('link[rel="stylesheet"][href^="/ui/page.css"]');
+  let link = document.querySelector('link[rel="stylesheet"][href$="/ui/page.css"]');
   if (link?.sheet) return;
   if (!link) {
-    link = make("link", { rel: "stylesheet", href: "/ui/page.css" });
+    link = make("link", { rel: "stylesheet", href: `${ROOT}ui/page.css` });
     document.head.append(link);
   }
   await new Promise((resolve, reject) => {
@@ -354,7 +355,9 @@ function showRest(rest, tagging, state, visitor) {
   const texts = num_images === 0
     ? ingest.running
       ? ["Reading the photos", "The first one appears here in a moment."]
-      : ["No photos in this project yet", "Add some with: annotator add PROJECT PHOTOS"]
+      : state.num_unreadable
+        ? ["None of the files could be read", `${typesText(state.unread_types)}. The reasons are listed under “${count(state.num_unreadable, "file")} unreadable” above.`]
+        : ["No photos in this project yet", "Add some with: annotator add PROJECT PHOTOS"]
     : num_saved >= num_images
       ? [`All ${count(num_images, "photo")} are tagged`, "Take the result away, or browse to look again."]
       : ["No photo is waiting", ingest.running ? "More photos are being read." : "Browse to open any photo."];

@@ -1,6 +1,8 @@
 // Functions for projects with several users: renewing the session, logging out, and renewing the lease of the open photo.
 // Knows nothing of tags.
 
+import { ROOT } from "./address.js";
+
 const RENEW_MS = 60_000;
 
 /**
@@ -9,8 +11,8 @@ const RENEW_MS = 60_000;
  */
 export async function renewSession() {
   try {
-    const answer = await fetch("/api/session");
-    if (answer.status === 401) location.assign("/"); // to the login or the demo's entrance; the list stays stored in this browser
+    const answer = await fetch(`${ROOT}api/session`);
+    if (answer.status === 401) location.assign(ROOT); // to the login or the demo's entrance; the list stays stored in this browser
     return answer.ok;
   } catch {
     return false;
@@ -18,8 +20,8 @@ export async function renewSession() {
 }
 
 export async function logOut() {
-  await fetch("/api/logout", { method: "POST" });
-  location.assign("/login");
+  await fetch(`${ROOT}api/logout`, { method: "POST" });
+  location.assign(`${ROOT}login`);
 }
 
 /** Show why the opened photo cannot be changed. */
@@ -46,6 +48,6 @@ export function keepLease(call, getPhoto) {
     const photo = getPhoto();
     if (!photo || photo.read_only) return;
     const body = JSON.stringify({ image_id: photo.image_id });
-    fetch("/api/leave", { method: "POST", keepalive: true, headers: { "content-type": "application/json" }, body });
+    fetch(`${ROOT}api/leave`, { method: "POST", keepalive: true, headers: { "content-type": "application/json" }, body });
   });
 }

@@ -160,6 +160,7 @@ export function createPhotoView(frame, facts) {
 
 function factsOf(photo) {
   const facts = [
+    photo.changed_at && `the picture was changed after its tags were saved (${dateText(photo.changed_at)})`,
     photo.taken_at && dateText(photo.taken_at),
     photo.camera,
     photo.place,
@@ -171,7 +172,8 @@ function factsOf(photo) {
   ].filter(Boolean);
   const name = make("span", { class: "file-name", id: "file-name", title: (photo.paths ?? []).join("\n") }, photo.file_name);
   const rest = facts.join("   ·   ");
-  return [name, make("span", { class: "facts", title: facts.join("\n") }, rest)];
+  const hierarchies = (photo.hierarchies ?? []).map((keyword) => keyword.split("|").join(" › "));
+  return [name, make("span", { class: "facts", title: [...facts, ...hierarchies].join("\n") }, rest)];
 }
 
 function dateText(text) {

@@ -429,7 +429,7 @@ export class Tagging {
         image_id: photo.image_id, revision, kept: draft.kept, dropped: draft.dropped,
         shown: this.shown, tagger: photo.tagger, ...effort, ...(members.length ? { members } : {}),
       });
-      this.#saved(photo, draft, answer.now_common, answer.group);
+      this.#saved(photo, draft, answer);
       this.show(answer.next);
       if (answer.group?.left_out.length) this.#leftOut(answer.group.left_out);
     } catch (error) {
@@ -447,7 +447,7 @@ export class Tagging {
     this.views.trouble("group", `Not saved along: ${each.join(" ")}`, [{ label: "All right", run: () => this.views.clear("group") }]);
   }
 
-  #saved(photo, draft, nowCommon = [], group = null) {
+  #saved(photo, draft, { now_common: nowCommon = [], group = null, respelled = [] } = {}) {
     this.localDrafts.forget(this.state.project, photo);
     this.isAway = false;
     // A photo whose save was undone has a revision but no saved tags; it is counted again.
@@ -460,7 +460,10 @@ export class Tagging {
     this.views.clear();
     this.views.saved(photo, nowCommon, along);
     const where = along.length ? ` to ${along.length + 1} photos` : "";
-    this.views.say(draft.kept.length ? `Saved ${draft.kept.join(", ")}${where}.` : "Saved without tags.");
+    const saved = draft.kept.map((tag) => respelled.find(({ typed }) => typed === list.cleanTag(tag))?.saved ?? tag);
+    this.views.say(saved.length ? `Saved ${saved.join(", ")}${where}.` : "Saved without tags.");
+    const kept = respelled.filter(({ was_saved, typed, saved: name }) => was_saved && list.tagKey(typed) === list.tagKey(name));
+    if (kept.length) this.views.trouble("respelled", kept.map(whyRespelled).join(" "), []);
   }
 
   async #stale({ message, details }, members) {
@@ -509,4 +512,9 @@ export class Tagging {
     const sentence = !away ? error.message : name === "go" ? "The server does not answer." : "Not saved: the server does not answer; your list is kept here.";
     this.views.trouble(name, sentence, [{ label: "Try again", run: retry }]);
   }
+}
+
+/** Why a tag keeps the spelling that it had on the photo. */
+function whyRespelled({ typed, saved, num_photos }) {
+  return `“${typed}” stays “${saved}”, as on ${num_photos} photos. To change it on all: annotator tags PROJECT rename "${saved}" "${typed}".`;
 }

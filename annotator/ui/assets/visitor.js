@@ -1,6 +1,7 @@
 // Additions of the hosted demo to the page: when the space ends, adding photos, exporting the tags, ending the space.
 // Knows nothing of tags.
 
+import { ROOT } from "./address.js";
 import { exportLinks } from "./header.js";
 import { count, make } from "./elements.js";
 
@@ -84,12 +85,12 @@ export function createVisitor(root, { dialogs, say, added }) {
     }
     const body = new FormData();
     body.append("photo", file);
-    return post("/api/demo/photos", { body });
+    return post(`${ROOT}api/demo/photos`, { body });
   }
 
   async function addSamples() {
     tell("Adding the sample photos…");
-    const { answer, problem } = await post("/api/demo/samples", {});
+    const { answer, problem } = await post(`${ROOT}api/demo/samples`, {});
     tell(answer ? "The sample photos were added." : problem);
     if (answer) added();
   }
@@ -159,8 +160,8 @@ function askTwice(button) {
 }
 
 async function end() {
-  const { answer, problem } = await post("/api/demo/leave", {});
-  if (answer || problem === "gone") location.assign("/");
+  const { answer, problem } = await post(`${ROOT}api/demo/leave`, {});
+  if (answer || problem === "gone") location.assign(ROOT);
 }
 
 const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
@@ -170,7 +171,7 @@ async function post(path, options) {
     const response = await fetch(path, { method: "POST", ...options });
     const answer = await response.json();
     if (response.status === 401) {
-      location.assign("/"); // the space has ended
+      location.assign(ROOT); // the space has ended
       return { problem: "This space is over." };
     }
     return response.ok ? { answer } : { problem: answer.error?.message ?? `The server answered ${response.status}.` };

@@ -52,9 +52,28 @@ def test_add_prints_its_summary_as_text_and_as_json(
     assert main(["add", *folders, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary.pop("photos_per_second") >= 0
-    assert summary == {"num_found": 3, "num_new": 2, "num_images": 2, "num_unreadable": 1}
+    assert summary == {"num_found": 3, "num_new": 2, "num_images": 2, "num_unreadable": 1, "unread_types": {"JPEG": 1}}
     assert main(["add", *folders]) == 0
     assert capsys.readouterr().out.startswith("3 files, 0 new photos")
+
+
+def test_add_counts_and_names_the_types_that_are_not_read(
+    tmp_path: Path, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.psd", "d.heic"):
+        (photos / name).write_bytes(b"x")
+    assert main(["add", str(tmp_path / "project"), str(photos)]) == 0
+    printed = capsys.readouterr().out
+    assert "0 new photos" in printed
+    assert "4 not read: 2 video (.mp4), 1 " in printed
+    assert "1 layered picture (.psd)" in printed
+    assert "1 HEIC" in printed
+    assert main(["unreadable", str(tmp_path / "project"), "--json"]) == 0
+    reasons = {Path(item["path"]).name: item["reason"] for item in json.loads(capsys.readouterr().out)}
+    assert set(reasons) == {"a.mp4", "b.mp4", "c.psd", "d.heic"}
+    assert "video" in reasons["a.mp4"]
 
 
 def test_suggest_prints_a_json_list_of_ranked_tags(
@@ -121,7 +140,7 @@ def test_export_prints_jsonl_and_csv(project: Path, capsys: pytest.CaptureFixtur
     assert json.loads(line)["tags"] == ["cat", "=1+1", "🐈"]
     assert main(["export", str(project), "--format", "csv"]) == 0
     header, row = capsys.readouterr().out.splitlines()
-    assert header.startswith("image,tags,dropped")
+    assert header.startswith("\ufeffimage,tags,dropped")
     assert row.startswith("photo 1.jpg,cat; '=1+1; 🐈,dog,1,")
 
 
@@ -132,7 +151,7 @@ def test_unreadable_lists_files_with_reasons(project: Path, capsys: pytest.Captu
     assert main(["unreadable", str(project)]) == 0
     printed = capsys.readouterr()
     assert printed.out == f"{path}: The file is empty (0 bytes).\n"
-    assert printed.err == "1 files could not be read.\n"
+    assert printed.err == "1 not read: 1 JPEG.\n"
 
 
 def test_export_of_a_project_in_use_without_a_server_names_the_process(

@@ -37,7 +37,7 @@ def test_jsonl_gives_every_record_back_one_a_line() -> None:
 
 def test_csv_has_a_header_and_every_cell_comes_back() -> None:
     text = "".join(export_lines([row(tags=['say "hi"', "a,b", "🐈"], image="a\nb.jpg")], "csv"))
-    header, values = csv.reader(io.StringIO(text))
+    header, values = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
     assert tuple(header) == COLUMNS
     cells = dict(zip(header, values, strict=True))
     assert cells["tags"] == 'say "hi"; a,b; 🐈'
@@ -81,7 +81,15 @@ def test_no_cell_can_run_as_a_formula_wherever_cells_are_parted(delimiter: str, 
 
 def test_nothing_saved_is_an_empty_file_or_a_header() -> None:
     assert list(export_lines([], "jsonl")) == []
-    assert list(export_lines([], "csv")) == [",".join(COLUMNS) + "\r\n"]
+    assert list(export_lines([], "csv")) == ["\ufeff" + ",".join(COLUMNS) + "\r\n"]
+
+
+def test_a_csv_file_begins_with_the_mark_by_which_excel_knows_utf8() -> None:
+    data = "".join(export_lines([row(tags=["Šárka", "straße"])], "csv")).encode()
+    assert data.startswith(b"\xef\xbb\xbfimage,")
+    assert data.count(b"\xef\xbb\xbf") == 1
+    (record,) = csv.DictReader(io.StringIO(data.decode("utf-8-sig")))
+    assert record["tags"] == "Šárka; straße"
 
 
 def test_an_unknown_format_is_refused() -> None:

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from annotator.datasets.image_folder import decode_image
 from annotator.errors import UnknownImageError, UnreadableImageError
@@ -53,7 +54,13 @@ def decode(data: bytes) -> Image.Image:
 
 @pytest.mark.parametrize(
     ("format", "media_type"),
-    [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("WEBP", "image/webp"), ("GIF", "image/gif")],
+    [
+        ("JPEG", "image/jpeg"),
+        ("PNG", "image/png"),
+        ("WEBP", "image/webp"),
+        ("GIF", "image/gif"),
+        ("AVIF", "image/avif"),
+    ],
 )
 def test_a_photo_that_browsers_can_show_is_sent_as_it_is(
     ingested: Make, photo_bytes: Callable[..., bytes], format: str, media_type: str
@@ -74,6 +81,24 @@ def test_a_photo_that_browsers_cannot_show_becomes_a_jpeg_upright_and_whole(
         picture = pictures.photo(1, full=full)
         assert picture.media_type == "image/jpeg"
         assert decode(picture.data).size == (96, 80)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_deep_grey_is_shown_stretched_and_not_as_browsers_show_it(ingested: Make, format: str) -> None:
+    values = np.linspace(0, 4095, 90 * 60).reshape(60, 90).astype(np.uint16)
+    _, pictures = ingested(a_png=encode(Image.fromarray(values), format))
+    for data in (pictures.photo(1).data, pictures.photo(1, full=True).data, pictures.thumbnail(1).data):
+        assert decode(data).convert("L").getextrema()[1] > 240
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_thumbnail_never_carries_a_large_profile(ingested: Make, mode: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = (len(profile) + 500_000).to_bytes(4, "big") + profile[4:] + bytes(500_000)
+    _, pictures = ingested(
+        a_png=encode(Image.new("RGB", (90, 60), (200, 30, 30)).convert(mode), "PNG", icc_profile=profile)
+    )
+    assert len(pictures.thumbnail(1).data) < 5_000
 
 
 def test_a_large_photo_is_shown_smaller_and_zoomed_in_full(ingested: Make) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotator.errors import StoreError
+from annotator.errors import StoreError, UnreadableImageError
 from annotator.models.backbones.backbone import Backbone
 from annotator.storage.features import FeatureStore
 
@@ -116,18 +116,6 @@ def test_a_vanished_photo_loses_its_path_and_keeps_its_image(
     assert ingesting.paths() == {"photo 0.jpg": 2, "photo 1.jpg": 2}
 
 
-def test_a_changed_photo_is_another_image(
-    make_ingesting: Make, write_photos: WritePhotos, photos: Path, photo_bytes: PhotoBytes
-) -> None:
-    (path,) = write_photos(photos, [0])
-    ingesting = make_ingesting()
-    ingesting.run(photos)
-    path.write_bytes(photo_bytes(5))
-    ingesting.run(photos)
-    assert ingesting.paths() == {"photo 0.jpg": 2}
-    assert ingesting.store.images.paths(1) == []
-
-
 def test_photos_in_a_folder_that_cannot_be_listed_now_are_not_forgotten(
     make_ingesting: Make, write_photos: WritePhotos, photos: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,10 +207,69 @@ def test_files_that_are_no_photos_are_listed_with_reasons_and_stop_nothing(
         assert word in reasons[name], (name, reasons[name])
         assert reasons[name].endswith(".")
         assert str(photos) not in reasons[name]
-    # Known now: a second run does not read them again, until one changes.
     (photos / "empty.jpg").write_bytes(photo_bytes(3))
     assert ingesting.run(photos).num_new == 1
     assert "empty.jpg" not in ingesting.reasons()
+
+
+def test_what_could_not_be_read_is_tried_again(
+    make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (photos / "a.jpg").write_bytes(photo_bytes(1))
+    ingesting = make_ingesting()
+
+    def refuse(data: bytes, **options: Any) -> None:
+        raise UnreadableImageError("A package is missing.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("annotator.ingest.pipeline.decode_image", refuse)
+        assert ingesting.run(photos).num_new == 0
+        assert ingesting.reasons() == {"a.jpg": "A package is missing."}
+    assert ingesting.run(photos).num_new == 1
+    assert ingesting.reasons() == {}
+
+
+def test_types_that_are_not_read_are_counted_until_the_files_are_gone(
+    make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes
+) -> None:
+    for name in ("a.mp4", "b.MP4", "c.psd", "empty.jpg", "notes.txt"):
+        (photos / name).write_bytes(b"")
+    (photos / "good.jpg").write_bytes(photo_bytes(1))
+    ingesting = make_ingesting()
+    assert ingesting.run(photos).num_new == 1
+    assert ingesting.store.images.unread_types() == {"video (.mp4)": 2, "layered picture (.psd)": 1, "JPEG": 1}
+    (photos / "a.mp4").unlink()
+    (photos / "c.psd").unlink()
+    ingesting.run(photos)
+    assert ingesting.store.images.unread_types() == {"video (.mp4)": 1, "JPEG": 1}
+
+
+def test_hierarchical_keywords_are_kept_whole(make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes) -> None:
+    (photos / "a.jpg").write_bytes(photo_bytes(1))
+    (photos / "a.xmp").write_text(
+        "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' xmlns:d='http://www.digikam.org/ns/1.0/'>"
+        "<rdf:Description><d:TagsList><rdf:Seq><rdf:li>animal/dog</rdf:li></rdf:Seq></d:TagsList></rdf:Description>"
+        "</rdf:RDF>"
+    )
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    entry = ingesting.store.images.entry(1)
+    assert (entry.keywords, entry.hierarchies) == (("dog",), ("animal|dog",))
+
+
+def test_a_raw_photo_and_its_jpeg_are_one_photo_with_the_sidecars_of_both(
+    make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes
+) -> None:
+    (photos / "a.jpg").write_bytes(photo_bytes(1))
+    (photos / "a.CR2").write_bytes(b"II*\0 sensor values")
+    (photos / "a.CR2.xmp").write_text(
+        "<rdf:RDF xmlns:rdf='http://www.w3.org/1999/02/22-rdf-syntax-ns#' xmlns:dc='http://purl.org/dc/elements/1.1/'>"
+        "<rdf:Description dc:subject='dog'/></rdf:RDF>"
+    )
+    ingesting = make_ingesting()
+    assert ingesting.run(photos).num_new == 1
+    assert ingesting.paths() == {"a.jpg": 1}
+    assert ingesting.store.images.entry(1).keywords == ("dog",)
 
 
 @pytest.mark.parametrize(

@@ -222,14 +222,93 @@ def test_photos_are_read_and_compared_only_when_asked_for(
         photos[1].unlink()
         words = [finding.what for finding in check(opened.workspace.project, opened.workspace.store, reads_photos=True)]
         assert words[-2:] == [
-            f"The photo {photos[0]} has changed since it was added.",
-            f"The photo {photos[1]} cannot be read (No such file or directory).",
+            f"The photo {photos[0]} has changed since it was added: its pixels are others.",
+            f"The photo {photos[1]} is gone: deleted, or moved out of the project's folders.",
         ]
         assert len(check(opened.workspace.project, opened.workspace.store)) == len(words) - 2
     finally:
         opened.close()
     told = run_command("check", opened.workspace.project.folder, "--photos")
     assert f"needs a backup   The photo {photos[0]} has changed since" in told.stdout
+
+
+def test_a_photo_that_another_program_wrote_into_is_not_damaged(
+    write_photos: Callable[..., Any], open_project: Callable[..., Any], tmp_path: Path
+) -> None:
+    first, *_ = write_photos(tmp_path / "photos", range(2))
+    opened = open_project(tmp_path / "photos").workspace
+    data = first.read_bytes()
+    first.write_bytes(data[:2] + b"\xff\xfe\x00\x07hello" + data[2:])
+    written, *others = check(opened.project, opened.store, reads_photos=True)
+    assert "written into 1 photos" in written.what
+    assert (written.is_damage, others) == (False, [])
+    opened.ingest.run([tmp_path / "photos"])
+    assert check(opened.project, opened.store, reads_photos=True) == []
+
+
+def test_a_photo_that_changed_after_it_was_tagged_is_named_by_page_check_and_export(
+    write_photos: Callable[..., Any],
+    open_project: Callable[..., Any],
+    photo_bytes: Callable[..., bytes],
+    tmp_path: Path,
+) -> None:
+    first, *_ = write_photos(tmp_path / "photos", range(2))
+    session = open_project(tmp_path / "photos")
+    opened = session.workspace
+    for image_id in (1, 2):
+        opened.log.save(image_id, revision=0, tags=["cat"], dropped=[], user_name="local", effort=Effort())
+    before = session.navigation.open("local", 1)
+    first.write_bytes(photo_bytes(9))
+    opened.ingest.run([tmp_path / "photos"])
+    assert [row["changed"] for row in opened.log.export_rows()] == [True, False]
+    (finding,) = check(opened.project, opened.store, reads_photos=True)
+    assert "image 1 (photo 0.jpg) have changed" in finding.what
+    assert not finding.is_damage
+    after = session.navigation.open("local", 1)
+    assert after["changed_at"] is not None
+    assert (after["saved"], after["file_name"]) == (["cat"], "photo 0.jpg")
+    assert after["image_url"] != before["image_url"]
+    assert session.navigation.state("local")["states"]["changed"] == 1
+    assert [item["image_id"] for item in session.navigation.browse("local", 0, 9, "", "changed")["items"]] == [1]
+    # Saved again, it is a photo like the others.
+    opened.log.save(1, revision=1, tags=["dog"], dropped=[], user_name="local", effort=Effort())
+    assert [row["changed"] for row in opened.log.export_rows()] == [False, False]
+    assert check(opened.project, opened.store, reads_photos=True) == []
+    assert session.navigation.open("local", 1)["changed_at"] is None
+
+
+def test_a_folder_that_is_away_is_no_damage_and_exports_are_marked(
+    write_photos: Callable[..., Any], open_project: Callable[..., Any], tmp_path: Path
+) -> None:
+    photos, away = tmp_path / "photos", tmp_path / "away"
+    first, *_ = write_photos(photos, range(3))
+    session = open_project(photos)
+    opened = session.workspace
+    for image_id in (1, 2, 3):
+        opened.log.save(image_id, revision=0, tags=["cat"], dropped=[], user_name="local", effort=Effort())
+
+    def exported() -> list[tuple[str, str, str]]:
+        return [(row["root"], row["image"], row["file"]) for row in opened.log.export_rows()]
+
+    photos.rename(away)
+    for is_empty in (False, True):
+        if is_empty:
+            photos.mkdir()
+        assert exported() == [(str(photos), f"photo {number}.jpg", "not mounted") for number in range(3)]
+        (finding,) = check(opened.project, opened.store, reads_photos=True)
+        assert f"{photos} is missing or empty, so 3 photos" in finding.what
+        assert not finding.is_damage
+        opened.ingest.run([photos])
+        assert session.navigation.state("local")["ingest"]["not_mounted"][0]["num_photos"] == 3
+    # At its new place: that one is named, and nothing is said of the old one.
+    opened.ingest.run([away])
+    (away / first.name).unlink()
+    assert exported() == [
+        (str(photos), "photo 0.jpg", "not mounted"), (str(away), "photo 1.jpg", "present"),
+        (str(away), "photo 2.jpg", "present"),
+    ]  # fmt: skip
+    opened.ingest.run([away, photos])
+    assert session.navigation.open("local", 2)["paths"][0] in (str(photos / "photo 1.jpg"), str(away / "photo 1.jpg"))
 
 
 def test_a_checkpoint_with_other_weights_than_it_names_is_found(project: Project, store: Store) -> None:

@@ -91,13 +91,13 @@ def test_unreadable_files_come_page_by_page_with_their_full_path(make_store: Mak
     assert store.images.unreadable(limit=0) == (5, [])
 
 
-def test_forgotten_paths_leave_their_images(make_store: MakeStore) -> None:
+def test_forgotten_paths_leave_their_images_and_the_last_known_name(make_store: MakeStore) -> None:
     store = make_store(1)
     root = store.images.root_id(Path("/photos"))
     store.images.add(IngestedBatch(paths=[SeenPath(root, "a.jpg", 1, 1, image_id=1)]))
     store.images.forget_paths(root, ["a.jpg"])
     assert store.images.paths(1) == []
-    assert store.images.file_names() == {1: (f"{1:064x}", "")}
+    assert store.images.file_names() == {1: (f"{1:064x}", "a.jpg")}
 
 
 @pytest.mark.parametrize("words", ["100%", "a_b", "'; DROP TABLE images; --", "é", "🐈", "\\"])

@@ -31,6 +31,8 @@ OLD = {
     "schema_4": [1, 2, 3, 4],
     "schema_5": [1, 2, 3, 4, 5],
     "schema_6": [1, 2, 3, 4, 5, 6],
+    "schema_7": [1, 2, 3, 4, 5, 6, 7],
+    "schema_8": [1, 2, 3, 4, 5, 6, 7, 8],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -91,6 +93,16 @@ def test_a_project_of_an_old_schema_opens_with_all_that_is_in_it(
 
 def test_every_schema_is_kept_as_a_project() -> None:
     assert {version for versions in OLD.values() for version in versions} == {version for version, _, _ in MIGRATIONS}
+
+
+def test_hierarchical_keywords_are_read_and_an_older_project_has_none(tmp_path: Path) -> None:
+    for name, found in (("schema_8", ("animal|cat",)), ("schema_6", ())):
+        (tmp_path / name).mkdir()
+        store = Store(old_project(name, tmp_path / name).database_path)
+        try:
+            assert store.images.entry(1).hierarchies == found
+        finally:
+            store.close()
 
 
 def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -> None:

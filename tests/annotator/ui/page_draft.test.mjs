@@ -410,3 +410,15 @@ test("no text of a table runs as a formula in a spreadsheet, and numbers stay nu
   assert.equal(line("a-b"), "a-b");
   assert.equal(line(-1.5), "-1.5");
 });
+
+test("keys and spellings treat invisible and enclosed characters as the server does", () => {
+  const family = "\u{1f468}\u200d\u{1f469}";
+  for (const [one, other] of [["dog\u200b", "Dog"], ["\u2764\ufe0f", "\u2764"], ["zwan\u00adzig", "zwanzig"], [family, "\u{1f468}\u{1f469}"], ["\uff24\uff2f\uff27", "dog"]])
+    assert.equal(list.tagKey(one), list.tagKey(other));
+  const flag = (letters) => `\u{1f3f4}${[...letters].map((letter) => String.fromCodePoint(0xe0000 + letter.codePointAt(0))).join("")}\u{e007f}`;
+  for (const [one, other] of [["\u2460", "1"], ["\u24b6", "a"], [flag("gbeng"), flag("gbsct")]]) assert.notEqual(list.tagKey(one), list.tagKey(other));
+  assert.equal(list.tagKey("\u24b6"), list.tagKey("\u24d0"));
+  assert.equal(list.cleanTag("\ufeffdog\u200b \u200dcat\ufe0f"), "dog cat");
+  assert.equal(list.cleanTag(family), family);
+  assert.equal(list.cleanTag(flag("gbeng")), flag("gbeng"));
+});

@@ -306,6 +306,22 @@ def test_a_tag_of_a_hundred_characters_fits_and_a_longer_one_cannot_be_typed(
     assert refused["error"]["kind"] == "tag"
 
 
+def test_a_folder_of_files_that_are_not_read_is_not_called_empty(
+    serve: Factory, open_page: Factory, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a.mp4", "b.mp4", "c.psd"):
+        (photos / name).write_bytes(b"x")
+    server = serve(photos)
+    page = open_page(server)
+    expect(page.at("#rest h1")).to_have_text("None of the files could be read")
+    expect(page.at("#rest p")).to_contain_text("2 video (.mp4), 1 layered picture (.psd)")
+    page.at("#unreadable").click()
+    expect(page.at("#unreadable-files p")).to_contain_text("2 video (.mp4), 1 layered picture (.psd)")
+    expect(page.at("#unreadable-files li")).to_have_count(3)
+
+
 def test_broken_files_are_listed_with_their_reasons(
     serve: Factory, open_page: Factory, twelve_photos: Path, tmp_path: Path
 ) -> None:

@@ -125,6 +125,38 @@ def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("num_left", [0, 4096])
+@pytest.mark.parametrize("is_new", [True, False])
+def test_serving_on_a_full_disk_says_so_in_a_sentence(
+    mount_disk: Callable[[str], Path],
+    fill_disk: Callable[..., Path],
+    write_photos: WritePhotos,
+    run_command: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    backbone: object,
+    *,
+    is_new: bool,
+    num_left: int,
+) -> None:
+    disk = mount_disk("8m")
+    write_photos(tmp_path / "photos", range(2))
+    project = disk / "project"
+    if not is_new:
+        run_command("add", project, tmp_path / "photos", check=True)
+    filler = fill_disk(disk, num_left)
+    done = run_command("serve", tmp_path / "photos", "--project", project, "--port", 0)
+    assert done.returncode == 1
+    told = done.stderr.removeprefix("Starting ...\n")
+    assert told.count("\n") == 1, told
+    assert "full" in told or "No space left" in told
+    if not is_new:
+        done = run_command("add", project, tmp_path / "photos")
+        assert "Traceback" not in done.stderr
+        filler.unlink()
+        assert run_command("check", project, check=True).stderr == "All is well.\n"
+
+
+@pytest.mark.integration
 def test_a_taken_port_is_reported_before_anything_is_loaded(
     tmp_path: Path, write_photos: WritePhotos, monkeypatch: pytest.MonkeyPatch
 ) -> None:

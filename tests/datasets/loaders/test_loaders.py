@@ -192,6 +192,25 @@ def test_coco_gives_labels_by_total_area_and_captions(coco_folder: Path) -> None
     assert [record.image.name for record in data.test] == ["COCO_val2014_000000000002.jpg"]
 
 
+def test_coco_files_of_other_programs_are_read(coco_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = coco_folder / "annotations/instances_train2014.json"
+    instances = json.loads(path.read_text())
+    (coco_folder / "train2014/day 1").mkdir()
+    (coco_folder / "train2014/COCO_train2014_000000000001.jpg").rename(coco_folder / "train2014/day 1/a.jpg")
+    instances["images"][0]["file_name"] = "day 1\\a.jpg"
+    instances["annotations"] = [
+        {"image_id": 1, "category_id": 1},
+        {"image_id": 1, "category_id": 18, "bbox": [0, 0, 10, 20.5]},
+        {"image_id": 1, "category_id": 99, "area": 5},
+        {"image_id": 1, "category_id": 99, "area": None},
+    ]
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(instances).encode())
+    (record,) = coco.load_coco(coco_folder).train
+    assert record.tags == ("dog", "person")
+    assert record.image == coco_folder / "train2014/day 1/a.jpg"
+    assert "2 objects have a category that is not listed (99)" in caplog.text
+
+
 def test_coco_does_without_captions(coco_folder: Path) -> None:
     (coco_folder / "annotations/captions_train2014.json").unlink()
     assert coco.load_coco(coco_folder).train[0].caption is None

@@ -4,11 +4,15 @@
     (cd RELEASE_1 && PYTHONPATH=$PWD python .../old_projects/make.py one PHOTOS FOLDER)
     python tests/annotator/old_projects/make.py others FOLDER
     python tests/annotator/old_projects/make.py six FOLDER
+    python tests/annotator/old_projects/make.py seven FOLDER
+    python tests/annotator/old_projects/make.py eight FOLDER
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
 numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
-by the version that came with it, on top of schema 5: answers, notes, an accepted list. Never made anew once released.
+by the version that came with it, on top of schema 5: answers, notes, an accepted list. Schema 7 is schema 6 with a
+photo whose pixels changed, one that is gone, and one that another program wrote into. Schema 8 is schema 7 with a
+hierarchical keyword. Never made anew once released.
 """
 
 import gzip
@@ -109,10 +113,47 @@ def make_six(folder: Path) -> None:
     (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 
+def make_seven(folder: Path) -> None:
+    """Write schema 7: photo 1 has changed, the file of photo 2 is gone, photo 3 has other bytes and the same pixels."""
+    from annotator.storage.database import Store
+
+    path = folder / "schema_7.duckdb"
+    path.write_bytes(gzip.decompress((HERE / "schema_6.duckdb.gz").read_bytes()))
+    store = Store(path, keeps_copy=False)
+    with store.transaction() as cursor:
+        for statement in (
+            "UPDATE images SET pixel_digest = '1-320:' || image_id, orientation = 1",
+            "UPDATE images SET shown_hash = repeat('c', 64), changed_at = now()::TIMESTAMP WHERE image_id = 1",
+            "UPDATE paths SET content_hash = repeat('c', 64), sidecars = 'a.txt:1:1' WHERE image_id = 1",
+            "UPDATE paths SET is_gone = true WHERE image_id = 2",
+            "UPDATE paths SET content_hash = repeat('d', 64), sidecars = '' WHERE image_id = 3",
+        ):
+            cursor.execute(statement)
+    store.close()
+    (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+
+
+def make_eight(folder: Path) -> None:
+    """Write schema 8: photo 1 has a hierarchical keyword."""
+    from annotator.storage.database import Store
+
+    path = folder / "schema_8.duckdb"
+    path.write_bytes(gzip.decompress((HERE / "schema_7.duckdb.gz").read_bytes()))
+    store = Store(path, keeps_copy=False)
+    with store.transaction() as cursor:
+        cursor.execute("UPDATE images SET keywords = ['cat'], hierarchies = ['animal|cat'] WHERE image_id = 1")
+    store.close()
+    (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "one":
         make_one(Path(sys.argv[2]), Path(sys.argv[3]))
     elif sys.argv[1] == "six":
         make_six(Path(sys.argv[2]))
+    elif sys.argv[1] == "seven":
+        make_seven(Path(sys.argv[2]))
+    elif sys.argv[1] == "eight":
+        make_eight(Path(sys.argv[2]))
     else:
         make_others(Path(sys.argv[2]))

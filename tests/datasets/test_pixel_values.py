@@ -1,0 +1,179 @@
+import io
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from annotator.datasets.image_folder import decode_image
+from annotator.datasets.pixel_values import to_8_bit
+from annotator.errors import UnreadableImageError
+
+Encode = Callable[..., bytes]
+Photo = Callable[[], Image.Image]
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def extrema(data: bytes) -> tuple[int, int]:
+    low, high = decode_image(data).image.convert("L").getextrema()
+    assert isinstance(low, int)
+    assert isinstance(high, int)
+    return low, high
+
+
+def as_tiff(values: Array, **options: Any) -> bytes:
+    file = io.BytesIO()
+    tifffile.imwrite(file, values, **options)
+    return file.getvalue()
+
+
+def ramp(low: float, high: float, dtype: str, shape: tuple[int, ...] = (64, 64)) -> Array:
+    return np.linspace(low, high, int(np.prod(shape))).reshape(shape).astype(dtype)
+
+
+# --- deep grey -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+@pytest.mark.parametrize(("low", "high"), [(0, 4095), (29_000, 29_255), (100, 1023), (0, 16_383), (65_000, 65_535)])
+def test_grey_that_uses_a_part_of_its_range_is_stretched(encode: Encode, format: str, low: int, high: int) -> None:
+    darkest, brightest = extrema(encode(Image.fromarray(ramp(low, high, "uint16")), format))
+    assert darkest < 5
+    assert brightest > 250
+
+
+def test_a_few_hot_pixels_do_not_darken_the_others(encode: Encode) -> None:
+    values = ramp(100, 1100, "uint16", (200, 200))
+    values[0, :3] = 65_535
+    values[1, 0] = 0
+    pixels = np.asarray(decode_image(encode(Image.fromarray(values), "TIFF")).image)
+    assert np.percentile(pixels, 99) > 240
+    assert np.percentile(pixels, 1) < 15
+
+
+def test_a_few_bright_pixels_on_black_are_seen(encode: Encode) -> None:
+    values = np.zeros((200, 200), np.uint16)
+    values[10, 10] = 900
+    assert extrema(encode(Image.fromarray(values), "PNG")) == (0, 255)
+
+
+@pytest.mark.parametrize("marker", [-9999.0, -32768.0, -3.4e38])
+@pytest.mark.parametrize("share", [0.01, 0.6])
+def test_a_mark_for_unknown_heights_does_not_hide_the_others(encode: Encode, marker: float, share: float) -> None:
+    values = ramp(300, 900, "float32", (100, 100))
+    values.ravel()[: int(share * values.size)] = marker
+    pixels = np.asarray(decode_image(encode(Image.fromarray(values), "TIFF")).image)[..., 0]
+    known = pixels[values > 0]
+    assert known.min() < 5
+    assert known.max() > 250
+    assert (pixels[values < 0] == 0).all()
+
+
+def test_grey_that_uses_most_of_its_range_keeps_its_values(encode: Encode) -> None:
+    values = ramp(6_000, 60_000, "uint16")
+    pixels = np.asarray(decode_image(encode(Image.fromarray(values), "TIFF")).image)[..., 0]
+    assert np.abs(pixels - values / 257).max() <= 1
+
+
+@pytest.mark.parametrize("value", [0, 1000, 65_535])
+def test_a_picture_of_one_value_is_not_stretched(encode: Encode, value: int) -> None:
+    values = np.full((8, 8), value, np.uint16)
+    low, high = extrema(encode(Image.fromarray(values), "PNG"))
+    assert low == high == round(value / 257)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(["uint16", "int32", "float32", "float64"]).flatmap(
+        lambda dtype: arrays.arrays(dtype, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9))
+    )
+)
+def test_any_values_give_8_bits_in_their_order(values: Array) -> None:
+    pixels = to_8_bit(values)
+    assert pixels.dtype == np.uint8
+    assert pixels.shape == values.shape
+    finite = np.isfinite(values) & (np.abs(values.astype(np.float64)) < 1e30)
+    order = np.argsort(values[finite], kind="stable")
+    assert (np.diff(pixels[finite][order].astype(int)) >= 0).all()
+
+
+# --- TIFFs that Pillow does not read -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"planarconfig": "separate"}, {"tile": (32, 32)}])
+def test_floating_point_colour_is_read(real_photo: Photo, dtype: str, options: dict[str, Any]) -> None:
+    values = (np.asarray(real_photo(), np.float64) / 255).astype(dtype)
+    if "planarconfig" in options:
+        values = np.moveaxis(values, -1, 0)
+    decoded = decode_image(as_tiff(values, photometric="rgb", **options))
+    assert decoded.format == "TIFF"
+    assert (decoded.width, decoded.height) == (451, 300)
+    assert np.abs(np.asarray(decoded.image, int) - np.asarray(real_photo(), int)).mean() < 8
+
+
+@pytest.mark.parametrize("dtype", ["uint32", "int16", "float64", "uint64"])
+def test_grey_of_unusual_number_types_is_read_with_its_range(dtype: str) -> None:
+    assert extrema(as_tiff(ramp(10, 3000, dtype), photometric="minisblack")) == (0, 255)
+
+
+def test_a_number_type_that_is_not_read_is_named_and_not_called_damaged() -> None:
+    values = np.zeros((8, 8, 3), np.complex64)
+    with pytest.raises(UnreadableImageError, match="This kind of TIFF") as refused:
+        decode_image(as_tiff(values, photometric="rgb"))
+    assert "damaged" not in str(refused.value)
+
+
+def test_a_deep_tiff_of_too_many_pixels_is_refused() -> None:
+    data = as_tiff(np.zeros((400, 400, 3), np.float32), photometric="rgb", compression="zlib")
+    with pytest.raises(UnreadableImageError, match="megapixels"):
+        decode_image(data, max_pixels=100_000)
+
+
+def test_a_bomb_in_a_segment_of_a_deep_tiff_is_refused() -> None:
+    data = as_tiff(np.zeros((16, 16, 3), np.float32), photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first
+        (offset,), (size,) = page.dataoffsets, page.databytecounts
+        places = [page.tags[number].valueoffset for number in (273, 279)]
+    bomb = zlib.compress(bytes(50_000_000), 9)
+    changed = bytearray(data + bomb)
+    for place, value, former in zip(places, (len(data), len(bomb)), (offset, size), strict=True):
+        width = 4 if int.from_bytes(changed[place : place + 4], "little") == former else 2
+        assert int.from_bytes(changed[place : place + width], "little") == former
+        changed[place : place + 4] = value.to_bytes(4, "little")
+    with pytest.raises(UnreadableImageError, match="far more pixels"):
+        decode_image(bytes(changed))
+
+
+# --- pages ---------------------------------------------------------------------------------------------------
+
+
+def pages(*images: Image.Image, marked: bool) -> bytes:
+    """A TIFF with a page for each image, the first of which is marked as a reduced copy or not."""
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        for number, image in enumerate(images):
+            kind = 1 if marked and number == 0 else 0
+            writer.write(np.asarray(image), photometric="rgb", subfiletype=kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_a_first_page_that_is_a_thumbnail_is_passed_over(real_photo: Photo, marked: bool) -> None:
+    photo = real_photo()
+    decoded = decode_image(pages(photo.resize((113, 75)), photo, marked=marked))
+    assert (decoded.width, decoded.height) == (451, 300)
+    assert decoded.image.tobytes() == photo.tobytes()
+
+
+def test_a_first_page_beside_other_pictures_stays_the_first(real_photo: Photo) -> None:
+    photo = real_photo()
+    decoded = decode_image(pages(photo.crop((0, 0, 200, 200)), photo, marked=False))
+    assert (decoded.width, decoded.height) == (200, 200)
