@@ -410,7 +410,13 @@ class Ingest:
         ]
         feature_rows = [(image.image_id, row) for image, row in zip(new, rows, strict=True)]
         self._images.add(
-            IngestedBatch(images=added, paths=paths, backbone=self._backbone_version, feature_rows=feature_rows)
+            IngestedBatch(
+                images=added,
+                paths=paths,
+                backbone=self._backbone_version,
+                feature_rows=feature_rows,
+                replaces=any(item.todo.before is not None for item in batch),
+            )
         )
         if digests:  # those of another scheme, or of none
             self._images.set_pixel_digests(digests)
