@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,20 @@ def _add_photos(parsed: argparse.Namespace) -> int:
     workspace = Workspace(project, ingest_config(parsed))
     try:
         progress = workspace.ingest.run(folders)
+        num_digests = workspace.digest_pass.num_missing()
+        if num_digests:
+            print(f"Reading {num_digests:,} photos of an older version once more; Ctrl+C leaves the rest for later.",
+                  file=sys.stderr)  # fmt: skip
+            workspace.digest_pass.run()
         summary: dict[str, Any] = {
             "num_found": progress.num_found,
             "num_new": progress.num_new,
+            "num_changed": progress.num_changed,
             "num_images": len(workspace.features),
             "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
             "unread_types": workspace.store.images.unread_types(),
             "photos_per_second": progress.photos_per_second,
+            "not_mounted": [asdict(item) for item in progress.not_mounted],
         }
     finally:
         workspace.close()
@@ -61,6 +69,14 @@ def _add_photos(parsed: argparse.Namespace) -> int:
             f"{_unread_text(summary['num_unreadable'], summary['unread_types'])} "
             f"(see: annotator unreadable {parsed.project})."
         )
+        if progress.num_changed:
+            print(f"{progress.num_changed:,} known photos have other pixels than before; they keep their tags.")
+        for item in progress.not_mounted:
+            print(
+                f"The folder {item.folder} is missing or empty; its {item.num_photos:,} photos keep their tags. If it "
+                f"is on another disk, connect that; if it was moved: annotator add {parsed.project} FOLDER.",
+                file=sys.stderr,
+            )
     return 0
 
 

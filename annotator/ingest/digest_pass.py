@@ -39,6 +39,10 @@ class DigestPass:
         """Request that a run ends after the current photo."""
         self._stop.set()
 
+    def num_missing(self) -> int:
+        """Return the number of photos without a digest of the present scheme."""
+        return len(self._images.without_pixel_digest(digest_scheme(self._min_side)))
+
     def run(self) -> int:
         """Compute the missing digests; return how many were stored.
 

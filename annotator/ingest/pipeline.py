@@ -38,6 +38,7 @@ from annotator.settings import IngestConfig
 from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore, Vectors
 from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
+from annotator.storage.photo_places import PhotoFolders
 from annotator.storage.project import Project
 
 logger = logging.getLogger(__name__)
@@ -184,6 +185,7 @@ class Ingest:
                 for root in roots:
                     self._run_root(root, pool)
                 self._finish(pool)
+            self._look_for_others(roots)
             error = None if not self._stop.is_set() else error
         except OSError as failure:
             error = f"The ingest stopped: {failure.strerror}. What was done is kept; free some space and run it again."
@@ -245,6 +247,13 @@ class Ingest:
         for image_ids in self._batches(self._moved - self._unread):
             changed = [ChangedImage(image_id, self._with_words(image_id)) for image_id in image_ids]
             self._change([item for item in changed if item.entry != self._images.entry(item.image_id)])
+
+    def _look_for_others(self, roots: Sequence[Path]) -> None:
+        """Name the project's other folders that are missing or empty, unless all their photos are elsewhere too."""
+        folders = PhotoFolders()
+        for root_id, root in self._images.roots():
+            if root not in roots and not folders.is_there(str(root)) and (num := self._images.num_only_in(root_id)):
+                self._not_mounted.append(NotMounted(str(root), num))
 
     def _batches(self, image_ids: set[int]) -> Iterator[list[int]]:
         ordered, size = sorted(image_ids), self._config.batch_size
@@ -405,7 +414,13 @@ class Ingest:
         ]
         feature_rows = [(image.image_id, row) for image, row in zip(new, rows, strict=True)]
         self._images.add(
-            IngestedBatch(images=added, paths=paths, backbone=self._backbone_version, feature_rows=feature_rows)
+            IngestedBatch(
+                images=added,
+                paths=paths,
+                backbone=self._backbone_version,
+                feature_rows=feature_rows,
+                replaces=any(item.todo.before is not None for item in batch),
+            )
         )
         if digests:  # those of another scheme, or of none
             self._images.set_pixel_digests(digests)
@@ -427,20 +442,21 @@ class Ingest:
             added: The image, if it is added by the same commit.
         """
         seen, before = item.seen, item.todo.before
-        assert seen.image_id is not None  # the callers have found it
-        is_its_own = seen.content_hash == (added or self._images.entry(seen.image_id)).content_hash
+        image_id = seen.image_id
+        assert image_id is not None  # the callers have found it
+        is_its_own = seen.content_hash == (added or self._images.entry(image_id)).content_hash
         seen = replace(seen, content_hash=None if is_its_own else seen.content_hash)
-        if before is not None and before.image_id == seen.image_id and (item.is_same or is_its_own):
+        if before is not None and before.image_id == image_id and (item.is_same or is_its_own):
             seen = replace(seen, sidecars=before.sidecars)  # only its time has changed, or its features were missing
             if (before.sidecars or "") != item.seen.sidecars:
-                self._unread.add(seen.image_id)
+                self._unread.add(image_id)
             return seen
-        self._moved.add(seen.image_id)
+        self._moved.add(image_id)
         has_bytes = item.is_same or is_its_own
-        known = set() if added else {file.sidecars for _, file in self._images.seen_files(seen.image_id)}
+        known = set() if added else {file.sidecars for _, file in self._images.seen_files(image_id)}
         if has_bytes and (not seen.sidecars or seen.sidecars in known):
             return seen
-        self._unread.add(seen.image_id)
+        self._unread.add(image_id)
         return replace(seen, sidecars=NOT_READ)
 
     def _extract(self, items: Sequence[_Prepared]) -> Vectors:

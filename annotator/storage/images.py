@@ -104,6 +104,8 @@ class IngestedBatch:
     """(image_id, row in the feature file) pairs."""
     changed: Sequence[tuple[int, ImageEntry]] = ()
     """Known images with other metadata or pixels; whoever has other pixels has new features, too."""
+    replaces: bool = True
+    """Whether some of the paths may be known; otherwise they are not looked for, which saves a scan of the table."""
 
 
 class Images:
@@ -203,7 +205,7 @@ class Images:
             )
             for image_id, entry in batch.changed:
                 cursor.execute(_UPDATE, [*_image_row(image_id, entry, now)[1:-1], image_id])
-            for root_id in {seen.root_id for seen in batch.paths}:
+            for root_id in {seen.root_id for seen in batch.paths if batch.replaces}:
                 _replace_paths(cursor, root_id, [seen for seen in batch.paths if seen.root_id == root_id])
             _insert(cursor, f"paths ({_PATH_COLUMNS})", [_path_row(seen) for seen in batch.paths])
             _drop_former_paths(cursor)

@@ -52,7 +52,8 @@ def test_add_prints_its_summary_as_text_and_as_json(
     assert main(["add", *folders, "--json"]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert summary.pop("photos_per_second") >= 0
-    assert summary == {"num_found": 3, "num_new": 2, "num_images": 2, "num_unreadable": 1, "unread_types": {"JPEG": 1}}
+    assert summary == {"num_found": 3, "num_new": 2, "num_changed": 0, "num_images": 2, "num_unreadable": 1,
+                       "unread_types": {"JPEG": 1}, "not_mounted": []}  # fmt: skip
     assert main(["add", *folders]) == 0
     assert capsys.readouterr().out.startswith("3 files, 0 new photos")
 

@@ -414,6 +414,21 @@ def test_an_empty_or_missing_folder_is_not_mounted_and_nothing_of_it_is_forgotte
     assert ingesting.run(photos).not_mounted == ()
 
 
+def test_a_folder_of_the_project_that_was_not_asked_for_is_named_if_it_is_away(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path, tmp_path: Path
+) -> None:
+    write_photos(photos, range(2))
+    write_photos(tmp_path / "other", [1, 5, 6])
+    ingesting = make_ingesting()
+    ingesting.run(photos, tmp_path / "other")
+    assert ingesting.run(photos).not_mounted == ()
+    shutil.rmtree(tmp_path / "other")
+    # One of its three photos is in the first folder too.
+    assert [(item.folder, item.num_photos) for item in ingesting.run(photos).not_mounted] == [
+        (str(tmp_path / "other"), 2)
+    ]
+
+
 def test_a_folder_with_only_other_photos_is_mounted(
     make_ingesting: Make, write_photos: WritePhotos, photos: Path
 ) -> None:
