@@ -32,7 +32,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("annotator.models.sequence",),
     ("annotator.models.detectors", "annotator.models.word_vectors"),
     ("annotator.models.backbones", "annotator.models"),
-    ("annotator.datasets.loaders",),
+    ("annotator.datasets.loaders", "annotator.datasets.formats"),
     ("annotator.datasets",),
     ("annotator.ranges",),
     ("annotator", "annotator.errors"),
@@ -237,8 +237,8 @@ def test_a_library_has_one_home(library: str) -> None:
 def test_routes_and_page_know_the_operations_and_nothing_deeper() -> None:
     allowed = {
         "annotator.session.operations", "annotator.session.serializers", "annotator.auth.roles", "annotator.errors",
-        "annotator.json_types", "annotator.exchange.export", "annotator.ingest.pictures",
-        "annotator.web.request_guard",
+        "annotator.json_types", "annotator.exchange.export", "annotator.exchange.selection",
+        "annotator.ingest.pictures", "annotator.web.request_guard",
     }  # fmt: skip
     for path in (ROOT / "annotator" / "web" / "routes.py", *sources("annotator/ui")):
         ours = {name for name in imported(path.read_text(encoding="utf-8")) if name.split(".")[0] == "annotator"}

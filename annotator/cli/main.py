@@ -17,7 +17,7 @@ from annotator.cli.detector import add_detector
 from annotator.cli.doctor import add_doctor
 from annotator.cli.durability import add_durability
 from annotator.cli.evaluate import add_evaluate
-from annotator.cli.export import add_export
+from annotator.cli.export import add_export, add_formats
 from annotator.cli.hosted import add_space
 from annotator.cli.models import add_model_commands
 from annotator.cli.report import add_report
@@ -77,6 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_unreadable(commands)
     add_suggest(commands)
     add_export(commands)
+    add_formats(commands)
     add_report(commands)
     add_model_commands(commands)
     add_users(commands)

@@ -1,9 +1,12 @@
 """Options that several commands share."""
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from annotator.errors import ProjectError
+from annotator.errors import ConfigError, ProjectError
 from annotator.settings import IngestConfig
 
 TAGGER_HELP = (
@@ -51,3 +54,23 @@ def check_folder(photos: Path) -> None:
         raise ProjectError(f"There is no folder {photos}.")
     if not photos.is_dir():
         raise ProjectError(f"{photos} is not a folder. Name the folder that holds the photos.")
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Parse NAME=VALUE settings; a value is JSON, or else text.
+
+    Raises:
+        ConfigError: There is no "=", or a name comes twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{pair!r} is not a setting; write it as NAME=VALUE.")
+        if name in settings:
+            raise ConfigError(f"The setting {name} is given twice.")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = text
+    return settings

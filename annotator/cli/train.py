@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotator.cli.command import add_command
+from annotator.cli.options import parse_settings
 from annotator.datasets.metadata_words import FIELDS
 from annotator.datasets.vocabulary import ORDERS
 from annotator.errors import ConfigError
@@ -260,26 +261,6 @@ def _backbone_settings(parsed: argparse.Namespace) -> "BackboneSettings | None":
     if settings != BackboneSettings():
         raise ConfigError("The settings of the backbone's training need --train-backbone.")
     return None
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Parse NAME=VALUE settings; a value is JSON, or else text.
-
-    Raises:
-        ConfigError: There is no "=", or a name comes twice.
-    """
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"{pair!r} is not a setting; write it as NAME=VALUE.")
-        if name in settings:
-            raise ConfigError(f"The setting {name} is given twice.")
-        try:
-            settings[name] = json.loads(text)
-        except ValueError:
-            settings[name] = text
-    return settings
 
 
 class _Lines:

@@ -493,30 +493,6 @@ class CorrectionLog:
                     cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
                 self._drafts.discard(key)
 
-    # Export
-
-    def export_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield every saved image in the order of ids, as a record that ``annotator train`` reads."""
-        rows = self._store.rows(
-            "SELECT a.image_id, i.content_hash, arg_min(r.path, p.path), min(p.path), any_value(a.tags), "
-            "any_value(a.dropped), any_value(a.user_name), any_value(a.saved_at), any_value(a.revision) "
-            "FROM annotations a JOIN images i USING (image_id) LEFT JOIN paths p USING (image_id) "
-            "LEFT JOIN roots r USING (root_id) WHERE a.is_saved GROUP BY a.image_id, i.content_hash "
-            "ORDER BY a.image_id"
-        )
-        for image_id, content_hash, root, path, tags, dropped, user_name, saved_at, revision in rows:
-            yield {
-                "image": path or "",
-                "tags": list(tags),
-                "dropped": list(dropped),
-                "image_id": int(image_id),
-                "content_hash": content_hash,
-                "root": root or "",
-                "user": user_name,
-                "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
-                "revision": int(revision),
-            }
-
 
 def count_entries(store: Queries) -> tuple[int, int]:
     """Return the number of saved annotations and the number of events of a project."""

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from annotator.cli.evaluate import add_evaluate
-from annotator.cli.train import add_train, parse_settings
+from annotator.cli.options import parse_settings
+from annotator.cli.train import add_train
 from annotator.errors import AnnotatorError, CheckpointError, ConfigError, DataError
 from annotator.models import checkpoint
 from annotator.models.backbones.backbone import Backbone
