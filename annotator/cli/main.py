@@ -19,6 +19,7 @@ from annotator.cli.durability import add_durability
 from annotator.cli.evaluate import add_evaluate
 from annotator.cli.export import add_export, add_formats
 from annotator.cli.hosted import add_space
+from annotator.cli.import_tags import add_import
 from annotator.cli.models import add_model_commands
 from annotator.cli.report import add_report
 from annotator.cli.serve import add_demo, add_serve
@@ -77,6 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_unreadable(commands)
     add_suggest(commands)
     add_export(commands)
+    add_import(commands)
     add_formats(commands)
     add_report(commands)
     add_model_commands(commands)

@@ -237,6 +237,28 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             )""",
         ),
     ),
+    (
+        9,
+        "changes of many photos at once: imports, order rules",
+        (
+            """CREATE TABLE bulk_changes (
+                change_id INTEGER PRIMARY KEY,
+                kind VARCHAR NOT NULL,
+                source VARCHAR NOT NULL,
+                user_name VARCHAR NOT NULL,
+                changed_at TIMESTAMP NOT NULL,
+                undone_at TIMESTAMP
+            )""",
+            # One row for each photo: the event that changed its list, or (drafts, keywords) what was there before.
+            """CREATE TABLE bulk_change_photos (
+                change_id INTEGER NOT NULL,
+                image_id INTEGER NOT NULL,
+                event_id BIGINT,
+                before_tags VARCHAR[] NOT NULL,
+                after_tags VARCHAR[] NOT NULL
+            )""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

@@ -23,6 +23,7 @@ _MODULES = {
     "voc": "voc",
     "cvat": "cvat",
     "labelstudio": "labelstudio",
+    "fiftyone": "fiftyone",
 }
 
 
