@@ -13,6 +13,7 @@ from annotator import __version__
 from annotator.cli.add import add_add, add_unreadable
 from annotator.cli.agreement import add_agreement
 from annotator.cli.command import Command
+from annotator.cli.convert import add_convert
 from annotator.cli.detector import add_detector
 from annotator.cli.doctor import add_doctor
 from annotator.cli.durability import add_durability
@@ -89,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_doctor(commands)
     add_detector(commands)
     add_wordnet(commands)
+    add_convert(commands)
     add_train(commands)
     add_evaluate(commands)
     add_simulate(commands)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from annotator.datasets.loaders import published
 from annotator.errors import ConfigError, ProjectError
 from annotator.settings import IngestConfig
 
+RECORDS = "records"
+"""The format of a folder with records.jsonl."""
 TAGGER_HELP = (
     "cold_start, starter, a tagger of the starter such as zero_shot, or a folder that `annotator train` wrote "
     "(default: the project's, else starter)"
@@ -25,6 +28,15 @@ def add_ingest_options(parser: argparse.ArgumentParser) -> None:
                         "another one computes its features again")  # fmt: skip
     parser.add_argument("--network-threads", type=int, default=defaults.num_network_threads, metavar="N",
                         help="threads of the backbone (default: %(default)s)")  # fmt: skip
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name photos with tags: a folder of records, or of a published data set."""
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER",
+                        help="holds records.jsonl and its photos, or the files of a published data set")  # fmt: skip
+    parser.add_argument("--format", choices=(RECORDS, *published.names()), default=RECORDS, metavar="NAME",
+                        help=f"{RECORDS}, or a published data set: {', '.join(published.names())} "
+                        "(default: %(default)s)")  # fmt: skip
 
 
 def ingest_config(parsed: argparse.Namespace) -> IngestConfig:

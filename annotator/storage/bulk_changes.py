@@ -143,11 +143,9 @@ class BulkChanges:
             raise NoSuchChangeError("There is nothing to undo." if change_id is None else
                                     f"There is no change {change_id} that is not undone yet.")  # fmt: skip
         change = open_changes[-1]
-        undo: dict[str, Callable[[BulkChange, str], Undone]] = {
-            "draft": self._undo_drafts,
-            "proposal": self._undo_words,
-        }
-        return undo.get(change.kind, self._undo_lists)(change, user)
+        if change.kind == "draft":
+            return self._undo_drafts(change)
+        return self._undo_words(change) if change.kind == "proposal" else self._undo_lists(change, user)
 
     def _undo_lists(self, change: BulkChange, user: str) -> Undone:
         rows = self._store.rows(

@@ -59,10 +59,15 @@ def caption_problem(photo: TaggedPhoto, options: CaptionOptions) -> str | None:
             return f"the tag {tag!r} would be read as a weight; write brackets with escape=true"
         if options.spaces == "underscores" and "_" in tag and " " in tag:
             return f"the tag {tag!r} holds spaces and underscores, which would become the same"
-    lines = caption_line(photo, options)
-    if is_label_file(lines) or lines.lower().startswith(_GENERATOR_LINES):
-        return "its list would not be read as tags, but as numbers or as a generator's settings"
+    line = caption_line(photo, options)
+    expected = [_plain(tag, options) for tag in photo.tags[: options.most or None]]
+    if is_label_file(line) or [_plain(tag, options) for tag in parse_caption(line, options)] != expected:
+        return "its list would be read as something else: numbers, a generator's settings, or words parted by spaces"
     return None
+
+
+def _plain(tag: str, options: CaptionOptions) -> str:
+    return tag.replace("_", " ") if options.spaces == "underscores" else tag
 
 
 def caption_line(photo: TaggedPhoto, options: CaptionOptions) -> str:

@@ -88,22 +88,21 @@ def _check_free(format: Format, out: Path, overwrite: bool) -> None:
 
 
 def _check_problems(report: Report, leave_out: bool) -> None:
+    noun = "photo breaks" if report.num_problems == 1 else "photos break"
+    broken = f"{report.num_problems:,} {noun} a rule of the format"
     if report.num_problems and not leave_out:
-        raise DataError(describe_problems(report))
+        raise DataError(_with_reasons(f"{broken}; nothing was written (--leave-out writes the others):", report))
+    if not report.num_photos and report.num_problems:
+        raise DataError(_with_reasons(f"No photo is left to write: {broken}:", report))
     if not report.num_photos:
-        which = f"all {report.num_problems:,} break a rule of the format" if report.num_problems else "none is selected"
-        raise DataError(f"There is no photo to write: {which}. Nothing was written.")
+        raise DataError("No photo is selected, so nothing was written.")
 
 
-def describe_problems(report: Report) -> str:
+def _with_reasons(sentence: str, report: Report) -> str:
     """Return a sentence, and a line for each photo that breaks a rule, with the reason."""
     lines = [f"{problem.photo}: {problem.reason}" for problem in report.problems[:SHOWN_PROBLEMS]]
     more = report.num_problems - len(lines)
-    if more:
-        lines.append(f"... and {more:,} more.")
-    noun = "photo breaks" if report.num_problems == 1 else "photos break"
-    first = f"{report.num_problems:,} {noun} a rule of the format; nothing was written (--leave-out writes the others):"
-    return "\n".join([first, *lines])
+    return "\n".join([sentence, *lines, *([f"... and {more:,} more."] if more else [])])
 
 
 @contextlib.contextmanager
