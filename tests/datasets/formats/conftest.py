@@ -23,6 +23,7 @@ def write() -> Write:
         format: str,
         photos: Iterable[TaggedPhoto],
         out: Path,
+        /,
         *,
         leave_out: bool = False,
         overwrite: bool = False,
