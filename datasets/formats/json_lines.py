@@ -74,13 +74,19 @@ def photo_of(name: str, tags: object, values: Mapping[str, Any], place: str, rep
     if not isinstance(tags, list) or not isinstance(dropped, list):
         raise DataError(f"{place}: the tags must be a list of texts; found {str(tags)[:60]!r}.")
     report.num_photos += 1
-    texts = {key: values.get(key) or "" for key in ("title", "description", "category", "content_hash")}
     return TaggedPhoto(
         name,
         clean_list(tags, name, report),
         dropped=clean_list(dropped, name, report),
-        **{key: text if isinstance(text, str) else "" for key, text in texts.items()},
+        content_hash=_text(values.get("content_hash")),
+        title=_text(values.get("title")),
+        description=_text(values.get("description")),
+        category=_text(values.get("category")),
     )
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 FORMAT = Format(

@@ -34,8 +34,8 @@ class ParquetOptions:
 
 def _pyarrow() -> Any:
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow  # type: ignore[import-untyped]
+        import pyarrow.parquet  # type: ignore[import-untyped]
     except ImportError as error:
         raise ConfigError("Parquet needs the package pyarrow: pip install 'annotator[parquet]'.") from error
     return pyarrow

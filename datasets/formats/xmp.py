@@ -23,9 +23,12 @@ SUBJECT = Property("http://purl.org/dc/elements/1.1/", "subject", "dc", "Bag")
 LIGHTROOM = Property("http://ns.adobe.com/lightroom/1.0/", "hierarchicalSubject", "lr", "Bag")
 DIGIKAM = Property("http://www.digikam.org/ns/1.0/", "TagsList", "digiKam", "Seq")
 MICROSOFT = Property("http://ns.microsoft.com/photo/1.0/", "LastKeywordXMP", "MicrosoftPhoto", "Bag")
-LEVELS = {LIGHTROOM: "|", DIGIKAM: "/", MICROSOFT: "/"}
+MICROSOFT_BY_EXIFTOOL = Property("http://ns.microsoft.com/photo/1.0", "LastKeywordXMP", "MicrosoftPhoto", "Bag")
+"""The same property in the namespace as ExifTool writes it; read, and removed when MICROSOFT is written."""
+LEVELS = {LIGHTROOM: "|", DIGIKAM: "/", MICROSOFT: "/", MICROSOFT_BY_EXIFTOOL: "/"}
 """Property -> what parts the levels of a hierarchy in it."""
 ALL = (SUBJECT, LIGHTROOM, DIGIKAM, MICROSOFT, RANKED)
+READ = (*ALL, MICROSOFT_BY_EXIFTOOL)
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def merged(existing: bytes | None, photo: TaggedPhoto, options: XmpOptions, repo
         DataError: The present sidecar cannot be read.
     """
     data = existing or EMPTY_PACKET
-    found = read_lists(data, ALL, place)
+    found = _joined(read_lists(data, READ, place))
     written = {tag_key(tag) for tag in found.get(RANKED, ())}
     gone = {tag_key(tag) for tag in photo.dropped} | written
     foreign = {one: _foreign(one, items, photo.tags, gone) for one, items in found.items() if one != RANKED}
@@ -121,10 +124,20 @@ def merged(existing: bytes | None, photo: TaggedPhoto, options: XmpOptions, repo
         if one in PROFILES[options.profile].properties or one in found:
             own = _own(one, photo.tags, found.get(one, ()))
             lists[one] = [*own, *(foreign.get(one, ()) if options.keywords == "keep" else ())]
+    lists[MICROSOFT_BY_EXIFTOOL] = ()
     for tag in photo.tags:
         for sign in sorted({LEVELS[one] for one in lists if one in LEVELS and LEVELS[one] in tag}):
             report.note(photo.name, f"other programs read the tag {tag!r} as levels, since it holds {sign!r}")
     return replace_lists(data, lists, place)
+
+
+def _joined(found: dict[Property, list[str]]) -> dict[Property, list[str]]:
+    """Return what was found with both spellings of a namespace as one property."""
+    other = found.pop(MICROSOFT_BY_EXIFTOOL, [])
+    if other:
+        known = found.setdefault(MICROSOFT, [])
+        known += [item for item in other if item not in known]
+    return found
 
 
 def _own(one: Property, tags: Sequence[str], found: Sequence[str]) -> list[str]:
@@ -152,7 +165,7 @@ def read(source: Path, options: XmpOptions, report: Report) -> Iterator[TaggedPh
     for path in paths:
         name = path.relative_to(source if source.is_dir() else source.parent).with_suffix("").as_posix()
         try:
-            tags = clean_list(ranked_list(read_lists(read_small(path), ALL, str(path))), name, report)
+            tags = clean_list(ranked_list(_joined(read_lists(read_small(path), READ, str(path)))), name, report)
         except DataError as error:
             report.refuse(name, str(error))
             continue

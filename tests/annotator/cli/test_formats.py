@@ -236,3 +236,33 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(
     (tmp_path / "photos").chmod(0o555)
     assert run("export", project, "--format", "xmp", tmp_path / "photos") == 1
     assert "could not be written: Permission denied" in capsys.readouterr().err
+
+
+README = Path(__file__).parents[3] / "README.md"
+EXAMPLES = [line for line in README.read_text(encoding="utf-8").splitlines() if "export PROJECT --format" in line]
+
+
+@pytest.mark.parametrize("line", EXAMPLES)
+def test_the_examples_of_the_readme_write_what_their_audience_needs(
+    line: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line = line.replace("~/Pictures/holiday", "photos").replace("PROJECT", str(project))
+    command, _, printed = line.removeprefix("annotator ").partition(" > ")
+    assert run(*command.split()) == 0, capsys.readouterr().err
+    first = ", ".join(LISTS["a.jpg"])
+    expected = {
+        "csv": ("", '"cat; sofa; red hat; window; floor; lamp; wall"'),
+        "xmp": ("photos/a.jpg.xmp", "<rdf:li>cat</rdf:li>\n     <rdf:li>sofa</rdf:li>"),
+        "adobe": ("stock/adobe-1.csv", 'a.jpg,Cat sofa red hat window floor,"' + ",".join(LISTS["a.jpg"])),
+        "captions": ("training/a.txt", f"ohwx, {first}"),
+        "imagefolder": ("dataset/metadata.jsonl", '{"file_name": "a.jpg", "tags": ["cat", "sofa"'),
+        "jsonl": ("tags.jsonl", '{"image": "a.jpg", "tags": ["cat", "sofa"'),
+    }
+    path, text = expected[command.split()[3]]
+    found = capsys.readouterr().out if printed else (tmp_path / path).read_text(encoding="utf-8")
+    assert text.strip('"') in found
+
+
+def test_each_audience_has_an_example_in_the_readme() -> None:
+    assert [line.split()[4] for line in EXAMPLES] == ["csv", "xmp", "adobe", "captions", "imagefolder", "jsonl"]

@@ -356,7 +356,7 @@ def test_a_published_set_is_trained_on_and_measured_by_its_official_split(
         (("--split", "validation"), "validation", trained["num_validation"]),
     ):
         report = measured(*options)
-        assert (report["split"], report["num_photos"]) == (split, num_photos)
+        assert (report["split"], report["num_images"]) == (split, num_photos)
 
 
 def test_records_have_no_official_parts(data: Path, tmp_path: Path, backbone: Backbone) -> None:

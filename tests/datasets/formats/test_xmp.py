@@ -1,6 +1,10 @@
 """Sidecars: what other programs wrote stays byte for byte; the order is ours."""
 
+import hashlib
+import json
 import re
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -175,6 +179,60 @@ def test_keywords_written_as_an_attribute_or_in_a_closed_element_are_replaced(tm
     assert 'dc:format="i/j"' in text
     assert read_lists(text.encode(), ALL, "a")[SUBJECT] == ["cat"]
     assert text.endswith("</rdf:Description></rdf:RDF></x:xmpmeta>")
+
+
+FOREIGN = Path(__file__).parent / "foreign"
+
+
+def test_exiftool_read_every_other_value_equal_before_and_after(tmp_path: Path, write: Write) -> None:
+    """What ExifTool 12.57 said of the sidecar above, before our export and after it; of the one that we write now."""
+    said = json.loads((FOREIGN / "exiftool_values.json").read_text(encoding="utf-8"))
+    keywords = {"XMP-dc:Subject", "XMP-lr:HierarchicalSubject", "XMP-digiKam:TagsList",
+                "XMP-microsoft:LastKeywordXMP", "XMP-annotator:RankedTags"}  # fmt: skip
+    before, after = ({k: v for k, v in said[when].items() if k not in keywords} for when in ("before", "after"))
+    assert before == after
+    assert len(before) == 6
+    assert [said["after"][name] for name in sorted(keywords)] == [list(TAGS)] * 5
+    (tmp_path / "a.jpg.xmp").write_bytes(LIGHTROOM_SIDECAR)
+    write("xmp", [TaggedPhoto("a.jpg", TAGS)], tmp_path, keywords="replace")
+    assert hashlib.sha256((tmp_path / "a.jpg.xmp").read_bytes()).hexdigest() == said["sha256"]
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="ExifTool is not installed (libimage-exiftool-perl)")
+def test_exiftool_reads_them_now(tmp_path: Path, write: Write) -> None:
+    path = tmp_path / "a.jpg.xmp"
+    path.write_bytes(LIGHTROOM_SIDECAR)
+
+    def values() -> dict[str, Any]:
+        command = ["exiftool", "-json", "-a", "-G1", "-XMP:all", str(path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return {name: value for name, value in json.loads(done.stdout)[0].items() if name != "SourceFile"}
+
+    before = values()
+    write("xmp", [TaggedPhoto("a.jpg", TAGS)], tmp_path, keywords="replace")
+    after = values()
+    said = {"before": before, "after": after, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert said == json.loads((FOREIGN / "exiftool_values.json").read_text(encoding="utf-8"))
+
+
+def test_a_sidecar_that_exiftool_wrote_anew_keeps_our_order_and_all_it_holds(
+    tmp_path: Path, write: Write, read: Read
+) -> None:
+    """ExifTool 12.57 added a keyword and a creator to the sidecar above after our export."""
+    original = (FOREIGN / "exiftool_rewritten.jpg.xmp").read_bytes()
+    path = tmp_path / "a.jpg.xmp"
+    path.write_bytes(original)
+    (photo,) = read("xmp", tmp_path)
+    assert photo.tags == (*TAGS, "added")
+    write("xmp", [TaggedPhoto("a.jpg", ("\u732b",))], tmp_path)
+    assert without_keywords(path.read_bytes()) == without_keywords(original)
+    (photo,) = read("xmp", tmp_path)
+    assert photo.tags == ("\u732b", "added")  # nothing that was removed here comes back
+    assert path.read_bytes().count(b"<rdf:li>cat</rdf:li>") == 0
+    once = path.read_bytes()
+    write("xmp", [TaggedPhoto("a.jpg", ("\u732b",))], tmp_path)
+    assert path.read_bytes() == once
 
 
 HOSTILE: dict[str, tuple[bytes, str]] = {
