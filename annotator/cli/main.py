@@ -24,6 +24,7 @@ from annotator.cli.import_tags import add_import
 from annotator.cli.models import add_model_commands
 from annotator.cli.report import add_report
 from annotator.cli.serve import add_demo, add_serve
+from annotator.cli.sidecars import add_sidecars
 from annotator.cli.simulate import add_simulate
 from annotator.cli.suggest import add_suggest
 from annotator.cli.train import add_train
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_export(commands)
     add_import(commands)
     add_formats(commands)
+    add_sidecars(commands)
     add_report(commands)
     add_model_commands(commands)
     add_users(commands)

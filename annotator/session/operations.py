@@ -166,6 +166,13 @@ _TABLE = (
         lambda session, user, p: session.tag_editing.change_tag(user, p.kind, p.old, p.new, p.where),
         Role.ADMIN,
     ),
+    # Sidecars
+    _reads("sidecars", r.EmptyRequest, lambda session, user, p: session.sidecars.sidecars(user)),
+    _writes(
+        "settle_sidecar",
+        r.SettleSidecarRequest,
+        lambda session, user, p: session.sidecars.settle(user, p.image_id, p.take),
+    ),
     # The project
     _reads(
         "unreadable",

@@ -3,13 +3,14 @@
 Knows nothing of formats, rules or pages.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, get_args
 
 from annotator.errors import AnnotatorError
-from annotator.storage.correction_log import Annotation, CorrectionLog, Draft, ListChange
+from annotator.storage.correction_log import ROWS_A_STATEMENT, Annotation, CorrectionLog, Draft, ListChange
 from annotator.storage.database import Store
 from annotator.storage.queries import Cursor, utc_now
 
@@ -204,10 +205,15 @@ def _insert_change(cursor: Cursor, kind: str, source: str, user: str) -> int:
 
 
 def _insert_photos(cursor: Cursor, rows: Sequence[Sequence[object]]) -> None:
-    for start in range(0, len(rows), 200):
-        part = rows[start : start + 200]
-        places = ", ".join(["(?, ?, ?, ?, ?)"] * len(part))
-        cursor.execute(f"INSERT INTO bulk_change_photos VALUES {places}", [value for row in part for value in row])
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        names = ("change_id", "image_id", "event_id", "before", "after")
+        part = [dict(zip(names, row, strict=True)) for row in rows[start : start + ROWS_A_STATEMENT]]
+        cursor.execute(
+            'INSERT INTO bulk_change_photos SELECT unnest(from_json(?, \'[{"change_id": "INTEGER", '
+            '"image_id": "INTEGER", "event_id": "BIGINT", "before": ["VARCHAR"], "after": ["VARCHAR"]}]\'), '
+            "recursive := true)",
+            [json.dumps(part)],
+        )
 
 
 def _mark_undone(cursor: Cursor, change: BulkChange) -> None:

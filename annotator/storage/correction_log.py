@@ -17,7 +17,7 @@ from annotator.storage.database import Store
 from annotator.storage.edit_script import diff
 from annotator.storage.queries import Cursor, Queries, utc_now
 
-ROWS_A_STATEMENT = 64
+ROWS_A_STATEMENT = 1_000
 """Rows that one statement of a change of many photos inserts."""
 GROUP_MEMBER = "group"
 """Action of a save that was made together with that of the open photo: ``["group", image id of the open photo, photos
@@ -587,22 +587,44 @@ class CorrectionLog:
                 self._drafts.discard(key)
 
 
+_EVENT_ROWS = """
+SELECT unnest(from_json(?, '[{"event_id": "BIGINT", "image_id": "INTEGER", "revision": "INTEGER",
+    "before": ["VARCHAR"], "after": ["VARCHAR"], "is_saved": "BOOLEAN", "script": "VARCHAR", "dropped": ["VARCHAR"],
+    "undoes": "BIGINT", "tagger": "VARCHAR", "shown": "VARCHAR"}]'), recursive := true)
+"""
+# One JSON text for many rows: binding each value by itself takes ten times as long.
+
+
 def _insert_changes(
     cursor: Cursor, kind: str, changes: Sequence[ListChange], first_id: int, user_name: str, now: datetime
 ) -> None:
-    events: list[object] = []
-    annotations: list[object] = []
-    for event_id, change in enumerate(changes, start=first_id):
-        before, tags, dropped = change.annotation, list(change.tags), list(change.dropped)
-        script = json.dumps(diff(before.tags, change.tags))
-        shown = json.dumps(list(change.shown))
-        events += [event_id, kind, before.image_id, user_name, now, before.revision + 1, list(before.tags), tags,
-                   change.is_saved, script, dropped, change.undoes, change.tagger, shown, "[]", 0.0, 0, 0]  # fmt: skip
-        annotations += [before.image_id, before.revision + 1, tags, dropped, change.is_saved, user_name, now, event_id]
-    places = ", ".join(["(" + ", ".join("?" * 18) + ")"] * len(changes))
-    cursor.execute(f"INSERT INTO events VALUES {places}", events)
-    places = ", ".join(["(" + ", ".join("?" * 8) + ")"] * len(changes))
-    cursor.execute(f"INSERT OR REPLACE INTO annotations VALUES {places}", annotations)
+    rows = [
+        {
+            "event_id": event_id,
+            "image_id": change.annotation.image_id,
+            "revision": change.annotation.revision + 1,
+            "before": change.annotation.tags,
+            "after": change.tags,
+            "is_saved": change.is_saved,
+            "script": json.dumps(diff(change.annotation.tags, change.tags)),
+            "dropped": change.dropped,
+            "undoes": change.undoes,
+            "tagger": change.tagger,
+            "shown": json.dumps(list(change.shown)),
+        }
+        for event_id, change in enumerate(changes, start=first_id)
+    ]
+    text = json.dumps(rows)
+    cursor.execute(
+        "INSERT INTO events SELECT event_id, ?, image_id, ?, ?, revision, before, after, is_saved, script, dropped, "
+        f"undoes, tagger, shown, '[]', 0, 0, 0 FROM ({_EVENT_ROWS})",
+        [kind, user_name, now, text],
+    )
+    cursor.execute(
+        "INSERT OR REPLACE INTO annotations SELECT image_id, revision, after, dropped, is_saved, ?, ?, event_id "
+        f"FROM ({_EVENT_ROWS})",
+        [user_name, now, text],
+    )
 
 
 def count_entries(store: Queries) -> tuple[int, int]:

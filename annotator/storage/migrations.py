@@ -239,7 +239,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
     ),
     (
         9,
-        "changes of many photos at once: imports, order rules",
+        "changes of many photos at once (imports, order rules), sidecars kept in step",
         (
             """CREATE TABLE bulk_changes (
                 change_id INTEGER PRIMARY KEY,
@@ -256,6 +256,16 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 event_id BIGINT,
                 before_tags VARCHAR[] NOT NULL,
                 after_tags VARCHAR[] NOT NULL
+            )""",
+            # The keywords of each sidecar as it was last written, and those that were found instead.
+            """CREATE TABLE sidecars (
+                path VARCHAR PRIMARY KEY,
+                image_id INTEGER NOT NULL,
+                state VARCHAR NOT NULL,
+                revision INTEGER NOT NULL,
+                written VARCHAR[] NOT NULL,
+                found VARCHAR[] NOT NULL,
+                reason VARCHAR NOT NULL
             )""",
         ),
     ),

@@ -165,13 +165,22 @@ def read(source: Path, options: XmpOptions, report: Report) -> Iterator[TaggedPh
     for path in paths:
         name = path.relative_to(source if source.is_dir() else source.parent).with_suffix("").as_posix()
         try:
-            tags = clean_list(ranked_list(_joined(read_lists(read_small(path), READ, str(path)))), name, report)
+            tags = clean_list(keywords_of(read_small(path), str(path)), name, report)
         except DataError as error:
             report.refuse(name, str(error))
             continue
         if tags:
             report.num_photos += 1
             yield TaggedPhoto(name, tags)
+
+
+def keywords_of(data: bytes, place: str) -> list[str]:
+    """Return the keywords of a sidecar, see `ranked_list`.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    return ranked_list(_joined(read_lists(data, READ, place)))
 
 
 def ranked_list(found: Mapping[Property, Sequence[str]]) -> list[str]:
