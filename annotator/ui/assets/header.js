@@ -6,13 +6,14 @@ import { count, formatNumber, make } from "./elements.js";
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, help, effort, review, timeline, chooseTagger, logOut, model }) {
+export function createHeader(root, { browse, unreadable, sidecars, help, effort, review, timeline, chooseTagger, logOut, model }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
   const progress = make("span", { class: "soft" });
   const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
+  const unsettled = make("button", { id: "open-sidecars", class: "pill", type: "button", hidden: true, onclick: sidecars });
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
   let offered = "";
   const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…"), make("button", { id: "open-timeline", class: "quiet", type: "button", onclick: timeline }, "Time line of this photo…")));
@@ -20,7 +21,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger, model, reviewing,
+    make("div", { class: "title" }, project, tagged), ingest, broken, unsettled, make("span", { class: "grow" }), tagger, model, reviewing,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     account,
@@ -64,6 +65,9 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
       progress.title = progress.textContent;
       broken.hidden = !state.num_unreadable;
       broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
+      const { num_changed = 0, num_failed = 0 } = state.sidecars ?? {};
+      unsettled.hidden = !(num_changed || num_failed);
+      unsettled.textContent = num_changed ? `${count(num_changed, "sidecar")} changed elsewhere` : `${count(num_failed, "sidecar")} not written`;
     },
   };
 }
