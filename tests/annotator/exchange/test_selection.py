@@ -64,6 +64,13 @@ def test_a_row_has_name_size_and_scores(store: Store) -> None:
     assert (unsaved["tags"], unsaved["saved_at"], unsaved["scores"]) == ([], "", {})
 
 
+def test_a_row_has_the_first_of_several_paths(store: Store) -> None:
+    root = store.images.root_id(Path("/photos"))
+    store.images.add(IngestedBatch(paths=[SeenPath(root, "a.jpg", 1, 1, image_id=2)]))
+    (row,) = photo_rows(store, [2])
+    assert (row["image"], row["root"], row["tags"]) == ("a.jpg", "/photos", ["cat", "sofa"])
+
+
 def test_rows_are_read_in_pages(make_store: Callable[..., Store], tmp_path: Path) -> None:
     store = make_store(PAGE + 1, tmp_path / "large.duckdb")
     ids = list(range(1, PAGE + 2))
