@@ -266,3 +266,38 @@ def test_the_examples_of_the_readme_write_what_their_audience_needs(
 
 def test_each_audience_has_an_example_in_the_readme() -> None:
     assert [line.split()[4] for line in EXAMPLES] == ["csv", "xmp", "adobe", "captions", "imagefolder", "jsonl"]
+
+
+def test_order_rules_are_previewed_applied_to_a_selection_and_undone(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rules.json").write_text('{"classes": [["wall"], ["*"]], "most": 6}')
+    command = ["order", project, "--rules", tmp_path / "rules.json", "--before", "sofa", "cat", "--tag", "wall"]
+    assert run(*command, "--dry-run") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "a.jpg: cat, sofa, red hat, window, floor, lamp, wall",
+        "  -> wall, sofa, cat, red hat, window, floor",
+        "sub/c.jpg: Cat, bed, pillow, wall, night, sleep, fur",
+        "  -> wall, Cat, bed, pillow, night, sleep",
+        "2 of 2 photos would change; nothing was written.",
+    ]
+    assert saved(project) == LISTS
+    assert run(*command) == 0
+    changed = saved(project)
+    assert changed["a.jpg"] == ["wall", "sofa", "cat", "red hat", "window", "floor"]
+    assert changed["sub/b.png"] == LISTS["sub/b.png"]
+    assert run(*command, "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {
+        "num_photos": 2, "num_changed": 0, "is_dry_run": False
+    }  # fmt: skip
+    store = Store(Project.open(project).database_path)
+    (first, second) = CorrectionLog(store).history(1)
+    store.close()
+    assert (first["kind"], second["kind"], second["dropped"]) == ("save", "reorder", ["bird"])
+    assert run("order", project, "--undo") == 0
+    assert saved(project) == LISTS
+
+
+def test_order_needs_a_rule(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("order", project) == 1
+    assert "Name a rule" in capsys.readouterr().err
