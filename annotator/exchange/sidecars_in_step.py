@@ -78,7 +78,8 @@ class SidecarsInStep:
             if not path.exists():
                 if not tags:
                     return None if before is None else replace(state, written=())
-                existing, here = None, ()
+                existing = None
+                here: tuple[str, ...] = ()
             else:
                 existing = read_small(path)
                 here = tuple(keywords_of(existing, str(path)))

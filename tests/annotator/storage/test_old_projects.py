@@ -31,6 +31,7 @@ OLD = {
     "schema_4": [1, 2, 3, 4],
     "schema_5": [1, 2, 3, 4, 5],
     "schema_6": [1, 2, 3, 4, 5, 6],
+    "schema_9": [1, 2, 3, 4, 5, 6, 9],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -38,6 +39,7 @@ CAME_WITH = {
     3: ("selections",),
     4: ("models", "training_runs", "model_changes", "tag_changes"),
     5: ("users", "sessions", "api_tokens", "assignments"),
+    9: ("bulk_changes", "bulk_change_photos", "sidecars"),
 }
 
 
