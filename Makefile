@@ -1,6 +1,7 @@
 # make run               set everything up and open the tagging page on photos that come with the packages
 # make test              set everything up and run all tests
 # make test-unit         only the unit tests, which start no process and no server (also: test-integration, test-browser)
+# make test-readers      ask the programs that other people wrote what they read from the exports; fetches them first
 # make setup             only prepare .venv
 # make setup TORCH=cpu   the same with PyTorch's CPU build: gigabytes less, no GPU; later commands keep to it
 # make lint              style and types
@@ -27,7 +28,7 @@ endif
 # The two FAISS wheels install the same module; exactly one may be present.
 EXTRA := $(if $(filter cpu,$(TORCH)),cpu,$(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu))
 
-.PHONY: run test test-unit test-integration test-browser setup lint clean
+.PHONY: run test test-unit test-integration test-browser test-readers setup lint clean
 
 run: setup
 	$(BIN)/annotator demo --port $(PORT)
@@ -42,6 +43,12 @@ test-unit test-integration: setup
 test-browser: setup
 	@$(GET_BROWSER) --or-fail >/dev/null
 	$(PYTEST) -m browser --need-browser $(OPTIONS)
+
+test-readers: setup
+	test -d .venv-readers || $(PYTHON) -m venv .venv-readers
+	.venv-readers/bin/python -m pip install --quiet -r tests/datasets/formats/readers/requirements.txt
+	ANNOTATOR_READERS=$(CURDIR)/.venv-readers/bin/python $(BIN)/python -m pytest -m integration $(OPTIONS) \
+		tests/datasets/formats/test_readers.py tests/datasets/formats/test_xmp.py
 
 setup: $(STAMP)
 

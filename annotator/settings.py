@@ -13,6 +13,8 @@ from annotator.keymap import DEFAULT_KEYS, check_keys
 from annotator.ranges import check_range
 
 DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
+SIDECAR_PROFILES = ("adobe", "digikam", "immich", "darktable")
+"""Programs for which sidecars can be kept in step; see datasets/formats/xmp.py."""
 
 STRATEGIES: dict[str, str] = {
     "in_order": "in the order of the folder",
@@ -160,6 +162,8 @@ class ProjectSettings:
     """Whether a line is drawn below the proposals that are more likely right than wrong; one key takes them all."""
     never_proposed: tuple[str, ...] = ()
     """Tags that no source proposes and no completion offers before they are typed in full."""
+    sidecars: str = ""
+    """The program for which XMP sidecars are written after each save (`SIDECAR_PROFILES`); empty: none are."""
     least_probability: float = LEAST_PROBABILITY
     """Least probability of a proposal: a list ends before tags that are less likely."""
 
@@ -176,6 +180,8 @@ class ProjectSettings:
             raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
         if self.detector not in ("", *DETECTOR_CHOICES):
             raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
+        if self.sidecars not in ("", *SIDECAR_PROFILES):
+            raise ConfigError(f"sidecars must be one of {', '.join(SIDECAR_PROFILES)}, got {self.sidecars!r}.")
         if self.strategy not in STRATEGIES:
             raise ConfigError(
                 f"There is no strategy {str(self.strategy)[:80]!r}. Choose one of: {', '.join(STRATEGIES)}."

@@ -16,6 +16,8 @@ import pytest
 
 from annotator import __version__
 from annotator.cli.main import build_parser
+from annotator.datasets.formats import registry as registry_of_formats
+from annotator.datasets.loaders import published
 from annotator.keymap import DEFAULT_KEYS
 from annotator.models import registry
 from annotator.models.checkpoint import STARTER, starter_names
@@ -150,6 +152,19 @@ def test_every_tagger_is_documented_with_its_file() -> None:
 def test_every_tagger_that_comes_along_is_documented() -> None:
     documented = names(DOCS / "taggers.md", "Taggers that come with the program")
     assert documented == {STARTER, COLD_START, *starter_names()}
+
+
+def test_every_format_is_documented_with_what_survives() -> None:
+    documented = {name: rest[1:6] for name, *rest in named(DOCS / "formats.md", "What survives")}
+    found = {name: registry_of_formats.find(name).survival for name in registry_of_formats.names()}
+    assert documented == {name: list(dataclasses.astuple(survival)) for name, survival in found.items()}
+
+
+def test_every_published_data_set_is_documented_with_its_module() -> None:
+    table = rows(section(DOCS / "datasets.md", "Published data sets"))
+    documented = {name: rest[0].strip("`") for names_, *rest in table for name in re.findall(r"`([^`]+)`", names_)}
+    modules = {name: f"datasets/loaders/{module}.py" for name, (module, _, _) in published._LOADERS.items()}
+    assert documented == modules
 
 
 def test_every_query_strategy_is_documented() -> None:

@@ -95,7 +95,7 @@ def test_the_wheel_names_its_version_license_command_and_extras(wheel: Path) -> 
         entry_points = archive.read(f"{info}/entry_points.txt").decode()
     assert f"\nVersion: {__version__}\n" in metadata
     assert "\nLicense-Expression: MIT\n" in metadata
-    for extra in ("cpu", "gpu", "dev"):
+    for extra in ("cpu", "gpu", "parquet", "dev"):
         assert f"\nProvides-Extra: {extra}\n" in metadata
     for package, extra in (("faiss-cpu", "cpu"), ("faiss-gpu", "gpu")):
         (line,) = re.findall(rf"^Requires-Dist: {package}\b.*$", metadata, re.MULTILINE)
@@ -247,7 +247,7 @@ def dry_run(*arguments: str, folder: Path = ROOT) -> str:
 
 
 def test_make_knows_its_targets() -> None:
-    for target in ("run", "test", "test-unit", "test-integration", "test-browser", "setup", "lint"):
+    for target in ("run", "test", "test-unit", "test-integration", "test-browser", "test-readers", "setup", "lint"):
         dry_run(target)
     assert "annotator demo" in dry_run("run")
     for group in ("unit", "integration", "browser"):

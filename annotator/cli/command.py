@@ -29,3 +29,20 @@ def add_command(
     )
     parser.set_defaults(command=run)
     return parser
+
+
+def allow_trailing_positionals(parser: argparse.ArgumentParser) -> None:
+    """Let a command's optional last positional come after its options: `export PROJECT --format csv OUT`.
+
+    argparse takes an optional positional for missing as soon as an option follows the one before it.
+    """
+    plain = parser.parse_known_args
+
+    def intermixed(args: Any = None, namespace: Any = None) -> tuple[argparse.Namespace, list[str]]:
+        parser.parse_known_args = plain  # type: ignore[method-assign]
+        try:
+            return parser.parse_known_intermixed_args(args, namespace)
+        finally:
+            parser.parse_known_args = intermixed  # type: ignore[assignment, method-assign]
+
+    parser.parse_known_args = intermixed  # type: ignore[assignment, method-assign]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotator.cli.command import add_command
+from annotator.cli.options import RECORDS, add_data_options
+from annotator.datasets.loaders import published
 from annotator.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,13 +33,14 @@ def add_evaluate(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", metavar="CHECKPOINT",
                         help="a folder that `annotator train` wrote, or the word starter")  # fmt: skip
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
+    add_data_options(parser)
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--k", type=int, default=5, metavar="N",
                         help="tags of each photo that count as predicted (default: %(default)s)")  # fmt: skip
     length.add_argument("--free-length", action="store_true", help="let the tagger end each list itself")
-    parser.add_argument("--split", choices=("all", "validation"), default="all",
-                        help="validation: the photos that the training held back (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--split", choices=("all", "validation", "train", "test"),
+                        help="validation: the photos that the training held back; train, test: the official parts of a "
+                             "published data set (default: test of a published data set, else all)")  # fmt: skip
     parser.add_argument("--pool", type=Path, metavar="FOLDER",
                         help="take neighbours from these photos (default: the photos it was trained on, which --data "
                              "must hold then); only for taggers with a context")  # fmt: skip
@@ -56,7 +59,8 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
     config = EvaluationConfig(parsed.k, parsed.free_length, parsed.never_predicted)
     about = checkpoint.read_info(parsed.checkpoint).about
-    records = records_of(parsed.data, parsed.split, parsed.checkpoint, _target(about))
+    split = parsed.split or ("all" if parsed.format == RECORDS else "test")
+    records = records_of(parsed.data, split, parsed.checkpoint, _target(about), parsed.format)
     backbone = checkpoint.load_backbone_of(parsed.checkpoint, num_threads=parsed.threads)
     tagger = checkpoint.load(parsed.checkpoint, backbone=backbone)
     extracted = features_of(records, backbone, parsed.cache, _show_progress)
@@ -64,7 +68,7 @@ def _evaluate(parsed: argparse.Namespace) -> int:
     user_tags = _user_tags(about, tagger, extracted.records)
     context = _context(parsed, tagger, extracted, backbone)
     report = evaluate(tagger, extracted.features, given, config, user_tags=user_tags, context=context)
-    report = {"checkpoint": parsed.checkpoint, "data": str(parsed.data), "split": parsed.split, "order": about.order,
+    report = {"checkpoint": parsed.checkpoint, "data": str(parsed.data), "split": split, "order": about.order,
               "num_unreadable": len(extracted.unreadable), **report}  # fmt: skip
     print(json.dumps(report, indent=1, ensure_ascii=False) if parsed.json else table(report))
     return 0
@@ -109,7 +113,7 @@ def _context(
         pool_records = read_records(parsed.pool, keep_untagged=True)
     else:
         try:
-            everything = read_records(parsed.data, keep_untagged=True)
+            everything = training_records(parsed.data, parsed.format, "", keep_untagged=True)
             pool_records = load_split(everything, find(parsed.checkpoint) / SPLIT_FILE)[0]
         except DataError as error:
             raise DataError(
@@ -129,25 +133,48 @@ def _context(
     )
 
 
-def records_of(folder: Path, split: str, tagger: str, target: str = "tags") -> "list[Record]":
+def training_records(folder: Path, format: str, target: str, *, keep_untagged: bool = False) -> "list[Record]":
+    """Return the photos to learn from: all of a folder of records, or the training part of a published data set.
+
+    Args:
+        folder: Of the photos with tags.
+        format: records, or the name of a published data set.
+        target: The field that is learnt.
+        keep_untagged: Keep photos without tags also where the tags are learnt.
+
+    Raises:
+        DataError: A file is missing or damaged.
+    """
+    from annotator.datasets.record import read_records
+
+    if format == RECORDS:
+        return read_records(folder, keep_untagged=keep_untagged or target != "tags")
+    return published.load(format, folder.expanduser().absolute()).part("train")
+
+
+def records_of(folder: Path, split: str, tagger: str, target: str = "tags", format: str = RECORDS) -> "list[Record]":
     """Return the photos to measure on.
 
     Args:
-        folder: Holds records.jsonl and its photos.
-        split: all, or validation for those that the tagger's training held back.
+        folder: Holds records.jsonl and its photos, or the files of a published data set.
+        split: all; validation for those that the tagger's training held back; train or test of a published data set.
         tagger: A checkpoint's folder, or a starter.
         target: The field that the tagger was trained to predict.
+        format: records, or the name of a published data set.
 
     Raises:
-        DataError: The checkpoint has no split, or one of another data set.
+        DataError: The checkpoint has no split, or one of another data set; or the data have no such part.
     """
-    from annotator.datasets.record import read_records
     from annotator.datasets.splits import load_split
     from annotator.models.checkpoint import find
     from annotator.trainer.neighbourhoods import with_target
     from annotator.trainer.training import SPLIT_FILE
 
-    records = with_target(read_records(folder, keep_untagged=target != "tags"), target)
+    if split != "validation" and format != RECORDS:
+        return with_target(published.load(format, folder.expanduser().absolute()).part(split), target)
+    if split in ("train", "test"):
+        raise DataError(f"A folder of records has no part {split!r}; name the data set with --format.")
+    records = with_target(training_records(folder, format, target), target)
     if split == "all":
         return records
     path = find(tagger) / SPLIT_FILE

@@ -1,38 +1,186 @@
-"""`annotator export`: the saved tags of a project, from its database or from the server that has it open."""
+"""`annotator export` and `annotator formats`: saved tags in the formats of other programs.
+
+From the project's database, or from the server that has it open.
+"""
 
 import argparse
+import dataclasses
+import inspect
+import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
-from annotator.cli.command import add_command
+from annotator.cli.command import add_command, allow_trailing_positionals
+from annotator.cli.options import parse_settings
 from annotator.cli.server_client import read_or_ask
+from annotator.datasets.formats import registry
+from annotator.datasets.formats.contract import Format, Report
+from annotator.errors import ConfigError
 from annotator.exchange.export import FORMATS, export_lines
+from annotator.exchange.selection import STATES, Selection
 from annotator.storage.project import Project
+
+SHOWN_NOTES = 10
+PROGRESS_PHOTOS = 500
+LAYOUTS = {"file": "a file", "folder": "a new folder", "tree": "small files below a folder"}
 
 
 def add_export(commands: Any) -> None:
     """Add `annotator export`."""
-    export = add_command(commands, "export", _export, "print the saved tags of a project",
-                  "annotator export PROJECT --format csv > tags.csv")  # fmt: skip
+    export = add_command(commands, "export", _export, "write saved tags in the format of another program",
+                  "annotator export PROJECT --format xmp ~/Pictures/holiday",
+                  more=". Without OUT, jsonl and csv are printed. Photos are never written to.")  # fmt: skip
     export.add_argument("project", type=Path, metavar="PROJECT")
-    export.add_argument("--format", choices=sorted(FORMATS), default="jsonl", help="default: %(default)s")
+    export.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the file or folder to write")
+    export.add_argument("--format", choices=registry.names(), default="jsonl", metavar="FORMAT",
+                        help="see `annotator formats` (default: %(default)s)")  # fmt: skip
+    add_selection_options(export)
+    export.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="an option of the format, see `annotator formats FORMAT`; may be repeated")  # fmt: skip
+    export.add_argument("--leave-out", action="store_true",
+                        help="leave out photos that break a rule of the format; otherwise one refuses all")  # fmt: skip
+    export.add_argument("--overwrite", action="store_true", help="replace what is there")
+    export.add_argument("--json", action="store_true", help="print what was done as JSON")
+    allow_trailing_positionals(export)
+
+
+def add_selection_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that select photos."""
+    parser.add_argument("--query", default="", metavar="TEXT", help="only photos with this text in tags or paths")
+    parser.add_argument("--tag", default="", metavar="TAG", help="only photos with this tag")
+    parser.add_argument("--state", choices=STATES, default="saved",
+                        help="empty: saved without tags (default: %(default)s)")  # fmt: skip
+
+
+def add_formats(commands: Any) -> None:
+    """Add `annotator formats`."""
+    formats = add_command(commands, "formats", _formats, "list the formats and what of a list survives in each",
+                   "annotator formats captions")  # fmt: skip
+    formats.add_argument("name", nargs="?", metavar="FORMAT", help="print the options of one format")
+    formats.add_argument("--json", action="store_true", help="print as JSON")
 
 
 def _export(parsed: argparse.Namespace) -> int:
     project = Project.open(parsed.project)
-    for line in _export_lines(project, parsed.format):
+    selection = Selection(parsed.query, parsed.tag, parsed.state)
+    format = registry.find(parsed.format)
+    options = format.configure(parse_settings(parsed.set))
+    if parsed.out is None:
+        return _print(project, parsed, selection)
+    from annotator.datasets.formats.writing import write_format
+    from annotator.exchange.exported_photo import exported_photo
+
+    photos = (exported_photo(row) for row in _with_progress(_rows(project, selection, detailed=True)))
+    out = parsed.out.expanduser().absolute()
+    report = write_format(format, photos, out, options, leave_out=parsed.leave_out, overwrite=parsed.overwrite)
+    print_report(report, f"{report.num_photos:,} photos were written to {parsed.out}.", "left out", parsed.json)
+    return 0
+
+
+def _print(project: Project, parsed: argparse.Namespace, selection: Selection) -> int:
+    if parsed.format not in FORMATS:
+        raise ConfigError(f"Name the file or folder to write: annotator export PROJECT --format {parsed.format} OUT.")
+    if parsed.set:
+        raise ConfigError("--set needs a file to write: annotator export PROJECT --format csv OUT --set NAME=VALUE.")
+    for line in export_lines(_rows(project, selection, detailed=False), parsed.format):
         sys.stdout.write(line)
     return 0
 
 
-def _export_lines(project: Project, format: str) -> Iterator[str]:
-    from annotator.storage.correction_log import CorrectionLog
+def _rows(project: Project, selection: Selection, *, detailed: bool) -> Iterator[dict[str, Any]]:
+    """Yield the selected photos from the database, or from the server that has it open."""
+    from annotator.exchange.selection import select
+    from annotator.storage.photo_rows import PLAIN_KEYS, photo_rows
 
     with read_or_ask(project) as (store, server):
         if server is None:
-            yield from export_lines(CorrectionLog(store).export_rows(), format)
+            for row in photo_rows(store, select(store, selection)):
+                yield row if detailed else {key: row[key] for key in PLAIN_KEYS}
         else:
-            with server.open(f"export?format={format}") as response:
-                yield from (line.decode() for line in response)
+            asked = {"query": selection.query, "tag": selection.tag, "state": selection.state, "detailed": detailed}
+            for line in server.open(f"export?{urlencode(asked)}"):
+                yield json.loads(line)
+
+
+def _with_progress(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    number = 0
+    for number, row in enumerate(rows, start=1):
+        if sys.stderr.isatty() and number % PROGRESS_PHOTOS == 0:
+            print(f"\r{number:,} photos", end="", file=sys.stderr, flush=True)
+        yield row
+    if sys.stderr.isatty() and number >= PROGRESS_PHOTOS:
+        print(file=sys.stderr)
+
+
+def print_report(report: Report, sentence: str, how: str, as_json: bool) -> None:
+    """Print what was done: one sentence on stdout, photos left out and notes on stderr; or all of it as JSON."""
+    if as_json:
+        print(json.dumps(dataclasses.asdict(report), ensure_ascii=False))
+        return
+    print(sentence)
+    for title, count, items in (
+        (how, report.num_problems, report.problems),
+        ("to know", report.num_notes, report.notes),
+    ):
+        for item in items[:SHOWN_NOTES]:
+            print(f"{title}: {item.photo}: {item.reason}.", file=sys.stderr)
+        if count > SHOWN_NOTES:
+            print(f"{title}: {count - SHOWN_NOTES:,} more; --json prints them.", file=sys.stderr)
+
+
+def _formats(parsed: argparse.Namespace) -> int:
+    names = registry.names() if parsed.name is None else [parsed.name]
+    found = [registry.find(name) for name in names]
+    if parsed.json:
+        print(json.dumps([_described(format) for format in found], ensure_ascii=False, indent=1))
+    elif parsed.name is None:
+        print(f"{'':13}{'':15}{'order':8}{'scores':8}{'who':8}{'dropped':9}{'levels':8}")
+        for format in found:
+            survival = format.survival
+            ways = " and ".join(
+                way for way, is_there in (("read", format.read), ("written", format.write)) if is_there is not None
+            )
+            print(
+                f"{format.name:13}{ways:17}{survival.order:8}{survival.scores:8}{survival.who:8}"
+                f"{survival.dropped:9}{survival.hierarchy:9}{format.summary}"
+            )
+    else:
+        described = _described(found[0])
+        print(f"{described['name']}: {described['summary']}; writes {LAYOUTS[found[0].layout]}.")
+        for option in described["options"]:
+            print(f"  {option['name']}={json.dumps(option['default'])}: {option['what']}")
+    return 0
+
+
+def _described(format: Format) -> dict[str, Any]:
+    return {
+        "name": format.name,
+        "summary": format.summary,
+        "reads": format.read is not None,
+        "writes": format.write is not None,
+        "layout": format.layout,
+        "survives": dataclasses.asdict(format.survival),
+        "options": [
+            {"name": field.name, "default": field.default, "what": sentence}
+            for field, sentence in zip(
+                dataclasses.fields(format.options), option_sentences(format.options), strict=True
+            )
+        ],
+    }
+
+
+def option_sentences(options: type) -> list[str]:
+    """Return the sentence below each field of a class of options, those of its bases first, as fields are."""
+    import ast
+
+    found: dict[str, str] = {}
+    for base in reversed([one for one in options.__mro__ if dataclasses.is_dataclass(one)]):
+        body = ast.parse(inspect.cleandoc(inspect.getsource(base))).body[0]
+        assert isinstance(body, ast.ClassDef)  # the source of a class
+        for field, after in zip(body.body, body.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
+                found[ast.unparse(field.target)] = " ".join(str(ast.literal_eval(after.value)).split())
+    return list(found.values())

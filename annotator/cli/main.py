@@ -14,15 +14,19 @@ from annotator import __version__
 from annotator.cli.add import add_add, add_unreadable
 from annotator.cli.agreement import add_agreement
 from annotator.cli.command import Command
+from annotator.cli.convert import add_convert
 from annotator.cli.detector import add_detector
 from annotator.cli.doctor import add_doctor
 from annotator.cli.durability import add_durability
 from annotator.cli.evaluate import add_evaluate
-from annotator.cli.export import add_export
+from annotator.cli.export import add_export, add_formats
 from annotator.cli.hosted import add_space
+from annotator.cli.import_tags import add_import
 from annotator.cli.models import add_model_commands
+from annotator.cli.order import add_order
 from annotator.cli.report import add_report
 from annotator.cli.serve import add_demo, add_serve
+from annotator.cli.sidecars import add_sidecars
 from annotator.cli.simulate import add_simulate
 from annotator.cli.suggest import add_suggest
 from annotator.cli.train import add_train
@@ -91,6 +95,10 @@ def build_parser() -> argparse.ArgumentParser:
     add_unreadable(commands)
     add_suggest(commands)
     add_export(commands)
+    add_import(commands)
+    add_formats(commands)
+    add_sidecars(commands)
+    add_order(commands)
     add_report(commands)
     add_model_commands(commands)
     add_users(commands)
@@ -100,6 +108,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_doctor(commands)
     add_detector(commands)
     add_wordnet(commands)
+    add_convert(commands)
     add_train(commands)
     add_evaluate(commands)
     add_simulate(commands)

@@ -1,11 +1,17 @@
 """Options that several commands share."""
 
 import argparse
+import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from annotator.errors import ProjectError
+from annotator.datasets.loaders import published
+from annotator.errors import ConfigError, ProjectError
 from annotator.settings import IngestConfig
 
+RECORDS = "records"
+"""The format of a folder with records.jsonl."""
 TAGGER_HELP = (
     "cold_start, starter, a tagger of the starter such as zero_shot, or a folder that `annotator train` wrote "
     "(default: the project's, else starter)"
@@ -22,6 +28,15 @@ def add_ingest_options(parser: argparse.ArgumentParser) -> None:
                         "another one computes its features again")  # fmt: skip
     parser.add_argument("--network-threads", type=int, default=defaults.num_network_threads, metavar="N",
                         help="threads of the backbone (default: %(default)s)")  # fmt: skip
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name photos with tags: a folder of records, or of a published data set."""
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER",
+                        help="holds records.jsonl and its photos, or the files of a published data set")  # fmt: skip
+    parser.add_argument("--format", choices=(RECORDS, *published.names()), default=RECORDS, metavar="NAME",
+                        help=f"{RECORDS}, or a published data set: {', '.join(published.names())} "
+                        "(default: %(default)s)")  # fmt: skip
 
 
 def ingest_config(parsed: argparse.Namespace) -> IngestConfig:
@@ -51,3 +66,23 @@ def check_folder(photos: Path) -> None:
         raise ProjectError(f"There is no folder {photos}.")
     if not photos.is_dir():
         raise ProjectError(f"{photos} is not a folder. Name the folder that holds the photos.")
+
+
+def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
+    """Parse NAME=VALUE settings; a value is JSON, or else text.
+
+    Raises:
+        ConfigError: There is no "=", or a name comes twice.
+    """
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"{pair!r} is not a setting; write it as NAME=VALUE.")
+        if name in settings:
+            raise ConfigError(f"The setting {name} is given twice.")
+        try:
+            settings[name] = json.loads(text)
+        except ValueError:
+            settings[name] = text
+    return settings

@@ -11,7 +11,7 @@ from annotator.cli.detector import choose_detector
 from annotator.cli.hosted import add_hosted_options, check_without_demo, serve_demo, server_config
 from annotator.cli.options import TAGGER_HELP, add_ingest_options, check_folder, ingest_config, tagger_name
 from annotator.ingest.project_backbone import choose_backbone, choose_tagger
-from annotator.settings import DETECTOR_CHOICES, STRATEGIES, IngestConfig, ServerConfig
+from annotator.settings import DETECTOR_CHOICES, SIDECAR_PROFILES, STRATEGIES, IngestConfig, ServerConfig
 from annotator.storage.project import Project, default_folder, is_project
 
 
@@ -43,6 +43,9 @@ def add_serve(commands: Any) -> None:
                        "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
     serve.add_argument("--detector", choices=DETECTOR_CHOICES,
                        help="object detector (default: nanodet if it is installed)")  # fmt: skip
+    serve.add_argument("--sidecars", choices=(*SIDECAR_PROFILES, "none"),
+                       help="write an XMP sidecar beside the photo after each save, for that program; none ends it "
+                       "(default: the project's own, at first none)")  # fmt: skip
     add_ingest_options(serve)
     add_hosted_options(serve)
 
@@ -83,6 +86,8 @@ def _serve(parsed: argparse.Namespace) -> int:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors, project))
     if parsed.detector:
         choose_detector(project, parsed.detector)
+    if parsed.sidecars:
+        project.update_settings(sidecars="" if parsed.sidecars == "none" else parsed.sidecars)
     config = server_config(parsed)
     _run_server(project, folders, config, ingest_config(parsed), parsed.open)
     return 0

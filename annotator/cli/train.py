@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotator.cli.command import add_command
+from annotator.cli.evaluate import training_records
+from annotator.cli.options import add_data_options, parse_settings
 from annotator.datasets.metadata_words import FIELDS
 from annotator.datasets.vocabulary import ORDERS
 from annotator.errors import ConfigError
@@ -51,7 +53,7 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     )
     names = registry.all_names()
     parser.add_argument("--tagger", required=True, choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
+    add_data_options(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the folder to write")
     parser.add_argument("--order", choices=ORDERS, default="given",
                         help="order of a photo's tags in training (default: %(default)s)")  # fmt: skip
@@ -135,7 +137,6 @@ def _train(parsed: argparse.Namespace) -> int:
     request = _request(parsed)
     import torch
 
-    from annotator.datasets.record import read_records
     from annotator.models.backbones.backbone import load_backbone
     from annotator.models.checkpoint import load_backbone_of
     from annotator.trainer.feature_cache import features_of
@@ -149,7 +150,7 @@ def _train(parsed: argparse.Namespace) -> int:
     if not 0 <= parsed.workers <= 256:
         raise ConfigError(f"--workers must lie between 0 and 256, got {parsed.workers}.")
     is_writer = _join_processes(parsed.device)
-    records = with_target(read_records(parsed.data, keep_untagged=parsed.target != "tags"), parsed.target)
+    records = with_target(training_records(parsed.data, parsed.format, parsed.target), parsed.target)
     backbone: Backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
     show = _Lines(is_writer)
     with _first_process_first():
@@ -260,26 +261,6 @@ def _backbone_settings(parsed: argparse.Namespace) -> "BackboneSettings | None":
     if settings != BackboneSettings():
         raise ConfigError("The settings of the backbone's training need --train-backbone.")
     return None
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """Parse NAME=VALUE settings; a value is JSON, or else text.
-
-    Raises:
-        ConfigError: There is no "=", or a name comes twice.
-    """
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"{pair!r} is not a setting; write it as NAME=VALUE.")
-        if name in settings:
-            raise ConfigError(f"The setting {name} is given twice.")
-        try:
-            settings[name] = json.loads(text)
-        except ValueError:
-            settings[name] = text
-    return settings
 
 
 class _Lines:

@@ -17,7 +17,7 @@ from annotator.storage.queries import utc
 
 Entry = dict[str, Any]
 
-LISTS = ("added", "save", "undo", "rename", "reopen", "accept", "restore", "answer", "take_back")
+LISTS = ("added", "save", "undo", "rename", "reopen", "accept", "restore", "import", "reorder", "answer", "take_back")
 """Kinds of entry that hold a list, which can be restored."""
 
 

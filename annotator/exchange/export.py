@@ -1,11 +1,15 @@
-"""Export of saved tags as lines of JSON or CSV. Knows nothing of the source of the rows."""
+"""The plain exports, JSON Lines and CSV, as lines that can be sent while they are made.
 
-import csv
-import io
-import json
-import re
+The other formats are files and folders (datasets/formats). Knows nothing of the source of the rows.
+"""
+
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from annotator.datasets.formats.csv_table import COLUMNS, csv_lines
+from annotator.datasets.formats.json_lines import json_line
+
+__all__ = ["COLUMNS", "FORMATS", "export_lines"]
 
 FORMATS = {
     "jsonl": ("application/x-ndjson", "jsonl"),
@@ -13,21 +17,12 @@ FORMATS = {
 }
 """Format -> (media type, suffix)."""
 
-COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user", "saved_at", "revision", "file",
-           "changed")  # fmt: skip
-_LIST_SEPARATOR = "; "
-_FORMULA = re.compile(
-    r"""((?:^|[;,|\t\r\n])[ ]*)(?=[\s"'\x00-\x1f\u200b-\u200f\u2060\ufeff]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])"""
-)
-"""Positions where a spreadsheet may interpret the following text as a formula: after a possible separator, also with
-quotes, spaces and invisible characters in between. The last four characters are full-width forms of the first four."""
-
 
 def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
     """Yield the export line by line, each with its line end.
 
     Args:
-        rows: From ``CorrectionLog.export_rows``.
+        rows: Photos with the keys of ``COLUMNS``, such as `storage.photo_rows.PLAIN_KEYS`.
         format: A key of ``FORMATS``. ``jsonl`` is what ``annotator train`` reads; in ``csv`` the ranked tags are in
             one cell, most important first, separated by "; ", and the file begins with a byte-order mark. Text that a
             spreadsheet would run as a formula is prefixed with an apostrophe: at the start of a cell, and after
@@ -37,25 +32,8 @@ def export_lines(rows: Iterable[dict[str, Any]], format: str) -> Iterator[str]:
         KeyError: The format is unknown.
     """
     if format == "jsonl":
-        for row in rows:
-            yield json.dumps(row, ensure_ascii=False) + "\n"
+        yield from map(json_line, rows)
     elif format == "csv":
-        # Excel takes a file without the mark for text in the system's old encoding.
-        yield "\ufeff" + ",".join(COLUMNS) + "\r\n"
-        for row in rows:
-            yield _csv_line([_cell(row.get(column, "")) for column in COLUMNS])
+        yield from csv_lines(rows)
     else:
         raise KeyError(format)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else ""
-    text = _LIST_SEPARATOR.join(value) if isinstance(value, list) else str(value)
-    return _FORMULA.sub(r"\1'", text)
-
-
-def _csv_line(cells: Iterable[str]) -> str:
-    buffer = io.StringIO()
-    csv.writer(buffer).writerow(cells)
-    return buffer.getvalue()

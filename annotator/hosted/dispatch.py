@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from annotator.auth.roles import LOCAL_USER, Caller
 from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingError
+from annotator.exchange.selection import Selection
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import full_sentence, num_photos, read_names
@@ -76,12 +77,13 @@ class HostedDispatcher:
             return error_answer(error)
         return answer(session, caller.user, name, payload)
 
-    def export(self, user: str) -> Iterator[JsonObject]:
-        """Yield a record for every saved photo, under the visitor's own name of it."""
+    def export(self, user: str, selection: Selection, *, detailed: bool) -> Iterator[JsonObject]:
+        """Yield a record for every selected photo, under the visitor's own name of it."""
         visit = VISIT.get()
         names = read_names(visit.space)
-        for row in visit.opened().session.administration.export(user):
-            yield {**row, "image": names.get(row["image"], row["image"]), "root": ""}
+        for row in visit.opened().session.administration.export(user, selection, detailed=detailed):
+            image = names.get(row["image"], row["image"])
+            yield {**row, "image": image, "root": ""} | ({"name": image} if detailed else {})
 
     def back_up(self, *, with_features: bool) -> Path:
         """Refuse: a backup would hold this server's paths.

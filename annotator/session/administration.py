@@ -9,11 +9,13 @@ from pathlib import Path
 
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import BackupError, ConfigError
+from annotator.exchange.selection import SAVED_PHOTOS, Selection, select
 from annotator.json_types import JsonObject
 from annotator.maintenance.backup import back_up
 from annotator.maintenance.integrity import check
 from annotator.reports.effort import effort_report
 from annotator.session.workspace import Workspace
+from annotator.storage.photo_rows import PLAIN_KEYS, photo_rows
 
 MAX_NEVER_PROPOSED = 1_000
 """Most tags of a project that are never proposed."""
@@ -124,7 +126,20 @@ class Administration:
             self._backing_up.release()
         return target
 
-    def export(self, user: str) -> Iterator[JsonObject]:
-        """Yield a record for every saved photo; its root folder is empty for users who may not see paths."""
-        rows = self._workspace.log.export_rows()
-        return rows if self._workspace.shows_folders(user) else ({**row, "root": ""} for row in rows)
+    def export(self, user: str, selection: Selection = SAVED_PHOTOS, *, detailed: bool = False) -> Iterator[JsonObject]:
+        """Yield a record for every selected photo; users who may not see paths get no root folder.
+
+        Args:
+            user: Who asks.
+            selection: Which photos.
+            detailed: All that `photo_rows` knows of them; otherwise its `PLAIN_KEYS`.
+
+        Raises:
+            TagError: The selection's tag is not a valid tag.
+            StoreError: The database could not be read.
+        """
+        store = self._workspace.store
+        for row in photo_rows(store, select(store, selection)):
+            if not self._workspace.shows_folders(user):
+                row |= {"root": "", "name": row["image"]}
+            yield row if detailed else {key: row[key] for key in PLAIN_KEYS}

@@ -9,6 +9,7 @@ from annotator.active_learning.queue import PhotoQueue
 from annotator.active_learning.scheduler import QueueScheduler
 from annotator.auth.roles import LOCAL_USER
 from annotator.collaboration.responses import Responses
+from annotator.exchange.sidecars_in_step import SidecarWriter
 from annotator.ingest.pipeline import ChangedImage, NewImage
 from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import words_of
@@ -35,6 +36,7 @@ class AfterCommit:
         ranking: Tag statistics and tagged photos, the evidence for other photos.
         catalog: The taggers; new tags are added to their vocabularies.
         responses: Photos that several people are asked about.
+        sidecars: Writes the sidecars of saved photos, where that is wanted.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class AfterCommit:
         ranking: Ranking,
         catalog: TaggerCatalog,
         responses: Responses,
+        sidecars: SidecarWriter | None = None,
     ) -> None:
         self._project = project
         self._files = files
@@ -56,6 +59,7 @@ class AfterCommit:
         self._ranking = ranking
         self._catalog = catalog
         self._responses = responses
+        self._sidecars = sidecars
         self.num_commits = 0
         """Committed lists since the project was opened; results computed before the newest one may be out of date."""
 
@@ -67,6 +71,8 @@ class AfterCommit:
         self.num_commits += 1
         self._catalog.add_tags(annotation.tags)
         self._scheduler.saved()
+        if self._sidecars is not None:
+            self._sidecars.request([annotation.image_id])
 
     def images_added(self, images: Sequence[NewImage], paths: Sequence[SeenPath]) -> None:
         """Take in one committed batch of ingest."""

@@ -7,6 +7,7 @@ from annotator.json_types import JsonObject
 from annotator.session.photo_view import PhotoView
 from annotator.session.search_terms import TagsOfTerms
 from annotator.session.workspace import Workspace
+from annotator.storage.sidecar_states import CHANGED, FAILED
 
 
 class Navigation:
@@ -54,8 +55,16 @@ class Navigation:
             "word_vectors": workspace.similar_tags.describe(),
             "tags_without_vector": workspace.similar_tags.describe_unknown(workspace.ranking.vocabulary.tags_in_use()),
             "queue": workspace.scheduler.describe(),
+            "sidecars": self._sidecars(),
             "version": __version__,
         }
+
+    def _sidecars(self) -> JsonObject | None:
+        """Return how many sidecars were changed by other programs or could not be written; None if none are kept."""
+        if self._workspace.sidecars is None:
+            return None
+        counts = self._workspace.sidecar_states.counts()
+        return {"num_changed": counts.get(CHANGED, 0), "num_failed": counts.get(FAILED, 0)}
 
     def open(self, user: str, image_id: int | None) -> JsonObject:
         """Return a photo with its proposals; None opens the one to work on now."""

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from annotator.auth.roles import Caller, Role
 from annotator.errors import AnnotatorError, ForbiddenError
+from annotator.exchange.selection import Selection
 from annotator.json_types import JsonObject
 from annotator.session import requests as r
 from annotator.session.serializers import error_answer
@@ -165,6 +166,13 @@ _TABLE = (
         lambda session, user, p: session.tag_editing.change_tag(user, p.kind, p.old, p.new, p.where),
         Role.ADMIN,
     ),
+    # Sidecars
+    _reads("sidecars", r.EmptyRequest, lambda session, user, p: session.sidecars.sidecars(user)),
+    _writes(
+        "settle_sidecar",
+        r.SettleSidecarRequest,
+        lambda session, user, p: session.sidecars.settle(user, p.image_id, p.take),
+    ),
     # The project
     _reads(
         "unreadable",
@@ -257,10 +265,11 @@ class Dispatcher(Protocol):
         """
         ...
 
-    def export(self, user: str) -> Iterator[JsonObject]:
-        """Yield a record for every saved photo.
+    def export(self, user: str, selection: Selection, *, detailed: bool) -> Iterator[JsonObject]:
+        """Yield a record for every selected photo; see `Administration.export`.
 
         Raises:
+            TagError: The selection's tag is not a valid tag.
             StoreError: The database cannot be read.
             DemoError: The visitor's space is over.
         """
@@ -299,9 +308,9 @@ class ProjectDispatcher:
         """Answer one request if the caller's role allows it; see `Dispatcher`."""
         return refusal(caller, name) or answer(self._session, caller.user, name, payload)
 
-    def export(self, user: str) -> Iterator[JsonObject]:
-        """Yield a record for every saved photo."""
-        return self._session.administration.export(user)
+    def export(self, user: str, selection: Selection, *, detailed: bool) -> Iterator[JsonObject]:
+        """Yield a record for every selected photo; see `Administration.export`."""
+        return self._session.administration.export(user, selection, detailed=detailed)
 
     def back_up(self, *, with_features: bool) -> Path:
         """Write a backup and return its path; the caller deletes it."""

@@ -53,6 +53,12 @@ class StripRequest(ImageRequest):
     num_after: Annotated[int, Field(ge=0, le=100)] = 12
 
 
+class SettleSidecarRequest(ImageRequest):
+    """Whose list of a photo counts: the saved one, or that of its sidecar, which another program has changed."""
+
+    take: Literal["ours", "theirs"]
+
+
 class ListRequest(ImageRequest):
     """The current list of an image."""
 

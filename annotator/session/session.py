@@ -11,6 +11,7 @@ from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups
 from annotator.session.photo_view import PhotoView
 from annotator.session.review import Review
+from annotator.session.sidecars import Sidecars
 from annotator.session.tag_editing import TagEditing
 from annotator.session.tagging import Tagging
 from annotator.session.workspace import Workspace
@@ -27,6 +28,7 @@ class Session:
     review: Review
     tag_editing: TagEditing
     administration: Administration
+    sidecars: Sidecars
 
     @classmethod
     def over(cls, workspace: Workspace) -> "Session":
@@ -42,6 +44,7 @@ class Session:
             Review(workspace, view, navigation),
             TagEditing(workspace, view),
             Administration(workspace),
+            Sidecars(workspace),
         )
 
     def close(self) -> None:

@@ -20,6 +20,7 @@ from annotator.collaboration.leases import Leases
 from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
 from annotator.errors import RetrievalError
+from annotator.exchange.sidecars_in_step import SidecarsInStep, SidecarWriter
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
@@ -45,6 +46,7 @@ from annotator.storage.database import Store
 from annotator.storage.detections import DetectionStore
 from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
+from annotator.storage.sidecar_states import SidecarStates
 from annotator.storage.tag_changes import TagChanges
 
 logger = logging.getLogger(__name__)
@@ -188,9 +190,13 @@ class Workspace:
         self.access = PhotoAccess(
             self.queue, self.leases, self.assignments, self.responses, self.review_rules, self.ranking.vocabulary
         )
+        profile = self.project.settings.sidecars
+        self.sidecar_states = SidecarStates(self.store)
+        self.sidecars = SidecarWriter(SidecarsInStep(self.store, self.log, profile)) if profile else None
+        """Writes a sidecar after each save, where the project wants them."""
         self.after_commit = AfterCommit(
             self.project, self.files, self.queue, self.scheduler, self.vectors, self.ranking, self.catalog,
-            self.responses,
+            self.responses, self.sidecars,
         )  # fmt: skip
         self.pinned_taggers = PinnedTaggers()
         self.lock = threading.Lock()
@@ -243,6 +249,8 @@ class Workspace:
         self.ingest.stop()
         self.digest_pass.stop()
         self.detection_pass.stop()
+        if self.sidecars is not None:
+            self.sidecars.stop()
         self.models.close()
         self.similar_tags.stop()
         self.context.stop()

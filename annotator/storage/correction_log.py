@@ -6,7 +6,7 @@ Knows nothing of proposals or pages.
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,9 +15,10 @@ from typing import Any
 from annotator.errors import AnnotatorError, StaleRevisionError
 from annotator.storage.database import Store
 from annotator.storage.edit_script import diff
-from annotator.storage.photo_places import PhotoFolders
 from annotator.storage.queries import Cursor, Queries, utc_now
 
+ROWS_A_STATEMENT = 1_000
+"""Rows that one statement of a change of many photos inserts."""
 GROUP_MEMBER = "group"
 """Action of a save that was made together with that of the open photo: ``["group", image id of the open photo, photos
 asked for]``. It has no keys and no seconds of its own."""
@@ -76,6 +77,23 @@ class Draft:
     revision: int
     kept: tuple[str, ...] = field(default=())
     dropped: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class ListChange:
+    """One photo's part of a change of many."""
+
+    annotation: Annotation
+    """Before the change."""
+    tags: tuple[str, ...]
+    """The whole ranked list after it."""
+    dropped: tuple[str, ...]
+    is_saved: bool = True
+    undoes: int | None = None
+    """The event that this change undoes."""
+    tagger: str = ""
+    """What had proposed the list, where the change keeps a person's correction."""
+    shown: Sequence[dict[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -217,6 +235,54 @@ class CorrectionLog:
             effort or Effort(), keeps_draft=kind == "reopen", also=also,
         )  # fmt: skip
 
+    def record_many(
+        self,
+        kind: str,
+        changes: Sequence[ListChange],
+        user_name: str,
+        also: Callable[[Cursor, int], None] | None = None,
+    ) -> list[Annotation]:
+        """Append one event a photo, all in one transaction.
+
+        Args:
+            kind: ``import``, ``reorder`` or ``undo``.
+            changes: At most one for each photo; drafts do not change.
+            user_name: Who.
+            also: Called within the transaction with its cursor and the id of the first event; the others follow it.
+
+        Returns:
+            The new annotations, in the order of the changes.
+
+        Raises:
+            StaleRevisionError: A photo was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        now = utc_now()
+        with self._lock:
+            first_id = self._next_event_id
+            self._next_event_id = None
+            if first_id is None:
+                first_id = int(self._store.rows("SELECT coalesce(max(event_id), 0) + 1 FROM events")[0][0])
+            revisions = {int(i): int(r) for i, r in self._store.rows("SELECT image_id, revision FROM annotations")}
+            for change in changes:
+                if revisions.get(change.annotation.image_id, 0) != change.annotation.revision:
+                    raise _stale(
+                        self.annotation(change.annotation.image_id),
+                        "A photo was saved meanwhile. Nothing was changed; try again.",
+                    )
+            with self._store.transaction() as cursor:
+                for start in range(0, len(changes), ROWS_A_STATEMENT):
+                    part = changes[start : start + ROWS_A_STATEMENT]
+                    _insert_changes(cursor, kind, part, first_id + start, user_name, now)
+                if also is not None:
+                    also(cursor, first_id)
+            self._next_event_id = first_id + len(changes)
+            self._annotated.update(change.annotation.image_id for change in changes)
+        return [
+            Annotation(c.annotation.image_id, c.annotation.revision + 1, c.tags, c.dropped, c.is_saved, user_name, now)
+            for c in changes
+        ]
+
     def newest_save(self, user_name: str) -> datetime | None:
         """Return the time of the user's newest save that was not undone."""
         rows = self._store.rows(
@@ -249,7 +315,7 @@ class CorrectionLog:
         """Return who changed an image's list after an event, by a change that was not undone; None if nobody did."""
         later = self._store.rows(
             "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
-            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore') "
+            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore', 'import', 'reorder') "
             "AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
             [image_id, event_id],
@@ -436,6 +502,32 @@ class CorrectionLog:
 
     # Drafts
 
+    def save_drafts(
+        self, drafts: Mapping[int, Draft], user_name: str, also: Callable[[Cursor], None] | None = None
+    ) -> None:
+        """Store drafts of many images in one transaction.
+
+        Args:
+            drafts: Image id -> draft.
+            user_name: Whose.
+            also: Called within the transaction with its cursor.
+
+        Raises:
+            StoreError: The commit failed; nothing was written.
+        """
+        with self._lock:
+            with self._store.transaction() as cursor:
+                for image_id, draft in drafts.items():
+                    self._write_draft(cursor, image_id, user_name, draft)
+                if also is not None:
+                    also(cursor)
+            self._drafts |= {(image_id, user_name) for image_id in drafts}
+
+    def forget_drafts(self, image_ids: Iterable[int], user_name: str) -> None:
+        """Take notice that drafts of a user were deleted from the database."""
+        with self._lock:
+            self._drafts -= {(image_id, user_name) for image_id in image_ids}
+
     def draft(self, image_id: int, user_name: str) -> Draft | None:
         """Return the user's draft of an image, if there is one."""
         if (image_id, user_name) not in self._drafts:
@@ -494,37 +586,45 @@ class CorrectionLog:
                     cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
                 self._drafts.discard(key)
 
-    # Export
 
-    def export_rows(self) -> Iterator[dict[str, Any]]:
-        """Yield every saved image in the order of ids, as a record that ``annotator train`` reads.
+_EVENT_ROWS = """
+SELECT unnest(from_json(?, '[{"event_id": "BIGINT", "image_id": "INTEGER", "revision": "INTEGER",
+    "before": ["VARCHAR"], "after": ["VARCHAR"], "is_saved": "BOOLEAN", "script": "VARCHAR", "dropped": ["VARCHAR"],
+    "undoes": "BIGINT", "tagger": "VARCHAR", "shown": "VARCHAR"}]'), recursive := true)
+"""
+# One JSON text for many rows: binding each value by itself takes ten times as long.
 
-        `image` and `root` name a file that exists, else the last known one; `file` says which (photo_places.py), and
-        `changed` whether ingest found other pixels in it since the list was saved.
-        """
-        rows = self._store.rows(
-            "SELECT a.image_id, i.content_hash, a.tags, a.dropped, a.user_name, a.saved_at, a.revision, "
-            "coalesce(i.changed_at > a.saved_at, false), "
-            "(SELECT list([r.path, p.path] ORDER BY p.is_gone, p.root_id, p.path) FROM paths p "
-            "JOIN roots r USING (root_id) WHERE p.image_id = a.image_id) "
-            "FROM annotations a JOIN images i USING (image_id) WHERE a.is_saved ORDER BY a.image_id"
-        )
-        folders = PhotoFolders()
-        for image_id, content_hash, tags, dropped, user_name, saved_at, revision, has_changed, files in rows:
-            place = folders.locate([(root, path) for root, path in files or ()])
-            yield {
-                "image": place.path,
-                "tags": list(tags),
-                "dropped": list(dropped),
-                "image_id": int(image_id),
-                "content_hash": content_hash,
-                "root": place.root,
-                "user": user_name,
-                "saved_at": saved_at.isoformat(timespec="seconds") + "Z",
-                "revision": int(revision),
-                "file": place.state,
-                "changed": bool(has_changed),
-            }
+
+def _insert_changes(
+    cursor: Cursor, kind: str, changes: Sequence[ListChange], first_id: int, user_name: str, now: datetime
+) -> None:
+    rows = [
+        {
+            "event_id": event_id,
+            "image_id": change.annotation.image_id,
+            "revision": change.annotation.revision + 1,
+            "before": change.annotation.tags,
+            "after": change.tags,
+            "is_saved": change.is_saved,
+            "script": json.dumps(diff(change.annotation.tags, change.tags)),
+            "dropped": change.dropped,
+            "undoes": change.undoes,
+            "tagger": change.tagger,
+            "shown": json.dumps(list(change.shown)),
+        }
+        for event_id, change in enumerate(changes, start=first_id)
+    ]
+    text = json.dumps(rows)
+    cursor.execute(
+        "INSERT INTO events SELECT event_id, ?, image_id, ?, ?, revision, before, after, is_saved, script, dropped, "
+        f"undoes, tagger, shown, '[]', 0, 0, 0 FROM ({_EVENT_ROWS})",
+        [kind, user_name, now, text],
+    )
+    cursor.execute(
+        "INSERT OR REPLACE INTO annotations SELECT image_id, revision, after, dropped, is_saved, ?, ?, event_id "
+        f"FROM ({_EVENT_ROWS})",
+        [user_name, now, text],
+    )
 
 
 def count_entries(store: Queries) -> tuple[int, int]:

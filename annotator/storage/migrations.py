@@ -263,6 +263,38 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
         "hierarchical keywords",
         ("ALTER TABLE images ADD COLUMN hierarchies VARCHAR[] DEFAULT []",),
     ),
+    (
+        9,
+        "changes of many photos at once (imports, order rules), sidecars kept in step",
+        (
+            """CREATE TABLE bulk_changes (
+                change_id INTEGER PRIMARY KEY,
+                kind VARCHAR NOT NULL,
+                source VARCHAR NOT NULL,
+                user_name VARCHAR NOT NULL,
+                changed_at TIMESTAMP NOT NULL,
+                undone_at TIMESTAMP
+            )""",
+            # One row for each photo: the event that changed its list, or (drafts, keywords) what was there before.
+            """CREATE TABLE bulk_change_photos (
+                change_id INTEGER NOT NULL,
+                image_id INTEGER NOT NULL,
+                event_id BIGINT,
+                before_tags VARCHAR[] NOT NULL,
+                after_tags VARCHAR[] NOT NULL
+            )""",
+            # The keywords of each sidecar as it was last written, and those that were found instead.
+            """CREATE TABLE sidecars (
+                path VARCHAR PRIMARY KEY,
+                image_id INTEGER NOT NULL,
+                state VARCHAR NOT NULL,
+                revision INTEGER NOT NULL,
+                written VARCHAR[] NOT NULL,
+                found VARCHAR[] NOT NULL,
+                reason VARCHAR NOT NULL
+            )""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

@@ -17,13 +17,16 @@ from starlette.exceptions import HTTPException
 from annotator.auth.roles import CALLER, LOCAL_USER, Role
 from annotator.errors import (
     AnnotatorError,
+    ConfigError,
     DemoError,
     StoreError,
+    TagError,
     UnknownImageError,
     UnreadableImageError,
     status_of,
 )
 from annotator.exchange.export import FORMATS, export_lines
+from annotator.exchange.selection import Selection
 from annotator.ingest.pictures import Picture
 from annotator.session.operations import FORMER_NAMES, OPERATIONS, Dispatcher, Operation
 from annotator.web.request_guard import cookie_names
@@ -80,15 +83,18 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
     def get_health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/api/export", summary="Download every saved photo's tags")
-    def export(format: str = "jsonl") -> Response:
+    @router.get("/api/export", summary="Download the tags of every saved photo, or of those that are selected")
+    def export(
+        format: str = "jsonl", query: str = "", tag: str = "", state: str = "saved", detailed: bool = False
+    ) -> Response:
         if format not in FORMATS:
             return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
         media_type, suffix = FORMATS[format]
-        lines = export_lines(dispatcher.export(CALLER.get().user), format)
         try:
+            rows = dispatcher.export(CALLER.get().user, Selection(query, tag, state), detailed=detailed)
+            lines = export_lines(rows, format)
             first = next(lines, "")
-        except (StoreError, DemoError) as error:
+        except (ConfigError, TagError, StoreError, DemoError) as error:
             return _error(error.status, error.kind, str(error))
         body = ("".join(block).encode() for block in _blocks(chain([first], lines)))
         name = f'attachment; filename="tags.{suffix}"'

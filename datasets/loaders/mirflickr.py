@@ -1,9 +1,9 @@
 """MIRFLICKR-25k: Huiskes, Lew, "The MIR Flickr Retrieval Evaluation", ACM MIR 2008.
 
 25,000 Flickr photos with their uploaders' tags, and manual labels for 24 topics ("potential": the topic is visible to
-some extent) and 14 of them again ("relevant": it is what the photo shows). Protocol: 15,000 photos for training and
-10,000 for testing. Here, of every five photos in the order of their numbers, the first three are for training and the
-last two for testing; whether the published tables use the same photos could not be checked.
+some extent) and 14 of them again ("relevant": it is what the photo shows). Protocol of the paper on zero-shot tagging:
+20,000 photos for training and 5,000 for testing. Which ones it does not say: here, of every five photos in the order of
+their numbers, the first four are for training and the last one for testing.
 
 Files: im1.jpg .. im25000.jpg, meta/tags/tags1.txt .. (a tag a line), and annotations/ with TOPIC.txt and TOPIC_r1.txt,
 which list photo numbers.
@@ -22,7 +22,7 @@ INSTRUCTIONS = (
     "Download mirflickr25k.zip and mirflickr25k_annotations_v080.zip (press.liacs.nl/mirflickr), put im1.jpg and the "
     "others with the folder meta into the folder, and the annotation files into its folder annotations."
 )
-TRAIN_OF_FIVE = 3
+TRAIN_OF_FIVE = 4
 """Training photos of every five."""
 RELEVANT = "_r1"
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from annotator.cli.main import main as annotator
-from annotator.cli.train import parse_settings
+from annotator.cli.options import parse_settings
 from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import load_split
 from annotator.datasets.vocabulary import Vocabulary

@@ -7,7 +7,7 @@ import { count, formatNumber, make, typesText } from "./elements.js";
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, help, effort, review, timeline, chooseTagger, logOut, model }) {
+export function createHeader(root, { browse, unreadable, sidecars, help, effort, review, timeline, chooseTagger, logOut, model }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
@@ -15,6 +15,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
   const away = make("span", { id: "not-mounted", class: "pill", hidden: true });
+  const unsettled = make("button", { id: "open-sidecars", class: "pill", type: "button", hidden: true, onclick: sidecars });
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
   let offered = "";
   const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…"), make("button", { id: "open-timeline", class: "quiet", type: "button", onclick: timeline }, "Time line of this photo…")));
@@ -22,7 +23,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, broken, away, make("span", { class: "grow" }), tagger, model, reviewing,
+    make("div", { class: "title" }, project, tagged), ingest, broken, away, unsettled, make("span", { class: "grow" }), tagger, model, reviewing,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     account,
@@ -71,6 +72,9 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
       away.title = folders.map(({ folder }) => `The folder ${folder} is missing or empty. Its photos keep their tags. If it is on another disk, connect that; if it was moved: annotator add.`).join("\n");
       broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
       broken.title = typesText(state.unread_types);
+      const { num_changed = 0, num_failed = 0 } = state.sidecars ?? {};
+      unsettled.hidden = !(num_changed || num_failed);
+      unsettled.textContent = num_changed ? `${count(num_changed, "sidecar")} changed elsewhere` : `${count(num_failed, "sidecar")} not written`;
     },
   };
 }

@@ -24,6 +24,7 @@ import { createNeighbours } from "./neighbours.js";
 import { createPhotoView } from "./photo_view.js";
 import { createProposing } from "./proposing.js";
 import { createReview } from "./review.js";
+import { showSidecars } from "./sidecars_dialog.js";
 import { createStillness } from "./stillness.js";
 import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
@@ -86,7 +87,7 @@ export async function start({ element, server }) {
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), help: openKeys, effort: openEffort, review: openReview, timeline: () => run("timeline"), chooseTagger, logOut, model: training.button });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), sidecars: openSidecars, help: openKeys, effort: openEffort, review: openReview, timeline: () => run("timeline"), chooseTagger, logOut, model: training.button });
   let watchUntil = 0;
   const visitor = createVisitor(root, { dialogs, say: messages.say, added: () => { watchUntil = Date.now() + READING_MS; } });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
@@ -161,6 +162,16 @@ export async function start({ element, server }) {
     const tag = tagAt(tagging.draft, tagging.draft.selected);
     if (tag === null) messages.say("Select the tag to look for first.");
     else sweep.lookFor(tag).catch(showError);
+  }
+
+  function openSidecars() {
+    showSidecars(dialogs, {
+      call,
+      settled(image_id) {
+        if (tagging.photo?.image_id === image_id) tagging.openImage(image_id);
+        tagging.refreshQuietly();
+      },
+    });
   }
 
   function openReview() {

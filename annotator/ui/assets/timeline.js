@@ -8,6 +8,7 @@ const WORDS = {
   added: "came into the project", save: "saved", undo: "took a save back", rename: "changed a tag everywhere",
   skip: "put it off", asked: "asked several people", answer: "answered", take_back: "took their answer back",
   reopen: "opened it again", sent_back: "sent it back", accept: "accepted a list", restore: "restored an earlier list",
+  import: "imported a list", reorder: "applied the order rules",
 };
 
 /** call(name, payload); say(text); show(photo) shows the restored photo. */

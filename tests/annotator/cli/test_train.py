@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from annotator.cli.evaluate import add_evaluate
-from annotator.cli.train import add_train, parse_settings
+from annotator.cli.options import parse_settings
+from annotator.cli.train import add_train
 from annotator.errors import AnnotatorError, CheckpointError, ConfigError, DataError
 from annotator.models import checkpoint
 from annotator.models.backbones.backbone import Backbone
@@ -317,3 +318,49 @@ def test_a_killed_training_with_a_context_continues_to_the_same_weights(
     run([*options, "--out", tmp_path / "killed"])
     versions = [checkpoint.read_info(tmp_path / name).weights_sha256 for name in ("whole", "killed")]
     assert versions[0] == versions[1]
+
+
+@pytest.fixture
+def corel(write_photos: Callable[..., list[Path]], tmp_path: Path) -> Path:
+    """Ten training photos and four test photos in the files of Corel5k."""
+    folder = tmp_path / "corel5k"
+    names = [path.stem for path in write_photos(folder / "images", range(14))]
+    (folder / "corel5k_dictionary.txt").write_text("city\nmountain\nsky\n")
+    for side, listed in (("train", names[:10]), ("test", names[10:])):
+        (folder / f"corel5k_{side}_list.txt").write_text("\n".join(listed))
+        rows = [[3, number % 2, 1 - number % 2, 1] for number in range(len(listed))]
+        (folder / f"corel5k_{side}_annot.hvecs").write_bytes(np.array(rows, "<u2").tobytes())
+    return folder
+
+
+def test_a_published_set_is_trained_on_and_measured_by_its_official_split(
+    corel: Path, tmp_path: Path, backbone: Backbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--data", corel, "--format", "corel5k", "--cache", tmp_path / "cache"]
+    assert run(["--tagger", "logistic", *data, "--out", tmp_path / "out", "--threads", 1, "--json"]) == 0
+    trained = json.loads(capsys.readouterr().out)
+    assert trained["num_train"] + trained["num_validation"] == 10
+    parser = argparse.ArgumentParser()
+    add_evaluate(parser.add_subparsers())
+
+    def measured(*options: str) -> dict[str, Any]:
+        parsed = parser.parse_args(["evaluate", str(tmp_path / "out"), *map(str, data), "--k", "2", "--json", *options])
+        assert parsed.command(parsed) == 0
+        report: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return report
+
+    for options, split, num_photos in (
+        ((), "test", 4),
+        (("--split", "train"), "train", 10),
+        (("--split", "all"), "all", 14),
+        (("--split", "validation"), "validation", trained["num_validation"]),
+    ):
+        report = measured(*options)
+        assert (report["split"], report["num_images"]) == (split, num_photos)
+
+
+def test_records_have_no_official_parts(data: Path, tmp_path: Path, backbone: Backbone) -> None:
+    from annotator.cli.evaluate import records_of
+
+    with pytest.raises(DataError, match="has no part 'test'; name the data set with --format"):
+        records_of(data, "test", "starter")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from annotator.collaboration.responses import Responses
+from annotator.exchange.selection import SAVED_PHOTOS, select
 from annotator.maintenance.integrity import check, repair
 from annotator.models.backbones.pretrained import find_architecture
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
@@ -16,10 +17,16 @@ from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore, Vectors, digests_path
 from annotator.storage.images import IngestedBatch
+from annotator.storage.photo_rows import photo_rows
 from annotator.storage.project import Project
 
 LABEL = "efficientnet_lite0-1"
 SIZE = find_architecture("efficientnet_lite0").feature_size
+
+
+def exported(store: Store) -> list[dict[str, Any]]:
+    """Return the rows of an export of all saved photos."""
+    return list(photo_rows(store, select(store, SAVED_PHOTOS)))
 
 
 @pytest.fixture
@@ -260,7 +267,7 @@ def test_a_photo_that_changed_after_it_was_tagged_is_named_by_page_check_and_exp
     before = session.navigation.open("local", 1)
     first.write_bytes(photo_bytes(9))
     opened.ingest.run([tmp_path / "photos"])
-    assert [row["changed"] for row in opened.log.export_rows()] == [True, False]
+    assert [row["changed"] for row in exported(opened.store)] == [True, False]
     (finding,) = check(opened.project, opened.store, reads_photos=True)
     assert "image 1 (photo 0.jpg) have changed" in finding.what
     assert not finding.is_damage
@@ -272,7 +279,7 @@ def test_a_photo_that_changed_after_it_was_tagged_is_named_by_page_check_and_exp
     assert [item["image_id"] for item in session.navigation.browse("local", 0, 9, "", "changed")["items"]] == [1]
     # Saved again, it is a photo like the others.
     opened.log.save(1, revision=1, tags=["dog"], dropped=[], user_name="local", effort=Effort())
-    assert [row["changed"] for row in opened.log.export_rows()] == [False, False]
+    assert [row["changed"] for row in exported(opened.store)] == [False, False]
     assert check(opened.project, opened.store, reads_photos=True) == []
     assert session.navigation.open("local", 1)["changed_at"] is None
 
@@ -287,14 +294,14 @@ def test_a_folder_that_is_away_is_no_damage_and_exports_are_marked(
     for image_id in (1, 2, 3):
         opened.log.save(image_id, revision=0, tags=["cat"], dropped=[], user_name="local", effort=Effort())
 
-    def exported() -> list[tuple[str, str, str]]:
-        return [(row["root"], row["image"], row["file"]) for row in opened.log.export_rows()]
+    def places() -> list[tuple[str, str, str]]:
+        return [(row["root"], row["image"], row["file"]) for row in exported(opened.store)]
 
     photos.rename(away)
     for is_empty in (False, True):
         if is_empty:
             photos.mkdir()
-        assert exported() == [(str(photos), f"photo {number}.jpg", "not mounted") for number in range(3)]
+        assert places() == [(str(photos), f"photo {number}.jpg", "not mounted") for number in range(3)]
         (finding,) = check(opened.project, opened.store, reads_photos=True)
         assert f"{photos} is missing or empty, so 3 photos" in finding.what
         assert not finding.is_damage
@@ -303,7 +310,7 @@ def test_a_folder_that_is_away_is_no_damage_and_exports_are_marked(
     # At its new place: that one is named, and nothing is said of the old one.
     opened.ingest.run([away])
     (away / first.name).unlink()
-    assert exported() == [
+    assert places() == [
         (str(photos), "photo 0.jpg", "not mounted"), (str(away), "photo 1.jpg", "present"),
         (str(away), "photo 2.jpg", "present"),
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from annotator.errors import StaleRevisionError, StoreError
 from annotator.storage.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError
 from annotator.storage.database import Store
 from annotator.storage.edit_script import apply
-from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
+from annotator.storage.images import ImageEntry, IngestedBatch
 
 MakeStore = Callable[..., Store]
 
@@ -94,7 +94,6 @@ def test_undo_of_the_only_save_leaves_the_photo_unsaved(log: CorrectionLog) -> N
     annotation, _ = log.undo("ann")
     assert (annotation.is_saved, annotation.tags) == (False, ())
     assert dict(log.saved()) == {}
-    assert list(log.export_rows()) == []
 
 
 def test_undo_goes_back_across_photos_and_stops_at_the_first_save(log: CorrectionLog) -> None:
@@ -175,20 +174,6 @@ def test_a_skip_between_two_saves_disturbs_neither_revisions_nor_undo(log: Corre
     log.skip(1, "ann")
     save(log, 1, "dog")
     assert log.undo("ann")[0].tags == ("cat",)
-
-
-def test_export_contains_only_saved_photos_with_their_first_path(make_store: MakeStore) -> None:
-    store = make_store(3)
-    root = store.images.root_id(Path("/photos"))
-    paths = [SeenPath(root, name, 1, 1, image_id=2) for name in ("b.jpg", "a.jpg")]
-    store.images.add(IngestedBatch(paths=paths))
-    log = CorrectionLog(store)
-    save(log, 3, "dog")
-    save(log, 2, "cat", "sofa", dropped=["bed"])
-    first, second = log.export_rows()
-    assert (first["image_id"], first["image"], first["root"]) == (2, "a.jpg", "/photos")
-    assert (first["tags"], first["dropped"], first["user"], first["revision"]) == (["cat", "sofa"], ["bed"], "ann", 1)
-    assert (second["image_id"], second["image"], second["root"]) == (3, "", "")
 
 
 def test_ids_have_no_gaps_though_saves_fail(make_store: MakeStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,6 +226,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "set_strategy": {"strategy": "in_order"},
     "set_show_expected": {"shown": True},
     "set_never_proposed": {"tag": "street"},
+    "settle_sidecar": {"image_id": 1, "take": "ours"},
     "training_run": {"run_id": 1},
     "change_tag": {"kind": "rename", "old": "a", "new": "b"},
     "promote_model": {"model_id": 99},

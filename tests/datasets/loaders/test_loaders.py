@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from annotator.cli.main import main
 from annotator.datasets.loaders import (
     annotation_lists,
     coco,
@@ -17,10 +18,12 @@ from annotator.datasets.loaders import (
     labelme,
     mirflickr,
     nus_wide,
+    published,
     voc2007,
 )
 from annotator.datasets.loaders.loading import DataSet
-from annotator.errors import DataError
+from annotator.datasets.record import read_records
+from annotator.errors import ConfigError, DataError
 
 _LISTS: list[tuple[str, Callable[[Path], DataSet]]] = [
     ("corel5k", corel5k.load_corel5k),
@@ -347,16 +350,17 @@ def mirflickr_folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_mirflickr_trains_on_three_of_every_five(mirflickr_folder: Path) -> None:
+def test_mirflickr_trains_on_four_of_every_five(mirflickr_folder: Path) -> None:
     data = mirflickr.load_mirflickr(mirflickr_folder)
     assert [(record.image.name, record.tags) for record in data.train] == [
         ("im1.jpg", ("dog", "plant life")),
+        ("im4.jpg", ("plant life",)),
         ("im7.jpg", ("plant life",)),
     ]
-    assert [record.image.name for record in data.test] == ["im4.jpg", "im5.jpg"]
+    assert [record.image.name for record in data.test] == ["im5.jpg"]
     assert data.train[0].user_tags == ("rex", "my dog")
     assert data.vocabulary == ["dog", "plant life"]
-    assert sum(mirflickr.is_training(number) for number in range(1, 25001)) == 15_000
+    assert sum(mirflickr.is_training(number) for number in range(1, 25001)) == 20_000
 
 
 def test_mirflickrs_narrower_annotations_can_be_taken(mirflickr_folder: Path) -> None:
@@ -370,3 +374,84 @@ def test_mirflickr_refuses_damage_and_says_what_to_download(mirflickr_folder: Pa
         mirflickr.load_mirflickr(mirflickr_folder)
     with pytest.raises(DataError, match=r"annotations is missing\. Download mirflickr25k\.zip"):
         mirflickr.load_mirflickr(tmp_path / "nowhere")
+
+
+# All of them by name, and through the command line
+
+
+@pytest.fixture
+def published_folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """The small data set of a name, in its own file format."""
+    name = str(request.param)
+    if name in ("corel5k", "esp-game", "iapr-tc12"):
+        return _write_lists(tmp_path, name.replace("-", ""))
+    fixtures = {"mscoco": "coco", "nus-wide": "nus", "voc2007-objects": "voc", "voc2007": "voc"}
+    folder: Path = request.getfixturevalue(f"{fixtures.get(name, name.split('-')[0])}_folder")
+    return folder
+
+
+PARTS = {
+    "corel5k": {"train": 2, "test": 1},
+    "esp-game": {"train": 2, "test": 1},
+    "iapr-tc12": {"train": 2, "test": 1},
+    "mscoco": {"train": 1, "test": 1},
+    "nus-wide": {"train": 2, "test": 1},
+    "mirflickr": {"train": 3, "test": 1},
+    "mirflickr-relevant": {"train": 1, "test": 1},
+    "voc2007": {"train": 85, "validation": 5, "test": 10},
+    "voc2007-objects": {"train": 1, "test": 1},
+    "labelme": {"train": 19, "validation": 2, "test": 19},
+}
+
+
+def test_every_published_set_is_tried_through_the_command_line() -> None:
+    # The 2017 edition of MS-COCO has the files of the 2014 one under other names.
+    assert {*PARTS, "mscoco2017"} == set(published.names())
+
+
+@pytest.mark.parametrize(("published_folder", "name"), [(name, name) for name in PARTS], indirect=["published_folder"])
+def test_convert_writes_records_by_the_official_split(
+    published_folder: Path, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "converted"
+    assert main(["convert", "--from", name, str(published_folder), str(out), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == PARTS[name]
+    loaded = published.load(name, published_folder)
+    for part, records in loaded.parts.items():
+        again = read_records(out / part, keep_untagged=True)
+        assert [(r.image.resolve(), r.tags, r.user_tags, r.caption) for r in again] == [
+            (r.image, r.tags, r.user_tags, r.caption) for r in records
+        ]
+    first = json.loads((out / "test" / "records.jsonl").read_text().splitlines()[0])
+    assert first["image"].startswith("../")  # the two folders can move together
+
+
+@pytest.mark.parametrize("published_folder", ["corel5k"], indirect=True)
+def test_convert_writes_one_part_or_all_of_them(published_folder: Path, tmp_path: Path) -> None:
+    for split, count in (("test", 1), ("train", 2), ("all", 3)):
+        out = tmp_path / split
+        assert main(["convert", "--from", "corel5k", str(published_folder), "--split", split, str(out)]) == 0
+        assert len(read_records(out)) == count
+
+
+@pytest.mark.parametrize("published_folder", ["corel5k"], indirect=True)
+def test_convert_says_what_is_wrong_and_writes_nothing(
+    published_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["convert", "--from", "corel5k", str(published_folder)]
+    assert main([*command, "--split", "validation", str(out)]) == 1
+    assert capsys.readouterr().err == ("annotator: The data set has no part 'validation'; its parts are train, test.\n")
+    (published_folder / "corel5k_test_annot.hvecs").unlink()
+    assert main([*command, str(out)]) == 1
+    assert "corel5k_test_annot.hvecs is missing. Download TagProp's files" in capsys.readouterr().err
+    assert not out.exists()
+    out.mkdir()
+    (out / "mine").touch()
+    assert main([*command, str(out)]) == 1
+    assert "exists already. Name a new folder." in capsys.readouterr().err
+
+
+def test_an_unknown_set_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no published data set 'imagenet'"):
+        published.load("imagenet", tmp_path)

@@ -6,13 +6,15 @@
     python tests/annotator/old_projects/make.py six FOLDER
     python tests/annotator/old_projects/make.py seven FOLDER
     python tests/annotator/old_projects/make.py eight FOLDER
+    python tests/annotator/old_projects/make.py nine FOLDER
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
 numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
 by the version that came with it, on top of schema 5: answers, notes, an accepted list. Schema 7 is schema 6 with a
 photo whose pixels changed, one that is gone, and one that another program wrote into. Schema 8 is schema 7 with a
-hierarchical keyword. Never made anew once released.
+hierarchical keyword. Schema 9 is
+schema 6 with that migration alone and rows in its tables. Never made anew once released.
 """
 
 import gzip
@@ -36,6 +38,11 @@ ROWS = {
         "INSERT INTO sessions VALUES ('not a hash', 'anna', now()::TIMESTAMP, now()::TIMESTAMP)",
         "INSERT INTO api_tokens VALUES ('not a hash', 'anna', 1, now()::TIMESTAMP, now()::TIMESTAMP)",
         "INSERT INTO assignments VALUES (3, 'anna')",
+    ],
+    9: [
+        "INSERT INTO bulk_changes VALUES (1, 'draft', 'csv: tags.csv', 'anna', now()::TIMESTAMP, NULL)",
+        "INSERT INTO bulk_change_photos VALUES (1, 3, NULL, [], ['half'])",
+        "INSERT INTO sidecars VALUES ('cat.png.xmp', 1, 'changed', 3, ['cat'], ['tabby'], '')",
     ],
 }
 
@@ -146,6 +153,23 @@ def make_eight(folder: Path) -> None:
     (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 
+def make_nine(folder: Path) -> None:
+    """Write schema 9: an import of drafts, and a sidecar that another program has changed."""
+    import duckdb
+
+    from annotator.storage.migrations import MIGRATIONS
+
+    path = folder / "schema_9.duckdb"
+    path.write_bytes(gzip.decompress((HERE / "schema_6.duckdb.gz").read_bytes()))
+    title, statements = next((title, part) for number, title, part in MIGRATIONS if number == 9)
+    with duckdb.connect(str(path)) as connection:
+        for statement in (*statements, *ROWS[9]):
+            connection.execute(statement)
+        connection.execute("INSERT INTO migrations VALUES (9, ?, now()::TIMESTAMP)", [title])
+        connection.execute("CHECKPOINT")
+    (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+
+
 if __name__ == "__main__":
     if sys.argv[1] == "one":
         make_one(Path(sys.argv[2]), Path(sys.argv[3]))
@@ -155,5 +179,7 @@ if __name__ == "__main__":
         make_seven(Path(sys.argv[2]))
     elif sys.argv[1] == "eight":
         make_eight(Path(sys.argv[2]))
+    elif sys.argv[1] == "nine":
+        make_nine(Path(sys.argv[2]))
     else:
         make_others(Path(sys.argv[2]))

@@ -1,0 +1,129 @@
+"""Tags of other programs into a project: which list goes to which photo, what is left out and why.
+
+Everything is read and matched before the first write; the write is one transaction. Knows nothing of any one format.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from annotator.datasets.formats.contract import Report
+from annotator.datasets.formats.tagged_photo import TaggedPhoto
+from annotator.datasets.tags import tag_key
+from annotator.errors import DataError
+from annotator.exchange.matching import PhotoFinder
+from annotator.storage.bulk_changes import BulkChanges, Kind
+from annotator.storage.correction_log import Annotation, CorrectionLog, ListChange
+from annotator.storage.database import Store
+
+
+@dataclass
+class ImportPlan:
+    """What an import will do."""
+
+    kind: Kind
+    lists: dict[int, TaggedPhoto] = field(default_factory=dict)
+    """Image id -> the photo with its list, as the source has it."""
+    report: Report = field(default_factory=Report)
+    """The photos that are left out (as problems), each with the reason."""
+
+
+def plan_import(store: Store, photos: Iterable[TaggedPhoto], kind: Kind, user: str, *, replace: bool) -> ImportPlan:
+    """Match the photos of a source with those of the project.
+
+    Args:
+        store: The open database.
+        photos: From a format's reader.
+        kind: What the lists become.
+        user: Who imports; drafts will be theirs.
+        replace: Whether saved lists (of drafts: existing drafts) are replaced.
+
+    Raises:
+        DataError: The source is not of its format, or names one photo twice with different lists.
+    """
+    plan = ImportPlan(kind)
+    finder = PhotoFinder.of(store)
+    taken = {} if replace else _taken(store, kind, user)
+    asked = {int(row[0]) for row in store.rows("SELECT image_id FROM asked")} if kind != "proposal" else set()
+    for photo in photos:
+        match = finder.find(photo)
+        reason = match.reason
+        if match.image_id is not None:
+            earlier = plan.lists.get(match.image_id)
+            if earlier is not None:
+                if earlier.tags != photo.tags:
+                    raise DataError(
+                        f"{earlier.name} and {photo.name} are one photo of the project, with different tags. "
+                        "Nothing was imported; keep one of the two."
+                    )
+                continue
+            if not photo.tags:
+                reason = "it has no tags there"
+            elif match.image_id in asked:
+                reason = "several people are asked about it"
+            else:
+                reason = taken.get(match.image_id, "")
+        if reason or match.image_id is None:
+            plan.report.refuse(photo.name, reason)
+        else:
+            plan.lists[match.image_id] = photo
+            plan.report.num_photos += 1
+    return plan
+
+
+def _taken(store: Store, kind: Kind, user: str) -> dict[int, str]:
+    """Return image id -> why its list is not replaced."""
+    if kind == "proposal":
+        return {}
+    saved = {
+        int(image_id): f"{who} has saved it already"
+        for image_id, who in store.rows("SELECT image_id, user_name FROM annotations WHERE is_saved")
+    }
+    drafts = store.rows("SELECT image_id, user_name FROM drafts")
+    return {int(i): f"{who} has a draft of it" for i, who in drafts if kind == "accepted" or who == user} | saved
+
+
+def carry_out(store: Store, log: CorrectionLog, plan: ImportPlan, source: str, user: str) -> list[Annotation]:
+    """Write what an import has planned, in one transaction.
+
+    Args:
+        store: The open database.
+        log: The correction log on it.
+        plan: From `plan_import`.
+        source: Format and file, for the history.
+        user: Who.
+
+    Returns:
+        The new lists, of accepted ones.
+
+    Raises:
+        DataError: No photo is left.
+        StaleRevisionError: A photo was saved meanwhile; nothing was written.
+        StoreError: The commit failed; nothing was written.
+    """
+    if not plan.lists:
+        first = plan.report.problems[:1]
+        why = f"; the first is {first[0].photo}: {first[0].reason}" if first else ""
+        raise DataError(f"There is nothing to import: no photo of {plan.report.num_problems:,} is left{why}.")
+    changes = BulkChanges(store, log)
+    if plan.kind == "accepted":
+        lists = [_list_change(log.annotation(image_id), photo) for image_id, photo in sorted(plan.lists.items())]
+        return changes.save_lists("accepted", lists, source, user)
+    if plan.kind == "draft":
+        drafts = {i: (log.annotation(i).revision, photo.tags) for i, photo in sorted(plan.lists.items())}
+        changes.save_drafts(drafts, source, user)
+    else:
+        known = {int(i): tuple(tags) for i, tags in store.rows("SELECT image_id, user_tags FROM images")}
+        words = {i: _joined(photo.tags, known[i]) for i, photo in sorted(plan.lists.items())}
+        changes.save_words(words, source, user)
+    return []
+
+
+def _list_change(annotation: Annotation, photo: TaggedPhoto) -> ListChange:
+    keys = {tag_key(tag) for tag in photo.tags}
+    dropped = [tag for tag in (*annotation.dropped, *photo.dropped) if tag_key(tag) not in keys]
+    return ListChange(annotation, photo.tags, tuple(dict.fromkeys(dropped)))
+
+
+def _joined(first: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    keys = {tag_key(tag) for tag in first}
+    return (*first, *(tag for tag in others if tag_key(tag) not in keys))

@@ -1,0 +1,56 @@
+"""Which photos of a project an export or a change is about. Knows nothing of formats."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from annotator.datasets.tags import clean_tag, tag_key
+from annotator.errors import ConfigError
+from annotator.storage.database import Store
+
+State = Literal["saved", "unsaved", "empty", "all"]
+STATES: tuple[State, ...] = get_args(State)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Photos by text, tag and state."""
+
+    query: str = ""
+    """Text in the saved tags or paths, case ignored; empty finds every photo."""
+    tag: str = ""
+    """Only photos with this tag, in any spelling; empty takes all."""
+    state: str = "saved"
+    """saved, unsaved, empty (saved without tags) or all."""
+    image_ids: tuple[int, ...] = ()
+    """Only these photos; empty takes all."""
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            raise ConfigError(f"The state must be one of {', '.join(STATES)}; got {self.state[:40]!r}.")
+
+
+SAVED_PHOTOS = Selection()
+"""Every saved photo."""
+
+
+def select(store: Store, selection: Selection) -> list[int]:
+    """Return the ids of the selected photos, in ascending order.
+
+    Raises:
+        TagError: The tag is not a valid tag.
+        StoreError: The database could not be read.
+    """
+    found = store.images.find(" ".join(selection.query.split()), selection.state)
+    if selection.image_ids:
+        wanted = set(selection.image_ids)
+        found = [image_id for image_id in found if image_id in wanted]
+    if selection.tag:
+        key = tag_key(clean_tag(selection.tag))
+        spellings = store.rows("SELECT DISTINCT unnest(tags) AS tag FROM annotations WHERE is_saved ORDER BY tag")
+        same = [tag for (tag,) in spellings if tag_key(tag) == key]
+        rows = store.rows(
+            "SELECT image_id FROM annotations WHERE is_saved AND list_has_any(tags, ?::VARCHAR[])", [same]
+        )
+        carriers = {int(row[0]) for row in rows}
+        found = [image_id for image_id in found if image_id in carriers]
+    return found

@@ -1,0 +1,220 @@
+"""Changes of many photos at once, each one transaction, and undone as one: imports and order rules.
+
+Knows nothing of formats, rules or pages.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, get_args
+
+from annotator.errors import AnnotatorError
+from annotator.storage.correction_log import ROWS_A_STATEMENT, Annotation, CorrectionLog, Draft, ListChange
+from annotator.storage.database import Store
+from annotator.storage.queries import Cursor, utc_now
+
+Kind = Literal["accepted", "draft", "proposal", "reorder"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""accepted: imported lists that count as saved; draft: imported as drafts; proposal: imported as words that come with
+the photo, which proposals are made from; reorder: saved lists in another order."""
+_EVENTS = {"accepted": "import", "reorder": "reorder"}
+"""Kind of change -> kind of the events of its photos."""
+
+
+class NoSuchChangeError(AnnotatorError):
+    """There is no such change, or it was undone already."""
+
+
+@dataclass(frozen=True)
+class BulkChange:
+    """One change of many photos."""
+
+    change_id: int
+    kind: str
+    source: str
+    """Format and file of an import, or the rules."""
+    user_name: str
+    changed_at: datetime
+    undone_at: datetime | None
+    num_photos: int
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What an undo did."""
+
+    change: BulkChange
+    annotations: tuple[Annotation, ...]
+    """The lists after it, of changes that wrote lists."""
+    num_undone: int
+    later: tuple[int, ...]
+    """Photos that were changed since, and kept."""
+
+
+class BulkChanges:
+    """The changes of many photos of one project.
+
+    Args:
+        store: The open database.
+        log: The correction log on it.
+    """
+
+    def __init__(self, store: Store, log: CorrectionLog) -> None:
+        self._store = store
+        self._log = log
+
+    def all(self) -> list[BulkChange]:
+        """Return every change, oldest first."""
+        rows = self._store.rows(
+            "SELECT c.change_id, c.kind, c.source, c.user_name, c.changed_at, c.undone_at, "
+            "(SELECT count(*) FROM bulk_change_photos p WHERE p.change_id = c.change_id) "
+            "FROM bulk_changes c ORDER BY c.change_id"
+        )
+        return [BulkChange(*row) for row in rows]
+
+    def save_lists(self, kind: Kind, changes: Sequence[ListChange], source: str, user: str) -> list[Annotation]:
+        """Make lists current: imported ones (accepted), or reordered ones.
+
+        Raises:
+            StaleRevisionError: A photo was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+
+        def note(cursor: Cursor, first_id: int) -> None:
+            change_id = _insert_change(cursor, kind, source, user)
+            rows = [
+                [change_id, change.annotation.image_id, event_id, list(change.annotation.tags), list(change.tags)]
+                for event_id, change in enumerate(changes, start=first_id)
+            ]
+            _insert_photos(cursor, rows)
+
+        return self._log.record_many(_EVENTS[kind], changes, user, note)
+
+    def save_drafts(self, lists: Mapping[int, tuple[int, tuple[str, ...]]], source: str, user: str) -> None:
+        """Store lists as drafts of a user.
+
+        Args:
+            lists: Image id -> (revision, tags).
+            source: Where they come from.
+            user: Whose drafts.
+
+        Raises:
+            StoreError: The commit failed; nothing was written.
+        """
+        drafts = {image_id: Draft(revision, tags) for image_id, (revision, tags) in lists.items()}
+
+        def note(cursor: Cursor) -> None:
+            change_id = _insert_change(cursor, "draft", source, user)
+            _insert_photos(cursor, [[change_id, i, None, [], list(draft.kept)] for i, draft in drafts.items()])
+
+        self._log.save_drafts(drafts, user, note)
+
+    def save_words(self, lists: Mapping[int, tuple[str, ...]], source: str, user: str) -> None:
+        """Store lists as words that come with the photos; they are read when the project is opened.
+
+        Args:
+            lists: Image id -> the photo's whole list of such words.
+            source: Where they come from.
+            user: Who.
+
+        Raises:
+            StoreError: The commit failed; nothing was written.
+        """
+        before = {int(i): list(tags) for i, tags in self._store.rows("SELECT image_id, user_tags FROM images")}
+        with self._store.transaction() as cursor:
+            change_id = _insert_change(cursor, "proposal", source, user)
+            for image_id, tags in lists.items():
+                cursor.execute("UPDATE images SET user_tags = ? WHERE image_id = ?", [list(tags), image_id])
+            _insert_photos(cursor, [[change_id, i, None, before[i], list(tags)] for i, tags in lists.items()])
+
+    def undo(self, user: str, change_id: int | None = None) -> Undone:
+        """Undo a change; photos that were changed since keep their list.
+
+        Args:
+            user: Who.
+            change_id: Which; None takes the newest that was not undone.
+
+        Raises:
+            NoSuchChangeError: There is none.
+            StoreError: The commit failed; nothing was undone.
+        """
+        open_changes = [one for one in self.all() if one.undone_at is None and change_id in (None, one.change_id)]
+        if not open_changes:
+            raise NoSuchChangeError("There is nothing to undo." if change_id is None else
+                                    f"There is no change {change_id} that is not undone yet.")  # fmt: skip
+        change = open_changes[-1]
+        if change.kind == "draft":
+            return self._undo_drafts(change)
+        return self._undo_words(change) if change.kind == "proposal" else self._undo_lists(change, user)
+
+    def _undo_lists(self, change: BulkChange, user: str) -> Undone:
+        rows = self._store.rows(
+            "SELECT p.image_id, p.event_id, a.event_id, a.revision, a.tags, a.dropped, a.is_saved, p.before_tags, "
+            "e.dropped, e.is_saved FROM bulk_change_photos p JOIN annotations a USING (image_id) "
+            "LEFT JOIN events e ON e.image_id = p.image_id AND e.revision = a.revision - 1 AND e.kind <> 'skip' "
+            "WHERE p.change_id = ? ORDER BY p.image_id",
+            [change.change_id],
+        )
+        undoes, later = [], []
+        for image_id, event_id, newest, revision, tags, dropped, is_saved, before, was_dropped, was_saved in rows:
+            if newest != event_id:
+                later.append(int(image_id))
+                continue
+            now = Annotation(int(image_id), int(revision), tuple(tags), tuple(dropped), bool(is_saved))
+            undoes.append(ListChange(now, tuple(before), tuple(was_dropped or ()), bool(was_saved), int(event_id)))
+        annotations = self._log.record_many("undo", undoes, user, lambda cursor, _: _mark_undone(cursor, change))
+        return Undone(change, tuple(annotations), len(undoes), tuple(later))
+
+    def _undo_drafts(self, change: BulkChange) -> Undone:
+        rows = self._store.rows(
+            "SELECT p.image_id, p.after_tags, d.kept FROM bulk_change_photos p LEFT JOIN drafts d "
+            "ON d.image_id = p.image_id AND d.user_name = ? WHERE p.change_id = ?",
+            [change.user_name, change.change_id],
+        )
+        unchanged = [int(image_id) for image_id, after, kept in rows if kept is not None and kept == after]
+        with self._store.transaction() as cursor:
+            cursor.execute(
+                "DELETE FROM drafts WHERE user_name = ? AND image_id IN (SELECT unnest(?::INTEGER[]))",
+                [change.user_name, unchanged],
+            )
+            _mark_undone(cursor, change)
+        self._log.forget_drafts(unchanged, change.user_name)
+        return Undone(change, (), len(unchanged), tuple(int(row[0]) for row in rows if int(row[0]) not in unchanged))
+
+    def _undo_words(self, change: BulkChange) -> Undone:
+        rows = self._store.rows(
+            "SELECT p.image_id, p.before_tags, p.after_tags, i.user_tags FROM bulk_change_photos p "
+            "JOIN images i USING (image_id) WHERE p.change_id = ?",
+            [change.change_id],
+        )
+        unchanged = [(int(image_id), before) for image_id, before, after, now in rows if now == after]
+        with self._store.transaction() as cursor:
+            for image_id, before in unchanged:
+                cursor.execute("UPDATE images SET user_tags = ? WHERE image_id = ?", [list(before), image_id])
+            _mark_undone(cursor, change)
+        kept = {image_id for image_id, _ in unchanged}
+        return Undone(change, (), len(unchanged), tuple(int(row[0]) for row in rows if int(row[0]) not in kept))
+
+
+def _insert_change(cursor: Cursor, kind: str, source: str, user: str) -> int:
+    row = cursor.execute("SELECT coalesce(max(change_id), 0) + 1 FROM bulk_changes").fetchone()
+    assert row is not None  # an aggregate has one row
+    cursor.execute("INSERT INTO bulk_changes VALUES (?, ?, ?, ?, ?, NULL)", [row[0], kind, source, user, utc_now()])
+    return int(row[0])
+
+
+def _insert_photos(cursor: Cursor, rows: Sequence[Sequence[object]]) -> None:
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        names = ("change_id", "image_id", "event_id", "before", "after")
+        part = [dict(zip(names, row, strict=True)) for row in rows[start : start + ROWS_A_STATEMENT]]
+        cursor.execute(
+            'INSERT INTO bulk_change_photos SELECT unnest(from_json(?, \'[{"change_id": "INTEGER", '
+            '"image_id": "INTEGER", "event_id": "BIGINT", "before": ["VARCHAR"], "after": ["VARCHAR"]}]\'), '
+            "recursive := true)",
+            [json.dumps(part)],
+        )
+
+
+def _mark_undone(cursor: Cursor, change: BulkChange) -> None:
+    cursor.execute("UPDATE bulk_changes SET undone_at = ? WHERE change_id = ?", [utc_now(), change.change_id])
