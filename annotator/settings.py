@@ -137,6 +137,9 @@ class ProjectSettings:
     """glove, wordnet or a file's path; empty: wordnet if it was built, otherwise glove."""
     detector: str = ""
     """``nanodet``, ``torchvision`` or ``none``; empty: NanoDet if it is installed."""
+    vision_language_model: str = ""
+    """The vision-language model whose stored answers are proposed; empty: none. Its address is not stored: photos are
+    sent only while ``--vlm`` names it."""
     strategy: str = "in_order"
     """How the next photo is selected; see active_learning/query_strategies.py."""
     random_share: float = 0.2
@@ -169,6 +172,8 @@ class ProjectSettings:
             raise ConfigError(f"backbone_weights must be the name of a file, got {self.backbone_weights!r}.")
         if not isinstance(self.word_vectors, str):
             raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
+        if not isinstance(self.vision_language_model, str):
+            raise ConfigError(f"vision_language_model must be a name, got {self.vision_language_model!r}.")
         if self.detector not in ("", *DETECTOR_CHOICES):
             raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
         if self.strategy not in STRATEGIES:

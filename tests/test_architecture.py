@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("annotator.models.registry", "annotator.models.tag_order"),
     ("annotator.models.taggers",),
     ("annotator.models.sequence",),
-    ("annotator.models.detectors", "annotator.models.word_vectors"),
+    ("annotator.models.detectors", "annotator.models.word_vectors", "annotator.models.vision_language"),
     ("annotator.models.backbones", "annotator.models"),
     ("annotator.datasets.loaders",),
     ("annotator.datasets",),

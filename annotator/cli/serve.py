@@ -10,7 +10,9 @@ from annotator.cli.command import add_command
 from annotator.cli.detector import choose_detector
 from annotator.cli.hosted import add_hosted_options, check_without_demo, serve_demo, server_config
 from annotator.cli.options import TAGGER_HELP, add_ingest_options, check_folder, ingest_config, tagger_name
+from annotator.cli.vision import add_vision_options, sentence_about, vision_config
 from annotator.ingest.project_backbone import choose_backbone, choose_tagger
+from annotator.ingest.vision_pass import VisionConfig
 from annotator.settings import DETECTOR_CHOICES, STRATEGIES, IngestConfig, ServerConfig
 from annotator.storage.project import Project, default_folder, is_project
 
@@ -41,6 +43,7 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--detector", choices=DETECTOR_CHOICES,
                        help="object detector (default: nanodet if it is installed)")  # fmt: skip
     add_ingest_options(serve)
+    add_vision_options(serve)
     add_hosted_options(serve)
 
 
@@ -80,8 +83,10 @@ def _serve(parsed: argparse.Namespace) -> int:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors, project))
     if parsed.detector:
         choose_detector(project, parsed.detector)
-    config = server_config(parsed)
-    _run_server(project, folders, config, ingest_config(parsed), parsed.open)
+    config, vision = server_config(parsed), vision_config(parsed, project)
+    if vision is not None:
+        print(sentence_about(vision), file=sys.stderr, flush=True)
+    _run_server(project, folders, config, ingest_config(parsed), parsed.open, vision)
     return 0
 
 
@@ -123,6 +128,7 @@ def _run_server(
     config: ServerConfig,
     ingest_config: IngestConfig,
     open_browser: bool,
+    vision: VisionConfig | None = None,
 ) -> None:
     from annotator.web.server import serve
 
@@ -132,4 +138,4 @@ def _run_server(
             webbrowser.open(address)
 
     print("Starting ...", file=sys.stderr, flush=True)
-    serve(project, folders, config, ingest_config, ready)
+    serve(project, folders, config, ingest_config, ready, vision)

@@ -16,6 +16,7 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.context import MAX_READ_AT_ONCE, ProjectContext
 from annotator.proposals.evidence import Words
 from annotator.proposals.feature_source import FeatureSource
+from annotator.proposals.late_evidence import LateEvidence, LateSource
 from annotator.proposals.project_evidence import ProjectEvidence
 from annotator.proposals.project_evidence_updates import ProjectEvidenceUpdates
 from annotator.proposals.proposer import Proposer
@@ -77,6 +78,7 @@ class Ranking:
         fusion: Fusion | None = None,
         least: Callable[[], float] = lambda: LEAST_PROBABILITY,
         never: Callable[[], Collection[str]] = tuple,
+        late_sources: Sequence[LateSource] = (),
     ) -> Proposer:
         """Return the proposer of the project.
 
@@ -90,7 +92,11 @@ class Ranking:
             fusion: Turns evidence into probabilities; None: the model of the package.
             least: Returns the least probability of a proposal.
             never: Returns tags that are not proposed.
+            late_sources: Join after the fusion model, with weights that are learnt in this project.
         """
+        late = LateEvidence(late_sources, self.tagged_photos.saved_tags)
+        if late:
+            self.tagged_photos.add_listener(late)
         project = ProjectEvidence(self._features.feature_size, self._classify)
         return Proposer(
             taggers,
@@ -110,4 +116,5 @@ class Ranking:
             fusion=fusion,
             least=least,
             never=never,
+            late=late,
         )

@@ -34,6 +34,7 @@ class Navigation:
             "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
             "ingest": ingest,
             "detections": asdict(workspace.detection_pass.progress),
+            "vlm": asdict(workspace.vision_pass.progress),
             "keys": {action: list(keys) for action, keys in settings.keys.items()},
             "show_expected": settings.show_expected,
             "never_proposed": list(settings.never_proposed),

@@ -17,6 +17,7 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator.errors import ConfigError, DetectorError
+from annotator.ingest.vision_pass import VisionConfig
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
@@ -33,6 +34,7 @@ def serve(
     config: ServerConfig,
     ingest_config: IngestConfig,
     on_ready: Callable[[str], None],
+    vision: VisionConfig | None = None,
 ) -> None:
     """Serve a project until the process is terminated, ingesting new photos in the background.
 
@@ -42,6 +44,7 @@ def serve(
         config: Host, port and trusted proxies.
         ingest_config: Threads and sizes.
         on_ready: Called with the page's address once it answers.
+        vision: The vision-language model to ask; None: no photo is sent anywhere.
 
     Raises:
         ConfigError: The port is taken.
@@ -50,7 +53,7 @@ def serve(
     listener = listen(config)
     for left_over in project.folder.glob(".backup-*.tar"):
         left_over.unlink(missing_ok=True)  # left by a server that was killed during a backup
-    workspace = Workspace(project, ingest_config)
+    workspace = Workspace(project, ingest_config, vision=vision)
     # A request makes a few small matrix products, for which a thread pool costs more than it saves.
     # Set after the project is open, since only libraries that are already loaded are limited.
     threadpool_limits(1, user_api="blas")
@@ -65,6 +68,8 @@ def serve(
         )
         worker = threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)
         worker.start()
+        asking = threading.Thread(target=_ask_about_photos, args=(workspace,), name="vision", daemon=True)
+        asking.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()
         end_in_good_order()
         try:
@@ -72,7 +77,9 @@ def serve(
         finally:
             workspace.ingest.stop()
             workspace.detection_pass.stop()
+            workspace.vision_pass.stop()
             worker.join(timeout=60)
+            asking.join(timeout=60)
             project.server_path.unlink(missing_ok=True)
     finally:
         workspace.close()
@@ -92,6 +99,14 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
         logger.warning("%s", error)
     except Exception:
         logger.exception("The detector stopped.")
+
+
+def _ask_about_photos(workspace: Workspace) -> None:
+    try:
+        workspace.vision_pass.run()
+    except Exception:
+        # The page shows the reason (VisionProgress.error); the server continues with the answers it has.
+        logger.exception("The questions to the vision-language model stopped.")
 
 
 def _started(workspace: Workspace, address: str, on_ready: Callable[[str], None]) -> None:

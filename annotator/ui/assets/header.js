@@ -12,6 +12,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
   const progress = make("span", { class: "soft" });
   const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
+  const asked = make("span", { id: "vlm", class: "pill", hidden: true });
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
   let offered = "";
@@ -20,7 +21,7 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, broken, make("span", { class: "grow" }), tagger, model, reviewing,
+    make("div", { class: "title" }, project, tagged), ingest, asked, broken, make("span", { class: "grow" }), tagger, model, reviewing,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     account,
@@ -62,10 +63,28 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
       const verb = run === reading ? "reading" : "finding things in";
       progress.textContent = run.error ? (run === reading ? `Reading stopped: ${run.error}` : run.error) : progressText(run, verb);
       progress.title = progress.textContent;
+      asked.hidden = !state.vlm?.host;
+      asked.textContent = state.vlm?.host ? `Photos go to ${state.vlm.host}` : "";
+      asked.title = visionText(state);
+      asked.classList.toggle("soon", Boolean(state.vlm?.error));
       broken.hidden = !state.num_unreadable;
       broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
     },
   };
+}
+
+/** The sentences about the vision-language model; empty without one. */
+export function visionText({ vlm }) {
+  if (!vlm?.model) return "";
+  if (!vlm.host) return `Vision-language model ${vlm.model}: its earlier answers are proposed; no photo is sent anywhere.`;
+  const parts = [`Vision-language model ${vlm.model}: photos, made smaller and without metadata, and the frequent tags go to ${vlm.host}${vlm.is_local ? ", on this machine" : ""}.`];
+  const facts = [`${count(vlm.num_asked, "photo")} asked about since the start`];
+  if (vlm.seconds_each !== null) facts.push(`${vlm.seconds_each} s each`);
+  if (vlm.num_tokens) facts.push(`${formatNumber(vlm.num_tokens)} tokens in this project`);
+  if (vlm.num_useless) facts.push(`${count(vlm.num_useless, "answer")} of no use`);
+  parts.push(`${facts.join(", ")}.`);
+  if (vlm.error) parts.push(vlm.error);
+  return parts.join(" ");
 }
 
 /** Download links, for the menu and for the page shown when all photos are tagged. */

@@ -31,6 +31,7 @@ OLD = {
     "schema_4": [1, 2, 3, 4],
     "schema_5": [1, 2, 3, 4, 5],
     "schema_6": [1, 2, 3, 4, 5, 6],
+    "schema_7": [1, 2, 3, 4, 5, 6, 7],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -38,6 +39,7 @@ CAME_WITH = {
     3: ("selections",),
     4: ("models", "training_runs", "model_changes", "tag_changes"),
     5: ("users", "sessions", "api_tokens", "assignments"),
+    7: ("vision_answers",),
 }
 
 

@@ -4,11 +4,13 @@
     (cd RELEASE_1 && PYTHONPATH=$PWD python .../old_projects/make.py one PHOTOS FOLDER)
     python tests/annotator/old_projects/make.py others FOLDER
     python tests/annotator/old_projects/make.py six FOLDER
+    python tests/annotator/old_projects/make.py seven FOLDER
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
 numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
-by the version that came with it, on top of schema 5: answers, notes, an accepted list. Never made anew once released.
+by the version that came with it, on top of schema 5: answers, notes, an accepted list. Schema 7 is schema 6 with its
+migration and an answer of a vision-language model. Never made anew once released.
 """
 
 import gzip
@@ -32,6 +34,10 @@ ROWS = {
         "INSERT INTO sessions VALUES ('not a hash', 'anna', now()::TIMESTAMP, now()::TIMESTAMP)",
         "INSERT INTO api_tokens VALUES ('not a hash', 'anna', 1, now()::TIMESTAMP, now()::TIMESTAMP)",
         "INSERT INTO assignments VALUES (3, 'anna')",
+    ],
+    7: [
+        "INSERT INTO vision_answers VALUES (1, 'tiny', 'wording', ['cat'], ['cat', 'sofa'], '', 100, 1.5, "
+        "now()::TIMESTAMP)"
     ],
 }
 
@@ -64,21 +70,34 @@ def make_one(photos: Path, folder: Path) -> None:
 
 def make_others(folder: Path) -> None:
     """Write all but the first, with the present migrations, and pack them."""
+    for name, before, version in (("2", "1", 2), ("3", "2", 3), ("4", "3", 4), ("5", "4", 5), ("1_and_5", "1", 5)):
+        path = folder / f"schema_{name}.duckdb"
+        shutil.copyfile(folder / f"schema_{before}.duckdb", path)
+        apply(path, version)
+    for path in sorted(folder.glob("schema_*.duckdb")):
+        (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+
+
+def apply(path: Path, version: int) -> None:
+    """Apply one migration of the program, and put rows into the tables that come with it."""
     import duckdb
 
     from annotator.storage.migrations import MIGRATIONS
 
-    for name, before, version in (("2", "1", 2), ("3", "2", 3), ("4", "3", 4), ("5", "4", 5), ("1_and_5", "1", 5)):
-        path = folder / f"schema_{name}.duckdb"
-        shutil.copyfile(folder / f"schema_{before}.duckdb", path)
-        title, statements = next((title, part) for number, title, part in MIGRATIONS if number == version)
-        with duckdb.connect(str(path)) as connection:
-            for statement in (*statements, *ROWS[version]):
-                connection.execute(statement)
-            connection.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [version, title])
-            connection.execute("CHECKPOINT")
-    for path in sorted(folder.glob("schema_*.duckdb")):
-        (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    title, statements = next((title, part) for number, title, part in MIGRATIONS if number == version)
+    with duckdb.connect(str(path)) as connection:
+        for statement in (*statements, *ROWS[version]):
+            connection.execute(statement)
+        connection.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [version, title])
+        connection.execute("CHECKPOINT")
+
+
+def make_seven(folder: Path) -> None:
+    """Write schema 7 from the packed schema 6."""
+    path = folder / "schema_7.duckdb"
+    path.write_bytes(gzip.decompress((HERE / "schema_6.duckdb.gz").read_bytes()))
+    apply(path, 7)
+    (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 
 def make_six(folder: Path) -> None:
@@ -114,5 +133,7 @@ if __name__ == "__main__":
         make_one(Path(sys.argv[2]), Path(sys.argv[3]))
     elif sys.argv[1] == "six":
         make_six(Path(sys.argv[2]))
+    elif sys.argv[1] == "seven":
+        make_seven(Path(sys.argv[2]))
     else:
         make_others(Path(sys.argv[2]))
