@@ -9,9 +9,11 @@ from ipaddress import ip_network
 
 from annotator.errors import ConfigError
 from annotator.keymap import DEFAULT_KEYS, check_keys
+from annotator.models.backbones.prompts import DEFAULT_PROMPTS, check_prompts
 from annotator.ranges import check_range
 
 DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
+VOCABULARY_USES = ("extend", "restrict")
 
 STRATEGIES: dict[str, str] = {
     "in_order": "in the order of the folder",
@@ -140,6 +142,10 @@ class ProjectSettings:
     vision_language_model: str = ""
     """The vision-language model whose stored answers are proposed; empty: none. Its address is not stored: photos are
     sent only while ``--vlm`` names it."""
+    vocabulary: str = ""
+    """What the imported vocabulary does: ``extend`` or ``restrict`` what may be proposed; empty: nothing."""
+    prompts: tuple[str, ...] = DEFAULT_PROMPTS
+    """Texts by which an image-text model is asked for a tag, which stands for {}; their embeddings are averaged."""
     strategy: str = "in_order"
     """How the next photo is selected; see active_learning/query_strategies.py."""
     random_share: float = 0.2
@@ -174,6 +180,11 @@ class ProjectSettings:
             raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
         if not isinstance(self.vision_language_model, str):
             raise ConfigError(f"vision_language_model must be a name, got {self.vision_language_model!r}.")
+        if self.vocabulary not in ("", *VOCABULARY_USES):
+            raise ConfigError(f"vocabulary must be one of {', '.join(VOCABULARY_USES)}, got {self.vocabulary!r}.")
+        if not isinstance(self.prompts, list | tuple):
+            raise ConfigError(f"prompts must be a list of texts, got {self.prompts!r}.")
+        object.__setattr__(self, "prompts", check_prompts(self.prompts))
         if self.detector not in ("", *DETECTOR_CHOICES):
             raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
         if self.strategy not in STRATEGIES:

@@ -406,11 +406,21 @@ def open_project(
 @pytest.fixture(scope="session")
 def vision() -> Any:
     """The module tests/vision_server.py: a local server in place of a vision-language model."""
-    spec = importlib.util.spec_from_file_location("vision_server", Path(__file__).with_name("vision_server.py"))
+    return _module_beside("vision_server")
+
+
+@pytest.fixture(scope="session")
+def tiny_models() -> Any:
+    """The module tests/tiny_models.py: small random models of timm and open_clip."""
+    return _module_beside("tiny_models")
+
+
+def _module_beside(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["vision_server"] = module  # dataclasses look it up
+    sys.modules[name] = module  # dataclasses look it up
     spec.loader.exec_module(module)
     return module
 

@@ -48,7 +48,7 @@ HOMES = {
     "faiss": {"annotator/retrieval/faiss_backend.py"},
     "gensim": {"models/word_vectors/word_vector_files.py"},
     "gradio": {"annotator/web/app.py", "annotator/ui/*"},
-    "onnxruntime": {"models/backbones/backbone.py"},
+    "onnxruntime": {"models/backbones/backbone.py", "models/backbones/hub_install.py"},
 }
 """Library -> the files that may import it."""
 

@@ -23,7 +23,18 @@ HOSTED_OPTIONS = (
     "spaces",
     "frame_ancestor",
 )
-NOT_IN_A_DEMO = ("project", "tagger", "strategy", "word_vectors", "detector", "backbone", *VISION_OPTIONS)
+NOT_IN_A_DEMO = (
+    "project",
+    "tagger",
+    "strategy",
+    "word_vectors",
+    "detector",
+    "backbone",
+    "vocabulary",
+    "vocabulary_use",
+    "prompt",
+    *VISION_OPTIONS,
+)
 
 
 def add_hosted_options(serve: argparse.ArgumentParser) -> None:

@@ -166,6 +166,8 @@ class Proposer:
         least: Returns the least probability of a proposal.
         never: Returns tags that are not proposed.
         late: Sources that join after the fusion model.
+        permits: Tells whether a tag may be proposed; None: any may.
+        words: Of an imported vocabulary, which `added_words` scores after the tags in use.
     """
 
     def __init__(
@@ -189,7 +191,11 @@ class Proposer:
         least: Callable[[], float] = lambda: LEAST_PROBABILITY,
         never: Callable[[], Collection[str]] = tuple,
         late: LateEvidence | None = None,
+        permits: Callable[[str], bool] | None = None,
+        words: Sequence[str] = (),
     ) -> None:
+        self._permits = permits
+        self._words = tuple(words)
         self._late = late or LateEvidence()
         self._open_vocabulary = open_vocabulary
         self._added_words = added_words
@@ -333,6 +339,8 @@ class Proposer:
         num = candidates.num_photos
         closed = {tag_key(tag) for tag in (*request.kept, *request.dropped, *self._never())}
         evidence = [item for item in found.evidence if tag_key(item.tag) not in closed]
+        if self._permits is not None:
+            evidence = [item for item in evidence if self._permits(item.tag)]
         with_evidence = {tag_key(item.tag) for item in evidence}
         fused: dict[str, float] = {}
         for key, count, probability in zip(
@@ -343,7 +351,7 @@ class Proposer:
         ):
             name = self._vocabulary.renamed(key)  # saved lists may have the former name of a tag
             present = tag_key(name)
-            if present in closed:
+            if present in closed or (self._permits is not None and not self._permits(name)):
                 continue
             fused[present] = max(probability, fused.get(present, 0.0))
             if count and present not in with_evidence:
@@ -486,7 +494,7 @@ class Proposer:
     def _open_evidence(
         self, taggers: Sequence[Tagger], vector: Vectors, num: int = NUM_OPEN, least: float = LEAST_SCORE
     ) -> list[Evidence]:
-        tags = self._vocabulary.tags_in_use() if self._added_words is not None else ()
+        tags = self._vocabulary.tags_in_use() + self._words if self._added_words is not None else ()
         return open_evidence(self._open_vocabulary, taggers, vector, num, least, self._added_words, tags)
 
     def _renamed(self, item: Evidence) -> Evidence:

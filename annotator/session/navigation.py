@@ -35,6 +35,8 @@ class Navigation:
             "ingest": ingest,
             "detections": asdict(workspace.detection_pass.progress),
             "vlm": asdict(workspace.vision_pass.progress),
+            "text": asdict(workspace.text_pass.progress),
+            "backbone": workspace.project.settings.backbone,
             "keys": {action: list(keys) for action, keys in settings.keys.items()},
             "show_expected": settings.show_expected,
             "never_proposed": list(settings.never_proposed),

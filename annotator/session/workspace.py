@@ -20,14 +20,19 @@ from annotator.collaboration.assignments import Assignments
 from annotator.collaboration.leases import Leases
 from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
+from annotator.datasets.tags import tag_key
+from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import RetrievalError
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.ingest.pictures import Pictures
 from annotator.ingest.pipeline import Ingest
 from annotator.ingest.project_backbone import backbone_options
+from annotator.ingest.text_pass import TextPass
 from annotator.ingest.vision_pass import VisionConfig, VisionPass
 from annotator.learning.loop import ModelLoop
-from annotator.models.backbones.backbone import Backbone, load_backbone
+from annotator.models.backbones.backbone import Backbone, load_backbone, load_text_tower
+from annotator.models.backbones.text_index import TextIndex
+from annotator.models.backbones.text_index import default_cache_path as words_cache_path
 from annotator.models.detectors.detector import NONE
 from annotator.models.vision_language.endpoint import LONGEST_SIDE, MAX_TOLD_TAGS
 from annotator.models.word_vectors.word_vectors import WordVectors
@@ -36,6 +41,7 @@ from annotator.proposals.evidence import Words, words_from, words_of
 from annotator.proposals.heatmap import HeatMapper
 from annotator.proposals.late_evidence import LateSource
 from annotator.proposals.pinned_taggers import PinnedTaggers
+from annotator.proposals.sources.text_tower import TextTowerSource
 from annotator.proposals.sources.vision_language import VisionLanguageSource
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
@@ -51,6 +57,7 @@ from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
 from annotator.storage.tag_changes import TagChanges
 from annotator.storage.vision_answers import VisionAnswers
+from annotator.storage.vocabulary import ImportedVocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -142,7 +149,10 @@ class Workspace:
         self.catalog = TaggerCatalog(self.backbone, self.project.checkpoints_path, chosen)
         self.log = CorrectionLog(self.store)
         self.tag_changes = TagChanges(self.store, self.log)
-        self.ranking = Ranking(self.features, self.catalog.cold_start, tag=self.backbone_label)
+        self.vocabulary = ImportedVocabulary(self.store, settings.vocabulary)
+        self.ranking = Ranking(
+            self.features, self.catalog.cold_start, self.backbone_label, self.vocabulary.tags, self.vocabulary.aliases
+        )
         words = {
             image_id: words_from(keywords, path_words, caption)
             for image_id, keywords, path_words, caption in self.store.images.metadata_words()
@@ -165,6 +175,7 @@ class Workspace:
             least=lambda: self.project.settings.least_probability,
             never=lambda: self.project.settings.never_proposed,
             late_sources=self._late_sources(),
+            permits=self.vocabulary.permits if settings.vocabulary else None,
         )
         self._is_closing = threading.Event()
         self.prepare_proposals()
@@ -172,8 +183,22 @@ class Workspace:
 
     def _late_sources(self) -> list[LateSource]:
         """Return the sources that join after the fusion model."""
-        model = self.vision_answers.model
-        return [VisionLanguageSource(model, self.vision_answers.of)] if model else []
+        tower = load_text_tower(self.project.settings.backbone, num_threads=1)
+        index = None if tower is None else TextIndex(tower, self.project.settings.prompts, words_cache_path())
+        self.text_pass = TextPass(index, self._words_to_embed)
+        sources: list[LateSource] = []
+        if self.vision_answers.model:
+            sources.append(VisionLanguageSource(self.vision_answers.model, self.vision_answers.of))
+        if index is not None:
+            sources.append(TextTowerSource(index, self.features, self.vocabulary.permits))
+        return sources
+
+    def _words_to_embed(self) -> tuple[str, ...]:
+        """Return the words that an image-text model compares photos with, the most wanted first."""
+        words = (*self.ranking.vocabulary.tags_in_use(), *self.vocabulary.tags)
+        if self.project.settings.vocabulary != "restrict":
+            words = (*words, *everyday_words(), *self.catalog.cold_start.allowed_words())
+        return tuple({tag_key(word): word for word in reversed(words)}.values())[::-1]
 
     def prepare_proposals(self) -> None:
         """Prepare the proposer in the background: at the start, and for another tagger."""
@@ -280,6 +305,7 @@ class Workspace:
         self.ingest.stop()
         self.detection_pass.stop()
         self.vision_pass.stop()
+        self.text_pass.stop()
         self.models.close()
         self.similar_tags.stop()
         self.context.stop()

@@ -239,7 +239,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
     ),
     (
         7,
-        "answers of vision-language models",
+        "answers of vision-language models, imported vocabulary",
         (
             # One row for each photo that a model was asked about in one wording (`prompt`). `told`: the project's tags
             # that the question named. `problem`: why the answer is of no use; empty where it is. A row is also what
@@ -256,6 +256,8 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
                 asked_at TIMESTAMP NOT NULL,
                 PRIMARY KEY (image_id, model, prompt)
             )""",
+            # The tags of the vocabulary file that was imported last, in its order.
+            "CREATE TABLE vocabulary (place INTEGER PRIMARY KEY, tag VARCHAR NOT NULL, aliases VARCHAR[] NOT NULL)",
         ),
     ),
 )

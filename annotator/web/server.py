@@ -70,6 +70,8 @@ def serve(
         worker.start()
         asking = threading.Thread(target=_ask_about_photos, args=(workspace,), name="vision", daemon=True)
         asking.start()
+        embedding = threading.Thread(target=workspace.text_pass.run, name="text", daemon=True)
+        embedding.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()
         end_in_good_order()
         try:
@@ -78,8 +80,10 @@ def serve(
             workspace.ingest.stop()
             workspace.detection_pass.stop()
             workspace.vision_pass.stop()
+            workspace.text_pass.stop()
             worker.join(timeout=60)
             asking.join(timeout=60)
+            embedding.join(timeout=60)
             project.server_path.unlink(missing_ok=True)
     finally:
         workspace.close()

@@ -39,7 +39,7 @@ CAME_WITH = {
     3: ("selections",),
     4: ("models", "training_runs", "model_changes", "tag_changes"),
     5: ("users", "sessions", "api_tokens", "assignments"),
-    7: ("vision_answers",),
+    7: ("vision_answers", "vocabulary"),
 }
 
 

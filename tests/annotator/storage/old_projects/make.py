@@ -37,7 +37,8 @@ ROWS = {
     ],
     7: [
         "INSERT INTO vision_answers VALUES (1, 'tiny', 'wording', ['cat'], ['cat', 'sofa'], '', 100, 1.5, "
-        "now()::TIMESTAMP)"
+        "now()::TIMESTAMP)",
+        "INSERT INTO vocabulary VALUES (0, 'lighthouse', ['beacon'])",
     ],
 }
 
