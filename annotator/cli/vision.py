@@ -11,9 +11,9 @@ from typing import Any
 from annotator.errors import ConfigError
 from annotator.ingest.vision_pass import VisionConfig
 from annotator.models.detectors.detector import NONE
+from annotator.models.vision_language.endpoint import KEY_VARIABLE
 from annotator.storage.project import Project
 
-KEY_VARIABLE = "ANNOTATOR_VLM_KEY"
 VISION_OPTIONS = ("vlm", "vlm_model", "vlm_requests", "vlm_tokens", "vlm_minutes", "vlm_timeout")
 _DEFAULTS = {field.name: field.default for field in fields(VisionConfig)}
 

@@ -23,6 +23,8 @@ from PIL import Image
 from annotator.errors import AnswerError, ConfigError, EndpointError
 from annotator.models.vision_language.answers import MAX_TAGS, SCHEMA, read_tags
 
+KEY_VARIABLE = "ANNOTATOR_VLM_KEY"
+"""Environment variable that holds the API key."""
 LONGEST_SIDE = 768
 """Of the JPEG that is sent, in pixels."""
 QUALITY = 85

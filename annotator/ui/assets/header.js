@@ -73,6 +73,14 @@ export function createHeader(root, { browse, unreadable, help, effort, review, t
   };
 }
 
+/** The sentence about the backbone and its text tower. */
+export function backboneText({ backbone, text, ingest }) {
+  const facts = [`Photos are seen by ${backbone}`];
+  if (ingest?.photos_per_second) facts.push(`${ingest.photos_per_second} photos/s read in the last run`);
+  if (text?.num_words) facts.push(`it compares them with ${formatNumber(text.num_ready)} of ${formatNumber(text.num_words)} words`);
+  return `${facts.join(", ")}.${text?.error ? ` ${text.error}` : ""}`;
+}
+
 /** The sentences about the vision-language model; empty without one. */
 export function visionText({ vlm }) {
   if (!vlm?.model) return "";

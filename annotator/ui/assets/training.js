@@ -2,7 +2,7 @@
 // of which can be promoted. Also the header's button, which shows a running training. Knows nothing of tags or photos.
 
 import { count, make } from "./elements.js";
-import { visionText } from "./header.js";
+import { backboneText, visionText } from "./header.js";
 
 const POLL_IDLE_MS = 10_000;
 const POLL_TRAINING_MS = 700;
@@ -73,7 +73,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
   /** Show which word vectors are used, or why none are, and which tags they lack. */
   function tellVectors(state) {
     const { word_vectors, tags_without_vector } = state;
-    vision = visionText(state);
+    vision = `${backboneText(state)} ${visionText(state)}`.trim();
     panel?.tellVision(vision);
     vectors = `Near in meaning, by word vectors: ${word_vectors.replace(/\.$/, "")}. ${tags_without_vector}`.trim();
     panel?.tellVectors(vectors);
