@@ -119,6 +119,8 @@ def as_written(value: object) -> str:
     """A default value as the documents write it."""
     if value == ():
         return "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(as_written, value))
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
