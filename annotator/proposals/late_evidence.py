@@ -156,7 +156,8 @@ class LateEvidence:
                 self._noted[image_id] = _Noted(tags)
             while len(self._noted) > MAX_PHOTOS:
                 self._noted.popitem(last=False)
-            self._fits = None
+            if self._saved_tags(image_id):  # an open photo does not count yet
+                self._fits = None
 
     def is_noted(self, image_id: int) -> bool:
         """Tell whether `note` stored something for a photo."""
