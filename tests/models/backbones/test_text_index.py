@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from annotator.errors import BackboneError, ConfigError
 from annotator.models.backbones import text_index as index_module
@@ -123,16 +124,17 @@ def test_many_words_are_found_as_without_the_short_cut_and_soon() -> None:
     same, seconds = 0, []
     for place in range(20):
         photo = unit((rows[place] + 0.05 * rng.standard_normal(size).astype(np.float32))[None])[0]
-        began = time.perf_counter()
-        found = index.nearest(photo, 15)
-        seconds.append(time.perf_counter() - began)
+        with threadpool_limits(1, user_api="blas"):  # as the server has it
+            began = time.thread_time()
+            found = index.nearest(photo, 15)
+            seconds.append(time.thread_time() - began)
         cosines = rows @ photo
         best = np.argsort(-cosines)[:15]
         same += len({item.word for item in found} & {words[row] for row in best})
         assert found[0].deviation == pytest.approx((cosines.max() - cosines.mean()) / cosines.std(), rel=1e-2)
     assert same >= 0.97 * 20 * 15
-    print(f"100,000 words: median {1000 * float(np.median(seconds)):.1f} ms")
-    assert min(seconds) < 0.05  # docs/performance.md has the time on a quiet machine
+    print(f"100,000 words: median {1000 * float(np.median(seconds)):.1f} ms of CPU")
+    assert float(np.median(seconds)) < 0.03  # docs/performance.md has the figure
 
 
 @pytest.mark.integration  # importing open_clip starts a process
