@@ -90,6 +90,34 @@ class BackboneError(AnnotatorError):
     """A backbone is unknown, or its weights are neither cached nor downloadable."""
 
 
+class EndpointError(AnnotatorError):
+    """A vision-language model cannot be reached, is late, or its endpoint does not answer as one.
+
+    Args:
+        message: The sentence for the user.
+        is_lasting: Whether the next request would fail in the same way.
+        wait_seconds: How long the endpoint asks to wait.
+    """
+
+    def __init__(self, message: str, *, is_lasting: bool = False, wait_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.is_lasting = is_lasting
+        self.wait_seconds = wait_seconds
+
+
+class AnswerError(AnnotatorError):
+    """A vision-language model's answer about one photo is of no use.
+
+    Args:
+        message: The sentence for the user.
+        num_tokens: What it cost.
+    """
+
+    def __init__(self, message: str, num_tokens: int = 0) -> None:
+        super().__init__(message)
+        self.num_tokens = num_tokens
+
+
 class FeatureMismatchError(AnnotatorError):
     """Stored features come from another backbone or version than the one that is loaded."""
 

@@ -10,11 +10,13 @@ from ipaddress import ip_network
 
 from annotator.errors import ConfigError
 from annotator.keymap import DEFAULT_KEYS, check_keys
+from annotator.models.backbones.prompts import DEFAULT_PROMPTS, check_prompts
 from annotator.ranges import check_range
 
 DETECTOR_CHOICES = ("nanodet", "torchvision", "none")
 SIDECAR_PROFILES = ("adobe", "digikam", "immich", "darktable")
 """Programs for which sidecars can be kept in step; see datasets/formats/xmp.py."""
+VOCABULARY_USES = ("extend", "restrict")
 
 STRATEGIES: dict[str, str] = {
     "in_order": "in the order of the folder",
@@ -144,6 +146,13 @@ class ProjectSettings:
     """glove, wordnet or a file's path; empty: wordnet if it was built, otherwise glove."""
     detector: str = ""
     """``nanodet``, ``torchvision`` or ``none``; empty: NanoDet if it is installed."""
+    vision_language_model: str = ""
+    """The vision-language model whose stored answers are proposed; empty: none. Its address is not stored: photos are
+    sent only while ``--vlm`` names it."""
+    vocabulary: str = ""
+    """What the imported vocabulary does: ``extend`` or ``restrict`` what may be proposed; empty: nothing."""
+    prompts: tuple[str, ...] = DEFAULT_PROMPTS
+    """Texts by which an image-text model is asked for a tag, which stands for {}; their embeddings are averaged."""
     strategy: str = "in_order"
     """How the next photo is selected; see active_learning/query_strategies.py."""
     random_share: float = 0.2
@@ -178,6 +187,13 @@ class ProjectSettings:
             raise ConfigError(f"backbone_weights must be the name of a file, got {self.backbone_weights!r}.")
         if not isinstance(self.word_vectors, str):
             raise ConfigError(f"word_vectors must be a name or a path, got {self.word_vectors!r}.")
+        if not isinstance(self.vision_language_model, str):
+            raise ConfigError(f"vision_language_model must be a name, got {self.vision_language_model!r}.")
+        if self.vocabulary not in ("", *VOCABULARY_USES):
+            raise ConfigError(f"vocabulary must be one of {', '.join(VOCABULARY_USES)}, got {self.vocabulary!r}.")
+        if not isinstance(self.prompts, list | tuple):
+            raise ConfigError(f"prompts must be a list of texts, got {self.prompts!r}.")
+        object.__setattr__(self, "prompts", check_prompts(self.prompts))
         if self.detector not in ("", *DETECTOR_CHOICES):
             raise ConfigError(f"detector must be one of {', '.join(DETECTOR_CHOICES)}, got {self.detector!r}.")
         if self.sidecars not in ("", *SIDECAR_PROFILES):

@@ -1,8 +1,8 @@
 """A head on frozen features that learns with every save: kernel ridge regression on a project's tagged photos.
 
-Features x become unit vectors z = sqrt(x) / |sqrt(x)|. A backbone with a classifier gives a second view, h = sqrt(p)
-for its class probabilities p (a Hellinger embedding), in which photos of the same class are near. The kernel is the
-mean over the views of Laplacian kernels:
+Features x become unit vectors z = sqrt(x) / |sqrt(x)|, where a negative value has a negative root. A backbone with a
+classifier gives a second view, h = sqrt(p) for its class probabilities p (a Hellinger embedding), in which photos of
+the same class are near. The kernel is the mean over the views of Laplacian kernels:
 
     k(a, b) = mean of exp(-SHARPNESS |z_a - z_b|) and exp(-SHARPNESS |h_a - h_b|).
 
@@ -116,7 +116,7 @@ class ProjectHead:
 
         Args:
             photo_id: Any number.
-            features: (D,), not negative.
+            features: (D,).
 
         Returns:
             The exemplar that was removed for it, which may be this one; None if there was room.
@@ -138,7 +138,7 @@ class ProjectHead:
 
         Args:
             photo_ids: M different numbers.
-            features: (M, D), not negative.
+            features: (M, D).
 
         Raises:
             ValueError: The sizes do not fit, or a value is not finite.
@@ -184,7 +184,7 @@ class ProjectHead:
         """Return the relation of the exemplars to one photo.
 
         Args:
-            features: (D,), not negative.
+            features: (D,).
             without: Exemplars that are left out, as if they had never been added.
 
         Raises:
@@ -222,7 +222,7 @@ class ProjectHead:
         if not np.isfinite(features).all():
             raise ValueError("A feature is not a finite number.")
         views = [features] if self._classify is None else [features, self._classify(features)]
-        return [_unit(np.sqrt(np.maximum(view.astype(np.float64), 0.0))) for view in views]
+        return [_unit(_signed_roots(view.astype(np.float64))) for view in views]
 
     def _add(self, photo_id: int, row_of_view: Sequence[Matrix]) -> None:
         num = len(self._ids)
@@ -278,6 +278,11 @@ def evenly_spaced(photo_ids: Sequence[int], num: int) -> list[int]:
     if len(photo_ids) <= num:
         return list(photo_ids)
     return [photo_ids[place] for place in np.unique(np.linspace(0, len(photo_ids) - 1, num).round().astype(int))]
+
+
+def _signed_roots(values: Matrix) -> Matrix:
+    roots: Matrix = np.copysign(np.sqrt(np.abs(values)), values)
+    return roots
 
 
 def _unit(rows: Matrix) -> Matrix:

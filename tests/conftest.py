@@ -14,6 +14,7 @@ import asyncio
 import gc
 import hashlib
 import importlib.metadata
+import importlib.util
 import io
 import json
 import os
@@ -41,6 +42,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from annotator.ingest.pipeline import Ingest, NewImage
+from annotator.ingest.vision_pass import VisionConfig
 from annotator.models.backbones import backbone as backbone_module
 from annotator.models.backbones import pretrained
 from annotator.models.backbones.backbone import Backbone, default_cache_path, load_backbone
@@ -382,17 +384,45 @@ def open_project(
     monkeypatch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
     with ExitStack() as stack:
 
-        def make(photos: Path | None = None, folder: Path | None = None, tagger: str = "cold_start") -> Session:
+        def make(
+            photos: Path | None = None,
+            folder: Path | None = None,
+            tagger: str = "cold_start",
+            vlm: str = "",
+            vision: VisionConfig | None = None,
+        ) -> Session:
             project = Project.open_or_create(folder or tmp_path / "project", "test")
             # Not the starter's tagger: these tests do not depend on its quality.
-            project.update_settings(tagger=tagger)
-            opened = Session.over(Workspace(project))
+            project.update_settings(tagger=tagger, vision_language_model=vlm)
+            opened = Session.over(Workspace(project, vision=vision))
             stack.callback(opened.close)
             if photos is not None:
                 opened.workspace.ingest.run([photos])
             return opened
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def vision() -> Any:
+    """The module tests/vision_server.py: a local server in place of a vision-language model."""
+    return _module_beside("vision_server")
+
+
+@pytest.fixture(scope="session")
+def tiny_models() -> Any:
+    """The module tests/tiny_models.py: small random models of timm and open_clip."""
+    return _module_beside("tiny_models")
+
+
+def _module_beside(name: str) -> Any:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("annotator.models.registry", "annotator.models.tag_order"),
     ("annotator.models.taggers",),
     ("annotator.models.sequence",),
-    ("annotator.models.detectors", "annotator.models.word_vectors"),
+    ("annotator.models.detectors", "annotator.models.word_vectors", "annotator.models.vision_language"),
     ("annotator.models.backbones", "annotator.models"),
     ("annotator.datasets.loaders", "annotator.datasets.formats"),
     ("annotator.datasets",),
@@ -50,7 +50,7 @@ HOMES = {
     "faiss": {"annotator/retrieval/faiss_backend.py"},
     "gensim": {"models/word_vectors/word_vector_files.py"},
     "gradio": {"annotator/web/app.py", "annotator/ui/*"},
-    "onnxruntime": {"models/backbones/backbone.py"},
+    "onnxruntime": {"models/backbones/backbone.py", "models/backbones/hub_install.py"},
 }
 """Library -> the files that may import it."""
 

@@ -5,7 +5,7 @@ are last. Knows nothing of the database, nor of how an order is computed.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 
@@ -87,6 +87,15 @@ class PhotoQueue:
         """Return every image that is neither saved nor skipped, in folder order."""
         with self._lock:
             return [image_id for image_id, state in zip(self._ids, self._state, strict=True) if state == self._OPEN]
+
+    def upcoming(self) -> Iterator[int]:
+        """Yield every image that is neither saved nor skipped, in the order of presentation, as it is now."""
+        with self._lock:
+            order, ids, state = self._order, self._ids, bytes(self._state)
+        first = set(order)
+        for image_id in (*order, *(image_id for image_id in ids if image_id not in first)):
+            if state[image_id] == self._OPEN:
+                yield image_id
 
     def saved_ids(self) -> list[int]:
         """Return every image that is saved, in folder order."""

@@ -10,6 +10,7 @@ import webbrowser
 from pathlib import Path
 from typing import Any
 
+from annotator.cli.vision import VISION_OPTIONS
 from annotator.errors import ConfigError
 from annotator.hosted.limits import HostedLimits
 from annotator.settings import ServerConfig
@@ -22,7 +23,18 @@ HOSTED_OPTIONS = (
     "spaces",
     "frame_ancestor",
 )
-NOT_IN_A_DEMO = ("project", "tagger", "strategy", "word_vectors", "detector", "backbone")
+NOT_IN_A_DEMO = (
+    "project",
+    "tagger",
+    "strategy",
+    "word_vectors",
+    "detector",
+    "backbone",
+    "vocabulary",
+    "vocabulary_use",
+    "prompt",
+    *VISION_OPTIONS,
+)
 
 
 def add_hosted_options(serve: argparse.ArgumentParser) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from annotator import __version__
 from annotator.cli.add import add_add, add_unreadable
 from annotator.cli.agreement import add_agreement
+from annotator.cli.backbone import add_backbone
 from annotator.cli.command import Command
 from annotator.cli.convert import add_convert
 from annotator.cli.detector import add_detector
@@ -106,6 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_agreement(commands)
     add_durability(commands)
     add_doctor(commands)
+    add_backbone(commands)
     add_detector(commands)
     add_wordnet(commands)
     add_convert(commands)

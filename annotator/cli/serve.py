@@ -10,7 +10,12 @@ from annotator.cli.command import add_command
 from annotator.cli.detector import choose_detector
 from annotator.cli.hosted import add_hosted_options, check_without_demo, serve_demo, server_config
 from annotator.cli.options import TAGGER_HELP, add_ingest_options, check_folder, ingest_config, tagger_name
+from annotator.cli.vision import add_vision_options, sentence_about, vision_config
+from annotator.datasets.vocabulary_file import read_vocabulary
+from annotator.errors import ConfigError
 from annotator.ingest.project_backbone import choose_backbone, choose_tagger
+from annotator.ingest.vision_pass import VisionConfig
+from annotator.models.detectors.detector import NONE
 from annotator.settings import DETECTOR_CHOICES, SIDECAR_PROFILES, STRATEGIES, IngestConfig, ServerConfig
 from annotator.storage.project import Project, default_folder, is_project
 
@@ -41,12 +46,22 @@ def add_serve(commands: Any) -> None:
     serve.add_argument("--word-vectors", metavar="NAME|PATH",
                        help="word vectors for the meaning of tags: glove, wordnet (see `annotator wordnet build`) or a "
                        "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
+    serve.add_argument("--vocabulary", type=Path, metavar="FILE",
+                       help="tags that may be proposed from the first photo on: one a line, or CSV with aliases after "
+                       "the tag; copied into the project")  # fmt: skip
+    serve.add_argument("--vocabulary-use", choices=("extend", "restrict", "none"),
+                       help="whether the vocabulary adds to what may be proposed (extend, the default), is all of it "
+                       "(restrict), or is not used any more (none)")  # fmt: skip
+    serve.add_argument("--prompt", action="append", metavar="TEXT",
+                       help="how an image-text model is asked for a tag, as {}: 'a photo of {}, a dish.'; "
+                       "may be repeated (default: the project's own, at first 'a photo of {}.')")  # fmt: skip
     serve.add_argument("--detector", choices=DETECTOR_CHOICES,
                        help="object detector (default: nanodet if it is installed)")  # fmt: skip
     serve.add_argument("--sidecars", choices=(*SIDECAR_PROFILES, "none"),
                        help="write an XMP sidecar beside the photo after each save, for that program; none ends it "
                        "(default: the project's own, at first none)")  # fmt: skip
     add_ingest_options(serve)
+    add_vision_options(serve)
     add_hosted_options(serve)
 
 
@@ -84,13 +99,47 @@ def _serve(parsed: argparse.Namespace) -> int:
         project.update_settings(strategy=parsed.strategy)
     if parsed.word_vectors:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors, project))
+    if parsed.vocabulary is not None or parsed.vocabulary_use is not None:
+        print(choose_vocabulary(project, parsed.vocabulary, parsed.vocabulary_use), file=sys.stderr)
+    if parsed.prompt:
+        project.update_settings(prompts=tuple(parsed.prompt))
     if parsed.detector:
         choose_detector(project, parsed.detector)
     if parsed.sidecars:
         project.update_settings(sidecars="" if parsed.sidecars == "none" else parsed.sidecars)
-    config = server_config(parsed)
-    _run_server(project, folders, config, ingest_config(parsed), parsed.open)
+    config, vision = server_config(parsed), vision_config(parsed, project)
+    if vision is not None:
+        print(sentence_about(vision), file=sys.stderr, flush=True)
+    _run_server(project, folders, config, ingest_config(parsed), parsed.open, vision)
     return 0
+
+
+def choose_vocabulary(project: Project, path: Path | None, use: str | None) -> str:
+    """Import a vocabulary file, and store what it does; return a sentence about it.
+
+    Raises:
+        DataError: The file is missing or damaged.
+        ConfigError: A use is given, but the project has no vocabulary.
+    """
+    from annotator.storage.database import Store
+    from annotator.storage.vocabulary import replace_vocabulary
+
+    if use == NONE:
+        project.update_settings(vocabulary="")
+        return "The vocabulary is not used any more."
+    tags = read_vocabulary(path.expanduser()) if path is not None else []
+    store = Store(project.database_path)
+    try:
+        if path is not None:
+            replace_vocabulary(store, tags)
+        num = int(store.rows("SELECT count(*) FROM vocabulary")[0][0])
+    finally:
+        store.close()
+    if not num:
+        raise ConfigError("This project has no vocabulary. Import one with: --vocabulary FILE")
+    settings = project.update_settings(vocabulary=use or project.settings.vocabulary or "extend")
+    does = "are all that may be proposed" if settings.vocabulary == "restrict" else "may be proposed too"
+    return f"The {num:,} tags of the vocabulary {does}."
 
 
 def _check_word_vectors(source: str, project: Project) -> str:
@@ -131,6 +180,7 @@ def _run_server(
     config: ServerConfig,
     ingest_config: IngestConfig,
     open_browser: bool,
+    vision: VisionConfig | None = None,
 ) -> None:
     from annotator.web.server import serve
 
@@ -140,4 +190,4 @@ def _run_server(
             webbrowser.open(address)
 
     print("Starting ...", file=sys.stderr, flush=True)
-    serve(project, folders, config, ingest_config, ready)
+    serve(project, folders, config, ingest_config, ready, vision)

@@ -22,8 +22,8 @@ def choose_backbone(project: Project, name: str) -> None:
     Raises:
         BackboneError: There is no backbone of that name.
     """
+    name = find_architecture(name).name  # the hub's / is written __
     if name != project.settings.backbone or project.settings.backbone_weights:
-        find_architecture(name)
         # A tagger is valid only for the features it was trained on.
         project.update_settings(backbone=name, backbone_weights="", tagger="")
 

@@ -218,10 +218,12 @@ def _add_digests(project: Project, store: Store) -> None:
 
 def _feature_size(label: str) -> int | None:
     """Return D of the backbone with a label (name-version); None if this version does not know it."""
-    try:
-        return find_architecture(label.rpartition("-")[0]).feature_size
-    except BackboneError:
-        return None
+    for num_parts in (2, 1):  # the version is a hash and a revision, joined by a hyphen; once it had no revision
+        try:
+            return find_architecture(label.rsplit("-", num_parts)[0]).feature_size
+        except BackboneError:
+            continue
+    return None
 
 
 def _not_as_written(path: Path, size: int, rows: list[tuple[int, int]]) -> list[int]:

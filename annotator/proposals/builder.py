@@ -16,6 +16,7 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.context import MAX_READ_AT_ONCE, ProjectContext
 from annotator.proposals.evidence import Words
 from annotator.proposals.feature_source import FeatureSource
+from annotator.proposals.late_evidence import LateEvidence, LateSource
 from annotator.proposals.project_evidence import ProjectEvidence
 from annotator.proposals.project_evidence_updates import ProjectEvidenceUpdates
 from annotator.proposals.proposer import Proposer
@@ -34,12 +35,22 @@ class Ranking:
         features: Features by image id.
         cold_start: Its words are offered as completions, its class probabilities are a view for the head.
         tag: Identifies the features in the index of tagged photos.
+        words: Of an imported vocabulary, offered before everyday words.
+        aliases: Of an imported vocabulary: key of an alias -> its tag.
     """
 
-    def __init__(self, features: FeatureSource, cold_start: ColdStartTagger, tag: str) -> None:
+    def __init__(
+        self,
+        features: FeatureSource,
+        cold_start: ColdStartTagger,
+        tag: str,
+        words: Sequence[str] = (),
+        aliases: Mapping[str, str] | None = None,
+    ) -> None:
         self._features = features
-        self.vocabulary = ProjectVocabulary([*everyday_words(), *cold_start.allowed_words()])
-        self._classify = cold_start.class_probabilities
+        self.vocabulary = ProjectVocabulary([*words, *everyday_words(), *cold_start.allowed_words()], aliases)
+        self._words = tuple(words)
+        self._classify = cold_start.class_probabilities if cold_start.has_classes else None
         self._vectors = VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)
         self._keywords = KeywordIndex()
         self.tagged_photos = TaggedPhotos(features, self._vectors, self._keywords, self.vocabulary)
@@ -77,6 +88,8 @@ class Ranking:
         fusion: Fusion | None = None,
         least: Callable[[], float] = lambda: LEAST_PROBABILITY,
         never: Callable[[], Collection[str]] = tuple,
+        late_sources: Sequence[LateSource] = (),
+        permits: Callable[[str], bool] | None = None,
     ) -> Proposer:
         """Return the proposer of the project.
 
@@ -90,7 +103,12 @@ class Ranking:
             fusion: Turns evidence into probabilities; None: the model of the package.
             least: Returns the least probability of a proposal.
             never: Returns tags that are not proposed.
+            late_sources: Join after the fusion model, with weights that are learnt in this project.
+            permits: Tells whether a tag may be proposed; None: any may.
         """
+        late = LateEvidence(late_sources, self.tagged_photos.saved_tags)
+        if late:
+            self.tagged_photos.add_listener(late)
         project = ProjectEvidence(self._features.feature_size, self._classify)
         return Proposer(
             taggers,
@@ -110,4 +128,7 @@ class Ranking:
             fusion=fusion,
             least=least,
             never=never,
+            late=late,
+            permits=permits,
+            words=self._words,
         )

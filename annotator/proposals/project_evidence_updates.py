@@ -45,6 +45,10 @@ class ProjectEvidenceUpdates:
         """Return the words of a photo's metadata."""
         return self._tagged_photos.words_of(image_id)
 
+    def newest_saved(self, num: int) -> list[int]:
+        """Return saved photos, at most so many, those with the highest ids first."""
+        return self._tagged_photos.newest_saved(num)
+
     def set_many(self, photos: Iterable[tuple[int, Words]]) -> None:
         """Take in new or changed lists, given as (image id, words of the metadata)."""
         with self._lock:

@@ -5,7 +5,9 @@ neighbours; ``looks``, any other tagger and the cold start; ``neighbours``, tags
 of photos with the same words; ``detector``, detected objects; ``words``, the open vocabulary; ``keywords``, the photo's
 own keywords; ``folder``, its folder and file names; ``habits``, the tag statistics. The fusion model
 (models/fusion.py) turns all evidence for a tag into one probability, which decides score and rank; the evidence of
-``neighbours`` and ``habits`` is shown as the reason for what project_evidence.py computes from the same photos.
+``neighbours`` and ``habits`` is shown as the reason for what project_evidence.py computes from the same photos. Late
+sources (late_evidence.py: ``vlm``, a vision-language model; ``text``, the text tower of an image-text model) change
+that probability afterwards.
 Knows nothing of databases or the user interface: it gets features, indexes and the project's vocabulary.
 """
 
@@ -24,6 +26,7 @@ from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.proposals.evidence import Evidence, Neighbour, Words
 from annotator.proposals.feature_source import FeatureSource
 from annotator.proposals.fusion import TAG_STATISTICS, Proposal, merge, without_kept
+from annotator.proposals.late_evidence import LateEvidence
 from annotator.proposals.project_evidence import Candidates, PhotoState, ProjectEvidence
 from annotator.proposals.project_evidence_updates import ProjectEvidenceUpdates
 from annotator.proposals.reranking import features_of, rerank, split_proposals, tag_statistics_evidence
@@ -52,6 +55,8 @@ NUM_NEIGHBOURS = 48
 """Most neighbours of each kind."""
 MAX_OPEN_SCORES = 200
 """Most words of the open vocabulary among completions."""
+MAX_NOTED = 200
+"""Saved photos that the late sources are asked about at the start."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class ProposedList:
     """Whether a photo is tagged, so that tag statistics are evidence, excluded or not."""
     has_detections: bool = False
     """Whether a detector found anything in the photo, excluded or not."""
+    late_sources: tuple[str, ...] = ()
+    """Late sources that name a tag of the photo, excluded or not."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,8 @@ class _Answers:
     metadata: list[Neighbour]
     context: TaggerContext | None
     """None if the first tagger uses no context."""
+    late_sources: tuple[str, ...]
+    """As in `ProposedList`."""
 
 
 Gather = Callable[[ContextTagger, int, Vectors, Words, Collection[int]], TaggerContext]
@@ -156,6 +165,9 @@ class Proposer:
         fusion: Turns evidence into probabilities.
         least: Returns the least probability of a proposal.
         never: Returns tags that are not proposed.
+        late: Sources that join after the fusion model.
+        permits: Tells whether a tag may be proposed; None: any may.
+        words: Of an imported vocabulary, which `added_words` scores after the tags in use.
     """
 
     def __init__(
@@ -178,7 +190,13 @@ class Proposer:
         fusion: Fusion | None = None,
         least: Callable[[], float] = lambda: LEAST_PROBABILITY,
         never: Callable[[], Collection[str]] = tuple,
+        late: LateEvidence | None = None,
+        permits: Callable[[str], bool] | None = None,
+        words: Sequence[str] = (),
     ) -> None:
+        self._permits = permits
+        self._words = tuple(words)
+        self._late = late or LateEvidence()
         self._open_vocabulary = open_vocabulary
         self._added_words = added_words
         self._tag_statistics = tag_statistics
@@ -239,6 +257,7 @@ class Proposer:
             has_learnt_order,
             len(self._project) > 0,
             bool(found.detections),
+            found.late_sources,
         )
 
     def prepare(self, is_stopping: Callable[[], bool] = lambda: False) -> None:
@@ -261,6 +280,28 @@ class Proposer:
                 vector = self._features.vectors([image_id])
                 evidence = self._tagger_evidence(request, vector, self._context(request, vector))
                 self._project.expect(image_id, _trained_label(taggers), evidence)
+        if self._late:
+            self._prepare_late_evidence(taggers, is_stopping)
+
+    def _prepare_late_evidence(self, taggers: Sequence[Tagger], is_stopping: Callable[[], bool]) -> None:
+        """Note what the late sources name for the saved photos that they know."""
+        for image_id in self._updates.newest_saved(MAX_NOTED):
+            if is_stopping():
+                return
+            if not self._late.is_noted(image_id) and self._late.evidence(image_id):
+                self.note_late_evidence(image_id, taggers)
+
+    def note_late_evidence(self, image_id: int, taggers: Sequence[Tagger] | None = None) -> None:
+        """Note what the late sources name for a saved photo, so that its list counts for their weight.
+
+        Args:
+            image_id: The photo.
+            taggers: Taggers to use; None: those in use.
+        """
+        request = _Request(
+            image_id, self._updates.words_of(image_id), (), (), NO_EXCLUSIONS, taggers or self._taggers()
+        )
+        self._join(request, self._ask(request))
 
     def _use_taggers(self) -> Sequence[Tagger]:
         """Tell the project's evidence which taggers are in use, and return them."""
@@ -298,8 +339,10 @@ class Proposer:
         num = candidates.num_photos
         closed = {tag_key(tag) for tag in (*request.kept, *request.dropped, *self._never())}
         evidence = [item for item in found.evidence if tag_key(item.tag) not in closed]
+        if self._permits is not None:
+            evidence = [item for item in evidence if self._permits(item.tag)]
         with_evidence = {tag_key(item.tag) for item in evidence}
-        probabilities: dict[str, float] = {}
+        fused: dict[str, float] = {}
         for key, count, probability in zip(
             candidates.keys,
             candidates.counts.tolist(),
@@ -308,11 +351,14 @@ class Proposer:
         ):
             name = self._vocabulary.renamed(key)  # saved lists may have the former name of a tag
             present = tag_key(name)
-            if present in closed:
+            if present in closed or (self._permits is not None and not self._permits(name)):
                 continue
-            probabilities[present] = max(probability, probabilities.get(present, 0.0))
+            fused[present] = max(probability, fused.get(present, 0.0))
             if count and present not in with_evidence:
                 evidence.append(Evidence(name, TAG_STATISTICS, count / num, usual_text(count, num)))
+        if not request.kept and not request.dropped and request.exclusions == NO_EXCLUSIONS:
+            self._late.note(request.image_id, fused, evidence)
+        probabilities = self._late.adjust(fused, evidence)
         return merge(evidence, probabilities, self._vocabulary.spelling, self._vocabulary.is_used, least)
 
     def _ask(self, request: _Request) -> _Answers:
@@ -338,9 +384,12 @@ class Proposer:
         evidence += metadata_evidence([item for item in metadata if item.image_id not in exclusions.neighbours])
         evidence += own_word_evidence(words, self._vocabulary.knows)
         evidence += tag_statistics_evidence(self._tag_statistics(image_id), kept)
+        late = self._late.evidence(image_id)
+        evidence += late
         evidence = [self._renamed(item) for item in evidence if item.source not in exclusions.sources]
         evidence = without_kept(evidence, kept, request.dropped, self._vocabulary.is_used)
-        return _Answers(evidence, detections, similar, metadata, context)
+        late_sources = tuple(dict.fromkeys(item.source for item in late))
+        return _Answers(evidence, detections, similar, metadata, context, late_sources)
 
     def _tagger_evidence(self, request: _Request, vector: Vectors, context: TaggerContext | None) -> list[Evidence]:
         """Return the evidence of the taggers that are not excluded."""
@@ -445,7 +494,7 @@ class Proposer:
     def _open_evidence(
         self, taggers: Sequence[Tagger], vector: Vectors, num: int = NUM_OPEN, least: float = LEAST_SCORE
     ) -> list[Evidence]:
-        tags = self._vocabulary.tags_in_use() if self._added_words is not None else ()
+        tags = self._vocabulary.tags_in_use() + self._words if self._added_words is not None else ()
         return open_evidence(self._open_vocabulary, taggers, vector, num, least, self._added_words, tags)
 
     def _renamed(self, item: Evidence) -> Evidence:

@@ -4,6 +4,7 @@ A photo's tags are the saved ones; those of a photo that was never saved are its
 database: it is filled once and then receives each change.
 """
 
+import heapq
 import threading
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -116,6 +117,11 @@ class TaggedPhotos:
     def saved_tags(self, image_id: int) -> tuple[str, ...]:
         """Return the saved tags of a photo, most important first; empty if it is not saved."""
         return self._saved.get(image_id, ())
+
+    def newest_saved(self, num: int) -> list[int]:
+        """Return saved photos with tags, at most so many, those with the highest ids first."""
+        with self._lock:
+            return heapq.nlargest(num, (image_id for image_id, tags in self._saved.items() if tags))
 
     def saved_with(self, tag: str) -> tuple[list[int], list[int]]:
         """Return (saved photos that have a tag, all other saved photos), ascending."""

@@ -130,6 +130,7 @@ class PhotoView:
                 "has_learnt_order": found.has_learnt_order,
                 "has_tag_statistics": found.has_tag_statistics,
                 "has_detections": found.has_detections,
+                "late_sources": list(found.late_sources),
             },
             "tagger": found.tagger,
         }

@@ -5,9 +5,10 @@ Knows nothing of the services of this package nor of HTTP.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from annotator.active_learning.queue import PhotoQueue
@@ -19,6 +20,8 @@ from annotator.collaboration.assignments import Assignments
 from annotator.collaboration.leases import Leases
 from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
+from annotator.datasets.tags import tag_key
+from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import RetrievalError
 from annotator.exchange.sidecars_in_step import SidecarsInStep, SidecarWriter
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
@@ -26,14 +29,22 @@ from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
 from annotator.ingest.pipeline import Ingest, decoded_side
 from annotator.ingest.project_backbone import backbone_options
+from annotator.ingest.text_pass import TextPass
+from annotator.ingest.vision_pass import VisionConfig, VisionPass
 from annotator.learning.loop import ModelLoop
-from annotator.models.backbones.backbone import Backbone, load_backbone
+from annotator.models.backbones.backbone import Backbone, load_backbone, load_text_tower
+from annotator.models.backbones.text_index import TextIndex
+from annotator.models.backbones.text_index import default_cache_path as words_cache_path
 from annotator.models.detectors.detector import NONE
+from annotator.models.vision_language.endpoint import LONGEST_SIDE, MAX_TOLD_TAGS
 from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import Words, words_from, words_of
 from annotator.proposals.heatmap import HeatMapper
+from annotator.proposals.late_evidence import LateSource
 from annotator.proposals.pinned_taggers import PinnedTaggers
+from annotator.proposals.sources.text_tower import TextTowerSource
+from annotator.proposals.sources.vision_language import VisionLanguageSource
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
@@ -48,8 +59,13 @@ from annotator.storage.features import FeatureStore
 from annotator.storage.project import Project
 from annotator.storage.sidecar_states import SidecarStates
 from annotator.storage.tag_changes import TagChanges
+from annotator.storage.vision_answers import VisionAnswers
+from annotator.storage.vocabulary import ImportedVocabulary
 
 logger = logging.getLogger(__name__)
+
+NUM_SAVED_ASKED = 50
+"""Saved photos that a vision-language model is asked about too, to learn how often it is right here."""
 
 
 class Workspace:
@@ -61,6 +77,7 @@ class Workspace:
         finetune: Settings of trainer/finetuning/finetune.py that differ from its defaults.
         shown_name: The name that the page shows for a path below its folder; None shows the path itself, and the
             location of the folder to the user at this machine.
+        vision: The vision-language model to ask; None: no photo is sent anywhere.
 
     Raises:
         ProjectError: The database is damaged or in use.
@@ -74,8 +91,10 @@ class Workspace:
         ingest_config: IngestConfig | None = None,
         finetune: dict[str, Any] | None = None,
         shown_name: Callable[[str], str] | None = None,
+        vision: VisionConfig | None = None,
     ) -> None:
         self.project = project
+        self._vision = vision
         self.ingest_config = ingest_config or IngestConfig()
         self._shows_folders = shown_name is None
         self.store = Store(project.database_path)
@@ -133,7 +152,10 @@ class Workspace:
         self.catalog = TaggerCatalog(self.backbone, self.project.checkpoints_path, chosen)
         self.log = CorrectionLog(self.store)
         self.tag_changes = TagChanges(self.store, self.log)
-        self.ranking = Ranking(self.features, self.catalog.cold_start, tag=self.backbone_label)
+        self.vocabulary = ImportedVocabulary(self.store, settings.vocabulary)
+        self.ranking = Ranking(
+            self.features, self.catalog.cold_start, self.backbone_label, self.vocabulary.tags, self.vocabulary.aliases
+        )
         words = {
             image_id: words_from(keywords, path_words, caption)
             for image_id, keywords, path_words, caption in self.store.images.metadata_words()
@@ -145,6 +167,7 @@ class Workspace:
         self.detection_pass = DetectionPass(
             self.detections, detector, self.pictures.read, self.ingest_config.num_detector_threads
         )
+        self.vision_answers = VisionAnswers(self.store, settings.vision_language_model)
         self.context = self.ranking.context()
         self.proposer = self.ranking.proposer(
             lambda: self.catalog.taggers,
@@ -154,10 +177,31 @@ class Workspace:
             added_words=self.catalog.added_words,
             least=lambda: self.project.settings.least_probability,
             never=lambda: self.project.settings.never_proposed,
+            late_sources=self._late_sources(),
+            permits=self.vocabulary.permits if settings.vocabulary else None,
         )
         self._is_closing = threading.Event()
         self.prepare_proposals()
         self.catalog.add_listener(self.prepare_proposals)
+
+    def _late_sources(self) -> list[LateSource]:
+        """Return the sources that join after the fusion model."""
+        tower = load_text_tower(self.project.settings.backbone, num_threads=1)
+        index = None if tower is None else TextIndex(tower, self.project.settings.prompts, words_cache_path())
+        self.text_pass = TextPass(index, self._words_to_embed)
+        sources: list[LateSource] = []
+        if self.vision_answers.model:
+            sources.append(VisionLanguageSource(self.vision_answers.model, self.vision_answers.of))
+        if index is not None:
+            sources.append(TextTowerSource(index, self.features, self.vocabulary.permits))
+        return sources
+
+    def _words_to_embed(self) -> tuple[str, ...]:
+        """Return the words that an image-text model compares photos with, the most wanted first."""
+        words = (*self.ranking.vocabulary.tags_in_use(), *self.vocabulary.tags)
+        if self.project.settings.vocabulary != "restrict":
+            words = (*words, *everyday_words(), *self.catalog.cold_start.allowed_words())
+        return tuple({tag_key(word): word for word in reversed(words)}.values())[::-1]
 
     def prepare_proposals(self) -> None:
         """Prepare the proposer in the background: at the start, and for another tagger."""
@@ -201,8 +245,30 @@ class Workspace:
         self.pinned_taggers = PinnedTaggers()
         self.lock = threading.Lock()
         """Held during a save, so that queue, indexes and counts are updated in the order of the saves."""
+        self.vision_pass = VisionPass(
+            self.vision_answers,
+            self._vision,
+            self._photos_to_ask_about,
+            lambda image_id: self.pictures.decoded(image_id, LONGEST_SIDE).image,
+            lambda: self.ranking.vocabulary.tags_in_use()[:MAX_TOLD_TAGS],
+            self._use_answer,
+        )
         # Writes a draft while its proposals are computed: one is limited by the disk, the other by the processor.
         self.draft_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drafts")
+
+    def _photos_to_ask_about(self) -> Iterator[int]:
+        """Yield the photos for the vision-language model: those presented next; every fourth is a saved one."""
+        saved = iter(self.queue.saved_ids()[-NUM_SAVED_ASKED:])
+        for place, image_id in enumerate(self.queue.upcoming(), start=1):
+            yield image_id
+            if place % 3 == 0:
+                yield from islice(saved, 1)
+        yield from saved
+
+    def _use_answer(self, image_id: int) -> None:
+        """Compare the vision-language model's answer about a saved photo with its list."""
+        if self.queue.is_saved(image_id):
+            self.proposer.note_late_evidence(image_id)
 
     def _open_ingest(self) -> None:
         name, num_threads = self.project.settings.backbone, self.ingest_config.num_network_threads
@@ -251,6 +317,8 @@ class Workspace:
         self.detection_pass.stop()
         if self.sidecars is not None:
             self.sidecars.stop()
+        self.vision_pass.stop()
+        self.text_pass.stop()
         self.models.close()
         self.similar_tags.stop()
         self.context.stop()

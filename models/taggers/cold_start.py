@@ -185,6 +185,11 @@ class ColdStartTagger:
         """Return `allowed_words`: none is derived from other tags."""
         return self.allowed_words()
 
+    @cached_property
+    def has_classes(self) -> bool:
+        """Whether the backbone has ImageNet's classifier; without it, this tagger proposes nothing."""
+        return bool(np.any(self._backbone.class_weights))
+
     def class_probabilities(self, features: Features) -> Features:
         """Return (B, 1000) ImageNet probabilities of (B, D) features."""
         return self._backbone.classify(features)

@@ -80,16 +80,18 @@ class ProjectVocabulary:
 
     Args:
         words: Everyday words, the most frequent first.
+        aliases: Key of an imported alias -> its tag; a tag that was renamed here comes before it.
     """
 
-    def __init__(self, words: Iterable[str]) -> None:
+    def __init__(self, words: Iterable[str], aliases: Mapping[str, str] | None = None) -> None:
         words = list(words)
+        self._imported_aliases = dict(aliases or {})
         self._lock = threading.Lock()
         self._lexicon: Lexicon | None = None
         self._subject: Vectors | None = None
         self._word_rank = {tag_key(word): rank for rank, word in enumerate(dict.fromkeys(words))}
         self._spelling: dict[str, str] = {}
-        self._aliases: dict[str, str] = {}
+        self._aliases: dict[str, str] = dict(self._imported_aliases)
         self._count: dict[str, int] = {}
         self._in_use: tuple[str, ...] | None = ()
         self.num_lists = 0
@@ -131,7 +133,7 @@ class ProjectVocabulary:
         Args:
             aliases: Key of the old tag -> the present tag.
         """
-        self._aliases = dict(aliases)
+        self._aliases = {**self._imported_aliases, **aliases}
 
     def renamed(self, tag: str) -> str:
         """Return the present name of a tag that was renamed or merged, else the tag itself."""

@@ -13,6 +13,7 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
   const progress = make("span", { class: "soft" });
   const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
+  const asked = make("span", { id: "vlm", class: "pill", hidden: true });
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
   const away = make("span", { id: "not-mounted", class: "pill", hidden: true });
   const unsettled = make("button", { id: "open-sidecars", class: "pill", type: "button", hidden: true, onclick: sidecars });
@@ -23,7 +24,7 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, broken, away, unsettled, make("span", { class: "grow" }), tagger, model, reviewing,
+    make("div", { class: "title" }, project, tagged), ingest, asked, broken, away, unsettled, make("span", { class: "grow" }), tagger, model, reviewing,
     make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
     menu,
     account,
@@ -65,6 +66,10 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
       const verb = run === reading ? "reading" : "finding things in";
       progress.textContent = run.error ? (run === reading ? `Reading stopped: ${run.error}` : run.error) : progressText(run, verb);
       progress.title = progress.textContent;
+      asked.hidden = !state.vlm?.host;
+      asked.textContent = state.vlm?.host ? `Photos go to ${state.vlm.host}` : "";
+      asked.title = visionText(state);
+      asked.classList.toggle("soon", Boolean(state.vlm?.error));
       broken.hidden = !state.num_unreadable;
       const folders = reading.not_mounted ?? [];
       away.hidden = !folders.length;
@@ -77,6 +82,28 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
       unsettled.textContent = num_changed ? `${count(num_changed, "sidecar")} changed elsewhere` : `${count(num_failed, "sidecar")} not written`;
     },
   };
+}
+
+/** The sentence about the backbone and its text tower. */
+export function backboneText({ backbone, text, ingest }) {
+  const facts = [`Photos are seen by ${backbone}`];
+  if (ingest?.photos_per_second) facts.push(`${ingest.photos_per_second} photos/s read in the last run`);
+  if (text?.num_words) facts.push(`it compares them with ${formatNumber(text.num_ready)} of ${formatNumber(text.num_words)} words`);
+  return `${facts.join(", ")}.${text?.error ? ` ${text.error}` : ""}`;
+}
+
+/** The sentences about the vision-language model; empty without one. */
+export function visionText({ vlm }) {
+  if (!vlm?.model) return "";
+  if (!vlm.host) return `Vision-language model ${vlm.model}: its earlier answers are proposed; no photo is sent anywhere.`;
+  const parts = [`Vision-language model ${vlm.model}: photos, made smaller and without metadata, and the frequent tags go to ${vlm.host}${vlm.is_local ? ", on this machine" : ""}.`];
+  const facts = [`${count(vlm.num_asked, "photo")} asked about since the start`];
+  if (vlm.seconds_each !== null) facts.push(`${vlm.seconds_each} s each`);
+  if (vlm.num_tokens) facts.push(`${formatNumber(vlm.num_tokens)} tokens in this project`);
+  if (vlm.num_useless) facts.push(`${count(vlm.num_useless, "answer")} of no use`);
+  parts.push(`${facts.join(", ")}.`);
+  if (vlm.error) parts.push(vlm.error);
+  return parts.join(" ");
 }
 
 /** Download links, for the menu and for the page shown when all photos are tagged. */

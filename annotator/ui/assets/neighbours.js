@@ -4,7 +4,7 @@
 
 import { tagKey } from "./draft.js";
 import { make } from "./elements.js";
-import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
+import { LATE_SOURCES, sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 
 const TABS = { model: "Model", looks: "Look alike", metadata: "Same words" };
 const EMPTY = {
@@ -73,6 +73,7 @@ function sourceNames(neighbours) {
   const hidden = new Set(neighbours.model ? ["decoder"] : ["context", "caption"]);
   if (!neighbours.has_tag_statistics) hidden.add("habits");
   if (!neighbours.has_detections) hidden.add("detector");
+  for (const name of LATE_SOURCES) if (!neighbours.late_sources?.includes(name)) hidden.add(name);
   return Object.keys(SWITCHABLE).filter((name) => !hidden.has(name));
 }
 

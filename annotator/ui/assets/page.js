@@ -321,7 +321,7 @@ export async function start({ element, server }) {
       await pause(POLL_MS);
       // New photos can only appear while ingest runs, or while there is none yet.
       const { state } = tagging;
-      if (document.hidden || !state || !(state.ingest.running || state.detections?.running || state.num_images === 0 || Date.now() < watchUntil)) continue;
+      if (document.hidden || !state || !(state.ingest.running || state.detections?.running || state.vlm?.running || state.num_images === 0 || Date.now() < watchUntil)) continue;
       try {
         await tagging.refreshState();
         messages.clear("poll");

@@ -15,6 +15,8 @@ const SOURCES = {
   folder: ["From the folder or file name", ["M1.8 12.8V3.2h4.4l1.6 1.9h6.4v7.7z"]],
   habits: ["Usual here, or after the tags above", ["M2.5 13.5V9M6.2 13.5V5.5M9.8 13.5V8M13.5 13.5V3"]],
   words: ["Close in meaning", ["M2 12 5.5 4 9 12M3.2 9.5h4.6", "M11 7.2c3-1.4 3 .6 3 1.6V12M14 9c-2-.2-3.4.5-3.4 1.7s2 1.8 3.4 0"]],
+  vlm: ["Named by the vision-language model", [...EYE, "M4 14.5h8"]],
+  text: ["Alike by the image-text model", [...EYE, "M2 14.5h5M9 14.5h5"]],
   kept: ["Kept when the photo was opened", ["m3 8.5 3.4 3.4L13 5"]],
   typed: ["Added by you", ["m3 13 .7-2.8 7-7 2.1 2.1-7 7z"]],
 };
@@ -25,6 +27,8 @@ export const SWITCHABLE = {
   decoder: "Model",
   looks: "ImageNet",
   detector: "Detector",
+  vlm: "Vision-language model",
+  text: "Image-text model",
   neighbours: "Look-alikes",
   metadata: "Same words",
   keywords: "Keywords",
@@ -32,6 +36,9 @@ export const SWITCHABLE = {
   folder: "Folder",
   habits: "Usual tags",
 };
+
+/** Sources that not every project has. */
+export const LATE_SOURCES = ["vlm", "text"];
 
 export function sourceName(source) {
   return SOURCES[source]?.[0] ?? source;

@@ -2,6 +2,7 @@
 // of which can be promoted. Also the header's button, which shows a running training. Knows nothing of tags or photos.
 
 import { count, make } from "./elements.js";
+import { backboneText, visionText } from "./header.js";
 
 const POLL_IDLE_MS = 10_000;
 const POLL_TRAINING_MS = 700;
@@ -16,6 +17,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
   let models = null; // the newest answer of the operation "models"
   let panel = null; // the open panel
   let vectors = "";
+  let vision = "";
   let timer;
 
   async function refresh() {
@@ -61,6 +63,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     panel = createPanel(act);
     if (models) panel.render(models);
     panel.tellVectors(vectors);
+    panel.tellVision(vision);
     refresh();
     call("state").then(tellVectors, () => {}); // otherwise the page requests the state only while photos are read
     await dialogs.open({ id: "model-panel", title: "Model", wide: true, body: [panel.element] });
@@ -68,7 +71,10 @@ export function createTraining({ call, dialogs, say, onLive }) {
   }
 
   /** Show which word vectors are used, or why none are, and which tags they lack. */
-  function tellVectors({ word_vectors, tags_without_vector }) {
+  function tellVectors(state) {
+    const { word_vectors, tags_without_vector } = state;
+    vision = `${backboneText(state)} ${visionText(state)}`.trim();
+    panel?.tellVision(vision);
     vectors = `Near in meaning, by word vectors: ${word_vectors.replace(/\.$/, "")}. ${tags_without_vector}`.trim();
     panel?.tellVectors(vectors);
   }
@@ -87,6 +93,7 @@ function createPanel(act) {
   const promotes = make("input", { id: "promotes", type: "checkbox", onchange: () => act("set_loop", { promotes: promotes.checked }) });
   const list = make("ul", { id: "models", class: "models" });
   const meanings = make("p", { id: "word-vectors", class: "soft" });
+  const seeing = make("p", { id: "vision", class: "soft", hidden: true });
   const byItself = make("label", {}, "Train by itself after ", after, " new corrections (0: never)");
   let shown = "";
 
@@ -125,9 +132,14 @@ function createPanel(act) {
       make("div", { class: "loop-settings" }, byItself, make("label", {}, promotes, " A candidate that passes goes live by itself")),
       make("h3", {}, "Models, newest first"),
       list,
+      seeing,
       meanings,
     ),
     render,
+    tellVision(sentence) {
+      seeing.textContent = sentence;
+      seeing.hidden = !sentence;
+    },
     tellVectors(sentence) {
       meanings.textContent = sentence;
     },

@@ -34,6 +34,7 @@ OLD = {
     "schema_7": [1, 2, 3, 4, 5, 6, 7],
     "schema_8": [1, 2, 3, 4, 5, 6, 7, 8],
     "schema_9": [1, 2, 3, 4, 5, 6, 9],
+    "schema_10": [1, 2, 3, 4, 5, 6, 10],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -42,6 +43,7 @@ CAME_WITH = {
     4: ("models", "training_runs", "model_changes", "tag_changes"),
     5: ("users", "sessions", "api_tokens", "assignments"),
     9: ("bulk_changes", "bulk_change_photos", "sidecars"),
+    10: ("vision_answers", "vocabulary"),
 }
 
 

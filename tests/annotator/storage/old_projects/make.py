@@ -7,14 +7,15 @@
     python tests/annotator/old_projects/make.py seven FOLDER
     python tests/annotator/old_projects/make.py eight FOLDER
     python tests/annotator/old_projects/make.py nine FOLDER
+    python tests/annotator/old_projects/make.py ten FOLDER
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
 numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
 by the version that came with it, on top of schema 5: answers, notes, an accepted list. Schema 7 is schema 6 with a
 photo whose pixels changed, one that is gone, and one that another program wrote into. Schema 8 is schema 7 with a
-hierarchical keyword. Schema 9 is
-schema 6 with that migration alone and rows in its tables. Never made anew once released.
+hierarchical keyword. Schemas 9 and 10 are schema 6 with that migration alone and rows in its tables.
+Never made anew once released.
 """
 
 import gzip
@@ -43,6 +44,11 @@ ROWS = {
         "INSERT INTO bulk_changes VALUES (1, 'draft', 'csv: tags.csv', 'anna', now()::TIMESTAMP, NULL)",
         "INSERT INTO bulk_change_photos VALUES (1, 3, NULL, [], ['half'])",
         "INSERT INTO sidecars VALUES ('cat.png.xmp', 1, 'changed', 3, ['cat'], ['tabby'], '')",
+    ],
+    10: [
+        "INSERT INTO vision_answers VALUES (1, 'tiny', 'wording', ['cat'], ['cat', 'sofa'], '', 100, 1.5, "
+        "now()::TIMESTAMP)",
+        "INSERT INTO vocabulary VALUES (0, 'lighthouse', ['beacon'])",
     ],
 }
 
@@ -75,21 +81,26 @@ def make_one(photos: Path, folder: Path) -> None:
 
 def make_others(folder: Path) -> None:
     """Write all but the first, with the present migrations, and pack them."""
+    for name, before, version in (("2", "1", 2), ("3", "2", 3), ("4", "3", 4), ("5", "4", 5), ("1_and_5", "1", 5)):
+        path = folder / f"schema_{name}.duckdb"
+        shutil.copyfile(folder / f"schema_{before}.duckdb", path)
+        apply(path, version)
+    for path in sorted(folder.glob("schema_*.duckdb")):
+        (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+
+
+def apply(path: Path, version: int) -> None:
+    """Apply one migration of the program, and put rows into the tables that come with it."""
     import duckdb
 
     from annotator.storage.migrations import MIGRATIONS
 
-    for name, before, version in (("2", "1", 2), ("3", "2", 3), ("4", "3", 4), ("5", "4", 5), ("1_and_5", "1", 5)):
-        path = folder / f"schema_{name}.duckdb"
-        shutil.copyfile(folder / f"schema_{before}.duckdb", path)
-        title, statements = next((title, part) for number, title, part in MIGRATIONS if number == version)
-        with duckdb.connect(str(path)) as connection:
-            for statement in (*statements, *ROWS[version]):
-                connection.execute(statement)
-            connection.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [version, title])
-            connection.execute("CHECKPOINT")
-    for path in sorted(folder.glob("schema_*.duckdb")):
-        (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
+    title, statements = next((title, part) for number, title, part in MIGRATIONS if number == version)
+    with duckdb.connect(str(path)) as connection:
+        for statement in (*statements, *ROWS[version]):
+            connection.execute(statement)
+        connection.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [version, title])
+        connection.execute("CHECKPOINT")
 
 
 def make_six(folder: Path) -> None:
@@ -153,20 +164,13 @@ def make_eight(folder: Path) -> None:
     (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 
-def make_nine(folder: Path) -> None:
-    """Write schema 9: an import of drafts, and a sidecar that another program has changed."""
-    import duckdb
-
-    from annotator.storage.migrations import MIGRATIONS
-
-    path = folder / "schema_9.duckdb"
+def make_on_six(folder: Path, version: int) -> None:
+    """Write schema 9 (an import of drafts, a sidecar that another program has changed) or 10 (an answer of a
+    vision-language model, a vocabulary): schema 6 with that migration alone.
+    """
+    path = folder / f"schema_{version}.duckdb"
     path.write_bytes(gzip.decompress((HERE / "schema_6.duckdb.gz").read_bytes()))
-    title, statements = next((title, part) for number, title, part in MIGRATIONS if number == 9)
-    with duckdb.connect(str(path)) as connection:
-        for statement in (*statements, *ROWS[9]):
-            connection.execute(statement)
-        connection.execute("INSERT INTO migrations VALUES (9, ?, now()::TIMESTAMP)", [title])
-        connection.execute("CHECKPOINT")
+    apply(path, version)
     (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 
@@ -180,6 +184,8 @@ if __name__ == "__main__":
     elif sys.argv[1] == "eight":
         make_eight(Path(sys.argv[2]))
     elif sys.argv[1] == "nine":
-        make_nine(Path(sys.argv[2]))
+        make_on_six(Path(sys.argv[2]), 9)
+    elif sys.argv[1] == "ten":
+        make_on_six(Path(sys.argv[2]), 10)
     else:
         make_others(Path(sys.argv[2]))
