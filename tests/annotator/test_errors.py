@@ -11,6 +11,7 @@ from annotator.trainer.finetuning.finetune import TrainingCancelledError
 
 KINDS = {
     "AccountError": ("account", 422),
+    "AnswerError": ("request", 400),
     "BackboneError": ("request", 400),
     "BackupError": ("request", 400),
     "CheckpointError": ("config", 422),
@@ -18,10 +19,12 @@ KINDS = {
     "DataError": ("request", 400),
     "DemoError": ("demo", 429),
     "DetectorError": ("request", 400),
+    "EndpointError": ("request", 400),
     "FeatureMismatchError": ("request", 400),
     "ForbiddenError": ("forbidden", 403),
     "LeaseError": ("leased", 423),
     "LoginError": ("login", 401),
+    "NoSuchChangeError": ("request", 400),
     "NothingToUndoError": ("request", 400),
     "ProjectError": ("store", 507),
     "RetrievalError": ("request", 400),
