@@ -20,7 +20,7 @@ PREVIEW_ROWS = 5
 def add_order(commands: Any) -> None:
     """Add `annotator order`."""
     order = add_command(commands, "order", _order, "bring saved lists into the order of rules",
-                 "annotator order PROJECT --pin ohwx --before cat sofa --most 30 --dry-run")  # fmt: skip
+                 "annotator order PROJECT --pin ohwx --before cat sofa --dry-run")  # fmt: skip
     order.add_argument("project", type=Path, metavar="PROJECT")
     order.add_argument("--rules", type=Path, metavar="FILE",
                        help='a JSON object with "pinned", "classes" (lists of tags, ["*"] for all others), "before" '
