@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from annotator.datasets.file_types import IMAGE_SUFFIXES
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
-from annotator.datasets.image_folder import IMAGE_SUFFIXES
 from annotator.storage.queries import Queries
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from annotator.datasets.image_folder import IMAGE_SUFFIXES
+from annotator.datasets.file_types import IMAGE_SUFFIXES
 from annotator.errors import DataError
 
 

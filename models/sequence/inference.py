@@ -209,11 +209,10 @@ class InferenceTagger:
     def scores(self, prediction: Prediction) -> Array:
         """Return (B, V): the probability that each tag is right; 0 where it is masked."""
         bias, *weights = self.ranking.calibration
-        logits = bias + sum(
-            weight * values
-            for weight, values in zip(weights, score_inputs(prediction), strict=False)
-            if values is not None
-        )
+        logits: Array = np.full(prediction.masked.shape, bias, np.float32)
+        for weight, values in zip(weights, score_inputs(prediction), strict=False):
+            if values is not None:
+                logits += weight * values
         scores: Array = np.where(prediction.masked, 0.0, sigmoid(logits)).astype(np.float32)
         return scores
 
