@@ -89,12 +89,12 @@ class PhotoQueue:
             return [image_id for image_id, state in zip(self._ids, self._state, strict=True) if state == self._OPEN]
 
     def upcoming(self) -> Iterator[int]:
-        """Yield every image that is neither saved nor skipped, in the order of presentation, as it is now."""
+        """Yield every image that is neither saved nor skipped when its turn comes, in the order of presentation."""
         with self._lock:
-            order, ids, state = self._order, self._ids, bytes(self._state)
+            order, ids = self._order, list(self._ids)
         first = set(order)
         for image_id in (*order, *(image_id for image_id in ids if image_id not in first)):
-            if state[image_id] == self._OPEN:
+            if self.is_open(image_id):
                 yield image_id
 
     def saved_ids(self) -> list[int]:

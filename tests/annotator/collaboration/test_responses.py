@@ -199,7 +199,15 @@ def test_a_list_that_is_only_to_be_reviewed_stays_as_it_is(session: Session) -> 
     save(session, "anna", 1, "cat")
     answer = ask(session, 1, images=(), state="saved")
     assert answer["num_asked"] == 1
-    assert answer["states"] == {"new": 3, "draft": 0, "saved": 0, "in_review": 1, "accepted": 0, "empty": 0}
+    assert answer["states"] == {
+        "new": 3,
+        "draft": 0,
+        "saved": 0,
+        "in_review": 1,
+        "accepted": 0,
+        "empty": 0,
+        "changed": 0,
+    }
     assert [row["tags"] for row in session.administration.export("local")] == [["cat"]]
     with pytest.raises(ReviewError, match="in review"):
         session.tagging.undo("anna")
@@ -309,6 +317,7 @@ def test_states_are_counted_and_found_as_each_person_sees_them(session: Session)
         "in_review": 1,
         "accepted": 0,
         "empty": 0,
+        "changed": 0,
     }
     assert session.navigation.state("ben")["states"] == {
         "new": 2,
@@ -317,6 +326,7 @@ def test_states_are_counted_and_found_as_each_person_sees_them(session: Session)
         "in_review": 1,
         "accepted": 0,
         "empty": 0,
+        "changed": 0,
     }
     for user in ROLES:
         counts = session.navigation.state(user)["states"]

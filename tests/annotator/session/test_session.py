@@ -241,7 +241,7 @@ def test_browsing_finds_by_tag_and_file_name_and_state(session: Session) -> None
     page = session.navigation.browse("local", 1, 2, "", "all")
     assert (page["total"], [item["image_id"] for item in page["items"]]) == (4, [2, 3])
     assert session.navigation.browse("local", 0, 1, "sofa", "all")["items"][0]["tags"] == ["Red Sofa"]
-    assert session.navigation.browse("local", 10, 5, "", "all") == {"total": 4, "items": []}
+    assert session.navigation.browse("local", 10, 5, "", "all") == {"total": 4, "items": [], "meant": []}
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def contents(store: Store) -> dict[str, list[Any]]:
 FITTING: dict[str, Any] = {
     "by": 1, "kept": [], "text": "c", "tag": "cat", "kind": "rename", "old": "a", "new": "b", "tagger": "cold_start",
     "keys": {}, "strategy": "in_order", "shown": True, "run_id": 1, "model_id": 99, "users": [],
-    "people": 1, "note": "why?", "entry_id": "event:0",
+    "people": 1, "note": "why?", "entry_id": "event:0", "take": "ours",
 }  # fmt: skip
 """A value for each required field of the operations."""
 
