@@ -14,14 +14,16 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import httpx
 from PIL import Image
 
 from annotator.errors import AnswerError, ConfigError, EndpointError
 from annotator.models.vision_language.answers import MAX_TAGS, SCHEMA, read_tags
+
+if TYPE_CHECKING:
+    import httpx
 
 KEY_VARIABLE = "ANNOTATOR_VLM_KEY"
 """Environment variable that holds the API key."""
@@ -191,8 +193,10 @@ class VisionLanguageModel:
             }
         return payload
 
-    def _post(self, payload: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+    def _post(self, payload: dict[str, Any]) -> "tuple[int, httpx.Headers, bytes]":
         """Return status, headers and body of the answer."""
+        import httpx  # here, as most projects ask no model
+
         where, seconds = self.endpoint.host, self.endpoint.timeout_seconds
         try:
             return asyncio.run(self._post_in_time(payload))
@@ -202,7 +206,7 @@ class VisionLanguageModel:
             reason = str(error) or type(error).__name__
             raise EndpointError(f"The model at {where} cannot be reached, or hung up: {_plain(reason)}.") from error
 
-    async def _post_in_time(self, payload: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+    async def _post_in_time(self, payload: dict[str, Any]) -> "tuple[int, httpx.Headers, bytes]":
         task = asyncio.create_task(self._exchange(payload))
         ends = time.monotonic() + self.endpoint.timeout_seconds
         try:
@@ -218,7 +222,9 @@ class VisionLanguageModel:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _exchange(self, payload: dict[str, Any]) -> tuple[int, httpx.Headers, bytes]:
+    async def _exchange(self, payload: dict[str, Any]) -> "tuple[int, httpx.Headers, bytes]":
+        import httpx
+
         headers = {"Authorization": f"Bearer {self.endpoint.key}"} if self.endpoint.key else {}
         # Uncompressed, so that a small answer cannot become a large one.
         headers |= {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -236,7 +242,7 @@ class VisionLanguageModel:
                     )
             return response.status_code, response.headers, bytes(body)
 
-    def _read(self, status: int, headers: httpx.Headers, body: bytes) -> tuple[str, int]:
+    def _read(self, status: int, headers: "httpx.Headers", body: bytes) -> tuple[str, int]:
         """Return the text of an answer and its tokens."""
         where = self.endpoint.host
         try:
@@ -279,7 +285,7 @@ def encode(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _refusal(endpoint: Endpoint, status: int, headers: httpx.Headers, values: object) -> EndpointError:
+def _refusal(endpoint: Endpoint, status: int, headers: "httpx.Headers", values: object) -> EndpointError:
     """Return the error for an answer with another status than 200."""
     if 300 <= status < 400:
         target = _plain(headers.get("location", ""))

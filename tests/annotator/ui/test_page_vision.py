@@ -10,6 +10,9 @@ from playwright.sync_api import expect
 from annotator.models.backbones.hub_install import install
 from annotator.models.backbones.installed import remove_installed
 
+AWAY = [r"net::ERR_", r"Failed to fetch", r"\bForbidden\b"]
+"""Console errors of a page whose server has ended."""
+
 
 def test_the_page_says_where_photos_go_and_proposes_what_comes_back(
     serve: Callable[..., Any], open_page: Callable[..., Any], vision: Any, until: Callable[..., Any]
@@ -58,7 +61,7 @@ def test_a_person_switches_between_backbones_and_loses_no_tag(
     install(str(tmp_path / "tiny-page-clip"))
     server = serve(None)
     server.wait_until_read()
-    page = open_page(server)
+    page = open_page(server, expected_errors=AWAY)
     page.type("lighthouse")
     page.press("Enter")
     page.press("Enter")
@@ -69,7 +72,7 @@ def test_a_person_switches_between_backbones_and_loses_no_tag(
     second = serve(server.photos, "--backbone", "tiny-page-clip", project=server.project)
     second.wait_until_read()
     until(lambda: second.rest("state")["text"], lambda text: text["num_words"] and not text["running"])
-    page = open_page(second)
+    page = open_page(second, expected_errors=AWAY)
     page.see_tagged(1)
     expect(page.at('#sources [data-switch-source="text"]')).to_contain_text("Image-text model")
     page.at("#open-model").click()
