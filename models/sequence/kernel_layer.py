@@ -52,7 +52,7 @@ class View:
 
 
 class KernelLayer:
-    """The layer for inference.
+    """The layer for inference; safe to use from several threads.
 
     Args:
         weights: The arrays `kernel.*` of a tagger; others are ignored. `kernel.presence` and `kernel.gain` are (V, M).
@@ -67,6 +67,8 @@ class KernelLayer:
         self._views = views
         outputs = [weights[f"{PREFIX}presence"], weights[f"{PREFIX}gain"]]
         self._outputs = np.ascontiguousarray(np.concatenate(outputs).T)  # (M, 2 V)
+        self._newest: tuple[bytes, Array, Array] | None = None
+        """Features and prediction of the photo that was asked for last, which is asked for again after each edit."""
 
     def predict(self, features: Array) -> tuple[Array, Array]:
         """Return the presence and the gain of each tag, each (B, V) and not below 0.
@@ -81,6 +83,8 @@ class KernelLayer:
             ]
         )
         presence, gain = np.split(np.maximum(kernel @ self._outputs, 0), 2, axis=1)
+        if key:
+            self._newest = key, presence, gain
         return presence, gain
 
 
