@@ -76,6 +76,9 @@ class KernelLayer:
         Args:
             features: (B, D).
         """
+        key, newest = features.tobytes() if len(features) == 1 else b"", self._newest
+        if newest is not None and key == newest[0]:
+            return newest[1], newest[2]
         kernel = combined_kernel(
             [
                 view.distances(values)
