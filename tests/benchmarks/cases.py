@@ -1,6 +1,6 @@
 """Reads the photos of every case of a folder, as ingest does, and prints a table: case, expected, found.
 
-    python tests/cases.py FOLDER [--only TEXT] [--json]
+    python tests/benchmarks/cases.py FOLDER [--only TEXT] [--json]
 
 Each case is a folder with `EXPECTED.md` and `photos/`; a missing `photos/` means that the case has only steps. It is
 copied first and ingested into a new project, in a process without root's rights where the case needs that.
