@@ -36,7 +36,7 @@ from annotator.trainer.kernel_fit import RIDGE, STABILISER, presence_and_gain, p
 NUM_LANDMARKS, SIZE, SHARPNESS = 2_000, 256, 1.5
 Views = dict[str, float]
 """View -> its weight in the sum of distances."""
-WHOLE, LITE2 = {"whole, mirror": 1.0}, {"lite2 whole, mirror": 1.0}
+WHOLE, LITE2 = {"whole, mirror": 1.0}, {"lite2 whole": 1.0}
 CROP: Views = {"crop": 1.0}
 CLASSES: Views = {"classes": 0.4}
 DETECTOR: Views = {"detector": 0.4}
@@ -59,7 +59,7 @@ ROWS = [
     Row("gain: whole photo", {"whole": 1.0}),
     Row("gain: whole photo and mirror image", WHOLE),
     Row("gain: these, crop, class probabilities", WHOLE | CROP | CLASSES),
-    Row("gain: Lite2 alone", LITE2),
+    Row("gain: whole photo, Lite2", LITE2),
     Row("gain: these and Lite2", WHOLE | CROP | CLASSES | LITE2),
     Row("gain: crop, class probabilities, detector", CROP | CLASSES | DETECTOR),
     Row("gain: all", WHOLE | CROP | CLASSES | LITE2 | DETECTOR),
