@@ -8,9 +8,9 @@ Projects of each data set and of mixtures are tagged photo by photo; every candi
 nothing kept, of every sixth photo also with the first tag and with half of the tags kept, and of every fourth without
 any saved photo.
 With --half only photos of that half (by a hash of the name; each half has projects of its own) are used, and
---judge-half prints log loss, expected calibration error and reliability bins on projects of the other, at 0, about 20
-and about 100 saves, nothing kept, of the logistic model alone and with the trees. The model of the package is fitted
-with --half 0 1. --rows stores the rows, so that another fit takes seconds.
+--judge-half prints log loss, expected calibration error, of all and by source, and reliability bins on projects of the
+other, at 0, about 20, about 100 and 300 to 400 saves, nothing kept, of the logistic model alone and with the trees. The
+model of the package is fitted with --half 0 1. --rows stores the rows, so that another fit takes seconds.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from fusion_fit import PRIOR, PULL, Rows, fit_fusion, fit_trees, reliability
 from replays import Growing, Setting, Shot, World, drawn
 
 from annotator.datasets.tags import tag_key
+from annotator.models.fusion import FEATURES
 from annotator.settings import LEAST_PROBABILITY
 
 USUAL, DETECTIONS, COLD = Setting(), Setting(has_detections=True), Setting(has_trained_tagger=False)
@@ -70,7 +71,15 @@ EVERYDAY = 2
 EVERYDAY_ALONE = ("captions=200", "captions=400")
 FIRST_SEED = 100
 """Of the draws for fitting; the reported ones have seeds from 0."""
-STAGES = {"0 saves": (0, 1), "15-25 saves": (15, 25), "90-110 saves": (90, 110), "all": (0, 10**6)}
+STAGES = {
+    "0 saves": (0, 1),
+    "15-25 saves": (15, 25),
+    "90-110 saves": (90, 110),
+    "300-400 saves": (300, 401),
+    "all": (0, 10**6),
+}
+SOURCES = ("model", "guess", "looks", "words", "head", "share", "keyword", "detector")
+"""Features that are 0 where their source is silent about a candidate."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +205,16 @@ def show(title: str, judged: Sequence[Replayed], probabilities: Sequence[np.ndar
         error_of_proposed = reliability(p[proposed], y[proposed])[0] if proposed.any() else float("nan")
         cells = "  ".join(f"{item.probability:.2f}:{item.right:.2f} ({item.num})" for item in bins)
         print(f"{title}, {stage}: log loss {loss:.4f}, ECE {error:.4f}, of proposals {error_of_proposed:.4f}; {cells}")
+        errors = []
+        for source in SOURCES:
+            column = FEATURES.index(source)
+            speaks = np.concatenate(
+                [item.rows.features[mask, column] != 0 for item, mask in zip(judged, inside, strict=True)]
+            )
+            if (speaks & proposed).any():
+                error = reliability(p[speaks & proposed], y[speaks & proposed])[0]
+                errors.append(f"{source} {error:.3f} ({(speaks & proposed).sum():,})")
+        print(f"  {stage}, proposals of which a source speaks: {', '.join(errors)}")
     for item, c in zip(judged, probabilities, strict=True):
         quality = first_lists(item, c)
         print(f"  {item.name}: first {quality[0]:.3f} precision@5 {quality[1]:.3f} right in nine {quality[2]:.3f}")
