@@ -27,10 +27,10 @@ def many_photos(twelve_photos: Path, tmp_path_factory: pytest.TempPathFactory) -
     sources = ["chelsea.png", "coffee.png", "china.jpg", "flower.jpg", "rocket.jpg", "astronaut.png"]
     for name in sources:
         with Image.open(twelve_photos / name) as image:
-            large = image.convert("RGB").resize((2400, 1600))
+            large = image.convert("RGB").resize((3600, 2400))
         for number in range(16):
-            large.paste((16 * number, 0, 255 - 16 * number), (0, 0, 300, 300))  # equal pixels are one photo
-            large.save(folder / f"{name.split('.')[0]} {number:02}.webp", quality=60, method=0)
+            large.paste((16 * number, 0, 255 - 16 * number), (0, 0, 450, 450))  # equal pixels are one photo
+            large.save(folder / f"{name.split('.')[0]} {number:02}.webp", quality=30, method=0)
     return folder
 
 
