@@ -1,6 +1,6 @@
 """Fits the kernel layer of a recurrent tagger to ordered tag lists, see models/sequence/kernel_layer.py.
 
-Knows nothing of torch, files or commands. Shapes: N photos, D features, V tags, M landmarks.
+Knows nothing of torch, files or commands. Shapes: N photos, D features, V tags, M landmarks, R shared directions.
 """
 
 import math
@@ -12,10 +12,10 @@ import numpy.typing as npt
 from annotator.models.sequence.kernel_layer import (
     PREFIX,
     Array,
-    combined_kernel,
     half_squared_distances,
-    unit_rows,
-    view_values,
+    kernel_of,
+    signed_roots,
+    unit_roots,
 )
 from annotator.trainer.evaluation.metrics import TOP_GRADE
 
@@ -31,9 +31,10 @@ def fit_kernel(
     features: Array,
     sequences: Sequence[Sequence[int]],
     num_tags: int,
+    *,
     num_landmarks: int,
     size: int,
-    classifier: tuple[Array, Array] | None = None,
+    rank: int,
     seed: int = 0,
 ) -> dict[str, Array]:
     """Return the arrays of `KernelLayer`.
@@ -43,31 +44,48 @@ def fit_kernel(
         sequences: N lists of tag ids, the most important first.
         num_tags: V.
         num_landmarks: M, at most N.
-        size: P, number of principal directions, at most D and the number of classes.
-        classifier: Weights (D, C) and bias (C,) of the backbone's classifier; None leaves the second view out.
+        size: P, number of principal directions, at most D.
+        rank: R, at most M and 2 V.
         seed: Of the random choice of landmarks.
     """
     chosen = np.sort(np.random.default_rng(seed).choice(len(features), num_landmarks, replace=False))
-    arrays: dict[str, Array] = {}
-    distances = []
-    for kind, values in zip(("", "class_"), view_values(features, classifier), strict=False):
-        mean = values.mean(axis=0)
-        unit = unit_rows(values - mean)
-        basis = principal_directions(unit, size)
-        points = unit @ basis
-        landmarks = points[chosen]
-        found = half_squared_distances(points, landmarks)
-        scale = max(float(np.median(found[:MAX_SCALE_PHOTOS])), 1e-9)
-        distances.append(found / np.float32(scale))
-        named = {"mean": mean, "basis": basis, "landmarks": landmarks, "scale": np.array([scale], np.float32)}
-        arrays |= {f"{PREFIX}{kind}{name}": array for name, array in named.items()}
-    if classifier is not None:
-        arrays |= {f"{PREFIX}class_head": classifier[0], f"{PREFIX}class_bias": classifier[1]}
-    kernel = combined_kernel(distances).astype(np.float64)
-    system = kernel.T @ kernel + RIDGE * kernel[chosen] + STABILISER * len(features) * np.eye(num_landmarks)
+    mean = signed_roots(features).mean(axis=0)
+    unit = unit_roots(features, mean)
+    basis = leading_directions(unit, size)
+    points = unit @ basis
+    distances = half_squared_distances(points, points[chosen])
+    scale = np.float32(max(float(np.median(distances[:MAX_SCALE_PHOTOS])), 1e-9))
+    kernel = kernel_of(distances / scale)
     targets = np.concatenate(presence_and_gain(sequences, num_tags), axis=1)
-    weights = np.linalg.solve(system, kernel.T @ targets).astype(np.float32).T  # (2 V, M)
-    return arrays | {f"{PREFIX}presence": weights[:num_tags], f"{PREFIX}gain": weights[num_tags:]}
+    weights = solve(kernel, chosen, targets)  # (M, 2 V)
+    outputs = leading_directions(
+        (kernel @ weights).astype(np.float32), rank
+    )  # (2 V, R): nearest in the training photos
+    arrays = {
+        "mean": mean,
+        "basis": basis,
+        "landmarks": points[chosen],
+        "scale": np.array([scale], np.float32),
+        "shared": (weights @ outputs).T.astype(np.float32),
+        "presence": outputs[:num_tags],
+        "gain": outputs[num_tags:],
+    }
+    return {f"{PREFIX}{name}": array for name, array in arrays.items()}
+
+
+def solve(kernel: Array, chosen: npt.NDArray[np.int64], targets: Array) -> npt.NDArray[np.float64]:
+    """Return the weights of the landmarks, (M, T).
+
+    Args:
+        kernel: (N, M) of the training photos and the landmarks.
+        chosen: (M,) the landmarks among the training photos.
+        targets: (N, T).
+    """
+    exact = kernel.astype(np.float64)
+    stabiliser = STABILISER * len(exact) * np.eye(len(chosen))
+    system = exact.T @ exact + RIDGE * exact[chosen] + stabiliser
+    weights: npt.NDArray[np.float64] = np.linalg.solve(system, exact.T @ targets)
+    return weights
 
 
 def presence_and_gain(sequences: Sequence[Sequence[int]], num_tags: int) -> tuple[Array, Array]:
@@ -86,8 +104,8 @@ def presence_and_gain(sequences: Sequence[Sequence[int]], num_tags: int) -> tupl
     return presence, gain
 
 
-def principal_directions(rows: npt.NDArray[np.float32], size: int) -> Array:
-    """Return the directions of most variance of (N, D) rows, (D, size)."""
+def leading_directions(rows: Array, size: int) -> Array:
+    """Return the orthonormal directions in which (N, D) rows are longest, (D, size)."""
     _, vectors = np.linalg.eigh(rows.T.astype(np.float64) @ rows)
     directions: Array = np.ascontiguousarray(vectors[:, ::-1][:, :size]).astype(np.float32)
     return directions

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from annotator.datasets.vocabulary import Order, Vocabulary
 from annotator.errors import ConfigError, DataError, TrainingError
 from annotator.models import registry
 from annotator.models.backbones.trainable_backbone import TrainableBackbone, load_trainable
-from annotator.models.checkpoint import BackboneLike
 from annotator.models.sequence.inference import Ranking
 from annotator.models.tagger import Features
 from annotator.trainer.examples import Examples
@@ -42,22 +41,19 @@ def train_recurrent(request: TrainingRequest, data: TrainingData, options: Train
 
     def run(train: Examples, validation: Examples | None, fit_settings: FitSettings, folder: Path) -> Trained:
         torch.manual_seed(request.fit.seed)
-        classifier = _classifier(data.backbone)
-        own = _with_kernel(request, settings, train, classifier)
+        own = _with_kernel(request, settings, train, len(data.vocabulary))
         tagger = registry.create(request.tagger, data.vocabulary, data.train.features.shape[1], **own)
         if tagger.kernel is not None:
-            config = tagger.config
-            tagger.set_kernel(
-                fit_kernel(
-                    train.features,
-                    train.sequences,
-                    len(data.vocabulary),
-                    config.kernel_landmarks,
-                    config.kernel_size,
-                    classifier,
-                    request.fit.seed,
-                )
+            arrays = fit_kernel(
+                train.features,
+                train.sequences,
+                len(data.vocabulary),
+                num_landmarks=tagger.config.kernel_landmarks,
+                size=tagger.config.kernel_size,
+                rank=tagger.config.kernel_rank,
+                seed=request.fit.seed,
             )
+            tagger.set_kernel(arrays)
         own_ranking = {} if tagger.kernel is None else {"precedence": PRECEDENCE_BESIDE_KERNEL}
         tagger.ranking = Ranking(**{**own_ranking, **request.ranking})
         if request.order == "given":
@@ -94,36 +90,24 @@ def train_recurrent(request: TrainingRequest, data: TrainingData, options: Train
     return replace(second, report=_chain(first.report, second.report))
 
 
-@runtime_checkable
-class Classifying(Protocol):
-    """A backbone with ImageNet's classifier."""
-
-    class_weights: Features
-    """(D, C)."""
-    class_bias: Features
-    """(C,)."""
-
-
-def _classifier(backbone: BackboneLike) -> tuple[Features, Features] | None:
-    if isinstance(backbone, Classifying) and backbone.class_weights.any():
-        return backbone.class_weights, backbone.class_bias
-    return None
-
-
 def _with_kernel(
-    request: TrainingRequest,
-    settings: Mapping[str, Any],
-    train: Examples,
-    classifier: tuple[Features, Features] | None,
+    request: TrainingRequest, settings: Mapping[str, Any], train: Examples, num_tags: int
 ) -> dict[str, Any]:
-    """Return the settings with the size of the kernel layer on these photos.
+    """Return the settings with the sizes of the kernel layer, which the photos and tags limit.
 
-    A backbone that is trained too changes the features on which the layer is fitted: then there is none.
+    There is none where the lists are not in a person's order, which the gain is learnt from, or where a backbone is
+    trained too, which changes the features.
     """
-    wanted = settings.get("kernel_landmarks", LANDMARKS.get(request.tagger, 0))
-    num = 0 if request.fit.backbone is not None else min(wanted, len(train.features))
-    num_classes = 0 if classifier is None or not num else len(classifier[1])
-    return {**settings, "kernel_landmarks": num, "kernel_classes": num_classes}
+    wanted = registry.configure(request.tagger, **{"kernel_landmarks": LANDMARKS.get(request.tagger, 0), **settings})
+    num_photos, feature_size = train.features.shape
+    is_possible = request.order == "given" and request.fit.backbone is None
+    landmarks = min(wanted.kernel_landmarks, num_photos) if is_possible else 0
+    return {
+        **settings,
+        "kernel_landmarks": landmarks,
+        "kernel_size": min(wanted.kernel_size, feature_size),
+        "kernel_rank": max(1, min(wanted.kernel_rank, landmarks, 2 * num_tags)),
+    }
 
 
 def _backbone(settings: FitSettings, data: TrainingData) -> TrainableBackbone | None:

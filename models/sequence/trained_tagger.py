@@ -164,16 +164,16 @@ class TaggerConfig:
     """Known user tags, as side information; only S-CNN-RNN uses them."""
     kernel_landmarks: int = 0
     """Landmarks of the kernel layer (kernel_layer.py) beside the sequence; 0: no such layer."""
-    kernel_size: int = 256
-    """Principal directions of each of its views."""
-    kernel_classes: int = 0
-    """Classes of the backbone's classifier, its second view; 0: no second view."""
+    kernel_size: int = 128
+    """Principal directions onto which it projects a photo."""
+    kernel_rank: int = 128
+    """Directions that its outputs share."""
 
     def __post_init__(self) -> None:
         for name in ("dropout", "input_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)!r}.")
-        for name, least in (("kernel_landmarks", 0), ("kernel_size", 1), ("kernel_classes", 0)):
+        for name, least in (("kernel_landmarks", 0), ("kernel_size", 1), ("kernel_rank", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}.")
 
@@ -201,19 +201,14 @@ class KernelBuffers(nn.Module):
 
     def __init__(self, feature_size: int, num_tags: int, config: TaggerConfig) -> None:
         super().__init__()
-        landmarks, num_classes = config.kernel_landmarks, config.kernel_classes
-        for kind, length in (("", feature_size), ("class_", num_classes)):
-            if length:
-                size = min(config.kernel_size, length)
-                self.register_buffer(f"{kind}mean", torch.zeros(length))
-                self.register_buffer(f"{kind}basis", torch.zeros(length, size))
-                self.register_buffer(f"{kind}landmarks", torch.zeros(landmarks, size))
-                self.register_buffer(f"{kind}scale", torch.ones(1))
-        if num_classes:
-            self.register_buffer("class_head", torch.zeros(feature_size, num_classes))
-            self.register_buffer("class_bias", torch.zeros(num_classes))
-        self.register_buffer("presence", torch.zeros(num_tags, landmarks))
-        self.register_buffer("gain", torch.zeros(num_tags, landmarks))
+        landmarks, size = config.kernel_landmarks, config.kernel_size
+        self.register_buffer("mean", torch.zeros(feature_size))
+        self.register_buffer("basis", torch.zeros(feature_size, size))
+        self.register_buffer("landmarks", torch.zeros(landmarks, size))
+        self.register_buffer("scale", torch.ones(1))
+        self.register_buffer("shared", torch.zeros(config.kernel_rank, landmarks))
+        self.register_buffer("presence", torch.zeros(num_tags, config.kernel_rank))
+        self.register_buffer("gain", torch.zeros(num_tags, config.kernel_rank))
 
 
 class TrainedTagger(nn.Module):

