@@ -272,7 +272,8 @@ def calibrate(values: Matrix, labels: Matrix, prior: Matrix, num_steps: int = 50
 
 def calibrated(values: Matrix, prior: Matrix, calibration: Matrix) -> Matrix:
     """Return probabilities, (B, V), of raw predictions."""
-    return sigmoid((_terms(values, prior) @ calibration).astype(np.float32))
+    # Not `@`: OpenBLAS's product of a small float32 matrix and a vector may set the floating-point flag for invalid values.
+    return sigmoid(np.einsum("bvt,t->bv", _terms(values, prior), calibration).astype(np.float32))
 
 
 def find_utility(scores: Matrix, config: KernelConfig) -> Utility:
