@@ -41,13 +41,14 @@ class SidecarsInStep:
         self.states = SidecarStates(store)
         self._store = store
         self._log = log
+        self._lock = threading.Lock()
 
     def write(self, image_id: int, *, overwrites: bool = False) -> list[SidecarState]:
-        """Bring the sidecars of a photo's files in step with its list.
+        """Bring the sidecars of a photo's files in step with its list; one call after the other.
 
         Args:
             image_id: The photo.
-            overwrites: Replace keywords that another program has changed.
+            overwrites: Replace keywords that another program has changed, where they are those that were noticed.
 
         Returns:
             Each sidecar's new state; none where there is neither a list nor a sidecar.
@@ -55,14 +56,15 @@ class SidecarsInStep:
         Raises:
             StoreError: The database could not be read or written.
         """
-        annotation = self._log.annotation(image_id)
         found = []
-        for root, path in self._store.images.paths(image_id):
-            photo = root / path
-            state = self._write_one(photo, annotation, overwrites)
-            if state is not None:
-                self.states.put(state)
-                found.append(state)
+        with self._lock:  # from reading a sidecar to storing its state: a second writer would store an older state
+            annotation = self._log.annotation(image_id)
+            for root, path in self._store.images.paths(image_id):
+                photo = root / path
+                state = self._write_one(photo, annotation, overwrites)
+                if state is not None:
+                    self.states.put(state)
+                    found.append(state)
         return found
 
     def _write_one(self, photo: Path, annotation: Annotation, overwrites: bool) -> SidecarState | None:
@@ -83,9 +85,10 @@ class SidecarsInStep:
             else:
                 existing = read_small(path)
                 here = tuple(keywords_of(existing, str(path)))
-            if before is not None and existing is not None and not overwrites and _keys(here) != _keys(before.written):
+            settles = overwrites and before is not None and before.state == CHANGED and here == before.found
+            if before is not None and existing is not None and not settles and _keys(here) != _keys(before.written):
                 return replace(state, state=CHANGED, revision=before.revision, found=here)
-            options = replace(self.options, keywords="replace") if overwrites else self.options
+            options = replace(self.options, keywords="replace") if settles else self.options
             about = TaggedPhoto(photo.name, tags, dropped=annotation.dropped)
             data = merged(existing, about, options, Report(), str(path))
             assert data is not None  # only `refuse` gives none

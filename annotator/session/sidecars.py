@@ -5,7 +5,6 @@ from typing import Literal
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.reading import clean_list
 from annotator.errors import ConfigError, ReviewError
-from annotator.exchange.sidecars_in_step import SidecarsInStep
 from annotator.json_types import JsonObject
 from annotator.session.workspace import Workspace
 from annotator.storage.bulk_changes import BulkChanges
@@ -73,9 +72,8 @@ class Sidecars:
         """
         workspace = self._workspace
         workspace.access.check(image_id)
-        profile = workspace.project.settings.sidecars
         changed = [state for state in workspace.sidecar_states.of(image_id) if state.state == CHANGED]
-        if not profile or not changed:
+        if workspace.sidecars is None or not changed:
             raise ConfigError("No sidecar of this photo was changed by another program.")
         workspace.access.check_unlocked(user, image_id)
         if workspace.responses.state(image_id) is not None:
@@ -83,7 +81,7 @@ class Sidecars:
         workspace.access.hold(user, image_id)
         if take == "theirs":
             self._save(user, image_id, changed[0])
-        SidecarsInStep(workspace.store, workspace.log, profile).write(image_id, overwrites=True)
+        workspace.sidecars.sidecars.write(image_id, overwrites=True)
         return self.sidecars(user)
 
     def _save(self, user: str, image_id: int, state: SidecarState) -> None:

@@ -20,6 +20,8 @@ export class Tagging {
     this.whenStill = whenStill;
     this.views = views;
     this.state = null; // of the project, from the operation state
+    this.numAsked = 0; // calls of the operation state
+    this.shownState = 0; // number of the call whose answer is `state`
     this.photo = null;
     this.draft = null;
     this.neighbours = null;
@@ -41,8 +43,13 @@ export class Tagging {
 
   // ---- Opening photos
 
+  /** Get the counts; an answer that comes after that of a later call is left out. */
   async refreshState() {
-    this.state = await this.call("state");
+    const mine = (this.numAsked += 1);
+    const state = await this.call("state");
+    if (mine < this.shownState) return;
+    this.shownState = mine;
+    this.state = state;
     this.views.changed(this);
   }
 

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,6 +116,51 @@ def test_keywords_that_another_program_changed_are_noticed_and_not_overwritten(s
     assert (state.state, stepping.keywords("b.jpg.xmp")) == ("written", ["cat", "mouse"])
     assert stepping.sidecars.states.troubled() == []
     assert stepping.sidecars.states.behind() == []
+
+
+def test_a_choice_stays_while_the_background_looks_at_the_same_sidecar(
+    stepping: Stepping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stepping.save(2, "cat", "dog")
+    stepping.sidecars.write(2)
+    change_elsewhere(stepping, "bird")
+    stepping.save(2, "cat")
+    stepping.sidecars.write(2)
+    has_read, goes_on = threading.Event(), threading.Event()
+    read_small = sidecars_in_step.read_small
+
+    def slow(path: Path) -> bytes:
+        data = read_small(path)
+        if threading.current_thread().name == "background" and not has_read.is_set():
+            has_read.set()
+            assert goes_on.wait(LIMIT_SECONDS)
+        return data
+
+    monkeypatch.setattr(sidecars_in_step, "read_small", slow)
+    background = threading.Thread(target=stepping.sidecars.write, args=[2], name="background")
+    choice = threading.Thread(target=stepping.sidecars.write, args=[2], kwargs={"overwrites": True})
+    background.start()
+    assert has_read.wait(LIMIT_SECONDS)
+    choice.start()
+    choice.join(0.5)  # it ends here where nothing makes it wait
+    goes_on.set()
+    for thread in (background, choice):
+        thread.join(LIMIT_SECONDS)
+    assert stepping.sidecars.states.troubled() == []
+    assert stepping.keywords("b.jpg.xmp") == ["cat"]
+
+
+def test_a_choice_does_not_overwrite_keywords_that_nobody_has_seen(stepping: Stepping) -> None:
+    stepping.save(2, "cat")
+    stepping.sidecars.write(2)
+    change_elsewhere(stepping, "bird")
+    stepping.sidecars.write(2)
+    newest = change_elsewhere(stepping, "bird", "tree")
+    (state,) = stepping.sidecars.write(2, overwrites=True)
+    assert (state.state, state.found) == ("changed", ("bird", "tree"))
+    assert (stepping.photos / "b.jpg.xmp").read_bytes() == newest
+    assert stepping.sidecars.write(2, overwrites=True)[0].state == "written"
+    assert stepping.keywords("b.jpg.xmp") == ["cat"]
 
 
 def test_changes_of_other_properties_by_other_programs_are_merged(stepping: Stepping) -> None:
