@@ -16,6 +16,7 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.context import MAX_READ_AT_ONCE, ProjectContext
 from annotator.proposals.evidence import Words
 from annotator.proposals.feature_source import FeatureSource
+from annotator.proposals.forecast_mixture import ForecastMixture
 from annotator.proposals.late_evidence import LateEvidence, LateSource
 from annotator.proposals.project_evidence import ProjectEvidence
 from annotator.proposals.project_evidence_updates import ProjectEvidenceUpdates
@@ -109,6 +110,8 @@ class Ranking:
         late = LateEvidence(late_sources, self.tagged_photos.saved_tags)
         if late:
             self.tagged_photos.add_listener(late)
+        mixture = ForecastMixture(self.tagged_photos.saved_tags)
+        self.tagged_photos.add_listener(mixture)
         project = ProjectEvidence(self._features.feature_size, self._classify)
         return Proposer(
             taggers,
@@ -129,6 +132,7 @@ class Ranking:
             least=least,
             never=never,
             late=late,
+            mixture=mixture,
             permits=permits,
             words=self._words,
         )

@@ -4,7 +4,8 @@ Sources: ``decoder``, a sequential tagger's tags after the kept ones; ``context`
 neighbours; ``looks``, any other tagger and the cold start; ``neighbours``, tags of similar photos; ``metadata``, tags
 of photos with the same words; ``detector``, detected objects; ``words``, the open vocabulary; ``keywords``, the photo's
 own keywords; ``folder``, its folder and file names; ``habits``, the tag statistics. The fusion model
-(models/fusion.py) turns all evidence for a tag into one probability, which decides score and rank; the evidence of
+(models/fusion.py) turns all evidence for a tag into one probability, mixed with the one without the tagged photos
+(forecast_mixture.py), which decides score and rank; the evidence of
 ``neighbours`` and ``habits`` is shown as the reason for what project_evidence.py computes from the same photos. Late
 sources (late_evidence.py: ``vlm``, a vision-language model; ``text``, the text tower of an image-text model) change
 that probability afterwards.
@@ -25,6 +26,7 @@ from annotator.models.tagger import Labels, Tagger
 from annotator.models.taggers.open_vocabulary import AddedWords, OpenVocabulary
 from annotator.proposals.evidence import Evidence, Neighbour, Words
 from annotator.proposals.feature_source import FeatureSource
+from annotator.proposals.forecast_mixture import ForecastMixture, forecasts_of
 from annotator.proposals.fusion import TAG_STATISTICS, Proposal, merge, without_kept
 from annotator.proposals.late_evidence import LateEvidence
 from annotator.proposals.project_evidence import Candidates, PhotoState, ProjectEvidence
@@ -56,7 +58,7 @@ NUM_NEIGHBOURS = 48
 MAX_OPEN_SCORES = 200
 """Most words of the open vocabulary among completions."""
 MAX_NOTED = 200
-"""Saved photos that the late sources are asked about at the start."""
+"""Saved photos whose first lists are computed at the start, for the weights of late sources and forecasts."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,7 @@ class Proposer:
         least: Returns the least probability of a proposal.
         never: Returns tags that are not proposed.
         late: Sources that join after the fusion model.
+        mixture: Weighs the probabilities with and without the tagged photos; None: one that no save reaches.
         permits: Tells whether a tag may be proposed; None: any may.
         words: Of an imported vocabulary, which `added_words` scores after the tags in use.
     """
@@ -191,12 +194,14 @@ class Proposer:
         least: Callable[[], float] = lambda: LEAST_PROBABILITY,
         never: Callable[[], Collection[str]] = tuple,
         late: LateEvidence | None = None,
+        mixture: ForecastMixture | None = None,
         permits: Callable[[str], bool] | None = None,
         words: Sequence[str] = (),
     ) -> None:
         self._permits = permits
         self._words = tuple(words)
         self._late = late or LateEvidence()
+        self._mixture = mixture or ForecastMixture()
         self._open_vocabulary = open_vocabulary
         self._added_words = added_words
         self._tag_statistics = tag_statistics
@@ -280,19 +285,17 @@ class Proposer:
                 vector = self._features.vectors([image_id])
                 evidence = self._tagger_evidence(request, vector, self._context(request, vector))
                 self._project.expect(image_id, _trained_label(taggers), evidence)
-        if self._late:
-            self._prepare_late_evidence(taggers, is_stopping)
-
-    def _prepare_late_evidence(self, taggers: Sequence[Tagger], is_stopping: Callable[[], bool]) -> None:
-        """Note what the late sources name for the saved photos that they know."""
         for image_id in self._updates.newest_saved(MAX_NOTED):
             if is_stopping():
                 return
+            is_missing = image_id in self._features and not self._mixture.is_noted(image_id)
             if not self._late.is_noted(image_id) and self._late.evidence(image_id):
-                self.note_late_evidence(image_id, taggers)
+                is_missing = True
+            if is_missing:
+                self.note_first_list(image_id, taggers)
 
-    def note_late_evidence(self, image_id: int, taggers: Sequence[Tagger] | None = None) -> None:
-        """Note what the late sources name for a saved photo, so that its list counts for their weight.
+    def note_first_list(self, image_id: int, taggers: Sequence[Tagger] | None = None) -> None:
+        """Note the first list of a saved photo, so that what was saved counts for the late sources and the mixture.
 
         Args:
             image_id: The photo.
@@ -304,8 +307,9 @@ class Proposer:
         self._join(request, self._ask(request))
 
     def _use_taggers(self) -> Sequence[Tagger]:
-        """Tell the project's evidence which taggers are in use, and return them."""
+        """Tell the project's evidence and the mixture which taggers are in use, and return them."""
         taggers = self._taggers()
+        self._mixture.use_tagger(_trained_label(taggers))
         # A cold start that is alone has no trained tags.
         self._project.use_tagger(_trained_label(taggers), trained_keys(taggers[0]) if len(taggers) > 1 else frozenset())
         return taggers
@@ -346,7 +350,7 @@ class Proposer:
         for key, count, probability in zip(
             candidates.keys,
             candidates.counts.tolist(),
-            self._fusion.probabilities(candidates.features).tolist(),
+            self._probabilities(request, candidates).tolist(),
             strict=True,
         ):
             name = self._vocabulary.renamed(key)  # saved lists may have the former name of a tag
@@ -360,6 +364,17 @@ class Proposer:
             self._late.note(request.image_id, fused, evidence)
         probabilities = self._late.adjust(fused, evidence)
         return merge(evidence, probabilities, self._vocabulary.spelling, self._vocabulary.is_used, least)
+
+    def _probabilities(self, request: _Request, candidates: Candidates) -> Matrix:
+        """Return the probability of each candidate, (C,), from all but the late sources."""
+        if candidates.num_photos == 0:
+            return self._fusion.probabilities(candidates.features)
+        forecasts = forecasts_of(self._fusion, candidates.features)
+        is_first_list = not request.kept and not request.dropped and request.exclusions == NO_EXCLUSIONS
+        if is_first_list and _trained_label(request.taggers) == _trained_label(self._taggers()):
+            self._mixture.note(request.image_id, candidates.keys, forecasts)
+        mixed: Matrix = self._mixture.weights(request.image_id) @ forecasts
+        return mixed
 
     def _ask(self, request: _Request) -> _Answers:
         """Return the evidence of all sources that are not excluded."""

@@ -268,7 +268,7 @@ class Workspace:
     def _use_answer(self, image_id: int) -> None:
         """Compare the vision-language model's answer about a saved photo with its list."""
         if self.queue.is_saved(image_id):
-            self.proposer.note_late_evidence(image_id)
+            self.proposer.note_first_list(image_id)
 
     def _open_ingest(self) -> None:
         name, num_threads = self.project.settings.backbone, self.ingest_config.num_network_threads

@@ -378,6 +378,7 @@ def test_other_evidence_leaves_out_exclusions(
         cat.save(photos / "1.png")
         cat.rotate(3).save(photos / "2.png")
     session = open_project(photos)
+    session.workspace.project.update_settings(least_probability=0.0)
     session.tagging.save("local", EditedList(2, 0, ["my Tibbles"], [], Effort()))
 
     def sources(**off: Any) -> set[str]:
