@@ -48,6 +48,8 @@ class Job:
     """These two are the project's settings."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Key of a renamed or merged tag -> its present name."""
+    log_losses: list[tuple[int, list[float]]] = field(default_factory=list)
+    """(image id, what the session has learnt from its list), as `Proposer.log_losses`."""
 
 
 class hold_lock:  # noqa: N801 - used as a context manager, like a function

@@ -50,6 +50,7 @@ class ModelLoop:
         features_path: The feature file of that backbone.
         tag_changes: Renamed and merged tags.
         finetune: Settings of trainer/finetuning/finetune.py that differ from its defaults.
+        log_losses: Returns what the proposer has learnt, with which the promotion test replays.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class ModelLoop:
         features_path: Path,
         tag_changes: TagChanges,
         finetune: JsonObject | None = None,
+        log_losses: Callable[[], dict[int, list[float]]] = dict,
     ) -> None:
+        self._log_losses = log_losses
         self._project = project
         self._store = store
         self._catalog = catalog
@@ -320,6 +323,7 @@ class ModelLoop:
             least_probability=self._project.settings.least_probability,
             never_proposed=self._project.settings.never_proposed,
             aliases=self._tag_changes.aliases(),
+            log_losses=list(self._log_losses().items()),
         )
         return TrainingProcess.start(run_id, folder, job)
 

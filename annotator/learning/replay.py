@@ -57,6 +57,8 @@ class ReplaySources:
     """Least probability of a proposal."""
     never_proposed: tuple[str, ...] = ()
     """Tags that are not proposed, and completed only when they are typed in full."""
+    log_losses: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    """What the session has learnt (`Proposer.log_losses`); the same for all models."""
 
 
 class ReplayedEvidence:
@@ -108,6 +110,7 @@ class ReplayedEvidence:
             added_words=self._added_words,
             least=lambda: self._sources.least_probability,
             never=lambda: self._sources.never_proposed,
+            log_losses=self._sources.log_losses,
         )
         proposer.prepare()
         return ReplayedProposer(self, proposer, taggers[0])

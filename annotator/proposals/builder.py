@@ -91,6 +91,7 @@ class Ranking:
         never: Callable[[], Collection[str]] = tuple,
         late_sources: Sequence[LateSource] = (),
         permits: Callable[[str], bool] | None = None,
+        log_losses: Mapping[int, Sequence[float]] | None = None,
     ) -> Proposer:
         """Return the proposer of the project.
 
@@ -106,12 +107,14 @@ class Ranking:
             never: Returns tags that are not proposed.
             late_sources: Join after the fusion model, with weights that are learnt in this project.
             permits: Tells whether a tag may be proposed; None: any may.
+            log_losses: What another proposer of the project has learnt, to propose as it does; None: learn from saves.
         """
         late = LateEvidence(late_sources, self.tagged_photos.saved_tags)
         if late:
             self.tagged_photos.add_listener(late)
-        mixture = ForecastMixture(self.tagged_photos.saved_tags)
-        self.tagged_photos.add_listener(mixture)
+        mixture = ForecastMixture(self.tagged_photos.saved_tags, log_losses)
+        if mixture.learns:
+            self.tagged_photos.add_listener(mixture)
         project = ProjectEvidence(self._features.feature_size, self._classify)
         return Proposer(
             taggers,

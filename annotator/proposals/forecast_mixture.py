@@ -15,7 +15,7 @@ Knows nothing of databases, taggers or the user interface. Any method may be cal
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,8 @@ SOURCE_FEATURES = (
 NUM_FORECASTS = 3
 MAX_NOTED = 500
 """Photos whose forecasts are kept until they are saved, or saved again."""
+MAX_COUNTED = 200
+"""Photos whose losses count, those that were saved last: the losses of a model that was replaced are soon forgotten."""
 LEAST_PROBABILITY = 1e-6
 """Bound of p and 1 - p in the log loss."""
 _IS_SOURCE = np.isin(FEATURES, SOURCE_FEATURES)
@@ -77,32 +79,34 @@ class ForecastMixture:
 
     Args:
         saved_tags: Image id -> the photo's saved tags; empty if it is not saved.
+        losses: As `losses` returned them; then no save changes the weights. None: they are learnt.
     """
 
-    def __init__(self, saved_tags: Callable[[int], Sequence[str]] = lambda image_id: ()) -> None:
+    def __init__(
+        self,
+        saved_tags: Callable[[int], Sequence[str]] = lambda image_id: (),
+        losses: Mapping[int, Sequence[float]] | None = None,
+    ) -> None:
         self._saved_tags = saved_tags
+        self.learns = losses is None
+        """Whether saves change the weights."""
         self._lock = threading.Lock()
-        self._tagger = ""
         self._noted: OrderedDict[int, _Noted] = OrderedDict()
-        self._losses: dict[int, Matrix] = {}
-        self._total = np.zeros(NUM_FORECASTS)
-
-    def use_tagger(self, label: str) -> None:
-        """Set name and version of the first tagger; with another one all weights are equal again."""
-        with self._lock:
-            if label != self._tagger:
-                self._tagger = label
-                self._noted.clear()
-                self._losses.clear()
-                self._total = np.zeros(NUM_FORECASTS)
+        self._losses = {image_id: np.array(values, np.float64) for image_id, values in (losses or {}).items()}
 
     def weights(self, image_id: int = 0) -> Matrix:
         """Return the weight of each forecast, (3,), for a photo whose own list does not count."""
         with self._lock:
-            losses = self._total - self._losses.get(image_id, 0.0)
+            counted = [values for other, values in self._losses.items() if other != image_id]
+        losses = np.sum(counted[-MAX_COUNTED:], axis=0) if counted else np.zeros(NUM_FORECASTS)
         weights = np.exp(-RATE * (losses - losses.min()))
         normalised: Matrix = weights / weights.sum()
         return normalised
+
+    def losses(self) -> dict[int, list[float]]:
+        """Return the log losses of each forecast by image id, those that were saved last at the end."""
+        with self._lock:
+            return {image_id: values.tolist() for image_id, values in self._losses.items()}
 
     def note(self, image_id: int, keys: Sequence[str], forecasts: Matrix) -> None:
         """Store the forecasts of a photo before anything is kept, made without its own list.
@@ -112,10 +116,13 @@ class ForecastMixture:
             keys: C candidates, as `tag_key` returns them.
             forecasts: (3, C).
         """
+        if not self.learns:
+            return
         with self._lock:
             self._noted.pop(image_id, None)
             self._noted[image_id] = _Noted(tuple(keys), forecasts)
-            self._compare(image_id)
+            if image_id not in self._losses:  # those of an opened photo were computed when less was known
+                self._compare(image_id)
             while len(self._noted) > MAX_NOTED:
                 self._noted.popitem(last=False)
 
@@ -135,8 +142,9 @@ class ForecastMixture:
 
     def _compare(self, image_id: int) -> None:
         """Replace a photo's losses."""
-        self._total = self._total - self._losses.pop(image_id, 0.0)
+        self._losses.pop(image_id, None)
         noted, tags = self._noted.get(image_id), self._saved_tags(image_id)
         if noted is not None and tags:
             self._losses[image_id] = noted.losses(tags)
-            self._total = self._total + self._losses[image_id]
+            while len(self._losses) > MAX_COUNTED + 1:  # one more, as a photo's own list does not count
+                del self._losses[next(iter(self._losses))]

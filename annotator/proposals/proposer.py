@@ -285,10 +285,10 @@ class Proposer:
                 vector = self._features.vectors([image_id])
                 evidence = self._tagger_evidence(request, vector, self._context(request, vector))
                 self._project.expect(image_id, _trained_label(taggers), evidence)
-        for image_id in self._updates.newest_saved(MAX_NOTED):
+        for image_id in reversed(self._updates.newest_saved(MAX_NOTED)):
             if is_stopping():
                 return
-            is_missing = image_id in self._features and not self._mixture.is_noted(image_id)
+            is_missing = self._mixture.learns and image_id in self._features and not self._mixture.is_noted(image_id)
             if not self._late.is_noted(image_id) and self._late.evidence(image_id):
                 is_missing = True
             if is_missing:
@@ -306,10 +306,13 @@ class Proposer:
         )
         self._join(request, self._ask(request))
 
+    def log_losses(self) -> dict[int, list[float]]:
+        """Return what the mixture has learnt; see `ForecastMixture.losses`."""
+        return self._mixture.losses()
+
     def _use_taggers(self) -> Sequence[Tagger]:
-        """Tell the project's evidence and the mixture which taggers are in use, and return them."""
+        """Tell the project's evidence which taggers are in use, and return them."""
         taggers = self._taggers()
-        self._mixture.use_tagger(_trained_label(taggers))
         # A cold start that is alone has no trained tags.
         self._project.use_tagger(_trained_label(taggers), trained_keys(taggers[0]) if len(taggers) > 1 else frozenset())
         return taggers

@@ -104,7 +104,14 @@ class Workspace:
             self._open_collaboration()
             self._open_queue(shown_name or (lambda path: path))
             self.models = ModelLoop(
-                project, self.store, self.catalog, self.backbone, self.features.path, self.tag_changes, finetune
+                project,
+                self.store,
+                self.catalog,
+                self.backbone,
+                self.features.path,
+                self.tag_changes,
+                finetune,
+                self.proposer.log_losses,
             )
             self._open_ingest()
         except BaseException:

@@ -45,6 +45,7 @@ def evidence_of(opened: Session, folder: Path) -> ReplayedEvidence:
         opened.workspace.similar_tags.vectors,
         opened.workspace.tag_changes.aliases(),
         least_probability=0.0,
+        log_losses=opened.workspace.proposer.log_losses(),
     )
     return ReplayedEvidence(snapshot, opened.workspace.features, sources)
 

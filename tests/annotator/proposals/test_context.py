@@ -219,6 +219,7 @@ def test_a_program_that_ends_does_not_wait_until_all_photos_are_read(
 
     monkeypatch.setattr(WordOverlapIndex, "set_many", stop_after_one)
     parts.gather(StubTagger(), 1, Words(("a",)))
+    assert parts.context._stopping.wait(60)
     parts.context.stop()
     assert read == [2]
 
@@ -378,7 +379,7 @@ def test_other_evidence_leaves_out_exclusions(
         cat.save(photos / "1.png")
         cat.rotate(3).save(photos / "2.png")
     session = open_project(photos)
-    session.workspace.project.update_settings(least_probability=0.0)
+    session.workspace.project.update_settings(least_probability=0.022)
     session.tagging.save("local", EditedList(2, 0, ["my Tibbles"], [], Effort()))
 
     def sources(**off: Any) -> set[str]:

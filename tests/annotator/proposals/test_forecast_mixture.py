@@ -3,7 +3,14 @@ import pytest
 
 from annotator.models.fusion import FEATURES, Fusion, load_fusion
 from annotator.proposals.evidence import Words
-from annotator.proposals.forecast_mixture import MAX_NOTED, RATE, SOURCE_FEATURES, ForecastMixture, forecasts_of
+from annotator.proposals.forecast_mixture import (
+    MAX_COUNTED,
+    MAX_NOTED,
+    RATE,
+    SOURCE_FEATURES,
+    ForecastMixture,
+    forecasts_of,
+)
 
 KEYS = ["dog", "cat", "sofa"]
 SURE_OF_DOG = np.array([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.4, 0.5, 0.1]])
@@ -31,7 +38,6 @@ def test_without_tagged_photos_in_the_features_the_three_are_the_same() -> None:
 def test_the_weights_are_those_of_the_log_losses_by_hand() -> None:
     saved = {1: ("Dog",)}
     mixture = ForecastMixture(lambda image_id: saved.get(image_id, ()))
-    mixture.use_tagger("a 1")
     mixture.note(1, KEYS, SURE_OF_DOG)
     likelihoods = np.array([0.8 * 0.9 * 0.9, 0.6 * 0.7 * 0.9, 0.4 * 0.5 * 0.9])
     assert mixture.weights(2) == pytest.approx(likelihoods**RATE / (likelihoods**RATE).sum())
@@ -55,19 +61,28 @@ def test_a_photo_counts_once_it_is_saved_with_its_newest_list_and_no_more_after_
     assert mixture.weights() == pytest.approx(equal)
 
 
-def test_another_tagger_starts_with_equal_weights() -> None:
-    mixture = ForecastMixture(lambda image_id: ("dog",))
-    mixture.use_tagger("a 1")
-    mixture.note(1, KEYS, SURE_OF_DOG)
-    mixture.use_tagger("a 1")
-    assert mixture.weights()[0] > 1 / 3
-    mixture.use_tagger("a 2")
-    assert mixture.weights().tolist() == pytest.approx([1 / 3] * 3)
-
-
 def test_no_more_forecasts_are_held_than_the_limit_and_what_they_said_still_counts() -> None:
     mixture = ForecastMixture(lambda image_id: ("dog",) if image_id == 1 else ())
     for image_id in range(1, MAX_NOTED + 10):
         mixture.note(image_id, KEYS, SURE_OF_DOG)
     assert len(mixture._noted) == MAX_NOTED
     assert mixture.is_noted(1) and mixture.weights(2)[0] > 1 / 3
+
+
+def test_the_photos_that_were_saved_last_count() -> None:
+    mixture = ForecastMixture(lambda image_id: ("dog",) if image_id <= 2 else ("cat",))
+    for image_id in range(1, MAX_COUNTED + 2):
+        mixture.note(image_id, KEYS, SURE_OF_DOG)
+    assert mixture.weights(MAX_COUNTED + 1) == pytest.approx(mixture.weights(MAX_COUNTED))
+    assert list(mixture.losses()) == list(range(1, MAX_COUNTED + 2))
+    mixture.note(MAX_COUNTED + 2, KEYS, SURE_OF_DOG)
+    assert 1 not in mixture.losses()
+
+
+def test_weights_that_were_learnt_elsewhere_stay_as_they_are() -> None:
+    learnt = ForecastMixture(lambda image_id: ("dog",))
+    learnt.note(1, KEYS, SURE_OF_DOG)
+    fixed = ForecastMixture(lambda image_id: ("cat",), learnt.losses())
+    assert learnt.learns and not fixed.learns
+    fixed.note(2, KEYS, SURE_OF_DOG)
+    assert fixed.weights(3) == pytest.approx(learnt.weights(3))

@@ -87,6 +87,7 @@ def replayed(opened: Session, tagger: Path, folder: Path, kept: list[str]) -> Ra
         workspace.similar_tags.vectors,
         workspace.tag_changes.aliases(),
         least_probability=0.0,
+        log_losses=workspace.proposer.log_losses(),
     )
     evidence = ReplayedEvidence(snapshot, workspace.features, sources)
     model = evidence.proposer_of(checkpoint.load(tagger, backbone=workspace.backbone))
