@@ -204,7 +204,7 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
         job.show_expected,
         job.least_probability,
         tuple(job.never_proposed),
-        {image_id: losses for image_id, losses in job.log_losses},
+        dict(job.log_losses),
     )
     return ReplayedEvidence(snapshot, features, sources)
 

@@ -1,8 +1,8 @@
 """Mixes the fusion model's probabilities with those that it gives without the project's tagged photos.
 
-There are K = 3 forecasts of each candidate tag: the fusion model's probability p with all evidence; p0, the same model's
-without what the tagged photos say; and the forecast half-way between both in log-odds. With L_k the log loss of forecast
-k over the candidates of the photos that were saved in this project, each forecast made without that photo's list,
+There are K = 3 forecasts of each candidate tag: the fusion model's probability p with all evidence; p0, that of the
+same model without what the tagged photos say; and the forecast half-way between both in log-odds. With L_k the log loss
+of forecast k over the candidates of the photos that were saved here, each forecast made without that photo's list,
 
     P = sum over k of w_k p_k,      w_k proportional to exp(-RATE L_k)
 
@@ -10,7 +10,8 @@ k over the candidates of the photos that were saved in this project, each foreca
 "Prediction, Learning, and Games", 2006). So where the tagged photos say nothing that the taggers do not know, they soon
 count for nothing; on a subject that the taggers do not know, p0 does.
 
-Knows nothing of databases, taggers or the user interface. Any method may be called from any thread. Shapes: C candidates.
+Knows nothing of databases, taggers or the user interface. Any method may be called from any thread.
+Shapes: C candidates.
 """
 
 import threading
@@ -26,7 +27,7 @@ from annotator.models.project_head import Matrix
 from annotator.proposals.evidence import Words
 
 RATE = 0.1
-"""Below 1, as the candidates of a photo are not independent. Of .1, .3 and 1 the best on replayed projects, by little."""
+"""Below 1, as the candidates of a photo are not independent. .1, .3 and 1 differ little on replayed projects."""
 SOURCE_FEATURES = (
     "trained", "model", "model_rank", "model_first", "guess", "looks", "looks_rank", "words", "other_tag",
     "model_best", "looks_best", "keyword", "not_keyword", "folder", "detector", "num_kept", "model_prefix",

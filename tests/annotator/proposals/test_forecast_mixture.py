@@ -66,7 +66,8 @@ def test_no_more_forecasts_are_held_than_the_limit_and_what_they_said_still_coun
     for image_id in range(1, MAX_NOTED + 10):
         mixture.note(image_id, KEYS, SURE_OF_DOG)
     assert len(mixture._noted) == MAX_NOTED
-    assert mixture.is_noted(1) and mixture.weights(2)[0] > 1 / 3
+    assert mixture.is_noted(1)
+    assert mixture.weights(2)[0] > 1 / 3
 
 
 def test_the_photos_that_were_saved_last_count() -> None:
@@ -83,6 +84,7 @@ def test_weights_that_were_learnt_elsewhere_stay_as_they_are() -> None:
     learnt = ForecastMixture(lambda image_id: ("dog",))
     learnt.note(1, KEYS, SURE_OF_DOG)
     fixed = ForecastMixture(lambda image_id: ("cat",), learnt.losses())
-    assert learnt.learns and not fixed.learns
+    assert learnt.learns
+    assert not fixed.learns
     fixed.note(2, KEYS, SURE_OF_DOG)
     assert fixed.weights(3) == pytest.approx(learnt.weights(3))
