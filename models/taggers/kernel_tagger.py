@@ -272,7 +272,7 @@ def calibrate(values: Matrix, labels: Matrix, prior: Matrix, num_steps: int = 50
 
 def calibrated(values: Matrix, prior: Matrix, calibration: Matrix) -> Matrix:
     """Return probabilities, (B, V), of raw predictions."""
-    # Not `@`: OpenBLAS's product of a small float32 matrix and a vector may warn of an invalid value where there is none.
+    # Not `@`: OpenBLAS's product of small float32 arrays may warn of an invalid value where there is none.
     return sigmoid(np.einsum("bvt,t->bv", _terms(values, prior), calibration).astype(np.float32))
 
 
