@@ -84,8 +84,7 @@ def solve(kernel: Array, chosen: npt.NDArray[np.int64], targets: Array) -> npt.N
     exact = kernel.astype(np.float64)
     stabiliser = STABILISER * len(exact) * np.eye(len(chosen))
     system = exact.T @ exact + RIDGE * exact[chosen] + stabiliser
-    weights: npt.NDArray[np.float64] = np.linalg.solve(system, exact.T @ targets)
-    return weights
+    return np.asarray(np.linalg.solve(system, exact.T @ targets), np.float64)
 
 
 def presence_and_gain(sequences: Sequence[Sequence[int]], num_tags: int) -> tuple[Array, Array]:
