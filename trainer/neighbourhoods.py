@@ -1,7 +1,8 @@
 """Neighbourhoods of a data set's photos by metadata, for taggers with a context: exact, all photos at once.
 
 Paper: Tesan, Coscia, Ballan, "A CNN-RNN Framework for Image Annotation from Visual Cues and Social Network Metadata",
-2020. Implements: eq. 5 in `jaccard_similarities`, eq. 7 in `cosine_similarities`. A photo that has no metadata, or
+2020. Implements: eq. 5 in `jaccard_similarities`, eq. 7 in `cosine_similarities`. Departs: the word sets of eq. 5 hold
+all words, not only the tau most frequent ones that the networks take as input. A photo that has no metadata, or
 shares words with fewer than M photos, gets the most similar photos by features as its remaining neighbours.
 Knows nothing of projects: annotator/proposals/context.py finds the same neighbours there, through indexes.
 Shapes: B queries against N pool photos -> (B, M) rows of the pool.

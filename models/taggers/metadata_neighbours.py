@@ -12,7 +12,8 @@ Departs: the backbone is frozen and its features are scaled to deviation 1; sums
     LZip reads [v; u] of the photo, then of each neighbour, m + 1 positions rather than eq. 19's 2 m + 2. The LSTMs of
     LTwin+2RNN and LZip end in a linear layer to the tags. The output's bias starts at logit(tag prior), the forget
     gates' at 1. If fewer than M photos share metadata words with a photo, visually similar ones fill up its
-    neighbours. There is no least number of epochs.
+    neighbours. Eq. 5 compares binary vectors of the tau most frequent words; here the Jaccard distance is of all words
+    of the two photos, those beyond tau too. The least numbers of epochs are the paper's: 3 and 5 (`stages`).
 Shapes: features (B, D), neighbours (B, m, D), codes (B, S) and (B, m, S) float32 -> logits (B, V) float32.
 """
 

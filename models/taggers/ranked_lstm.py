@@ -5,7 +5,9 @@ Implements: eq. 10 in RankedLstm.image; eq. 11-16 in RankedLstm.lstm; eq. 17-18 
     trained_tagger.sequence_cross_entropy.
 Departs: eq. 14 prints x_t where its text and eq. 11-13 have v; v is used. Features are scaled to deviation 1. No END,
     as in the paper: a free length is not learnt, so a decoded list has k tags. As the previous tag is not an input, a
-    prefix only advances the list by its length and masks its tags.
+    prefix only advances the list by its length and masks its tags. Batches have 128 photos; the paper's 16 are
+    `--batch-size 16`. The network is frozen unless `--train-backbone --backbone-after 7500` asks for the paper's
+    fine-tuning, which is then by AdamW (decoupled weight decay), where the paper has Adam.
 Shapes: features (B, D) float32 -> v (B, 100) -> logits (B, T, V) float32.
 """
 

@@ -6,7 +6,12 @@ Papers: Jin, Nakayama, "Annotation Order Matters: Recurrent Image Annotator for 
     compare with (Naive-RNN).
 Implements: h_0 = W_i I + b_i in Ria (section 3.1 of semantic-regularisation.txt); output fusion in CnnRnn (figure 1 c);
     (h_0, c_0) = LSTM(I, 0, 0) in NaiveRnn (figure 1 a; figure 2 of ranked-tags-lstm.txt). Eq. 2-3 in tag_lstm.TagLstm.
-Departs: all share S-CNN-RNN's sizes and its END, so that they differ only in how the image is fed; features are scaled.
+Departs: all share S-CNN-RNN's sizes and its END; features are scaled. CNN-RNN's output layer is a matrix of its own;
+    Wang et al. score a tag by the product with its embedding, so that output and embedding are tied. Naive-RNN's
+    image has a projection of its own, not the word embedding of figure 1 a. By default these taggers have neither the
+    logistic layer that S-CNN-RNN and JVSP have beside their sequence nor a dropout of the features: `--set
+    concept_layer=true --set input_dropout=0.3` gives them both, and a comparison of how the image is fed needs them
+    on both sides (docs/experiments/papers.md).
 Shapes: features (B, D) float32 -> logits (B, T, V + 1) float32.
 """
 
