@@ -98,6 +98,8 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N",
                         help=f"default: {BATCH_SIZE}, for taggers with a context {CONTEXT_BATCH_SIZE}")  # fmt: skip
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of every stage (default: the tagger's)")
+    parser.add_argument("--halve-on-plateau", action="store_true",
+                        help="halve the learning rate when the validation loss does not fall, with every tagger")  # fmt: skip
     parser.add_argument("--concept-loss", choices=("binary", "asymmetric"), default="binary",
                         help="default: %(default)s")  # fmt: skip
     parser.add_argument("--concept-l2", type=float, default=0.06, metavar="X",
@@ -188,6 +190,7 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         epochs=parsed.epochs,
         patience=parsed.patience,
         learning_rate=parsed.learning_rate,
+        halve_on_plateau=parsed.halve_on_plateau,
         concept_l2=parsed.concept_l2,
         concept_loss=parsed.concept_loss,
         sequence_loss=parsed.sequence_loss,
