@@ -191,7 +191,7 @@ def learn_settings(
                 )
             learnt |= {f"{use}_version": vectors.version, f"{use}_size": vectors.size}
         elif use == "input":
-            learnt["known_words"] = _most_frequent(words, config.max_words)
+            learnt["known_words"] = most_frequent(words, config.max_words)
     return {**settings, **learnt}
 
 
@@ -211,7 +211,12 @@ def _distinct(words: WordLists) -> list[str]:
     return sorted({word for own in words for word in own})
 
 
-def _most_frequent(words: WordLists, num: int) -> tuple[str, ...]:
+def most_frequent(words: WordLists, num: int) -> tuple[str, ...]:
+    """Return the `num` words that most photos have, the most frequent first; ties in the order of occurrence.
+
+    Raises:
+        ConfigError: There is no word.
+    """
     counts: dict[str, int] = {}
     for own in words:
         for word in own:

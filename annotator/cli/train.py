@@ -99,7 +99,7 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
                         help=f"default: {BATCH_SIZE}, for taggers with a context {CONTEXT_BATCH_SIZE}")  # fmt: skip
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of every stage (default: the tagger's)")
     parser.add_argument("--halve-on-plateau", action="store_true",
-                        help="halve the learning rate when the validation loss does not fall, with every tagger")  # fmt: skip
+                        help="halve the learning rate when the validation loss does not fall")  # fmt: skip
     parser.add_argument("--concept-loss", choices=("binary", "asymmetric"), default="binary",
                         help="default: %(default)s")  # fmt: skip
     parser.add_argument("--concept-l2", type=float, default=0.06, metavar="X",
