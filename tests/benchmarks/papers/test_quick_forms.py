@@ -53,7 +53,8 @@ def test_taggers_reports_on_photos_that_no_training_has_seen(
     run: Callable[..., str], data: Path, tmp_path: Path
 ) -> None:
     printed = run("taggers", data, "--out", tmp_path / "runs", "--rows", "both ways", "ria: bare",
-                  "ria: logistic layer", "scnn_rnn: logistic layer", "--quick", "--test-side", "--threads", 1)  # fmt: skip
+                  "ria: logistic layer", "scnn_rnn: logistic layer", "--quick", "--test-side",
+                  "--threads", 1)  # fmt: skip
     tables = ["5 tags", "ranking", "free length", "training"]
     rows = rows_of(printed)
     assert [row for row in rows if row in tables] == tables
