@@ -53,6 +53,7 @@ ROWS = [
     "visual_only", "ltn id", "ltn w2v", "rtn id", "rtn w2v", "ltn_vecs id id", "ltn_all_vecs id id",
     "ltwin id id", "ltwin id w2v", "ltwin w2v id", "ltwin w2v w2v", "ltwin_rnn id id", "ltwin_2rnn id id",
     "ltwin_2rnn id w2v", "ltwin_2rnn w2v w2v", "lzip id id", "lzip id w2v", "lzip w2v id", "lzip w2v w2v",
+    "lzip id id printed", "lzip id w2v printed",
 ]  # fmt: skip
 LINEAR_ROWS: dict[str, tuple[type[LinearTagger], str]] = {
     "logistic image": (LogisticTagger, "image"),
@@ -63,6 +64,8 @@ LINEAR_ROWS: dict[str, tuple[type[LinearTagger], str]] = {
 """Row -> its class and what it sees."""
 UPPER_BOUND = "upper bound"
 PLAIN_ROWS = [UPPER_BOUND, *LINEAR_ROWS]
+PRINTED = " printed"
+"""Ends the rows of LZip that read eq. 19's 2 m + 2 positions."""
 WORDNET_ROWS = ["ltn wnet", "rtn wnet", "ltwin id wnet", "ltwin wnet id", "ltwin wnet wnet", "ltwin_2rnn id wnet"]
 EPOCHS_LINEAR = 30
 """Passes of the rows without neighbours."""
@@ -163,12 +166,13 @@ def measure_all(parsed: argparse.Namespace) -> None:
 
 def measure(row: str, seed: int, size: str, data: Data, parsed: argparse.Namespace, told: Told) -> dict[str, Any]:
     """Train one model and measure it with the words as they are, renamed and unseen."""
-    name, neighbourhood, fed = [*row.split(), "id", "id"][:3]
+    name, neighbourhood, fed = [*row.removesuffix(PRINTED).split(), "id", "id"][:3]
     m, num_candidates = map(int, size.split(","))
     rest, report = split(data.records, seed)
     rest, report = rest[: parsed.num], report[: parsed.num_report]
     settings = {"metadata": parsed.metadata, "neighbourhood": neighbourhood, "input": fed, "m": m,
-                "M": num_candidates, "max_words": parsed.max_words, "l2": parsed.l2}  # fmt: skip
+                "M": num_candidates, "max_words": parsed.max_words, "l2": parsed.l2,
+                "zip": "printed" if row.endswith(PRINTED) else "joined"}  # fmt: skip
     fit = FitSettings(seed=seed, batch_size=64, epochs=parsed.epochs, patience=2, learning_rate=parsed.learning_rate)
     request = TrainingRequest(name, parsed.target, min_count=parsed.min_count, validation_share=0.1,
                               split_seed=seed, fit=fit, settings=settings)  # fmt: skip

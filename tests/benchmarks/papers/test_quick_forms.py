@@ -83,9 +83,9 @@ def test_metadata_has_rows_without_neighbours(run: Callable[..., str], data: Pat
     state = tmp_path / "runs.jsonl"
     printed = run("metadata", data, "--metadata", "user_tags", "--target", "objects", "--state", state,
                   "--rows", "upper bound", "logistic image", "logistic words", "logistic both", "svm words",
-                  "ltwin id id", "--quick")  # fmt: skip
+                  "lzip id id printed", "--quick")  # fmt: skip
     assert rows_of(printed)[1:] == [
-        "upper bound", "logistic image", "logistic words", "logistic both", "svm words", "ltwin id id"
+        "upper bound", "logistic image", "logistic words", "logistic both", "svm words", "lzip id id printed"
     ]  # fmt: skip
     runs = {run["row"]: run for run in map(json.loads, state.read_text().splitlines())}
     assert runs["upper bound"]["map_lab"] == 1
@@ -112,3 +112,41 @@ def test_the_other_tables_have_a_quick_form(
         "corel5k": ["kernel_ridge, balanced for F1", "kernel_ridge, balanced for F1, decided jointly"],
     }  # fmt: skip
     assert rows_of(printed)[1:] == expected[name]
+
+
+@pytest.fixture
+def boxes(data: Path, tmp_path: Path) -> Path:
+    """What a detector would have found: a small cat, a large cup, in the photos that are tagged so."""
+    path = tmp_path / "boxes.jsonl"
+    places = {"cat": [0.4, 0.4, 0.5, 0.5], "cup": [0.0, 0.0, 0.9, 0.9]}
+    lines = []
+    for record in read_records(data):
+        found = [[tag, 0.9, *places[tag]] for tag in record.tags if tag in places]
+        lines.append(json.dumps({"image": record.image.name, "boxes": found}))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_small_objects_are_compared_between_two_checkpoints(
+    run: Callable[..., str], data: Path, boxes: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "runs"
+    run("taggers", data, "--out", out, "--rows", "captions", "logistic", "knn", "--quick", "--threads", 1)
+    folders = [out / "quick" / f"{name}-0" for name in ("logistic", "knn")]
+    printed = run("small_objects", data, "--boxes", boxes, "--checkpoints", *folders, "--least", 1, "--num-small", 1)
+    assert "logistic-0: P | R | knn-0: P | R" in printed
+    rows = rows_of(printed)
+    assert rows == ["class", "cat (small)", "cup", "mean over", "small", "large"]
+
+
+def test_the_detectors_part_in_the_zero_shot_tagger_is_measured(
+    run: Callable[..., str], data: Path, boxes: Path
+) -> None:
+    printed = run("zero_shot", data, "--tables", "known", "--boxes", boxes, "--quick", "--threads", 1)
+    rows = rows_of(printed)
+    assert rows[1:4] == ["TaggerNet alone", "with words, the paper's order", "with words, by score"]
+    assert rows[4:] == [
+        "with the detector, by score",
+        "with words and the detector, the paper's order",
+        "with words and the detector, by score",
+    ]
