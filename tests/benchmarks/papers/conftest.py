@@ -9,7 +9,10 @@ from types import ModuleType
 import pytest
 
 SCRIPTS = Path(__file__).parent.parent
-NAMES = ("corel5k", "held_out", "metadata", "ordered", "small_objects", "tag_order", "taggers", "unary", "zero_shot")
+NAMES = (
+    *("corel5k", "held_out", "metadata", "ordered", "sentences", "small_objects", "tag_order", "taggers", "unary"),
+    "zero_shot",
+)
 
 
 @pytest.fixture

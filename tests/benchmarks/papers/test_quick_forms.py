@@ -150,3 +150,10 @@ def test_the_detectors_part_in_the_zero_shot_tagger_is_measured(
         "with words and the detector, the paper's order",
         "with words and the detector, by score",
     ]
+
+
+def test_the_forms_of_the_captioner_are_compared(run: Callable[..., str], data: Path) -> None:
+    printed = run("sentences", data, "--quick", "--test-side", "--threads", 1, "--show", 2)
+    assert rows_of(printed) == ["form", "concepts", "deep", "features"]
+    assert len([line for line in printed.splitlines() if line.startswith("deep: ")]) == 2
+    assert "[a " in printed  # the person's sentence beside it
