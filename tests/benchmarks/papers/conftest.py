@@ -8,6 +8,9 @@ from types import ModuleType
 
 import pytest
 
+importlib.import_module("torch")
+"""Before any test: importing it starts a process, which a unit test may not."""
+
 SCRIPTS = Path(__file__).parent.parent
 NAMES = (
     *("corel5k", "held_out", "metadata", "ordered", "sentences", "small_objects", "tag_order", "taggers", "unary"),
