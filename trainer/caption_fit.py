@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from annotator.errors import TrainingError
-from annotator.models.sequence.captioner import Captioner
+from annotator.models.taggers.captioner import Captioner
 
 PADDING = -1
 CLIP_NORM = 5.0

@@ -24,7 +24,7 @@ import torch
 from annotator.datasets.record import Record, read_records
 from annotator.datasets.splits import split
 from annotator.models.backbones.backbone import load_backbone
-from annotator.models.sequence.captioner import FORMS, Captioner, CaptionerConfig, vocabulary_of, words_of
+from annotator.models.taggers.captioner import FORMS, Captioner, CaptionerConfig, vocabulary_of, words_of
 from annotator.trainer.caption_fit import CaptionFitSettings, CaptionSide, fit_captioner
 from annotator.trainer.evaluation import caption_metrics
 from annotator.trainer.feature_cache import features_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from annotator.errors import TrainingError
-from annotator.models.sequence.captioner import FORMS, Captioner, CaptionerConfig, vocabulary_of
+from annotator.models.taggers.captioner import FORMS, Captioner, CaptionerConfig, vocabulary_of
 from annotator.trainer.caption_fit import CaptionFitSettings, CaptionSide, caption_loss, fit_captioner
 
 SENTENCES = [["a", "dog", "sits"], ["the", "sea"], ["a", "cat", "on", "a", "sofa"], ["snow"]]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from annotator.models.sequence.captioner import (
+from annotator.models.taggers.captioner import (
     FORMS,
     UNKNOWN,
     Captioner,
