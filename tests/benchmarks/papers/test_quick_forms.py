@@ -22,7 +22,7 @@ def data(write_photos: Callable[..., list[Path]], tmp_path: Path, backbone: Back
     """30 photos with ordered tags, user tags, objects and captions."""
     folder = tmp_path / "data"
     photos = write_photos(folder, range(30))
-    tags = [["cat", "sofa"], ["coffee", "table", "cup"], ["rocket", "sky"], ["astronaut", "rocket"], ["flower"]]
+    tags = [["cat", "sofa"], ["coffee", "cup"], ["cat", "sky"], ["cup", "rocket", "sky"], ["flower", "cat", "cup"]]
     lines = []
     for row, path in enumerate(photos):
         own = tags[row % 5]
