@@ -37,10 +37,11 @@ _TAG_AXES: dict[str, dict[str, tuple[int, int]]] = {
         "output.bias": (0, 1),
     },
     "scnn_rnn": {_CONCEPT_READER: (1, 0), "side.2.weight": (0, 0), "side.2.bias": (0, 0), **_TAG_LSTM},
-    "ranked_lstm": {"output.weight": (0, 0), "output.bias": (0, 0)},
+    "ranked_lstm": {"embedding.weight": (0, 1), "output.weight": (0, 0), "output.bias": (0, 0)},
     "ria": _TAG_LSTM,
     "cnn_rnn": _TAG_LSTM,
     "naive_rnn": _TAG_LSTM,
+    "no_rnn": {"embedding.weight": (0, 1), "output.weight": (0, 1), "output.bias": (0, 1)},
 }
 """Tagger -> parameter -> (axis of the tags, number of rows after those of tags: START or END)."""
 _COMMON = {

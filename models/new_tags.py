@@ -42,8 +42,8 @@ ExtendableTagger = InferenceTagger | NeighbourNetwork | ZeroShotTagger
 
 _ROWS = frozenset({
     "concept.weight", "concept.bias", "side.2.weight", "side.2.bias", "output.weight", "output.bias",
-    "decoder.output.weight", "decoder.output.bias", "decoder.embedding.weight", "semantic.weight", "refined.weight",
-    "precedence", "kernel.presence", "kernel.gain",
+    "decoder.output.weight", "decoder.output.bias", "decoder.embedding.weight", "embedding.weight", "semantic.weight",
+    "refined.weight", "precedence", "kernel.presence", "kernel.gain",
 })  # fmt: skip
 """Arrays whose first axis is the tags, with or without START or END after them."""
 

@@ -160,6 +160,7 @@ register("ranked_lstm", "annotator.models.taggers.ranked_lstm:RankedLstm")
 register("ria", "annotator.models.taggers.sequence_baselines:Ria")
 register("cnn_rnn", "annotator.models.taggers.sequence_baselines:CnnRnn")
 register("naive_rnn", "annotator.models.taggers.sequence_baselines:NaiveRnn")
+register("no_rnn", "annotator.models.taggers.sequence_baselines:NoRnn")
 for _name, _class in {
     "visual_only": "VisualOnly",
     "ltn": "Ltn",

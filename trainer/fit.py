@@ -505,7 +505,14 @@ def _plan(tagger: TrainedTagger, settings: FitSettings) -> list[Stage]:
         epochs = stage.epochs if settings.epochs is None or stage.name == BACKBONE_STAGE else settings.epochs
         if number < len(settings.stage_epochs):
             epochs = settings.stage_epochs[number]
-        planned.append(replace(stage, epochs=epochs, learning_rate=settings.learning_rate or stage.learning_rate))
+        planned.append(
+            replace(
+                stage,
+                epochs=epochs,
+                learning_rate=settings.learning_rate or stage.learning_rate,
+                halve_on_plateau=stage.halve_on_plateau or settings.halve_on_plateau,
+            )
+        )
     return planned
 
 

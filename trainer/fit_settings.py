@@ -66,6 +66,9 @@ class FitSettings:
     """Epochs without a lower validation loss before a stage ends."""
     learning_rate: float | None = None
     """Of every stage; None takes the tagger's default."""
+    halve_on_plateau: bool = False
+    """Halve the learning rate of every stage when the validation loss does not fall; False takes the tagger's
+    default."""
     concept_l2: float = 0.0
     """Coefficient of half the squared norm of the concept layer's weights."""
     concept_loss: str = "binary"

@@ -1,7 +1,8 @@
 """Neighbourhoods of a data set's photos by metadata, for taggers with a context: exact, all photos at once.
 
 Paper: Tesan, Coscia, Ballan, "A CNN-RNN Framework for Image Annotation from Visual Cues and Social Network Metadata",
-2020. Implements: eq. 5 in `jaccard_similarities`, eq. 7 in `cosine_similarities`. A photo that has no metadata, or
+2020. Implements: eq. 5 in `jaccard_similarities`, eq. 7 in `cosine_similarities`. Departs: the word sets of eq. 5 hold
+all words, not only the tau most frequent ones that the networks take as input. A photo that has no metadata, or
 shares words with fewer than M photos, gets the most similar photos by features as its remaining neighbours.
 Knows nothing of projects: annotator/proposals/context.py finds the same neighbours there, through indexes.
 Shapes: B queries against N pool photos -> (B, M) rows of the pool.
@@ -190,7 +191,7 @@ def learn_settings(
                 )
             learnt |= {f"{use}_version": vectors.version, f"{use}_size": vectors.size}
         elif use == "input":
-            learnt["known_words"] = _most_frequent(words, config.max_words)
+            learnt["known_words"] = most_frequent(words, config.max_words)
     return {**settings, **learnt}
 
 
@@ -210,7 +211,12 @@ def _distinct(words: WordLists) -> list[str]:
     return sorted({word for own in words for word in own})
 
 
-def _most_frequent(words: WordLists, num: int) -> tuple[str, ...]:
+def most_frequent(words: WordLists, num: int) -> tuple[str, ...]:
+    """Return the `num` words that most photos have, the most frequent first; ties in the order of occurrence.
+
+    Raises:
+        ConfigError: There is no word.
+    """
     counts: dict[str, int] = {}
     for own in words:
         for word in own:

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from annotator.models.backbones.backbone import DEFAULT_BACKBONE
 if TYPE_CHECKING:
     from annotator.datasets.record import Record
     from annotator.models.backbones.backbone import Backbone
+    from annotator.models.backbones.view_backbone import ViewBackbone
     from annotator.trainer.families import TrainingRequest
     from annotator.trainer.fit import EpochReport
     from annotator.trainer.fit_settings import BackboneSettings
@@ -63,7 +65,10 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
                         help="the records' field that neighbours are found by (default: user_tags); only for "
                              f"{', '.join(registry.context_names())}")  # fmt: skip
     parser.add_argument("--backbone", default=DEFAULT_BACKBONE, metavar="NAME",
-                        help="makes the features (default: %(default)s)")  # fmt: skip
+                        help="makes the features (default: %(default)s); with --views several, as A,B")  # fmt: skip
+    parser.add_argument("--views", metavar="VIEW,VIEW",
+                        help="features of several views of a photo by each backbone: whole, mirror, crop, colour; "
+                        "such a tagger is for `evaluate`, not for `serve`")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of weights, order and dropout (default: %(default)s)")
     parser.add_argument("--split-seed", type=int, metavar="N", help="of the validation split (default: --seed)")
     parser.add_argument("--validation-share", type=float, default=0.2, metavar="X", help="default: %(default)s")
@@ -98,6 +103,8 @@ def _add_fit_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch-size", type=int, metavar="N",
                         help=f"default: {BATCH_SIZE}, for taggers with a context {CONTEXT_BATCH_SIZE}")  # fmt: skip
     parser.add_argument("--learning-rate", type=float, metavar="X", help="of every stage (default: the tagger's)")
+    parser.add_argument("--halve-on-plateau", action="store_true",
+                        help="halve the learning rate when the validation loss does not fall")  # fmt: skip
     parser.add_argument("--concept-loss", choices=("binary", "asymmetric"), default="binary",
                         help="default: %(default)s")  # fmt: skip
     parser.add_argument("--concept-l2", type=float, default=0.06, metavar="X",
@@ -149,9 +156,16 @@ def _train(parsed: argparse.Namespace) -> int:
         torch.set_num_threads(parsed.threads)
     if not 0 <= parsed.workers <= 256:
         raise ConfigError(f"--workers must lie between 0 and 256, got {parsed.workers}.")
+    backbone: Backbone
+    if parsed.views:
+        from annotator.models.backbones.view_backbone import load_view_backbone
+
+        views = load_view_backbone(parsed.views.split(","), parsed.backbone.split(","), parsed.threads)
+        request, backbone = _with_views(request, views), views
+    else:
+        backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
     is_writer = _join_processes(parsed.device)
     records = with_target(training_records(parsed.data, parsed.format, parsed.target), parsed.target)
-    backbone: Backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
     show = _Lines(is_writer)
     with _first_process_first():
         extracted = features_of(records, backbone, parsed.cache, show.features)
@@ -188,6 +202,7 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         epochs=parsed.epochs,
         patience=parsed.patience,
         learning_rate=parsed.learning_rate,
+        halve_on_plateau=parsed.halve_on_plateau,
         concept_l2=parsed.concept_l2,
         concept_loss=parsed.concept_loss,
         sequence_loss=parsed.sequence_loss,
@@ -218,6 +233,20 @@ def _request(parsed: argparse.Namespace) -> "TrainingRequest":
         user_tags_field=parsed.user_tags,
         num_user_tags=parsed.num_user_tags,
     )
+
+
+def _with_views(request: "TrainingRequest", backbone: "ViewBackbone") -> "TrainingRequest":
+    """Return the request, for `kernel_ridge` with the sizes and weights of the views unless it has its own.
+
+    Raises:
+        ConfigError: The backbone is to be trained too.
+    """
+    if request.fit.backbone is not None:
+        raise ConfigError("Several views cannot be trained along; leave --train-backbone or --views out.")
+    if request.tagger != "kernel_ridge" or "views" in request.settings:
+        return request
+    parts = [{"size": part.size, "weight": part.weight} for part in backbone.parts]
+    return replace(request, settings={**request.settings, "views": parts})
 
 
 def _metadata_note(request: "TrainingRequest", records: "Sequence[Record]") -> str:

@@ -2,7 +2,8 @@
 
 269,648 Flickr photos, manual labels for 81 concepts, and the uploaders' tags. Protocol of the papers on recurrent
 taggers: the official lists of training and test photos, without photos that have none of the 81; 3 labels for each
-photo. User tags are the 1,000 most frequent ones (Tesan et al., 2020) or all 5,018.
+photo. User tags are the 1,000 most frequent ones, the side information of S-CNN-RNN (Liu et al., 2017, section 4.2),
+or all 5,018; the paper on metadata neighbours (Tesan et al., 2020) takes the 5,000 most frequent ones.
 
 Files, as in the archives: Concepts81.txt; ImageList/{TrainImagelist,TestImagelist}.txt with backslashes;
 Groundtruth/TrainTestLabels/Labels_CONCEPT_{Train,Test}.txt, a 0 or 1 a line; NUS_WID_Tags/All_Tags.txt, the photo's

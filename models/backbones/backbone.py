@@ -34,7 +34,13 @@ from annotator.models.backbones.installed import (
     find_installed,
     list_installed,
 )
-from annotator.models.backbones.pretrained import ARCHITECTURES, PREPROCESSING_REVISION, Architecture, find_architecture
+from annotator.models.backbones.pretrained import (
+    ARCHITECTURES,
+    PREPROCESSING_REVISION,
+    VIEWS,
+    Architecture,
+    find_architecture,
+)
 from annotator.models.backbones.text_tower import TextTokenizer, TextTower
 
 if TYPE_CHECKING:
@@ -318,7 +324,7 @@ def load_backbone(
     """Load a backbone; on the CPU from its cache, which the first call writes.
 
     Args:
-        name: One of `list_backbones`.
+        name: One of `list_backbones`, or the name of a `view_backbone.ViewBackbone`.
         device: "cpu", "cuda", or "auto": the GPU if torch finds one.
         num_threads: CPU threads of one `extract`; None leaves it to ONNX Runtime (one a physical core).
         cache_path: Folder for exported networks; None is `default_cache_path()`.
@@ -328,11 +334,15 @@ def load_backbone(
         BackboneError: The name is unknown, the weights are missing, there is no GPU for "cuda", or the export is wrong.
         ConfigError: The device is unknown, or there is less than one thread.
     """
-    architecture = find_architecture(name)
     if device not in ("auto", "cpu", "cuda"):
         raise ConfigError(f"The device is {device!r}; choose auto, cpu or cuda.")
     if num_threads is not None and num_threads < 1:
         raise ConfigError(f"num_threads is {num_threads}; it must be at least 1.")
+    if name.startswith(VIEWS):
+        from annotator.models.backbones.view_backbone import ViewBackbone, ViewSpec
+
+        return ViewBackbone(ViewSpec.from_name(name), num_threads)
+    architecture = find_architecture(name)
     if architecture.is_installed:
         if device == "cuda":
             raise BackboneError(

@@ -98,6 +98,10 @@ ARCHITECTURES = {
 }  # fmt: skip
 
 
+VIEWS = "views_"
+"""Begins the name of several views as one backbone, see view_backbone.py."""
+
+
 def find_architecture(name: str) -> Architecture:
     """Return the architecture of that name.
 
@@ -106,6 +110,11 @@ def find_architecture(name: str) -> Architecture:
     """
     if name in ARCHITECTURES:
         return ARCHITECTURES[name]
+    if name.startswith(VIEWS):
+        raise BackboneError(
+            f"{name[:100]} are several views of a photo, which a project does not compute: it embeds each photo once. "
+            "A tagger trained on them can be measured with `annotator evaluate`."
+        )
     # Imported here: an installed model is described by an Architecture.
     from annotator.models.backbones.installed import find_installed, list_installed
 

@@ -67,6 +67,15 @@ class PhotoMap:
         return values
 
 
+def weights_hash(name: str) -> str:
+    """Return the SHA-256 of a network's weights, in hex.
+
+    Raises:
+        BackboneError: Its package is not installed.
+    """
+    return pretrained.hash_file(_weights(name))
+
+
 def colour_histograms(image: Image.Image) -> list[Vector]:
     """Return square roots of three histograms: HSV (512), HSV in three rows (375) and Lab (512).
 

@@ -396,6 +396,7 @@ _STEPS: dict[str, Callable[[Weights, Mapping[str, Any]], Steps]] = {
     "ria": lambda weights, settings: numpy_steps.RiaSteps(weights),
     "naive_rnn": lambda weights, settings: numpy_steps.NaiveRnnSteps(weights),
     "cnn_rnn": lambda weights, settings: numpy_steps.CnnRnnSteps(weights),
+    "no_rnn": lambda weights, settings: numpy_steps.NoRnnSteps(weights),
 }
 
 

@@ -150,8 +150,26 @@ class CnnRnnSteps(PreviousTagSteps):
         return fused
 
 
+class NoRnnSteps:
+    """`sequence_baselines.NoRnn`: the image and the previous tag, no recurrent state."""
+
+    def __init__(self, weights: Weights) -> None:
+        self.weights = weights
+        self.num_tags = len(weights["output.bias"]) - 1
+        self._output = np.ascontiguousarray(weights["output.weight"].T)
+
+    def start(self, features: Array, concepts: Array | None) -> State:
+        """Return the projected image."""
+        return {"image": linear(self.weights, "image", features)}
+
+    def step(self, state: State, previous: Ids) -> tuple[Array, State]:
+        """Return the log-probabilities after the previous tag; the state does not change."""
+        fused = np.maximum(self.weights["embedding.weight"][previous] + state["image"], 0)
+        return log_softmax(fused @ self._output + self.weights["output.bias"]), state
+
+
 class RankedLstmSteps:
-    """`ranked_lstm.RankedLstm`: the image is an input at every step, the previous tag at none."""
+    """`ranked_lstm.RankedLstm`: the image is an input at every step, the previous tag only with `feed_back`."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
@@ -159,6 +177,9 @@ class RankedLstmSteps:
         self.hidden_size = weights["lstm.weight_hh_l0"].shape[1]
         self._recurrent = np.ascontiguousarray(weights["lstm.weight_hh_l0"].T)
         self._output = np.ascontiguousarray(weights["output.weight"].T)
+        self._fed_back = (
+            weights["embedding.weight"] @ weights["lstm.weight_ih_l0"].T if "embedding.weight" in weights else None
+        )  # (V + 1, 4 H)
 
     def start(self, features: Array, concepts: Array | None) -> State:
         """Return zero states and the image's terms of the gates (eq. 10 and the first terms of eq. 11-14)."""
@@ -168,8 +189,9 @@ class RankedLstmSteps:
         return {"hidden": zeros, "cell": zeros, "image": gates}
 
     def step(self, state: State, previous: Ids) -> tuple[Array, State]:
-        """Advance by one place (eq. 11-18); the previous tag is not used."""
-        hidden, cell = lstm(state["image"] + state["hidden"] @ self._recurrent, state["cell"])
+        """Advance by one place (eq. 11-18); the previous tag is used only if the tagger feeds it back."""
+        gates = state["image"] if self._fed_back is None else state["image"] + self._fed_back[previous]
+        hidden, cell = lstm(gates + state["hidden"] @ self._recurrent, state["cell"])
         logits = hidden @ self._output + self.weights["output.bias"]
         log_probs = np.pad(log_softmax(logits), ((0, 0), (0, 1)), constant_values=-np.inf)  # no END
         return log_probs, {**state, "hidden": hidden, "cell": cell}

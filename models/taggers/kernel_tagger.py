@@ -77,6 +77,9 @@ class KernelConfig:
     """Added to M_j, so that the precision of a rarely proposed tag is not overestimated."""
 
     def __post_init__(self) -> None:
+        # From a command line or a checkpoint they come as JSON objects.
+        views = tuple(View(**view) if isinstance(view, dict) else view for view in self.views)
+        object.__setattr__(self, "views", views)
         if self.decide not in ("score", "balanced"):
             raise ValueError(f"A list is decided by score or balanced, not by {self.decide!r}.")
         if min(self.gamma, self.ridge, self.list_length, self.more_proposals) <= 0 or self.more_photos < 0:

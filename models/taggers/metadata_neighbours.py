@@ -9,10 +9,12 @@ Implements: eq. 8 in VisualOnly; eq. 9-11 in Ltn; eq. 12 in Rtn; eq. 13-14 in Lt
     metadata_neighbours_numpy.py.
 Departs: the backbone is frozen and its features are scaled to deviation 1; sums of word vectors are scaled to deviation
     1 too, and shortened to at most the longest of a training photo, which bounds the effect of thousands of user tags.
-    LZip reads [v; u] of the photo, then of each neighbour, m + 1 positions rather than eq. 19's 2 m + 2. The LSTMs of
+    LZip reads [v; u] of the photo, then of each neighbour, m + 1 positions; `zip="printed"` reads eq. 19's 2 m + 2
+    positions v_x, u_x, v_z1, u_z1 and so on. The LSTMs of
     LTwin+2RNN and LZip end in a linear layer to the tags. The output's bias starts at logit(tag prior), the forget
     gates' at 1. If fewer than M photos share metadata words with a photo, visually similar ones fill up its
-    neighbours. There is no least number of epochs.
+    neighbours. Eq. 5 compares binary vectors of the tau most frequent words; here the Jaccard distance is of all words
+    of the two photos, those beyond tau too. The least numbers of epochs are the paper's: 3 and 5 (`stages`).
 Shapes: features (B, D), neighbours (B, m, D), codes (B, S) and (B, m, S) float32 -> logits (B, V) float32.
 """
 
@@ -81,6 +83,8 @@ class MetadataConfig(TaggerConfig):
     hidden_size: int = 500
     l2: float = 3e-4
     """Lambda: weight of the sum of squared weights, relative to a loss that is the mean over tags."""
+    zip: str = "joined"
+    """How LZip reads features and words: joined, a position a photo; or printed, a position each (eq. 19)."""
     max_words: int = 5000
     """Tau: number of most frequent words of `id`."""
     vectors: str = "glove"
@@ -101,6 +105,8 @@ class MetadataConfig(TaggerConfig):
         for name, choices in (("metadata", FIELDS), ("neighbourhood", ENCODINGS), ("input", ENCODINGS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}.")
+        if self.zip not in ("joined", "printed"):
+            raise ValueError(f"zip must be joined or printed, got {self.zip!r}.")
         for name in ("m", "M", "num_subsets", "hidden_size", "max_words"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} must be a whole number from 1, got {getattr(self, name)!r}.")
@@ -480,7 +486,7 @@ class LZip(MetadataTagger):
         self.neighbours = nn.Linear(feature_size, hidden_size)
         self.words = nn.Linear(code_size, hidden_size)
         self.neighbour_words = nn.Linear(code_size, hidden_size)
-        self.zip_rnn = LinearLstm(2 * hidden_size, hidden_size)
+        self.zip_rnn = LinearLstm((2 if self.config.zip == "joined" else 1) * hidden_size, hidden_size)
         self.output = nn.Linear(hidden_size, self.num_tags)
 
     def logits(self, x: Tensor, z: Tensor, o_x: Tensor, o_z: Tensor) -> Tensor:
@@ -488,5 +494,7 @@ class LZip(MetadataTagger):
         own = torch.cat([F.relu(self.image(x)), F.relu(self.words(o_x))], dim=1)  # (B, 2 H)
         near = torch.cat([F.relu(self.neighbours(z)), F.relu(self.neighbour_words(o_z))], dim=2)  # (B, m, 2 H)
         sequence = self.dropout(torch.cat([own[:, None], near], dim=1))  # (B, m + 1, 2 H)
+        if self.config.zip == "printed":
+            sequence = sequence.unflatten(2, (2, -1)).flatten(1, 2)  # (B, 2 m + 2, H)
         result: Tensor = self.output(self.zip_rnn(sequence))
         return result

@@ -490,17 +490,31 @@ class LZipNetwork(NeighbourNetwork):
 
     def own_parts(self, x: Matrix, o_x: Matrix) -> Parts:
         """Return the inputs' terms of the gates for the photo."""
-        both = [relu(linear(self.weights, "image", x)), relu(linear(self.weights, "words", o_x))]
-        return {"gates": linear(self.weights, "zip_rnn.inputs", np.concatenate(both, axis=1))}
+        return {"gates": self._gates([linear(self.weights, "image", x), linear(self.weights, "words", o_x)])}
 
     def near_parts(self, z: Matrix, o_z: Matrix) -> Parts:
         """Return the inputs' terms of the gates for each neighbour."""
-        both = [relu(linear(self.weights, "neighbours", z)), relu(linear(self.weights, "neighbour_words", o_z))]
-        return {"gates": linear(self.weights, "zip_rnn.inputs", np.concatenate(both, axis=2))}
+        return {
+            "gates": self._gates([linear(self.weights, "neighbours", z), linear(self.weights, "neighbour_words", o_z)])
+        }
+
+    def _gates(self, both: list[Matrix]) -> Matrix:
+        """Return the terms of the gates of features and words: of both together, (..., 4 H), or of each, (..., 8 H)."""
+        parts = [relu(values) for values in both]
+        if not self._is_printed:
+            return linear(self.weights, "zip_rnn.inputs", np.concatenate(parts, axis=-1))
+        each: Matrix = np.concatenate([linear(self.weights, "zip_rnn.inputs", part) for part in parts], axis=-1)
+        return each
+
+    @property
+    def _is_printed(self) -> bool:
+        return bool(self._settings.get("zip") == "printed")  # missing in older checkpoints
 
     def fuse(self, own: Parts, near: Parts) -> Matrix:
         """Eq. 19."""
         gates = np.concatenate([own["gates"][:, None], near["gates"]], axis=1)  # (B, m + 1, 4 H)
+        if self._is_printed:
+            gates = gates.reshape(len(gates), 2 * gates.shape[1], -1)  # (B, 2 m + 2, 4 H)
         return linear(self.weights, "output", lstm(self.weights, "zip_rnn", gates))
 
     def _is_linear_in_parts(self) -> bool:

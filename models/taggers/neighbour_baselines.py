@@ -5,9 +5,9 @@
 - `two_pass_knn` (2PKNN): Verma, Jawahar, "Image Annotation Using Metric Learning in Semantic Neighbourhoods", ECCV
   2012. Pass 1 (their section 3): from each tag's photos the K1 nearest, so that a rare tag has as many neighbours as a
   frequent one. Pass 2 (their eq. 4-5): each tag's sum of exp(-distance / temperature) over those photos that have it.
-  Instead of their metric learning over 15 kinds of features, `embedding_size` gives the size of a projection learnt
-  from the tags (canonical correlation), as in Murthy, Maji, Manmatha, "Automatic Image Annotation using Deep
-  Learning Representations", ICMR 2015 (CCA-KNN).
+  `metric_steps` above 0 learns weights of the dimensions first (2PKNN+ML, neighbour_metric.py); `embedding_size` gives
+  the size of a projection learnt from the tags (canonical correlation), as in Murthy, Maji, Manmatha, "Automatic Image
+  Annotation using Deep Learning Representations", ICMR 2015 (CCA-KNN).
 - `tagprop` (sigma-ML): Guillaumin, Mensink, Verbeek, Schmid, "TagProp", ICCV 2009. Eq. 2: p(tag) = sum_j pi_ij
   p(tag | j), the latter 1 - epsilon if neighbour j has it, else epsilon. Eq. 5: pi_ij is proportional to exp(-w d_ij),
   w >= 0 over several distances. Eq. 7: a sigmoid for each tag, which raises rare ones. Trained on each photo's
@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.tagger import Features
+from annotator.models.taggers.neighbour_metric import learn_metric, tag_balanced
 from annotator.models.taggers.scoring_tagger import (
     Arrays,
     Matrix,
@@ -54,8 +55,12 @@ class NeighbourConfig:
     """E, dimensions of a projection learnt from the tags; 0 compares the features themselves."""
     embedding_ridge: float = 0.1
     """Added to the features' covariance, as a share of its mean variance, before it is inverted."""
+    metric_steps: int = 0
+    """Steps in which weights of the dimensions are learnt, see neighbour_metric.py; 0: none."""
 
     def __post_init__(self) -> None:
+        if self.metric_steps < 0:
+            raise ValueError(f"metric_steps must not be below 0, got {self.metric_steps!r}.")
         if self.num_neighbours < 1 or self.temperature <= 0 or self.embedding_size < 0 or self.embedding_ridge <= 0:
             raise ValueError(
                 f"Neighbours, temperature and ridge must be above 0, the embedding size not below; got {self}."
@@ -68,7 +73,8 @@ class NeighbourTagger(ScoringTagger):
     Args:
         vocabulary: Its V tags.
         config: How neighbours are chosen.
-        arrays: mean (D,), keys (N, D or E) unit rows, labels (N, V), and with an embedding projection (D, E).
+        arrays: mean (D,), keys (N, D or E) unit rows, labels (N, V); with an embedding projection (D, E), with a learnt
+            metric its roots (D or E,).
         sigmoid_line: Slope and offset of the sigmoid from votes to scores.
         threshold: The score threshold for free lengths.
     """
@@ -123,6 +129,15 @@ class NeighbourTagger(ScoringTagger):
             arrays["projection"] = correlated_directions(centred, labels, config.embedding_size, config.embedding_ridge)
             centred = np.asarray(centred @ arrays["projection"], np.float32)
         arrays["keys"] = unit_rows(centred)
+        if config.metric_steps:
+            arrays["metric"] = learn_metric(
+                arrays["keys"],
+                labels,
+                num_nearest=config.num_neighbours,
+                margin=config.temperature,
+                num_steps=config.metric_steps,
+            )
+            arrays["keys"] = unit_rows(arrays["keys"] * arrays["metric"])
         arrays.update(cls._learn(arrays["keys"], labels, config))
         tagger = cls(vocabulary, config, arrays)
         votes = tagger._all_votes(tagger.keys, leave_out=True)
@@ -136,7 +151,10 @@ class NeighbourTagger(ScoringTagger):
         centred = np.asarray(features - self.mean, np.float32)
         if self.projection is not None:
             centred = np.asarray(centred @ self.projection, np.float32)
-        return self._to_scores(self._all_votes(unit_rows(centred)))
+        keys = unit_rows(centred)
+        if "metric" in self._arrays:
+            keys = unit_rows(keys * self._arrays["metric"])
+        return self._to_scores(self._all_votes(keys))
 
     @abstractmethod
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
@@ -204,13 +222,7 @@ class TwoPassKnnTagger(NeighbourTagger):
 
     def votes(self, keys: Matrix, distances: Matrix) -> Matrix:
         """Return the square root of each tag's share of the votes of the tag-balanced neighbours (their eq. 4-5)."""
-        chosen = np.zeros(distances.shape, bool)
-        for tag in range(len(self.vocabulary)):
-            photos = np.flatnonzero(self.labels[:, tag])
-            num = min(self.config.num_neighbours, len(photos))
-            if num:
-                nearest = np.argpartition(distances[:, photos], num - 1, axis=1)[:, :num]
-                chosen[np.arange(len(distances))[:, None], photos[nearest]] = True
+        chosen = tag_balanced(distances, self.labels, self.config.num_neighbours)
         shifted = distances - distances.min(axis=1, keepdims=True)
         weights = np.where(chosen, np.exp(-shifted / self.config.temperature), 0)
         shares: Matrix = weights @ self.labels / weights.sum(axis=1, keepdims=True)

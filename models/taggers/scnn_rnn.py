@@ -6,9 +6,12 @@ Implements: eq. 1 in ScnnRnn.concept_logits (the embedding is the concept layer'
     stages in ScnnRnn.stages and ScnnRnn.forward; section 4.1's side information in ScnnRnn.side.
 Departs: the concept layer's bias starts at logit(prior), see TrainedTagger.prepare. Features are scaled to deviation 1.
     The parallel stage uses Adam 1e-3 rather than RMSprop 1e-4, to take minutes; the joint stage RMSprop 1e-4, as
-    printed. Dropout before the output layer and of a third of the features, which the paper does not mention: with the
-    latter, and 0.06 instead of 0.04 as penalty on the concept layer's weights, the lowest joint loss on captions was
-    17.99 instead of 18.69.
+    printed. With `--train-backbone` a third stage trains tagger and network together, by AdamW where the paper has
+    RMSprop; the paper also tunes the network on L_u in its first stage, here the network is frozen in the first two
+    stages. The network on user tags is not pre-trained alone: it starts at random and learns with the concept layer
+    in the parallel stage. Dropout before the output layer and of a third of the features, which the paper does not
+    mention: with the latter, and 0.06 instead of 0.04 as penalty on the concept layer's weights, the lowest joint
+    loss on captions was 17.99 instead of 18.69.
 Shapes: features (B, D) float32 -> concepts (B, V) -> logits (B, T, V + 1) float32.
 """
 

@@ -1,13 +1,16 @@
 """Tags that nobody taught: half of the words held out of training, proposed all the same; and the retro-tag sweep.
 
     python tests/benchmarks/zero_shot.py DATA [--seeds 0 1 2] [--tables unseen known sweep] [--threads N]
+        [--boxes FILE] [--quick]
 
 DATA holds records.jsonl. For each seed a fifth of the photos and a random half of the tags are held out. Prints:
 - unseen: recall@10 of the unseen half. "only" counts among the unseen tags alone, "all" among all tags (generalised:
   the seen ones scored by TaggerNet), "all tags" is the recall of everything in the latter lists; top-k is the share of
   photos with a right tag among the first k, among the unseen tags. Means over seeds; in brackets the largest distance.
   "frequency" sorts by how many training photos carry the unseen tags, which no zero-shot tagger is told.
-- known: top-k of TaggerNet and of the whole tagger in the paper's order and by score, no tag held out.
+- known: top-k of TaggerNet and of the whole tagger in the paper's order and by score, no tag held out; with `--boxes`
+  (what the detector found, as tag_order.py keeps it; photos that FILE lacks are looked at first) also with the
+  detector's labels.
 - sweep: a tag on ten photos; of all other photos, those that the sweep puts first: precision@20 and recall@50, means
   over 40 random words with 30 to 1,000 photos, none of them taught to the open vocabulary; and of those that it calls
   likely, how many there are and how many of them are right.
@@ -19,13 +22,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import held_out
 import numpy as np
 import numpy.typing as npt
+import tag_order
 import torch
 
 from annotator.datasets.record import read_records
 from annotator.datasets.vocabulary import Vocabulary
 from annotator.models.backbones.backbone import load_backbone
+from annotator.models.detectors.detector import Detection
+from annotator.models.tagger import Labels
 from annotator.models.taggers.open_vocabulary import OpenVocabulary, OpenVocabularyConfig
 from annotator.models.taggers.zero_shot import ZeroShotConfig, ZeroShotTagger
 from annotator.models.word_vectors.word_vectors import load_word_vectors
@@ -51,13 +58,23 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tables", nargs="+", choices=list(TABLES), default=["unseen", "known", "sweep"])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--boxes", type=Path, help="what the detector found; for the table known")
+    parser.add_argument("--detector", default="nanodet")
+    parser.add_argument("--quick", action="store_true", help=f"{held_out.NUM_QUICK} photos, the first seed")
     parsed = parser.parse_args()
     torch.set_num_threads(parsed.threads)
+    records = read_records(parsed.data)
+    if parsed.quick:
+        records, parsed.seeds = held_out.few(records), parsed.seeds[:1]
     backbone = load_backbone(num_threads=parsed.threads)
-    extracted = features_of(read_records(parsed.data), backbone)
+    extracted = features_of(records, backbone)
     given = [record.tags for record in extracted.records]
+    own: dict[str, dict[str, Any]] = {}
+    if parsed.boxes:
+        boxes = tag_order.found_boxes(extracted.records, parsed)
+        own["known"] = {"labels": [labels_of(boxes[record.image.name]) for record in extracted.records]}
     for name in parsed.tables:
-        rows = [TABLES[name](extracted.features, given, backbone, seed) for seed in parsed.seeds]
+        rows = [TABLES[name](extracted.features, given, backbone, seed, **own.get(name, {})) for seed in parsed.seeds]
         print_table(name, rows)
 
 
@@ -171,21 +188,39 @@ def _found(scores: Scores, truth: Truth) -> Truth:
     return found
 
 
-def known(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int) -> dict[str, dict[str, float]]:
-    """Measure TaggerNet and the whole tagger on an ordinary split."""
+def labels_of(found: Sequence[Detection]) -> Labels:
+    """Return each label that the detector found with its highest score, the highest first."""
+    best: dict[str, float] = {}
+    for thing in found:
+        best[thing.label] = max(thing.score, best.get(thing.label, 0.0))
+    return sorted(best.items(), key=lambda item: -item[1])
+
+
+def known(
+    features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int, labels: Sequence[Labels] = ()
+) -> dict[str, dict[str, float]]:
+    """Measure TaggerNet and the whole tagger on an ordinary split; with the detector's labels too, if there are any."""
     train, test = hold_out(len(features), seed)
     vocabulary = Vocabulary(sorted({tag for row in train for tag in given[row]}))
     lists = [given[row] for row in train]
     tagger = ZeroShotTagger.fit(vocabulary, features[train], lists, ZeroShotConfig(seed=seed),
                                 vectors=load_word_vectors())  # fmt: skip
     truth = [set(given[row]) for row in test]
+    ways: dict[str, tuple[dict[str, Any], bool]] = {
+        "TaggerNet alone": ({"near_words": {}}, False),
+        "with words, the paper's order": ({"by": "paper"}, False),
+        "with words, by score": ({}, False),
+    }
+    if labels:
+        ways |= {
+            "with the detector, by score": ({"near_words": {}}, True),
+            "with words and the detector, the paper's order": ({"by": "paper"}, True),
+            "with words and the detector, by score": ({}, True),
+        }
     rows = {}
-    for name, changes in {
-        "TaggerNet alone": {"near_words": {}},
-        "with words, the paper's order": {"by": "paper"},
-        "with words, by score": {},
-    }.items():
-        proposed = _vary(tagger, changes).decode(features[test], [()] * len(test), k=max(TOP))
+    for name, (changes, is_detected) in ways.items():
+        seen = [labels[row] for row in test] if is_detected else []
+        proposed = _vary(tagger, changes).decode(features[test], [()] * len(test), k=max(TOP), labels=seen)
         lists_ = [[ranked.tag for ranked in tags] for tags in proposed]
         hits = [[tag in right for tag in tags] for tags, right in zip(lists_, truth, strict=True)]
         recall = np.mean([sum(hit[:K]) / len(right) for hit, right in zip(hits, truth, strict=True)])

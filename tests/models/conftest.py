@@ -48,6 +48,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "ria": {"embedding_size": 6, "hidden_size": 16},
     "cnn_rnn": {"embedding_size": 6, "hidden_size": 16},
     "naive_rnn": {"embedding_size": 6, "hidden_size": 16},
+    "no_rnn": {"hidden_size": 32},
 }
 """Sizes of the recurrent taggers in tests."""
 

@@ -138,7 +138,7 @@ def measure_sets(
 ) -> dict[str, float]:
     """Return the set measures of two (B, V) matrices."""
     per_tag = metrics.per_tag(truth, predicted, never_predicted)
-    overall = metrics.overall(truth, predicted)
+    overall, per_image = metrics.overall(truth, predicted), metrics.overall_per_image(truth, predicted)
     return {
         "c_p": per_tag.precision,
         "c_r": per_tag.recall,
@@ -146,7 +146,9 @@ def measure_sets(
         "o_p": overall.precision,
         "o_r": overall.recall,
         "o_f1": overall.f1,
-        "o_f1_per_image": metrics.overall_per_image(truth, predicted).f1,
+        "o_p_per_image": per_image.precision,
+        "o_r_per_image": per_image.recall,
+        "o_f1_per_image": per_image.f1,
         "n_plus": metrics.num_recalled_tags(truth, predicted),
     }
 
@@ -159,6 +161,7 @@ def measure_lists(ranked: Sequence[Sequence[str]], given: Sequence[Sequence[str]
         "ndcg_graded": metrics.by_k([metrics.ndcg_at(ranked, given, k, "graded") for k in ks]),
         "precision_at": metrics.by_k([metrics.precision_at(ranked, given, k) for k in ks]),
         "recall_at": metrics.by_k([metrics.recall_at(ranked, given, k) for k in ks]),
+        "top_k_accuracy": metrics.by_k([metrics.top_k_accuracy(ranked, given, k) for k in ks]),
         "f1_at": metrics.by_k([metrics.f1_at(ranked, given, k) for k in ks]),
         "first_tag_accuracy": metrics.first_tag_accuracy(ranked, given),
         "order_accuracy": metrics.order_accuracy(ranked, given),
@@ -236,12 +239,13 @@ def table(report: Mapping[str, Any]) -> str:
         f"{'%':<24}{'P':>8}{'R':>8}{'F1':>8}",
         f"{'means over tags (C-)':<24}{_row(report['c_p'], report['c_r'], report['c_f1'])}   N+ {report['n_plus']}",
         f"{'all pairs (O-, micro)':<24}{_row(report['o_p'], report['o_r'], report['o_f1'])}",
-        f"{'means over photos (O-)':<24}{'':>16}{_row(report['o_f1_per_image'])}",
+        f"{'means over photos (O-)':<24}"
+        f"{_row(report['o_p_per_image'], report['o_r_per_image'], report['o_f1_per_image'])}",
         f"{'mAP by tag / by photo':<24}{_row(report['map_lab'], report['map_img'])}",
         "",
         f"{'%  at k':<24}{''.join(f'{k:>6}' for k in [*range(1, MAX_K + 1), 'mean'])}",
     ]
-    for key in ("ndcg_graded", "ndcg_binary", "precision_at", "recall_at", "f1_at"):
+    for key in ("ndcg_graded", "ndcg_binary", "precision_at", "recall_at", "f1_at", "top_k_accuracy"):
         lines.append(f"{key:<24}{''.join(f'{100 * value:6.1f}' for value in report[key].values())}")
     order, by_frequency = (
         "-" if report[key] is None else f"{100 * report[key]:.1f}"

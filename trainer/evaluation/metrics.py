@@ -180,6 +180,19 @@ def f1_at(ranked: Sequence[TagList], given: Sequence[Collection[str]], k: int) -
     return SetMeasure(precision_at(ranked, given, k), recall_at(ranked, given, k)).f1
 
 
+def top_k_accuracy(ranked: Sequence[TagList], given: Sequence[Collection[str]], k: int) -> float:
+    """Return the share of images with a right tag among the first k: top-k accuracy of the zero-shot paper, section V.
+
+    The paper says "the correct class in the top-k"; of a photo with several right tags, one is enough here.
+
+    Raises:
+        ValueError: As for `ndcg_at`.
+    """
+    _check_lists(ranked, given, k)
+    pairs = zip(ranked, given, strict=True)
+    return _mean(np.array([_num_right(tags, true, k) > 0 for tags, true in pairs if true]))
+
+
 def first_tag_accuracy(ranked: Sequence[TagList], given: Sequence[TagList]) -> float:
     """Return the share of images whose first proposed tag is the person's first.
 

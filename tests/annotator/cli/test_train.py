@@ -364,3 +364,38 @@ def test_records_have_no_official_parts(data: Path, tmp_path: Path, backbone: Ba
 
     with pytest.raises(DataError, match="has no part 'test'; name the data set with --format"):
         records_of(data, "test", "starter")
+
+
+def test_several_views_are_trained_on_and_measured_by_the_command_line(
+    data: Path, tmp_path: Path, backbone: Backbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    run(["--tagger", "kernel_ridge", "--data", data, "--out", out, "--views", "whole,mirror,colour",
+         "--set", 'decide="balanced"', "--threads", 1])  # fmt: skip
+    info = checkpoint.read_info(out)
+    assert info.about.backbone == "views_whole+mirror+colour_of_efficientnet_lite0"
+    assert [view["weight"] for view in info.settings["config"]["views"]] == [1.0, 0.4, 0.4, 0.4]
+    assert info.settings["config"]["decide"] == "balanced"
+    capsys.readouterr()
+    parser = argparse.ArgumentParser()
+    add_evaluate(parser.add_subparsers())
+    parsed = parser.parse_args(["evaluate", str(out), "--data", str(data), "--split", "validation", "--json"])
+    assert parsed.command(parsed) == 0
+    assert json.loads(capsys.readouterr().out)["num_images"] == 4
+    with pytest.raises(CheckpointError, match="was trained on features of views_whole"):
+        checkpoint.load(out, backbone=backbone)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tagger", "kernel_ridge", "--views", "whole,sideways"], "no view 'sideways'"),
+        (["--tagger", "scnn_rnn", "--views", "colour", "--train-backbone"], "cannot be trained along"),
+    ],
+)
+def test_views_that_cannot_be_are_one_sentence(
+    arguments: list[str], message: str, data: Path, tmp_path: Path, backbone: Backbone
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run([*arguments, "--data", data, "--out", tmp_path / "out"])
+    assert not (tmp_path / "out").exists()

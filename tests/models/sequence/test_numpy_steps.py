@@ -54,6 +54,22 @@ def test_numpy_steps_of_jvsp_follow_its_settings(
             np.testing.assert_allclose(concepts, torch.sigmoid(outputs.concept_logits).numpy(), atol=1e-5)
 
 
+def test_numpy_steps_of_the_ranked_lstm_feed_the_previous_tag_back_if_told_to(
+    make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
+) -> None:
+    features, sequences = make_tagged_features(4, seed=4)
+    for feed_back in (False, True):
+        tagger = make_tagger("ranked_lstm", feed_back=feed_back)
+        for row, tags in enumerate(sequences):
+            batch = make_batch(torch.from_numpy(features[row : row + 1]), [tags], tagger.num_tags)
+            with torch.no_grad():
+                expected = torch.log_softmax(tagger(batch).logits[0], dim=1).numpy()
+            found = step_log_probs(tagger, features[row : row + 1], tags)
+            np.testing.assert_allclose(found[:, : expected.shape[1]], expected, atol=2e-5)
+        one, other = (step_log_probs(tagger, features[:1], [tag])[1, :-1] for tag in (0, 3))
+        assert (np.abs(one - other).max() > 1e-3) == feed_back
+
+
 def test_numpy_steps_add_side_information(
     make_tagger: Callable[..., Any], make_tagged_features: Callable[..., Any]
 ) -> None:

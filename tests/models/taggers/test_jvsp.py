@@ -112,6 +112,36 @@ def test_diversity_loss_worked_by_hand() -> None:
     assert float(diversity_loss(visual, torch.tensor([2]), 0.5)) == pytest.approx(0.5)
 
 
+def test_the_cosine_form_of_the_diversity_loss_agrees_with_plain_loops_and_ignores_the_scale() -> None:
+    rng = np.random.default_rng(1)
+    visual = rng.uniform(0, 1, (2, 3, 4)).astype(np.float32)
+    lengths = [3, 2]
+    total = 0.0
+    for image, length in enumerate(lengths):
+        alike = 0.0
+        for step in range(1, length):
+            before, now = visual[image, step - 1].tolist(), visual[image, step].tolist()
+            product = sum(a * b for a, b in zip(before, now, strict=True))
+            alike += product / math.sqrt(sum(a * a for a in before)) / math.sqrt(sum(b * b for b in now))
+        total += alike / (length - 1)
+    for scale in (1.0, 1 / 512):
+        found = diversity_loss(torch.from_numpy(visual) * scale, torch.tensor(lengths), 0.0, is_cosine=True)
+        assert float(found) == pytest.approx(total / 2, rel=1e-4)
+
+
+def test_the_cosine_form_has_one_scale_with_both_phi_and_the_printed_form_has_not(
+    make_tagger: Callable[..., Any], make_small_batch: Callable[..., Any]
+) -> None:
+    batch = make_small_batch()
+
+    def penalty(phi: str, diversity: str) -> float:
+        tagger = make_tagger("jvsp", size=64, phi=phi, diversity=diversity, alpha=1.0, beta=0.0)
+        return float(tagger(batch).penalty.item())
+
+    assert penalty("gate", "sum") > 100 * penalty("paper", "sum")
+    assert 0.1 < penalty("gate", "cosine") / penalty("paper", "cosine") < 10
+
+
 def test_loss_is_the_mean_over_each_list_worked_by_hand() -> None:
     # Even logits over 4 outputs cost log 4 a step, however long the list.
     logits = torch.zeros(2, 3, 4)
@@ -145,3 +175,5 @@ def test_phi_and_alpha_are_checked(make_tagger: Callable[..., Any]) -> None:
         make_tagger("jvsp", phi="relu")
     with pytest.raises(ConfigError, match="alpha must not be negative"):
         make_tagger("jvsp", alpha=-1)
+    with pytest.raises(ConfigError, match="diversity must be sum or cosine"):
+        make_tagger("jvsp", diversity="mean")

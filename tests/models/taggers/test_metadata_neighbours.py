@@ -345,6 +345,7 @@ def test_invalid_settings_are_refused() -> None:
         ({"m": 2.5}, "m must be a whole number"),
         ({"input": "bert"}, "input must be one of id, w2v, wnet"),
         ({"neighbourhood": "gps"}, "neighbourhood must be one of"),
+        ({"zip": "twice"}, "zip must be joined or printed"),
         ({"metadata": "exif"}, "metadata must be one of user_tags, caption"),
         ({}, "has none"),
         ({"colour": 1}, "no setting 'colour'"),
@@ -436,7 +437,9 @@ def naive_logits(tagger: MetadataTagger, x: Any, z: Any, o_x: Any, o_z: Any) -> 
         return layer(tagger, "output", v_x + highest(v) + u_x + highest(u))  # eq. 17
     if name == "lzip":
         sequence = [v_x + u_x, *[v[i] + u[i] for i in near]]
-        return layer(tagger, "output", run_lstm(tagger, "zip_rnn", sequence))  # eq. 19, a position a photo
+        if tagger.config.zip == "printed":
+            sequence = [v_x, u_x, *[part for i in near for part in (v[i], u[i])]]
+        return layer(tagger, "output", run_lstm(tagger, "zip_rnn", sequence))  # eq. 19
     v_z, u_z = run_lstm(tagger, "neighbour_rnn", v), run_lstm(tagger, "word_rnn", u)
     if name == "ltwin_rnn":
         return layer(tagger, "output", v_x + v_z + u_x + u_z)
@@ -515,6 +518,24 @@ def test_module_agrees_with_plain_loops(make: Make, name: str) -> None:
     for row, source in enumerate(order):
         expected = naive_scores(tagger, features[row][None], context.take([source]), 0)
         np.testing.assert_allclose(torch.sigmoid(found[row]).numpy(), expected, atol=2e-5)
+
+
+def test_lzip_as_printed_agrees_with_plain_loops_in_both_implementations(make: Make) -> None:
+    tagger = make("lzip", zip="printed")
+    features, _ = make_data(2, 6)
+    context = make_context(2, seed=6)
+    found = tagger.for_inference().scores(features, context)
+    for row in range(2):
+        np.testing.assert_allclose(found[row], naive_scores(tagger, features, context, row), atol=2e-5)
+    near = make_context(3, num_candidates=3, seed=8)  # m of m: the one subset
+    batch = make_family_batch(tagger, 3, near)
+    _, sequences = make_data(3, 1)
+    order = sorted(range(3), key=lambda row: -len(sequences[row]))
+    with torch.no_grad():
+        logits = tagger(batch).logits
+    for row, source in enumerate(order):
+        expected = naive_scores(tagger, batch.features.numpy()[row][None], near.take([source]), 0)
+        np.testing.assert_allclose(torch.sigmoid(logits[row]).numpy(), expected, atol=2e-5)
 
 
 def test_linear_lstm_by_hand() -> None:

@@ -11,6 +11,7 @@ from annotator.trainer.evaluation.evaluate import EvaluationConfig, evaluate, ta
 KEYS = {
     *("c_p", "c_r", "c_f1", "o_p", "o_r", "o_f1", "o_f1_per_image", "n_plus", "map_lab", "map_img", "ndcg_binary"),
     *("ndcg_graded", "precision_at", "recall_at", "f1_at", "first_tag_accuracy", "order_accuracy"),
+    *("top_k_accuracy", "o_p_per_image", "o_r_per_image"),
 }
 
 
@@ -55,7 +56,7 @@ FEATURES = _scripted({"man": 0.9, "dog": 0.8, "sky": 0.1}, {"sea": 0.9, "sky": 0
 def test_a_report_has_every_key_and_ks_from_1_to_10_with_their_mean() -> None:
     report = evaluate(ScriptedTagger(TAGS), FEATURES, [["man", "dog"], ["sky", "sea"]])
     assert report.keys() >= KEYS
-    for key in ("ndcg_binary", "ndcg_graded", "precision_at", "recall_at", "f1_at"):
+    for key in ("ndcg_binary", "ndcg_graded", "precision_at", "recall_at", "f1_at", "top_k_accuracy"):
         assert list(report[key]) == [*map(str, range(1, 11)), "mean"]
         assert report[key]["mean"] == pytest.approx(np.mean([report[key][str(k)] for k in range(1, 11)]))
 
@@ -78,6 +79,21 @@ def test_a_tag_the_tagger_does_not_know_counts_as_missed() -> None:
     assert report["c_r"] == pytest.approx(2 / 3)
     assert report["o_r"] == pytest.approx(2 / 3)
     assert report["map_lab"] == pytest.approx((1 + 1 + 0.5) / 3)
+
+
+def test_means_over_photos_stand_beside_those_over_all_pairs() -> None:
+    report = evaluate(ScriptedTagger(TAGS), FEATURES, [["man", "dog", "sky"], ["sky"]], EvaluationConfig(k=2))
+    # Right: 2 of 2 proposed and 3 true, then 1 of 2 proposed and 1 true.
+    assert (report["o_p"], report["o_r"]) == (pytest.approx(3 / 4), pytest.approx(3 / 4))
+    assert (report["o_p_per_image"], report["o_r_per_image"]) == (pytest.approx(3 / 4), pytest.approx((2 / 3 + 1) / 2))
+    line = next(line for line in table(report).splitlines() if line.startswith("means over photos"))
+    assert line.split()[-3:] == ["75.0", "83.3", "78.9"]
+
+
+def test_top_k_accuracy_needs_one_right_tag_among_the_first_k() -> None:
+    report = evaluate(ScriptedTagger(TAGS), FEATURES, [["dog", "sea"], ["sky"]])
+    assert (report["top_k_accuracy"]["1"], report["top_k_accuracy"]["2"]) == (0, 1)
+    assert "top_k_accuracy" in table(report)
 
 
 def test_a_free_length_takes_the_list_that_the_tagger_ends() -> None:

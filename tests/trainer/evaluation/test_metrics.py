@@ -197,16 +197,18 @@ def test_precision_divides_by_k_even_when_fewer_were_proposed() -> None:
 
 @given(_paired_lists(), st.integers(1, 10))
 def test_ranking_measures_equal_the_plain_loop(lists: tuple[list[list[str]], list[list[str]]], k: int) -> None:
-    precisions, recalls, firsts = [], [], []
+    precisions, recalls, firsts, found = [], [], [], []
     for proposed, person in zip(*lists, strict=True):
         if person:
             hits = sum(1 for place in range(min(k, len(proposed))) if proposed[place] in person)
             precisions.append(hits / k)
             recalls.append(hits / len(person))
+            found.append(1 if hits else 0)
             firsts.append(1 if proposed and proposed[0] == person[0] else 0)
     count = max(len(precisions), 1)
     assert metrics.precision_at(*lists, k) == pytest.approx(sum(precisions) / count)
     assert metrics.recall_at(*lists, k) == pytest.approx(sum(recalls) / count)
+    assert metrics.top_k_accuracy(*lists, k) == pytest.approx(sum(found) / count)
     assert metrics.first_tag_accuracy(*lists) == pytest.approx(sum(firsts) / count)
 
 
