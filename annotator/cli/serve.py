@@ -14,7 +14,7 @@ from annotator.cli.vision import add_vision_options, sentence_about, vision_conf
 from annotator.datasets.vocabulary_file import read_vocabulary
 from annotator.errors import ConfigError
 from annotator.ingest.project_backbone import choose_backbone, choose_tagger
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.models.detectors.detector import NONE
 from annotator.settings import DETECTOR_CHOICES, SIDECAR_PROFILES, STRATEGIES, IngestConfig, ServerConfig
 from annotator.storage.project import Project, default_folder, is_project

@@ -9,9 +9,9 @@ from dataclasses import fields
 from typing import Any
 
 from annotator.errors import ConfigError
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.models.detectors.detector import NONE
-from annotator.models.vision_language.endpoint import KEY_VARIABLE
+from annotator.models.vision_language.address import KEY_VARIABLE
 from annotator.storage.project import Project
 
 VISION_OPTIONS = ("vlm", "vlm_model", "vlm_requests", "vlm_tokens", "vlm_minutes", "vlm_timeout")

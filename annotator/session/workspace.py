@@ -30,7 +30,8 @@ from annotator.ingest.pictures import Pictures
 from annotator.ingest.pipeline import Ingest, decoded_side
 from annotator.ingest.project_backbone import backbone_options
 from annotator.ingest.text_pass import TextPass
-from annotator.ingest.vision_pass import VisionConfig, VisionPass
+from annotator.ingest.vision_config import VisionConfig
+from annotator.ingest.vision_pass import VisionPass
 from annotator.learning.loop import ModelLoop
 from annotator.models.backbones.backbone import Backbone, load_backbone, load_text_tower
 from annotator.models.backbones.text_index import TextIndex

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.models.vision_language.endpoint import PROMPT
 from annotator.proposals import proposer as proposer_module
 from annotator.proposals.evidence import Evidence, Words

@@ -1,9 +1,11 @@
 """Any model of timm or open_clip as a backbone, proven with small random ones that are saved as the hub has them."""
 
+import errno
 import hashlib
 import json
 import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -271,6 +273,8 @@ def clip_edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], ob
         ("timm", timm_edit(lambda c: c.update(architecture="no_such_net")), "no such architecture"),
         ("timm", timm_edit(lambda c: c.pop("architecture")), "names no architecture of timm"),
         ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(crop_mode="border")), "'border'"),
+        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(input_size=[3, 50, 50])), "not take crops of 50"),
+        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(input_size=[3, 64, 48])), "only square crops"),
         ("timm", lambda f: (f / "config.json").write_text("<html>"), "not JSON"),
         ("timm", lambda f: (f / "config.json").write_text("[1]"), "no JSON object"),
         ("timm", lambda f: (f / "config.json").write_text(" " * 2_000_000), "2,000,000 bytes"),
@@ -344,6 +348,47 @@ def test_changed_files_of_an_installation_are_found(tiny: Any, cache: Path) -> N
     (model.folder / "image.onnx").unlink()
     with pytest.raises(BackboneError, match="cannot be read"):
         load_backbone("tiny-timm")
+
+
+def test_an_installation_that_was_killed_is_no_backbone_and_is_removed_a_day_later(tiny: Any, cache: Path) -> None:
+    model = install(str(tiny["timm"][0]))
+    killed, running = (installed.installed_path() / f".tiny-timm-{name}" for name in ("killed", "running"))
+    for folder in (killed, running):
+        shutil.copytree(model.folder, folder)
+    (killed / "about.json").write_text("{")
+    os.utime(killed, (0, 0))
+    assert [other.architecture.name for other in list_installed()] == ["tiny-timm"]
+    assert list_damaged() == []
+    install(str(tiny["timm"][0]))
+    assert {path.name for path in installed.installed_path().iterdir()} == {"tiny-timm", ".tiny-timm-running"}
+
+
+def test_an_installation_that_fails_leaves_the_former_one(
+    tiny: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = install(str(tiny["timm"][0]))
+    monkeypatch.setattr(hub_install, "_move", lambda source, target: no_space())
+    with pytest.raises(BackboneError, match="cannot be written to"):
+        install(str(tiny["timm"][0]))
+    assert list_installed() == [model]
+    assert [path.name for path in installed.installed_path().iterdir()] == ["tiny-timm"]
+
+
+def no_space() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_another_tokenizer_of_the_same_network_embeds_the_words_anew(tiny: Any, cache: Path) -> None:
+    model = install(str(tiny["siglip"][0]))
+    before = load_text_tower("tiny-siglip")
+    content = (model.folder / "tokenizer.json").read_text().replace('"</s>"', '"</t>"').encode()
+    (model.folder / "tokenizer.json").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    edit(model.folder / "about.json", lambda about: about["files"].update({"tokenizer.json": digest}))
+    after = load_text_tower("tiny-siglip")
+    assert before is not None
+    assert after is not None
+    assert before.version != after.version
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "no-such", "@int8", ".hidden"])
