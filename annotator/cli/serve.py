@@ -94,7 +94,6 @@ def _serve(parsed: argparse.Namespace) -> int:
         switched = choose_tagger(project, tagger_name(parsed.tagger))
         if switched:
             print(switched, file=sys.stderr)
-        project.update_settings(tagger=tagger_name(parsed.tagger))
     if parsed.strategy:
         project.update_settings(strategy=parsed.strategy)
     if parsed.word_vectors:

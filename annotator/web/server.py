@@ -68,11 +68,7 @@ def serve(
         started = partial(_started, workspace, address, lambda: on_ready(shown))
         server = new_server(app, limits, config.trusted_proxies, started)
         folders = photos if photos is not None else [root for _, root in workspace.store.images.roots()]
-        workers = [threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)]
-        if workspace.vision_pass.is_asking:
-            workers.append(threading.Thread(target=_ask_about_photos, args=(workspace,), name="vision", daemon=True))
-        if workspace.text_pass.has_words:
-            workers.append(threading.Thread(target=workspace.text_pass.run, name="text", daemon=True))
+        workers = _workers(workspace, folders)
         for worker in workers:
             worker.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()
@@ -91,6 +87,16 @@ def serve(
     finally:
         workspace.close()
         listener.close()
+
+
+def _workers(workspace: Workspace, photos: Sequence[Path]) -> list[threading.Thread]:
+    """Return the threads of the work that goes on beside the server, without those that would have nothing to do."""
+    workers = [threading.Thread(target=_ingest, args=(workspace, photos), name="ingest", daemon=True)]
+    if workspace.vision_pass.is_asking:
+        workers.append(threading.Thread(target=_ask_about_photos, args=(workspace,), name="vision", daemon=True))
+    if workspace.text_pass.has_words:
+        workers.append(threading.Thread(target=workspace.text_pass.run, name="text", daemon=True))
+    return workers
 
 
 def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:

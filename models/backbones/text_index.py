@@ -126,6 +126,15 @@ class TextIndex:
                 self._write()
             return num_ready == len(words)
 
+    def use_known(self, words: Sequence[str]) -> int:
+        """Set the words that photos are compared with to those that are embedded already, and return their number.
+
+        Args:
+            words: Different ones, the most wanted first.
+        """
+        with self._lock:
+            return self._use(tuple(dict.fromkeys(words)))
+
     def nearest(self, features: Matrix, num: int) -> list[NearWord]:
         """Return the words that a photo is most alike to, best first.
 
@@ -166,7 +175,8 @@ class TextIndex:
 
     def _embed(self, words: Sequence[str]) -> Matrix:
         parts = [self._tower.embed([prompt.replace("{}", word) for word in words]) for prompt in self._prompts]
-        return unit(np.mean(parts, axis=0))
+        # As the file holds them, so that a list does not depend on whether its words were read or just embedded.
+        return unit(np.mean(parts, axis=0)).astype(np.float16).astype(np.float32)
 
     def _make_table(self, words: tuple[str, ...]) -> _Table | None:
         if not words:

@@ -72,6 +72,11 @@ class Endpoint:
             return False
 
     @property
+    def place(self) -> str:
+        """The host, and whether it is this machine, in words."""
+        return f"{self.host} ({'this machine' if self.is_local else 'ANOTHER MACHINE'})"
+
+    @property
     def address(self) -> str:
         """The address that is asked."""
         base = self.url.rstrip("/")
