@@ -181,7 +181,7 @@ class TextIndex:
     def _make_table(self, words: tuple[str, ...]) -> _Table | None:
         if not words:
             return None
-        rows = np.stack([self._known[word] for word in words])
+        rows = unit(np.stack([self._known[word] for word in words]))
         mean = rows.mean(axis=0, dtype=np.float64)
         covariance = (rows.T @ rows).astype(np.float64) / len(rows) - np.outer(mean, mean)
         if len(words) <= EXACT_BELOW or rows.shape[1] <= NUM_DIRECTIONS:
