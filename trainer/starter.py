@@ -13,35 +13,38 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from annotator.datasets.record import Record
 from annotator.errors import CheckpointError
 from annotator.models import checkpoint
+from annotator.models.backbones.backbone import Backbone
 from annotator.models.checkpoint import BackboneLike, built_starters_path
 from annotator.models.tagger import Features
+from annotator.models.taggers.open_vocabulary import OpenVocabulary
 from annotator.trainer.families import TrainingRequest
 from annotator.trainer.fit import Progress
 from annotator.trainer.fit_settings import FitSettings
 from annotator.trainer.training import train
 
 _FIT = FitSettings(concept_l2=0.06)
-_ALL = {"on_all": True, "half": True}
+
+
+def _recipe(tagger: str, fit: FitSettings = _FIT, **settings: Any) -> TrainingRequest:
+    return TrainingRequest(tagger, fit=fit, on_all=True, half=True, **settings)
+
+
+_EIGHT = replace(_FIT, epochs=8)
 RECIPES = {
-    "jvsp": TrainingRequest("jvsp", fit=replace(_FIT, epochs=8), **_ALL),
-    "scnn_rnn": TrainingRequest(
-        "scnn_rnn",
-        fit=replace(_FIT, epochs=8),
-        settings={"input_dropout": 0.3},
-        ranking={"concept_weight": 0.6},
-        **_ALL,
-    ),
-    "ranked_lstm": TrainingRequest(
-        "ranked_lstm", fit=replace(_FIT, epochs=8, learning_rate=1e-3), settings={"concept_layer": True}, **_ALL
-    ),
-    "zero_shot": TrainingRequest("zero_shot", fit=_FIT, **_ALL),
-    "open_vocabulary": TrainingRequest("open_vocabulary", fit=_FIT, **_ALL),
+    "jvsp": _recipe("jvsp", _EIGHT),
+    "scnn_rnn": _recipe("scnn_rnn", _EIGHT, settings={"input_dropout": 0.3}, ranking={"concept_weight": 0.6}),
+    "ranked_lstm": _recipe("ranked_lstm", replace(_EIGHT, learning_rate=1e-3), settings={"concept_layer": True}),
+    "zero_shot": _recipe("zero_shot"),
+    "open_vocabulary": _recipe("open_vocabulary"),
 }
-"""Tagger -> how it is trained, as in models/starter/CARD.md."""
+"""Tagger -> how it is trained, as in models/starter/CARD.md; the open vocabulary gets the backbone's classifier too."""
 BUILDING_FOLDER = ".building"
 DIGEST_FILE = "records.sha256"
 
@@ -60,7 +63,7 @@ class BuiltTagger:
 def build_starter(
     records: Sequence[Record],
     features: Features,
-    backbone: BackboneLike,
+    backbone: Backbone,
     names: Sequence[str] = tuple(RECIPES),
     *,
     min_count: int = 1,
@@ -93,7 +96,8 @@ def build_starter(
     for name in names:
         recipe = RECIPES[name]
         fit = recipe.fit if epochs is None else replace(recipe.fit, epochs=epochs)
-        request = replace(recipe, fit=fit, min_count=min_count, on_all=not holds_out)
+        settings = {**recipe.settings, **(_classes_of(backbone) if name == OpenVocabulary.name else {})}
+        request = replace(recipe, fit=fit, settings=settings, min_count=min_count, on_all=not holds_out)
         building = folder / BUILDING_FOLDER / name
         if not _is_finished(building, request, backbone):
             on_tagger(name)
@@ -109,14 +113,20 @@ def remove_starter(backbone: str) -> bool:
     Raises:
         CheckpointError: The folder cannot be removed.
     """
-    folder = built_starters_path() / backbone
-    if Path(backbone).name != backbone or backbone.startswith(".") or not folder.is_dir():
+    name = backbone.replace("/", "__")  # as the name of an installed backbone
+    folder = built_starters_path() / name
+    if not name or name.startswith(".") or not folder.is_dir():
         return False
     try:
         shutil.rmtree(folder)
     except OSError as error:
         raise CheckpointError(f"The starter {folder} cannot be removed: {error.strerror}.") from error
     return True
+
+
+def _classes_of(backbone: Backbone) -> dict[str, Any]:
+    """Return the settings of the open vocabulary by which it uses a backbone's ImageNet classifier, if it has one."""
+    return {"backbone": backbone.name, "use_classes": bool(np.any(backbone.class_weights))}
 
 
 def _prepare(folder: Path, records: Sequence[Record]) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from annotator.cli import starter as command
@@ -18,6 +19,7 @@ from annotator.models import checkpoint
 from annotator.models.backbones import installed
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.backbones.hub_install import install
+from annotator.models.taggers.open_vocabulary import OpenVocabulary
 from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
@@ -117,6 +119,12 @@ def test_all_taggers_of_the_starter_can_be_built(backbone: str, data: Path) -> N
     loaded = load_backbone(NAME, num_threads=1)
     for name in RECIPES:
         assert checkpoint.load(f"starter/{NAME}/{name}", backbone=loaded).vocabulary.tags
+    opened = checkpoint.load(f"starter/{NAME}/open_vocabulary", backbone=loaded)
+    assert isinstance(opened, OpenVocabulary)
+    np.testing.assert_allclose(opened.arrays()["class_weight"], loaded.class_weights, rtol=1e-3, atol=1e-4)
+    scores, known = opened.score_words(np.zeros((1, loaded.feature_size), np.float32), ["lighthouse", "zzqxw"])
+    assert known.tolist() == [True, False]
+    assert 0 < scores[0, 0] < 1
 
 
 def test_an_interrupted_build_goes_on_and_other_tags_begin_anew(
