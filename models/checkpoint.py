@@ -38,7 +38,7 @@ FORMAT = "annotator tagger"
 FORMAT_VERSION = 1
 SETTINGS_FILE = "tagger.json"
 STARTER = "starter"
-"""The default checkpoint of the package; "starter/NAME" is another one."""
+"""The default checkpoint of the package; "starter/NAME" is another one, "starter/BACKBONE/NAME" one that was built."""
 STARTER_TAGGER = "jvsp"
 LARGEST_HALF = 65504.0
 """Largest value of 16-bit floats."""
@@ -246,7 +246,7 @@ def find(source: Path | str) -> Path:
     folder = Path(source)
     if word == STARTER or word.startswith(f"{STARTER}/"):
         name = word.removeprefix(STARTER).strip("/") or STARTER_TAGGER
-        folder = Path(__file__).with_name("starter") / name
+        folder = (built_starters_path() if "/" in name else Path(__file__).with_name(STARTER)) / name
     if not (folder / SETTINGS_FILE).is_file():
         raise CheckpointError(f"There is no checkpoint {word}: {folder / SETTINGS_FILE} is missing.")
     return folder
@@ -255,6 +255,33 @@ def find(source: Path | str) -> Path:
 def starter_names() -> list[str]:
     """Return the names of the checkpoints in the package."""
     return sorted(path.parent.name for path in Path(__file__).with_name(STARTER).glob(f"*/{SETTINGS_FILE}"))
+
+
+def built_starters_path() -> Path:
+    """Return the folder of starters that were built here: `annotator/starters` in the user's cache folder.
+
+    It holds a folder for each backbone, with a checkpoint for each tagger.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "annotator" / "starters"
+
+
+def built_starters(backbone: str) -> list[str]:
+    """Return the names of the starters that were built for a backbone, "starter/BACKBONE/NAME"."""
+    found = (built_starters_path() / backbone).glob(f"*/{SETTINGS_FILE}")
+    return sorted(f"{STARTER}/{backbone}/{path.parent.name}" for path in found if path.parent.name[0] != ".")
+
+
+def starter_for(name: str, backbone: str) -> str:
+    """Return the built starter of a backbone in place of the package's of that name, where there is one.
+
+    Args:
+        name: Of any tagger; only "starter/NAME" is changed.
+        backbone: Name of the backbone.
+    """
+    built = name.replace(f"{STARTER}/", f"{STARTER}/{backbone}/", 1)
+    is_of_package = name.startswith(f"{STARTER}/") and name.count("/") == 1
+    return built if is_of_package and built in built_starters(backbone) else name
 
 
 def read_info(source: Path | str) -> CheckpointInfo:

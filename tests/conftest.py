@@ -42,7 +42,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from annotator.ingest.pipeline import Ingest, NewImage
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.models.backbones import backbone as backbone_module
 from annotator.models.backbones import pretrained
 from annotator.models.backbones.backbone import Backbone, default_cache_path, load_backbone

@@ -9,59 +9,58 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from annotator.cli.command import add_verb, add_verbs, show_step
 from annotator.errors import BackboneError
 
 
 def add_backbone(commands: Any) -> None:
     """Add the command and its verbs to the parser."""
-    parser = commands.add_parser(
+    verbs = add_verbs(
+        commands,
         "backbone",
-        help="list, install, measure or remove networks that see photos",
-        description="List, install, measure or remove networks that turn photos into features: any model of timm or "
-        "open_clip.",
-        epilog="example: annotator backbone list",
+        "list, install, measure or remove networks that see photos",
+        "List, install, measure or remove networks that turn photos into features: any model of timm or open_clip.",
+        "annotator backbone list",
     )
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    listing = verbs.add_parser(
-        "list",
-        help="list them",
-        description="List the backbones that are there.",
-        epilog="example: annotator backbone list --json",
+    listing = add_verb(
+        verbs, "list", _list, "list them", "List the backbones that are there.", "annotator backbone list --json"
     )
     listing.add_argument("--json", action="store_true", help="print a JSON list")
-    listing.set_defaults(command=_list)
-    install = verbs.add_parser(
+    install = add_verb(
+        verbs,
         "install",
-        help="fetch a model of timm or open_clip, export it to ONNX and check it against torch",
-        description="Fetch a model from the Hugging Face hub, export it to ONNX, check it against torch and keep it in "
-        "the user's cache.",
-        epilog="example: annotator backbone install timm/ViT-B-16-SigLIP2",
+        _install,
+        "fetch a model of timm or open_clip, export it to ONNX and check it against torch",
+        "Fetch a model from the Hugging Face hub, export it to ONNX, check it against torch and keep it in the user's "
+        "cache.",
+        "annotator backbone install timm/ViT-B-16-SigLIP2",
     )
     install.add_argument("name", metavar="NAME",
                          help="a repository of the hub, a name of timm, ARCHITECTURE:WEIGHTS of open_clip, or a folder "
                          "with the model's files")  # fmt: skip
     install.add_argument("--image-only", action="store_true", help="leave out the text tower of an image-text model")
-    install.set_defaults(command=_install)
-    bench = verbs.add_parser(
+    bench = add_verb(
+        verbs,
         "bench",
-        help="measure a backbone on this machine, and its weights of 8 bits against those of 32",
-        description="Measure photos a second, and how far weights of 8 bits change the proposed words.",
-        epilog="example: annotator backbone bench timm__ViT-B-16-SigLIP2 --photos ~/Pictures",
+        _bench,
+        "measure a backbone on this machine, and its weights of 8 bits against those of 32",
+        "Measure photos a second, and how far weights of 8 bits change the proposed words.",
+        "annotator backbone bench timm__ViT-B-16-SigLIP2 --photos ~/Pictures",
     )
     bench.add_argument("name", metavar="NAME", help="a backbone that `annotator backbone list` names")
     bench.add_argument("--photos", type=Path, metavar="DIR", help="photos to measure with (default: the demo's)")
     bench.add_argument("--num", type=int, default=64, metavar="N", help="at most so many (default: %(default)s)")
     bench.add_argument("--threads", type=int, default=2, metavar="N", help="CPU threads (default: %(default)s)")
     bench.add_argument("--json", action="store_true", help="print a JSON object")
-    bench.set_defaults(command=_bench)
-    remove = verbs.add_parser(
+    remove = add_verb(
+        verbs,
         "remove",
-        help="remove an installed one",
-        description="Remove an installed backbone; features of it stay in projects.",
-        epilog="example: annotator backbone remove timm__ViT-B-16-SigLIP2",
+        _remove,
+        "remove an installed one",
+        "Remove an installed backbone; features of it stay in projects.",
+        "annotator backbone remove timm__ViT-B-16-SigLIP2",
     )
     remove.add_argument("name", metavar="NAME")
-    remove.set_defaults(command=_remove)
 
 
 def _list(parsed: argparse.Namespace) -> int:
@@ -108,7 +107,7 @@ def _line(row: dict[str, Any]) -> str:
 def _install(parsed: argparse.Namespace) -> int:
     from annotator.models.backbones.hub_install import install
 
-    model = install(parsed.name, lambda text: print(text, file=sys.stderr, flush=True), image_only=parsed.image_only)
+    model = install(parsed.name, show_step, image_only=parsed.image_only)
     name, speeds = model.architecture.name, model.photos_per_second
     print(f"Installed {name} ({model.architecture.feature_size} values) in {model.folder}.")
     print(f"The network alone: {', '.join(f'{speed:g} photos/s with {kind}' for kind, speed in speeds.items())}.")

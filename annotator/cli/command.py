@@ -1,6 +1,7 @@
-"""Adds a command to the parser: name, summary, example, handler."""
+"""Adds a command, or one with verbs, to the parser: name, summary, example, handler."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,45 @@ def add_command(
     )
     parser.set_defaults(command=run)
     return parser
+
+
+def add_verbs(commands: Any, name: str, summary: str, description: str, example: str) -> Any:
+    """Add a command with verbs, such as `annotator detector install`, and return what `add_verb` takes.
+
+    Args:
+        commands: What ``add_subparsers`` returned.
+        name: The command's name.
+        summary: One clause for the list of commands.
+        description: A sentence for the command's own help.
+        example: A whole command line.
+    """
+    parser = commands.add_parser(name, help=summary, description=description, epilog=f"example: {example}")
+    return parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+
+def add_verb(
+    verbs: Any, name: str, run: Command, summary: str, description: str, example: str
+) -> argparse.ArgumentParser:
+    """Add a verb and return its parser.
+
+    Args:
+        verbs: What `add_verbs` returned.
+        name: The verb.
+        run: The handler.
+        summary: One clause for the list of verbs.
+        description: A sentence for the verb's own help.
+        example: A whole command line.
+    """
+    parser: argparse.ArgumentParser = verbs.add_parser(
+        name, help=summary, description=description, epilog=f"example: {example}"
+    )
+    parser.set_defaults(command=run)
+    return parser
+
+
+def show_step(text: str) -> None:
+    """Print a step of a long command on stderr, at once."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def allow_trailing_positionals(parser: argparse.ArgumentParser) -> None:

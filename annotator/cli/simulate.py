@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotator.cli.command import add_command
 from annotator.errors import ConfigError, DataError
+from annotator.models.backbones.backbone import DEFAULT_BACKBONE
 from annotator.settings import STRATEGIES
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ def add_simulate(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER", help="holds records.jsonl and its photos")
     parser.add_argument("--tagger", default="", metavar="NAME",
                         help="as for `annotator serve` (default: the starter's)")  # fmt: skip
+    parser.add_argument("--backbone", default=DEFAULT_BACKBONE, metavar="NAME",
+                        help="network that sees the photos (default: %(default)s)")  # fmt: skip
     parser.add_argument("--split", choices=("all", "validation"), default="all",
                         help="validation: the photos that its training held back (default: %(default)s)")  # fmt: skip
     parser.add_argument("--only", metavar="FIELD", help="records in which this field is true")
@@ -78,18 +81,24 @@ def _simulate(parsed: argparse.Namespace) -> int:
     from annotator.trainer.feature_cache import features_of
 
     records = ordered_records(parsed)
-    backbone = load_backbone(num_threads=parsed.threads)
+    backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
     extracted = features_of(records, backbone, parsed.cache)
     if parsed.start >= len(extracted.records):
         raise ConfigError(f"--start {parsed.start} leaves no photo of {len(extracted.records):,} to be counted.")
     setting = simulation.Setting(
-        extracted.records, extracted.features, parsed.tagger, not parsed.no_word_vectors, parsed.start, parsed.rounds
+        extracted.records,
+        extracted.features,
+        parsed.tagger,
+        not parsed.no_word_vectors,
+        parsed.start,
+        parsed.rounds,
+        backbone=backbone.name,
     )
     arms = wanted_arms(parsed)
     with threadpool_limits(1, user_api="blas"):  # as in a served project
         runs = {arm.name: simulation.run_arm(arm, setting, _show_progress) for arm in arms}
-    found = {"data": str(parsed.data), "tagger": parsed.tagger, "split": parsed.split, "start": parsed.start,
-             "strategy": parsed.strategy, "seed": parsed.seed, "without": parsed.without,
+    found = {"data": str(parsed.data), "tagger": parsed.tagger, "backbone": backbone.name, "split": parsed.split,
+             "start": parsed.start, "strategy": parsed.strategy, "seed": parsed.seed, "without": parsed.without,
              "word_vectors": not parsed.no_word_vectors, "num_rounds": parsed.rounds,
              **simulation_report.report(runs, parsed.start, parsed.seed)}  # fmt: skip
     if parsed.plot:

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from annotator.cli.command import add_command
+from annotator.cli.command import add_command, show_step
 from annotator.cli.options import TAGGER_HELP, tagger_name
+from annotator.cli.vision import add_endpoint_options, endpoint_of
 from annotator.errors import AnnotatorError, UnreadableImageError
 from annotator.settings import LEAST_PROBABILITY
 
@@ -23,6 +24,10 @@ def add_suggest(commands: Any) -> None:
         help="leave out tags that are less likely than this, 0 to 1 (default: %(default)s)",
     )  # fmt: skip
     suggest.add_argument("--tagger", metavar="NAME", default="", help=TAGGER_HELP)
+    suggest.add_argument("--backbone", metavar="NAME", default="",
+                         help="network that sees the photos, see `annotator backbone list`; an image-text model "
+                         "proposes words without training (default: the tagger's)")  # fmt: skip
+    add_endpoint_options(suggest)
     suggest.add_argument("--json", action="store_true", help="print a JSON list")
 
 
@@ -34,8 +39,15 @@ def _suggest(parsed: argparse.Namespace) -> int:
         raise AnnotatorError(f"--num must be at least 1, got {parsed.num}.")
     if not 0 <= parsed.least <= 1:
         raise AnnotatorError(f"--least must be from 0 to 1, got {parsed.least}.")
+    endpoint = endpoint_of(parsed)
+    if endpoint is not None:
+        show_step(f"Photos are sent to {endpoint.place}, to {endpoint.model}.")
     results, failed = [], False
-    for path, outcome in suggest_files(parsed.photos, parsed.num, tagger_name(parsed.tagger), parsed.least):
+    found = suggest_files(
+        parsed.photos, parsed.num, tagger_name(parsed.tagger), parsed.least,
+        backbone_name=parsed.backbone, endpoint=endpoint, note=show_step,
+    )  # fmt: skip
+    for path, outcome in found:
         if isinstance(outcome, UnreadableImageError):
             print(f"annotator: {display_name(path)}: {outcome}", file=sys.stderr)
             failed = True

@@ -9,13 +9,14 @@ from dataclasses import fields
 from typing import Any
 
 from annotator.errors import ConfigError
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.models.detectors.detector import NONE
-from annotator.models.vision_language.endpoint import KEY_VARIABLE
+from annotator.models.vision_language.address import KEY_VARIABLE, Endpoint
 from annotator.storage.project import Project
 
 VISION_OPTIONS = ("vlm", "vlm_model", "vlm_requests", "vlm_tokens", "vlm_minutes", "vlm_timeout")
-_DEFAULTS = {field.name: field.default for field in fields(VisionConfig)}
+NO_MODEL = "--vlm needs --vlm-model NAME, the model to ask there."
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in fields(VisionConfig)}
 
 
 def add_vision_options(serve: argparse.ArgumentParser) -> None:
@@ -40,6 +41,33 @@ def add_vision_options(serve: argparse.ArgumentParser) -> None:
                        help=f"longest time of an answer (default: {_DEFAULTS['timeout_seconds']:g})")  # fmt: skip
 
 
+def add_endpoint_options(suggest: argparse.ArgumentParser) -> None:
+    """Add the options to a command that asks about a few photos, without a project."""
+    suggest.add_argument("--vlm", metavar="URL",
+                         help="ask a vision-language model too: an OpenAI-compatible address, to which the photos are "
+                         f"sent; an API key is read from {KEY_VARIABLE}")  # fmt: skip
+    suggest.add_argument("--vlm-model", metavar="NAME", help="the model to ask there")
+    suggest.add_argument("--vlm-timeout", type=float, metavar="SECONDS",
+                         help=f"longest time of an answer (default: {_DEFAULTS['timeout_seconds']:g})")  # fmt: skip
+
+
+def endpoint_of(parsed: argparse.Namespace) -> Endpoint | None:
+    """Return the endpoint of `add_endpoint_options`; None if none is named.
+
+    Raises:
+        ConfigError: An option lacks another one, or has a value that it cannot have.
+    """
+    if parsed.vlm is None:
+        for name in ("vlm_model", "vlm_timeout"):
+            if getattr(parsed, name) is not None:
+                raise ConfigError(f"--{name.replace('_', '-')} needs --vlm URL, the address of the model.")
+        return None
+    if parsed.vlm_model is None:
+        raise ConfigError(NO_MODEL)
+    seconds = float(_DEFAULTS["timeout_seconds"]) if parsed.vlm_timeout is None else parsed.vlm_timeout
+    return Endpoint(parsed.vlm, parsed.vlm_model, os.environ.get(KEY_VARIABLE, ""), seconds)
+
+
 def vision_config(parsed: argparse.Namespace, project: Project) -> VisionConfig | None:
     """Return whom to ask, and store in the project whose answers it uses from now on.
 
@@ -54,7 +82,7 @@ def vision_config(parsed: argparse.Namespace, project: Project) -> VisionConfig 
             project.update_settings(vision_language_model="")
         return None
     if parsed.vlm_model is None:
-        raise ConfigError("--vlm needs --vlm-model NAME, the model to ask there.")
+        raise ConfigError(NO_MODEL)
     values: dict[str, Any] = {
         "max_requests": parsed.vlm_requests,
         "max_tokens": parsed.vlm_tokens,
@@ -71,7 +99,4 @@ def vision_config(parsed: argparse.Namespace, project: Project) -> VisionConfig 
 def sentence_about(config: VisionConfig) -> str:
     """Return what is sent where."""
     endpoint = config.endpoint()
-    where = "this machine" if endpoint.is_local else "ANOTHER MACHINE"
-    return (
-        f"Photos are sent to {endpoint.host} ({where}), to {config.model}: at most {config.max_requests:,} questions."
-    )
+    return f"Photos are sent to {endpoint.place}, to {config.model}: at most {config.max_requests:,} questions."

@@ -8,27 +8,28 @@ import time
 from pathlib import Path
 from typing import Any
 
+from annotator.cli.command import add_verb, add_verbs
 from annotator.errors import ConfigError, DataError
 
 
-def add_wordnet(commands: Any) -> argparse.ArgumentParser:
+def add_wordnet(commands: Any) -> None:
     """Add `annotator wordnet build` to the parser of commands."""
-    summary = "compute word vectors from an installed WordNet"
-    parser: argparse.ArgumentParser = commands.add_parser(
+    verbs = add_verbs(
+        commands,
         "wordnet",
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ", for the setting wnet and for completions by meaning.",
-        epilog="example: annotator wordnet build --tags my-tags.txt",
+        "compute word vectors from an installed WordNet",
+        "Compute word vectors from an installed WordNet, for the setting wnet and for completions by meaning.",
+        "annotator wordnet build --tags my-tags.txt",
     )
-    actions = parser.add_subparsers(title="actions", required=True, metavar="ACTION")
-    build = actions.add_parser(
+    build = add_verb(
+        verbs,
         "build",
-        help="compute the vectors and store them in the user's cache",
-        description="Compute the vectors, which takes minutes, and keep them in the user's cache. If interrupted, it "
-        "leaves no files; with the same settings as before it does nothing.",
-        epilog="example: annotator wordnet build --wordnet /usr/share/wordnet --size 650",
+        _build,
+        "compute the vectors and store them in the user's cache",
+        "Compute the vectors, which takes minutes, and keep them in the user's cache. If interrupted, it leaves no "
+        "files; with the same settings as before it does nothing.",
+        "annotator wordnet build --wordnet /usr/share/wordnet --size 650",
     )
-    build.set_defaults(command=_build)
     build.add_argument(
         "--wordnet", type=Path, metavar="DIR", help="folder of data.noun (default: where it is installed)"
     )
@@ -40,7 +41,6 @@ def add_wordnet(commands: Any) -> argparse.ArgumentParser:
                        help="further words to include, one a line; everyday words and the tags of the starter "
                        "are always included")  # fmt: skip
     build.add_argument("--seed", type=int, default=0, help="of the decomposition (default: %(default)s)")
-    return parser
 
 
 def _build(parsed: argparse.Namespace) -> int:

@@ -33,7 +33,8 @@ def choose_tagger(project: Project, tagger: str) -> str | None:
 
     Args:
         project: Not open in a server.
-        tagger: As stored in the settings: `cold_start`, `starter/NAME` or a checkpoint's folder.
+        tagger: As stored in the settings: `cold_start`, `starter/NAME` or a checkpoint's folder. Of a starter, the one
+            that was built for the project's backbone is taken, if there is one.
 
     Returns:
         A sentence if the project was switched to another backbone, otherwise None.
@@ -46,6 +47,7 @@ def choose_tagger(project: Project, tagger: str) -> str | None:
     if tagger == COLD_START:
         project.update_settings(tagger=tagger)
         return None
+    tagger = checkpoint.starter_for(tagger, settings.backbone)
     info = checkpoint.read_info(tagger)
     weights = info.backbone_file
     if weights:

@@ -42,6 +42,11 @@ class TextPass:
         self._stop = threading.Event()
         self.progress = TextProgress()
 
+    @property
+    def has_words(self) -> bool:
+        """Whether there is an image-text model, so that `run` has something to do."""
+        return self._index is not None
+
     def stop(self) -> None:
         """Request that a run ends after the present few words."""
         self._stop.set()

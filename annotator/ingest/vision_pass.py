@@ -8,14 +8,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from PIL import Image
 
 from annotator.errors import AnnotatorError, AnswerError, ConfigError, EndpointError, UnreadableImageError
-from annotator.models.vision_language.endpoint import PROMPT, Answer, Endpoint, VisionLanguageModel
-from annotator.ranges import check_range
+from annotator.ingest.vision_config import VisionConfig
+from annotator.models.vision_language.endpoint import PROMPT, Answer, VisionLanguageModel
 from annotator.storage.vision_answers import VisionAnswer, VisionAnswers
 
 logger = logging.getLogger(__name__)
@@ -27,39 +27,6 @@ MAX_USELESS = 8
 FIRST_WAIT_SECONDS, LONGEST_WAIT_SECONDS = 1.0, 60.0
 IDLE_SECONDS = 2.0
 """Interval at which a pass that has asked about all photos looks for new ones."""
-
-
-@dataclass(frozen=True)
-class VisionConfig:
-    """A vision-language model to ask, and limits."""
-
-    url: str
-    """Address of an OpenAI-compatible endpoint, such as http://127.0.0.1:11434/v1."""
-    model: str
-    key: str = field(default="", repr=False)
-    """API key; never stored."""
-    max_requests: int = 1_000
-    """Most questions that this model is asked in the project, earlier ones included."""
-    max_tokens: int = 0
-    """Most tokens that this model costs in the project, earlier ones included; 0: no limit."""
-    max_minutes: float = 0.0
-    """Minutes after which this pass stops; 0: no limit."""
-    timeout_seconds: float = 120.0
-    """Deadline of one question."""
-
-    def __post_init__(self) -> None:
-        check_range(self, "max_requests", 1, 100_000_000)
-        check_range(self, "max_tokens", 0, 10**12)
-        check_range(self, "max_minutes", 0, 1_000_000)
-        self.endpoint()
-
-    def endpoint(self) -> Endpoint:
-        """Return the endpoint.
-
-        Raises:
-            ConfigError: The address, the model's name or the time limit is not allowed.
-        """
-        return Endpoint(self.url, self.model, self.key, self.timeout_seconds)
 
 
 @dataclass(frozen=True)
@@ -136,6 +103,11 @@ class VisionPass:
             if model is None:
                 self._model = VisionLanguageModel(endpoint, self._stop.is_set)
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether a model is named, so that `run` has something to do."""
+        return self._config is not None
+
     def stop(self) -> None:
         """Request that a run ends; a running question is given up."""
         self._stop.set()
@@ -190,7 +162,7 @@ class VisionPass:
                 logger.info("The vision-language model cannot be shown photo %d: %s", image_id, error)
                 continue
             except EndpointError as error:
-                num_failures += 1
+                num_failures, num_requests = num_failures + 1, num_requests + 1
                 if self._stop.is_set():
                     return None
                 if error.is_lasting or num_failures >= MAX_FAILURES:

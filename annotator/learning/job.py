@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from annotator.errors import TrainingError
+from annotator.models.backbones.prompts import DEFAULT_PROMPTS
 from annotator.settings import LEAST_PROBABILITY
 
 JOB_FILE = "job.json"
@@ -50,6 +51,15 @@ class Job:
     """Key of a renamed or merged tag -> its present name."""
     log_losses: list[tuple[int, list[float]]] = field(default_factory=list)
     """(image id, what the session has learnt from its list), as `Proposer.log_losses`."""
+    vision_language_model: str = ""
+    """Whose answers are in the snapshot and are proposed; empty: none."""
+    prompts: tuple[str, ...] = DEFAULT_PROMPTS
+    """The project's setting."""
+    vocabulary: str = ""
+    """The project's setting: what the imported vocabulary does."""
+    vocabulary_tags: tuple[str, ...] = ()
+    vocabulary_aliases: dict[str, str] = field(default_factory=dict)
+    """These two are the imported vocabulary."""
 
 
 class hold_lock:  # noqa: N801 - used as a context manager, like a function

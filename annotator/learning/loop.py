@@ -30,6 +30,7 @@ from annotator.settings import LoopSettings
 from annotator.storage.database import Store
 from annotator.storage.project import Project
 from annotator.storage.tag_changes import TagChanges
+from annotator.storage.vocabulary import imported_vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -297,10 +298,12 @@ class ModelLoop:
 
     def _start(self, run_id: int, live: Model) -> TrainingProcess:
         settings: LoopSettings = self._project.settings.loop
+        model = self._project.settings.vision_language_model
+        vocabulary = imported_vocabulary(self._store, self._project.settings.vocabulary)
         folder = self._run_folder(run_id)
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        write_snapshot(self._store, self._features_path.stem, folder / SNAPSHOT_FILE)
+        write_snapshot(self._store, self._features_path.stem, folder / SNAPSHOT_FILE, model)
         job = Job(
             live=str(self._catalog.source_of(live.name)),
             backbone=self._backbone.name,
@@ -324,6 +327,11 @@ class ModelLoop:
             never_proposed=self._project.settings.never_proposed,
             aliases=self._tag_changes.aliases(),
             log_losses=list(self._log_losses().items()),
+            vision_language_model=model,
+            prompts=self._project.settings.prompts,
+            vocabulary=vocabulary.use,
+            vocabulary_tags=vocabulary.tags,
+            vocabulary_aliases=vocabulary.aliases,
         )
         return TrainingProcess.start(run_id, folder, job)
 

@@ -1,6 +1,7 @@
 """The proposals of the served session with a given model, rebuilt from a snapshot for the promotion test.
 
-All other sources of evidence and all completions are those of the session, so that a model is judged by what it adds.
+All other sources of evidence and all completions are those of the session, so that a model is judged by what it adds:
+of a vision-language model the stored answers, of an image-text model the words that are embedded already.
 Only corrected photos are neighbours. While a photo is replayed it is excluded from its own evidence: it counts as not
 saved. Knows nothing of processes or verdicts.
 """
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field
 
 from annotator.errors import WordVectorError
 from annotator.learning.snapshot import Snapshot
+from annotator.models.backbones.text_index import TextIndex
 from annotator.models.reranker import Matrix
 from annotator.models.tagger import Tagger
 from annotator.models.taggers.cold_start import ColdStartTagger
@@ -19,13 +21,17 @@ from annotator.models.word_vectors.word_vectors import WordVectors
 from annotator.proposals.builder import Ranking
 from annotator.proposals.evidence import Words
 from annotator.proposals.fusion import num_expected
+from annotator.proposals.late_evidence import LateSource
 from annotator.proposals.proposer import Proposer
+from annotator.proposals.sources.text_tower import TextTowerSource, words_to_compare
+from annotator.proposals.sources.vision_language import VisionLanguageSource
 from annotator.proposals.tagger_catalog import MAX_NEW_TAGS, with_rows_for
 from annotator.proposals.vocabulary.completions import completions_of, word_scores_of
 from annotator.proposals.vocabulary.project_vocabulary import WordScores, no_word_scores
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
 from annotator.settings import LEAST_PROBABILITY
 from annotator.storage.features import FeatureStore
+from annotator.storage.vocabulary import ImportedVocabulary
 from annotator.trainer.evaluation.effort import ActionCosts, Offer
 
 logger = logging.getLogger(__name__)
@@ -59,6 +65,12 @@ class ReplaySources:
     """Tags that are not proposed, and completed only when they are typed in full."""
     log_losses: Mapping[int, Sequence[float]] = field(default_factory=dict)
     """What the session has learnt (`Proposer.log_losses`); the same for all models."""
+    vision_language_model: str = ""
+    """Whose answers in the snapshot are proposed; empty: none."""
+    text_index: TextIndex | None = None
+    """Of the backbone's text tower; its words are set here."""
+    imported: ImportedVocabulary = field(default_factory=ImportedVocabulary)
+    """The vocabulary of the project."""
 
 
 class ReplayedEvidence:
@@ -77,7 +89,8 @@ class ReplayedEvidence:
         self.words = snapshot.words
         self.show_expected = sources.show_expected
         self.never_proposed = sources.never_proposed
-        self._ranking = Ranking(features, sources.cold_start, tag="replay")
+        imported = sources.imported
+        self._ranking = Ranking(features, sources.cold_start, "replay", imported.tags, imported.aliases)
         self.vocabulary = self._ranking.vocabulary
         self.similar_tags = SimilarTags("")
         if sources.word_vectors is not None:
@@ -86,6 +99,15 @@ class ReplayedEvidence:
         self._tagged_photos = self._ranking.tagged_photos
         self._tags = {item.image_id: item.tags for item in snapshot.corrections}
         self._ranking.load(snapshot.words, self._tags, sources.aliases)
+        self._late_sources: list[LateSource] = []
+        if sources.vision_language_model:
+            self._late_sources.append(
+                VisionLanguageSource(sources.vision_language_model, lambda image_id: snapshot.answers.get(image_id, ()))
+            )
+        if sources.text_index is not None:
+            in_use, known = self.vocabulary.tags_in_use(), sources.cold_start.allowed_words()
+            sources.text_index.use_known(words_to_compare(in_use, imported.tags, imported.use, known))
+            self._late_sources.append(TextTowerSource(sources.text_index, features, imported.permits))
         self._excluded_id: int | None = None
         self._added_words: AddedWords | None = None
         if (
@@ -111,6 +133,8 @@ class ReplayedEvidence:
             least=lambda: self._sources.least_probability,
             never=lambda: self._sources.never_proposed,
             log_losses=self._sources.log_losses,
+            late_sources=self._late_sources,
+            permits=self._sources.imported.permits if self._sources.imported.use else None,
         )
         proposer.prepare()
         return ReplayedProposer(self, proposer, taggers[0])

@@ -27,12 +27,14 @@ SELECT i.image_id, i.content_hash, f.feature_row, i.keywords || i.user_tags AS k
        coalesce(a.is_saved, false) AS is_saved, coalesce(a.event_id, 0) AS event_id, coalesce(a.tags, []) AS tags,
        coalesce(a.dropped, []) AS dropped, coalesce(a.user_name, '') AS user_name, a.saved_at,
        coalesce(e.tagger, '') AS tagger, coalesce(CAST(e.shown AS VARCHAR), '[]') AS shown,
-       coalesce(d.labels, []) AS labels, coalesce(d.scores, []) AS scores, coalesce(d.boxes, '[]') AS boxes
+       coalesce(d.labels, []) AS labels, coalesce(d.scores, []) AS scores, coalesce(d.boxes, '[]') AS boxes,
+       coalesce(v.tags, []) AS answer
 FROM images i
 JOIN features f ON f.image_id = i.image_id AND f.backbone = ?
 LEFT JOIN annotations a ON a.image_id = i.image_id
 LEFT JOIN events e ON e.event_id = a.event_id
 LEFT JOIN ({detections}) d ON d.image_id = i.image_id
+LEFT JOIN ({answers}) v ON v.image_id = i.image_id
 WHERE coalesce(a.is_saved, false)
    OR i.image_id IN (SELECT image_id FROM images ORDER BY hash(image_id) LIMIT {limit})
 ORDER BY i.image_id
@@ -40,6 +42,11 @@ ORDER BY i.image_id
 
 # As text before the join: an outer join of DuckDB 2.0 loses lists of arrays of a fixed length.
 _DETECTIONS = "SELECT image_id, labels, scores, CAST(to_json(boxes) AS VARCHAR) AS boxes FROM detections"
+
+_ANSWERS = """
+SELECT image_id, arg_max(tags, asked_at) AS tags FROM vision_answers WHERE model = ? AND problem = '' GROUP BY image_id
+"""
+"""As `VisionAnswers.of` reads them."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +60,25 @@ class Snapshot:
     """Words of the metadata of each corrected photo, by image id."""
     detections: dict[int, tuple[Detection, ...]] = field(default_factory=dict)
     """Objects found in each corrected photo, by image id; missing where no detector has run."""
+    answers: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """Tags that the project's vision-language model names for each corrected photo, by image id; missing where it has
+    not answered."""
 
 
-def write_snapshot(store: Store, backbone: str, path: Path) -> None:
+def write_snapshot(store: Store, backbone: str, path: Path, vision_language_model: str = "") -> None:
     """Write the present correction of every photo that has features of this backbone.
 
     Args:
         store: The open database.
         backbone: Label of the feature file.
         path: The Parquet file.
+        vision_language_model: Whose answers are written too; empty: none are.
 
     Raises:
         StoreError: The snapshot could not be written.
     """
-    store.write_parquet(_QUERY.format(limit=MOST_UNTAGGED, detections=_DETECTIONS), [backbone], path)
+    query = _QUERY.format(limit=MOST_UNTAGGED, detections=_DETECTIONS, answers=_ANSWERS)
+    store.write_parquet(query, [backbone, vision_language_model], path)
 
 
 def read_snapshot(path: Path, features_path: Path, feature_size: int) -> Snapshot:
@@ -111,7 +123,8 @@ def read_snapshot(path: Path, features_path: Path, feature_size: int) -> Snapsho
     untagged = [row["feature_row"] for row in rows if not row["is_saved"]]
     words = {int(row["image_id"]): words_from(row["keywords"], row["path_words"], row["caption"]) for row in saved}
     detections = {int(row["image_id"]): _detections(row) for row in saved if row["labels"]}
-    return Snapshot(corrections, np.array(vectors[untagged], np.float32), words, detections)
+    answers = {int(row["image_id"]): tuple(row["answer"]) for row in saved if row["answer"]}
+    return Snapshot(corrections, np.array(vectors[untagged], np.float32), words, detections, answers)
 
 
 def read_feature_rows(path: Path) -> list[tuple[int, int]]:

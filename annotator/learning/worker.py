@@ -185,9 +185,12 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
     """Return the evidence that the replays of all models share."""
     from annotator.learning.replay import ReplayedEvidence, ReplaySources
     from annotator.learning.snapshot import read_feature_rows
+    from annotator.models.backbones.backbone import load_text_tower
+    from annotator.models.backbones.text_index import TextIndex, default_cache_path
     from annotator.models.taggers.cold_start import ColdStartTagger
     from annotator.proposals.tagger_catalog import load_open_vocabulary
     from annotator.storage.features import FeatureStore
+    from annotator.storage.vocabulary import ImportedVocabulary
 
     features_path = Path(job.features_path)
     features = FeatureStore(
@@ -196,6 +199,7 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
     if not job.uses_detections:
         snapshot = replace(snapshot, detections={})
     open_vocabulary = load_open_vocabulary(backbone)
+    tower = load_text_tower(job.backbone, job.num_threads)
     sources = ReplaySources(
         ColdStartTagger(backbone),
         open_vocabulary,
@@ -205,6 +209,9 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
         job.least_probability,
         tuple(job.never_proposed),
         dict(job.log_losses),
+        job.vision_language_model,
+        None if tower is None else TextIndex(tower, job.prompts, default_cache_path()),
+        ImportedVocabulary(job.vocabulary_tags, job.vocabulary_aliases, job.vocabulary),
     )
     return ReplayedEvidence(snapshot, features, sources)
 

@@ -15,7 +15,7 @@ from annotator.models.backbones.backbone import default_cache_path, list_backbon
 from annotator.models.backbones.installed import list_damaged, list_installed
 from annotator.models.detectors import detector_install
 from annotator.models.detectors.detector_catalog import list_detectors
-from annotator.models.vision_language.endpoint import KEY_VARIABLE
+from annotator.models.vision_language.address import KEY_VARIABLE
 from annotator.models.word_vectors import glove_package
 from annotator.models.word_vectors.word_vector_files import cache_path, cached_tables
 from annotator.models.word_vectors.word_vectors import DEFAULT_VECTORS, WORDNET, find_wordnet_table

@@ -109,7 +109,9 @@ class TaggerCatalog:
 
     def choices(self) -> list[TaggerChoice]:
         """Return all choices, the trained taggers first."""
-        names = [f"{checkpoint.STARTER}/{name}" for name in checkpoint.starter_names()]
+        names = checkpoint.built_starters(self._backbone.name)
+        if not names:
+            names = [f"{checkpoint.STARTER}/{name}" for name in checkpoint.starter_names()]
         names += [PROJECT_PREFIX + folder.name for folder in _checkpoint_folders(self._checkpoints_path)]
         if self._chosen not in (*names, COLD_START):
             names.insert(0, self._chosen)
@@ -256,8 +258,8 @@ def _tagger_name(checkpoint_name: str, changed: int) -> str:
 
 
 def load_open_vocabulary(backbone: Backbone) -> OpenVocabulary | None:
-    """Return the open vocabulary that comes with the package, if it was trained on this backbone's features."""
-    name = f"{checkpoint.STARTER}/{OpenVocabulary.name}"
+    """Return the open vocabulary of the starter, if it was trained on this backbone's features."""
+    name = checkpoint.starter_for(f"{checkpoint.STARTER}/{OpenVocabulary.name}", backbone.name)
     try:
         checkpoint.check_backbone(checkpoint.read_info(name), backbone)
     except CheckpointError:
@@ -289,10 +291,10 @@ _LOADED_LOCK = threading.Lock()
 def default_tagger(backbone: Backbone) -> str:
     """Return the name of the default tagger.
 
-    It is the starter if that was trained on this backbone's features, else the cold start.
+    It is the starter if that was trained on this backbone's features, or built for it, else the cold start.
     """
     try:
-        name = f"{checkpoint.STARTER}/{checkpoint.STARTER_TAGGER}"
+        name = checkpoint.starter_for(f"{checkpoint.STARTER}/{checkpoint.STARTER_TAGGER}", backbone.name)
         checkpoint.check_backbone(checkpoint.read_info(name), backbone)
     except CheckpointError:
         return COLD_START

@@ -20,8 +20,6 @@ from annotator.collaboration.assignments import Assignments
 from annotator.collaboration.leases import Leases
 from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
-from annotator.datasets.tags import tag_key
-from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import RetrievalError
 from annotator.exchange.sidecars_in_step import SidecarsInStep, SidecarWriter
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
@@ -30,7 +28,8 @@ from annotator.ingest.pictures import Pictures
 from annotator.ingest.pipeline import Ingest, decoded_side
 from annotator.ingest.project_backbone import backbone_options
 from annotator.ingest.text_pass import TextPass
-from annotator.ingest.vision_pass import VisionConfig, VisionPass
+from annotator.ingest.vision_config import VisionConfig
+from annotator.ingest.vision_pass import VisionPass
 from annotator.learning.loop import ModelLoop
 from annotator.models.backbones.backbone import Backbone, load_backbone, load_text_tower
 from annotator.models.backbones.text_index import TextIndex
@@ -43,7 +42,7 @@ from annotator.proposals.evidence import Words, words_from, words_of
 from annotator.proposals.heatmap import HeatMapper
 from annotator.proposals.late_evidence import LateSource
 from annotator.proposals.pinned_taggers import PinnedTaggers
-from annotator.proposals.sources.text_tower import TextTowerSource
+from annotator.proposals.sources.text_tower import TextTowerSource, words_to_compare
 from annotator.proposals.sources.vision_language import VisionLanguageSource
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
@@ -60,7 +59,7 @@ from annotator.storage.project import Project
 from annotator.storage.sidecar_states import SidecarStates
 from annotator.storage.tag_changes import TagChanges
 from annotator.storage.vision_answers import VisionAnswers
-from annotator.storage.vocabulary import ImportedVocabulary
+from annotator.storage.vocabulary import imported_vocabulary
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +158,7 @@ class Workspace:
         self.catalog = TaggerCatalog(self.backbone, self.project.checkpoints_path, chosen)
         self.log = CorrectionLog(self.store)
         self.tag_changes = TagChanges(self.store, self.log)
-        self.vocabulary = ImportedVocabulary(self.store, settings.vocabulary)
+        self.vocabulary = imported_vocabulary(self.store, settings.vocabulary)
         self.ranking = Ranking(
             self.features, self.catalog.cold_start, self.backbone_label, self.vocabulary.tags, self.vocabulary.aliases
         )
@@ -205,10 +204,12 @@ class Workspace:
 
     def _words_to_embed(self) -> tuple[str, ...]:
         """Return the words that an image-text model compares photos with, the most wanted first."""
-        words = (*self.ranking.vocabulary.tags_in_use(), *self.vocabulary.tags)
-        if self.project.settings.vocabulary != "restrict":
-            words = (*words, *everyday_words(), *self.catalog.cold_start.allowed_words())
-        return tuple({tag_key(word): word for word in reversed(words)}.values())[::-1]
+        return words_to_compare(
+            self.ranking.vocabulary.tags_in_use(),
+            self.vocabulary.tags,
+            self.project.settings.vocabulary,
+            self.catalog.cold_start.allowed_words(),
+        )
 
     def prepare_proposals(self) -> None:
         """Prepare the proposer in the background: at the start, and for another tagger."""

@@ -21,6 +21,7 @@ from annotator.errors import AnnotatorError, ConfigError, TrainingError
 from annotator.ingest.pipeline import NewImage
 from annotator.json_types import JsonObject
 from annotator.learning.replay import PAGE_COSTS
+from annotator.models.backbones.backbone import DEFAULT_BACKBONE
 from annotator.models.tagger import Features
 from annotator.proposals.vocabulary.project_vocabulary import ProjectVocabulary
 from annotator.session.operations import answer
@@ -123,6 +124,8 @@ class Setting:
     """Trainings of the arms that learn, after equal numbers of photos; the first one after the given photos, if any."""
     loop: LoopSettings = field(default_factory=lambda: LoopSettings(train_after=0))
     """Settings of the trainings."""
+    backbone: str = DEFAULT_BACKBONE
+    """Name of the extractor of the features."""
 
     @property
     def trained_after(self) -> list[int]:
@@ -145,12 +148,15 @@ def run_arm(arm: Arm, setting: Setting, progress: Progress = lambda name, done, 
         return ArmRun(_type_everything(arm, setting))
     with tempfile.TemporaryDirectory() as folder:
         project = Project.open_or_create(Path(folder) / "project", "simulation")
-        project.update_settings(tagger=setting.tagger, strategy=arm.strategy, loop=setting.loop)
+        project.update_settings(
+            backbone=setting.backbone, tagger=setting.tagger, strategy=arm.strategy, loop=setting.loop
+        )
         session = Session.over(Workspace(project))
         try:
             if setting.has_word_vectors:
                 session.workspace.similar_tags.load()
             add_photos(session.workspace, setting.records, setting.features)
+            session.workspace.text_pass.run(waits=False)
             return _tag_everything(session, arm, setting, progress)
         finally:
             session.close()
@@ -174,6 +180,7 @@ def _tag_everything(session: Session, arm: Arm, setting: Setting, progress: Prog
             run.rounds.append(_train(session, num_saved))
         if num_saved % REFRESH_SAVES == 0:
             _order_queue(session, arm)
+            session.workspace.text_pass.run(waits=False)  # embeds the new tags
     return run
 
 

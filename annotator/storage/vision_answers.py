@@ -1,7 +1,7 @@
 """Answers of vision-language models about a project's photos. Knows nothing of networks or pages."""
 
+import threading
 from dataclasses import dataclass
-from functools import lru_cache
 
 from annotator.storage.database import Store
 
@@ -35,11 +35,25 @@ class VisionAnswers:
     def __init__(self, store: Store, model: str) -> None:
         self._store = store
         self.model = model
-        self._read = lru_cache(maxsize=NUM_CACHED)(self._read_row)
+        self._lock = threading.Lock()
+        self._cached: dict[int, tuple[str, ...]] = {}
+        self._num_added = 0
 
     def of(self, image_id: int) -> tuple[str, ...]:
         """Return the tags of a photo, most important first; none if it was not asked about."""
-        return self._read(image_id) if self.model else ()
+        if not self.model:
+            return ()
+        with self._lock:
+            if image_id in self._cached:
+                return self._cached[image_id]
+            num_added = self._num_added
+        tags = self._read_row(image_id)
+        with self._lock:
+            if num_added == self._num_added:  # otherwise an answer was added after the row was read
+                while len(self._cached) >= NUM_CACHED:
+                    del self._cached[next(iter(self._cached))]
+                self._cached[image_id] = tags
+        return tags
 
     def _read_row(self, image_id: int) -> tuple[str, ...]:
         rows = self._store.rows(
@@ -78,4 +92,6 @@ class VisionAnswers:
                     answer.num_tokens, answer.seconds,
                 ],
             )  # fmt: skip
-        self._read.cache_clear()
+        with self._lock:
+            self._num_added += 1
+            self._cached.pop(answer.image_id, None)

@@ -1,6 +1,6 @@
 """The imported vocabulary of a project in the database. Knows nothing of files or proposals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from annotator.datasets.tags import tag_key
 from annotator.datasets.vocabulary_file import VocabularyTag
@@ -11,21 +11,33 @@ class ImportedVocabulary:
     """The tags that a vocabulary file brought into the project; read once, as it changes only between servers.
 
     Args:
-        store: The database.
+        tags: The tags.
+        aliases: Key of an alias -> its tag.
         use: ``extend``, ``restrict``, or empty: it is not used.
     """
 
-    def __init__(self, store: Store, use: str) -> None:
-        rows = store.rows("SELECT tag, aliases FROM vocabulary ORDER BY place") if use else []
-        self.tags = tuple(str(tag) for tag, _ in rows)
-        self.aliases = {tag_key(alias): str(tag) for tag, aliases in rows for alias in aliases}
+    def __init__(self, tags: Sequence[str] = (), aliases: Mapping[str, str] | None = None, use: str = "") -> None:
+        self.tags = tuple(tags)
+        self.aliases = dict(aliases or {})
         """Key of an alias -> its tag."""
+        self.use = use
         self._keys = frozenset(map(tag_key, self.tags))
-        self._restricts = use == "restrict"
 
     def permits(self, tag: str) -> bool:
         """Tell whether a tag may be proposed."""
-        return not self._restricts or tag_key(tag) in self._keys
+        return self.use != "restrict" or tag_key(tag) in self._keys
+
+
+def imported_vocabulary(store: Store, use: str) -> ImportedVocabulary:
+    """Return the vocabulary of a project.
+
+    Args:
+        store: The database.
+        use: ``extend``, ``restrict``, or empty: it is not used.
+    """
+    rows = store.rows("SELECT tag, aliases FROM vocabulary ORDER BY place") if use else []
+    aliases = {tag_key(alias): str(tag) for tag, names in rows for alias in names}
+    return ImportedVocabulary([str(tag) for tag, _ in rows], aliases, use)
 
 
 def replace_vocabulary(store: Store, tags: Sequence[VocabularyTag]) -> None:

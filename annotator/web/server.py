@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from annotator.errors import AnnotatorError, ConfigError, DetectorError, StoreError
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
@@ -68,12 +68,9 @@ def serve(
         started = partial(_started, workspace, address, lambda: on_ready(shown))
         server = new_server(app, limits, config.trusted_proxies, started)
         folders = photos if photos is not None else [root for _, root in workspace.store.images.roots()]
-        worker = threading.Thread(target=_ingest, args=(workspace, folders), name="ingest", daemon=True)
-        worker.start()
-        asking = threading.Thread(target=_ask_about_photos, args=(workspace,), name="vision", daemon=True)
-        asking.start()
-        embedding = threading.Thread(target=workspace.text_pass.run, name="text", daemon=True)
-        embedding.start()
+        workers = _workers(workspace, folders)
+        for worker in workers:
+            worker.start()
         threading.Thread(target=workspace.models.keep_watch, name="loop", daemon=True).start()
         end_in_good_order()
         try:
@@ -84,13 +81,22 @@ def serve(
             workspace.detection_pass.stop()
             workspace.vision_pass.stop()
             workspace.text_pass.stop()
-            worker.join(timeout=60)
-            asking.join(timeout=60)
-            embedding.join(timeout=60)
+            for worker in workers:
+                worker.join(timeout=60)
             project.server_path.unlink(missing_ok=True)
     finally:
         workspace.close()
         listener.close()
+
+
+def _workers(workspace: Workspace, photos: Sequence[Path]) -> list[threading.Thread]:
+    """Return the threads of the work that goes on beside the server, without those that would have nothing to do."""
+    workers = [threading.Thread(target=_ingest, args=(workspace, photos), name="ingest", daemon=True)]
+    if workspace.vision_pass.is_asking:
+        workers.append(threading.Thread(target=_ask_about_photos, args=(workspace,), name="vision", daemon=True))
+    if workspace.text_pass.has_words:
+        workers.append(threading.Thread(target=workspace.text_pass.run, name="text", daemon=True))
+    return workers
 
 
 def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:

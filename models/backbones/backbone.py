@@ -369,7 +369,8 @@ def load_text_tower(name: str, num_threads: int | None = None) -> TextTower | No
     if model is None or model.text is None:
         return None
     tokenizer = TextTokenizer(model.read(TOKENIZER).decode(), model.text)
-    return TextTower(open_session(model.read(TEXT), num_threads), tokenizer, model.text, model.files[TEXT][:12])
+    version = hashlib.sha256(repr((model.files[TEXT], model.files[TOKENIZER], model.text)).encode()).hexdigest()[:12]
+    return TextTower(open_session(model.read(TEXT), num_threads), tokenizer, model.text, version)
 
 
 def _load_installed(name: str, num_threads: int | None) -> Backbone:

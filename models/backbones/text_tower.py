@@ -51,10 +51,11 @@ class TextTokenizer:
 
     def __init__(self, definition: str, settings: TextSettings) -> None:
         try:
+            import ftfy  # noqa: F401 - `clean` needs it
             from tokenizers import Tokenizer
         except ImportError as error:
             raise BackboneError(
-                f"Image-text models need the package tokenizers, which is missing. Run: {EXTRA}"
+                f"Image-text models need the package {error.name}, which is missing. Run: {EXTRA}"
             ) from error
         try:
             self._tokenizer: Any = Tokenizer.from_str(definition)
@@ -72,7 +73,9 @@ class TextTokenizer:
 
 def clean(text: str, how: str) -> str:
     """Return a text as open_clip cleans it: lower, whitespace or canonicalize."""
-    text = html.unescape(html.unescape(text)).strip()
+    import ftfy
+
+    text = html.unescape(html.unescape(ftfy.fix_text(text))).strip()
     if how == "canonicalize":
         text = text.replace("_", " ").translate(str.maketrans("", "", string.punctuation)).lower()
     text = " ".join(text.split())

@@ -5,6 +5,7 @@ Shapes: crops (B, S, S, 3) uint8 -> features (B, D) float32; tokens (B, L) int64
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,12 +102,17 @@ def _build_timm(model: HubModel, folder: Path) -> Towers:
     module = _photo_module(_Pooled(network), data["mean"], data["std"])
     feature_size = _feature_size(model, module, size[1])
     weight, bias = _classifier(network, module, feature_size, size[1])
-    architecture = Architecture(
-        model.name, feature_size, size[1], math.floor(size[1] / data["crop_pct"]), data["interpolation"].upper(),
+    return Towers(timm_architecture(model.name, feature_size, data, weight.size > 0), module, weight, bias)
+
+
+def timm_architecture(name: str, feature_size: int, data: Mapping[str, Any], has_classes: bool) -> Architecture:
+    """Return the preprocessing of `timm.data.create_transform` for a data configuration of timm."""
+    size = data["input_size"][1]
+    return Architecture(
+        name, feature_size, size, math.floor(size / data["crop_pct"]), data["interpolation"].upper(),
         tuple(data["mean"]), tuple(data["std"]), "", "",
-        resize_mode="squash" if mode == "squash" else "shortest", has_classes=weight.size > 0,
+        resize_mode="squash" if data["crop_mode"] == "squash" else "shortest", has_classes=has_classes,
     )  # fmt: skip
-    return Towers(architecture, module, weight, bias)
 
 
 def _build_open_clip(model: HubModel, folder: Path, image_only: bool) -> Towers:
@@ -133,12 +139,17 @@ def _build_open_clip(model: HubModel, folder: Path, image_only: bool) -> Towers:
     _check_preprocessing(model, (3, *size), mode, ("shortest", "squash"))
     module = _photo_module(_Encoder(network.encode_image), data["mean"], data["std"])
     feature_size = _feature_size(model, module, size[0])
-    architecture = Architecture(
-        model.name, feature_size, size[0], size[0], str(data.get("interpolation", "bicubic")).upper(),
-        tuple(data["mean"]), tuple(data["std"]), "", "", resize_mode=mode, has_classes=False,
-    )  # fmt: skip
     text = None if image_only else _build_text(model, folder, network, text_config)
-    return Towers(architecture, module, text=text)
+    return Towers(open_clip_architecture(model.name, feature_size, data), module, text=text)
+
+
+def open_clip_architecture(name: str, feature_size: int, data: Mapping[str, Any]) -> Architecture:
+    """Return the preprocessing of `open_clip.image_transform` for a `preprocess_cfg`."""
+    size = data["size"][0] if isinstance(data["size"], list | tuple) else data["size"]
+    return Architecture(
+        name, feature_size, size, size, str(data.get("interpolation", "bicubic")).upper(), tuple(data["mean"]),
+        tuple(data["std"]), "", "", resize_mode=data.get("resize_mode", "shortest"), has_classes=False,
+    )  # fmt: skip
 
 
 def _build_text(model: HubModel, folder: Path, network: Any, config: dict[str, Any]) -> TextModel:

@@ -4,7 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotator.errors import DetectorError
+from annotator.models.backbones.pretrained import torch_weights_path
 from annotator.models.detectors.detector import DETECTORS, NANODET, TORCHVISION, Detector
+
+TORCHVISION_FILE = "fasterrcnn_mobilenet_v3_large_fpn-fb6a3cc7.pth"
+"""File name of torchvision's weights, known without importing torchvision."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,8 @@ def load_detector(name: str, *, num_threads: int | None = None, cache_path: Path
 def list_detectors(cache_path: Path | None = None) -> list[DetectorInfo]:
     """Return every detector, whether its weights are on this machine, and how to get them."""
     from annotator.models.detectors.detector_install import is_installed
-    from annotator.models.detectors.torchvision_detector import weights_path
 
-    has_nanodet, has_torchvision = is_installed(cache_path), weights_path().exists()
+    has_nanodet, has_torchvision = is_installed(cache_path), torchvision_weights_path().exists()
     return [
         DetectorInfo(NANODET, has_nanodet, "" if has_nanodet else "Install it with: annotator detector install"),
         DetectorInfo(
@@ -56,3 +59,8 @@ def list_detectors(cache_path: Path | None = None) -> list[DetectorInfo]:
             "" if has_torchvision else "It is downloaded when first chosen: annotator serve --detector torchvision",
         ),
     ]
+
+
+def torchvision_weights_path() -> Path:
+    """Return the path of torchvision's weights in torch's cache, present or not."""
+    return torch_weights_path() / TORCHVISION_FILE

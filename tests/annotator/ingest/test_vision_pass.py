@@ -10,8 +10,10 @@ from PIL import Image
 
 from annotator.errors import AnswerError, ConfigError, EndpointError, StoreError, UnreadableImageError
 from annotator.ingest import vision_pass as pass_module
-from annotator.ingest.vision_pass import MAX_FAILURES, MAX_USELESS, VisionConfig, VisionPass
+from annotator.ingest.vision_config import VisionConfig
+from annotator.ingest.vision_pass import MAX_FAILURES, MAX_USELESS, VisionPass
 from annotator.models.vision_language.endpoint import PROMPT, Answer
+from annotator.storage import vision_answers as answers_module
 from annotator.storage.database import Store
 from annotator.storage.vision_answers import VisionAnswer, VisionAnswers
 
@@ -88,6 +90,30 @@ def test_another_model_or_wording_is_asked_anew_and_the_newest_answer_counts(sto
     assert VisionAnswers(store, "tiny").asked(PROMPT) == {1}
 
 
+def test_an_answer_that_comes_while_its_row_is_read_is_proposed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, plain = VisionAnswers(store, "tiny"), Store.rows
+
+    def rows_then_an_answer(*arguments: Any) -> list[tuple[Any, ...]]:
+        found = plain(store, *arguments)
+        monkeypatch.undo()
+        answers.add(PROMPT, VisionAnswer(1, (), ("cat",), "", 5, 1.0))
+        return found
+
+    monkeypatch.setattr(store, "rows", rows_then_an_answer)
+    assert answers.of(1) == ()
+    assert answers.of(1) == ("cat",)
+
+
+def test_a_row_is_read_once_and_the_memory_of_them_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers_module, "NUM_CACHED", 3)
+    make(store, Scripted(), range(1, 9)).run(waits=False)
+    answers, plain, num = VisionAnswers(store, "tiny"), store.rows, list[int]()
+    monkeypatch.setattr(store, "rows", lambda *arguments: num.append(1) or plain(*arguments))
+    for image_id in (1, 1, 2, 3, 3, 1, 4, 5, 6, 7, 1):
+        assert answers.of(image_id) == ("dog",)
+    assert (len(num), len(answers._cached)) == (8, 3)
+
+
 def test_answers_are_there_after_reopening(make_store: Callable[..., Store], tmp_path: Any) -> None:
     store = make_store(path=tmp_path / "a.duckdb")
     make(store, Scripted(("犬", "it's")), [1]).run(waits=False)
@@ -138,6 +164,13 @@ def test_the_wait_between_failures_grows_and_follows_the_server(store: Store, mo
     monkeypatch.setattr(running._stop, "wait", lambda seconds: waits.append(seconds))
     running.run(waits=False)
     assert waits == [1.0, 2.0, 30, 8.0]
+
+
+def test_a_failed_question_counts_for_the_limit_of_this_run(store: Store) -> None:
+    model = Scripted(EndpointError("late"), ("cat",), EndpointError("late"), ("dog",))
+    progress = make(store, model, max_requests=3).run(waits=False)
+    assert (len(model.told), progress.num_asked) == (3, 1)
+    assert progress.error == "The limit of 3 questions is reached (--vlm-requests)."
 
 
 def test_limits_count_what_earlier_runs_cost(store: Store) -> None:

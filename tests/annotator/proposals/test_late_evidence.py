@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from annotator.ingest.vision_pass import VisionConfig
+from annotator.ingest.vision_config import VisionConfig
 from annotator.models.vision_language.endpoint import PROMPT
 from annotator.proposals import proposer as proposer_module
 from annotator.proposals.evidence import Evidence, Words
@@ -29,6 +29,7 @@ from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.storage.correction_log import Effort
 from annotator.storage.vision_answers import VisionAnswer
+from annotator.web.server import _workers
 
 PRIOR = Prior(2.0, 1.0, 1.5)
 
@@ -255,6 +256,16 @@ def test_a_project_without_a_model_has_the_same_lists_to_the_last_bit(
     without = open_project(photos, folder=photos.parent / "without")
     assert not without.workspace.proposer._late
     assert [without.navigation.open("local", image_id)["proposals"] for image_id in (1, 2)] == lists
+
+
+def test_a_server_starts_no_thread_for_a_model_that_is_not_named(
+    open_project: OpenProjectFactory, tmp_path: Path
+) -> None:
+    plain = open_project(folder=tmp_path / "plain").workspace
+    assert [thread.name for thread in _workers(plain, [])] == ["ingest"]
+    config = VisionConfig("http://127.0.0.1:9/v1", "tiny")
+    asking = open_project(folder=tmp_path / "asking", vlm="tiny", vision=config).workspace
+    assert [thread.name for thread in _workers(asking, [])] == ["ingest", "vision"]
 
 
 def test_open_photos_come_first_and_every_fourth_question_is_about_a_saved_one(

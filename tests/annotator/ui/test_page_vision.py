@@ -54,6 +54,7 @@ def test_a_person_switches_between_backbones_and_loses_no_tag(
     serve: Callable[..., Any],
     open_page: Callable[..., Any],
     tiny_models: Any,
+    vision: Any,
     tmp_path: Path,
     until: Callable[..., Any],
 ) -> None:
@@ -69,11 +70,19 @@ def test_a_person_switches_between_backbones_and_loses_no_tag(
     saved = server.saved()
     server.end()
 
-    second = serve(server.photos, "--backbone", "tiny-page-clip", project=server.project)
-    second.wait_until_read()
-    until(lambda: second.rest("state")["text"], lambda text: text["num_words"] and not text["running"])
+    with vision.running(vision.says({"tags": ["espresso cup"]})) as model:
+        options = ("--backbone", "tiny-page-clip", "--vlm", model.url, "--vlm-model", "tiny")
+        second = serve(server.photos, *options, project=server.project)
+        second.wait_until_read()
+        until(lambda: second.rest("state")["text"], lambda text: text["num_words"] and not text["running"])
+        until(lambda: second.rest("state")["vlm"]["num_asked"], lambda num: num == 12)
     page = open_page(second, expected_errors=AWAY)
     page.see_tagged(1)
+    # Proposals of both: of the endpoint and of the text tower.
+    expect(page.at('.row.proposed [data-source="vlm"]').first).to_be_visible()
+    text = page.at('.row.proposed:has([data-source="text"])').first
+    text.click()
+    expect(page.at("#why-text")).to_contain_text("the image-text model finds it alike", ignore_case=True)
     expect(page.at('#sources [data-switch-source="text"]')).to_contain_text("Image-text model")
     page.at("#open-model").click()
     expect(page.at("#vision")).to_contain_text(re.compile(r"Photos are seen by tiny-page-clip.* compares them with"))

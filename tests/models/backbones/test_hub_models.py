@@ -1,9 +1,11 @@
 """Any model of timm or open_clip as a backbone, proven with small random ones that are saved as the hub has them."""
 
+import errno
 import hashlib
 import json
 import os
 import pickle
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,17 +21,36 @@ import torch
 from PIL import Image
 
 from annotator.cli.main import main
+from annotator.datasets.vocabulary import everyday_words
 from annotator.errors import BackboneError
 from annotator.models.backbones import hub, hub_install, installed, towers
 from annotator.models.backbones.backbone import list_backbones, load_backbone, load_text_tower
 from annotator.models.backbones.hub_install import install
 from annotator.models.backbones.installed import find_installed, list_damaged, list_installed
 from annotator.models.backbones.pretrained import center_crop, find_architecture
+from annotator.models.backbones.text_index import TextIndex
 from annotator.models.backbones.text_tower import unit
+from annotator.proposals.feature_source import FeaturesInMemory
+from annotator.proposals.sources.text_tower import TextTowerSource
 
 pytestmark = pytest.mark.integration
 SIZES = [(640, 480), (480, 640), (64, 64), (65, 64), (333, 77), (50, 90), (1000, 130), (31, 31)]
 TEXTS = ["a photo of a cat.", "Golden Retriever", "\u72ac", "it's 3D", "word " * 60, ""]
+SCRIPTS = {
+    "Cyrillic": "\u0441\u043e\u0431\u0430\u043a\u0430",
+    "Greek": "\u03c3\u03ba\u03cd\u03bb\u03bf\u03c2",
+    "Arabic": "\u0643\u0644\u0628",
+    "Hebrew": "\u05db\u05dc\u05d1",
+    "Devanagari": "\u0915\u0941\u0924\u094d\u0924\u093e",
+    "Thai": "\u0e2b\u0e21\u0e32",
+    "Han": "\u72ac",
+    "Hangul": "\uac1c",
+    "fullwidth": "\uff24\uff2f\uff27",
+    "decomposed": "Zu\u0308rich",
+    "ligature": "\ufb01sh",
+    "typographic": "rock \u2019n\u2019 roll",
+    "emoji": "\U0001f415\u200d\U0001f9ba",
+}
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +148,32 @@ def test_embeddings_of_words_are_those_of_the_library(kind: str, tiny: Any) -> N
         wanted = network.encode_text(tokens, normalize=True).numpy()
     np.testing.assert_allclose(tower.embed(TEXTS), wanted, atol=1e-5)
     assert tower.embed([]).shape == (0, 0)
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.usefixtures("installed_tiny")
+def test_a_tag_in_any_script_is_read_as_the_library_reads_it(kind: str, script: str, tiny: Any) -> None:
+    folder, network = tiny[kind]
+    tower = load_text_tower(f"tiny-{kind}")
+    assert tower is not None
+    texts = [f"a photo of {SCRIPTS[script]}."]
+    wanted = open_clip.get_tokenizer(f"local-dir:{folder}")(texts)
+    np.testing.assert_array_equal(tower._tokenizer.tokens(texts), wanted.numpy())
+    with torch.inference_mode():
+        embedding = network.encode_text(wanted, normalize=True).numpy()
+    np.testing.assert_allclose(tower.embed(texts), embedding, atol=1e-5)
+
+
+@pytest.mark.usefixtures("installed_tiny")
+def test_a_photo_like_a_tag_in_another_script_is_proposed_that_tag() -> None:
+    tower = load_text_tower("tiny-clip")
+    assert tower is not None
+    index = TextIndex(tower)
+    index.set_words([*SCRIPTS.values(), *everyday_words()[:200]])
+    photos = dict(enumerate(tower.embed([f"a photo of {word}." for word in SCRIPTS.values()]), start=1))
+    source = TextTowerSource(index, FeaturesInMemory(photos, 32))
+    assert [source.named(image_id)[0].tag for image_id in photos] == list(SCRIPTS.values())
 
 
 @pytest.mark.usefixtures("installed_tiny")
@@ -271,6 +318,8 @@ def clip_edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], ob
         ("timm", timm_edit(lambda c: c.update(architecture="no_such_net")), "no such architecture"),
         ("timm", timm_edit(lambda c: c.pop("architecture")), "names no architecture of timm"),
         ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(crop_mode="border")), "'border'"),
+        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(input_size=[3, 50, 50])), "not take crops of 50"),
+        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(input_size=[3, 64, 48])), "only square crops"),
         ("timm", lambda f: (f / "config.json").write_text("<html>"), "not JSON"),
         ("timm", lambda f: (f / "config.json").write_text("[1]"), "no JSON object"),
         ("timm", lambda f: (f / "config.json").write_text(" " * 2_000_000), "2,000,000 bytes"),
@@ -344,6 +393,47 @@ def test_changed_files_of_an_installation_are_found(tiny: Any, cache: Path) -> N
     (model.folder / "image.onnx").unlink()
     with pytest.raises(BackboneError, match="cannot be read"):
         load_backbone("tiny-timm")
+
+
+def test_an_installation_that_was_killed_is_no_backbone_and_is_removed_a_day_later(tiny: Any, cache: Path) -> None:
+    model = install(str(tiny["timm"][0]))
+    killed, running = (installed.installed_path() / f".tiny-timm-{name}" for name in ("killed", "running"))
+    for folder in (killed, running):
+        shutil.copytree(model.folder, folder)
+    (killed / "about.json").write_text("{")
+    os.utime(killed, (0, 0))
+    assert [other.architecture.name for other in list_installed()] == ["tiny-timm"]
+    assert list_damaged() == []
+    install(str(tiny["timm"][0]))
+    assert {path.name for path in installed.installed_path().iterdir()} == {"tiny-timm", ".tiny-timm-running"}
+
+
+def test_an_installation_that_fails_leaves_the_former_one(
+    tiny: Any, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = install(str(tiny["timm"][0]))
+    monkeypatch.setattr(hub_install, "_move", lambda source, target: no_space())
+    with pytest.raises(BackboneError, match="cannot be written to"):
+        install(str(tiny["timm"][0]))
+    assert list_installed() == [model]
+    assert [path.name for path in installed.installed_path().iterdir()] == ["tiny-timm"]
+
+
+def no_space() -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_another_tokenizer_of_the_same_network_embeds_the_words_anew(tiny: Any, cache: Path) -> None:
+    model = install(str(tiny["siglip"][0]))
+    before = load_text_tower("tiny-siglip")
+    content = (model.folder / "tokenizer.json").read_text().replace('"</s>"', '"</t>"').encode()
+    (model.folder / "tokenizer.json").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    edit(model.folder / "about.json", lambda about: about["files"].update({"tokenizer.json": digest}))
+    after = load_text_tower("tiny-siglip")
+    assert before is not None
+    assert after is not None
+    assert before.version != after.version
 
 
 @pytest.mark.parametrize("name", ["", "..", "../x", "no-such", "@int8", ".hidden"])

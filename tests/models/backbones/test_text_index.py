@@ -65,6 +65,17 @@ def test_words_are_embedded_once_and_kept_for_the_next_start(tmp_path: Path) -> 
     assert other.texts == ["cat"]
 
 
+def test_words_from_the_file_are_scored_as_they_were_when_they_were_embedded(tmp_path: Path) -> None:
+    words = [f"w{number}" for number in range(300)]
+    fresh = TextIndex(Hashed(), folder=tmp_path)  # type: ignore[arg-type]
+    fresh.set_words(words)
+    again = TextIndex(Hashed(), folder=tmp_path)  # type: ignore[arg-type]
+    photo = np.random.default_rng(0).standard_normal(SIZE).astype(np.float32)
+    assert again.nearest(photo, 5) == []
+    assert again.use_known([*words, "never embedded"]) == 300
+    assert again.nearest(photo, 300) == fresh.nearest(photo, 300)
+
+
 def test_a_damaged_file_is_computed_again(tmp_path: Path) -> None:
     TextIndex(Hashed(), folder=tmp_path).set_words(["cat"])  # type: ignore[arg-type]
     (path,) = tmp_path.glob("*.npz")

@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import models
 
 from annotator.errors import DetectorError
 from annotator.models.detectors import torchvision_detector
 from annotator.models.detectors.coco_classes import COCO_CLASSES
-from annotator.models.detectors.detector_catalog import list_detectors, load_detector
+from annotator.models.detectors.detector_catalog import (
+    TORCHVISION_FILE,
+    list_detectors,
+    load_detector,
+    torchvision_weights_path,
+)
 from annotator.models.detectors.torchvision_detector import WEIGHTS, TorchvisionDetector, build_network
 
 
@@ -82,6 +88,13 @@ def test_without_a_network_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, t
     assert "--detector torchvision" in info.advice
 
 
-def test_the_weights_file_is_in_torchs_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert torchvision_detector.weights_path().parent == tmp_path / "hub" / "checkpoints"
+@pytest.mark.parametrize(
+    "settings", [{}, {"TORCH_HOME": "~/somewhere"}, {"XDG_CACHE_HOME": "/cache"}, {"TORCH_HOME": ""}]
+)
+def test_the_weights_file_is_in_torchs_cache(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert torchvision_weights_path() == Path(torch.hub.get_dir()) / "checkpoints" / TORCHVISION_FILE
+    assert models.get_weight(torchvision_detector.WEIGHTS).url.endswith(f"/{TORCHVISION_FILE}")

