@@ -31,11 +31,11 @@ SLOWEST_BODY = 100_000.0
 """Bytes a second; larger bodies get more time at this rate."""
 
 PUBLIC_PATHS = frozenset(
-    {"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
+    {"/login", "/api/v1/login", "/api/v1/health", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
 )
 """Paths that need no login."""
 
-COSTLY_PATHS = frozenset({"/api/backup"})
+COSTLY_PATHS = frozenset({"/api/v1/backup"})
 """Paths that change nothing but are too expensive for pages of other origins to request."""
 
 NO_LIMITS: Mapping[str, int] = {}
@@ -247,7 +247,7 @@ class RequestGuard:
         token = headers.get(TOKEN_HEADER, "")
         is_ours = bool(session_id) and hmac.compare_digest(token.encode(), self._tokens.of(session_id).encode())
         if not is_ours and not is_program:
-            return 403, "The token is missing or old. Reload the page (programs: GET /api/session first)."
+            return 403, "The token is missing or old. Reload the page (programs: GET /api/v1/session first)."
         return None
 
     def _set_cookies(self, out: MutableHeaders, scope: Scope, session_id: str) -> None:
