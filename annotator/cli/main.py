@@ -32,6 +32,7 @@ from annotator.cli.simulate import add_simulate
 from annotator.cli.suggest import add_suggest
 from annotator.cli.train import add_train
 from annotator.cli.users import add_assign, add_users
+from annotator.cli.webhooks import add_webhooks
 from annotator.cli.wordnet import add_wordnet
 from annotator.errors import AnnotatorError
 
@@ -100,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_formats(commands)
     add_sidecars(commands)
     add_order(commands)
+    add_webhooks(commands)
     add_report(commands)
     add_model_commands(commands)
     add_users(commands)

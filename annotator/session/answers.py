@@ -669,6 +669,24 @@ class Findings(Answer):
     findings: list[Finding]
 
 
+class WebhookEntry(Answer):
+    """A webhook, and how far it was told."""
+
+    webhook_id: int
+    url: Annotated[str, Field(examples=["https://example.org/hook"])]
+    added_at: Time
+    num_delivered: int
+    num_waiting: int
+    problem: str
+    """Why the next event could not be delivered yet; empty: nothing is wrong."""
+
+
+class WebhooksAnswer(Answer):
+    """The webhooks of the project."""
+
+    webhooks: list[WebhookEntry]
+
+
 class ChosenTagger(Answer):
     """The tagger that proposes now."""
 
@@ -829,6 +847,7 @@ ANSWERS: Mapping[str, Any] = {
     "sidecars": SidecarsAnswer,
     "settle_sidecar": SidecarsAnswer,
     "unreadable": UnreadableFiles,
+    "webhooks": WebhooksAnswer,
     "effort_report": EffortReport,
     "check": Findings,
     "set_tagger": ChosenTagger,

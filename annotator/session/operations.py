@@ -179,6 +179,7 @@ _TABLE = (
         r.PageRequest,
         lambda session, user, p: session.administration.unreadable(user, p.offset, p.limit),
     ),
+    _reads("webhooks", r.EmptyRequest, lambda session, user, p: session.administration.webhooks(), Role.ADMIN),
     _reads("effort_report", r.EmptyRequest, lambda session, user, p: session.administration.effort_report()),
     _reads("check", r.EmptyRequest, lambda session, user, p: session.administration.check(), Role.ADMIN),
     _writes(
