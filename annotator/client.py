@@ -211,6 +211,14 @@ class Client:
         )
         return Page(answer["total"], tuple(found))
 
+    def thumbnail(self, image_id: int) -> bytes:
+        """Return a photo's thumbnail, as a JPEG.
+
+        Raises:
+            ServerError: There is no such photo, or the server does not answer.
+        """
+        return self._ask("GET", f"{self.address}/thumbnail/{image_id}").content
+
     def export(self, query: str = "", tag: str = "", state: str = "saved") -> Iterator[JsonObject]:
         """Yield a record for every saved photo, or for those that are selected.
 
@@ -236,7 +244,7 @@ class Client:
             raise self._no_answer(error) from error
 
     def _ask(self, method: str, name: str, **options: Any) -> httpx.Response:
-        url = f"{self.address}/api/v1/{name}"
+        url = name if name.startswith(self.address) else f"{self.address}/api/v1/{name}"
         try:
             response = self._http.request(method, url, headers=self._headers, **options)
         except httpx.HTTPError as error:

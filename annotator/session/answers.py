@@ -139,7 +139,7 @@ class Photo(Proposals):
     taken_at: str | None
     camera: str | None
     place: str | None
-    caption: str
+    caption: str | None
     keywords: list[str]
     hierarchies: list[str]
     position: int
@@ -605,6 +605,30 @@ class ChangedTag(Answer):
     now_common: list[str]
 
 
+class PredictedResult(Answer):
+    """One result of a prediction, in Label Studio's form."""
+
+    id: str
+    from_name: Annotated[str, Field(examples=["tags"])]
+    to_name: Annotated[str, Field(examples=["image"])]
+    type: Annotated[str, Field(examples=["choices"])]
+    value: Annotated[JsonObject, Field(examples=[{"choices": ["cat", "sofa"]}])]
+
+
+class Prediction(Answer):
+    """The prediction for a task; without results where the project has no such photo."""
+
+    model_version: str
+    score: Share
+    result: list[PredictedResult]
+
+
+class Predictions(Answer):
+    """A prediction for each task, in their order."""
+
+    results: list[Prediction]
+
+
 class TroubledSidecar(Answer):
     """A sidecar that is not in step with the saved list."""
 
@@ -844,6 +868,7 @@ ANSWERS: Mapping[str, Any] = {
     "missing_tags": MissingTags,
     "tag_changes": TagChangesAnswer,
     "change_tag": ChangedTag,
+    "predict_tasks": Predictions,
     "sidecars": SidecarsAnswer,
     "settle_sidecar": SidecarsAnswer,
     "unreadable": UnreadableFiles,
@@ -892,6 +917,7 @@ ERRORS: Mapping[str, Sequence[type[AnnotatorError]]] = {
     "end_lease": [UnknownImageError],
     "missing_tags": [TagError],
     "change_tag": [TagError],
+    "predict_tasks": [ConfigError],
     "settle_sidecar": [UnknownImageError, ConfigError, LeaseError, ReviewError],
     "set_tagger": [ConfigError],
     "set_strategy": [ConfigError],

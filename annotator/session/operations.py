@@ -166,6 +166,14 @@ _TABLE = (
         lambda session, user, p: session.tag_editing.change_tag(user, p.kind, p.old, p.new, p.where),
         Role.ADMIN,
     ),
+    # Other programs
+    _reads(
+        "predict_tasks",
+        r.PredictTasksRequest,
+        lambda session, user, p: session.label_studio.predict(
+            user, p.label_config, [task.model_dump() for task in p.tasks]
+        ),
+    ),
     # Sidecars
     _reads("sidecars", r.EmptyRequest, lambda session, user, p: session.sidecars.sidecars(user)),
     _writes(

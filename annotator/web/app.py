@@ -20,6 +20,7 @@ from annotator.settings import ServerConfig
 from annotator.web.account_routes import build_account_router
 from annotator.web.description import VERSION_PATH, describe
 from annotator.web.former_paths import FormerPaths
+from annotator.web.label_studio_routes import build_label_studio_router
 from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.web.root_path import RootPath
 from annotator.web.routes import build_router, refuse_malformed
@@ -37,6 +38,7 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
         authenticator.require_login()
     app = new_app()
     app.include_router(build_router(dispatcher, workspace.pictures, ASSETS_PATH))
+    app.include_router(build_label_studio_router(dispatcher))
     app.include_router(build_account_router(workspace.accounts, authenticator, tokens, ASSETS_PATH))
     title = f"{workspace.project.settings.name} - annotator"
     mount_page(app, dispatcher, title, config.max_body_bytes, config.root_path)

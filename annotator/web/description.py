@@ -229,6 +229,10 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "save_group": {
         "image_id": 7, "revision": 0, "kept": ["cat", "sofa"], "members": [{"image_id": 8, "revision": 0}],
     },
+    "predict_tasks": {
+        "label_config": '<View><Image name="image" value="$image"/><TextArea name="tags" toName="image"/></View>',
+        "tasks": [{"data": {"image": "/data/local-files/?d=holiday/beach.jpg"}}],
+    },
     "set_keys": {"keys": {"save": ["Enter"]}},
     "set_strategy": {"strategy": "in_order"},
     "ask": {"people": 2, "image_ids": [7, 8]},
@@ -344,5 +348,6 @@ TAGS = [
     {"name": "operations", "description": "What the page can do"},
     {"name": "accounts", "description": "Login and accounts"},
     {"name": "files", "description": "Pictures, exports and backups"},
+    {"name": "label studio", "description": "Label Studio's ML-backend protocol"},
     {"name": "server", "description": "Whether the server is up, and who calls"},
 ]

@@ -7,6 +7,7 @@ another origin can set. Knows nothing of projects or passwords.
 """
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -338,8 +339,18 @@ def _authority(origin: str) -> str:
 
 
 def _bearer(headers: Headers) -> str:
+    """Return the access token that a program sent: as a bearer token, or as the password of Basic authentication."""
     kind, _, secret = headers.get("authorization", "").partition(" ")
-    return secret.strip() if kind.lower() == "bearer" else ""
+    if kind.lower() == "bearer":
+        return secret.strip()
+    if kind.lower() != "basic":
+        return ""
+    # Some programs, such as Label Studio, can send nothing else. No page is asked for it (no WWW-Authenticate), so that
+    # browsers hold none that they would send along.
+    try:
+        return base64.b64decode(secret.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _cookie(headers: Headers, name: str) -> str:
