@@ -16,6 +16,8 @@ import httpx
 from annotator.errors import AnnotatorError, StaleRevisionError
 from annotator.json_types import JsonObject
 
+__all__ = ["Client", "FoundPhoto", "Page", "Photo", "Proposal", "ServerError", "StaleRevisionError"]
+
 TIMEOUT_SECONDS = 60.0
 
 

@@ -1,7 +1,6 @@
 """The typed client, on the real app; and Gradio's own client, which the documents explain."""
 
 import re
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,14 +93,22 @@ def test_a_page_that_is_no_annotator_is_a_sentence() -> None:
         client.session()
 
 
+def examples_in(document: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / document).read_text(encoding="utf-8"), re.DOTALL)
+
+
 def test_the_five_lines_of_the_readme_run(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    lines = example.strip().splitlines()
-    assert len(lines) <= 6, "the five lines, and the import"
-    assert lines[0] == "from annotator.client import Client"
+    (example,) = examples_in("README.md")
+    assert len(example.strip().splitlines()) == 5
     monkeypatch.setattr(Client, "of_project", classmethod(lambda cls, folder: client))
-    exec(textwrap.dedent(example), {})
+    exec(example, {})
     (record,) = client.export()
     assert record["tags"][0] == "cat"
     assert len(record["tags"]) > 1
+
+
+def test_the_example_of_the_document_for_programs_runs(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    (example,) = examples_in("docs/rest.md")
+    monkeypatch.setattr("annotator.client.Client", lambda address, token: client)
+    exec(example, {})
+    assert [record["tags"][0] for record in client.export()] == ["cat"] * 3
