@@ -27,6 +27,6 @@ WORKDIR /tmp
 ENV DATA=/data HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib PORT=7860
 VOLUME /data
 EXPOSE 7860
-HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD python -c "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/api/health', timeout=4)"
+HEALTHCHECK --interval=30s --timeout=5s --start-period=120s CMD python -c "import os, urllib.request as u; u.urlopen('http://127.0.0.1:' + os.environ['PORT'] + '/api/v1/health', timeout=4)"
 # A Space knows its own name only when it runs. Its proxy, like Docker's, has a private address.
 CMD exec annotator serve --demo --host 0.0.0.0 --port "$PORT" --spaces "$DATA/spaces" --trusted-proxy 10.0.0.0/8 --trusted-proxy 172.16.0.0/12 --frame-ancestor https://huggingface.co ${SPACE_HOST:+--allow-host "$SPACE_HOST"}

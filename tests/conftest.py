@@ -40,13 +40,18 @@ import skimage
 import sklearn
 from fastapi import FastAPI
 from PIL import Image
+from pydantic import TypeAdapter, ValidationError
 
+from annotator.errors import status_of
+from annotator.hosted.dispatch import HostedDispatcher
 from annotator.ingest.pipeline import Ingest, NewImage
 from annotator.ingest.vision_config import VisionConfig
 from annotator.models.backbones import backbone as backbone_module
 from annotator.models.backbones import pretrained
 from annotator.models.backbones.backbone import Backbone, default_cache_path, load_backbone
 from annotator.session import workspace as workspace_module
+from annotator.session.answers import ANSWERS
+from annotator.session.operations import ProjectDispatcher
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
@@ -55,6 +60,7 @@ from annotator.storage.features import FeatureStore
 from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 from annotator.web import app as web_app
+from annotator.web.description import responses_of
 
 # How long one example takes says how busy the machine is; a test that hangs is ended by pytest-timeout.
 hypothesis.settings.register_profile("tests", deadline=None)
@@ -454,6 +460,41 @@ def build_app() -> Callable[..., FastAPI]:
         return app
 
     return build
+
+
+@pytest.fixture(autouse=True, scope="session")
+def misdescribed() -> Iterator[list[str]]:
+    """Compare every answer to an operation that any test of this process gets with its description.
+
+    The last test of the process fails with a list of those that differ.
+    """
+    problems: list[str] = []
+    shapes = {name: TypeAdapter(answer) for name, answer in ANSWERS.items()}
+
+    def check(name: str, answer: Any) -> None:
+        plain = json.loads(json.dumps(answer))
+        try:
+            if "error" not in plain:
+                shapes[name].validate_python(plain)
+                return
+            model = responses_of(name)[status_of(plain["error"]["kind"])]["model"]
+            TypeAdapter(model).validate_python(plain)
+        except (KeyError, ValidationError) as error:
+            problems.append(f"{name}: {str(error)[:1000]}")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for dispatcher in (ProjectDispatcher, HostedDispatcher):
+
+            def call(
+                self: Any, caller: Any, name: str, payload: object, plain_call: Any = dispatcher.call
+            ) -> dict[str, Any]:
+                answer: dict[str, Any] = plain_call(self, caller, name, payload)
+                check(name, answer)
+                return answer
+
+            patch.setattr(dispatcher, "call", call)
+        yield problems
+    assert problems[:5] == [], "answers are not as annotator/session/answers.py says"
 
 
 @pytest.fixture

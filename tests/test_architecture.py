@@ -21,7 +21,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "annotator.exchange",
     ),
     ("annotator.storage",),
-    ("annotator.retrieval", "annotator.ui", "annotator.settings"),
+    ("annotator.retrieval", "annotator.ui", "annotator.settings", "annotator.client"),
     ("annotator.keymap", "annotator.rwlock", "annotator.json_types"),
     ("annotator.trainer.finetuning",),
     ("annotator.trainer",),
@@ -239,7 +239,8 @@ def test_a_library_has_one_home(library: str) -> None:
 
 def test_routes_and_page_know_the_operations_and_nothing_deeper() -> None:
     allowed = {
-        "annotator.session.operations", "annotator.session.serializers", "annotator.auth.roles", "annotator.errors",
+        "annotator.session.operations", "annotator.session.serializers", "annotator.session.answers",
+        "annotator.web.description", "annotator.auth.roles", "annotator.errors",
         "annotator.json_types", "annotator.exchange.export", "annotator.exchange.selection",
         "annotator.ingest.pictures", "annotator.web.request_guard",
     }  # fmt: skip

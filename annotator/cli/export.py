@@ -73,7 +73,7 @@ def _export(parsed: argparse.Namespace) -> int:
     from annotator.datasets.formats.writing import write_format
     from annotator.exchange.exported_photo import exported_photo
 
-    photos = (exported_photo(row) for row in _with_progress(_rows(project, selection, detailed=True)))
+    photos = (exported_photo(row) for row in _with_progress(export_rows(project, selection, detailed=True)))
     out = parsed.out.expanduser().absolute()
     report = write_format(format, photos, out, options, leave_out=parsed.leave_out, overwrite=parsed.overwrite)
     print_report(report, f"{report.num_photos:,} photos were written to {parsed.out}.", "left out", parsed.json)
@@ -85,12 +85,12 @@ def _print(project: Project, parsed: argparse.Namespace, selection: Selection) -
         raise ConfigError(f"Name the file or folder to write: annotator export PROJECT --format {parsed.format} OUT.")
     if parsed.set:
         raise ConfigError("--set needs a file to write: annotator export PROJECT --format csv OUT --set NAME=VALUE.")
-    for line in export_lines(_rows(project, selection, detailed=False), parsed.format):
+    for line in export_lines(export_rows(project, selection, detailed=False), parsed.format):
         sys.stdout.write(line)
     return 0
 
 
-def _rows(project: Project, selection: Selection, *, detailed: bool) -> Iterator[dict[str, Any]]:
+def export_rows(project: Project, selection: Selection, *, detailed: bool) -> Iterator[dict[str, Any]]:
     """Yield the selected photos from the database, or from the server that has it open."""
     from annotator.exchange.selection import select
     from annotator.storage.photo_rows import PLAIN_KEYS, photo_rows

@@ -23,8 +23,10 @@ from annotator.cli.evaluate import add_evaluate
 from annotator.cli.export import add_export, add_formats
 from annotator.cli.hosted import add_space
 from annotator.cli.import_tags import add_import
+from annotator.cli.mcp import add_mcp
 from annotator.cli.models import add_model_commands
 from annotator.cli.order import add_order
+from annotator.cli.push import add_push
 from annotator.cli.report import add_report
 from annotator.cli.serve import add_demo, add_serve
 from annotator.cli.sidecars import add_sidecars
@@ -33,6 +35,7 @@ from annotator.cli.starter import add_starter
 from annotator.cli.suggest import add_suggest
 from annotator.cli.train import add_train
 from annotator.cli.users import add_assign, add_users
+from annotator.cli.webhooks import add_webhooks
 from annotator.cli.wordnet import add_wordnet
 from annotator.errors import AnnotatorError
 
@@ -97,10 +100,13 @@ def build_parser() -> argparse.ArgumentParser:
     add_unreadable(commands)
     add_suggest(commands)
     add_export(commands)
+    add_push(commands)
     add_import(commands)
     add_formats(commands)
     add_sidecars(commands)
     add_order(commands)
+    add_webhooks(commands)
+    add_mcp(commands)
     add_report(commands)
     add_model_commands(commands)
     add_users(commands)

@@ -43,7 +43,7 @@ class ServerClient:
             raise AnnotatorError(f"The server at {self.address} serves another folder than {project.folder}.")
 
     def call(self, name: str, payload: JsonObject | None = None) -> JsonObject:
-        """Call an operation of the server, by its name under /api/.
+        """Call an operation of the server, by its name under /api/v1/.
 
         Raises:
             AnnotatorError: The server refused, or does not answer.
@@ -60,7 +60,7 @@ class ServerClient:
             AnnotatorError: The server refused, or does not answer.
         """
         headers = {"authorization": f"Bearer {self._secret}", "content-type": "application/json"}
-        request = urllib.request.Request(f"{self.address}/api/{name}", body, headers)
+        request = urllib.request.Request(f"{self.address}/api/v1/{name}", body, headers)
         # The server is on this machine or its network: proxies of the environment are ignored.
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:

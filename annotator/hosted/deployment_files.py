@@ -175,6 +175,6 @@ def _visit(address: str) -> str:
         return values
 
     opener.open(f"{address}/demo", timeout=60).close()
-    if call("/api/demo/enter") != {"state": "open"}:
+    if call("/api/v1/demo/enter") != {"state": "open"}:
         raise ConfigError("The demo let no visitor in.")
-    return str(call("/api/state")["project"])
+    return str(call("/api/v1/state")["project"])

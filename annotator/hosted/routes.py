@@ -25,12 +25,12 @@ from annotator.hosted.visit import VISIT, Visitor
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 
 ENTRANCE = "/demo"
-UPLOAD_PATH = "/api/demo/photos"
+UPLOAD_PATH = "/api/v1/demo/photos"
 UPLOAD_EXTRA_BYTES = 20_000
 """Most bytes that multipart adds to a photo."""
 PUBLIC_PATHS = frozenset(
     {
-        ENTRANCE, "/api/demo/about", "/api/demo/enter", "/api/health",
+        ENTRANCE, "/api/v1/demo/about", "/api/v1/demo/enter", "/api/v1/health",
         "/ui/entrance.js", "/ui/entrance.css", "/ui/token.js", "/ui/address.js",
     }
 )  # fmt: skip
@@ -65,11 +65,11 @@ def _add_entrance(router: APIRouter, spaces: HostedSpaces[OpenSpace], tokens: To
             return RedirectResponse("/", 303)
         return FileResponse(assets_path / "entrance.html", headers={"cache-control": "no-store"})
 
-    @router.get("/api/demo/about", summary="Return the limits of the demo, without a session")
+    @router.get("/api/v1/demo/about", summary="Return the limits of the demo, without a session")
     def about() -> dict[str, Any]:
         return about_limits(spaces.limits)
 
-    @router.post("/api/demo/enter", summary="Get a space, or a place in the queue; ask again to keep it")
+    @router.post("/api/v1/demo/enter", summary="Get a space, or a place in the queue; ask again to keep it")
     def enter(request: Request) -> Response:
         if isinstance(CALLER.get(None), Visitor):
             return JSONResponse({"state": "open"})
@@ -91,7 +91,7 @@ def _add_entrance(router: APIRouter, spaces: HostedSpaces[OpenSpace], tokens: To
             response.headers.append("set-cookie", value)
         return response
 
-    @router.post("/api/demo/leave", summary="End this space now, and delete what is in it")
+    @router.post("/api/v1/demo/leave", summary="End this space now, and delete what is in it")
     def leave(request: Request) -> Response:
         spaces.leave(VISIT.get().space)
         response = JSONResponse({})
@@ -126,7 +126,7 @@ def _add_uploads(
                 return _error(415, "unreadable", error)
         return await run_in_threadpool(_taken, space, lambda: intake.keep(space, data, photo.filename or ""))
 
-    @router.post("/api/demo/samples", summary="Add the sample photos")
+    @router.post("/api/v1/demo/samples", summary="Add the sample photos")
     def samples() -> Response:
         space = VISIT.get().space
         return _taken(space, lambda: intake.add_samples(space))

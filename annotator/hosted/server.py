@@ -24,6 +24,7 @@ from annotator.hosted.visit import VisitorAuthenticator
 from annotator.settings import ServerConfig
 from annotator.web.app import mount_page, new_app
 from annotator.web.connection_limits import ConnectionLimits
+from annotator.web.former_paths import FormerPaths
 from annotator.web.request_guard import RequestGuard, Tokens
 from annotator.web.routes import build_router
 from annotator.web.server import address_of, end_in_good_order, listen, new_server
@@ -96,6 +97,7 @@ class HostedDemo:
             public_paths=PUBLIC_PATHS,
             body_limits={UPLOAD_PATH: limits.max_photo_bytes + UPLOAD_EXTRA_BYTES},
         )
+        app.add_middleware(FormerPaths)
         app.add_middleware(AddressLimit, limits=limits)
         return app
 

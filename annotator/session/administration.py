@@ -10,6 +10,7 @@ from pathlib import Path
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import BackupError, ConfigError
 from annotator.exchange.selection import SAVED_PHOTOS, Selection, select
+from annotator.exchange.webhooks import webhook_row
 from annotator.json_types import JsonObject
 from annotator.maintenance.backup import back_up
 from annotator.maintenance.integrity import check
@@ -105,6 +106,11 @@ class Administration:
     def check(self) -> JsonObject:
         """Check whether the project is consistent; changes nothing."""
         return {"findings": [asdict(finding) for finding in check(self._workspace.project, self._workspace.store)]}
+
+    def webhooks(self) -> JsonObject:
+        """Return the webhooks without their secrets, and how far each was told."""
+        webhooks = self._workspace.webhooks
+        return {"webhooks": [webhook_row(webhooks, webhook) for webhook in webhooks.all()]}
 
     def back_up(self, *, with_features: bool) -> Path:
         """Write a backup into the project's folder and return its path; the caller deletes it.

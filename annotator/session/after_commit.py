@@ -3,7 +3,7 @@
 Knows nothing of users or of the form of answers.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from annotator.active_learning.queue import PhotoQueue
 from annotator.active_learning.scheduler import QueueScheduler
@@ -60,6 +60,8 @@ class AfterCommit:
         self._catalog = catalog
         self._responses = responses
         self._sidecars = sidecars
+        self.listeners: list[Callable[[], None]] = []
+        """Called after each committed list; they return at once."""
         self.num_commits = 0
         """Committed lists since the project was opened; results computed before the newest one may be out of date."""
 
@@ -73,6 +75,8 @@ class AfterCommit:
         self._scheduler.saved()
         if self._sidecars is not None:
             self._sidecars.request([annotation.image_id])
+        for listener in self.listeners:
+            listener()
 
     def images_added(self, images: Sequence[NewImage], paths: Sequence[SeenPath]) -> None:
         """Take in one committed batch of ingest."""

@@ -166,6 +166,14 @@ _TABLE = (
         lambda session, user, p: session.tag_editing.change_tag(user, p.kind, p.old, p.new, p.where),
         Role.ADMIN,
     ),
+    # Other programs
+    _reads(
+        "predict_tasks",
+        r.PredictTasksRequest,
+        lambda session, user, p: session.label_studio.predict(
+            user, p.label_config, [task.model_dump() for task in p.tasks]
+        ),
+    ),
     # Sidecars
     _reads("sidecars", r.EmptyRequest, lambda session, user, p: session.sidecars.sidecars(user)),
     _writes(
@@ -179,6 +187,7 @@ _TABLE = (
         r.PageRequest,
         lambda session, user, p: session.administration.unreadable(user, p.offset, p.limit),
     ),
+    _reads("webhooks", r.EmptyRequest, lambda session, user, p: session.administration.webhooks(), Role.ADMIN),
     _reads("effort_report", r.EmptyRequest, lambda session, user, p: session.administration.effort_report()),
     _reads("check", r.EmptyRequest, lambda session, user, p: session.administration.check(), Role.ADMIN),
     _writes(

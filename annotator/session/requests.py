@@ -3,7 +3,7 @@
 Pydantic refuses unknown fields, wrong types and values out of range. Knows nothing of the handlers.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -234,6 +234,19 @@ class PageRequest(Payload):
 
     offset: Annotated[int, Field(ge=0, le=2**31)] = 0
     limit: Annotated[int, Field(ge=1, le=500)] = 100
+
+
+class TaskData(Payload):
+    """The data of a task of Label Studio; the labelling interface names the key of the photo's link."""
+
+    data: Annotated[dict[Text, Any], Field(max_length=1000)]
+
+
+class PredictTasksRequest(Payload):
+    """Tasks of Label Studio, and the labelling interface that they belong to."""
+
+    label_config: Annotated[str, StringConstraints(max_length=1_000_000)]
+    tasks: Annotated[list[TaskData], Field(max_length=1000)]
 
 
 class BrowseRequest(PageRequest):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from annotator.session.administration import Administration
 from annotator.session.group_tagging import GroupTagging
+from annotator.session.label_studio import LabelStudio
 from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups
 from annotator.session.photo_view import PhotoView
@@ -29,6 +30,7 @@ class Session:
     tag_editing: TagEditing
     administration: Administration
     sidecars: Sidecars
+    label_studio: LabelStudio
 
     @classmethod
     def over(cls, workspace: Workspace) -> "Session":
@@ -45,6 +47,7 @@ class Session:
             TagEditing(workspace, view),
             Administration(workspace),
             Sidecars(workspace),
+            LabelStudio(workspace, view),
         )
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
 from annotator.errors import RetrievalError
 from annotator.exchange.sidecars_in_step import SidecarsInStep, SidecarWriter
+from annotator.exchange.webhooks import WebhookSender
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
@@ -60,6 +61,7 @@ from annotator.storage.sidecar_states import SidecarStates
 from annotator.storage.tag_changes import TagChanges
 from annotator.storage.vision_answers import VisionAnswers
 from annotator.storage.vocabulary import imported_vocabulary
+from annotator.storage.webhooks import Webhooks
 
 logger = logging.getLogger(__name__)
 
@@ -250,6 +252,8 @@ class Workspace:
             self.project, self.files, self.queue, self.scheduler, self.vectors, self.ranking, self.catalog,
             self.responses, self.sidecars,
         )  # fmt: skip
+        self.webhooks = Webhooks(self.store)
+        self._webhook_senders: list[WebhookSender] = []
         self.pinned_taggers = PinnedTaggers()
         self.lock = threading.Lock()
         """Held during a save, so that queue, indexes and counts are updated in the order of the saves."""
@@ -317,6 +321,15 @@ class Workspace:
         is_first = self.log.annotation(image_id).revision == 0 and self.responses.state(image_id) is None
         return probe if probe and is_first else None
 
+    def start_webhooks(self) -> None:
+        """Tell the project's webhooks what they were not told yet, and from now on what happens."""
+        name = self.project.settings.name
+        for webhook in self.webhooks.all():
+            sender = WebhookSender(self.webhooks, webhook, name, self.files.name)
+            self._webhook_senders.append(sender)
+            self.after_commit.listeners.append(sender.notify)
+            sender.start()
+
     def close(self) -> None:
         """Stop all work, write the index of all photos, and close the database."""
         self._is_closing.set()
@@ -331,6 +344,8 @@ class Workspace:
         self.similar_tags.stop()
         self.context.stop()
         self.scheduler.stop()
+        for sender in self._webhook_senders:
+            sender.stop()
         try:
             if self.vectors.kind != "exact":
                 self.project.indexes_path.mkdir(exist_ok=True)

@@ -318,6 +318,23 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             "CREATE TABLE vocabulary (place INTEGER PRIMARY KEY, tag VARCHAR NOT NULL, aliases VARCHAR[] NOT NULL)",
         ),
     ),
+    (
+        11,
+        "webhooks",
+        (
+            # `position`: the newest event that was delivered. `problem`: why the next one could not be delivered yet;
+            # empty: nothing is wrong.
+            """CREATE TABLE webhooks (
+                webhook_id INTEGER PRIMARY KEY,
+                url VARCHAR NOT NULL,
+                secret VARCHAR NOT NULL,
+                added_at TIMESTAMP NOT NULL,
+                position BIGINT NOT NULL,
+                num_delivered BIGINT NOT NULL,
+                problem VARCHAR NOT NULL
+            )""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

@@ -13,7 +13,9 @@ from annotator.auth.account_admin import Name, Password, UsersRequest, manage_us
 from annotator.auth.accounts import Accounts
 from annotator.auth.roles import CALLER, Authenticator, Role
 from annotator.errors import AccountError, AnnotatorError, LoginError
+from annotator.session.answers import Answer, Done
 from annotator.session.requests import Payload
+from annotator.web.description import INVALID, VERSION_PATH, errors_at
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
 
 
@@ -22,6 +24,45 @@ class Login(Payload):
 
     name: Name
     password: Password
+
+
+class LoginAnswer(Answer):
+    """Who is logged in."""
+
+    user: str
+
+
+class User(Answer):
+    """An account."""
+
+    name: str
+    role: str
+    disabled: bool
+    created_at: str
+
+
+class Users(Answer):
+    """All accounts."""
+
+    users: list[User]
+
+
+class EndedSessions(Answer):
+    """How many sessions were ended."""
+
+    ended: int
+
+
+class NewToken(Answer):
+    """An API token; it is shown once."""
+
+    token: str
+
+
+class RevokedTokens(Answer):
+    """How many tokens were taken back."""
+
+    revoked: int
 
 
 def build_account_router(
@@ -36,7 +77,14 @@ def build_account_router(
             return RedirectResponse(tokens.path.rstrip("/") + "/", 303)
         return FileResponse(assets_path / "login.html", headers={"cache-control": "no-store"})
 
-    @router.post("/api/login", summary="Log in; the answer's cookies are the session")
+    @router.post(
+        f"{VERSION_PATH}/login",
+        summary="Log in; the answer's cookies are the session",
+        operation_id="login",
+        response_model=LoginAnswer,
+        responses=errors_at(400, 401, 403, 408, 413, 421, 507),
+        tags=["accounts"],
+    )
     async def login(request: Request, payload: Login) -> Response:
         address = request.client.host if request.client else ""
         try:
@@ -51,7 +99,14 @@ def build_account_router(
             response.headers.append("set-cookie", value)
         return response
 
-    @router.post("/api/logout", summary="End this browser's session")
+    @router.post(
+        f"{VERSION_PATH}/logout",
+        summary="End this browser's session",
+        operation_id="logout",
+        response_model=Done,
+        responses=errors_at(401, 403, 421),
+        tags=["accounts"],
+    )
     def logout(request: Request) -> Response:
         accounts.log_out(session_id_of(request.scope))
         response = JSONResponse({})
@@ -59,7 +114,14 @@ def build_account_router(
             response.headers.append("set-cookie", f"{name}=; Path={tokens.path}; Max-Age=0; SameSite=Strict")
         return response
 
-    @router.post("/api/users", summary="List and change accounts; for admins")
+    @router.post(
+        f"{VERSION_PATH}/users",
+        summary="List and change accounts; for admins",
+        operation_id="users",
+        response_model=Users | User | EndedSessions | NewToken | RevokedTokens,
+        responses=errors_at(400, 401, 403, 408, 413, 421, 507) | {422: INVALID},
+        tags=["accounts"],
+    )
     def users(payload: UsersRequest) -> Response:
         caller = CALLER.get()
         if caller.role < Role.ADMIN:

@@ -18,6 +18,9 @@ from annotator.session.operations import OPERATIONS, Dispatcher, ProjectDispatch
 from annotator.session.session import Session
 from annotator.settings import ServerConfig
 from annotator.web.account_routes import build_account_router
+from annotator.web.description import VERSION_PATH, describe
+from annotator.web.former_paths import FormerPaths
+from annotator.web.label_studio_routes import build_label_studio_router
 from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.web.root_path import RootPath
 from annotator.web.routes import build_router, refuse_malformed
@@ -35,6 +38,7 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
         authenticator.require_login()
     app = new_app()
     app.include_router(build_router(dispatcher, workspace.pictures, ASSETS_PATH))
+    app.include_router(build_label_studio_router(dispatcher))
     app.include_router(build_account_router(workspace.accounts, authenticator, tokens, ASSETS_PATH))
     title = f"{workspace.project.settings.name} - annotator"
     mount_page(app, dispatcher, title, config.max_body_bytes, config.root_path)
@@ -46,6 +50,7 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
         tokens=tokens,
         root_path=config.root_path,
     )
+    app.add_middleware(FormerPaths)
     if config.root_path:
         app.add_middleware(RootPath, root_path=config.root_path)
     return app
@@ -53,7 +58,14 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
 
 def new_app() -> FastAPI:
     """Return an app without routes whose answers to malformed calls name the mistake."""
-    app = FastAPI(title="annotator", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="annotator",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{VERSION_PATH}/openapi.json",
+    )
+    describe(app)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
     app.add_exception_handler(HTTPException, refuse_malformed)
     return app

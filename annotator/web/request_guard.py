@@ -7,6 +7,7 @@ another origin can set. Knows nothing of projects or passwords.
 """
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import json
@@ -31,11 +32,11 @@ SLOWEST_BODY = 100_000.0
 """Bytes a second; larger bodies get more time at this rate."""
 
 PUBLIC_PATHS = frozenset(
-    {"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
+    {"/login", "/api/v1/login", "/api/v1/health", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
 )
 """Paths that need no login."""
 
-COSTLY_PATHS = frozenset({"/api/backup"})
+COSTLY_PATHS = frozenset({"/api/v1/backup"})
 """Paths that change nothing but are too expensive for pages of other origins to request."""
 
 NO_LIMITS: Mapping[str, int] = {}
@@ -247,7 +248,7 @@ class RequestGuard:
         token = headers.get(TOKEN_HEADER, "")
         is_ours = bool(session_id) and hmac.compare_digest(token.encode(), self._tokens.of(session_id).encode())
         if not is_ours and not is_program:
-            return 403, "The token is missing or old. Reload the page (programs: GET /api/session first)."
+            return 403, "The token is missing or old. Reload the page (programs: GET /api/v1/session first)."
         return None
 
     def _set_cookies(self, out: MutableHeaders, scope: Scope, session_id: str) -> None:
@@ -338,8 +339,18 @@ def _authority(origin: str) -> str:
 
 
 def _bearer(headers: Headers) -> str:
+    """Return the access token that a program sent: as a bearer token, or as the password of Basic authentication."""
     kind, _, secret = headers.get("authorization", "").partition(" ")
-    return secret.strip() if kind.lower() == "bearer" else ""
+    if kind.lower() == "bearer":
+        return secret.strip()
+    if kind.lower() != "basic":
+        return ""
+    # Some programs, such as Label Studio, can send nothing else. No page is asked for it (no WWW-Authenticate), so that
+    # browsers hold none that they would send along.
+    try:
+        return base64.b64decode(secret.strip(), validate=True).decode().partition(":")[2]
+    except ValueError:
+        return ""
 
 
 def _cookie(headers: Headers, name: str) -> str:

@@ -28,7 +28,17 @@ from annotator.errors import (
 from annotator.exchange.export import FORMATS, export_lines
 from annotator.exchange.selection import Selection
 from annotator.ingest.pictures import Picture
-from annotator.session.operations import FORMER_NAMES, OPERATIONS, Dispatcher, Operation
+from annotator.session.answers import ANSWERS
+from annotator.session.operations import OPERATIONS, Dispatcher, Operation
+from annotator.web.description import (
+    VERSION_PATH,
+    HealthAnswer,
+    SessionAnswer,
+    UnknownImageErrorAnswer,
+    errors_at,
+    request_example,
+    responses_of,
+)
 from annotator.web.request_guard import cookie_names
 
 EXPORT_BLOCK = 500
@@ -59,16 +69,21 @@ def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: P
     """
     router = APIRouter()
     for operation in OPERATIONS.values():
-        _add_operation(router, dispatcher, operation.name, operation)
-    for former, name in FORMER_NAMES.items():
-        _add_operation(router, dispatcher, former, OPERATIONS[name], deprecated=True)
+        _add_operation(router, dispatcher, operation)
     _add_project_routes(router, dispatcher)
     _add_file_routes(router, pictures, assets_path)
     return router
 
 
 def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
-    @router.get("/api/session", summary="Get the cookies that the other calls need")
+    @router.get(
+        f"{VERSION_PATH}/session",
+        summary="Get who calls, and the cookies that a browser's other calls need",
+        operation_id="get_session",
+        response_model=SessionAnswer,
+        responses=errors_at(401, 421),
+        tags=["server"],
+    )
     def get_session(request: Request) -> dict[str, str]:
         caller = CALLER.get()
         return {
@@ -79,11 +94,31 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
             "token_cookie": cookie_names(request.scope)[1],
         }
 
-    @router.get("/api/health", summary="Return that the server is up, without a session")
+    @router.get(
+        f"{VERSION_PATH}/health",
+        summary="Return that the server is up, without a session",
+        operation_id="get_health",
+        response_model=HealthAnswer,
+        responses=errors_at(421),
+        tags=["server"],
+    )
     def get_health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @router.get("/api/export", summary="Download the tags of every saved photo, or of those that are selected")
+    @router.get(
+        f"{VERSION_PATH}/export",
+        summary="Download the tags of every saved photo, or of those that are selected",
+        operation_id="export",
+        response_class=Response,
+        responses=errors_at(400, 401, 421, 507)
+        | {
+            200: {
+                "description": "One JSON object a line (jsonl), or a table (csv)",
+                "content": {media_type: {"schema": {"type": "string"}} for media_type, _ in FORMATS.values()},
+            }
+        },
+        tags=["files"],
+    )
     def export(
         format: str = "jsonl", query: str = "", tag: str = "", state: str = "saved", detailed: bool = False
     ) -> Response:
@@ -100,7 +135,14 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
         name = f'attachment; filename="tags.{suffix}"'
         return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
 
-    @router.get("/api/backup", summary="Download a backup of the project; for admins")
+    @router.get(
+        f"{VERSION_PATH}/backup",
+        summary="Download a backup of the project; for admins",
+        operation_id="backup",
+        response_class=Response,
+        responses=errors_at(401, 403, 421, 507) | {200: _binary("application/x-tar", "A tar file")},
+        tags=["files"],
+    )
     def backup(features: bool = True) -> Response:
         if CALLER.get().role < Role.ADMIN:
             return _error(403, "forbidden", "Backups are for admins.")
@@ -115,11 +157,25 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
 
 
 def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
-    @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
+    @router.get(
+        "/thumbnail/{image_id}",
+        summary="A photo's thumbnail",
+        operation_id="get_thumbnail",
+        response_class=Response,
+        responses=_PICTURE,
+        tags=["files"],
+    )
     def thumbnail(image_id: int) -> Response:
         return _picture(lambda: pictures.thumbnail(image_id))
 
-    @router.get("/image/{image_id}", summary="A photo, for showing or (full=1) for zooming")
+    @router.get(
+        "/image/{image_id}",
+        summary="A photo, for showing or (full=1) for zooming",
+        operation_id="get_image",
+        response_class=Response,
+        responses=_PICTURE,
+        tags=["files"],
+    )
     def image(image_id: int, full: bool = False) -> Response:
         return _picture(lambda: pictures.photo(image_id, full=full))
 
@@ -132,17 +188,37 @@ def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Pa
         return FileResponse(files[name], headers={"cache-control": "no-cache"})
 
 
-def _add_operation(
-    router: APIRouter, dispatcher: Dispatcher, path: str, operation: Operation, *, deprecated: bool = False
-) -> None:
-    def call(payload: Any = Body(...)) -> Response:  # noqa: B008 - FastAPI declares a body like this
+def _add_operation(router: APIRouter, dispatcher: Dispatcher, operation: Operation) -> None:
+    example = Body(..., openapi_examples={"example": {"value": request_example(operation)}})
+
+    def call(payload: Any = example) -> Response:
         result = dispatcher.call(CALLER.get(), operation.name, payload)
         error = result.get("error")
         return JSONResponse(result, status_of(error["kind"]) if error else 200)
 
     call.__annotations__["payload"] = operation.request
-    summary = operation.request.__doc__
-    router.add_api_route(f"/api/{path}", call, methods=["POST"], summary=summary, name=path, deprecated=deprecated)
+    router.add_api_route(
+        f"{VERSION_PATH}/{operation.name}",
+        call,
+        methods=["POST"],
+        summary=operation.request.__doc__,
+        description=f"Least role: {operation.least_role.label}.",
+        operation_id=operation.name,
+        response_model=ANSWERS[operation.name],
+        responses=responses_of(operation.name),
+        tags=["operations"],
+    )
+
+
+def _binary(media_type: str, description: str) -> dict[str, Any]:
+    return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
+
+
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: _binary("image/jpeg", "The picture"),
+    404: {"model": UnknownImageErrorAnswer, "description": "The project has no such photo"},
+    **errors_at(400, 401, 421, 429, 507),
+}
 
 
 def _picture(make: Callable[[], Picture]) -> Response:

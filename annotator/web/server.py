@@ -130,6 +130,7 @@ def _started(workspace: Workspace, address: str, on_ready: Callable[[], None]) -
     # Started after the page is reachable: it takes seconds, and only completions and new tags need it.
     workspace.similar_tags.start()
     workspace.scheduler.start()
+    workspace.start_webhooks()
 
 
 def _announce(project: Project, address: str, secret: str, on_ready: Callable[[], None]) -> None:

@@ -109,7 +109,10 @@ def name_of(link: str, options: LabelStudioOptions) -> str:
     """Return the photo's name of a link in a task, without the hash that Label Studio puts before uploads."""
     if options.prefix and link.startswith(options.prefix):
         return unquote(link.removeprefix(options.prefix))
-    parts = urlsplit(link)
+    try:
+        parts = urlsplit(link)
+    except ValueError:  # no address, such as http://[
+        return link
     if parts.path.rstrip("/").endswith("/data/local-files"):
         return (parse_qs(parts.query).get("d") or [""])[0]
     path = PurePosixPath(unquote(parts.path))

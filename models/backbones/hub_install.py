@@ -32,7 +32,8 @@ SAMPLE_TEXTS = (
     "caf\u00e9 & bar", "snake_case", "  two   spaces ", "A" * 300, "one two three four five six seven " * 30, "\u00e9",
     "100%", "50,000", "", "\u0441\u043e\u0431\u0430\u043a\u0430", "\u0643\u0644\u0628", "\u0e2b\u0e21\u0e32",
     "\u0915\u0941\u0924\u094d\u0924\u093e", "\uac1c", "\U0001f415 \U0001f1e8\U0001f1ed", "\uff23\uff21\uff26\uff25",
-    "rock \u2019n\u2019 roll", "Zu\u0308rich", "\ufb01sh", "stra\u00dfe \u0130stanbul", "fish &amp; chips", "caf\u00c3\u00a9",
+    "rock \u2019n\u2019 roll", "Zu\u0308rich", "\ufb01sh", "stra\u00dfe \u0130stanbul", "fish &amp; chips",
+    "caf\u00c3\u00a9",
 )  # fmt: skip
 """With the everyday words, texts on which the tokenizers must agree."""
 NUM_TIMED = 16

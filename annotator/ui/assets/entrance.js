@@ -22,7 +22,7 @@ function duration(seconds) {
 }
 
 async function tellLimits() {
-  const about = await (await fetch(`${ROOT}api/demo/about`)).json();
+  const about = await (await fetch(`${ROOT}api/v1/demo/about`)).json();
   for (const place of document.querySelectorAll("[data-limit]")) place.textContent = limits[place.dataset.limit](about[place.dataset.limit]);
 }
 
@@ -43,7 +43,7 @@ async function enter() {
   button.disabled = true;
   at("problem").textContent = "";
   try {
-    const answer = await fetch(`${ROOT}api/demo/enter`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
+    const answer = await fetch(`${ROOT}api/v1/demo/enter`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
     const { state, position, seconds_at_most, error } = await answer.json();
     if (state === "open") return location.replace("/");
     if (state === "waiting") return wait(position, seconds_at_most);

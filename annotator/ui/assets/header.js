@@ -109,7 +109,7 @@ export function visionText({ vlm }) {
 /** Download links, for the menu and for the page shown when all photos are tagged. */
 export function exportLinks(className = "") {
   return Object.entries(EXPORTS).map(([format, label]) =>
-    make("a", { class: className, href: `${ROOT}api/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),
+    make("a", { class: className, href: `${ROOT}api/v1/export?format=${format}`, download: true, id: `export-${format}${className ? "-end" : ""}` }, `${className ? "Export " : ""}${label}`),
   );
 }
 

@@ -18,7 +18,7 @@ form.addEventListener("submit", async (event) => {
   button.disabled = true;
   problem.textContent = "";
   try {
-    const answer = await fetch(`${ROOT}api/login`, {
+    const answer = await fetch(`${ROOT}api/v1/login`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ name: form.elements.name.value, password: form.elements.password.value }),

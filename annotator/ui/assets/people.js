@@ -11,7 +11,7 @@ const RENEW_MS = 60_000;
  */
 export async function renewSession() {
   try {
-    const answer = await fetch(`${ROOT}api/session`);
+    const answer = await fetch(`${ROOT}api/v1/session`);
     if (answer.status === 401) location.assign(ROOT); // to the login or the demo's entrance; the list stays stored in this browser
     return answer.ok;
   } catch {
@@ -20,7 +20,7 @@ export async function renewSession() {
 }
 
 export async function logOut() {
-  await fetch(`${ROOT}api/logout`, { method: "POST" });
+  await fetch(`${ROOT}api/v1/logout`, { method: "POST" });
   location.assign(`${ROOT}login`);
 }
 
@@ -48,6 +48,6 @@ export function keepLease(call, getPhoto) {
     const photo = getPhoto();
     if (!photo || photo.read_only) return;
     const body = JSON.stringify({ image_id: photo.image_id });
-    fetch(`${ROOT}api/leave`, { method: "POST", keepalive: true, headers: { "content-type": "application/json" }, body });
+    fetch(`${ROOT}api/v1/leave`, { method: "POST", keepalive: true, headers: { "content-type": "application/json" }, body });
   });
 }

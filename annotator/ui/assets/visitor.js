@@ -85,12 +85,12 @@ export function createVisitor(root, { dialogs, say, added }) {
     }
     const body = new FormData();
     body.append("photo", file);
-    return post(`${ROOT}api/demo/photos`, { body });
+    return post(`${ROOT}api/v1/demo/photos`, { body });
   }
 
   async function addSamples() {
     tell("Adding the sample photos…");
-    const { answer, problem } = await post(`${ROOT}api/demo/samples`, {});
+    const { answer, problem } = await post(`${ROOT}api/v1/demo/samples`, {});
     tell(answer ? "The sample photos were added." : problem);
     if (answer) added();
   }
@@ -160,7 +160,7 @@ function askTwice(button) {
 }
 
 async function end() {
-  const { answer, problem } = await post(`${ROOT}api/demo/leave`, {});
+  const { answer, problem } = await post(`${ROOT}api/v1/demo/leave`, {});
   if (answer || problem === "gone") location.assign(ROOT);
 }
 

@@ -47,6 +47,7 @@ TELL_NO_TAGS = {
     "hold", "leave", "assign", "ask", "end_lease", "check", "unreadable", "set_tagger", "set_strategy",
     "set_show_expected", "set_never_proposed", "set_keys", "set_loop", "models", "training_run", "train_now",
     "cancel_training", "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
+    "webhooks",
 }  # fmt: skip
 """Operations that return no tags except those of the caller, or counts only."""
 SETTLE = {"settle_sidecar"}
@@ -79,6 +80,13 @@ def looks(session: Session, user: str) -> dict[str, Any]:
         "agreement": ask_all("agreement", {}),
         "effort_report": ask_all("effort_report", {}),
         "sidecars": ask_all("sidecars", {}),
+        "predict_tasks": ask_all(
+            "predict_tasks",
+            {
+                "label_config": '<View><Image name="i" value="$i"/><TextArea name="t" toName="i"/></View>',
+                "tasks": [{"data": {"i": session.workspace.files.name(image_id)}} for image_id in (1, 2, 3, 4)],
+            },
+        ),
         "state": ask_all("state", {}),
     }
 

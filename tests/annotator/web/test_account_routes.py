@@ -227,6 +227,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "set_show_expected": {"shown": True},
     "set_never_proposed": {"tag": "street"},
     "settle_sidecar": {"image_id": 1, "take": "ours"},
+    "predict_tasks": {"label_config": "<View/>", "tasks": []},
     "training_run": {"run_id": 1},
     "change_tag": {"kind": "rename", "old": "a", "new": "b"},
     "promote_model": {"model_id": 99},
@@ -234,9 +235,10 @@ PAYLOADS: dict[str, dict[str, Any]] = {
 
 
 READING: dict[str, Role] = {
-    "/api/session": Role.VIEWER,
-    "/api/export": Role.VIEWER,
-    "/api/backup": Role.ADMIN,
+    "/api/v1/session": Role.VIEWER,
+    "/api/v1/export": Role.VIEWER,
+    "/api/v1/backup": Role.ADMIN,
+    "/api/v1/label_studio/health": Role.VIEWER,
     "/thumbnail/1": Role.VIEWER,
     "/image/1": Role.VIEWER,
 }
@@ -246,7 +248,7 @@ READING: dict[str, Role] = {
 def test_every_operation_has_a_least_role(app: FastAPI) -> None:
     assert {item.least_role for item in OPERATIONS.values()} == set(Role)
     got = {path.replace("{image_id}", "1") for path, methods in app.openapi()["paths"].items() if "get" in methods}
-    assert {path for path in got if not path.startswith("/gradio_api/")} == {*READING, "/api/health"}
+    assert {path for path in got if not path.startswith("/gradio_api/")} == {*READING, "/api/v1/health"}
 
 
 def is_allowed(client: TestClient, name: str) -> bool:

@@ -88,7 +88,13 @@ def test_every_changing_route_refuses_other_origins_and_calls_without_the_token(
 ) -> None:
     changing = sorted({(method, path) for method, path in routes_of(app.routes) if method in CHANGING})
     paths = {path for _, path in changing}
-    assert {"/api/save", "/api/login", "/api/users", "/gradio_api/upload", "/gradio_api/component_server"} <= paths
+    assert {
+        "/api/v1/save",
+        "/api/v1/login",
+        "/api/v1/users",
+        "/gradio_api/upload",
+        "/gradio_api/component_server",
+    } <= paths
     assert {"/gradio_api/queue/join", "/gradio_api/run/1"} <= paths
     assert len([path for path in paths if path.startswith("/gradio_api/")]) > 8
     for method, path in changing:
@@ -105,7 +111,7 @@ def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: Session
     """These need no token: pages of other origins can send them, though not read the answer."""
     before = contents(opened.workspace.store)
     reading = sorted({path for method, path in routes_of(app.routes) if method == "GET"})
-    assert "/api/export" in reading
+    assert "/api/v1/export" in reading
     for path in reading:
         if "heartbeat" not in path:  # that one does not end
             assert client.get(path).status_code < 500, path
@@ -135,7 +141,7 @@ def contents(store: Store) -> dict[str, list[Any]]:
 FITTING: dict[str, Any] = {
     "by": 1, "kept": [], "text": "c", "tag": "cat", "kind": "rename", "old": "a", "new": "b", "tagger": "cold_start",
     "keys": {}, "strategy": "in_order", "shown": True, "run_id": 1, "model_id": 99, "users": [],
-    "people": 1, "note": "why?", "entry_id": "event:0", "take": "ours",
+    "people": 1, "note": "why?", "entry_id": "event:0", "take": "ours", "label_config": "<View/>",
 }  # fmt: skip
 """A value for each required field of the operations."""
 

@@ -1,0 +1,96 @@
+"""Every operation answers as annotator/session/answers.py describes it; conftest.py compares each answer."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotator.auth.roles import LOCAL_USER, Caller, Role
+from annotator.session.operations import OPERATIONS, ProjectDispatcher
+from annotator.session.session import Session
+from annotator.web.description import request_example
+
+TRAINING = {"train_now", "cancel_training", "training_run"}
+"""Their answers are checked where trainings are tested, tests/annotator/learning/."""
+
+
+@pytest.fixture
+def opened(open_project: Callable[..., Session], write_photos: Callable[..., Any], tmp_path: Path) -> Session:
+    write_photos(tmp_path / "photos", [1, 2, 3, 4, 5, 6])
+    (tmp_path / "photos" / "broken.jpg").write_bytes(b"<html>")
+    return open_project(tmp_path / "photos")
+
+
+def test_every_operation_is_answered_as_described(opened: Session, misdescribed: list[str]) -> None:
+    dispatcher, local = ProjectDispatcher(opened), Caller(LOCAL_USER, Role.ADMIN)
+    answered: set[str] = set()
+
+    def call(name: str, **payload: Any) -> dict[str, Any]:
+        answer = dispatcher.call(local, name, payload)
+        assert "error" not in answer, (name, answer)
+        assert misdescribed == []
+        answered.add(name)
+        return answer
+
+    call("state")
+    photo = call("open")
+    image_id = photo["image_id"]
+    call("step", image_id=image_id, by=1)
+    call("strip", image_id=image_id)
+    call("browse", query="", limit=10)
+    call("open", image_id=image_id)
+    call("hold", image_id=image_id)
+    call("propose", image_id=image_id, kept=["cat"])
+    call("complete", image_id=image_id, text="ca")
+    call("explain", image_id=image_id, tag=photo["proposals"][0]["tag"])
+    call("heat_map", image_id=image_id, tag=photo["proposals"][0]["tag"])
+    call("look_alikes", image_id=image_id)
+    call("propose_group", image_id=image_id, kept=["cat"], members=[])
+    saved = call(
+        "save", image_id=image_id, revision=0, kept=["cat", "sofa"], dropped=["dog"], shown=[], actions=[["x"]]
+    )
+    call("leave", image_id=saved["next"]["image_id"])
+    call("undo")
+    call("save", image_id=image_id, revision=2, kept=["Cat", "sofa"])
+    call("browse", query="sofa")
+    second = call("skip", image_id=call("open")["image_id"])["image_id"]
+    members = [{"image_id": other, "revision": 0} for other in range(1, 7) if other not in (image_id, second)][:1]
+    call("save_group", image_id=second, revision=0, kept=["CAT", "lamp"], members=members)
+    call("missing_tags", tag="sofa")
+    call("change_tag", kind="rename", old="lamp", new="light")
+    call("tag_changes")
+    entries = call("timeline", image_id=image_id)
+    call("history", image_id=image_id)
+    earlier = next(entry["id"] for entry in entries["entries"] if entry["can_restore"])
+    call("restore", image_id=image_id, entry_id=earlier, revision=entries["revision"])
+    for name in ("sidecars", "webhooks", "effort_report", "check", "agreement", "models", "unreadable"):
+        call(name)
+    call("predict_tasks", **request_example(OPERATIONS["predict_tasks"]))
+    call("set_tagger", tagger="cold_start")
+    call("set_strategy", strategy="in_order")
+    call("set_show_expected", shown=True)
+    call("set_never_proposed", tag="dog")
+    call("set_keys", keys={})
+    model_id = call("models")["live_id"]
+    call("promote_model", model_id=model_id)
+    call("roll_back", model_id=model_id)
+    call("set_loop", train_after=0)
+    call("end_lease", image_id=image_id)
+    call("assign", users=[], image_ids=[image_id])
+    call("review")
+    asked = next(item["image_id"] for item in call("browse", state="unsaved")["items"])
+    call("ask", people=1, image_ids=[asked])
+    call("save", image_id=asked, revision=0, kept=["bird"])
+    reviewed = call("review", image_id=asked)
+    sent = call("send_back", image_id=asked, revision=reviewed["revision"], note="Look again.")
+    assert sent["states"]
+    call("open", image_id=asked)
+    call("save", image_id=asked, revision=1, kept=["bird", "tree"])
+    reviewed = call("review", image_id=asked)
+    call("accept", image_id=asked, revision=reviewed["revision"], kept=["bird"])
+    call("timeline", image_id=asked)
+    call("agreement")
+    assert set(OPERATIONS) - answered == TRAINING | {"settle_sidecar"}, (
+        "tests/annotator/session/test_sidecars.py settles"
+    )
