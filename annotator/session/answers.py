@@ -28,7 +28,7 @@ from annotator.ingest.vision_pass import VisionProgress
 from annotator.json_types import JsonObject
 from annotator.maintenance.integrity import Finding
 from annotator.proposals.tagger_catalog import TaggerChoice
-from annotator.proposals.vocabulary.completions import Completion
+from annotator.proposals.vocabulary.project_vocabulary import Completion
 from annotator.reports.agreement import PlaceAgreement, TagAgreement
 from annotator.settings import LoopSettings
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
-from defusedxml import ElementTree
-from defusedxml.common import DefusedXmlException
+from defusedxml import ElementTree  # type: ignore[import-untyped]
+from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
 
 from annotator.datasets.formats.labelstudio import LabelStudioOptions, name_of
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
@@ -119,7 +119,7 @@ class LabelStudio:
         if self._finder is None or self._finder[0] != num_photos:
             self._finder = num_photos, PhotoFinder.of(self._workspace.store)
         found = self._finder[1].find(TaggedPhoto(name_of(link, LabelStudioOptions()), ())).image_id
-        return found if found in self._workspace.queue else None
+        return found if found is not None and found in self._workspace.queue else None
 
     def model_version(self) -> str:
         """Return what predicts now."""
