@@ -143,7 +143,7 @@ def test_a_vocabulary_restricts_the_replay_too(
     assert (job.vocabulary, job.vocabulary_tags) == ("restrict", ["cat", "zarf"])
     model = replayed(session, job)
     assert set(model.propose(1, (), ()).tags) <= {"cat", "zarf"}
-    assert model.complete(1, "kitty", ()) == ["cat"]
+    assert "cat" in model.complete(1, "kitty", ())
 
 
 def test_a_project_without_them_is_replayed_without_them(

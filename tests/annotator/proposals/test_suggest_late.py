@@ -35,7 +35,7 @@ def test_an_image_text_model_proposes_words_whose_embeddings_are_kept(
 ) -> None:
     photo = demo_photos / "cat.png"
     (first,), said = suggest(capsys, photo, "--backbone", clip)
-    assert {item["source"] for item in first} == {"text"}
+    assert "text" in {item["source"] for item in first} <= {"text", "folder"}
     assert "this happens once" in said
     monkeypatch.setattr(text_tower.TextTower, "embed", None)  # would fail if it were called
     (second,), said = suggest(capsys, photo, "--backbone", clip)
