@@ -1,8 +1,9 @@
 """Calls the server that has a project open.
 
 The server writes its address and a secret into the project folder, readable by its owner alone, who can also read the
-database there. A copy of the folder carries that file along, so the server is asked which folder it serves before
-anything else. Knows nothing of the operations.
+database there. The file may be left from a server that was killed, so each connection begins with a proof
+(cli/proven_connection.py); and a copy of the folder carries it along, so the server is asked which folder it serves
+before anything else. Knows nothing of the operations.
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from annotator.cli.proven_connection import ProvenHandler
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
 from annotator.storage.project import Project
@@ -62,7 +64,7 @@ class ServerClient:
         headers = {"authorization": f"Bearer {self._secret}", "content-type": "application/json"}
         request = urllib.request.Request(f"{self.address}/api/{name}", body, headers)
         # The server is on this machine or its network: proxies of the environment are ignored.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), ProvenHandler(self._secret))
         try:
             return direct.open(request, timeout=TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:

@@ -321,6 +321,7 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]
+CREATE_MIGRATIONS = "CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)"
 
 
 def pending(cursor: Cursor) -> tuple[int, list[int]]:
@@ -329,7 +330,7 @@ def pending(cursor: Cursor) -> tuple[int, list[int]]:
     Raises:
         ProjectError: The database was written by a newer version of the program.
     """
-    cursor.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)")
+    cursor.execute(CREATE_MIGRATIONS)
     cursor.execute("SELECT version FROM migrations")
     known = {row[0] for row in cursor.fetchall()}
     newest_known = max(known, default=0)

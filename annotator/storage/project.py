@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from annotator.errors import ConfigError, ProjectError
 from annotator.keymap import with_new_actions
@@ -38,6 +38,15 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open a new file for writing that only its owner may read.
+
+    Raises:
+        FileExistsError: It is there already.
+    """
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 class Project:

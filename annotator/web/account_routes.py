@@ -7,11 +7,13 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from annotator.auth.account_admin import Name, Password, UsersRequest, manage_users
 from annotator.auth.accounts import Accounts
-from annotator.auth.roles import CALLER, Authenticator, Role
+from annotator.auth.project_auth import ProjectAuthenticator
+from annotator.auth.roles import CALLER, Role
+from annotator.auth.server_proof import CHALLENGE
 from annotator.errors import AccountError, AnnotatorError, LoginError
 from annotator.session.requests import Payload
 from annotator.web.request_guard import Tokens, cookie_names, session_id_of
@@ -25,10 +27,16 @@ class Login(Payload):
 
 
 def build_account_router(
-    accounts: Accounts, authenticator: Authenticator, tokens: Tokens, assets_path: Path
+    accounts: Accounts, authenticator: ProjectAuthenticator, tokens: Tokens, assets_path: Path
 ) -> APIRouter:
     """Build the routes."""
     router = APIRouter()
+
+    @router.get("/api/proof", summary="Prove to a program that can read the project's folder that this is its server")
+    def proof(challenge: str) -> Response:
+        if not CHALLENGE.fullmatch(challenge):
+            return _error(400, "request", AccountError("A challenge has 64 hexadecimal digits."))
+        return PlainTextResponse(authenticator.prove(challenge), headers={"cache-control": "no-store"})
 
     @router.get("/login", include_in_schema=False)
     def login_page(request: Request) -> Response:

@@ -31,7 +31,7 @@ SLOWEST_BODY = 100_000.0
 """Bytes a second; larger bodies get more time at this rate."""
 
 PUBLIC_PATHS = frozenset(
-    {"/login", "/api/login", "/api/health", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
+    {"/login", "/api/login", "/api/health", "/api/proof", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
 )
 """Paths that need no login."""
 
