@@ -16,6 +16,7 @@ from typing import Any
 from annotator.cli.proven_connection import ProvenHandler
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
+from annotator.storage.private_files import private_files
 from annotator.storage.project import Project
 
 TIMEOUT_SECONDS = 600
@@ -92,15 +93,16 @@ def open_or_ask(project: Project) -> Iterator[tuple[Any, ServerClient | None]]:
     from annotator.storage.database import Store
 
     store, server = None, None
-    try:
-        store = Store(project.database_path)
-    except ProjectError as error:
-        server = server_or(project, error)
-    try:
-        yield store, server
-    finally:
-        if store is not None:
-            store.close()
+    with private_files():
+        try:
+            store = Store(project.database_path)
+        except ProjectError as error:
+            server = server_or(project, error)
+        try:
+            yield store, server
+        finally:
+            if store is not None:
+                store.close()
 
 
 @contextmanager

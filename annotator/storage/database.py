@@ -22,6 +22,7 @@ from annotator.errors import ProjectError, StoreError
 from annotator.rwlock import ReadWriteLock
 from annotator.storage.images import Images
 from annotator.storage.migrations import NEWEST_VERSION, forget_older, keep_copy, migrate, pending
+from annotator.storage.private_files import make_private
 from annotator.storage.queries import Row
 from annotator.storage.schema_check import check_objects, check_tables
 from annotator.storage.temporary_folders import held_folder
@@ -109,6 +110,7 @@ class Store:
         connection = None
         try:
             connection = connect(self.path)
+            make_private(self.path)
             check_objects(connection, self.path)
             check_tables(connection, self.path)
             self.migrated = _bring_up_to_date(connection, self.path) if self._keeps_copy else migrate(connection)

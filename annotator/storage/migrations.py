@@ -318,6 +318,17 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             "CREATE TABLE vocabulary (place INTEGER PRIMARY KEY, tag VARCHAR NOT NULL, aliases VARCHAR[] NOT NULL)",
         ),
     ),
+    (
+        11,
+        "the order of answers and events",
+        (
+            # The newest event when the answer was written: clocks may be set back, so times do not order them.
+            "ALTER TABLE answers ADD COLUMN after_event BIGINT DEFAULT 0",
+            """UPDATE answers SET after_event = (
+                SELECT coalesce(max(event_id), 0) FROM events WHERE events.created_at <= answers.created_at
+            )""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

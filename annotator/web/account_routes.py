@@ -16,7 +16,7 @@ from annotator.auth.roles import CALLER, Role
 from annotator.auth.server_proof import CHALLENGE
 from annotator.errors import AccountError, AnnotatorError, LoginError
 from annotator.session.requests import Payload
-from annotator.web.request_guard import Tokens, cookie_names, session_id_of
+from annotator.web.request_guard import Tokens, cookie_names, device_token_of, session_id_of
 
 
 class Login(Payload):
@@ -48,7 +48,9 @@ def build_account_router(
     async def login(request: Request, payload: Login) -> Response:
         address = request.client.host if request.client else ""
         try:
-            session_id = await run_in_threadpool(accounts.log_in, payload.name, payload.password, address)
+            known = device_token_of(request.scope)
+            session_id = await run_in_threadpool(accounts.log_in, payload.name, payload.password, address, known)
+            device_token = accounts.device_token(payload.name)
         except LoginError as error:
             return _error(401, "login", error)
         except AnnotatorError as error:
@@ -57,6 +59,7 @@ def build_account_router(
         response = JSONResponse({"user": payload.name})
         for value in tokens.cookies(request.scope, session_id, is_new=True):
             response.headers.append("set-cookie", value)
+        response.headers.append("set-cookie", tokens.device_cookie(request.scope, device_token))
         return response
 
     @router.post("/api/logout", summary="End this browser's session")

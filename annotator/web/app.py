@@ -18,6 +18,7 @@ from annotator.session.operations import OPERATIONS, Dispatcher, ProjectDispatch
 from annotator.session.session import Session
 from annotator.settings import ServerConfig
 from annotator.web.account_routes import build_account_router
+from annotator.web.page_routes import build_page_router
 from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.web.root_path import RootPath
 from annotator.web.routes import build_router, refuse_malformed
@@ -76,9 +77,11 @@ def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: 
     def server_function(name: str) -> Callable[[JsonObject], JsonObject]:
         return lambda payload: dispatcher.call(CALLER.get(), name, payload)
 
+    page = build_page({name: server_function(name) for name in OPERATIONS}, title=title, root_path=root_path)
+    app.include_router(build_page_router(dispatcher, list(page.blocks)))
     gr.mount_gradio_app(
         app,
-        build_page({name: server_function(name) for name in OPERATIONS}, title=title, root_path=root_path),
+        page,
         path="/",
         root_path=root_path or None,
         footer_links=[],

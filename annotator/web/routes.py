@@ -29,6 +29,7 @@ from annotator.exchange.export import FORMATS, export_lines
 from annotator.exchange.selection import Selection
 from annotator.ingest.pictures import Picture
 from annotator.session.operations import FORMER_NAMES, OPERATIONS, Dispatcher, Operation
+from annotator.web.picture_pool import BytesSent, PicturePool, PictureResponse, TooManyPicturesError, too_many
 from annotator.web.request_guard import cookie_names
 
 EXPORT_BLOCK = 500
@@ -49,25 +50,28 @@ class PictureSource(Protocol):
         ...
 
 
-def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: Path) -> APIRouter:
+def build_router(
+    dispatcher: Dispatcher, pictures: PictureSource, assets_path: Path, problem: Callable[[], str] = lambda: ""
+) -> APIRouter:
     """Build the routes.
 
     Args:
         dispatcher: Answers the operations.
         pictures: Provides thumbnails and photos.
         assets_path: Folder of the page's files.
+        problem: Returns why the server is of no use at this moment, for the health check; empty if it is.
     """
     router = APIRouter()
     for operation in OPERATIONS.values():
         _add_operation(router, dispatcher, operation.name, operation)
     for former, name in FORMER_NAMES.items():
         _add_operation(router, dispatcher, former, OPERATIONS[name], deprecated=True)
-    _add_project_routes(router, dispatcher)
+    _add_project_routes(router, dispatcher, problem)
     _add_file_routes(router, pictures, assets_path)
     return router
 
 
-def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
+def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Callable[[], str]) -> None:
     @router.get("/api/session", summary="Get the cookies that the other calls need")
     def get_session(request: Request) -> dict[str, str]:
         caller = CALLER.get()
@@ -79,9 +83,10 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
             "token_cookie": cookie_names(request.scope)[1],
         }
 
-    @router.get("/api/health", summary="Return that the server is up, without a session")
-    def get_health() -> dict[str, str]:
-        return {"status": "ok"}
+    @router.get("/api/health", summary="Return that the server is up, without a session; 503 if it is of no use")
+    def get_health() -> Response:
+        found = problem()
+        return JSONResponse({"status": found or "ok"}, 503 if found else 200)
 
     @router.get("/api/export", summary="Download the tags of every saved photo, or of those that are selected")
     def export(
@@ -115,13 +120,16 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
 
 
 def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
+    # Thumbnails have threads of their own: they must not wait behind photos that take seconds.
+    for_thumbnails, for_photos, sent = PicturePool[Picture](), PicturePool[Picture](), BytesSent()
+
     @router.get("/thumbnail/{image_id}", summary="A photo's thumbnail")
-    def thumbnail(image_id: int) -> Response:
-        return _picture(lambda: pictures.thumbnail(image_id))
+    async def thumbnail(image_id: int) -> Response:
+        return await _picture(for_thumbnails, sent, lambda: pictures.thumbnail(image_id))
 
     @router.get("/image/{image_id}", summary="A photo, for showing or (full=1) for zooming")
-    def image(image_id: int, full: bool = False) -> Response:
-        return _picture(lambda: pictures.photo(image_id, full=full))
+    async def image(image_id: int, full: bool = False) -> Response:
+        return await _picture(for_photos, sent, lambda: pictures.photo(image_id, full=full))
 
     files = {path.name: path for path in assets_path.iterdir() if path.suffix in {".js", ".css", ".svg"}}
 
@@ -145,9 +153,11 @@ def _add_operation(
     router.add_api_route(f"/api/{path}", call, methods=["POST"], summary=summary, name=path, deprecated=deprecated)
 
 
-def _picture(make: Callable[[], Picture]) -> Response:
+async def _picture(pool: PicturePool[Picture], sent: BytesSent, make: Callable[[], Picture]) -> Response:
     try:
-        picture = make()
+        picture = await pool.run(make)
+    except TooManyPicturesError:
+        return too_many()
     except (UnknownImageError, UnreadableImageError) as error:
         return _error(404, "unknown_image", str(error))
     except DemoError as error:
@@ -156,7 +166,7 @@ def _picture(make: Callable[[], Picture]) -> Response:
         return _error(507, "store", str(error))
     # The sandbox keeps a file that was replaced since the ingest from running scripts in this origin.
     headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
-    return Response(picture.data, media_type=picture.media_type, headers=headers)
+    return PictureResponse(picture.data, picture.media_type, headers, sent)
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:

@@ -77,7 +77,7 @@ def test_statements_reach_no_file_outside_the_folder_of_the_database(make_store:
     (secret.parent / "inside").mkdir()
     store = make_store(1, secret.parent / "inside" / "project.duckdb")
     for query in (f"SELECT * FROM read_text('{secret}')", f"SELECT * FROM '{secret}'", f"COPY roots TO '{secret}'"):
-        with pytest.raises(StoreError, match="disabled by configuration|does not exist"):
+        with pytest.raises(StoreError, match=r"disabled by configuration|does not exist"):
             store.rows(query)
     link = secret.parent / "inside" / "link.txt"
     link.symlink_to(secret)
@@ -94,7 +94,7 @@ def test_statements_reach_no_file_outside_the_folder_of_the_database(make_store:
 )  # fmt: skip
 def test_the_limits_cannot_be_lifted_and_no_extension_is_loaded(make_store: MakeStore, statement: str) -> None:
     store = make_store(1)
-    with pytest.raises(StoreError, match="locked|disabled"):
+    with pytest.raises(StoreError, match=r"locked|disabled"):
         store.rows(statement)
 
 

@@ -129,7 +129,7 @@ def test_logging_in_changes_the_session_id_against_fixation(app: FastAPI) -> Non
     answer = call(client, "login", name="anna", password=PASSWORD)
     assert client.cookies[SESSION] != before
     cookies = answer.headers.get_list("set-cookie")
-    assert len(cookies) == 2
+    assert len(cookies) == 3
     assert all("SameSite=Strict" in cookie for cookie in cookies)
     assert [("HttpOnly" in cookie) for cookie in cookies if cookie.startswith(SESSION)] == [True]
     assert not [cookie for cookie in cookies if "Secure" in cookie]
@@ -151,7 +151,7 @@ def test_with_an_unchanged_session_id_fixation_would_work(
 def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
     client = TestClient(app, base_url="https://127.0.0.1:7860")
     cookies = client.get("/login").headers.get_list("set-cookie")
-    assert len(cookies) == 2
+    assert len(cookies) == 3
     assert all("Secure" in cookie for cookie in cookies)
 
 
