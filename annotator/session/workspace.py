@@ -48,6 +48,7 @@ from annotator.proposals.sources.text_tower import TextTowerSource
 from annotator.proposals.sources.vision_language import VisionLanguageSource
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.retrieval.index_file import ALL_PHOTOS, TAGGED_PHOTOS
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.session.after_commit import AfterCommit
 from annotator.session.photo_access import PhotoAccess
@@ -65,8 +66,6 @@ from annotator.storage.vocabulary import ImportedVocabulary
 
 logger = logging.getLogger(__name__)
 
-ALL_PHOTOS, TAGGED_PHOTOS = "", "-tagged"
-"""Ends of the names of the files of the two indexes."""
 NUM_SAVED_ASKED = 50
 """Saved photos that a vision-language model is asked about too, to learn how often it is right here."""
 
