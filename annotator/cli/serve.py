@@ -92,9 +92,9 @@ def _serve(parsed: argparse.Namespace) -> int:
     from annotator.web.server import listen
 
     config = server_config(parsed)
+    project.check_writable()
+    _check_free(project)
     with hold_alone(project.folder), private_files():
-        project.check_writable()
-        _check_free(project)
         listen(config).close()  # a taken port is reported before any setting is changed
         _choose(project, parsed)
         vision = vision_config(parsed, project)
@@ -105,7 +105,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _check_free(project: Project) -> None:
-    """Refuse a project whose database another process has open.
+    """Refuse a project whose database another process has open, before any of its settings is changed.
 
     Raises:
         ProjectError: It has, or the database is damaged.
