@@ -31,13 +31,9 @@ class ProvenConnection(HTTPConnection):
         secret: Of the project's server.
     """
 
-    # A second request would open another connection.
-    auto_open = 0
-
     def __init__(self, host: str, *, secret: str, **options: Any) -> None:
         super().__init__(host, **options)
         self._secret = secret
-        self.auto_open = 1
         self._host_header = host
 
     def connect(self) -> None:
@@ -48,7 +44,7 @@ class ProvenConnection(HTTPConnection):
             OSError: Nobody listens there.
         """
         super().connect()
-        self.auto_open = 0
+        self.auto_open = 0  # nothing is sent over another connection if the server closes this one
         challenge = secrets.token_hex(32)
         if not is_proof(self._ask(challenge), self._secret, challenge):
             self.close()
@@ -86,4 +82,4 @@ class ProvenHandler(HTTPHandler):
 
     def http_open(self, req: Request) -> HTTPResponse:
         """Open a proven connection for a request."""
-        return self.do_open(partial(ProvenConnection, secret=self._secret), req)  # type: ignore[arg-type]
+        return self.do_open(partial(ProvenConnection, secret=self._secret), req)

@@ -37,7 +37,7 @@ def app(
         opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(app: FastAPI) -> TestClient:
     client = TestClient(app, base_url=HOME, raise_server_exceptions=False)
     client.get("/api/session")
@@ -45,7 +45,7 @@ def client(app: FastAPI) -> TestClient:
     return client
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def component_id(client: TestClient) -> int:
     return int(next(part["id"] for part in client.get("/config").json()["components"] if part["type"] == "html"))
 

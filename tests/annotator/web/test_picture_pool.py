@@ -106,7 +106,7 @@ def opened(
         opened.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def client(opened: Session, build_app: Callable[..., FastAPI]) -> Iterator[TestClient]:
     with TestClient(build_app(opened), base_url=HOME) as client:
         client.get("/api/session")
