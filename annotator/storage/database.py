@@ -57,15 +57,16 @@ def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """
     connection = duckdb.connect(str(path), config=_SANDBOX)
     try:
-        _confine(connection, "allowed_directories", path.absolute().parent)
+        folder = path.absolute().parent
+        _confine(connection, "allowed_directories", folder, folder.resolve())
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _confine(connection: duckdb.DuckDBPyConnection, setting: str, place: Path) -> None:
-    connection.execute(f"SET {setting} = [{_quoted(place)}]")
+def _confine(connection: duckdb.DuckDBPyConnection, setting: str, *places: Path) -> None:
+    connection.execute(f"SET {setting} = [{', '.join(map(_quoted, places))}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
 
@@ -181,7 +182,10 @@ class Store:
         """
         temporary = path.with_name(f".{path.name}.part")
         try:
-            self.rows(f"COPY ({query}) TO {_quoted(temporary)} (FORMAT parquet)", parameters)
+            with held_folder(self.path.parent, SNAPSHOT_PREFIX) as folder:
+                inside = (folder / path.name).absolute()
+                self.rows(f"COPY ({query}) TO {_quoted(inside)} (FORMAT parquet)", parameters)
+                shutil.move(inside, temporary)
             temporary.replace(path)
         except (StoreError, OSError) as error:
             raise StoreError(f"The snapshot {path} could not be written: {error}") from error
