@@ -230,7 +230,7 @@ def test_a_page_of_another_origin_cannot_start_a_backup(
     assert made == []
     for own in ({}, {"sec-fetch-site": "same-origin", "origin": HOME}, {"sec-fetch-site": "none"}):
         assert client.get("/api/backup", headers=own).status_code == 200
-    monkeypatch.setattr(security, "COSTLY_PATHS", frozenset())
+    monkeypatch.setattr(security, "COSTLY_PATHS", re.compile("(?!)"))
     assert client.get("/api/backup", headers=headers).status_code == 200
     assert made == [True] * 4
 
