@@ -7,12 +7,12 @@ FROM python:3.12-slim
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 OMP_NUM_THREADS=1
 WORKDIR /opt/annotator
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
 COPY annotator annotator
 COPY models models
 COPY trainer trainer
 COPY datasets datasets
-RUN pip install --extra-index-url "$TORCH_INDEX" ".[cpu]"
+RUN pip install --constraint requirements.lock --extra-index-url "$TORCH_INDEX" ".[cpu]"
 
 # The exported network and the table of word vectors are made now: at run time nothing here is written to.
 ENV XDG_CACHE_HOME=/opt/annotator/cache

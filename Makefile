@@ -5,6 +5,7 @@
 # make setup             only prepare .venv
 # make setup TORCH=cpu   the same with PyTorch's CPU build: gigabytes less, no GPU; later commands keep to it
 # make lint              style and types
+# make lock              write requirements.lock anew: the newest versions that pyproject.toml allows; then run the tests
 
 PYTHON ?= python3
 VENV := .venv
@@ -28,7 +29,7 @@ endif
 # The two FAISS wheels install the same module; exactly one may be present.
 EXTRA := $(if $(filter cpu,$(TORCH)),cpu,$(shell nvidia-smi >/dev/null 2>&1 && echo gpu || echo cpu))
 
-.PHONY: run test test-unit test-integration test-browser test-readers setup lint clean
+.PHONY: run test test-unit test-integration test-browser test-readers setup lint lock clean
 
 run: setup
 	$(BIN)/annotator demo --port $(PORT)
@@ -58,7 +59,7 @@ ifneq ($(CLEAR),)
 .PHONY: $(STAMP)
 endif
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "annotator needs Python 3.11 or newer; run: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(CLEAR) $(VENV)
 	echo $(TORCH) >$(VENV)/.torch
@@ -67,13 +68,16 @@ ifeq ($(TORCH),cpu)
 	$(BIN)/python -m pip install --quiet --index-url $(TORCH_INDEX) $(TORCH_PACKAGES)
 	@$(BIN)/python -c 'import sys, torch; sys.exit(torch.version.cuda and "this is no CPU build of PyTorch: is $(TORCH_INDEX) reached? run: make setup TORCH=cpu, or make setup TORCH=default")'
 endif
-	$(BIN)/python -m pip install --quiet -e ".[$(EXTRA),photos,dev]"
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock -e ".[$(EXTRA),photos,dev]"
 	touch $(STAMP)
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python tests/type_check.py
+
+lock: setup
+	$(BIN)/python tests/lock.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo

@@ -1,5 +1,6 @@
 """What is installed is what is in the tree, and the commands in README and docs/ work."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -8,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from collections.abc import Iterator
@@ -16,9 +18,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from annotator import __version__
 from annotator.cli.main import build_parser
+from annotator.hosted.deployment_files import FILES as DEPLOYED_FILES
 from annotator.models.backbones.backbone import Backbone
 
 pytestmark = pytest.mark.integration  # builds and make are processes
@@ -247,7 +252,17 @@ def dry_run(*arguments: str, folder: Path = ROOT) -> str:
 
 
 def test_make_knows_its_targets() -> None:
-    for target in ("run", "test", "test-unit", "test-integration", "test-browser", "test-readers", "setup", "lint"):
+    for target in (
+        "run",
+        "test",
+        "test-unit",
+        "test-integration",
+        "test-browser",
+        "test-readers",
+        "setup",
+        "lint",
+        "lock",
+    ):
         dry_run(target)
     assert "annotator demo" in dry_run("run")
     for group in ("unit", "integration", "browser"):
@@ -256,7 +271,7 @@ def test_make_knows_its_targets() -> None:
 
 
 def test_make_installs_the_build_of_pytorch_that_is_asked_for_and_keeps_to_it(tmp_path: Path) -> None:
-    for name in ("Makefile", "pyproject.toml"):
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path / name)
     assert "--index-url" not in dry_run("setup", folder=tmp_path)
     assert re.search(
@@ -272,3 +287,43 @@ def test_make_installs_the_build_of_pytorch_that_is_asked_for_and_keeps_to_it(tm
         assert "-m venv --clear .venv" in dry_run("setup", f"TORCH={other}", folder=tmp_path)
         stamp.unlink()
         assert ("--index-url" in dry_run("setup", folder=tmp_path)) == (present == "cpu")
+
+
+def locked() -> dict[str, str]:
+    lines = (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if not line.startswith("#")]
+    return {canonicalize_name(name): version for name, version in pairs}
+
+
+def wanted_packages() -> list[Requirement]:
+    about = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = about["optional-dependencies"]
+    texts = [*about["dependencies"], *extras["cpu"], *extras["gpu"], *extras["photos"], *extras["dev"]]
+    return [Requirement(text) for text in texts]
+
+
+def test_every_package_is_locked_at_a_version_that_is_allowed() -> None:
+    versions = locked()
+    for wanted in wanted_packages():
+        assert wanted.specifier.contains(versions[canonicalize_name(wanted.name)]), wanted
+    assert not [version for version in versions.values() if "+" in version]  # 2.14.1 is 2.14.1+cpu too
+
+
+def test_what_the_packages_need_in_turn_is_locked_too() -> None:
+    versions = locked()
+    for name in versions:
+        try:
+            needs = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # the other build of FAISS, or of PyTorch
+        for need in map(Requirement, needs):
+            if need.marker is None or need.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(need.name) in versions, f"{name} needs {need}"
+
+
+def test_every_installation_of_the_program_uses_the_lock() -> None:
+    lines = [*dry_run("setup").splitlines(), *(ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()]
+    installing = [line for line in lines if "pip install" in line and '".[' in line.replace('-e ".[', '".[')]
+    assert len(installing) >= 1
+    assert all("--constraint requirements.lock" in line for line in installing), installing
+    assert "requirements.lock" in DEPLOYED_FILES

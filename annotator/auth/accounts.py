@@ -5,7 +5,7 @@ once. Failed logins are rate-limited (auth/login_limit.py). Knows nothing of HTT
 """
 
 import hashlib
-import re
+import hmac
 import secrets
 import threading
 from dataclasses import dataclass
@@ -16,7 +16,8 @@ from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
 from annotator.auth.login_limit import LoginLimit
-from annotator.auth.roles import LOCAL_USER, ROLES, Caller, Role
+from annotator.auth.roles import ROLES, Caller, Role
+from annotator.auth.user_names import check_name
 from annotator.errors import AccountError, LoginError
 from annotator.storage.database import Store
 from annotator.storage.queries import utc_now
@@ -29,7 +30,6 @@ SESSION_DAYS = 30
 """... and in any case this long after the login."""
 TOKEN_PREFIX = "annotator_"
 
-_NAME = re.compile(r"[^\W_][\w.@+-]{0,63}")
 _RENEW_AFTER = timedelta(minutes=5)
 
 
@@ -114,17 +114,12 @@ class Accounts:
         Raises:
             AccountError: The name is taken or not one, there is no such role, or the password is too short or long.
         """
-        if not _NAME.fullmatch(name) or name == LOCAL_USER:
-            raise AccountError(
-                f"{name[:80]!r} cannot be a user name: use up to 64 letters, digits and . @ + - _, a letter or digit "
-                f"first, and not {LOCAL_USER!r}."
-            )
+        check_name(name, self._users)
         self._check_password(password)
         user = User(name, _role(role), False, utc_now())
         password_hash = self._hash(password)
         with self._lock:
-            if any(name.casefold() == known.casefold() for known in self._users):
-                raise AccountError(f"There is already a user {name}.")
+            check_name(name, self._users)
             with self._store.transaction() as cursor:
                 cursor.execute(
                     "INSERT INTO users VALUES (?, ?, ?, ?, ?)",
@@ -208,25 +203,52 @@ class Accounts:
 
     # Sessions
 
-    def log_in(self, name: str, password: str, address: str) -> str:
+    def log_in(self, name: str, password: str, address: str, device_token: str = "") -> str:
         """Check a password and return the id of a new session.
 
         Args:
             name: The user name given.
             password: The password given.
             address: The client's network address.
+            device_token: From `device_token`, of a browser in which this user has logged in before.
 
         Raises:
             LoginError: Name or password is wrong, or there were too many failed logins.
         """
-        self._limit.check(name, address)
+        device = self._device(name, device_token)
+        self._limit.check(name, address, device)
         user, password_hash = self._users.get(name, (None, self._nobody))
         is_right = self._verify(password_hash, password[: MAX_PASSWORD_LENGTH + 1])
         if user is None or user.is_disabled or not is_right:
-            self._limit.failed(name, address)
+            self._limit.failed(name, address, device)
             raise LoginError("The name or the password is wrong.")
-        self._limit.succeeded(name, address)
+        self._limit.succeeded(name, address, device)
         return self._begin(name, password_hash)
+
+    def device_token(self, name: str) -> str:
+        """Return a token by which a browser is known in which a user has just logged in.
+
+        It opens nothing: failures of others do not slow down the logins of a browser that has it. It is over when the
+        password is changed.
+
+        Raises:
+            AccountError: There is no such user.
+        """
+        nonce = secrets.token_hex(16)
+        return f"{nonce}.{self._device_mac(nonce, self._user(name)[1])}"
+
+    def _device(self, name: str, token: str) -> str:
+        """Return the name of a known browser, or an empty text."""
+        nonce, _, mac = token.partition(".")
+        _, password_hash = self._users.get(name, (None, ""))
+        if not password_hash or not hmac.compare_digest(mac.encode(), self._device_mac(nonce, password_hash).encode()):
+            return ""
+        return nonce
+
+    @staticmethod
+    def _device_mac(nonce: str, password_hash: str) -> str:
+        # The key is the hash of the password with its random salt, which is in the database only.
+        return hmac.new(password_hash.encode(), b"device:" + nonce.encode(), hashlib.sha256).hexdigest()
 
     def _begin(self, name: str, password_hash: str) -> str:
         """Return the id of a new session, unless the account changed after its password was checked."""

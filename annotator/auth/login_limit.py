@@ -56,15 +56,21 @@ class LoginLimit:
         self._failures: OrderedDict[tuple[str, ...], _Failures] = OrderedDict()
         """Least recently used first."""
 
-    def check(self, name: str, address: str) -> None:
+    def check(self, name: str, address: str, device: str = "") -> None:
         """Allow an attempt, and count it as a failure until `succeeded` is called.
 
         It is counted before the password is checked: otherwise many attempts at once would all be allowed.
 
+        Args:
+            name: The user name given.
+            address: The caller's network address.
+            device: Where this user has logged in before: counted by itself, so that nobody else's failures at the same
+                address, or with the same name, keep the user out.
+
         Raises:
             LoginError: The attempt is too early; then it is not counted.
         """
-        keys = _limit_keys(name, address)
+        keys = _limit_keys(name, address, device)
         now = self._clock()
         with self._lock:
             for known in [self._failures.get(key) for key in keys]:
@@ -77,17 +83,17 @@ class LoginLimit:
             while len(self._failures) > _MAX_KEYS:
                 self._failures.popitem(last=False)
 
-    def failed(self, name: str, address: str) -> None:
+    def failed(self, name: str, address: str, device: str = "") -> None:
         """Start the wait after an attempt now: checking the password took some time."""
         now = self._clock()
         with self._lock:
-            for key in _limit_keys(name, address):
+            for key in _limit_keys(name, address, device):
                 if key in self._failures:
                     self._failures[key] = replace(self._failures[key], last=now)
 
-    def succeeded(self, name: str, address: str) -> None:
+    def succeeded(self, name: str, address: str, device: str = "") -> None:
         """Delete the failures of the name at the address; of the shared keys, subtract this attempt only."""
-        own, *shared = _limit_keys(name, address)
+        own, *shared = _limit_keys(name, address, device)
         with self._lock:
             self._failures.pop(own, None)
             for key in shared:
@@ -98,6 +104,8 @@ class LoginLimit:
                     del self._failures[key]
 
 
-def _limit_keys(name: str, address: str) -> tuple[tuple[str, ...], ...]:
+def _limit_keys(name: str, address: str, device: str) -> tuple[tuple[str, ...], ...]:
     name, network = name[:64].casefold(), network_of(address)
+    if device:
+        return (("device", name, device),)
     return ("both", name, network), ("address", network), ("name", name)

@@ -8,6 +8,7 @@ import secrets
 
 from annotator.auth.accounts import Accounts
 from annotator.auth.roles import CALLER, LOCAL_USER, Caller, Role
+from annotator.auth.server_proof import proof_of
 
 
 class ProjectAuthenticator:
@@ -22,6 +23,10 @@ class ProjectAuthenticator:
         self._requires_login = False
         self.local_secret = secrets.token_urlsafe(32)
         """Known only to programs that can read the project folder's files; see cli/server_client.py."""
+
+    def prove(self, challenge: str) -> str:
+        """Return the proof that this server knows the secret of its project's folder; see auth/server_proof.py."""
+        return proof_of(self.local_secret, challenge)
 
     @property
     def has_login(self) -> bool:

@@ -8,14 +8,16 @@ import json
 import os
 import shutil
 import sys
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from annotator.cli.server_client import ServerClient, open_or_ask, read_or_ask
 from annotator.errors import AnnotatorError, BackupError
-from annotator.storage.project import Project
+from annotator.storage.project import Project, open_private
+from annotator.storage.temporary_folders import held_folder
 
 
 def add_durability(commands: Any) -> None:
@@ -60,33 +62,42 @@ def _backup(parsed: argparse.Namespace) -> int:
     target = parsed.file.expanduser().absolute()
     if target.exists():
         raise BackupError(f"{target} exists already. Name a new file.")
-    with read_or_ask(project) as (store, server):
+    with read_or_ask(project) as (store, server), _making(target) as part:
         if server is not None:
-            _download(server, target, with_features=not parsed.without_features)
+            _download(server, part, with_features=not parsed.without_features)
         else:
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".annotator-") as folder:
-                snapshot = Path(folder) / "project.duckdb"
-                store.copy_to(snapshot)
-                back_up(project, snapshot, target, with_features=not parsed.without_features)
+            snapshot = part.with_name("project.duckdb")
+            store.copy_to(snapshot)
+            back_up(project, snapshot, part, with_features=not parsed.without_features)
     print(f"{target}: {target.stat().st_size / 1e6:,.1f} MB.")
     return 0
 
 
-def _download(server: ServerClient, target: Path, *, with_features: bool) -> None:
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+@contextmanager
+def _making(target: Path) -> Iterator[Path]:
+    """Yield the path at which a file is made; at the end it gets its name, unless there is one meanwhile.
+
+    Raises:
+        BackupError: The folder cannot be written, or the file exists.
+    """
     try:
-        with server.open(f"backup?features={int(with_features)}") as response, open(part, "wb") as file:
-            shutil.copyfileobj(response, file, 1 << 20)
-            file.flush()
-            os.fsync(file.fileno())
-            expected = response.headers.get("content-length")
-        if part.stat().st_size != int(expected or -1):
-            raise BackupError("The server broke off in the middle of the backup; nothing was kept of it.")
-        os.link(part, target)
+        with held_folder(target.parent, ".annotator-backup-") as folder:
+            yield folder / "project.tar"
+            os.link(folder / "project.tar", target)  # unlike a rename, this fails if the target exists
+    except FileExistsError:
+        raise BackupError(f"{target} exists already. Name a new file.") from None
     except OSError as error:
         raise BackupError(f"The backup {target} cannot be written: {error.strerror or error}.") from error
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _download(server: ServerClient, part: Path, *, with_features: bool) -> None:
+    with server.open(f"backup?features={int(with_features)}") as response, open_private(part) as file:
+        shutil.copyfileobj(response, file, 1 << 20)
+        file.flush()
+        os.fsync(file.fileno())
+        expected = response.headers.get("content-length")
+    if part.stat().st_size != int(expected or -1):
+        raise BackupError("The server broke off in the middle of the backup; nothing was kept of it.")
 
 
 def _restore(parsed: argparse.Namespace) -> int:

@@ -14,6 +14,7 @@ from annotator.cli.vision import VISION_OPTIONS
 from annotator.errors import ConfigError
 from annotator.hosted.limits import HostedLimits
 from annotator.settings import ServerConfig
+from annotator.storage.private_files import private_files
 
 HOSTED_OPTIONS = (
     "visitors",
@@ -81,6 +82,7 @@ def server_config(parsed: argparse.Namespace) -> ServerConfig:
     )
 
 
+@private_files()
 def serve_demo(parsed: argparse.Namespace) -> int:
     """Serve a hosted demo with the options of the command line.
 

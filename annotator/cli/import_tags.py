@@ -12,6 +12,7 @@ from annotator.cli.options import parse_settings
 from annotator.datasets.formats import registry
 from annotator.datasets.formats.contract import Report
 from annotator.errors import ConfigError, DataError
+from annotator.storage.private_files import private_files
 from annotator.storage.project import Project
 
 PREVIEW_ROWS = 5
@@ -42,6 +43,7 @@ def add_import(commands: Any) -> None:
     allow_trailing_positionals(command)
 
 
+@private_files()
 def _import(parsed: argparse.Namespace) -> int:
     from annotator.storage.correction_log import CorrectionLog
     from annotator.storage.database import Store

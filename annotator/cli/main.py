@@ -8,7 +8,9 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TextIO, cast
 
 from annotator import __version__
 from annotator.cli.add import add_add, add_unreadable
@@ -33,6 +35,7 @@ from annotator.cli.sidecars import add_sidecars
 from annotator.cli.simulate import add_simulate
 from annotator.cli.starter import add_starter
 from annotator.cli.suggest import add_suggest
+from annotator.cli.terminal import PlainStream
 from annotator.cli.train import add_train
 from annotator.cli.users import add_assign, add_users
 from annotator.cli.webhooks import add_webhooks
@@ -56,6 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    with plain_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parser = build_parser()
     parsed = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(message)s")
@@ -79,6 +87,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+@contextmanager
+def plain_streams() -> Iterator[None]:
+    """Write plain text to standard error, which is also a log, and to standard output where that is a terminal.
+
+    What goes into a file or another program is not changed.
+    """
+    out, err = sys.stdout, sys.stderr
+    sys.stderr = cast("TextIO", PlainStream(err))
+    if out.isatty():
+        sys.stdout = cast("TextIO", PlainStream(out))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = out, err
 
 
 def build_parser() -> argparse.ArgumentParser:

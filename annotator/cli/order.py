@@ -12,6 +12,7 @@ from annotator.cli.export import add_selection_options
 from annotator.datasets.order_rules import OrderRules, read_rules
 from annotator.errors import ConfigError
 from annotator.exchange.selection import Selection
+from annotator.storage.private_files import private_files
 from annotator.storage.project import Project
 
 PREVIEW_ROWS = 5
@@ -36,6 +37,7 @@ def add_order(commands: Any) -> None:
     order.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
 
+@private_files()
 def _order(parsed: argparse.Namespace) -> int:
     from annotator.exchange.reordering import plan_reordering, reorder
     from annotator.exchange.selection import select

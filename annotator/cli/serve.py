@@ -17,6 +17,7 @@ from annotator.ingest.project_backbone import choose_backbone, choose_tagger
 from annotator.ingest.vision_config import VisionConfig
 from annotator.models.detectors.detector import NONE
 from annotator.settings import DETECTOR_CHOICES, SIDECAR_PROFILES, STRATEGIES, IngestConfig, ServerConfig
+from annotator.storage.private_files import hold_alone, private_files
 from annotator.storage.project import Project, default_folder, is_project
 
 
@@ -88,6 +89,35 @@ def _serve(parsed: argparse.Namespace) -> int:
         check_folder(photos)
         folder = parsed.project or default_folder(photos)
         project, folders = Project.open_or_create(folder, photos.name or "photos"), [photos]
+    from annotator.web.server import listen
+
+    config = server_config(parsed)
+    project.check_writable()
+    _check_free(project)
+    with hold_alone(project.folder), private_files():
+        listen(config).close()  # a taken port is reported before any setting is changed
+        _choose(project, parsed)
+        vision = vision_config(parsed, project)
+        if vision is not None:
+            print(sentence_about(vision), file=sys.stderr, flush=True)
+        _run_server(project, folders, config, ingest_config(parsed), parsed.open, vision)
+    return 0
+
+
+def _check_free(project: Project) -> None:
+    """Refuse a project whose database another process has open, before any of its settings is changed.
+
+    Raises:
+        ProjectError: It has, or the database is damaged.
+    """
+    from annotator.storage.database import Store
+
+    if is_project(project.folder):
+        Store(project.database_path).close()
+
+
+def _choose(project: Project, parsed: argparse.Namespace) -> None:
+    """Store the choices of the command line in the project's settings."""
     if parsed.backbone:
         choose_backbone(project, parsed.backbone)
     if parsed.tagger:
@@ -106,11 +136,6 @@ def _serve(parsed: argparse.Namespace) -> int:
         choose_detector(project, parsed.detector)
     if parsed.sidecars:
         project.update_settings(sidecars="" if parsed.sidecars == "none" else parsed.sidecars)
-    config, vision = server_config(parsed), vision_config(parsed, project)
-    if vision is not None:
-        print(sentence_about(vision), file=sys.stderr, flush=True)
-    _run_server(project, folders, config, ingest_config(parsed), parsed.open, vision)
-    return 0
 
 
 def choose_vocabulary(project: Project, path: Path | None, use: str | None) -> str:
@@ -169,7 +194,8 @@ def _demo(parsed: argparse.Namespace) -> int:
     photos = parsed.folder.resolve() / "photos"
     copy_demo_photos(photos)
     project = Project.open_or_create(parsed.folder / "project", "demo")
-    _run_server(project, [photos], ServerConfig(port=parsed.port), IngestConfig(), parsed.open)
+    with hold_alone(project.folder), private_files():
+        _run_server(project, [photos], ServerConfig(port=parsed.port), IngestConfig(), parsed.open)
     return 0
 
 

@@ -1,8 +1,9 @@
 """Calls the server that has a project open.
 
 The server writes its address and a secret into the project folder, readable by its owner alone, who can also read the
-database there. A copy of the folder carries that file along, so the server is asked which folder it serves before
-anything else. Knows nothing of the operations.
+database there. The file may be left from a server that was killed, so each connection begins with a proof
+(cli/proven_connection.py); and a copy of the folder carries it along, so the server is asked which folder it serves
+before anything else. Knows nothing of the operations.
 """
 
 import json
@@ -12,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from annotator.cli.proven_connection import ProvenHandler
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
+from annotator.storage.private_files import private_files
 from annotator.storage.project import Project
 
 TIMEOUT_SECONDS = 600
@@ -62,7 +65,7 @@ class ServerClient:
         headers = {"authorization": f"Bearer {self._secret}", "content-type": "application/json"}
         request = urllib.request.Request(f"{self.address}/api/v1/{name}", body, headers)
         # The server is on this machine or its network: proxies of the environment are ignored.
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}), ProvenHandler(self._secret))
         try:
             return direct.open(request, timeout=TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
@@ -90,15 +93,16 @@ def open_or_ask(project: Project) -> Iterator[tuple[Any, ServerClient | None]]:
     from annotator.storage.database import Store
 
     store, server = None, None
-    try:
-        store = Store(project.database_path)
-    except ProjectError as error:
-        server = server_or(project, error)
-    try:
-        yield store, server
-    finally:
-        if store is not None:
-            store.close()
+    with private_files():
+        try:
+            store = Store(project.database_path)
+        except ProjectError as error:
+            server = server_or(project, error)
+        try:
+            yield store, server
+        finally:
+            if store is not None:
+                store.close()
 
 
 @contextmanager

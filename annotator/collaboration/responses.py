@@ -174,6 +174,7 @@ class Responses:
         """
         if not 0 <= num_people <= MOST_PEOPLE:
             raise ReviewError(f"A photo can be asked of 1 to {MOST_PEOPLE} people (0 withdraws), not {num_people:,}.")
+        people = list(dict.fromkeys(people))  # who is named twice can answer once
         if people and len(people) < num_people:
             raise ReviewError(f"{num_people} answers are wanted of {len(people)} people: name more, or want fewer.")
         with self._lock:
@@ -211,11 +212,14 @@ class Responses:
         saved = self._log.annotation(image_id)
         is_new = image_id not in self._asked
         num_responses = 1 if is_new else len(self._asked[image_id].responded)
+        rows = self._store.rows("SELECT event_id FROM annotations WHERE image_id = ?", [image_id])
+        saved_by_event = int(rows[0][0])
 
         def write(cursor: Cursor, event_id: int | None) -> None:
             _insert_asked(cursor, [row], asked_by)
             if is_new:
-                _insert_response(cursor, self._next("answers"), saved, Effort(), saved.saved_at or utc_now())
+                moment = saved.saved_at or utc_now()
+                _insert_response(cursor, self._next("answers"), saved, Effort(), moment, saved_by_event)
 
         reopened = None
         if num_people > num_responses:
@@ -292,21 +296,23 @@ class Responses:
         now = utc_now()
         response = Annotation(new.image_id, new.revision + 1, new.tags, new.dropped, new.is_saved, new.user_name, now)
         with self._log.writing_draft(new.image_id, new.user_name, keeps_draft=keeps_draft) as cursor:
-            _insert_response(cursor, self._next("answers"), response, effort, now)
+            newest = cursor.execute("SELECT coalesce(max(event_id), 0) FROM events").fetchone()
+            assert newest is not None  # an aggregate has one row
+            _insert_response(cursor, self._next("answers"), response, effort, now, int(newest[0]))
         self._apply_response(new.image_id, new.user_name, response.revision, response.is_saved)
         self._update_state(new.image_id)
         return response
 
-    def newest(self, user: str) -> tuple[int, datetime] | None:
-        """Return the photo of a person's newest response that can be taken back, and when it was given."""
+    def newest(self, user: str) -> tuple[int, int] | None:
+        """Return the photo of a person's newest response that can be taken back, and the last event before it."""
         rows = self._store.rows(
-            "SELECT image_id, created_at, is_given FROM answers WHERE user_name = ? "
+            "SELECT image_id, after_event, is_given FROM answers WHERE user_name = ? "
             "QUALIFY row_number() OVER (PARTITION BY image_id ORDER BY revision DESC) = 1 ORDER BY answer_id DESC",
             [user],
         )
-        for image_id, created_at, is_given in rows:
+        for image_id, after_event, is_given in rows:
             if is_given and self.state(int(image_id)) != "accepted":
-                return int(image_id), created_at
+                return int(image_id), int(after_event)
         return None
 
     def taken_back(self, user: str) -> int | None:
@@ -508,13 +514,14 @@ def _insert_asked(cursor: Cursor, rows: Sequence[tuple[int, int, list[str]]], as
 
 
 def _insert_response(
-    cursor: Cursor, response_id: int, response: Annotation, effort: Effort, created_at: datetime
+    cursor: Cursor, response_id: int, response: Annotation, effort: Effort, created_at: datetime, after_event: int
 ) -> None:
     cursor.execute(
-        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO answers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             response_id, response.image_id, response.user_name, response.revision, created_at, response.is_saved,
             list(response.tags), list(response.dropped), effort.tagger, json.dumps(list(effort.shown)),
             json.dumps(list(effort.actions)), effort.seconds, effort.num_keys, effort.num_clicks,
+            after_event,
         ],
     )  # fmt: skip

@@ -21,6 +21,7 @@ from annotator.datasets.tags import tag_key
 from annotator.errors import DataError, StoreError
 from annotator.storage.correction_log import Annotation, CorrectionLog
 from annotator.storage.database import Store
+from annotator.storage.private_files import shared_mode
 from annotator.storage.project import write_atomically
 from annotator.storage.sidecar_states import CHANGED, FAILED, WRITTEN, SidecarState, SidecarStates
 
@@ -116,7 +117,7 @@ def _put(path: Path, data: bytes, existing: bytes | None) -> None:
     mode = stat.S_IMODE(path.stat().st_mode) if existing is not None else None
     if existing is not None and read_small(path) != existing:
         raise DataError(f"{path} was written by another program at this moment.")
-    write_atomically(path, data)
+    write_atomically(path, data, mode=shared_mode(), exact=True)
     if mode is not None:
         os.chmod(path, mode)
 

@@ -22,7 +22,7 @@ from annotator.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("annotator", "models", "trainer", "datasets")
-FILES = ("pyproject.toml", "LICENSE", "Dockerfile", ".dockerignore")
+FILES = ("pyproject.toml", "requirements.lock", "LICENSE", "Dockerfile", ".dockerignore")
 MARK_FILE = ".annotator-space"
 FROM_A_NEW_SPACE = {".git", ".gitattributes", "README.md"}
 """Files of a newly created Space's repository."""

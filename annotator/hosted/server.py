@@ -81,7 +81,7 @@ class HostedDemo:
         tokens = Tokens(in_frames=bool(options.frame_ancestors))
         dispatcher = HostedDispatcher(limits, self.trainings)
         app = new_app()
-        app.include_router(build_router(dispatcher, HostedPictures(), ASSETS_PATH))
+        app.include_router(build_router(dispatcher, HostedPictures(), ASSETS_PATH, self.spaces.problem))
         app.include_router(build_hosted_router(self.spaces, self._intake, self.read_photos, tokens, ASSETS_PATH))
         mount_page(app, dispatcher, "Demo - annotator", limits.max_body_bytes)
         calls = RateLimiter(limits.calls_a_second, limits.calls_at_once)

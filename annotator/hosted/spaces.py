@@ -5,6 +5,7 @@ opened again for the next call. Knows nothing of HTTP, nor of a space's content 
 """
 
 import logging
+import math
 import secrets
 import shutil
 import threading
@@ -19,8 +20,14 @@ from annotator.errors import DemoError
 from annotator.hosted.limits import HostedLimits, RateLimiter
 from annotator.hosted.space import SPACE_FILE, O, Space, delete_folder, digest_of, read_space
 from annotator.hosted.space_root import SpaceRoot
+from annotator.storage.temporary_folders import held_folder
 
 logger = logging.getLogger(__name__)
+
+HEALTH_SECONDS = 5.0
+ROOM_PREFIX = ".room-"
+CHECKED_BYTES = 1_000_000
+"""Bytes that must fit on the disk: as much as a new space takes."""
 
 OPEN_SECONDS = 20.0
 """Longest wait of a call while all places in memory are in use."""
@@ -77,8 +84,26 @@ class HostedSpaces(Generic[O]):
         self._spaces: dict[str, Space[O]] = {}
         self._by_digest: dict[str, Space[O]] = {}
         self._waiting: dict[str, _Ticket] = {}
+        self._health = (-math.inf, "")
+        """When room was looked for, and what was found."""
         self._entries = RateLimiter(limits.entries_an_hour / 3600, limits.entries_an_hour, clock)
         self._read_stored()
+
+    def problem(self) -> str:
+        """Return why no space can be made at this moment; empty if one can. It is found out every few seconds."""
+        now = time.monotonic()
+        if not 0 <= now - self._health[0] < HEALTH_SECONDS:
+            self._health = (now, self._find_problem())
+        return self._health[1]
+
+    def _find_problem(self) -> str:
+        try:
+            with held_folder(self.root, ROOM_PREFIX) as folder:
+                (folder / "room").write_bytes(b"x" * CHECKED_BYTES)
+        except OSError as error:
+            logger.warning("No space could be made: %s", error)
+            return "no space can be made"
+        return ""
 
     # Entering and leaving
 

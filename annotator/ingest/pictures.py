@@ -6,14 +6,15 @@ smaller JPEG that is cached next to the thumbnail. Knows nothing of HTTP.
 
 import logging
 import os
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 
 from annotator.datasets.image_folder import DecodedImage, content_hash, decode_image, read_image_file
 from annotator.errors import UnreadableImageError
+from annotator.ingest.decoding_budget import DecodingBudget, PictureCache
 from annotator.ingest.pipeline import encode_jpeg
 from annotator.storage.database import Store
+from annotator.storage.images import ImageEntry
 from annotator.storage.project import Project, write_atomically
 
 logger = logging.getLogger(__name__)
@@ -23,9 +24,12 @@ DISPLAY_SIZE = 2048
 """Longest side, in pixels, of the photo that the page shows without zoom."""
 LARGEST_JPEG = 65_000
 """Longest side of a JPEG, in pixels, rounded down."""
-DECODING = threading.BoundedSemaphore(2)
+DECODING = DecodingBudget()
 """Held while a requested photo is decoded: the largest ones need hundreds of megabytes, each caller may request many at
 once, and all projects of a process share its memory."""
+FULL_SIZE = PictureCache()
+"""Photos in full size that were made anew for the page, by the hash of their file. Zooming asks for one again and
+again, and each takes seconds."""
 _MEDIA_TYPES = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -79,8 +83,7 @@ class Pictures:
             if not _has_deep_grey(data):
                 return Picture(data, media_type)
         if full:
-            with DECODING:
-                return Picture(encode_jpeg(decode_image(self.read(image_id)), LARGEST_JPEG, quality=92), "image/jpeg")
+            return Picture(self._full_size(image_id, entry), "image/jpeg")
         path = self._project.thumbnail_path(entry.version).with_suffix(".display.jpg")
         return self._rendition(image_id, path, DISPLAY_SIZE)
 
@@ -95,14 +98,25 @@ class Pictures:
             UnknownImageError: The project has no such image.
             UnreadableImageError: The file is missing or damaged.
         """
-        with DECODING:
+        with DECODING.hold(_num_pixels(self._store.images.entry(image_id))):
             return decode_image(self.read(image_id), min_side=min_side)
+
+    def _full_size(self, image_id: int, entry: ImageEntry) -> bytes:
+        data = FULL_SIZE.get(entry.version)
+        if data is None:
+            with DECODING.hold(_num_pixels(entry)):
+                # The thread before may have made this one.
+                data = FULL_SIZE.get(entry.version)
+                if data is None:
+                    data = encode_jpeg(decode_image(self.read(image_id)), LARGEST_JPEG, quality=92)
+                    FULL_SIZE.put(entry.version, data)
+        return data
 
     def _rendition(self, image_id: int, path: Path, longest_side: int) -> Picture:
         data = _read_if_present(path)
         if data is None:
-            with DECODING:
-                # The thread that held DECODING before may have made this one.
+            with DECODING.hold(_num_pixels(self._store.images.entry(image_id))):
+                # The thread before may have made this one.
                 data = _read_if_present(path) or self._make_rendition(image_id, path, longest_side)
         return Picture(data, "image/jpeg")
 
@@ -145,6 +159,10 @@ class Pictures:
             f"The file of image {image_id} is gone or has changed. Put it back, or look through its folder again: "
             "annotator add."
         )
+
+
+def _num_pixels(entry: ImageEntry) -> int:
+    return entry.width * entry.height
 
 
 def _has_deep_grey(data: bytes) -> bool:

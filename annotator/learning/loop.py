@@ -36,6 +36,8 @@ logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CHECKS = 1.0
 """Least time between two checks whether there are enough corrections for a training."""
+KEPT_REFUSED = 3
+"""Checkpoints of refused candidates that are kept, for a person who wants one all the same."""
 LOOP_USER = "loop"
 """User name of trainings and promotions that nobody asked for."""
 
@@ -376,6 +378,16 @@ class ModelLoop:
             raise
         if state == "promoted":
             self.promote(model_id, LOOP_USER, f"training {training.run_id}")
+        self._forget_refused()
+
+    def _forget_refused(self) -> None:
+        """Delete the checkpoints of refused candidates but the newest few; one that was ever live is kept."""
+        was_live = {change.model_id for change in self.registry.changes()} | {self._live.model_id}
+        models = {model.run_id: model for model in self.registry.models() if model.model_id not in was_live}
+        refused = [run.run_id for run in self.registry.runs(1_000_000) if run.state == "refused"]
+        for run_id in refused[KEPT_REFUSED:]:
+            if run_id in models:
+                shutil.rmtree(self._catalog.source_of(models[run_id].name), ignore_errors=True)
 
     def _outcome(self, verdict: JsonObject, base_id: int) -> tuple[str, str]:
         """Return (state of the run, sentence for the user).

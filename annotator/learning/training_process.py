@@ -15,7 +15,7 @@ from pathlib import Path
 
 from annotator.json_types import JsonObject
 from annotator.learning.job import JOB_FILE, Job
-from annotator.storage.project import write_atomically
+from annotator.storage.project import open_private, write_atomically
 
 logger = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ class TrainingProcess:
         Raises:
             OSError: The job could not be written, or the process not started.
         """
-        write_atomically(folder / JOB_FILE, json.dumps(asdict(job), indent=1).encode())
+        write_atomically(folder / JOB_FILE, json.dumps(asdict(job), indent=1).encode(), mode=0o600)
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(job.num_threads))
-        with (folder / LOG_FILE).open("wb") as log:
+        with open_private(folder / LOG_FILE) as log:
             process = subprocess.Popen(
                 command(folder),
                 stdin=subprocess.DEVNULL,

@@ -14,21 +14,21 @@ import shutil
 import tarfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import IO
 
 from annotator import __version__
 from annotator.errors import BackupError, ProjectError
+from annotator.maintenance.archive_bounds import MAX_READ_BYTES, check_path, check_room, open_archive
 from annotator.storage.correction_log import count_entries
 from annotator.storage.database import Store
-from annotator.storage.project import Project
+from annotator.storage.project import Project, open_private
 from annotator.storage.queries import utc_now
 
 FORMAT_VERSION = 1
 MANIFEST = "backup.json"
 DATABASE = "project.duckdb"
 CHUNK = 1 << 20
-MAX_MANIFEST_BYTES = 50_000_000
 
 _ALLOWED = re.compile(r"project\.duckdb|settings\.json|(checkpoints|features)/[^\0]+")
 
@@ -75,7 +75,7 @@ def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bo
     try:
         files = {DATABASE: snapshot, **dict(_files(project, with_features))}
         members = []
-        with tarfile.open(part, "w") as archive:
+        with open_private(part) as file, tarfile.open(fileobj=file, mode="w") as archive:
             for name, path in files.items():
                 members.append(_add(archive, name, path))
             manifest = _manifest(snapshot, tuple(members))
@@ -158,7 +158,8 @@ def restore(source: Path, folder: Path) -> Manifest:
         raise BackupError(f"{folder} is not empty. Name a new folder; nothing is overwritten.")
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        part.mkdir(parents=True)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.mkdir(mode=0o700)
         manifest = _unpack(source, part)
         _check_opens(part, manifest)
         for name in ("features", "indexes", "thumbnails", "checkpoints"):
@@ -174,24 +175,23 @@ def restore(source: Path, folder: Path) -> Manifest:
 
 
 def _unpack(source: Path, folder: Path) -> Manifest:
-    try:
-        with tarfile.open(source, "r:") as archive:
-            manifest = _read_manifest(archive, source)
-            wanted = {member.path: member for member in manifest.members}
-            seen = set()
-            for info in archive:
-                if info.name == MANIFEST:
-                    continue
-                member = wanted.get(info.name)
-                if member is None or not info.isreg() or info.name in seen or info.size != member.size:
-                    raise BackupError(f"The backup {source} holds {info.name[:99]!r}, which its list does not name so.")
-                seen.add(info.name)
-                _extract(archive, info, member, folder, source)
-    except (tarfile.TarError, EOFError) as error:
-        raise BackupError(f"{source} is not a whole backup ({error}).") from error
-    missing = sorted(set(wanted) - seen)
-    if missing:
-        raise BackupError(f"The backup {source} lacks {missing[0]!r}.")
+    with open_archive(source) as (archive, infos):
+        manifest = _read_manifest(archive, source)
+        wanted = {member.path: member for member in manifest.members}
+        found: dict[str, tarfile.TarInfo] = {}
+        for info in infos:
+            if info.name == MANIFEST:
+                continue
+            member = wanted.get(info.name)
+            if member is None or info.name in found or info.size != member.size:
+                raise BackupError(f"The backup {source} holds {info.name[:99]!r}, which its list does not name so.")
+            found[info.name] = info
+        missing = sorted(wanted.keys() - found.keys())
+        if missing:
+            raise BackupError(f"The backup {source} lacks {missing[0]!r}.")
+        check_room(sum(info.size for info in found.values()), folder, source)
+        for name, info in found.items():
+            _extract(archive, info, wanted[name], folder, source)
     return manifest
 
 
@@ -199,8 +199,8 @@ def _read_manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
     try:
         info = archive.getmember(MANIFEST)
         file = archive.extractfile(info)
-        if file is None or info.size > MAX_MANIFEST_BYTES:
-            raise ValueError("its list is no file")
+        if file is None or info.size > MAX_READ_BYTES:
+            raise ValueError("its list is too long")
         values = json.loads(file.read())
         if values["format_version"] > FORMAT_VERSION:
             raise BackupError(
@@ -209,15 +209,25 @@ def _read_manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
             )
         members = tuple(Member(**member) for member in values.pop("members"))
         manifest = Manifest(**values, members=members)
-    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        _check_numbers(manifest)
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise BackupError(f"{source} is not a whole backup of a project ({error}).") from error
     for member in members:
-        parts = PurePosixPath(member.path).parts
-        if not _ALLOWED.fullmatch(member.path) or ".." in parts or "\\" in member.path:
+        check_path(member.path, source)
+        if not _ALLOWED.fullmatch(member.path):
             raise BackupError(f"The backup {source} names a file that no project has: {member.path[:200]!r}.")
     if DATABASE not in {member.path for member in members}:
         raise BackupError(f"The backup {source} holds no database.")
     return manifest
+
+
+def _check_numbers(manifest: Manifest) -> None:
+    numbers = (manifest.num_images, manifest.num_saved, manifest.num_events, *(each.size for each in manifest.members))
+    texts = (manifest.annotator, manifest.created_at, *(each.path for each in manifest.members))
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("a number of its list is none")
+    if not all(isinstance(text, str) and text.isprintable() for text in texts):
+        raise ValueError("a text of its list cannot be shown")
 
 
 def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo, member: Member, folder: Path, source: Path) -> None:
@@ -226,7 +236,7 @@ def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo, member: Member, fo
     file = archive.extractfile(info)
     assert file is not None  # a regular file
     digest = hashlib.sha256()
-    with file, open(target, "xb") as out:
+    with file, open_private(target) as out:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
             out.write(chunk)

@@ -21,7 +21,7 @@ from annotator.errors import BackboneError, RetrievalError, UnreadableImageError
 from annotator.models.backbones.pretrained import find_architecture
 from annotator.models.checkpoint import SETTINGS_FILE
 from annotator.retrieval.faiss_backend import load_faiss
-from annotator.retrieval.index_file import read_index_file
+from annotator.retrieval.index_file import TAGGED_PHOTOS, read_index_file
 from annotator.storage.database import Store
 from annotator.storage.features import add_missing_digests, changed_rows
 from annotator.storage.images import ImageEntry, SeenPath
@@ -252,7 +252,8 @@ def _check_indexes(project: Project, store: Store) -> Iterator[Finding]:
     It may lack photos that were added after it was saved: they are added when the project is opened.
     """
     for path in sorted(project.indexes_path.glob("*.faiss")):
-        size, rows = _feature_size(path.stem), dict(store.images.feature_rows(path.stem))
+        label = path.stem.removesuffix(TAGGED_PHOTOS)
+        size, rows = _feature_size(label), dict(store.images.feature_rows(label))
         try:
             faiss = load_faiss()
             _, ids, index = read_index_file(path, faiss)
@@ -262,7 +263,7 @@ def _check_indexes(project: Project, store: Store) -> Iterator[Finding]:
         unknown = set(ids.tolist()).difference(rows)
         if unknown:
             yield Finding(f"The index {path} holds {len(unknown):,} photos that have no features.", True)
-        features_path = project.features_path / f"{path.stem}.f32"
+        features_path = project.features_path / f"{label}.f32"
         known = [image_id for image_id in ids.tolist() if image_id in rows]
         if size is None or not known or not features_path.is_file():
             continue

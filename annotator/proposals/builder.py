@@ -38,6 +38,7 @@ class Ranking:
         tag: Identifies the features in the index of tagged photos.
         words: Of an imported vocabulary, offered before everyday words.
         aliases: Of an imported vocabulary: key of an alias -> its tag.
+        vectors: The index of tagged photos as it was kept; None: an empty one.
     """
 
     def __init__(
@@ -47,14 +48,16 @@ class Ranking:
         tag: str,
         words: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
+        vectors: VectorIndex | None = None,
     ) -> None:
         self._features = features
         self.vocabulary = ProjectVocabulary([*words, *everyday_words(), *cold_start.allowed_words()], aliases)
         self._words = tuple(words)
         self._classify = cold_start.class_probabilities if cold_start.has_classes else None
-        self._vectors = VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)
+        self.vectors = vectors or VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)
+        """Index of tagged photos."""
         self._keywords = KeywordIndex()
-        self.tagged_photos = TaggedPhotos(features, self._vectors, self._keywords, self.vocabulary)
+        self.tagged_photos = TaggedPhotos(features, self.vectors, self._keywords, self.vocabulary)
 
     def load(
         self, words: dict[int, Words], saved: dict[int, tuple[str, ...]], aliases: Mapping[str, str] | None = None
@@ -75,7 +78,7 @@ class Ranking:
 
     def context(self, *, max_at_once: int | None = MAX_READ_AT_ONCE) -> ProjectContext:
         """Return the source of contexts for taggers that use one; see `ProjectContext`."""
-        return ProjectContext(self._features, self._vectors, self.tagged_photos, max_at_once=max_at_once)
+        return ProjectContext(self._features, self.vectors, self.tagged_photos, max_at_once=max_at_once)
 
     def proposer(
         self,
@@ -119,7 +122,7 @@ class Ranking:
         return Proposer(
             taggers,
             self._features,
-            self._vectors,
+            self.vectors,
             self._keywords,
             self.tagged_photos.tags_of,
             self.vocabulary,

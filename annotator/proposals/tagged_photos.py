@@ -132,7 +132,7 @@ class TaggedPhotos:
         return tagged, sorted({image_id for image_id, _ in saved}.difference(tagged))
 
     def load(self, words: dict[int, Words], saved: dict[int, tuple[str, ...]]) -> None:
-        """Add all photos of a project at once.
+        """Add all photos of a project at once; an index that was kept gets what it lacks, and loses what is too much.
 
         Args:
             words: Image id -> words of the photo's metadata.
@@ -143,8 +143,7 @@ class TaggedPhotos:
             self._saved.update(saved)
             tagged = sorted(i for i in self._own.keys() | self._saved.keys() if self.tags_of(i))
             with_features = [i for i in tagged if i in self._features]
-            if with_features:
-                self._vectors.add(with_features, self._features.vectors(with_features))
+            self._vectors.hold_only(with_features)
             self._keywords.set_many((i, self._keys(i)) for i in tagged)
             for tags in saved.values():
                 self._count(tags, +1)

@@ -220,7 +220,8 @@ class TaggerCatalog:
             changed = (checkpoint.find(self.source_of(name)) / checkpoint.SETTINGS_FILE).stat().st_mtime_ns
             tagger = _tagger_name(str(self.source_of(name)), changed)
         except (CheckpointError, OSError):
-            return f"{Path(name).name} (damaged)"
+            is_there = Path(self.source_of(name)).exists()
+            return f"{Path(name).name} ({'damaged' if is_there else 'deleted'})"
         label = _LABELS.get(tagger, tagger)
         where = "starter" if name.startswith(checkpoint.STARTER) else Path(name).name
         return f"{label}, {where}"

@@ -17,6 +17,8 @@ import numpy.typing as npt
 from annotator.errors import RetrievalError
 
 FORMAT = 1
+ALL_PHOTOS, TAGGED_PHOTOS = "", "-tagged"
+"""Ends of the names of the files of a project's two indexes, after the label of the backbone."""
 TRAINING_POINTS = 64
 """Training features per k-means centroid; FAISS requires at least 39."""
 _DIGEST_BYTES = 32

@@ -160,6 +160,25 @@ class VectorIndex:
         """Remove images: no search that begins afterwards returns them. Unknown ones are ignored."""
         self._change(np.unique(self._checked_ids(image_ids)), None)
 
+    def hold_only(self, image_ids: npt.ArrayLike) -> None:
+        """Let the index hold these images: remove others, and add those that are missing from the feature store.
+
+        Images that are in the index are not read again. Where most are missing, the index is built anew.
+
+        Args:
+            image_ids: (N,) the images.
+        """
+        wanted = np.unique(self._checked_ids(np.asarray(image_ids, dtype=np.int64)))
+        known = self.image_ids()
+        missing = np.setdiff1d(wanted, known, assume_unique=True)
+        self.remove(np.setdiff1d(known, wanted, assume_unique=True))
+        if len(wanted) > self._settings.exact_below and 2 * len(missing) > len(wanted):
+            self.rebuild(wanted)
+            return
+        for start in range(0, len(missing), READ_SIZE):
+            chunk = missing[start : start + READ_SIZE]
+            self.add(chunk, self._vectors_of(chunk))
+
     def rebuild(self, image_ids: npt.ArrayLike | None = None) -> None:
         """Rebuild the index from the feature store; searches and changes continue meanwhile.
 
@@ -204,6 +223,11 @@ class VectorIndex:
             ids[row, : len(best)] = images[best]
             similarities[row, : len(best)] = exact[best]
         return ids, np.clip(similarities, -1, 1)
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each change."""
+        return self._version
 
     def save(self, path: Path) -> None:
         """Write the index; after a crash, the file is the old one or the new one, complete.

@@ -1,7 +1,6 @@
 """Settings of a project, its unreadable files, consistency check, backup and export."""
 
 import secrets
-import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,7 +16,10 @@ from annotator.maintenance.integrity import check
 from annotator.reports.effort import effort_report
 from annotator.session.workspace import Workspace
 from annotator.storage.photo_rows import PLAIN_KEYS, photo_rows
+from annotator.storage.temporary_folders import held_folder
 
+BACKUP_PREFIX = ".backup-"
+"""Of files and folders in the project's folder while a backup is made and sent."""
 MAX_NEVER_PROPOSED = 1_000
 """Most tags of a project that are never proposed."""
 
@@ -123,11 +125,12 @@ class Administration:
         if not self._backing_up.acquire(blocking=False):
             raise BackupError("A backup is being made. Try again when it is done.")
         try:
-            with tempfile.TemporaryDirectory(dir=project.folder, prefix=".backup-") as folder:
-                snapshot = Path(folder) / "project.duckdb"
+            with held_folder(project.folder, BACKUP_PREFIX) as folder:
+                snapshot = folder / "project.duckdb"
                 self._workspace.store.copy_to(snapshot)
-                target = project.folder / f".backup-{secrets.token_hex(8)}.tar"
-                back_up(project, snapshot, target, with_features=with_features)
+                back_up(project, snapshot, folder / "project.tar", with_features=with_features)
+                target = project.folder / f"{BACKUP_PREFIX}{secrets.token_hex(8)}.tar"
+                (folder / "project.tar").replace(target)
         finally:
             self._backing_up.release()
         return target

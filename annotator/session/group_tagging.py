@@ -103,10 +103,11 @@ class GroupTagging:
             self._access.check(one)
         self._access.check_assigned(user, image_id)
         self._access.hold(user, image_id)
-        tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
-        respelled = self._access.respelled(edited.kept, workspace.ranking.tagged_photos.saved_tags(image_id))
         selection = self._tagging.selection(image_id)
         with workspace.lock:
+            # Under the lock: a tag that is renamed while this call waits gets its new name.
+            tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
+            respelled = self._access.respelled(edited.kept, workspace.ranking.tagged_photos.saved_tags(image_id))
             reason = self._groups.lead_refusal(image_id)
             if reason:
                 raise ReviewError(f"{reason} Nothing was saved.")

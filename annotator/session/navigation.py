@@ -1,5 +1,6 @@
 """Navigation between photos: the next one, the neighbours in folder order, the strip, the browse view."""
 
+import logging
 from dataclasses import asdict
 
 from annotator import __version__
@@ -8,6 +9,8 @@ from annotator.session.photo_view import PhotoView
 from annotator.session.search_terms import TagsOfTerms
 from annotator.session.workspace import Workspace
 from annotator.storage.sidecar_states import CHANGED, FAILED
+
+logger = logging.getLogger(__name__)
 
 
 class Navigation:
@@ -118,7 +121,8 @@ class Navigation:
             self._access.hold(user, image_id)
             workspace.log.skip(image_id, user)
             workspace.queue.skip(image_id)
-        return self.next(user, image_id)
+        workspace.leases.give_back(image_id, user)
+        return self.following_photo(user, image_id)
 
     def strip(self, user: str, image_id: int, num_before: int, num_after: int) -> JsonObject:
         """Return the photos before and after one, in folder order."""
@@ -173,10 +177,18 @@ class Navigation:
         ]
         return {"total": total, "items": items, "meant": meant}
 
-    def next(self, user: str, image_id: int) -> JsonObject:
-        """End the lease of a photo and return the photo to work on after it."""
+    def next(self, user: str, image_id: int) -> JsonObject | None:
+        """End the lease of a photo after a commit, and return the photo to work on after it.
+
+        What was committed is on disk: a failure here must not look like that of the commit, so the answer has no photo
+        then, and the page asks for it.
+        """
         self._workspace.leases.give_back(image_id, user)
-        return self.following_photo(user, image_id)
+        try:
+            return self.following_photo(user, image_id)
+        except Exception:
+            logger.exception("Photo %s was saved, but the next one could not be brought.", image_id)
+            return None
 
     def following_photo(self, user: str, image_id: int | None) -> JsonObject:
         """Return the photo to work on after one, or that there is none."""

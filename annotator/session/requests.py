@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from annotator.collaboration.responses import MOST_PEOPLE
+from annotator.datasets.tags import MAX_TAG_LENGTH
 from annotator.proposals.proposer import Exclusions
 from annotator.session.edited_list import EditedList
 from annotator.session.photo_groups import MOST_PHOTOS
@@ -136,9 +137,9 @@ class AskRequest(AssignRequest):
 
 
 class CompleteRequest(ImageRequest):
-    """A typed text to complete."""
+    """A typed text to complete; none longer than a tag has a completion."""
 
-    text: Text
+    text: Annotated[str, StringConstraints(max_length=4 * MAX_TAG_LENGTH)]
     kept: Tags = []
 
 

@@ -147,11 +147,12 @@ class Review:
         workspace, image_id = self._workspace, edited.image_id
         self._access.check(image_id)
         self._access.hold(user, image_id)
-        own = workspace.ranking.tagged_photos.saved_tags(image_id)
-        tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
-        respelled = self._access.respelled(edited.kept, own)
         responses = workspace.responses
         with workspace.lock:
+            # Under the lock: a tag that is renamed while this call waits gets its new name.
+            own = workspace.ranking.tagged_photos.saved_tags(image_id)
+            tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
+            respelled = self._access.respelled(edited.kept, own)
             given = responses.all(image_id) if responses.is_complete(image_id) else []
             taken_from = next((one.user_name for one in given if list(one.tags) == tags), None)
             before, current = workspace.after_commit.counts_of(tags), Annotation(image_id, edited.revision)

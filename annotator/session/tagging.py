@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from annotator.datasets.tags import MAX_TAG_LENGTH
 from annotator.errors import ReviewError
 from annotator.json_types import JsonObject
 from annotator.models.tag_order import boxes_for
@@ -75,7 +76,8 @@ class Tagging:
     def complete(self, user: str, image_id: int, text: str, kept: Sequence[str]) -> JsonObject:
         """Return completions of a text, best first: by what is seen and what is used, then by meaning."""
         self._access.check(image_id)
-        if not text.strip():
+        # The time that a search takes grows with the length of the text.
+        if not text.strip() or len(text.strip()) > MAX_TAG_LENGTH:
             return {"completions": []}
         found = completions_of(
             text,
@@ -153,14 +155,11 @@ class Tagging:
         self._access.check(image_id)
         self._access.check_assigned(user, image_id)
         self._access.hold(user, image_id)
-        own = workspace.ranking.tagged_photos.saved_tags(image_id)
-        tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
-        respelled = self._access.respelled(edited.kept, own)
         if workspace.responses.state(image_id) is not None:
-            answer = self._respond(user, edited, tags, dropped, brings_next=brings_next)
-            return {**answer, "respelled": respelled}
+            return self._respond(user, edited, brings_next=brings_next)
         selection = self.selection(image_id)
         with workspace.lock:
+            tags, dropped, respelled = self._cleaned(edited)
             if workspace.responses.state(image_id) is not None:
                 raise ReviewError("This photo was asked of several people meanwhile. Nothing was saved: open it anew.")
             before = workspace.after_commit.counts_of(tags)
@@ -184,11 +183,19 @@ class Tagging:
             "next": self._after(user, image_id, brings_next),
         }
 
-    def _respond(
-        self, user: str, edited: EditedList, tags: list[str], dropped: list[str], *, brings_next: bool
-    ) -> JsonObject:
+    def _cleaned(self, edited: EditedList) -> tuple[list[str], list[str], list[JsonObject]]:
+        """Return kept and dropped tags in the project's spelling, and those that got another.
+
+        Called under the workspace's lock: a tag that is renamed while a save waits for it gets its new name.
+        """
+        own = self._workspace.ranking.tagged_photos.saved_tags(edited.image_id)
+        tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
+        return tags, dropped, self._access.respelled(edited.kept, own)
+
+    def _respond(self, user: str, edited: EditedList, *, brings_next: bool) -> JsonObject:
         workspace, image_id = self._workspace, edited.image_id
         with workspace.lock:
+            tags, dropped, respelled = self._cleaned(edited)
             reason = workspace.review_rules.lock(user, image_id)
             if reason or not workspace.review_rules.is_personal(user, image_id):
                 raise ReviewError(
@@ -199,7 +206,12 @@ class Tagging:
             )
             workspace.queue.mark(image_id, saved=False)  # no longer skipped, for those who are asked next
         workspace.pinned_taggers.unpin(user, image_id)
-        return {"revision": given.revision, "now_common": [], "next": self._after(user, image_id, brings_next)}
+        return {
+            "revision": given.revision,
+            "now_common": [],
+            "respelled": respelled,
+            "next": self._after(user, image_id, brings_next),
+        }
 
     def _after(self, user: str, image_id: int, brings_next: bool) -> JsonObject | None:
         """End the saved photo's lease; return the next photo if it is wanted."""
@@ -227,12 +239,12 @@ class Tagging:
         """
         workspace = self._workspace
         with workspace.lock:
-            answered, saved_at = workspace.responses.newest(user), workspace.log.newest_save(user)
-            decided_at, others = workspace.log.newest_decision(user), ""
-            moments = [moment for moment in (saved_at, answered and answered[1]) if moment]
-            if decided_at and all(decided_at > moment for moment in moments):
+            # By the numbers of events, not by their times: the clock may have been set back.
+            answered, saved = workspace.responses.newest(user), workspace.log.newest_save(user)
+            decided, others = workspace.log.newest_decision(user), ""
+            if decided > saved and (answered is None or decided > answered[1]):
                 raise NothingToUndoError("Your last step was a decision: the time line of its photo takes that back.")
-            if answered is not None and (saved_at is None or answered[1] >= saved_at):
+            if answered is not None and answered[1] >= saved:
                 image_id, num_tags = answered[0], self._take_back(user, answered[0])
             else:
                 back = self._groups.take_back(user)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from annotator.active_learning.queue import PhotoQueue
@@ -47,6 +48,7 @@ from annotator.proposals.sources.text_tower import TextTowerSource, words_to_com
 from annotator.proposals.sources.vision_language import VisionLanguageSource
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
+from annotator.retrieval.index_file import ALL_PHOTOS, TAGGED_PHOTOS
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.session.after_commit import AfterCommit
 from annotator.session.photo_access import PhotoAccess
@@ -125,34 +127,49 @@ class Workspace:
         self.backbone_label = f"{name}-{self.backbone.version}"
         rows = self.store.images.feature_rows(self.backbone_label)
         self.features = FeatureStore(self.project.features_path, self.backbone_label, self.backbone.feature_size, rows)
-        self.vectors = self._open_index()
+        self._kept_versions: dict[str, int] = {}
+        """Name of an index -> its version in the file."""
+        self._keeping = threading.Lock()
+        self.vectors = self._read_index(ALL_PHOTOS)
+        self.vectors.hold_only(self.features.image_ids())
         """Index of all photos' features, tagged or not."""
         self.pictures = Pictures(self.project, self.store)
         self.heat_mapper = HeatMapper(self.backbone, self.features, self.pictures.decoded)
 
-    def _open_index(self) -> VectorIndex:
-        """Read the index of all photos, or build it from the features where the file is missing or does not fit."""
+    def _read_index(self, name: str) -> VectorIndex:
+        """Read an index that was kept; an empty one where the file is missing or does not fit."""
         settings, size, label = VectorIndexSettings(), self.backbone.feature_size, self.backbone_label
-        ids = self.features.image_ids()
-        path = self.project.indexes_path / f"{label}.faiss"
+        path = self._index_path(name)
         if path.exists():
             try:
                 index = VectorIndex.load(path, size, settings, self.features.vectors, tag=label)
             except RetrievalError as error:
-                logger.warning("The index of all photos is built anew: %s", error)
+                logger.warning("An index is built anew: %s", error)
             else:
-                known = set(index.image_ids().tolist())
-                index.remove(sorted(known.difference(ids)))
-                missing = sorted(set(ids).difference(known))
-                if missing:
-                    index.add(missing, self.features.vectors(missing))
+                # Photos that are not the project's cannot be compared.
+                index.remove([i for i in index.image_ids().tolist() if i not in self.features])
+                self._kept_versions[name] = index.version
                 return index
-        index = VectorIndex(size, settings, self.features.vectors, tag=label)
-        if len(ids) > settings.exact_below:
-            index.rebuild(ids)
-        elif ids:
-            index.add(ids, self.features.vectors(ids))
-        return index
+        return VectorIndex(size, settings, self.features.vectors, tag=label)
+
+    def _index_path(self, name: str) -> Path:
+        return self.project.indexes_path / f"{self.backbone_label}{name}.faiss"
+
+    def keep_indexes(self) -> None:
+        """Write the indexes that take long to build, where they changed since; the next start reads them.
+
+        Small ones are searched exactly and are made anew in a moment.
+
+        Raises:
+            RetrievalError: The disk is full or the folder cannot be written to.
+        """
+        with self._keeping:
+            for name, index in ((ALL_PHOTOS, self.vectors), (TAGGED_PHOTOS, self.ranking.vectors)):
+                version = index.version
+                if index.kind != "exact" and self._kept_versions.get(name) != version:
+                    self.project.indexes_path.mkdir(exist_ok=True)
+                    index.save(self._index_path(name))
+                    self._kept_versions[name] = version
 
     def _open_ranking(self) -> None:
         settings = self.project.settings
@@ -162,8 +179,9 @@ class Workspace:
         self.tag_changes = TagChanges(self.store, self.log)
         self.vocabulary = imported_vocabulary(self.store, settings.vocabulary)
         self.ranking = Ranking(
-            self.features, self.catalog.cold_start, self.backbone_label, self.vocabulary.tags, self.vocabulary.aliases
-        )
+            self.features, self.catalog.cold_start, self.backbone_label, self.vocabulary.tags, self.vocabulary.aliases,
+            self._read_index(TAGGED_PHOTOS),
+        )  # fmt: skip
         words = {
             image_id: words_from(keywords, path_words, caption)
             for image_id, keywords, path_words, caption in self.store.images.metadata_words()
@@ -347,8 +365,6 @@ class Workspace:
         for sender in self._webhook_senders:
             sender.stop()
         try:
-            if self.vectors.kind != "exact":
-                self.project.indexes_path.mkdir(exist_ok=True)
-                self.vectors.save(self.project.indexes_path / f"{self.backbone_label}.faiss")
+            self.keep_indexes()
         finally:
             self.store.close()

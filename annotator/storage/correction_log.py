@@ -283,24 +283,26 @@ class CorrectionLog:
             for c in changes
         ]
 
-    def newest_save(self, user_name: str) -> datetime | None:
-        """Return the time of the user's newest save that was not undone."""
+    def newest_save(self, user_name: str) -> int:
+        """Return the event of the user's newest save that was not undone; 0 if there is none."""
         rows = self._store.rows(
-            "SELECT max(created_at) FROM events e WHERE kind = 'save' AND user_name = ? AND NOT EXISTS "
+            "SELECT coalesce(max(event_id), 0) FROM events e WHERE kind = 'save' AND user_name = ? AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
             [user_name],
         )
-        newest: datetime | None = rows[0][0]
-        return newest
+        return int(rows[0][0])
 
-    def newest_decision(self, user_name: str) -> datetime | None:
-        """Return when the user last accepted, restored or reopened a list, which `undo` does not undo."""
+    def newest_decision(self, user_name: str) -> int:
+        """Return the event of the list that the user last accepted, restored or reopened, which `undo` does not undo.
+
+        0 if there is none.
+        """
         rows = self._store.rows(
-            "SELECT max(created_at) FROM events WHERE kind IN ('accept', 'restore', 'reopen') AND user_name = ?",
+            "SELECT coalesce(max(event_id), 0) FROM events WHERE kind IN ('accept', 'restore', 'reopen') "
+            "AND user_name = ?",
             [user_name],
         )
-        newest: datetime | None = rows[0][0]
-        return newest
+        return int(rows[0][0])
 
     def newest_saves(self, user_name: str, limit: int) -> list[SavedEvent]:
         """Return the user's saves that were not undone, the newest first."""

@@ -22,12 +22,57 @@ from annotator.errors import ProjectError, StoreError
 from annotator.rwlock import ReadWriteLock
 from annotator.storage.images import Images
 from annotator.storage.migrations import NEWEST_VERSION, forget_older, keep_copy, migrate, pending
+from annotator.storage.private_files import make_private
 from annotator.storage.queries import Row
+from annotator.storage.schema_check import check_objects, check_tables
+from annotator.storage.temporary_folders import held_folder
 
 logger = logging.getLogger(__name__)
 
+SNAPSHOT_PREFIX = ".snapshot-"
+"""Of the folder, beside the database, in which a copy of it is made."""
+
 _BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
 # After a fatal error, such as a checkpoint on a full disk, DuckDB refuses every statement until the file is reopened.
+
+
+_SANDBOX = {
+    # One thread: nearly all queries read few rows, and waking up a thread pool takes longer than it saves.
+    "threads": 1,
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "allow_persistent_secrets": "false",
+    "python_enable_replacements": "false",
+}
+
+
+def connect(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open a DuckDB file whose statements reach no file outside its folder, no network and no extension.
+
+    These limits cannot be lifted for as long as it is open.
+
+    Raises:
+        duckdb.Error: It cannot be opened.
+    """
+    connection = duckdb.connect(str(path), config=_SANDBOX)
+    try:
+        folder = path.absolute().parent
+        _confine(connection, "allowed_directories", folder, folder.resolve())
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _confine(connection: duckdb.DuckDBPyConnection, setting: str, *places: Path) -> None:
+    connection.execute(f"SET {setting} = [{', '.join(map(_quoted, places))}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+
+
+def _quoted(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 class Store:
@@ -65,8 +110,10 @@ class Store:
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = None
         try:
-            # One thread: nearly all queries read few rows, and waking up a thread pool takes longer than it saves.
-            connection = duckdb.connect(str(self.path), config={"threads": 1})
+            connection = connect(self.path)
+            make_private(self.path)
+            check_objects(connection, self.path)
+            check_tables(connection, self.path)
             self.migrated = _bring_up_to_date(connection, self.path) if self._keeps_copy else migrate(connection)
         except BaseException as error:
             if connection is not None:
@@ -134,9 +181,11 @@ class Store:
             StoreError: The database could not be read, or the file not be written.
         """
         temporary = path.with_name(f".{path.name}.part")
-        target = str(temporary).replace("'", "''")
         try:
-            self.rows(f"COPY ({query}) TO '{target}' (FORMAT parquet)", parameters)
+            with held_folder(self.path.parent, SNAPSHOT_PREFIX) as folder:
+                inside = (folder / path.name).absolute()
+                self.rows(f"COPY ({query}) TO {_quoted(inside)} (FORMAT parquet)", parameters)
+                shutil.move(inside, temporary)
             temporary.replace(path)
         except (StoreError, OSError) as error:
             raise StoreError(f"The snapshot {path} could not be written: {error}") from error
@@ -176,6 +225,8 @@ class Store:
     def copy_to(self, path: Path) -> None:
         """Write a consistent copy of the database, while others read and write.
 
+        The copy is made in the folder of the database, outside of which DuckDB cannot write, and moved from there.
+
         Args:
             path: The new file; must not exist.
 
@@ -183,21 +234,25 @@ class Store:
             StoreError: It could not be written.
         """
         try:
-            with self._lock.shared():
-                cursor = self._connection.cursor()
-                try:
-                    source = cursor.execute("SELECT current_database()").fetchall()[0][0]
-                    text = str(path).replace("'", "''")
-                    cursor.execute(f"ATTACH '{text}' AS snapshot")
-                    try:
-                        cursor.execute(f'COPY FROM DATABASE "{source}" TO snapshot')
-                    finally:
-                        cursor.execute("DETACH snapshot")
-                finally:
-                    cursor.close()
-        except duckdb.Error as error:
+            with held_folder(self.path.parent, SNAPSHOT_PREFIX) as folder:
+                self._copy_inside(folder / path.name)
+                shutil.move(folder / path.name, path)
+        except (duckdb.Error, OSError) as error:
             path.unlink(missing_ok=True)
             raise StoreError(f"The database could not be copied: {_first_line(error)}") from error
+
+    def _copy_inside(self, path: Path) -> None:
+        with self._lock.shared():
+            cursor = self._connection.cursor()
+            try:
+                source = cursor.execute("SELECT current_database()").fetchall()[0][0]
+                cursor.execute(f"ATTACH {_quoted(path.absolute())} AS snapshot")
+                try:
+                    cursor.execute(f'COPY FROM DATABASE "{source}" TO snapshot')
+                finally:
+                    cursor.execute("DETACH snapshot")
+            finally:
+                cursor.close()
 
 
 def is_writable(path: Path) -> bool:
@@ -259,7 +314,8 @@ def read_parquet(path: Path) -> list[dict[str, Any]]:
         StoreError: The file is missing or damaged.
     """
     try:
-        with duckdb.connect(config={"threads": 1}) as connection:
+        with duckdb.connect(config=_SANDBOX) as connection:
+            _confine(connection, "allowed_paths", path)
             found = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
             names = [column[0] for column in found.description or ()]
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]

@@ -335,9 +335,21 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             )""",
         ),
     ),
+    (
+        12,
+        "the order of answers and events",
+        (
+            # The newest event when the answer was written: clocks may be set back, so times do not order them.
+            "ALTER TABLE answers ADD COLUMN after_event BIGINT DEFAULT 0",
+            """UPDATE answers SET after_event = (
+                SELECT coalesce(max(event_id), 0) FROM events WHERE events.created_at <= answers.created_at
+            )""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]
+CREATE_MIGRATIONS = "CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)"
 
 
 def pending(cursor: Cursor) -> tuple[int, list[int]]:
@@ -346,7 +358,7 @@ def pending(cursor: Cursor) -> tuple[int, list[int]]:
     Raises:
         ProjectError: The database was written by a newer version of the program.
     """
-    cursor.execute("CREATE TABLE IF NOT EXISTS migrations (version INTEGER, name VARCHAR, applied_at TIMESTAMP)")
+    cursor.execute(CREATE_MIGRATIONS)
     cursor.execute("SELECT version FROM migrations")
     known = {row[0] for row in cursor.fetchall()}
     newest_known = max(known, default=0)

@@ -10,34 +10,47 @@ import json
 import os
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from annotator.errors import ConfigError, ProjectError
 from annotator.keymap import with_new_actions
 from annotator.settings import ProjectSettings
+from annotator.storage.private_files import make_private
 
 SETTINGS_VERSION = 1
 CHECKED_BYTES = 16_384
 """Bytes that must fit on the disk before a project is served: less room than a save needs."""
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o666) -> None:
+def write_atomically(path: Path, data: bytes, mode: int = 0o666, *, exact: bool = False) -> None:
     """Write a file so that after a crash it has either the old content or the new, never a part.
 
     Args:
         path: The file.
         data: Its content.
-        mode: Permission bits, reduced by the umask of the process.
+        mode: Permission bits, reduced by the umask of the process unless ``exact``.
+        exact: Whether the file gets these bits whatever the umask is.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
+            if exact:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def open_private(path: Path) -> IO[bytes]:
+    """Open a new file for writing that only its owner may read.
+
+    Raises:
+        FileExistsError: It is there already.
+    """
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, 0o600))
 
 
 class Project:
@@ -91,8 +104,11 @@ class Project:
         if folder.is_dir() and any(folder.iterdir()) and not (folder / "settings.json").exists():
             raise ProjectError(f"{folder} is not empty and not a project. Name a new or an empty folder.")
         try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not (folder / "settings.json").exists():
+                make_private(folder, 0o700)
             for part in ("features", "indexes", "thumbnails", "checkpoints"):
-                (folder / part).mkdir(parents=True, exist_ok=True)
+                (folder / part).mkdir(exist_ok=True)
             if not (folder / "settings.json").exists():
                 _write_settings(folder / "settings.json", ProjectSettings(name=name))
         except OSError as error:
@@ -183,4 +199,5 @@ def default_folder(photos: Path) -> Path:
 
 
 def _write_settings(path: Path, settings: ProjectSettings) -> None:
-    write_atomically(path, json.dumps({"version": SETTINGS_VERSION, **asdict(settings)}, indent=2).encode())
+    data = json.dumps({"version": SETTINGS_VERSION, **asdict(settings)}, indent=2).encode()
+    write_atomically(path, data, mode=0o600)

@@ -1,21 +1,18 @@
-"""The Gradio side of the page: one gr.HTML with a fixed template, whose server functions are the operations.
+"""The Gradio side of the page: one gr.HTML with a fixed template, whose server functions have the operations' names.
 
-Knows nothing of what the operations do. The page itself is in ``assets/``: ``page.js`` builds it, ``page.css`` is
-its style sheet, ``page.html`` holds its landmarks.
+Gradio offers them to the page; its calls are answered by web/page_routes.py. Knows nothing of what the operations do.
+The page itself is in ``assets/``: ``page.js`` builds it, ``page.css`` is its style sheet, ``page.html`` holds its
+landmarks.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
-from starlette.responses import JSONResponse
 
 STANDING_ALONE = frozenset({"token.js", "login.js", "entrance.js"})
 """Scripts of other pages, and the one that is inlined in the head."""
-
-Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 ASSETS_PATH = Path(__file__).parent / "assets"
 """The files that ``/ui/{file}`` serves; no subfolders."""
@@ -47,12 +44,12 @@ def page_head(root_path: str = "") -> str:
     return "\n".join([f"<script>{token}</script>", style, *preloads])
 
 
-def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator", root_path: str = "") -> gr.Blocks:
+def build_page(operations: Iterable[str], *, title: str = "Annotator", root_path: str = "") -> gr.Blocks:
     """Build the page.
 
     Args:
-        operations: Name -> handler; each becomes a server function of the same name. A known error must be answered
-            as ``{"error": {...}}``, since exceptions do not reach the browser.
+        operations: Names; the page gets a function for each. A known error must be answered as ``{"error": {...}}``,
+            since exceptions do not reach the browser.
         title: The document's title until the page knows its project.
         root_path: As of `page_head`.
     """
@@ -63,7 +60,7 @@ def build_page(operations: Mapping[str, Operation], *, title: str = "Annotator",
             js_on_load=_ON_LOAD.replace("ROOT_PATH", root_path),
             apply_default_css=False,
             elem_id="annotator-host",
-            server_functions=[_server_function(name, operation) for name, operation in operations.items()],
+            server_functions=[_declared(name) for name in operations],
         )
     return blocks
 
@@ -77,11 +74,10 @@ import("ROOT_PATH/ui/page.js").then((page) => page.start({ element, server })).c
 """
 
 
-def _server_function(name: str, operation: Operation) -> Callable[[dict[str, Any]], JSONResponse]:
-    # Gradio finds a server function by its __name__, and reads its signature to inject special arguments.
-    def call(payload: dict[str, Any]) -> JSONResponse:
-        # A ready response: FastAPI copies a dict value by value first, which takes longer than encoding the JSON.
-        return JSONResponse(operation(payload))
+def _declared(name: str) -> Callable[[object], object]:
+    # Gradio tells the page the names of functions, and finds them by their __name__. It never calls these.
+    def call(payload: object) -> object:
+        raise RuntimeError(f"The page's call of {name} did not go to web/page_routes.py.")
 
     call.__name__ = call.__qualname__ = name
     return call

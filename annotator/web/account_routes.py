@@ -7,16 +7,18 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from annotator.auth.account_admin import Name, Password, UsersRequest, manage_users
 from annotator.auth.accounts import Accounts
-from annotator.auth.roles import CALLER, Authenticator, Role
+from annotator.auth.project_auth import ProjectAuthenticator
+from annotator.auth.roles import CALLER, Role
+from annotator.auth.server_proof import CHALLENGE
 from annotator.errors import AccountError, AnnotatorError, LoginError
 from annotator.session.answers import Answer, Done
 from annotator.session.requests import Payload
 from annotator.web.description import INVALID, VERSION_PATH, errors_at
-from annotator.web.request_guard import Tokens, cookie_names, session_id_of
+from annotator.web.request_guard import Tokens, cookie_names, device_token_of, session_id_of
 
 
 class Login(Payload):
@@ -66,10 +68,23 @@ class RevokedTokens(Answer):
 
 
 def build_account_router(
-    accounts: Accounts, authenticator: Authenticator, tokens: Tokens, assets_path: Path
+    accounts: Accounts, authenticator: ProjectAuthenticator, tokens: Tokens, assets_path: Path
 ) -> APIRouter:
     """Build the routes."""
     router = APIRouter()
+
+    @router.get(
+        f"{VERSION_PATH}/proof",
+        summary="Prove to a program that can read the project's folder that this is its server",
+        operation_id="prove",
+        response_class=PlainTextResponse,
+        responses=errors_at(400, 421),
+        tags=["server"],
+    )
+    def proof(challenge: str) -> Response:
+        if not CHALLENGE.fullmatch(challenge):
+            return _error(400, "request", AccountError("A challenge has 64 hexadecimal digits."))
+        return PlainTextResponse(authenticator.prove(challenge), headers={"cache-control": "no-store"})
 
     @router.get("/login", include_in_schema=False)
     def login_page(request: Request) -> Response:
@@ -88,7 +103,9 @@ def build_account_router(
     async def login(request: Request, payload: Login) -> Response:
         address = request.client.host if request.client else ""
         try:
-            session_id = await run_in_threadpool(accounts.log_in, payload.name, payload.password, address)
+            known = device_token_of(request.scope)
+            session_id = await run_in_threadpool(accounts.log_in, payload.name, payload.password, address, known)
+            device_token = accounts.device_token(payload.name)
         except LoginError as error:
             return _error(401, "login", error)
         except AnnotatorError as error:
@@ -97,6 +114,7 @@ def build_account_router(
         response = JSONResponse({"user": payload.name})
         for value in tokens.cookies(request.scope, session_id, is_new=True):
             response.headers.append("set-cookie", value)
+        response.headers.append("set-cookie", tokens.device_cookie(request.scope, device_token))
         return response
 
     @router.post(

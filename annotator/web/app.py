@@ -3,17 +3,13 @@
 Knows nothing of ports and processes.
 """
 
-from collections.abc import Callable
-
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from annotator import __version__
 from annotator.auth.accounts import Accounts
-from annotator.auth.roles import CALLER
 from annotator.errors import ConfigError
-from annotator.json_types import JsonObject
 from annotator.session.operations import OPERATIONS, Dispatcher, ProjectDispatcher
 from annotator.session.session import Session
 from annotator.settings import ServerConfig
@@ -21,6 +17,7 @@ from annotator.web.account_routes import build_account_router
 from annotator.web.description import VERSION_PATH, describe
 from annotator.web.former_paths import FormerPaths
 from annotator.web.label_studio_routes import build_label_studio_router
+from annotator.web.page_routes import build_page_router
 from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.web.root_path import RootPath
 from annotator.web.routes import build_router, refuse_malformed
@@ -85,12 +82,11 @@ def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: 
 
     from annotator.ui.page import build_page, page_head
 
-    def server_function(name: str) -> Callable[[JsonObject], JsonObject]:
-        return lambda payload: dispatcher.call(CALLER.get(), name, payload)
-
+    page = build_page(OPERATIONS, title=title, root_path=root_path)
+    app.include_router(build_page_router(dispatcher, list(page.blocks)))
     gr.mount_gradio_app(
         app,
-        build_page({name: server_function(name) for name in OPERATIONS}, title=title, root_path=root_path),
+        page,
         path="/",
         root_path=root_path or None,
         footer_links=[],

@@ -11,16 +11,19 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import re
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from urllib.parse import quote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import cookie_parser
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotator.auth.roles import CALLER, Authenticator, Caller
+
+logger = logging.getLogger(__name__)
 
 TOKEN_HEADER = "x-annotator-token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -32,17 +35,36 @@ SLOWEST_BODY = 100_000.0
 """Bytes a second; larger bodies get more time at this rate."""
 
 PUBLIC_PATHS = frozenset(
-    {"/login", "/api/v1/login", "/api/v1/health", "/ui/login.js", "/ui/login.css", "/ui/token.js", "/ui/address.js"}
+    {
+        "/login",
+        "/api/v1/login",
+        "/api/v1/health",
+        "/api/v1/proof",
+        "/ui/login.js",
+        "/ui/login.css",
+        "/ui/token.js",
+        "/ui/address.js",
+    }
 )
 """Paths that need no login."""
 
-COSTLY_PATHS = frozenset({"/api/v1/backup"})
+COSTLY_PATHS = re.compile(r"/api/v1/(backup|export)|/(image|thumbnail)/.*")
 """Paths that change nothing but are too expensive for pages of other origins to request."""
 
 NO_LIMITS: Mapping[str, int] = {}
 
-GRADIO_PATHS = re.compile(r"/gradio_api/(component_server|startup-events|heartbeat/[\w-]+|info|theme\.css)/?")
-"""Gradio's routes that the page needs. All others (uploads, files, proxies, its queue) are refused."""
+GRADIO_PATHS = re.compile(r"/gradio_api/(component_server|info|theme\.css)/?")
+"""Paths below Gradio's that the page needs; web/page_routes.py answers the first. All others (uploads, files, proxies,
+its queue, endless heartbeats) are refused."""
+
+BELIEVED_HEADERS = frozenset(
+    {b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-proto", b"x-forwarded-server",
+     b"x-forwarded-port", b"x-forwarded-prefix", b"x-gradio-server"}
+)  # fmt: skip
+"""Headers that Gradio believes from everybody. Uvicorn has read those that it takes, of trusted proxies, by then."""
+DEVICE_TOKEN = re.compile(r"[0-9a-f.]{1,128}")
+DEVICE_SECONDS = 365 * 86_400
+SESSION_ID = re.compile(r"[\w-]{1,128}", re.ASCII)
 
 SECURITY_HEADERS = {
     "x-content-type-options": "nosniff",
@@ -94,13 +116,32 @@ class Tokens:
     def cookies(self, scope: Scope, session_id: str, *, is_new: bool) -> list[str]:
         """Return the Set-Cookie values that give a browser its token and, if new, its session."""
         session_name, token_name = cookie_names(scope)
-        is_tls = scope["scheme"] == "https"
-        same_site = "None; Partitioned" if self._in_frames and is_tls else "Strict"
-        rest = f"; Path={self.path}; SameSite={same_site}" + ("; Secure" if is_tls else "")
+        rest = self._attributes(scope)
         values = [f"{token_name}={self.of(session_id)}{rest}"]
         if is_new:
             values.append(f"{session_name}={session_id}; HttpOnly{rest}")
         return values
+
+    def device_cookie(self, scope: Scope, device_token: str) -> str:
+        """Return the Set-Cookie value that lets a browser be known at its next login."""
+        name = device_cookie_name(scope)
+        return f"{name}={device_token}; HttpOnly; Max-Age={DEVICE_SECONDS}{self._attributes(scope)}"
+
+    def _attributes(self, scope: Scope) -> str:
+        is_tls = scope["scheme"] == "https"
+        same_site = "None; Partitioned" if self._in_frames and is_tls else "Strict"
+        return f"; Path={self.path}; SameSite={same_site}" + ("; Secure" if is_tls else "")
+
+
+def device_cookie_name(scope: Scope) -> str:
+    """Return the name of the cookie by which a browser is known in which somebody has logged in."""
+    return cookie_names(scope)[0].replace("session", "device", 1)
+
+
+def device_token_of(scope: Scope) -> str:
+    """Return the device token that a browser sent, or an empty text."""
+    token = _cookie(Headers(scope=scope), device_cookie_name(scope))
+    return token if DEVICE_TOKEN.fullmatch(token) else ""
 
 
 def cookie_names(scope: Scope) -> tuple[str, str]:
@@ -119,8 +160,9 @@ def cookie_names(scope: Scope) -> tuple[str, str]:
 
 
 def session_id_of(scope: Scope) -> str:
-    """Return the session id that a browser sent, or an empty text."""
-    return _cookie(Headers(scope=scope), cookie_names(scope)[0])
+    """Return the session id that a browser sent, or an empty text for one that this server never gave."""
+    session_id = _cookie(Headers(scope=scope), cookie_names(scope)[0])
+    return session_id if SESSION_ID.fullmatch(session_id) else ""
 
 
 class RequestGuard:
@@ -175,7 +217,19 @@ class RequestGuard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        send = self._with_headers(send)
+        send = _WithHeaders(send, self._headers)
+        scope = {**scope, "headers": [pair for pair in scope["headers"] if pair[0].lower() not in BELIEVED_HEADERS]}
+        try:
+            await self._answer(scope, receive, send)
+        except ClientDisconnect:
+            return  # nobody is left to answer
+        except Exception:
+            # Starlette's own answer would come from outside this layer, without the headers.
+            logger.exception("The call of %s failed.", scope["path"][:200].encode("ascii", "backslashreplace").decode())
+            if not send.is_started:
+                await _refuse(send, 500, "The server failed at this call; its log says why.", kind="failed")
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         session_id = session_id_of(scope)
         bearer = _bearer(headers)
@@ -183,7 +237,7 @@ class RequestGuard:
         max_bytes = self._body_limits.get(scope["path"], self._max_body_bytes)
         refusal = self._refusal(scope["method"], headers, session_id, is_program=bool(bearer and caller))
         refusal = refusal or _length_refusal(scope["method"], headers, max_bytes)
-        if scope["path"] in COSTLY_PATHS:
+        if COSTLY_PATHS.fullmatch(scope["path"]):
             refusal = refusal or _foreign_refusal(headers)
         if refusal:
             await _refuse(send, *refusal)
@@ -193,18 +247,6 @@ class RequestGuard:
             await _refuse(send, 404, "This server does not offer that.")
         else:
             await self._pass(scope, _LimitedBody(receive, max_bytes), send, session_id, caller)
-
-    def _with_headers(self, send: Send) -> Send:
-        """Return a `send` that adds the security headers to every answer, refusals included."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                out = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    out.setdefault(name, value)
-            await send(message)
-
-        return send_with_headers
 
     async def _pass(
         self, scope: Scope, body: "_LimitedBody", send: Send, session_id: str, caller: Caller | None
@@ -256,11 +298,27 @@ class RequestGuard:
         if "set-cookie" in out:
             return  # login and logout set their own cookies
         token = _cookie(Headers(scope=scope), cookie_names(scope)[1])
-        if session_id and hmac.compare_digest(token, self._tokens.of(session_id)):
+        if session_id and hmac.compare_digest(token.encode(), self._tokens.of(session_id).encode()):
             return
         is_new = not session_id
         for value in self._tokens.cookies(scope, session_id or secrets.token_urlsafe(32), is_new=is_new):
             out.append("set-cookie", value)
+
+
+class _WithHeaders:
+    """A `send` that adds the security headers to every answer, refusals included."""
+
+    def __init__(self, send: Send, headers: Mapping[str, str]) -> None:
+        self._send, self._headers = send, headers
+        self.is_started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.is_started = True
+            out = MutableHeaders(scope=message)
+            for name, value in self._headers.items():
+                out.setdefault(name, value)
+        await self._send(message)
 
 
 class _BodyTooLargeError(Exception):

@@ -39,6 +39,7 @@ from annotator.web.description import (
     request_example,
     responses_of,
 )
+from annotator.web.picture_pool import BytesSent, PicturePool, PictureResponse, TooManyPicturesError, too_many
 from annotator.web.request_guard import cookie_names
 
 EXPORT_BLOCK = 500
@@ -59,23 +60,26 @@ class PictureSource(Protocol):
         ...
 
 
-def build_router(dispatcher: Dispatcher, pictures: PictureSource, assets_path: Path) -> APIRouter:
+def build_router(
+    dispatcher: Dispatcher, pictures: PictureSource, assets_path: Path, problem: Callable[[], str] = lambda: ""
+) -> APIRouter:
     """Build the routes.
 
     Args:
         dispatcher: Answers the operations.
         pictures: Provides thumbnails and photos.
         assets_path: Folder of the page's files.
+        problem: Returns why the server is of no use at this moment, for the health check; empty if it is.
     """
     router = APIRouter()
     for operation in OPERATIONS.values():
         _add_operation(router, dispatcher, operation)
-    _add_project_routes(router, dispatcher)
+    _add_project_routes(router, dispatcher, problem)
     _add_file_routes(router, pictures, assets_path)
     return router
 
 
-def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
+def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Callable[[], str]) -> None:
     @router.get(
         f"{VERSION_PATH}/session",
         summary="Get who calls, and the cookies that a browser's other calls need",
@@ -96,14 +100,15 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
 
     @router.get(
         f"{VERSION_PATH}/health",
-        summary="Return that the server is up, without a session",
+        summary="Return that the server is up, without a session; 503 if it is of no use",
         operation_id="get_health",
         response_model=HealthAnswer,
-        responses=errors_at(421),
+        responses=errors_at(421) | {503: {"model": HealthAnswer, "description": "The server is up, but of no use"}},
         tags=["server"],
     )
-    def get_health() -> dict[str, str]:
-        return {"status": "ok"}
+    def get_health() -> Response:
+        found = problem()
+        return JSONResponse({"status": found or "ok"}, 503 if found else 200)
 
     @router.get(
         f"{VERSION_PATH}/export",
@@ -157,6 +162,9 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
 
 
 def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
+    # Thumbnails have threads of their own: they must not wait behind photos that take seconds.
+    for_thumbnails, for_photos, sent = PicturePool[Picture](), PicturePool[Picture](), BytesSent()
+
     @router.get(
         "/thumbnail/{image_id}",
         summary="A photo's thumbnail",
@@ -165,8 +173,8 @@ def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Pa
         responses=_PICTURE,
         tags=["files"],
     )
-    def thumbnail(image_id: int) -> Response:
-        return _picture(lambda: pictures.thumbnail(image_id))
+    async def thumbnail(image_id: int) -> Response:
+        return await _picture(for_thumbnails, sent, lambda: pictures.thumbnail(image_id))
 
     @router.get(
         "/image/{image_id}",
@@ -176,8 +184,8 @@ def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Pa
         responses=_PICTURE,
         tags=["files"],
     )
-    def image(image_id: int, full: bool = False) -> Response:
-        return _picture(lambda: pictures.photo(image_id, full=full))
+    async def image(image_id: int, full: bool = False) -> Response:
+        return await _picture(for_photos, sent, lambda: pictures.photo(image_id, full=full))
 
     files = {path.name: path for path in assets_path.iterdir() if path.suffix in {".js", ".css", ".svg"}}
 
@@ -221,9 +229,11 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _picture(make: Callable[[], Picture]) -> Response:
+async def _picture(pool: PicturePool[Picture], sent: BytesSent, make: Callable[[], Picture]) -> Response:
     try:
-        picture = make()
+        picture = await pool.run(make)
+    except TooManyPicturesError:
+        return too_many()
     except (UnknownImageError, UnreadableImageError) as error:
         return _error(404, "unknown_image", str(error))
     except DemoError as error:
@@ -232,7 +242,7 @@ def _picture(make: Callable[[], Picture]) -> Response:
         return _error(507, "store", str(error))
     # The sandbox keeps a file that was replaced since the ingest from running scripts in this origin.
     headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
-    return Response(picture.data, media_type=picture.media_type, headers=headers)
+    return PictureResponse(picture.data, picture.media_type, headers, sent)
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:

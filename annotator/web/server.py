@@ -17,12 +17,15 @@ import uvicorn
 from fastapi import FastAPI
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from annotator.errors import AnnotatorError, ConfigError, DetectorError, StoreError
+from annotator.errors import AnnotatorError, ConfigError, DetectorError, RetrievalError, StoreError
 from annotator.ingest.vision_config import VisionConfig
+from annotator.session.administration import BACKUP_PREFIX
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import IngestConfig, ServerConfig
+from annotator.storage.database import SNAPSHOT_PREFIX
 from annotator.storage.project import Project, write_atomically
+from annotator.storage.temporary_folders import delete_left_over
 from annotator.web.app import build_app, check_exposure
 from annotator.web.connection_limits import THIS_MACHINE, ConnectionLimits, limited_protocol
 
@@ -53,9 +56,12 @@ def serve(
     """
     project.check_writable()
     listener = listen(config)
-    for left_over in project.folder.glob(".backup-*.tar"):
-        left_over.unlink(missing_ok=True)  # left by a server that was killed during a backup
     workspace = Workspace(project, ingest_config, vision=vision)
+    # Left by a server that was killed during a backup; the database is open here and nowhere else.
+    for left_over in project.folder.glob(f"{BACKUP_PREFIX}*.tar"):
+        left_over.unlink(missing_ok=True)
+    for prefix in (BACKUP_PREFIX, SNAPSHOT_PREFIX):
+        delete_left_over(project.folder, prefix)
     # A request makes a few small matrix products, for which a thread pool costs more than it saves.
     # Set after the project is open, since only libraries that are already loaded are limited.
     threadpool_limits(1, user_api="blas")
@@ -109,9 +115,10 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
         logger.exception("The ingest stopped.")
     try:
         # In the ingest thread, which has a low priority, and after the ingest, so that no photo waits for it.
+        workspace.keep_indexes()  # a server that is killed leaves them for the next start
         workspace.digest_pass.run()
         workspace.detection_pass.run()
-    except (DetectorError, StoreError) as error:
+    except (DetectorError, RetrievalError, StoreError) as error:
         logger.warning("%s", error)
     except Exception:
         logger.exception("The work after the ingest stopped.")

@@ -437,7 +437,8 @@ export class Tagging {
         shown: this.shown, tagger: photo.tagger, ...effort, ...(members.length ? { members } : {}),
       });
       this.#saved(photo, draft, answer);
-      this.show(answer.next);
+      // Without one, the list is saved all the same, and the next photo could not be brought with the answer.
+      this.show(answer.next ?? (await this.call("open", { image_id: null })));
       if (answer.group?.left_out.length) this.#leftOut(answer.group.left_out);
     } catch (error) {
       this.phase = from;

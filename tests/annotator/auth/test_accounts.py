@@ -465,3 +465,38 @@ def test_a_full_disk_makes_no_half_account(
     monkeypatch.undo()
     assert [(user.name, user.role.label) for user in accounts.users()] == [("anna", "annotator"), ("root", "admin")]
     accounts.add("ben", "viewer", PASSWORD)
+
+
+def test_failures_at_the_same_address_do_not_keep_out_a_known_browser(store: Store) -> None:
+    """Whoever polls from somebody's address, or with somebody's name, would lock them out for as long as they like."""
+    clock = Clock()
+    accounts = Accounts(store, FAST, LoginLimit(clock))
+    accounts.add("anna", "admin", PASSWORD)
+    accounts.log_in("anna", PASSWORD, "10.0.0.1")
+    known = accounts.device_token("anna")
+    for _ in range(SHARED_FREE_FAILURES + 20):
+        with pytest.raises(LoginError):
+            accounts.log_in("anna", "a wrong password", "10.0.0.1")
+    with pytest.raises(LoginError, match="Too many wrong passwords"):
+        accounts.log_in("anna", PASSWORD, "10.0.0.1")
+    for forged in ("", "x", known[:-1], known.replace(".", ".0"), "\xff.\xff", f"{'0' * 32}.{known.split('.')[1]}"):
+        with pytest.raises(LoginError, match="Too many wrong passwords"):
+            accounts.log_in("anna", PASSWORD, "10.0.0.1", forged)
+    assert accounts.log_in("anna", PASSWORD, "10.0.0.1", known)
+
+
+def test_a_known_browser_is_limited_by_itself_and_known_for_its_user_and_password_only(store: Store) -> None:
+    accounts = Accounts(store, FAST, LoginLimit(Clock()))
+    for name in ("anna", "ben"):
+        accounts.add(name, "admin", PASSWORD)
+    known = accounts.device_token("anna")
+    for _ in range(FREE_FAILURES):
+        with pytest.raises(LoginError, match="is wrong"):
+            accounts.log_in("anna", "a wrong password", "10.0.0.1", known)
+    with pytest.raises(LoginError, match="Too many wrong passwords"):
+        accounts.log_in("anna", PASSWORD, "10.0.0.1", known)
+    assert accounts._device("anna", known)
+    assert not accounts._device("ben", known)
+    assert not accounts._device("nobody", known)
+    accounts.set_password("anna", f"{PASSWORD}!")
+    assert not accounts._device("anna", known)

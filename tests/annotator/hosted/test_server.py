@@ -4,6 +4,7 @@ import asyncio
 import gc
 import io
 import json
+import math
 import struct
 import time
 import warnings
@@ -605,3 +606,14 @@ def test_the_authenticator_finds_the_space_by_the_session_alone(demo: HostedDemo
     assert isinstance(found, Visitor)
     assert VisitorAuthenticator(demo.spaces).by_session(found.space.space_id) is None
     assert VisitorAuthenticator(demo.spaces).by_bearer(found.space.space_id) is None
+
+
+def test_the_health_check_fails_while_no_space_can_be_made(
+    app: FastAPI, demo: HostedDemo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = new_browser(app)
+    assert (client.get("/api/health").status_code, client.get("/api/health").json()) == (200, {"status": "ok"})
+    monkeypatch.setattr(demo.spaces, "_health", (-math.inf, ""))
+    monkeypatch.setattr(demo.spaces, "_find_problem", lambda: "no space can be made")
+    answer = client.get("/api/health")
+    assert (answer.status_code, answer.json()) == (503, {"status": "no space can be made"})

@@ -1,7 +1,9 @@
 """Spaces with a fake clock: admission, waiting, limits, the end of a space and its deletion."""
 
+import errno
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from annotator.errors import ConfigError, DemoError
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.space import Space
+from annotator.hosted.space_root import MARK_FILE
 from annotator.hosted.spaces import HostedSpaces
 
 Factory = Callable[..., Any]
@@ -371,3 +374,24 @@ def test_a_link_in_the_folder_is_deleted_and_its_target_is_not(make_spaces: Fact
     make_spaces()
     assert (precious / "space.json").exists()
     assert not (spaces.root / "space-0123456789abcdef").is_symlink()
+
+
+def test_the_health_check_tells_that_no_space_can_be_made(
+    make_spaces: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spaces = make_spaces()
+    assert spaces.problem() == ""
+
+    def no_room(path: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    looks: list[float] = []
+    monkeypatch.setattr(time, "monotonic", lambda: len(looks) * 100.0)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", no_room)
+        looks.append(1)
+        assert spaces.problem() == "no space can be made"
+    assert spaces.problem() == "no space can be made"  # it is not looked for at every call
+    looks.append(1)
+    assert spaces.problem() == ""
+    assert [path.name for path in spaces.root.iterdir()] == [MARK_FILE]

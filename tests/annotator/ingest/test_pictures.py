@@ -268,7 +268,7 @@ def test_what_was_made_while_a_call_waited_is_not_made_again(
 ) -> None:
     ingesting, pictures = ingested(a_jpg=photo_bytes(1))
     shutil.rmtree(ingesting.project.thumbnails_path)
-    monkeypatch.setattr(pictures_module, "DECODING", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(pictures_module, "DECODING", pictures_module.DecodingBudget(at_once=1))
     decoded = []
 
     def decode(*arguments: Any, **options: Any) -> Any:

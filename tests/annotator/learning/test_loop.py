@@ -407,3 +407,25 @@ def test_a_damaged_list_of_training_corrections_is_an_error(tmp_path: Path) -> N
     (tmp_path / TRAINED_FILE).write_text("[1, 2")
     with pytest.raises(TrainingError, match="damaged"):
         read_trained(tmp_path)
+
+
+def test_only_the_newest_refused_candidates_are_kept_on_the_disk(
+    opened: Session, run_script: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes 11 MB, and a project may train for years."""
+    monkeypatch.setattr(model_loop_module, "KEPT_REFUSED", 1)
+    models, folder = opened.workspace.models, opened.workspace.project.checkpoints_path
+    run_script(COPY_THE_LIVE_ONE, passes=False)
+    train(opened)
+    wanted = models.state()["models"][0]["model_id"]
+    models.promote(wanted, "ann")  # it was live, and may be gone back to
+    models.roll_back("ann")
+    for _ in range(3):
+        train(opened)
+    assert sorted(path.name for path in folder.iterdir()) == ["run-0001", "run-0004"]
+    states = [run.state for run in models.registry.runs()]
+    assert states == ["refused"] * 4
+    deleted = next(model for model in models.state()["models"] if model["name"] == "checkpoints/run-0002")
+    assert "(deleted)" in deleted["label"]
+    with pytest.raises(ConfigError, match="There is no tagger 'checkpoints/run-0002' here"):
+        models.promote(deleted["model_id"], "ann")

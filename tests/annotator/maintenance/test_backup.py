@@ -3,16 +3,21 @@
 import hashlib
 import io
 import json
+import shutil
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 
 from annotator.errors import BackupError
+from annotator.maintenance import archive_bounds
 from annotator.maintenance import backup as backup_module
 from annotator.maintenance.backup import MANIFEST, back_up, restore
 from annotator.storage.correction_log import CorrectionLog, Effort
@@ -183,7 +188,7 @@ def test_links_are_refused(project: Project, store: Store, tmp_path: Path) -> No
         info = tarfile.TarInfo("checkpoints/link")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(info)
-    with pytest.raises(BackupError, match="does not name so"):
+    with pytest.raises(BackupError, match="is no plain file"):
         restore(path, tmp_path / "again")
 
 
@@ -222,3 +227,151 @@ def test_a_cut_off_backup_is_refused(project: Project, store: Store, tmp_path: P
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(BackupError, match="No such file"):
         restore(tmp_path / "nothing.tar", tmp_path / "again")
+
+
+def bomb(path: Path, *infos: tuple[tarfile.TarInfo, bytes], **options: Any) -> Path:
+    """Write an archive with these members, whatever they say of themselves."""
+    with tarfile.open(path, "w", **options) as archive:
+        for info, data in infos:
+            archive.fileobj.write(info.tobuf())  # type: ignore[union-attr]
+            archive.fileobj.write(data.ljust(-(-len(data) // 512) * 512, b"\0"))  # type: ignore[union-attr]
+            archive.offset = archive.fileobj.tell()  # type: ignore[union-attr]
+    return path
+
+
+def info_of(name: str, size: int, kind: bytes = tarfile.REGTYPE, **values: Any) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.type = size, kind
+    for key, value in values.items():
+        setattr(info, key, value)
+    return info
+
+
+def refused(path: Path, target: Path, match: str) -> None:
+    with pytest.raises(BackupError, match=match):
+        restore(path, target)
+    assert not target.exists()
+    assert not list(target.parent.glob(f".{target.name}*"))
+
+
+@pytest.mark.integration  # it starts GNU tar
+def test_a_sparse_member_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "features" / "net.f32"
+    file.parent.mkdir()
+    with file.open("wb") as out:
+        out.truncate(1 << 40)
+    tool = shutil.which("tar")
+    assert tool is not None
+    command = [tool, "--sparse", "-C", str(tmp_path)]
+    for form in ("gnu", "pax"):
+        path = tmp_path / f"{form}.tar"
+        subprocess.run([*command, f"--format={form}", "-cf", str(path), "features/net.f32"], check=True)
+        assert path.stat().st_size < 1_000_000
+        refused(path, tmp_path / "never", "which is no plain file")
+
+
+def test_a_member_larger_than_its_archive_is_refused_before_anything_is_written(
+    project: Project, store: Store, tmp_path: Path
+) -> None:
+    path = bomb(tmp_path / "b.tar", (info_of("project.duckdb", 1 << 40), b"short"))
+    refused(path, tmp_path / "never", "is not a whole backup")
+    path = make_backup(project, store, tmp_path / "whole.tar")
+    with path.open("r+b") as file:  # the disk may hold an archive of any length that has no content
+        file.truncate(path.stat().st_size + (1 << 40))
+    assert restore(path, tmp_path / "again").num_images == 3
+
+
+def test_more_than_fits_on_the_disk_is_refused_before_anything_is_written(
+    project: Project, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    written: list[Any] = []
+    monkeypatch.setattr(backup_module, "_extract", lambda *arguments: written.append(arguments))
+    monkeypatch.setattr(archive_bounds.shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
+    refused(path, tmp_path / "never", r"needs 3 MB and 16 MB to spare, but .* has 1 MB\. Nothing was written")
+    assert not written
+
+
+def test_a_member_that_its_list_does_not_name_is_found_before_anything_is_written(
+    project: Project, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    changed = rewrite(path, lambda members: members.update({"zzz": b"not named"}))
+    written: list[Any] = []
+    monkeypatch.setattr(backup_module, "_extract", lambda *arguments: written.append(arguments))
+    refused(changed, tmp_path / "never", "holds 'zzz'")
+    assert not written
+
+
+def test_headers_that_are_huge_or_nested_are_refused(tmp_path: Path) -> None:
+    huge = bomb(tmp_path / "huge.tar", (info_of("x", 1 << 32, tarfile.XHDTYPE), b""))
+    with huge.open("r+b") as file:
+        file.truncate((1 << 32) + 4096)
+    refused(huge, tmp_path / "never", "has a header of 4,294,967,296 bytes")
+    record = b"11 path=ab\n"
+    nested = bomb(tmp_path / "nested.tar", *[(info_of("x", len(record), tarfile.XHDTYPE), record)] * 3000)
+    refused(nested, tmp_path / "never", "nested without end|is not a whole backup")
+
+
+def test_too_many_and_too_deep_members_are_refused(
+    project: Project, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    deep = rewrite(path, lambda members: with_member(members, "features/" + "d/" * 300 + "x", b"deep"))
+    refused(deep, tmp_path / "never", "names a file that no project has")
+    monkeypatch.setattr(archive_bounds, "MAX_MEMBERS", 3)
+    refused(path, tmp_path / "never", "holds more than 3 files")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"num_images": "many"}, {"num_saved": -1}, {"num_events": True}, {"created_at": "\x1b[2J"}, {"created_at": 7}],
+)
+def test_a_list_with_other_values_is_refused(
+    project: Project, store: Store, tmp_path: Path, values: dict[str, Any]
+) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        members[MANIFEST] = json.dumps(json.loads(members[MANIFEST]) | values).encode()
+
+    path = rewrite(make_backup(project, store, tmp_path / "b.tar"), change)
+    refused(path, tmp_path / "never", "is not a whole backup of a project")
+
+
+def test_a_list_that_is_nested_without_end_is_refused(project: Project, store: Store, tmp_path: Path) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        members[MANIFEST] = b"[" * 200_000
+
+    path = rewrite(make_backup(project, store, tmp_path / "b.tar"), change)
+    refused(path, tmp_path / "never", "is not a whole backup of a project")
+
+
+def test_backups_and_what_is_restored_are_their_owner_s_alone(project: Project, store: Store, tmp_path: Path) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    restore(path, tmp_path / "again")
+    folder = tmp_path / "again"
+    assert [oct(each.stat().st_mode & 0o777) for each in (path, folder)] == ["0o600", "0o700"]
+    files = [each for each in folder.rglob("*") if each.is_file()]
+    assert {each.name for each in files} >= {"project.duckdb", "settings.json", "net-1.f32"}
+    assert {each.stat().st_mode & 0o077 for each in files} == {0}
+
+
+def test_a_database_with_a_view_in_place_of_a_table_is_refused(project: Project, store: Store, tmp_path: Path) -> None:
+    path = make_backup(project, store, tmp_path / "b.tar")
+    secret = tmp_path / "secret.txt"
+    secret.write_text("the password")
+    hostile = tmp_path / "hostile.duckdb"
+    store.copy_to(hostile)
+    with duckdb.connect(str(hostile)) as connection:
+        connection.execute("ALTER TABLE images RENAME TO photos")
+        connection.execute(
+            f"CREATE VIEW images AS SELECT p.* REPLACE (r.content AS caption) FROM photos p, read_text('{secret}') r"
+        )
+
+    def change(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members[MANIFEST])
+        members["project.duckdb"] = data = hostile.read_bytes()
+        entry = next(each for each in manifest["members"] if each["path"] == "project.duckdb")
+        entry |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        members[MANIFEST] = json.dumps(manifest).encode()
+
+    refused(rewrite(path, change), tmp_path / "never", "holds the view 'images', which no project has")

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotator.errors import ConfigError, RetrievalError
-from annotator.retrieval import faiss_backend
+from annotator.retrieval import faiss_backend, vector_index
 from annotator.retrieval.faiss_backend import describe_faiss, load_faiss
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 
@@ -516,3 +516,41 @@ def test_faiss_has_one_home() -> None:
     found = [path for folder in folders for path in folder.rglob("*.py") if "import faiss" in path.read_text()]
     assert [path.name for path in found if 'import_module("faiss")' not in path.read_text()] == []
     assert sum('import_module("faiss")' in p.read_text() for f in folders for p in f.rglob("*.py")) == 1
+
+
+@pytest.mark.parametrize("changed", [{}, EXHAUSTIVE], ids=["exact", "inverted file"])
+def test_an_index_is_brought_to_the_images_it_shall_hold(
+    monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]
+) -> None:
+    features = Features(400)
+    index = make_full(features, **changed)
+    index.remove([390, 391])
+    monkeypatch.setattr(vector_index, "train_inverted_file", lambda *arguments, **options: pytest.fail("trained anew"))
+    wanted = np.r_[0:380, 385:395]
+    version = index.version
+    index.hold_only(wanted)
+    assert index.image_ids().tolist() == wanted.tolist()
+    assert index.version > version
+    for image_id in (0, 390, 393):
+        assert index.search(features.rows[image_id : image_id + 1], 1)[0].tolist() == [[image_id]]
+    version = index.version
+    index.hold_only(wanted)
+    assert index.version == version
+
+
+def test_an_empty_index_of_many_images_is_trained_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, trained = Features(400), []
+    train = vector_index.train_inverted_file
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        trained.append(len(arguments[1]))
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(vector_index, "train_inverted_file", counted)
+    settings = VectorIndexSettings(**EXHAUSTIVE)
+    index = VectorIndex(SIZE, settings, features.vectors, tag="test 1")
+    index.hold_only(np.arange(400))
+    assert len(index) == 400
+    assert len(trained) == 1
+    index.hold_only([])
+    assert len(index) == 0

@@ -9,6 +9,7 @@ import duckdb
 import pytest
 
 from annotator.errors import ProjectError, StoreError
+from annotator.storage import database
 from annotator.storage.database import Store
 
 MakeStore = Callable[..., Store]
@@ -158,10 +159,11 @@ def test_on_a_full_disk_nothing_is_lost_and_saving_goes_on_when_there_is_space(
     assert make_store(1, small_disk / "project.duckdb").images.roots() == [(1, Path("/new"))]
 
 
-def test_a_disk_that_fills_up_at_a_checkpoint_does_not_end_the_work(make_store: MakeStore, small_disk: Path) -> None:
+def test_a_disk_that_fills_up_at_a_checkpoint_does_not_end_the_work(
+    make_store: MakeStore, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(database._SANDBOX, "checkpoint_threshold", "200KB")
     store = make_store(1, small_disk / "project.duckdb")
-    with store.transaction() as cursor:
-        cursor.execute("SET checkpoint_threshold = '200KB'")
     acknowledged = []
 
     def save_for_ever() -> None:

@@ -35,6 +35,7 @@ OLD = {
     "schema_8": [1, 2, 3, 4, 5, 6, 7, 8],
     "schema_9": [1, 2, 3, 4, 5, 6, 9],
     "schema_10": [1, 2, 3, 4, 5, 6, 10],
+    "schema_11": [1, 2, 3, 4, 5, 6, 11],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -205,3 +206,16 @@ def test_a_backup_of_an_old_schema_is_restored_without_a_further_copy(tmp_path: 
     store = Store(tmp_path / "restored" / "project.duckdb")
     assert store.migrated == []
     store.close()
+
+
+def test_answers_of_an_older_project_are_ordered_among_its_events_by_their_times(tmp_path: Path) -> None:
+    project = old_project("schema_6", tmp_path)
+    before = ask(
+        project.database_path,
+        "SELECT answer_id, (SELECT count(*) FROM events e WHERE e.created_at <= a.created_at) FROM answers a "
+        "ORDER BY answer_id",
+    )
+    Store(project.database_path).close()
+    after = ask(project.database_path, "SELECT answer_id, after_event FROM answers ORDER BY answer_id")
+    assert after == before
+    assert len(after) > 2

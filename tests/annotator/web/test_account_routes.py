@@ -11,6 +11,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
+from annotator.auth.login_limit import FREE_FAILURES, LoginLimit
 from annotator.auth.project_auth import ProjectAuthenticator
 from annotator.auth.roles import LOCAL_USER, Caller, Role
 from annotator.models.backbones.backbone import Backbone
@@ -129,7 +130,7 @@ def test_logging_in_changes_the_session_id_against_fixation(app: FastAPI) -> Non
     answer = call(client, "login", name="anna", password=PASSWORD)
     assert client.cookies[SESSION] != before
     cookies = answer.headers.get_list("set-cookie")
-    assert len(cookies) == 2
+    assert len(cookies) == 3
     assert all("SameSite=Strict" in cookie for cookie in cookies)
     assert [("HttpOnly" in cookie) for cookie in cookies if cookie.startswith(SESSION)] == [True]
     assert not [cookie for cookie in cookies if "Secure" in cookie]
@@ -151,7 +152,7 @@ def test_with_an_unchanged_session_id_fixation_would_work(
 def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
     client = TestClient(app, base_url="https://127.0.0.1:7860")
     cookies = client.get("/login").headers.get_list("set-cookie")
-    assert len(cookies) == 2
+    assert len(cookies) == 3
     assert all("Secure" in cookie for cookie in cookies)
 
 
@@ -248,7 +249,9 @@ READING: dict[str, Role] = {
 def test_every_operation_has_a_least_role(app: FastAPI) -> None:
     assert {item.least_role for item in OPERATIONS.values()} == set(Role)
     got = {path.replace("{image_id}", "1") for path, methods in app.openapi()["paths"].items() if "get" in methods}
-    assert {path for path in got if not path.startswith("/gradio_api/")} == {*READING, "/api/v1/health"}
+    assert {path for path in got if not path.startswith("/gradio_api/")} == {
+        *READING, "/api/v1/health", "/api/v1/proof",
+    }  # fmt: skip
 
 
 def is_allowed(client: TestClient, name: str) -> bool:
@@ -595,3 +598,24 @@ def test_a_reviewer_s_token_with_a_lesser_role_cannot_decide(app: FastAPI, opene
         assert (refused.status_code, refused.json()["error"]["kind"]) == (409, "review"), name
     assert opened.workspace.log.annotation(4).tags == ("dog",)
     assert call(rita, "restore", **restoring).json()["kept"] == ["cat"]
+
+
+def test_a_browser_in_which_somebody_logged_in_is_not_kept_out_by_failures_at_the_same_address(
+    app: FastAPI, opened: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opened.workspace.accounts, "_limit", LoginLimit())  # later tests log in too
+    known = anonymous(app)
+    answer = call(known, "login", name="vera", password=PASSWORD)
+    cookie = next(
+        value for value in answer.headers.get_list("set-cookie") if value.startswith("annotator_device_7860=")
+    )
+    assert all(part in cookie for part in ("HttpOnly", "SameSite=Strict", "Path=/", "Max-Age="))
+    other = anonymous(app)
+    for _ in range(FREE_FAILURES + 4):
+        assert call(other, "login", name="vera", password="a wrong password").status_code == 401
+    refused = call(anonymous(app), "login", name="vera", password=PASSWORD)
+    assert (refused.status_code, "Too many wrong passwords" in refused.text) == (401, True)
+    known.cookies.delete(SESSION)
+    known.get("/login")
+    known.headers["x-annotator-token"] = known.cookies[TOKEN]
+    assert call(known, "login", name="vera", password=PASSWORD).status_code == 200

@@ -113,14 +113,13 @@ def test_no_route_that_only_reads_changes_anything(app: FastAPI, opened: Session
     reading = sorted({path for method, path in routes_of(app.routes) if method == "GET"})
     assert "/api/v1/export" in reading
     for path in reading:
-        if "heartbeat" not in path:  # that one does not end
-            assert client.get(path).status_code < 500, path
+        assert client.get(path).status_code < 500, path
     assert contents(opened.workspace.store) == before
 
 
 def test_of_gradio_s_routes_only_those_of_the_page_are_served(app: FastAPI, client: TestClient) -> None:
     gradio = {x for x in routes_of(app.routes) if x[1].startswith("/gradio_api/") and x[0] != "HEAD"}
-    ours = re.compile(r"/gradio_api/(component_server|startup-events|heartbeat/1|info|theme\.css)/?")
+    ours = re.compile(r"/gradio_api/(component_server|info|theme\.css)/?")
     switched_off = {(method, path) for method, path in gradio if not ours.fullmatch(path)}
     assert len(switched_off) > 10
     # Those that change something first: some of the others would not end.

@@ -18,6 +18,7 @@ from annotator.auth.roles import Caller, Role
 from annotator.models.backbones.backbone import Backbone
 from annotator.session import workspace as workspace_module
 from annotator.session.administration import Administration
+from annotator.session.navigation import Navigation
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.settings import ServerConfig
@@ -31,23 +32,24 @@ Attack = Callable[[TestClient], Any]
 
 
 @pytest.fixture(scope="module")
-def served(
-    backbone: Backbone,
-    build_app: Callable[..., FastAPI],
-    demo_photos: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[TestClient]:
-    """The real app on six photos, without a session."""
+def opened(backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A project of six photos."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
         opened = Session.over(
             Workspace(Project.open_or_create(tmp_path_factory.mktemp("secure") / "project", "secure"))
         )
         opened.workspace.ingest.run([demo_photos])
-        app = build_app(opened, ServerConfig(max_body_bytes=MAX_BODY, allowed_hosts=("Photos.example",)))
-        with TestClient(app, base_url=HOME) as client:
-            yield client
+        yield opened
         opened.close()
+
+
+@pytest.fixture(scope="module")
+def served(opened: Session, build_app: Callable[..., FastAPI]) -> Iterator[TestClient]:
+    """The real app on six photos, without a session."""
+    app = build_app(opened, ServerConfig(max_body_bytes=MAX_BODY, allowed_hosts=("Photos.example",)))
+    with TestClient(app, base_url=HOME) as client:
+        yield client
 
 
 @pytest.fixture
@@ -228,7 +230,7 @@ def test_a_page_of_another_origin_cannot_start_a_backup(
     assert made == []
     for own in ({}, {"sec-fetch-site": "same-origin", "origin": HOME}, {"sec-fetch-site": "none"}):
         assert client.get("/api/backup", headers=own).status_code == 200
-    monkeypatch.setattr(security, "COSTLY_PATHS", frozenset())
+    monkeypatch.setattr(security, "COSTLY_PATHS", re.compile("(?!)"))
     assert client.get("/api/backup", headers=headers).status_code == 200
     assert made == [True] * 4
 
@@ -387,3 +389,52 @@ def test_gradio_serves_no_file_of_the_machine(client: TestClient, demo_photos: P
     for path in ("/etc/passwd", str(demo_photos / "cat.png"), "../../pyproject.toml", "pyproject.toml"):
         assert client.get(f"/gradio_api/file={path}").status_code in (403, 404)
     assert client.get("/gradio_api/proxy=https://evil.example").status_code >= 400
+
+
+BAD_COOKIES = [
+    "annotator_token_7860=\u00e9",
+    "annotator_session_7860=\u00e9; annotator_token_7860=\u00e9",
+    'annotator_session_7860="\\303\\251"; annotator_token_7860="\\012x"',
+    "annotator_session_7860=a b; annotator_token_7860=\u00ff",
+    "annotator_device_7860=\u00e9",
+    f"annotator_session_7860={'x' * 5000}",
+]
+
+
+@pytest.mark.parametrize("cookie", BAD_COOKIES)
+def test_a_bad_cookie_is_answered_as_none_with_the_security_headers(served: TestClient, cookie: str) -> None:
+    for path in ("/api/session", "/api/health", "/login", "/"):
+        answer = served.get(path, headers={"cookie": cookie.encode("latin-1")}, follow_redirects=False)
+        assert answer.status_code in (200, 303)
+        assert answer.headers["content-security-policy"]
+        assert "annotator_session_7860=" in answer.headers.get("set-cookie", "annotator_session_7860=")
+    refused = served.post("/api/state", json={}, headers={"cookie": cookie.encode("latin-1")})
+    assert (refused.status_code, refused.json()["error"]["kind"]) == (403, "refused")
+    served.cookies.clear()
+
+
+@pytest.mark.parametrize("cookie", BAD_COOKIES)
+def test_what_a_program_has_committed_is_answered_as_done_whatever_cookie_it_sends(
+    served: TestClient, opened: Session, cookie: str
+) -> None:
+    secret = opened.workspace.authenticator.local_secret
+    headers = {"authorization": f"Bearer {secret}".encode(), "cookie": cookie.encode("latin-1")}
+    answer = served.post("/api/set_never_proposed", json={"tag": "cat", "never": True}, headers=headers)
+    assert answer.status_code == 200
+    assert answer.json()["never_proposed"] == ["cat"]
+    served.cookies.clear()
+
+
+def test_an_error_of_the_program_is_answered_in_the_same_form_with_the_security_headers(
+    client: TestClient, opened: Session, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*arguments: object) -> None:
+        raise RuntimeError("a mistake\x1b[2J")
+
+    monkeypatch.setattr(Navigation, "state", fails)
+    answer = own_call(client)
+    assert (answer.status_code, answer.json()["error"]["kind"]) == (500, "failed")
+    assert "mistake" not in answer.text
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-security-policy"]
+    assert "a mistake" in caplog.text

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from annotator.errors import BackboneError, ConfigError, ProjectError
+from annotator.retrieval import vector_index
 from annotator.retrieval.vector_index import VectorIndexSettings
 from annotator.session import workspace as workspace_module
 from annotator.session.edited_list import EditedList
@@ -249,6 +250,52 @@ def test_the_index_follows_photos_added_since_it_was_written(
     open_project(tmp_path / "photos").close()
     path.write_bytes(old)
     assert open_project().workspace.vectors.image_ids().tolist() == list(range(1, 37))
+
+
+@pytest.mark.parametrize("is_killed", [False, True])
+def test_the_index_of_the_tagged_photos_is_kept_and_not_trained_again(
+    open_project: Callable[..., Session],
+    write_photos: WritePhotos,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_killed: bool,
+) -> None:
+    monkeypatch.setattr(workspace_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
+    write_photos(tmp_path / "photos", range(40))
+    first = open_project(tmp_path / "photos")
+
+    def save(session: Session, image_id: int) -> None:
+        session.tagging.save("local", EditedList(image_id, 0, ["cat"], [], Effort()), brings_next=False)
+
+    for image_id in range(1, 31):
+        save(first, image_id)
+    assert first.workspace.ranking.vectors.kind == "inverted file"
+    first.workspace.keep_indexes()
+    kept = {path: path.read_bytes() for path in first.workspace.project.indexes_path.glob("*.faiss")}
+    assert len(kept) == 2
+    save(first, 31)
+    undone = first.tagging.undo("local")["image_id"]
+    save(first, 32)
+    first.close()
+    if is_killed:  # the files are older than the saves then
+        for path, data in kept.items():
+            path.write_bytes(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(vector_index, "train_inverted_file", lambda *arguments, **options: pytest.fail("trained again"))
+        again = open_project()
+    tagged = again.workspace.ranking.vectors
+    assert undone == 31
+    assert tagged.image_ids().tolist() == [*range(1, 31), 32]
+    query = again.workspace.features.vectors([7])
+    assert tagged.search(query, 1)[0].tolist() == [[7]]
+    before = {path: path.stat().st_mtime_ns for path in kept}
+    again.workspace.keep_indexes()
+    if not is_killed:  # nothing has changed
+        assert {path: path.stat().st_mtime_ns for path in kept} == before
+    again.close()
+    damaged = next(path for path in kept if path.stem.endswith("-tagged"))
+    damaged.write_bytes(b"not an index")
+    assert open_project().workspace.ranking.vectors.image_ids().tolist() == [*range(1, 31), 32]
 
 
 def test_a_damaged_project_is_refused_at_once(open_project: Callable[..., Session], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@
     python tests/annotator/old_projects/make.py eight FOLDER
     python tests/annotator/old_projects/make.py nine FOLDER
     python tests/annotator/old_projects/make.py ten FOLDER
+    python tests/annotator/old_projects/make.py eleven FOLDER
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
@@ -50,6 +51,7 @@ ROWS = {
         "now()::TIMESTAMP)",
         "INSERT INTO vocabulary VALUES (0, 'lighthouse', ['beacon'])",
     ],
+    11: [],
 }
 
 
@@ -165,8 +167,8 @@ def make_eight(folder: Path) -> None:
 
 
 def make_on_six(folder: Path, version: int) -> None:
-    """Write schema 9 (an import of drafts, a sidecar that another program has changed) or 10 (an answer of a
-    vision-language model, a vocabulary): schema 6 with that migration alone.
+    """Write schema 9 (an import of drafts, a sidecar that another program has changed), 10 (an answer of a
+    vision-language model, a vocabulary) or 11 (answers in the order of events): schema 6 with that migration alone.
     """
     path = folder / f"schema_{version}.duckdb"
     path.write_bytes(gzip.decompress((HERE / "schema_6.duckdb.gz").read_bytes()))
@@ -187,5 +189,7 @@ if __name__ == "__main__":
         make_on_six(Path(sys.argv[2]), 9)
     elif sys.argv[1] == "ten":
         make_on_six(Path(sys.argv[2]), 10)
+    elif sys.argv[1] == "eleven":
+        make_on_six(Path(sys.argv[2]), 11)
     else:
         make_others(Path(sys.argv[2]))
