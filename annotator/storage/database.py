@@ -36,7 +36,7 @@ _BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
 # After a fatal error, such as a checkpoint on a full disk, DuckDB refuses every statement until the file is reopened.
 
 
-_SANDBOX = {
+_SANDBOX: dict[str, str | bool | int | float | list[str]] = {
     # One thread: nearly all queries read few rows, and waking up a thread pool takes longer than it saves.
     "threads": 1,
     "autoinstall_known_extensions": "false",
