@@ -345,7 +345,8 @@ class LookAlikes(Answer):
 
     items: list[LookAlike]
     num_near: int
-    note: str
+    note: str | None
+    """Why this photo cannot be saved with others; null: it can."""
 
 
 class GroupProposals(Answer):

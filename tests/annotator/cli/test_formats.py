@@ -247,7 +247,7 @@ def test_the_examples_of_the_readme_write_what_their_audience_needs(
     line: str, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    line = line.replace("~/Pictures/holiday", "photos").replace("PROJECT", str(project))
+    line = line.partition("  #")[0].replace("~/Pictures/holiday", "photos").replace("PROJECT", str(project))
     command, _, printed = line.removeprefix("annotator ").partition(" > ")
     assert run(*command.split()) == 0, capsys.readouterr().err
     first = ", ".join(LISTS["a.jpg"])

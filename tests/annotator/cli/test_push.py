@@ -11,6 +11,7 @@ from typing import Any
 
 import huggingface_hub
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 
 from annotator.cli.main import main
@@ -63,7 +64,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     hub.address = f"http://127.0.0.1:{server.server_address[1]}"
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.address)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.address)
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     yield hub
     server.shutdown()
@@ -122,7 +123,9 @@ def test_with_yes_photos_lists_and_card_are_uploaded_with_the_logins_token(
 ) -> None:
     assert main(["push", str(project), "anna/holiday", "--yes"]) == 0
     assert f"Uploaded: {hub.address}" in capsys.readouterr().out
-    assert {token for _, token in hub.calls} == {"Bearer hf_secret"}
+    writing = [(path, token) for path, token in hub.calls if path.startswith(("/api/repos/", "/api/datasets/"))]
+    assert {token for _, token in writing} == {"Bearer hf_secret"}
+    assert len(writing) >= 3
     assert (hub.created["name"], hub.created["organization"], hub.created["type"]) == ("holiday", "anna", "dataset")
     assert hub.created.get("private") or hub.created.get("visibility") == "private"
     assert {"README.md", "metadata.jsonl", "photo 1.png", "photo 2.png"} == {*hub.files} - {".gitattributes"}
