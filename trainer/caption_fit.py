@@ -66,7 +66,7 @@ def fit_captioner(
         best, best_loss, num_worse = copy.deepcopy(captioner.state_dict()), math.inf, 0
         for _ in range(settings.epochs):
             captioner.train()
-            for rows in torch.randperm(len(sequences[0])).split(settings.batch_size):
+            for rows in torch.split(torch.randperm(len(sequences[0])), settings.batch_size):
                 chosen = [sequences[0][row] for row in rows.tolist()]
                 loss = caption_loss(captioner, features[0][rows], chosen, is_parallel=is_parallel)
                 optimizer.zero_grad()
@@ -78,7 +78,7 @@ def fit_captioner(
                 parts = [
                     float(caption_loss(captioner, features[1][rows], [sequences[1][row] for row in rows.tolist()],
                                        is_parallel=is_parallel)) * len(rows)
-                    for rows in torch.arange(len(sequences[1])).split(settings.batch_size)
+                    for rows in torch.split(torch.arange(len(sequences[1])), settings.batch_size)
                 ]  # fmt: skip
             history.append(sum(parts) / len(sequences[1]))
             if not math.isfinite(history[-1]):
