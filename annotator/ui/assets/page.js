@@ -156,7 +156,7 @@ export async function start({ element, server }) {
     },
   });
 
-  const groups = createGroups(dialogs, { call, say: messages.say, tagging, effort, getKeys: () => keys, run });
+  const groups = createGroups(dialogs, { call, say: messages.say, tagging, effort, getKeys: () => keys, run, isTouch });
 
   function lookForSelected() {
     const tag = tagAt(tagging.draft, tagging.draft.selected);
