@@ -15,7 +15,7 @@ const [ALT] = keyPieces("Alt+1");
  * it; onAddSeveral(tags, numKeys) -> the same for several; onChange() after the text changed; isAccept(name) -> whether that key also saves.
  */
 export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral, onChange, isAccept }) {
-  const { input, ghost, literal, hint, list } = elements;
+  const { input, ghost, literal, list } = elements;
   const rowId = (index) => `${list.id.replace(/s$/u, "")}-${index + 1}`;
   const controlled = input.getAttribute("aria-controls"); // what the box controls while no completion is shown
   let completions = [];
@@ -31,7 +31,6 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
       make("span", { class: "ghost-typed" }, text),
       text && continues ? choice.slice(text.length) : text && choice ? `  → ${choice}` : "",
     );
-    hint.textContent = text ? (choice && tagKey(choice) !== tagKey(text) ? `Enter · ${ALT} 1–9 · exact: Shift Enter` : "Enter adds") : "";
     literal.hidden = !isLiteral || Boolean(text);
     list.replaceChildren(...completions.map(({ tag, source }, index) => completionRow(rowId(index), tag, source, index, highlighted, text)));
     list.hidden = !text || completions.length === 0;
@@ -116,6 +115,8 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
 
   return {
     clear,
+    /** What Enter would add now, or "". */
+    choice: () => (input.value.trim() ? (completions[highlighted]?.tag ?? cleanTag(input.value)) : ""),
     isEmpty: () => input.value === "" && !isLiteral,
     hasText: () => input.value !== "",
     focus: () => input.focus({ preventScroll: true }),

@@ -12,7 +12,7 @@ import { createStillness } from "./stillness.js";
 const HINT_MS = 200; // photos opened for less time are not looked up
 const AGAIN_MS = 120; // several ticks in a row cause one request
 
-export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run, isTouch = false }) {
+export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run, onFound, isTouch = false }) {
   const label = make("span", {}, "Look-alikes");
   const caps = make("span", { class: "group-key" });
   const button = make("button", { type: "button", class: "quiet", id: "group-open", title: "Tag this photo and those that look like it together", onclick: () => run("group") }, label, " ", caps);
@@ -22,10 +22,11 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
   /** Show beside a photo how many near duplicates it has, once it has been open for a moment. */
   function follow(photo) {
     clearTimeout(timer);
-    button.hidden = Boolean(photo.read_only || photo.asked_of || photo.probe);
+    button.hidden = true;
     label.textContent = "Look-alikes";
     button.classList.remove("found");
-    if (!button.hidden) timer = setTimeout(() => ask(photo), HINT_MS);
+    onFound(0);
+    if (!(photo.read_only || photo.asked_of || photo.probe)) timer = setTimeout(() => ask(photo), HINT_MS);
   }
 
   async function ask(photo) {
@@ -34,6 +35,8 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       if (!answer?.num_near || tagging.photo?.image_id !== photo.image_id) return;
       label.textContent = `${answer.num_near} more like this`;
       button.classList.add("found");
+      button.hidden = false;
+      onFound(answer.num_near);
     } catch (error) {
       if (error.kind === undefined) throw error; // only a hint; a server that does not answer is reported elsewhere
     }
@@ -233,10 +236,9 @@ function addField() {
   const input = make("input", { id: "group-add", type: "text", role: "combobox", "aria-label": "Add a tag to all ticked photos", "aria-autocomplete": "both", "aria-expanded": "false", "aria-controls": "group-grid", placeholder: "Type a tag", maxlength: 100, autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false", enterkeyhint: "done" });
   const ghost = make("span", { class: "add-ghost", "aria-hidden": "true" });
   const literal = make("span", { class: "add-literal", hidden: true }, "/");
-  const hint = make("span", { class: "add-hint", "aria-hidden": "true" });
   const list = make("ul", { class: "completions", id: "group-completions", role: "listbox", "aria-label": "Completions", hidden: true });
-  const element = make("div", { class: "add" }, list, make("div", { class: "add-box" }, literal, make("span", { class: "add-field" }, ghost, input), hint));
-  return { element, input, ghost, literal, hint, list };
+  const element = make("div", { class: "add" }, list, make("div", { class: "add-box" }, literal, make("span", { class: "add-field" }, ghost, input)));
+  return { element, input, ghost, literal, list };
 }
 
 function use(event, then) {
