@@ -31,7 +31,7 @@ export function createHeader(root, { entries, tag, browse, palette, unreadable, 
     make("button", { id: "open-tag", type: "button", "aria-pressed": "true", onclick: tag }, "Tag"),
     make("button", { id: "open-browse", type: "button", "aria-pressed": "false", onclick: browse }, "Library"),
   ];
-  const tagger = make("select", { id: "tagger", class: "tagger", onchange: () => chooseTagger(tagger.value) });
+  const tagger = make("select", { id: "tagger", class: "tagger", onchange: () => (menu.removeAttribute("open"), chooseTagger(tagger.value)) });
   let offered = "";
   const taggerChoice = make("label", { class: "menu-choice" }, make("span", {}, "Suggestions by"), tagger);
   const items = entries.map((entry) => (entry === null ? make("hr") : menuItem(entry)));
@@ -83,7 +83,12 @@ export function createHeader(root, { entries, tag, browse, palette, unreadable, 
     render(state) {
       project.textContent = state.project;
       project.title = state.project;
-      tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged${state.states.empty ? `, ${formatNumber(state.states.empty)} without tags` : ""}`;
+      tagged.replaceChildren(
+        make("b", {}, formatNumber(state.num_saved)),
+        ` of ${formatNumber(state.num_images)}`,
+        make("span", { class: "tagged-word" }, " tagged"),
+        state.states.empty ? make("span", { class: "tagged-more" }, `, ${formatNumber(state.states.empty)} without tags`) : "",
+      );
       done.style.width = `${(100 * state.num_saved) / Math.max(1, state.num_images)}%`;
       account.hidden = state.user === LOCAL_USER;
       userName.textContent = state.user;

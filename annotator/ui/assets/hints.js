@@ -19,7 +19,7 @@ const BUTTONS = [
 const HINTS = {
   rest: [[["“1”", "“9”"], "keep"], [["drop"], "refuse"], [["up"], "kept tags"], [["palette"], "actions"]],
   typing: [[["“Enter”"], "add"], [["“Tab”"], "write it out"], [["“Shift+Enter”"], "exactly this"], [["“Escape”"], "clear"]],
-  kept: [[["move_up"], "up"], [["move_down"], "down"], [["unkeep"], "un-keep"], [["why"], "why"], [["“Escape”"], "back"]],
+  kept: [[["move_up"], "up"], [["move_down"], "down"], [["unkeep"], "un-keep"], [["drop"], "refuse"], [["“Escape”"], "back"]],
 };
 
 /** Where the window is short and wide, the buttons that open other photos are under the photo. */

@@ -39,7 +39,7 @@ import { createVisitor } from "./visitor.js";
 import { createWhy } from "./why.js";
 
 const POLL_MS = 1000;
-const SLOW_POLL_MS = 5000; // while nothing is being read: photos may be added, and others may save
+const SLOW_POLL_MS = 10_000; // while nothing is being read: photos may be added, and others may save
 const RETRY_MS = 2000;
 const KEYBOARD_SHARE = 0.8; // a window that is lower than this share of its tallest has a screen keyboard
 const READING_MS = 20_000; // time in which newly added photos are read
@@ -144,7 +144,7 @@ export async function start({ element, server }) {
     switchNeighbour: (id, name) => tagging.switchNeighbour(id, name),
   };
   const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour, together: () => run("group"), ...switches });
-  const why = createWhy(at("why"), { ...switches, never: () => run("never"), restore: () => tagging.restoreEvidence(), showOnPhoto: () => run("heat_map"), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
+  const why = createWhy(at("why"), at("left-out"), { ...switches, never: () => run("never"), restore: () => tagging.restoreEvidence(), showOnPhoto: () => run("heat_map"), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
   const timeline = createTimeline(at("timeline"), { call, say: messages.say, show: (photo) => (tagging.show(photo, true), tagging.refreshQuietly()), leave: leaveDrawer });
   const drawer = createDrawer(
     at("drawer-tabs"),

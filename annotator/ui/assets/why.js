@@ -8,22 +8,21 @@ import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 const HIDDEN = "Suggestions are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
 
 /**
- * handlers: switchSource(name), switchNeighbour(image_id), never() to never propose the tag in this project, restore() to
+ * `chips` is the place, outside of the panel, of what is left out. handlers: switchSource(name), switchNeighbour(image_id), never() to never propose the tag in this project, restore() to
  * exclude nothing; showOnPhoto() shows where the tag is seen; explain(tag) resolves to
  * { text }, the model's score without the photo's context, which is requested only while this is open.
  */
-export function createWhy(root, { switchSource, switchNeighbour, never, restore, explain, showOnPhoto }) {
+export function createWhy(root, chips, { switchSource, switchNeighbour, never, restore, explain, showOnPhoto }) {
   const title = make("b", { id: "why-tag" });
   const place = make("span", { class: "soft", id: "why-place" });
   const text = make("p", { class: "why-text", id: "why-text" });
   const list = make("ul", { class: "why-sources", id: "why-sources" });
-  const chips = make("div", { class: "chips", id: "left-out", hidden: true, role: "group", "aria-label": "Left out" });
   const seen = make("button", { type: "button", class: "switch", id: "show-on-photo", "aria-pressed": "false", onclick: showOnPhoto }, "Show it on the photo");
   const refuse = make("button", { type: "button", class: "switch", id: "never", onclick: never }, "Never suggest it in this project");
   const note = make("p", { class: "soft" }, "Leave a source out to rank without it, for this photo only. The list is ranked anew at once.");
   root.append(
     make("div", { class: "why-main" }, make("p", { class: "why-title" }, title, " ", place), text, list),
-    make("div", { class: "why-side" }, chips, seen, refuse, note),
+    make("div", { class: "why-side" }, seen, refuse, note),
   );
   let isOpen = false;
   let asked = { proposals: null, tag: null, text: "" }; // the newest explanation, and the tag it explains
@@ -77,7 +76,8 @@ export function createWhy(root, { switchSource, switchNeighbour, never, restore,
      * with the anchoring probe "hidden", show why nothing is proposed.
      */
     render(draft, tag, exclusions, probe) {
-      const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
+      const isWithin = (element) => root.contains(element) || chips.contains(element);
+      const focused = isWithin(document.activeElement) ? { ...document.activeElement.dataset } : null;
       const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
       title.textContent = tag ?? "";
       place.textContent = tag === null ? "" : placeText(draft, tag);
@@ -95,7 +95,7 @@ export function createWhy(root, { switchSource, switchNeighbour, never, restore,
       ];
       chips.replaceChildren(...(left.length ? ["Left out: ", ...left, left.length > 1 ? make("button", { type: "button", class: "chip all", id: "restore", onclick: restore }, "All back") : ""] : []));
       chips.hidden = !left.length;
-      if (focused && !root.contains(document.activeElement)) refocus(root, focused);
+      if (focused && !isWithin(document.activeElement)) refocus([root, chips], focused);
     },
   };
 }
@@ -109,9 +109,10 @@ function placeText(draft, tag) {
 }
 
 /** The pressed button was rebuilt: focus the new one, so that the same key switches back. */
-function refocus(root, { switchSource, switchNeighbour }) {
-  const again = [...root.querySelectorAll("button")].find(
+function refocus(places, { switchSource, switchNeighbour }) {
+  const buttons = places.flatMap((place) => [...place.querySelectorAll("button")]);
+  const again = buttons.find(
     (button) => (switchSource && button.dataset.switchSource === switchSource) || (switchNeighbour && button.dataset.switchNeighbour === switchNeighbour),
   );
-  (again ?? root.querySelector("button:not([hidden])"))?.focus();
+  (again ?? buttons.find((button) => !button.hidden))?.focus();
 }
