@@ -75,7 +75,7 @@ export function createHints(actions, foot, hints, run) {
     },
     /** What can be done now: { context, addition: the tag that Enter would add, num_kept, accepts }. */
     show({ context, addition = "", num_kept = 0, accepts = false }) {
-      const label = num_kept ? `${accepts ? "Accept" : "Save"} ${count(num_kept, "tag")}` : "Save as empty";
+      const label = num_kept ? `${accepts ? "Accept" : "Save"} ${count(num_kept, "tag")}` : "Save empty";
       shown = { context, addition, label };
       draw();
     },
