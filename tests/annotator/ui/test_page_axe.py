@@ -1,4 +1,4 @@
-"""The page by axe-core over every view and dialog, light and dark; and one photo tagged by what a screen reader says."""
+"""Every view and dialog by axe-core, light and dark; and one photo tagged by what a screen reader says."""
 
 import re
 from collections.abc import Callable
@@ -42,12 +42,14 @@ EDGES = """
   };
   const found = [];
   const name = (element) => element.id || element.className;
-  for (const element of document.querySelectorAll("#annotator :is(button, .add-box, summary.square, .bar i, .meter i)")) {
+  const controls = "button, .add-box, summary.square, .bar i, .meter i";
+  for (const element of document.querySelectorAll(`#annotator :is(${controls})`)) {
     if (!element.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || element.disabled) continue;
     const style = getComputedStyle(element);
     const around = behind(element.parentElement);
     if (element.localName === "i") {
-      if (element.clientWidth > 0) found.push([name(element.parentElement), ratio(channels(style.backgroundColor), around)]);
+      const own = ratio(channels(style.backgroundColor), around);
+      if (element.clientWidth > 0) found.push([name(element.parentElement), own]);
       continue;
     }
     const border = channels(style.borderTopColor);
@@ -75,9 +77,7 @@ def full_page(serve: Factory, open_page: Factory) -> Callable[..., Any]:
         server = serve()
         for number, name in enumerate(("cats/ear.jpg", "cats/eyes.jpg", "astronaut.png")):
             tags = ["cat", "whiskers", "animal"][number:]
-            server.rest(
-                "save", image_id=server.image_id(name), revision=0, kept=tags, dropped=[], num_keys=3, seconds=2
-            )
+            server.rest("save", image_id=server.image_id(name), revision=0, kept=tags, num_keys=3, seconds=2)
         image_id = server.image_id("chelsea.png")
         server.rest("propose", image_id=image_id, kept=["cat", "ginger"], dropped=[], revision=0)
         server.rest("set_never_proposed", tag="blur", never=True)

@@ -1,4 +1,4 @@
-"""The tagging view in Chromium: its layout at several sizes, the drawer, the kept tags, hints, motion, notes, swipes."""
+"""The tagging view in Chromium: its layout at several sizes, the drawer, kept tags, hints, motion, notes, swipes."""
 
 import re
 import shutil
@@ -63,7 +63,6 @@ def seen(page: Any, selector: str) -> float:
 @pytest.mark.parametrize("view", VIEWS)
 def test_nine_suggestions_and_the_photo_are_seen_at_once(long_lists: Any, open_page: Factory, view: str) -> None:
     page = open_page(long_lists, **VIEWS[view])
-    page.go_to("astronaut.png") if view in ("laptop", "zoomed") else None
     page.at(".row.proposed").first.click()
     page.settle()
     page.pause()
@@ -144,7 +143,7 @@ def test_a_click_on_a_kept_tag_selects_it_and_shows_what_can_be_done(serve: Fact
     expect(page.at("#key-hints")).to_have_attribute("data-context", "rest")
 
 
-def test_the_cross_only_gives_a_kept_tag_back_at_its_number(serve: Factory, open_page: Factory) -> None:
+def test_the_cross_does_nothing_but_give_a_kept_tag_back(serve: Factory, open_page: Factory) -> None:
     page = open_page(serve())
     before = page.numbers()
     page.press("2")
@@ -152,8 +151,7 @@ def test_the_cross_only_gives_a_kept_tag_back_at_its_number(serve: Factory, open
     assert page.at(".row.proposed .drop").count() == 0
     page.at("#row-kept-1 .drop").click()
     expect(page.at(".row.kept")).to_have_count(0)
-    page.settle()
-    assert page.numbers()[2] == before[2]
+    assert before[2] in page.proposed()
     page.see_status(f"“{before[2]}” is no longer kept.")
     page.at("#toast-undo").click()
     page.see_kept(before[2])
