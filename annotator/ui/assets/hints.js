@@ -18,7 +18,7 @@ const BUTTONS = [
 /** Context -> hints of [actions, text]; "digits" and other texts in quotes are keys that cannot be changed. */
 const HINTS = {
   rest: [[["“1”", "“9”"], "keep"], [["drop"], "refuse"], [["up"], "kept tags"], [["palette"], "actions"]],
-  typing: [[["“Enter”"], "add"], [["“Tab”"], "write it out"], [["“Shift+Enter”"], "exactly this"], [["“Escape”"], "clear"]],
+  typing: [[["“Enter”"], "add"], [["“Tab”"], "write it out"], [["“Shift+Enter”"], "as typed"]],
   kept: [[["move_up"], "up"], [["move_down"], "down"], [["unkeep"], "un-keep"], [["drop"], "refuse"], [["“Escape”"], "back"]],
 };
 

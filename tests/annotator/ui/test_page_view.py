@@ -26,8 +26,9 @@ SEEN = """
 (element) => {
   const box = element.getBoundingClientRect();
   let [left, top, right, bottom] = [0, 0, innerWidth, innerHeight];
-  for (let at = element.parentElement; at; at = at.parentElement) {
-    if (getComputedStyle(element).position === "fixed") break;
+  const isFixed = (at) => getComputedStyle(at).position === "fixed"; // nothing around it cuts it off
+  for (let at = element; !isFixed(at); ) {
+    at = at.parentElement;
     if (getComputedStyle(at).overflowY === "visible") continue;
     const frame = at.getBoundingClientRect();
     [left, top] = [Math.max(left, frame.left), Math.max(top, frame.top)];
