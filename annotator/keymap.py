@@ -31,6 +31,7 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "review": ("F6",),
     "timeline": ("F7",),
     "browse": ("Ctrl+B",),
+    "palette": ("Ctrl+K",),
     "help": ("?",),
 }
 """Action -> keys. Digit keys are fixed: alone one proposal, with Shift all down to it, with Alt that one and save."""

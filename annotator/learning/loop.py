@@ -397,7 +397,7 @@ class ModelLoop:
             base_id: The model that the candidate was compared with.
         """
         if not verdict["is_promoted"]:
-            return "refused", verdict["sentence"]
+            return "refused", f"{verdict['sentence']} {self._next_try()}"
         if not self._project.settings.loop.promotes:
             return "waiting", f"Passed, and waits to be promoted: {verdict['findings']}."
         if self._live.model_id != base_id:
@@ -405,6 +405,11 @@ class ModelLoop:
                 f"Not promoted, since another model went live meanwhile. It passed: {verdict['findings']}."
             )
         return "promoted", verdict["sentence"]
+
+    def _next_try(self) -> str:
+        """Return when another training may end otherwise: with as many new corrections as start one automatically."""
+        num = self._project.settings.loop.train_after or LoopSettings.train_after
+        return f"The next try is worth it after {num} new corrections."
 
     def _end(self, run_id: int, state: str, sentence: str) -> None:
         try:

@@ -257,6 +257,7 @@ COUNT_CALLS = """
 })();
 """
 IS_AT_REST = """() => window.callsUnderWay === 0
+  && document.getAnimations().every((movement) => movement.playState !== "running")
   && ["tagging", "done"].includes(document.querySelector("#tagging")?.dataset.phase)"""
 
 
@@ -324,6 +325,11 @@ class TaggingPage:
     def selected(self) -> str:
         self.settle()
         return self.at(".row.selected").get_attribute("data-tag") or ""
+
+    def choose(self, selector: str) -> None:
+        """Click an entry of the menu."""
+        self.at("#menu").click()
+        self.at(selector).click()
 
     def go_to(self, file_name: str) -> None:
         """Open a photo by the browse view."""

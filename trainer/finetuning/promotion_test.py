@@ -157,7 +157,7 @@ def judge(
     gold_interval = bootstrap(saved[:num_gold], rule) if num_gold else None
     findings = _findings(interval, figures, len(photos), rule)
     refusal = _refusal(interval, gold_interval, num_gold, rule)
-    sentence = f"Not promoted: {refusal}; {findings}." if refusal else f"Promoted: {findings}."
+    sentence = f"Not promoted: the new model takes {findings}; {refusal}." if refusal else f"Promoted: {findings}."
     return Verdict(
         not refusal, sentence, findings, num_gold, num_newest, figures[0], figures[1], interval, gold_interval,
         regressions([item.tags for item in photos], replays), asdict(rule),
@@ -186,10 +186,11 @@ def bootstrap(values: "np.typing.NDArray[np.float64]", rule: PromotionRule) -> I
 
 
 def _findings(saved: Interval, figures: Sequence[ModelFigures], num_photos: int, rule: PromotionRule) -> str:
+    new, present = (f"{side.actions_per_photo:.2f}" for side in (figures[1], figures[0]))
+    compared = f"instead of {present}" if new != present else "as the present one does"
     return (
-        f"{figures[1].actions_per_photo:.2f} actions a photo instead of {figures[0].actions_per_photo:.2f} on "
-        f"{num_photos} held-back photos ({saved.mean:+.2f} saved, {rule.confidence:.0%} interval {saved.low:+.2f} to "
-        f"{saved.high:+.2f})"
+        f"{new} actions a photo {compared} on {num_photos} held-back photos ({saved.mean:+.2f} saved, "
+        f"{rule.confidence:.0%} interval {saved.low:+.2f} to {saved.high:+.2f})"
     )
 
 
@@ -200,9 +201,11 @@ def _refusal(saved: Interval, gold: Interval | None, num_gold: int, rule: Promot
             f"on {num_gold} gold photos it costs {-gold.mean:.2f} actions a photo more, and {rule.gold_margin:g} are "
             "allowed"
         )
-    if saved.low <= 0:
-        return "it is not shown to save actions"
-    return ""
+    if saved.low > 0:
+        return ""
+    if saved.mean < 0:
+        return "it would cost more"
+    return "the saving may be chance" if f"{saved.mean:.2f}" != "0.00" else "it would change nothing"
 
 
 def regressions(

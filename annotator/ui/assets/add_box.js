@@ -15,7 +15,9 @@ const [ALT] = keyPieces("Alt+1");
  * it; onAddSeveral(tags, numKeys) -> the same for several; onChange() after the text changed; isAccept(name) -> whether that key also saves.
  */
 export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral, onChange, isAccept }) {
-  const { input, ghost, literal, hint, list } = elements;
+  const { input, ghost, literal, list } = elements;
+  const rowId = (index) => `${list.id.replace(/s$/u, "")}-${index + 1}`;
+  const controlled = input.getAttribute("aria-controls"); // what the box controls while no completion is shown
   let completions = [];
   let highlighted = -1; // -1: the typed text itself
   let numKeys = 0;
@@ -29,12 +31,11 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
       make("span", { class: "ghost-typed" }, text),
       text && continues ? choice.slice(text.length) : text && choice ? `  → ${choice}` : "",
     );
-    hint.textContent = text ? (choice && tagKey(choice) !== tagKey(text) ? `Enter · ${ALT} 1–9 · exact: Shift Enter` : "Enter adds") : "";
     literal.hidden = !isLiteral || Boolean(text);
-    list.replaceChildren(...completions.map(({ tag, source }, index) => completionRow(tag, source, index, highlighted, text)));
+    list.replaceChildren(...completions.map(({ tag, source }, index) => completionRow(rowId(index), tag, source, index, highlighted, text)));
     list.hidden = !text || completions.length === 0;
     input.setAttribute("aria-expanded", String(!list.hidden));
-    input.setAttribute("aria-controls", list.hidden ? "tag-list" : "completions");
+    input.setAttribute("aria-controls", list.hidden ? controlled : list.id);
     onChange();
   }
 
@@ -114,10 +115,12 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
 
   return {
     clear,
+    /** What Enter would add now, or "". */
+    choice: () => (input.value.trim() ? (completions[highlighted]?.tag ?? cleanTag(input.value)) : ""),
     isEmpty: () => input.value === "" && !isLiteral,
     hasText: () => input.value !== "",
     focus: () => input.focus({ preventScroll: true }),
-    activeRow: () => (list.hidden || highlighted < 0 ? null : `completion-${highlighted + 1}`),
+    activeRow: () => (list.hidden || highlighted < 0 ? null : rowId(highlighted)),
     /** "/" in the empty box: the next characters are text, even a digit. */
     startLiteral() {
       isLiteral = true;
@@ -159,7 +162,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
   };
 }
 
-function completionRow(tag, source, index, highlighted, text) {
+function completionRow(id, tag, source, index, highlighted, text) {
   const at = tagKey(tag).indexOf(tagKey(text));
   const plain = at < 0 || tag.length !== tagKey(tag).length;
   const end = at + tagKey(text).length;
@@ -168,7 +171,7 @@ function completionRow(tag, source, index, highlighted, text) {
   const number = source !== "typed" && index < 9 ? `${ALT} ${index + 1}` : "";
   return make(
     "li",
-    { id: `completion-${index + 1}`, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },
+    { id, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },
     make("span", { class: "number", "aria-hidden": "true" }, number),
     make("span", { class: "tag" }, ...parts),
     make("span", { class: "soft" }, labels[source] ?? ""),

@@ -1,13 +1,23 @@
 // Dialogs over the page: one at a time, keyboard first, focus kept inside by the browser's own <dialog>.
 // Knows nothing of tagging but the arguments of each dialog.
+//
+// A dialog is a file of its own that exports show…(dialogs, { call, … }): it builds its body with make(), calls
+// dialogs.open({ id, title, body }) and awaits it; page.js connects it to an entry of the menu (header.js) and of the
+// command palette (palette.js). page.html has no dialogs: open() adds the element and removes it when it is closed.
+// Classes that every dialog may use: "dialog-buttons" for the row of buttons at its end, "strong" for the button that
+// acts, "soft" for secondary text, "key-note" for a sentence about what happened. No bare letter is a command in any
+// dialog: letters are for typing. Digits, Enter, Delete, arrows, function keys and keys with Ctrl may be.
 
 import { count, make, typesText } from "./elements.js";
 
 export function createDialogs(root) {
   let current = null;
 
-  /** Open a dialog; `onkey(event)` gets its keys first. The promise resolves with the argument of close(). */
-  function open({ id, title, body, onkey = () => {}, wide = false }) {
+  /**
+   * Open a dialog; `onkey(event)` gets its keys first, and `focus` is the element that has the focus at first. The
+   * promise resolves with the argument of close().
+   */
+  function open({ id, title, body, onkey = () => {}, wide = false, focus = null }) {
     current?.close();
     return new Promise((resolve) => {
       let result = null;
@@ -42,7 +52,7 @@ export function createDialogs(root) {
       current = handle;
       root.append(dialog);
       dialog.showModal();
-      dialog.focus();
+      (focus ?? dialog).focus();
     });
   }
 

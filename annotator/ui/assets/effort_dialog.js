@@ -6,10 +6,12 @@ import { count, formatNumber, make } from "./elements.js";
 const SVG = "http://www.w3.org/2000/svg";
 const POLL_MS = 2000;
 const WIDTH = 340;
-const HEIGHT = 165;
-const LEFT = 40;
-const BOTTOM = 34;
-const TOP = 8;
+const HEIGHT = 180;
+const LEFT = 62; // the label of the axis, and numbers of up to five digits
+const RIGHT = 16; // half a number of the lower axis
+const BOTTOM = 40;
+const TOP = 12;
+const NUM_COLOURS = 4;
 
 const TABLES = {
   by_model: "By model",
@@ -20,6 +22,32 @@ const TABLES = {
   repeats: "Photos saved again",
   probes: "Agreement with the first nine proposals, random sample",
   over_time: "Over time",
+};
+
+/** Columns of the report -> what they are called in the tables; the CSV files keep the report's own names. */
+export const COLUMNS = {
+  first_photo: "from photo",
+  last_photo: "to photo",
+  from: "first saved",
+  to: "last saved",
+  model: "model",
+  num_photos: "photos",
+  actions_per_photo: "actions a photo",
+  seconds_per_photo: "seconds a photo (median)",
+  strategy: "order of photos",
+  num_random: "of these from the random sample",
+  rank: "rank",
+  num_shown: "times proposed",
+  num_kept: "times kept",
+  share_kept: "share kept",
+  tag: "tag",
+  same_user: "by the same person",
+  num_pairs: "pairs of saves",
+  mean_overlap: "shared tags (mean share)",
+  share_identical: "share of equal lists",
+  proposals: "proposals were",
+  share_proposed: "share of kept tags that were proposed",
+  tags_per_photo: "tags a photo",
 };
 
 /** chooseStrategy(name) -> the `queue` of the operation state, or throws. */
@@ -110,7 +138,7 @@ function section(name, rows) {
     make("summary", {}, TABLES[name]),
     make("div", { class: "scroll" },
       make("table", {},
-        make("thead", {}, make("tr", {}, ...columns.map((column) => make("th", {}, column.replaceAll("_", " "))))),
+        make("thead", {}, make("tr", {}, ...columns.map((column) => make("th", {}, COLUMNS[column] ?? column.replaceAll("_", " "))))),
         make("tbody", {}, ...rows.map((row) => make("tr", {}, ...columns.map((column) => make("td", {}, shown(row[column])))))),
       ),
     ),
@@ -130,19 +158,46 @@ export function toCsv(columns, rows) {
   return [columns, ...rows.map((row) => columns.map((column) => row[column]))].map((line) => `${line.map(cell).join(",")}\r\n`).join("");
 }
 
+/** A line for each model over the photos saved, with a legend if there are several. */
 function overTime(points, measure, label) {
   const models = [...new Set(points.map(({ model }) => model))];
   const last = Math.max(...points.map(({ last_photo }) => last_photo));
-  const top = Math.max(1, ...points.map((point) => point[measure] ?? 0));
+  const top = niceTop(Math.max(1, ...points.map((point) => point[measure] ?? 0)));
   const { svg, x, y } = frame(`${label} by photos saved, a line for each model: ${models.join(", ")}`, "photos saved", label, [0, last], [0, top]);
   models.forEach((model, index) => {
     const own = points.filter((point) => point.model === model && point[measure] !== null);
     const places = own.map((point) => [x((point.first_photo + point.last_photo) / 2), y(point[measure])]);
-    const line = shape("polyline", { points: places.map((place) => place.join(",")).join(" "), class: `series s${index % 4}` });
+    const line = shape("polyline", { points: places.map((place) => place.join(",")).join(" "), class: `series s${index % NUM_COLOURS}` });
     line.append(title(model));
-    svg.append(line, ...places.map(([cx, cy]) => shape("circle", { cx, cy, r: 2, class: `point s${index % 4}` })));
+    svg.append(line, ...places.map(([cx, cy]) => marker(index, cx, cy)));
   });
-  return svg;
+  return figure(svg, models.length > 1 ? models : []);
+}
+
+function figure(svg, models) {
+  const legend = models.map((model, index) => {
+    const sample = shape("svg", { viewBox: "0 0 24 12", width: 24, height: 12, "aria-hidden": "true", class: "plot-sample" });
+    sample.append(shape("path", { d: "M0 6H24", class: `series s${index % NUM_COLOURS}` }), marker(index, 12, 6));
+    return make("li", {}, sample, model);
+  });
+  return make("figure", { class: "plot-figure" }, svg, legend.length ? make("ul", { class: "plot-legend" }, ...legend) : "");
+}
+
+/** A point of a model: its colour, and a shape of its own, since colour alone tells nothing to some. */
+function marker(index, x, y) {
+  const paths = [
+    `M${x - 3} ${y}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0`,
+    `M${x - 3} ${y - 3}h6v6h-6z`,
+    `M${x} ${y - 4}l4 7h-8z`,
+    `M${x} ${y - 4}l4 4l-4 4l-4 -4z`,
+  ];
+  return shape("path", { d: paths[index % NUM_COLOURS], class: `point s${index % NUM_COLOURS}` });
+}
+
+/** The smallest of 1, 2, 5, 10, 20, … that is not below a value. */
+function niceTop(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  return [1, 2, 5, 10].map((step) => step * power).find((step) => step >= value - 1e-9);
 }
 
 function byRank(rows) {
@@ -153,22 +208,24 @@ function byRank(rows) {
     bar.append(title(`rank ${rank}: ${percent(share_kept)}`));
     svg.append(bar);
   }
-  return svg;
+  return figure(svg, []);
 }
 
-/** Axes with units, and the functions from values to positions. */
+/** Axes with units and three numbers each, and the functions from values to positions. */
 function frame(label, xLabel, yLabel, [left, right], [low, high]) {
-  const x = (value) => LEFT + ((value - left) / (right - left || 1)) * (WIDTH - LEFT - 8);
+  const x = (value) => LEFT + ((value - left) / (right - left || 1)) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - ((value - low) / (high - low || 1)) * (HEIGHT - BOTTOM - TOP);
   const svg = shape("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "plot", role: "img", "aria-label": label });
+  const middle = (from, to) => (from + to) / 2;
+  const across = [...new Set([left, Math.round(middle(left, right)), right])];
+  const upwards = [low, middle(low, high), high];
   svg.append(
-    shape("path", { d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - 8}`, class: "axis" }),
-    text(LEFT - 4, y(high) + 8, number(high), "end"),
-    text(LEFT - 4, y(low), number(low), "end"),
-    text(x(left), HEIGHT - BOTTOM + 13, number(left), "middle"),
-    text(x(right), HEIGHT - BOTTOM + 13, number(right), "end"),
-    text((LEFT + WIDTH) / 2, HEIGHT - 4, xLabel, "middle"),
-    text(0, 0, yLabel, "middle", `translate(10 ${(HEIGHT - BOTTOM + TOP) / 2}) rotate(-90)`),
+    ...upwards.slice(1).map((value) => shape("path", { d: `M${LEFT} ${y(value)}H${WIDTH - RIGHT}`, class: "rule" })),
+    shape("path", { d: `M${LEFT} ${TOP}V${HEIGHT - BOTTOM}H${WIDTH - RIGHT}`, class: "axis" }),
+    ...upwards.map((value) => text(LEFT - 6, y(value) + 4, number(value), "end", "", "tick-y")),
+    ...across.map((value) => text(x(value), HEIGHT - BOTTOM + 15, number(value), "middle", "", "tick-x")),
+    text(middle(LEFT, WIDTH - RIGHT), HEIGHT - 6, xLabel, "middle", "", "label"),
+    text(0, 0, yLabel, "middle", `translate(12 ${middle(TOP, HEIGHT - BOTTOM)}) rotate(-90)`, "label"),
   );
   return { svg, x, y };
 }
@@ -179,8 +236,8 @@ function shape(name, attributes) {
   return element;
 }
 
-function text(x, y, content, anchor, transform = "") {
-  const element = shape("text", { x, y, "text-anchor": anchor, ...(transform && { transform }) });
+function text(x, y, content, anchor, transform = "", kind = "") {
+  const element = shape("text", { x, y, "text-anchor": anchor, class: kind, ...(transform && { transform }) });
   element.textContent = content;
   return element;
 }

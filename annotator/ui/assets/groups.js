@@ -2,16 +2,17 @@
 // and the photos to tick. One key saves the list for the open photo and all ticked ones. The list is that of the page:
 // edits here are edits there. Knows nothing of how the photos were found.
 
+import { createAddBox } from "./add_box.js";
 import { newestOnly } from "./calls.js";
-import { NUM_NUMBERED } from "./draft.js";
+import { NUM_NUMBERED, tagKey } from "./draft.js";
 import { count, keycaps, make } from "./elements.js";
-import { actionOf, digitOf, keyName, keyPieces } from "./keys.js";
+import { actionOf, digitOf, isTextKey, keyName, keyPieces } from "./keys.js";
 import { createStillness } from "./stillness.js";
 
 const HINT_MS = 200; // photos opened for less time are not looked up
 const AGAIN_MS = 120; // several ticks in a row cause one request
 
-export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run }) {
+export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run, onFound, isTouch = false }) {
   const label = make("span", {}, "Look-alikes");
   const caps = make("span", { class: "group-key" });
   const button = make("button", { type: "button", class: "quiet", id: "group-open", title: "Tag this photo and those that look like it together", onclick: () => run("group") }, label, " ", caps);
@@ -21,10 +22,11 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
   /** Show beside a photo how many near duplicates it has, once it has been open for a moment. */
   function follow(photo) {
     clearTimeout(timer);
-    button.hidden = Boolean(photo.read_only || photo.asked_of || photo.probe);
+    button.hidden = true;
     label.textContent = "Look-alikes";
     button.classList.remove("found");
-    if (!button.hidden) timer = setTimeout(() => ask(photo), HINT_MS);
+    onFound(0);
+    if (!(photo.read_only || photo.asked_of || photo.probe)) timer = setTimeout(() => ask(photo), HINT_MS);
   }
 
   async function ask(photo) {
@@ -33,6 +35,8 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       if (!answer?.num_near || tagging.photo?.image_id !== photo.image_id) return;
       label.textContent = `${answer.num_near} more like this`;
       button.classList.add("found");
+      button.hidden = false;
+      onFound(answer.num_near);
     } catch (error) {
       if (error.kind === undefined) throw error; // only a hint; a server that does not answer is reported elsewhere
     }
@@ -59,17 +63,33 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     const kept = make("ol", { class: "group-kept", "aria-label": "The list for all ticked photos" });
     const offered = make("div", { class: "group-offered", role: "group", "aria-label": "Proposed for all ticked photos" });
     const trouble = make("p", { class: "group-note", role: "status" });
+    const field = addField();
+    const addBox = createAddBox(field, {
+      complete: async (text) => (await tagging.complete(text))?.completions ?? null,
+      fallback: (text) => offers.filter(({ tag }) => tagKey(tag).startsWith(tagKey(text))).slice(0, NUM_NUMBERED),
+      onAdd: (tag, numKeys, saves) => (tagging.addTyped(tag, numKeys), changed(), saves && finish(), true),
+      onAddSeveral: (tags, numKeys) => (tagging.addSeveral(tags, numKeys), changed(), true),
+      isAccept: (name) => getKeys().accept.includes(name),
+      onChange: () => pointAt(),
+    });
     const all = make("button", { type: "button", id: "group-all", onclick: () => tickAll() });
     const save = make("button", { type: "button", class: "strong", id: "group-save", onclick: () => finish() });
     const cells = items.map((item, index) => cellOf(item, index, () => (moveTo(index), toggle(index))));
     const grid = make("div", { class: "group-grid", id: "group-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": "Photos that look alike" }, ...sections(items, cells));
     const body = make(
       "div",
-      { class: "group", onmousedown: (event) => event.preventDefault() }, // keeps the keyboard focus in the panel
-      make("div", { class: "group-top" }, make("img", { class: "group-lead", src: photo.thumbnail_url, alt: photo.file_name }), make("div", { class: "group-lists" }, kept, offered)),
+      { class: "group", onmousedown: (event) => event.target.closest("input") || event.preventDefault() }, // keeps the keyboard focus in the panel
+      make("div", { class: "group-top" }, make("img", { class: "group-lead", src: photo.thumbnail_url, alt: photo.file_name }), make("div", { class: "group-lists" }, kept, offered, field.element)),
       grid,
       make("div", { class: "group-foot" }, make("span", { class: "group-keys soft" }, make("kbd", {}, "Space"), " ticks, ", make("kbd", {}, "⌫"), " gives the last tag back"), trouble, all, save),
     );
+
+    /** The row that a screen reader is told of: the completion while text is typed, else the photo in hand. */
+    function pointAt() {
+      const id = addBox?.activeRow() ?? cells[current].id;
+      field.input.setAttribute("aria-activedescendant", id);
+      if (field.list.hidden) field.input.setAttribute("aria-controls", "group-grid");
+    }
 
     function render() {
       const tags = tagging.draft.kept;
@@ -81,8 +101,8 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
         cell.setAttribute("aria-selected", String(ticked.has(items[index])));
         cell.classList.toggle("current", index === current);
       });
-      grid.setAttribute("aria-activedescendant", cells[current].id);
-      all.replaceChildren(make("kbd", {}, "A"), ticked.size === items.length ? " Tick none" : " Tick all");
+      pointAt();
+      all.replaceChildren(...keycaps(keyPieces("Ctrl+A")), ticked.size === items.length ? " Tick none" : " Tick all");
       save.replaceChildren(ticked.size ? `Save to ${count(ticked.size + 1, "photo")} ` : "Save this photo alone ", make("kbd", {}, "Enter"));
     }
 
@@ -172,29 +192,33 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
       else trouble.textContent = "Nothing is kept yet, so nothing was saved: a digit takes a proposal.";
     }
 
+    /** Letters go to the add box; while it is empty, digits take proposals and the other keys are commands. */
     function onkey(event) {
-      if (event.isComposing) return;
+      if (event.isComposing || event.keyCode === 229) return;
       stillness.pressed();
-      if (!event.repeat) effort.key();
       const name = keyName(event);
-      const onButton = ["Enter", "Space"].includes(name) && event.target.closest("button");
-      const steps = { ArrowLeft: () => current - 1, ArrowRight: () => current + 1, ArrowUp: () => beside(-1), ArrowDown: () => beside(1), Home: () => 0, End: () => items.length - 1 };
-      const presses = { Space: () => toggle(current), A: tickAll, Backspace: () => giveBack(), Delete: () => giveBack(), Enter: finish };
+      if (!name) return;
+      if (!event.repeat) effort.key();
+      if (["Enter", "Space"].includes(name) && event.target.closest("button")) return;
+      if (!addBox.isEmpty()) {
+        if (addBox.handleKey(event, name)) event.preventDefault();
+        else if (isTextKey(event, name)) addBox.focus();
+        return;
+      }
       const digit = digitOf(event);
-      const isOwn = name in steps || name in presses || digit || actionOf(name, getKeys()) === "group";
-      if (!isOwn || onButton) return;
-      event.preventDefault();
-      if (name in steps) moveTo(steps[name]());
-      else if (event.repeat) return;
-      else if (digit && !digit.downTo && !digit.saves) take(digit.number - 1);
-      else if (name in presses) presses[name]();
-      else if (!digit) dialogs.close();
+      const steps = { ArrowLeft: () => current - 1, ArrowRight: () => current + 1, ArrowUp: () => beside(-1), ArrowDown: () => beside(1), Home: () => 0, End: () => items.length - 1 };
+      const presses = { Space: () => toggle(current), "Ctrl+A": tickAll, Backspace: () => giveBack(), Delete: () => giveBack(), Enter: finish, "/": () => (addBox.startLiteral(), addBox.focus()) };
+      if (actionOf(name, getKeys()) === "group") presses[name] = () => dialogs.close();
+      if (name in steps) use(event, () => moveTo(steps[name]()));
+      else if (digit && !digit.downTo && !digit.saves) use(event, () => event.repeat || take(digit.number - 1));
+      else if (name in presses) use(event, () => event.repeat || presses[name]());
+      else if (isTextKey(event, name)) addBox.focus();
     }
 
     render();
     refresh(true);
     const title = make("span", {}, "Tag together ", make("span", { class: "soft" }, photo.file_name));
-    const result = await dialogs.open({ id: "group", title, wide: true, body: [body], onkey });
+    const result = await dialogs.open({ id: "group", title, wide: true, body: [body], onkey, focus: isTouch ? null : field.input });
     clearTimeout(again);
     if (result === "save") await tagging.save(undefined, [...ticked].map(({ image_id, revision }) => ({ image_id, revision })));
   }
@@ -205,6 +229,21 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
   }
 
   return { button, follow, open, render };
+}
+
+/** The elements of an add box of its own, as createAddBox wants them. */
+function addField() {
+  const input = make("input", { id: "group-add", type: "text", role: "combobox", "aria-label": "Add a tag to all ticked photos", "aria-autocomplete": "both", "aria-expanded": "false", "aria-controls": "group-grid", placeholder: "Type a tag", maxlength: 100, autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false", enterkeyhint: "done" });
+  const ghost = make("span", { class: "add-ghost", "aria-hidden": "true" });
+  const literal = make("span", { class: "add-literal", hidden: true }, "/");
+  const list = make("ul", { class: "completions", id: "group-completions", role: "listbox", "aria-label": "Completions", hidden: true });
+  const element = make("div", { class: "add" }, list, make("div", { class: "add-box" }, literal, make("span", { class: "add-field" }, ghost, input)));
+  return { element, input, ghost, literal, list };
+}
+
+function use(event, then) {
+  event.preventDefault();
+  then();
 }
 
 function cellOf(item, index, press) {

@@ -2,14 +2,24 @@
 // Knows nothing of the current photo.
 
 import { ROOT } from "./address.js";
-import { count, formatNumber, make, typesText } from "./elements.js";
+import { count, formatNumber, icon, keycaps, make, typesText } from "./elements.js";
+import { keyPieces } from "./keys.js";
 
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, sidecars, help, effort, review, timeline, chooseTagger, logOut, model }) {
-  const project = make("b", { id: "project", class: "project" });
-  const tagged = make("span", { id: "tagged", class: "soft" });
+const SEARCH = ["M7 3a4 4 0 1 0 0 8 4 4 0 0 0 0-8Z", "m10 10 3.5 3.5"];
+const DOTS = ["M3 8h.01M8 8h.01M13 8h.01"];
+
+/**
+ * entries: the commands of the menu (page.js), [{ id, label, keys, run } or { element } or null for a line]; further
+ * handlers: tag() and browse() show the two views, palette() the command palette.
+ */
+export function createHeader(root, { entries, tag, browse, palette, unreadable, sidecars, review, chooseTagger, logOut, model }) {
+  const project = make("h1", { id: "project", class: "project" });
+  const tagged = make("span", { id: "tagged" });
+  const done = make("i");
+  const meter = make("span", { class: "meter", "aria-hidden": "true" }, done);
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
   const progress = make("span", { class: "soft" });
   const ingest = make("span", { id: "ingest", class: "pill ingest", hidden: true }, bar, progress);
@@ -17,22 +27,40 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
   const away = make("span", { id: "not-mounted", class: "pill", hidden: true });
   const unsettled = make("button", { id: "open-sidecars", class: "pill", type: "button", hidden: true, onclick: sidecars });
-  const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
+  const views = [
+    make("button", { id: "open-tag", type: "button", "aria-pressed": "true", onclick: tag }, "Tag"),
+    make("button", { id: "open-browse", type: "button", "aria-pressed": "false", onclick: browse }, "Library"),
+  ];
+  const tagger = make("select", { id: "tagger", class: "tagger", onchange: () => (menu.removeAttribute("open"), chooseTagger(tagger.value)) });
   let offered = "";
-  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…"), make("button", { id: "open-timeline", class: "quiet", type: "button", onclick: timeline }, "Time line of this photo…")));
+  const taggerChoice = make("label", { class: "menu-choice" }, make("span", {}, "Suggestions by"), tagger);
+  const items = entries.map((entry) => (entry === null ? make("hr") : menuItem(entry)));
+  const menu = make("details", { class: "menu" }, make("summary", { class: "square", id: "menu", "aria-label": "Menu", title: "Menu" }, icon(DOTS)), make("div", { class: "menu-list" }, ...exportLinks(), ...items, make("hr"), taggerChoice));
   const userName = make("summary", { class: "pill", id: "account" });
-  const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
+  const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", type: "button", onclick: logOut }, "Log out")));
   const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
+  const finding = make("button", { id: "open-palette", class: "find", type: "button", "aria-haspopup": "dialog", onclick: palette }, icon(SEARCH), make("span", { class: "find-label" }, "All actions"), make("span", { class: "caps" }));
   root.append(
-    make("div", { class: "title" }, project, tagged), ingest, asked, broken, away, unsettled, make("span", { class: "grow" }), tagger, model, reviewing,
-    make("button", { id: "open-browse", class: "pill", type: "button", onclick: browse }, "Browse"),
+    project,
+    make("div", { class: "segments", role: "group", "aria-label": "View" }, ...views),
+    make("div", { class: "counts" }, meter, tagged),
+    ingest, asked, broken, away, unsettled, make("span", { class: "grow" }), model, reviewing,
+    finding,
     menu,
     account,
-    make("button", { id: "open-help", class: "pill", type: "button", "aria-label": "Keys and help", title: "Keys and help", onclick: help }, "?"),
   );
   menu.addEventListener("click", (event) => event.target.closest("a, button") && menu.removeAttribute("open"));
   const menus = [menu, account];
   document.addEventListener("pointerdown", ({ target }) => menus.forEach((each) => each.contains(target) || each.removeAttribute("open")));
+  for (const each of menus) {
+    each.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || !each.open) return;
+      event.preventDefault();
+      event.stopPropagation();
+      each.open = false;
+      each.querySelector("summary").focus();
+    });
+  }
 
   return {
     closeMenu() {
@@ -40,10 +68,28 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
       for (const each of menus) each.open = false;
       return wasOpen;
     },
+    /** Show which view is open: "tag" or "browse". */
+    setView(view) {
+      for (const [index, name] of ["tag", "browse"].entries()) views[index].setAttribute("aria-pressed", String(view === name));
+    },
+    /** Show the keys of the commands. */
+    setKeys(keys) {
+      finding.querySelector(".caps").replaceChildren(...(keys.palette?.[0] ? keycaps(keyPieces(keys.palette[0])) : []));
+      for (const caps of menu.querySelectorAll("[data-action]")) {
+        const name = keys[caps.dataset.action]?.[0];
+        caps.replaceChildren(...(name ? keycaps(keyPieces(name)) : []));
+      }
+    },
     render(state) {
       project.textContent = state.project;
       project.title = state.project;
-      tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged${state.states.empty ? `, ${formatNumber(state.states.empty)} without tags` : ""}`;
+      tagged.replaceChildren(
+        make("b", {}, formatNumber(state.num_saved)),
+        ` of ${formatNumber(state.num_images)}`,
+        make("span", { class: "tagged-word" }, " tagged"),
+        state.states.empty ? make("span", { class: "tagged-more" }, `, ${formatNumber(state.states.empty)} without tags`) : "",
+      );
+      done.style.width = `${(100 * state.num_saved) / Math.max(1, state.num_images)}%`;
       account.hidden = state.user === LOCAL_USER;
       userName.textContent = state.user;
       const { in_review } = state.states;
@@ -54,7 +100,7 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
         offered = JSON.stringify(choices);
         tagger.replaceChildren(...choices.map(({ name, label }) => make("option", { value: name }, label)));
       }
-      tagger.hidden = !choices.length;
+      taggerChoice.hidden = !choices.length;
       tagger.value = state.tagger;
       // The detector runs after the ingest.
       const { ingest: reading, detections: finding } = state;
@@ -82,6 +128,10 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
       unsettled.textContent = num_changed ? `${count(num_changed, "sidecar")} changed elsewhere` : `${count(num_failed, "sidecar")} not written`;
     },
   };
+}
+
+function menuItem({ id, label, action, run }) {
+  return make("button", { id, type: "button", onclick: run }, make("span", {}, label), action ? make("span", { class: "caps", dataset: { action } }) : "");
 }
 
 /** The sentence about the backbone and its text tower. */

@@ -78,8 +78,9 @@ export function createHeatMap(canvas, boxes, { call, place, say }) {
       isOn = !isOn;
       if (!isOn) hide();
       else if (selected !== null) show(image_id, selected, true);
-      return isOn ? "Shows where the selected tag is seen." : "The glow is off.";
+      return isOn ? "Shows where the selected tag is seen." : "The photo is shown as it is.";
     },
+    isOn: () => isOn,
   };
 }
 

@@ -1,57 +1,86 @@
-// The buttons under the list and the keys that are always shown. Knows nothing of the draft.
+// The buttons under the list, and one line of what the keys do now: at rest, while text is typed, on a kept tag. What a
+// key does can be pressed there too, so that a kept tag is moved and un-kept by touch. Knows nothing of the draft.
 
-import { keycaps, make } from "./elements.js";
-import { isMac, keyPieces } from "./keys.js";
+import { count, icon, keycaps, make } from "./elements.js";
+import { keyPieces } from "./keys.js";
 
+const LEFT = ["m10 3-5 5 5 5"];
+const RIGHT = ["m6 3 5 5-5 5"];
+const BACK = ["M3 6h6.5a3.5 3.5 0 0 1 0 7H6", "M5.5 3.5 3 6l2.5 2.5"];
 const BUTTONS = [
-  ["previous", "‹", "Photo before"],
-  ["next", "›", "Photo after, without saving"],
-  ["undo", "Undo", "Undo"],
-  ["skip", "Skip", "Skip: comes again at the end"],
-  ["save", "Save, next", "Save and go to the next photo"],
-];
-// Pairs share a hint: their common modifier is written once.
-const HINTS = [
-  [["up", "down"], "select"],
-  [["take_selected"], "take"],
-  [["drop"], "drop"],
-  [["cut_up", "cut_down"], "cut line"],
-  [["move_up", "move_down"], "move"],
-  [["previous", "next"], "photo"],
-  [["undo"], "undo"],
+  ["previous", () => [icon(LEFT)], "Photo before"],
+  ["next", () => [icon(RIGHT)], "Photo after, without saving"],
+  ["undo", () => [icon(BACK)], "Undo"],
+  ["skip", () => ["Put off"], "Put off: comes again at the end"],
+  ["save", () => ["Save"], "Save and go to the next photo"],
 ];
 
-export function createHints(actions, hints, run) {
-  const buttons = BUTTONS.map(([action, label, title]) =>
-    make("button", { type: "button", id: `action-${action}`, class: action === "save" ? "save" : "", title, "aria-label": title, dataset: { action }, onclick: () => run(action) }, label),
+/** Context -> hints of [actions, text]; "digits" and other texts in quotes are keys that cannot be changed. */
+const HINTS = {
+  rest: [[["“1”", "“9”"], "keep"], [["drop"], "refuse"], [["up"], "kept tags"], [["palette"], "actions"]],
+  typing: [[["“Enter”"], "add"], [["“Tab”"], "write it out"], [["“Shift+Enter”"], "as typed"]],
+  kept: [[["move_up"], "up"], [["move_down"], "down"], [["unkeep"], "un-keep"], [["drop"], "refuse"], [["“Escape”"], "back"]],
+};
+
+/** Where the window is short and wide, the buttons that open other photos are under the photo. */
+const SHORT = "(max-height: 640px) and (min-width: 600px)";
+
+/** `actions`, `foot` and `hints` are the places of the buttons, of those that may lie under the photo, and of the keys. */
+export function createHints(actions, foot, hints, run) {
+  const buttons = BUTTONS.map(([action, content, title]) =>
+    make("button", { type: "button", id: `action-${action}`, class: action, title, "aria-label": title, dataset: { action }, onclick: () => run(action) }, ...content()),
   );
-  actions.append(...buttons);
+  const save = buttons.at(-1);
+  const isShort = window.matchMedia(SHORT);
+  const layOut = () => {
+    (isShort.matches ? foot : actions).append(...buttons.slice(0, -1));
+    actions.append(save);
+  };
+  isShort.addEventListener("change", layOut);
+  layOut();
+  let keys = {};
+  let shown = { context: "rest", addition: "", label: "Save" };
+  let drawn = "";
+
+  function draw() {
+    const state = JSON.stringify([shown, keys]);
+    if (state === drawn) return;
+    drawn = state;
+    hints.replaceChildren(...HINTS[shown.context].map(([names, text]) => hint(names, text)).filter(Boolean));
+    hints.dataset.context = shown.context;
+    const key = keys.save?.[0];
+    save.replaceChildren(make("span", { class: "save-label" }, shown.label), ...(key ? [make("span", { class: "caps" }, ...keycaps(keyPieces(key)))] : []));
+    save.setAttribute("aria-label", `${shown.label} and go to the next photo`);
+    save.title = key ? `Save and go to the next photo (${keyPieces(key).join(" ")})` : "Save and go to the next photo";
+  }
+
+  function hint(names, text) {
+    const isFixed = names[0].startsWith("“");
+    const pieces = isFixed ? names.map((name) => keyPieces(name.slice(1, -1))) : names.map((name) => keys[name]?.[0]).filter(Boolean).map((name) => keyPieces(name));
+    const words = text === "add" && shown.addition ? `keep ${shown.addition}` : text;
+    const caps = make("span", { class: "caps" }, ...pieces.flatMap((one, index) => [...(index ? ["–"] : []), ...keycaps(one)]));
+    if (isFixed) return make("span", { class: "hint" }, caps, " ", words);
+    return make("button", { type: "button", class: "hint", dataset: { action: names[0] }, onclick: () => run(names[0]) }, caps, " ", make("span", {}, words));
+  }
 
   return {
-    render(keys) {
-      for (const button of buttons) {
+    /** The keys were read or changed. */
+    setKeys(newKeys) {
+      keys = newKeys;
+      for (const button of buttons.slice(0, -1)) {
         const name = keys[button.dataset.action]?.[0];
         button.title = name ? `${button.getAttribute("aria-label")} (${keyPieces(name).join(" ")})` : button.getAttribute("aria-label");
-        if (button.dataset.action === "save") button.replaceChildren("Save, next ", ...(name ? keycaps(keyPieces(name)) : []));
       }
-      const first = [
-        make("span", { class: "hint" }, ...keycaps(["1"]), "–", ...keycaps(["9"]), " take"),
-        make("span", { class: "hint" }, ...keycaps(["⇧", "1"]), "–", ...keycaps(["9"]), " down to"),
-        make("span", { class: "hint" }, ...keycaps([isMac() ? "⌥" : "Alt", "1"]), "–", ...keycaps(["9"]), " take, save"),
-      ];
-      const rest = HINTS.map(([names, text]) => make("span", { class: "hint" }, ...keycaps(shared(names.map((name) => keys[name]?.[0]))), ` ${text}`));
-      hints.replaceChildren(...first, ...rest);
+      draw();
+    },
+    /** What can be done now: { context, addition: the tag that Enter would add, num_kept, accepts }. */
+    show({ context, addition = "", num_kept = 0, accepts = false }) {
+      const label = num_kept ? `${accepts ? "Accept" : "Save"} ${count(num_kept, "tag")}` : "Save empty";
+      shown = { context, addition, label };
+      draw();
     },
     busy(isBusy) {
       for (const button of buttons) button.disabled = isBusy;
     },
   };
-}
-
-function shared(names) {
-  const known = names.filter(Boolean).map((name) => keyPieces(name).map((piece) => (piece === "Shift" ? "⇧" : piece)));
-  if (known.length < 2) return known.flat();
-  const [one, other] = known;
-  const sameStart = one.length === other.length && one.slice(0, -1).every((piece, index) => piece === other[index]);
-  return sameStart ? [...one, other.at(-1)] : [...one, ...other];
 }

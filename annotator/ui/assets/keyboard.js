@@ -6,7 +6,7 @@ import { actionOf, digitOf, isTextKey, keyName } from "./keys.js";
 // Held down, these repeat; every other command needs a new press, so that no photo is saved unseen.
 const REPEATABLE = new Set(["up", "down", "move_up", "move_down", "cut_up", "cut_down", "previous", "next"]);
 
-export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, browse, dialogs, header, messages, effort }) {
+export function createKeyboard({ getKeys, run, takeNumber, addBox, escape, browse, dialogs, effort }) {
   function onkeydown(event) {
     // 229: the press belongs to an input method, even if isComposing is not set yet.
     if (event.isComposing || event.keyCode === 229 || event.defaultPrevented) return;
@@ -15,8 +15,10 @@ export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, brow
     if (!event.repeat) effort.key();
     if (dialogs.isOpen()) return;
     if (browse.isOpen()) {
-      if (actionOf(name, getKeys()) === "browse") use(event, () => browse.hide());
-      else browse.handleKey(event, name);
+      const action = actionOf(name, getKeys());
+      if (action === "browse") use(event, () => browse.hide());
+      else if (action === "palette") use(event, () => event.repeat || run(action));
+      else if (!event.target.closest?.(".header") || name === "Escape") browse.handleKey(event, name);
       return;
     }
     // A select element uses most keys itself, letters included.
@@ -36,7 +38,7 @@ export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, brow
     const digit = digitOf(event);
     if (digit) return use(event, () => event.repeat || takeNumber(digit));
     if (name === "/") return use(event, () => (addBox.startLiteral(), addBox.focus()));
-    if (name === "Escape") return use(event, () => tagList.cancelDrag() || header.closeMenu() || (addBox.focus(), messages.clear()));
+    if (name === "Escape") return use(event, escape);
     if (name === "Backspace") return event.preventDefault();
     if (command(event, name)) return undefined;
     if ([...event.key].length === 1 && !event.ctrlKey && !event.metaKey) addBox.focus();

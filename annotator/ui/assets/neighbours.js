@@ -6,32 +6,41 @@ import { tagKey } from "./draft.js";
 import { make } from "./elements.js";
 import { LATE_SOURCES, sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 
-const TABS = { model: "Model", looks: "Look alike", metadata: "Same words" };
+const TABS = { model: "Used by the model", looks: "Look alike", metadata: "Same words" };
 const EMPTY = {
   model: "The model has no neighbours for this photo.",
   looks: "No similar photo yet. As you save, look-alikes gather here.",
   metadata: "No photo shares words with this one.",
 };
 
-/** handlers: take(tag), switchNeighbour(image_id, name), switchSource(name). */
-export function createNeighbours(root, { take, switchNeighbour, switchSource }) {
+/** handlers: take(tag), switchNeighbour(image_id, name), switchSource(name), together() to tag such photos together. */
+export function createNeighbours(root, { take, switchNeighbour, switchSource, together }) {
   let tab = "looks";
   let hadModel = false;
   let shown = { neighbours: { looks: [], metadata: [], model: null, note: "" }, kept: [], off: "", exclusions: { neighbours: new Map(), sources: new Set() } };
   const tabs = Object.entries(TABS).map(([name, label]) =>
-    make("button", { class: "tab", type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "neighbour-list", onclick: () => choose(name) }, label),
+    make("button", { class: "tab", type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "neighbour-list", onclick: () => choose(name), onkeydown: (event) => walk(event, name) }, label),
   );
   const sources = make("div", { class: "chips source-chips", id: "sources", role: "group", "aria-label": "Sources of evidence for this photo" });
   const note = make("p", { class: "neighbour-note", id: "neighbour-note", hidden: true });
-  const list = make("div", { class: "neighbour-list", id: "neighbour-list", role: "tabpanel" });
-  root.append(make("div", { class: "tabs", role: "tablist", "aria-label": "Neighbours by" }, ...tabs), sources, note, list);
+  const list = make("div", { class: "neighbour-list", id: "neighbour-list", role: "tabpanel", tabindex: "0" });
+  root.append(
+    make("div", { class: "neighbour-bar" }, make("div", { class: "tabs", role: "tablist", "aria-label": "Similar photos by" }, ...tabs), make("button", { type: "button", id: "tag-together", class: "quiet", onclick: together }, "Tag such photos together")),
+    list,
+    note,
+    make("div", { class: "source-bar" }, make("span", { class: "soft" }, "Used for this photo: "), sources),
+  );
 
   function draw() {
     const { neighbours, exclusions } = shown;
     const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : {};
     tabs[0].hidden = !neighbours.model;
     if (tab === "model" && !neighbours.model) tab = "looks";
-    for (const button of tabs) button.setAttribute("aria-selected", String(button.id === `tab-${tab}`));
+    for (const button of tabs) {
+      button.setAttribute("aria-selected", String(button.id === `tab-${tab}`));
+      button.tabIndex = button.id === `tab-${tab}` ? 0 : -1;
+    }
+    list.setAttribute("aria-labelledby", `tab-${tab}`);
     sources.replaceChildren(...sourceNames(neighbours).map((name) => sourceChip(name, exclusions.sources.has(name), switchSource)));
     note.textContent = tab === "model" ? neighbours.note : "";
     note.hidden = !note.textContent;
@@ -48,6 +57,18 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource }) 
     list.scrollTop = 0;
   }
 
+  /** Arrow keys go from tab to tab, as in every row of tabs. */
+  function walk(event, name) {
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const shownTabs = tabs.filter((button) => !button.hidden);
+    const next = shownTabs[(shownTabs.findIndex((button) => button.id === `tab-${name}`) + step + shownTabs.length) % shownTabs.length];
+    choose(next.id.slice("tab-".length));
+    next.focus();
+  }
+
   return {
     /** `exclusions`: { neighbours: Map of image id to name, sources: Set }. */
     render(neighbours, kept, exclusions) {
@@ -59,6 +80,7 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource }) 
       shown = { neighbours, kept, off, exclusions };
       draw();
     },
+    name: () => TABS[tab],
     /** Switch to the next tab; returns its shown name. */
     switchTab() {
       const names = Object.keys(TABS).filter((name) => name !== "model" || shown.neighbours.model);

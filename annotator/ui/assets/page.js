@@ -8,6 +8,7 @@ import { createCalls, newestOnly } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
+import { createDrawer } from "./drawer.js";
 import { showEffort } from "./effort_dialog.js";
 import { count, make, typesText } from "./elements.js";
 import { createGroups } from "./groups.js";
@@ -16,15 +17,17 @@ import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
 import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createKeyboard } from "./keyboard.js";
-import { DEFAULT_KEYS, keyName } from "./keys.js";
+import { ACTIONS, DEFAULT_KEYS, keyName } from "./keys.js";
 import { showKeys } from "./keys_dialog.js";
 import { browserStorage, createLocalDrafts } from "./local_drafts.js";
 import { createMessages } from "./messages.js";
 import { createNeighbours } from "./neighbours.js";
+import { showPalette } from "./palette.js";
 import { createPhotoView } from "./photo_view.js";
 import { createProposing } from "./proposing.js";
 import { createReview } from "./review.js";
 import { showSidecars } from "./sidecars_dialog.js";
+import { changeText } from "./spoken.js";
 import { createStillness } from "./stillness.js";
 import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
@@ -36,7 +39,9 @@ import { createVisitor } from "./visitor.js";
 import { createWhy } from "./why.js";
 
 const POLL_MS = 1000;
+const SLOW_POLL_MS = 10_000; // while nothing is being read: photos may be added, and others may save
 const RETRY_MS = 2000;
+const KEYBOARD_SHARE = 0.8; // a window that is lower than this share of its tallest has a screen keyboard
 const READING_MS = 20_000; // time in which newly added photos are read
 
 /** Gradio calls this with the component's element and its server functions. */
@@ -50,10 +55,11 @@ export async function start({ element, server }) {
   const call = createCalls(server, { renew: renewSession });
   const effort = createEffort();
   const dialogs = createDialogs(root);
-  const messages = createMessages(at("banner"), at("status"));
+  const messages = createMessages(at("banner"), at("status"), at("spoken"));
   const stillness = createStillness();
   const isTouch = window.matchMedia("(pointer: coarse)").matches;
   let keys = DEFAULT_KEYS;
+  let numKnown = null; // photos of the project when the strip was shown
 
   const commands = {
     save: () => tagging.saveOrAsk(),
@@ -69,40 +75,50 @@ export async function start({ element, server }) {
     take_selected: () => tagging.takeSelected(),
     redo: () => tagging.redo(),
     zoom: () => photoView.toggle(),
-    neighbours: () => messages.say(neighbours.switchTab()),
-    why: () => why.toggle(),
+    neighbours: showNeighbours,
+    why: () => drawer.toggle("why"),
+    unkeep: () => tagging.unkeepSelected(),
     skip: () => tagging.skip(),
     previous: () => tagging.step(-1),
     next: () => tagging.step(1),
     undo: () => tagging.undo(),
     browse: () => (browse.isOpen() ? browse.hide() : openBrowse()),
-    heat_map: () => messages.say(heatMap.toggle(tagging.photo.image_id, tagAt(tagging.draft, tagging.draft.selected))),
+    heat_map: showOnPhoto,
     group: () => tagging.photo && groups.open().catch(showError),
     sweep: lookForSelected,
     review: openReview,
-    timeline: () => tagging.photo && timeline.open(tagging.photo).catch(showError),
+    timeline: () => (drawer.shown() === "history" ? leaveDrawer() : (drawer.show("history"), at("timeline-list").focus({ preventScroll: true }))),
+    palette: () => showPalette(dialogs, paletteCommands()).catch(showError),
     help: openKeys,
   };
-  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "review"]);
+  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "palette", "review"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), sidecars: openSidecars, help: openKeys, effort: openEffort, review: openReview, timeline: () => run("timeline"), chooseTagger, logOut, model: training.button });
+  // Entries of the menu, which the palette lists too: an action of the key map, or something to run. null: a line.
+  const entries = [
+    null,
+    { id: "open-effort", label: "Queue and effort…", words: "order strategy time cost plots report", run: openEffort },
+    { id: "open-model", label: "Model…", words: "learning training train promote", run: () => training.open() },
+    null,
+    { id: "open-help", label: "Keys and help…", action: "help", run: () => run("help") },
+  ];
+  const header = createHeader(at("header"), { entries, tag: () => browse.hide(), browse: () => browse.isOpen() || openBrowse(), palette: () => run("palette"), unreadable: () => showUnreadable(dialogs, call), sidecars: openSidecars, review: openReview, chooseTagger, logOut, model: training.button });
   let watchUntil = 0;
-  const visitor = createVisitor(root, { dialogs, say: messages.say, added: () => { watchUntil = Date.now() + READING_MS; } });
-  const photoView = createPhotoView(at("photo"), at("photo-facts"));
+  const visitor = createVisitor(root, { dialogs, say: messages.say, added: () => { watchUntil = Date.now() + READING_MS; tagging.refreshQuietly(); } });
+  const photoView = createPhotoView(at("photo"), at("photo-facts"), { swipe: (by) => run(by < 0 ? "previous" : "next") });
   const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
     take: (tag) => tagging.takeTag(tag),
     select: (tag) => tagging.selectTag(tag),
-    drop: (tag) => tagging.dropTag(tag),
+    unkeep: (tag) => tagging.unkeepTag(tag),
     point: (tag) => tagging.photo && heatMap.point(tagging.photo.image_id, tag),
     place: (tag, to) => tagging.placeTag(tag, to),
     cut: (num_kept) => tagging.setCut(num_kept),
     accept: () => run("accept"),
   });
   const addBox = createAddBox(
-    { input: at("add-input"), ghost: at("add-ghost"), literal: at("add-literal"), hint: at("add-hint"), list: at("completions") },
+    { input: at("add-input"), ghost: at("add-ghost"), literal: at("add-literal"), list: at("completions") },
     {
       complete: async (text) => (tagging.photo ? ((await tagging.complete(text))?.completions ?? null) : null),
       fallback: (text) => (tagging.draft?.proposals ?? []).filter(({ tag }) => tagKey(tag).startsWith(tagKey(text))).slice(0, 9),
@@ -117,23 +133,36 @@ export async function start({ element, server }) {
         return isOpen;
       },
       isAccept: (name) => keys.accept.includes(name),
-      onChange: () => at("add-input").setAttribute("aria-activedescendant", addBox?.activeRow() ?? selectedRowId()),
+      onChange: () => {
+        at("add-input").setAttribute("aria-activedescendant", addBox?.activeRow() ?? selectedRowId());
+        renderHints();
+      },
     },
   );
   const switches = {
     switchSource: (name) => tagging.switchSource(name),
     switchNeighbour: (id, name) => tagging.switchNeighbour(id, name),
   };
-  const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour, ...switches });
-  const why = createWhy(at("why"), { ...switches, never: () => run("never"), restore: () => tagging.restoreEvidence(), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
+  const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour, together: () => run("group"), ...switches });
+  const why = createWhy(at("why"), at("left-out"), { ...switches, never: () => run("never"), restore: () => tagging.restoreEvidence(), showOnPhoto: () => run("heat_map"), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
+  const timeline = createTimeline(at("timeline"), { call, say: messages.say, show: (photo) => (tagging.show(photo, true), tagging.refreshQuietly()), leave: leaveDrawer });
+  const drawer = createDrawer(
+    at("drawer-tabs"),
+    at("drawer"),
+    {
+      why: { id: "why-open", label: "Why this rank", action: "why", element: at("why") },
+      alike: { id: "alike-open", label: "Look-alikes", action: "neighbours", element: at("neighbours") },
+      history: { id: "open-timeline", label: "History", action: "timeline", element: at("timeline") },
+    },
+    { onShow: drawerShown, storage: browserStorage() },
+  );
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
-  const hints = createHints(at("actions"), at("key-hints"), run);
+  const hints = createHints(at("actions"), at("foot-actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
 
   const sweep = createSweep(at("offer"), dialogs, { call, say: messages.say, done: () => tagging.refreshQuietly() });
 
   const review = createReview(dialogs, { call, say: messages.say, edit: editAnswer, done: () => tagging.refreshQuietly() });
-  const timeline = createTimeline(dialogs, { call, say: messages.say, show: (photo) => (tagging.show(photo, true), tagging.refreshQuietly()) });
 
   const tagging = new Tagging({
     call,
@@ -144,6 +173,7 @@ export async function start({ element, server }) {
     views: {
       changed: render,
       opened,
+      edited: (before, after) => messages.speak(changeText(before, after)),
       saved: (photo, nowCommon, along) => {
         for (const id of [photo.image_id, ...along]) strip.mark(id, "saved");
         if (photo.save_as === "accept" && photo.state !== "accepted") review.open().catch(showError);
@@ -156,12 +186,55 @@ export async function start({ element, server }) {
     },
   });
 
-  const groups = createGroups(dialogs, { call, say: messages.say, tagging, effort, getKeys: () => keys, run });
+  const groups = createGroups(dialogs, { call, say: messages.say, tagging, effort, getKeys: () => keys, run, isTouch, onFound: (num) => drawer.setCount("alike", num) });
+  at("drawer-tabs").prepend(groups.button);
 
   function lookForSelected() {
     const tag = tagAt(tagging.draft, tagging.draft.selected);
     if (tag === null) messages.say("Select the tag to look for first.");
     else sweep.lookFor(tag).catch(showError);
+  }
+
+  function showOnPhoto() {
+    messages.say(heatMap.toggle(tagging.photo.image_id, tagAt(tagging.draft, tagging.draft.selected)));
+    why.setShown(heatMap.isOn());
+  }
+
+  /** Show the look-alikes; where they are shown, the next kind of them. */
+  function showNeighbours() {
+    if (drawer.shown() === "alike") messages.say(neighbours.switchTab());
+    else drawer.show("alike");
+  }
+
+  function drawerShown(name) {
+    why.setOpen(name === "why");
+    if (name === "history" && tagging.photo) timeline.open(tagging.photo);
+  }
+
+  function leaveDrawer() {
+    drawer.close();
+    if (!isTouch) addBox.focus();
+  }
+
+  /** Esc with an empty box: what is under way first, then what is open. */
+  function escape() {
+    const isDone = tagList.cancelDrag() || header.closeMenu();
+    if (isDone) return;
+    if (!tagging.leaveList()) drawer.close();
+    addBox.focus();
+    messages.clear();
+  }
+
+  /** Every action that can be done now, by its name and with its key. */
+  function paletteCommands() {
+    const groupOf = (action) => Object.entries(GROUPS).find(([, actions]) => actions.includes(action))?.[0] ?? "This photo";
+    const isPossible = (action) => tagging.phase === "tagging" || ALWAYS.has(action);
+    const actions = Object.keys(ACTIONS).filter((action) => action !== "palette" && isPossible(action)).map((action) => ({
+      id: action, label: ACTIONS[action], group: groupOf(action), keys: keys[action] ?? [], words: action.replaceAll("_", " "), run: () => run(action),
+    }));
+    const dialogsToOpen = entries.filter((entry) => entry && !entry.action).map((entry) => ({ ...entry, group: "Project", keys: [] }));
+    const links = exportLinks().map((link) => ({ id: link.id, label: `Export the saved tags: ${link.textContent}`, group: "Project", keys: [], words: "download", run: () => (root.append(link), link.click(), link.remove()) }));
+    return [...actions, ...dialogsToOpen, ...links];
   }
 
   function openSidecars() {
@@ -228,10 +301,9 @@ export async function start({ element, server }) {
     at("rest").hidden = true;
     at("tagging").hidden = false;
     tagList.toTop();
-    at("tagging").scrollTop = 0; // on a phone the columns scroll together
-    photoView.show(photo);
-    at("photo-facts").append(groups.button);
+    photoView.show(photo, tagging.state.num_images);
     groups.follow(photo);
+    if (drawer.shown() === "history") timeline.open(photo);
     heatMap.hide();
     strip.show(photo.image_id, { fresh: freshStrip });
     document.title = `${photo.file_name} · ${tagging.state.project}`;
@@ -240,9 +312,10 @@ export async function start({ element, server }) {
   }
 
   function render() {
-    const { state, draft, phase } = tagging;
+    const { state, draft, phase, photo } = tagging;
     at("tagging").dataset.phase = phase;
     if (state) header.render(state);
+    if (state && photo) followNumber(state.num_images, photo.image_id);
     if (state) training.tellVectors(state);
     if (state) visitor.render(state);
     hints.busy(phase === "busy");
@@ -253,6 +326,25 @@ export async function start({ element, server }) {
     why.render(draft, tagAt(draft, draft.selected), tagging.exclusions, tagging.photo.probe);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
+    renderHints();
+  }
+
+  /** What can be done now: text is typed, a kept tag is selected, or neither. */
+  function renderHints() {
+    if (!tagging?.draft) return;
+    const { draft, photo } = tagging;
+    const isTyping = addBox.hasText();
+    at("tags-card").classList.toggle("typing", isTyping);
+    const context = isTyping ? "typing" : tagging.isInList && draft.selected?.zone === "kept" ? "kept" : "rest";
+    hints.show({ context, addition: addBox.choice(), num_kept: draft.kept.length, accepts: photo.save_as === "accept" });
+  }
+
+  /** Photos were added: the strip shows them. */
+  function followNumber(num_images, image_id) {
+    if (num_images === numKnown) return;
+    const isFirst = numKnown === null;
+    numKnown = num_images;
+    if (!isFirst) strip.show(image_id, { fresh: true });
   }
 
   function openKeys() {
@@ -269,22 +361,26 @@ export async function start({ element, server }) {
 
   function setKeys(newKeys) {
     keys = { ...DEFAULT_KEYS, ...newKeys };
-    hints.render(keys);
+    hints.setKeys(keys);
+    header.setKeys(keys);
+    drawer.setKeys(keys);
     groups.render();
   }
 
   function openBrowse() {
     at("tagging").inert = true;
+    header.setView("browse");
     browse.show(tagging.photo ? tagging.photo.position - 1 : 0, tagging.state?.states);
   }
 
   function closeBrowse() {
     at("tagging").inert = false;
+    header.setView("tag");
     if (!isTouch) addBox.focus();
   }
 
   createKeyboard({
-    getKeys: () => keys, run, addBox, tagList, browse, dialogs, header, messages, effort,
+    getKeys: () => keys, run, addBox, escape, browse, dialogs, effort,
     takeNumber: ({ number, downTo, saves }) => tagging.phase === "tagging" && (downTo ? tagging.takeDownTo(number) : tagging.takeNumber(number, { saves })),
   });
   document.addEventListener("pointerdown", stillness.pressed, { capture: true });
@@ -295,6 +391,7 @@ export async function start({ element, server }) {
   }, { capture: true });
   countEffort(root, effort);
   keepFocus(root);
+  followScreenKeyboard(root, at("add-input"), isTouch);
   setKeys(keys);
   await begin();
   // Another tab may have saved meanwhile, or the server may have been restarted with more photos.
@@ -317,11 +414,14 @@ export async function start({ element, server }) {
   }
 
   async function poll() {
+    let polledAt = 0;
     for (;;) {
       await pause(POLL_MS);
-      // New photos can only appear while ingest runs, or while there is none yet.
       const { state } = tagging;
-      if (document.hidden || !state || !(state.ingest.running || state.detections?.running || state.vlm?.running || state.num_images === 0 || Date.now() < watchUntil)) continue;
+      if (document.hidden || !state) continue;
+      const isReading = state.ingest.running || state.detections?.running || state.vlm?.running || state.num_images === 0 || Date.now() < watchUntil;
+      if (!isReading && performance.now() - polledAt < SLOW_POLL_MS) continue;
+      polledAt = performance.now();
       try {
         await tagging.refreshState();
         messages.clear("poll");
@@ -329,11 +429,19 @@ export async function start({ element, server }) {
         if (isWaiting) await tagging.openImage(null);
       } catch (error) {
         if (error.kind === undefined) throw error;
-        messages.trouble("poll", "The server does not answer. Trying again…");
+        // At other times a server that is away is reported by what the user does next.
+        if (isReading) messages.trouble("poll", "The server does not answer. Trying again…");
       }
     }
   }
 }
+
+/** Groups of the palette; an action that is in none belongs to the photo. */
+const GROUPS = {
+  "Go to": ["previous", "next", "skip", "browse", "review"],
+  View: ["zoom", "why", "neighbours", "timeline", "heat_map"],
+  Project: ["never", "sweep", "help"],
+};
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
@@ -397,7 +505,31 @@ function countEffort(root, effort) {
 /** A mouse click on a button must not take the focus from the add box, or the next Enter would press it again. */
 function keepFocus(root) {
   root.addEventListener("mousedown", (event) => {
-    if (event.target.closest("input, select, summary, a, dialog, .file-name, .facts, .why, .grid")) return;
+    if (event.target.closest("input, select, summary, a, dialog, .file-name, .facts, .why-main, .timeline-list, .grid")) return;
     event.preventDefault();
   });
+}
+
+/**
+ * A screen keyboard covers the lower part of the window: the page takes the part that is seen, and leaves out what is not
+ * needed for typing.
+ */
+function followScreenKeyboard(root, input, isTouch) {
+  const seen = window.visualViewport;
+  if (!isTouch || !seen) return;
+  let width = 0;
+  let tallest = 0;
+  const follow = () => {
+    if (seen.width !== width) [width, tallest] = [seen.width, 0];
+    tallest = Math.max(tallest, seen.height);
+    const isOpen = document.activeElement === input && seen.height < KEYBOARD_SHARE * tallest;
+    root.classList.toggle("keyboard-open", isOpen);
+    root.style.setProperty("--seen-height", isOpen ? `${seen.height}px` : "100%");
+    root.style.top = isOpen ? `${seen.offsetTop}px` : "";
+  };
+  seen.addEventListener("resize", follow);
+  seen.addEventListener("scroll", follow);
+  input.addEventListener("focus", follow);
+  input.addEventListener("blur", follow);
+  follow();
 }

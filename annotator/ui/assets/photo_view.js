@@ -1,12 +1,15 @@
-// The photo, large: fitted, zoomed by click, wheel, pinch or call, panned by dragging; sharp once zoomed.
+// The photo, large: fitted, zoomed by click, wheel, pinch or call, panned by dragging; sharp once zoomed. A finger that
+// swipes sideways over the fitted photo asks for the next or the previous one.
 // Knows nothing of tags.
 
-import { count, make } from "./elements.js";
+import { count, formatNumber, make } from "./elements.js";
 
 const MAX_PIXELS = 4; // most screen pixels for one pixel of the photo
 const CLICK_PIXELS = 4;
+const SWIPE_PIXELS = 56;
 
-export function createPhotoView(frame, facts) {
+/** swipe(by): -1 for the photo before, 1 for the one after. */
+export function createPhotoView(frame, facts, { swipe }) {
   const rough = make("img", { class: "rough", alt: "", draggable: "false" });
   const image = make("img", { class: "sharp", id: "photo-image", draggable: "false" });
   const heat = make("canvas", { class: "heat", id: "heat-map", "aria-hidden": "true", hidden: true });
@@ -14,7 +17,7 @@ export function createPhotoView(frame, facts) {
   const glass = make("div", { class: "glass" }, heat, boxes);
   const failure = make("p", { class: "photo-failure", hidden: true });
   frame.append(rough, image, glass, failure);
-  const zoomLabel = make("button", { class: "quiet", id: "zoom", type: "button", title: "Zoom", onclick: () => toggle() });
+  const zoomLabel = make("button", { class: "quiet", id: "zoom", type: "button", title: "Zoom in and out", onclick: () => toggle() });
   let photo = null;
   let view = { scale: 1, x: 0, y: 0 };
   const pointers = new Map();
@@ -33,7 +36,7 @@ export function createPhotoView(frame, facts) {
     glass.style.transform = transform;
     placeHeat();
     frame.classList.toggle("zoomed", view.scale > 1);
-    zoomLabel.textContent = `zoom ${Math.round(fit() * view.scale * 100)}%`;
+    zoomLabel.textContent = view.scale === 1 ? "Fit" : `${Math.round(fit() * view.scale * 100)}%`;
     if (view.scale > 1.05) sharpen();
   }
 
@@ -87,7 +90,7 @@ export function createPhotoView(frame, facts) {
     if (event.button !== 0 || !photo) return;
     frame.setPointerCapture(event.pointerId);
     pointers.set(event.pointerId, event);
-    gesture = { moved: pointers.size > 1, x: event.clientX, y: event.clientY, view: { ...view }, spread: spread() };
+    gesture = { wasPinch: pointers.size > 1 || Boolean(gesture?.wasPinch), moved: pointers.size > 1, x: event.clientX, y: event.clientY, view: { ...view }, spread: spread() };
   });
   frame.addEventListener("pointermove", (event) => {
     if (!gesture || !pointers.has(event.pointerId)) return;
@@ -99,6 +102,7 @@ export function createPhotoView(frame, facts) {
     }
     const [dx, dy] = [event.clientX - gesture.x, event.clientY - gesture.y];
     if (Math.hypot(dx, dy) > CLICK_PIXELS) gesture.moved = true;
+    if (isSwipe(event)) follow(dx);
     if (gesture.moved && view.scale > 1) {
       frame.classList.add("panning");
       view.x = gesture.view.x + dx;
@@ -106,8 +110,19 @@ export function createPhotoView(frame, facts) {
       apply();
     }
   });
+  const isSwipe = (event) => event.pointerType === "touch" && pointers.size === 1 && view.scale === 1 && !gesture.wasPinch;
+  /** The photo goes along with the finger. */
+  const follow = (dx) => {
+    image.style.transform = dx ? `translateX(${dx}px)` : "";
+    rough.style.transform = image.style.transform;
+  };
   const release = (event) => {
     const wasClick = gesture && !gesture.moved && event.type === "pointerup";
+    if (gesture && pointers.has(event.pointerId) && isSwipe(event)) {
+      const [dx, dy] = [event.clientX - gesture.x, event.clientY - gesture.y];
+      follow(0);
+      if (event.type === "pointerup" && Math.abs(dx) > SWIPE_PIXELS && Math.abs(dx) > 2 * Math.abs(dy)) swipe(dx < 0 ? 1 : -1);
+    }
     pointers.delete(event.pointerId);
     frame.classList.remove("panning");
     if (pointers.size === 0) gesture = null;
@@ -134,7 +149,8 @@ export function createPhotoView(frame, facts) {
     heat,
     boxes,
     placeHeat,
-    show(newPhoto) {
+    /** Show a photo; `num_images` is how many the project has. */
+    show(newPhoto, num_images) {
       photo = newPhoto;
       view = { scale: 1, x: 0, y: 0 };
       failure.hidden = true;
@@ -152,13 +168,13 @@ export function createPhotoView(frame, facts) {
           failure.hidden = false;
         },
       );
-      facts.replaceChildren(...factsOf(photo), make("span", { class: "grow" }), zoomLabel);
+      facts.replaceChildren(...factsOf(photo, num_images), zoomLabel);
       apply();
     },
   };
 }
 
-function factsOf(photo) {
+function factsOf(photo, num_images) {
   const facts = [
     photo.changed_at && `the picture was changed after its tags were saved (${dateText(photo.changed_at)})`,
     photo.taken_at && dateText(photo.taken_at),
@@ -173,7 +189,8 @@ function factsOf(photo) {
   const name = make("span", { class: "file-name", id: "file-name", title: (photo.paths ?? []).join("\n") }, photo.file_name);
   const rest = facts.join("   ·   ");
   const hierarchies = (photo.hierarchies ?? []).map((keyword) => keyword.split("|").join(" › "));
-  return [name, make("span", { class: "facts", title: [...facts, ...hierarchies].join("\n") }, rest)];
+  const place = make("span", { class: "photo-place", id: "photo-place" }, photo.position ? `${formatNumber(photo.position)} of ${formatNumber(num_images)}` : "");
+  return [name, place, make("span", { class: "facts", title: [...facts, ...hierarchies].join("\n") }, rest)];
 }
 
 function dateText(text) {

@@ -59,10 +59,10 @@ export function createReview(dialogs, { call, say, edit, done }) {
       make(
         "div", { class: "review-choices", role: "toolbar", "aria-label": "Decide" },
         button("accept", "Enter", `Accept answer ${chosen + 1}`, () => accept()),
-        button("edit", "E", "Edit it", () => change()),
-        button("back", "B", "Send it back", () => writeNote([answers[chosen].user])),
-        button("back-all", "A", "Send all back", () => writeNote([])),
-        button("next", "N", "Next", () => go()),
+        button("edit", "F2", "Edit it", () => change()),
+        button("back", "Del", "Send it back", () => writeNote([answers[chosen].user])),
+        button("back-all", "Shift Del", "Send all back", () => writeNote([])),
+        button("next", "PgDn", "Next", () => go()),
       ),
       table,
     );
@@ -146,10 +146,10 @@ export function createReview(dialogs, { call, say, edit, done }) {
     const isButton = event.target.closest("button, summary");
     const keys = {
       ArrowLeft: () => choose(chosen - 1), ArrowRight: () => choose(chosen + 1),
-      e: change, b: () => writeNote([photo.answers[chosen].user]), a: () => writeNote([]), n: go,
+      F2: change, Delete: () => writeNote([photo.answers[chosen].user]), "Shift+Delete": () => writeNote([]), PageDown: go,
       ...(isButton ? {} : { Enter: accept }),
     };
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const key = event.shiftKey ? `Shift+${event.key}` : event.key;
     if (DIGIT.test(event.key)) use(event, () => choose(Number(event.key) - 1));
     else if (key in keys && !(event.repeat && !key.startsWith("Arrow"))) use(event, keys[key]);
   }

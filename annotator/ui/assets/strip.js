@@ -63,7 +63,7 @@ function thumbnail(item, isCurrent, open) {
     {
       class: `strip-photo ${item.state}${isCurrent ? " now" : ""}`,
       type: "button",
-      tabindex: "-1",
+      tabindex: isCurrent ? "0" : "-1", // one stop for Tab; the keys for the photo before and after go on from there
       "aria-label": `Open photo, ${states[item.state] ?? item.state}`,
       "aria-current": isCurrent ? "true" : null,
       dataset: { imageId: item.image_id, state: item.state },

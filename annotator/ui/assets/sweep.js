@@ -4,8 +4,8 @@
 
 import { count, make } from "./elements.js";
 
-const YES = new Set(["y", "Y", "Enter"]);
-const NO = new Set(["n", "N", "Delete"]);
+const YES = new Set(["1", "Enter"]);
+const NO = new Set(["2", "Delete"]);
 
 /** The list of a photo with the tag at its end, in the form of a save. */
 export function withTag({ image_id, revision, kept, dropped }, tag) {
@@ -112,7 +112,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
       id: "sweep",
       title: `Does “${tag}” belong to this photo?`,
       wide: true,
-      body: [caveat ? make("p", { class: "sweep-caveat" }, caveat) : null, image, facts, make("div", { class: "sweep-choices" }, choice("sweep-yes", "Y", "Yes, add it", true), choice("sweep-no", "N", "No", false)), note],
+      body: [caveat ? make("p", { class: "sweep-caveat" }, caveat) : null, image, facts, make("div", { class: "sweep-choices" }, choice("sweep-yes", "1", "Yes, add it", true), choice("sweep-no", "2", "No", false)), note],
       onkey(event) {
         const isYes = YES.has(event.key);
         if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || !(isYes || NO.has(event.key))) return;

@@ -1,58 +1,87 @@
-// The ranked list on the page: kept rows, the cut line, proposed rows; clicks, and dragging of rows and of the line.
+// The ranked list on the page: kept rows, the cut line, suggested rows; clicks, and dragging of rows and of the line.
 // It reports the user's edits by tag name, and never changes the list itself.
 // Knows nothing of the server, of keys, or of how an edit is applied.
 
-import { describe, numExpected, tagKey } from "./draft.js";
-import { keycaps, make } from "./elements.js";
+import { describe, NUM_NUMBERED, numExpected, tagKey } from "./draft.js";
+import { count, icon, keycaps, make } from "./elements.js";
 import { keyPieces } from "./keys.js";
-import { sourceIcon, sourceName } from "./sources.js";
+import { floatingCopy, isMotionReduced, moveFrom, placesOf } from "./motion.js";
 
-const DRAG_PIXELS = 5;
-const EDGE_PIXELS = 28;
+const DRAG_PIXELS = 4;
+const EDGE_PIXELS = 24;
 const EDGE_STEP_PIXELS = 7;
-const PROPOSALS_IN_SIGHT = 4;
+const CROSS = ["m4 4 8 8M12 4l-8 8"];
+const GRIP = ["M6 4h.01M10 4h.01M6 8h.01M10 8h.01M6 12h.01M10 12h.01"];
 
 /**
- * handlers: take(tag), select(tag), drop(tag), point(tag or null), place(tag, { zone, index }), cut(count),
- * accept(). */
+ * handlers: take(tag), select(tag), unkeep(tag), point(tag or null), place(tag, { zone, index }), cut(count),
+ * accept(). Nothing in a row has the focus: the add box keeps it and names the selected row to screen readers, so that
+ * the cross of a kept row is for pointers; the key and the button under the list do the same.
+ */
 export function createTagList(root, handlers) {
-  const kept = make("div", { class: "zone kept-zone", role: "group", "aria-label": "Kept: will be saved" });
-  const proposed = make("div", { class: "zone proposed-zone", role: "group", "aria-label": "Proposed" });
-  const cut = make(
-    "div",
-    { class: "cut", id: "cut-line", role: "separator", "aria-label": "Cut line: saved above, proposed below" },
-    make("span", {}, "saved above · proposed below"),
-  );
+  const layer = root.closest(".annotator");
+  const kept = make("div", { class: "zone kept-zone", id: "kept-list", role: "listbox", "aria-label": "Kept, most important first" });
+  const proposed = make("div", { class: "zone proposed-zone", id: "suggested-list", role: "listbox", "aria-label": "Suggested" });
+  const cut = make("div", { class: "cut", id: "cut-line", "aria-hidden": "true", title: "Drag: what is above is kept" });
+  const acceptText = make("span", {});
+  const acceptKeys = make("span", { class: "caps" });
+  const accept = make("button", { type: "button", class: "quiet", id: "accept", hidden: true, onclick: () => handlers.accept() }, acceptText, " ", acceptKeys);
+  const nothingKept = make("p", { class: "empty-row", id: "nothing-kept" });
+  const nothingProposed = make("p", { class: "empty-row", id: "nothing-suggested" });
   const marker = make("div", { class: "drop-marker", hidden: true });
-  root.append(kept, cut, proposed, marker);
-  const acceptKeys = make("span", {});
-  // Drawn only if a proposal is expected; proposals above it are not kept yet.
-  const expected = make(
-    "div",
-    { class: "expected-line", id: "expected-line" },
-    make("button", { type: "button", class: "quiet", tabindex: "-1", onclick: () => handlers.accept() }, "expected above: take and save ", acceptKeys),
+  root.append(
+    make("div", { class: "part kept-part" }, make("h2", {}, make("b", {}, "Kept"), make("span", { class: "soft" }, "most important first")), kept, nothingKept),
+    cut,
+    make("div", { class: "part proposed-part" }, make("div", { class: "part-head" }, make("h2", {}, make("b", {}, "Suggested")), accept), proposed, nothingProposed),
+    marker,
   );
+  // Drawn only if a proposal is expected; proposals above it are not kept yet.
+  const expected = make("div", { class: "expected-line", id: "expected-line", "aria-hidden": "true" });
+  const zones = { kept, proposed };
+  const rowsOf = (zone) => [...zone.children].filter((child) => child.classList.contains("row"));
+  const allRows = () => [...rowsOf(kept), ...rowsOf(proposed)];
+  const nameOf = (row) => tagKey(row.dataset.tag);
   let draft = null;
   let press = null;
   let selectedRow = "";
+  let isNew = true; // a photo was opened: nothing moves
 
   function draw() {
-    const rows = new Map([...root.querySelectorAll(".row")].map((row) => [row.dataset.zone + tagKey(row.dataset.tag), row]));
+    const old = allRows();
+    const places = isNew || isMotionReduced() ? null : placesOf(old, nameOf);
+    const rows = new Map(old.map((row) => [row.dataset.zone + nameOf(row), row]));
     const rowOf = (zone, index, tag) => fill(rows.get(zone + tagKey(tag)) ?? newRow(zone), draft, zone, index, tag);
-    arrange(kept, draft.kept.map((tag, index) => rowOf("kept", index, tag)), "Nothing kept yet: take a proposal, or type a tag");
+    arrange(kept, draft.kept.map((tag, index) => rowOf("kept", index, tag)));
+    nothingKept.textContent = draft.kept.length ? "" : "Nothing yet. The first tag that you keep ranks first.";
     const proposedRows = draft.proposals.map(({ tag }, index) => rowOf("proposed", index, tag));
     const num_expected = numExpected(draft);
     proposedRows.forEach((row, index) => row.classList.toggle("expected", index < num_expected));
-    arrange(
-      proposed,
-      num_expected ? [...proposedRows.slice(0, num_expected), expected, ...proposedRows.slice(num_expected)] : proposedRows,
-      draft.kept.length ? "No further proposals" : "No proposals for this photo: type a tag",
-    );
-    cut.setAttribute("aria-valuenow", String(draft.kept.length));
+    arrange(proposed, withGaps(proposedRows, num_expected));
+    nothingProposed.textContent = draft.proposals.length ? "" : draft.kept.length ? "No further suggestion." : "Nothing sure enough. Type a tag.";
+    accept.hidden = !num_expected;
+    acceptText.textContent = `Keep ${count(num_expected, "likely tag")}, save`;
     const selected = root.querySelector(".row.selected");
     const name = selected ? selected.dataset.zone + selected.dataset.tag : "";
-    if (selected && name !== selectedRow) reveal(root, selected, proposed);
+    if (selected && name !== selectedRow) reveal(selected);
     selectedRow = name;
+    if (places) moveFrom(places, allRows(), nameOf, layer);
+    isNew = false;
+  }
+
+  /** The rows with the dashed line, and an empty place for each number that has no proposal now. */
+  function withGaps(rows, num_expected) {
+    const isFree = freeNumbers(draft);
+    const shown = [];
+    rows.forEach((row, index) => {
+      const number = Number(row.dataset.number);
+      // The user's own rows come first, whatever their number.
+      while (isFree.length && (isFree[0] < number || !number) && !isOwn(draft, row.dataset.tag)) shown.push(gap(isFree.shift()));
+      if (num_expected && index === num_expected) shown.push(expected);
+      shown.push(row);
+    });
+    shown.push(...isFree.map(gap));
+    if (num_expected && num_expected === rows.length) shown.push(expected);
+    return shown;
   }
 
   root.addEventListener("pointerdown", (event) => {
@@ -63,15 +92,16 @@ export function createTagList(root, handlers) {
     const kind = line ? "cut" : event.target.closest(".drop") ? "drop" : "row";
     const handle = line || event.target.closest(".number");
     const draggable = kind !== "drop" && (event.pointerType !== "touch" || Boolean(handle));
-    press = { kind, row, tag: row?.dataset.tag, zone: row?.dataset.zone, y: event.clientY, draggable, dragging: false };
+    press = { kind, row, tag: row?.dataset.tag, zone: row?.dataset.zone, x: event.clientX, y: event.clientY, draggable, dragging: false };
     root.setPointerCapture(event.pointerId);
   });
   root.addEventListener("pointermove", (event) => {
     if (!press) return;
-    if (!press.dragging && (!press.draggable || Math.abs(event.clientY - press.y) < DRAG_PIXELS)) return;
-    press.clientY = event.clientY;
+    const far = Math.hypot(event.clientX - press.x, event.clientY - press.y);
+    if (!press.dragging && (!press.draggable || far < DRAG_PIXELS)) return;
+    Object.assign(press, { clientX: event.clientX, clientY: event.clientY });
     if (!press.dragging) startDrag();
-    follow(event.clientY);
+    follow();
   });
   root.addEventListener("pointerup", () => {
     const done = press;
@@ -80,7 +110,7 @@ export function createTagList(root, handlers) {
     if (done.dragging) {
       if (done.kind === "cut") handlers.cut(done.count);
       else if (done.target) handlers.place(done.tag, done.target);
-    } else if (done.kind === "drop") handlers.drop(done.tag);
+    } else if (done.kind === "drop") handlers.unkeep(done.tag);
     else if (done.kind === "row") (done.zone === "kept" ? handlers.select : handlers.take)(done.tag);
   });
   root.addEventListener("pointercancel", endPress);
@@ -91,67 +121,84 @@ export function createTagList(root, handlers) {
   // Screen readers send clicks without pointer events.
   root.addEventListener("click", (event) => {
     const row = event.detail === 0 && event.target.closest(".row");
-    if (!row) return;
-    if (event.target.closest(".drop")) handlers.drop(row.dataset.tag);
-    else (row.dataset.zone === "kept" ? handlers.select : handlers.take)(row.dataset.tag);
+    if (row) (row.dataset.zone === "kept" ? handlers.select : handlers.take)(row.dataset.tag);
   });
 
   function startDrag() {
     press.dragging = true;
-    press.middles = [...root.querySelectorAll(".row")].map((row) => {
-      const box = row.getBoundingClientRect();
-      return { row, middle: box.top + box.height / 2 + root.scrollTop, bottom: box.bottom + root.scrollTop };
-    });
-    press.startY = press.y + root.scrollTop;
-    press.cutTop = cut.getBoundingClientRect().top + root.scrollTop;
     press.count = draft.kept.length;
     root.classList.add("dragging");
-    (press.row ?? cut).classList.add("dragged");
+    if (press.row) {
+      const box = press.row.getBoundingClientRect();
+      press.offset = { x: press.x - box.left, y: press.y - box.top };
+      press.copy = floatingCopy(press.row, box);
+      press.copy.classList.add("dragged", press.zone);
+      layer.append(press.copy);
+      press.row.classList.add("lifted");
+    } else cut.classList.add("dragged");
     requestAnimationFrame(scrollAtEdge);
   }
 
-  function follow(pointerY) {
-    const frame = root.getBoundingClientRect();
-    const clientY = Math.max(frame.top, Math.min(frame.bottom - 4, pointerY));
-    const y = clientY + root.scrollTop;
+  function follow() {
+    const { clientX: x, clientY: y } = press;
     if (press.kind === "cut") {
-      press.count = press.middles.filter(({ middle }) => middle < y).length;
-      cut.style.transform = `translateY(${y - press.cutTop - cut.offsetHeight / 2}px)`;
-      press.middles.forEach(({ row }, index) => row.classList.toggle("will-keep", index < press.count));
+      const rows = allRows();
+      press.count = rows.filter((row) => middleOf(row) < y).length;
+      cut.style.transform = "";
+      const line = cut.getBoundingClientRect();
+      const frame = root.getBoundingClientRect();
+      cut.style.transform = `translateY(${Math.max(frame.top, Math.min(frame.bottom, y)) - line.top - line.height / 2}px)`;
+      rows.forEach((row, index) => row.classList.toggle("will-keep", index < press.count));
       return;
     }
-    const cutMiddle = press.cutTop + cut.offsetHeight / 2;
-    const zone = y < cutMiddle ? "kept" : "proposed";
-    const others = press.middles.filter(({ row }) => row.dataset.zone === zone && row !== press.row);
-    const index = others.filter(({ middle }) => middle < y).length;
+    press.copy.style.left = `${x - press.offset.x}px`;
+    press.copy.style.top = `${y - press.offset.y}px`;
+    const line = cut.getBoundingClientRect();
+    const zone = y < line.top + line.height / 2 ? "kept" : "proposed";
+    const others = rowsOf(zones[zone]).filter((row) => row !== press.row);
+    const isWrapped = ["flex", "grid"].includes(getComputedStyle(zones[zone]).display);
+    const index = others.filter((row) => isBefore(row.getBoundingClientRect(), x, y, isWrapped)).length;
     press.target = { zone, index };
-    press.row.style.transform = `translateY(${y - press.startY}px)`;
-    const before = others[index - 1];
-    const top = before ? before.bottom : zone === "kept" ? frame.top : press.cutTop + cut.offsetHeight;
+    mark(zone, others, index, isWrapped);
+  }
+
+  /** Show where the dragged row will land. */
+  function mark(zone, others, index, isWrapped) {
+    const frame = root.getBoundingClientRect();
+    const box = zones[zone].getBoundingClientRect();
+    const [before, after] = [others[index - 1], others[index]].map((row) => row?.getBoundingClientRect());
     marker.hidden = zone === "proposed" && press.zone === "proposed";
     marker.classList.toggle("keeps", zone === "kept");
-    marker.style.top = `${top - frame.top}px`;
+    marker.classList.toggle("upright", isWrapped);
+    if (isWrapped) {
+      const place = after ?? before ?? box;
+      const left = after ? after.left - 4 : before ? before.right + 2 : box.left;
+      Object.assign(marker.style, { left: `${left - frame.left}px`, top: `${place.top - frame.top}px`, height: `${after || before ? place.height : 32}px`, right: "" });
+      return;
+    }
+    const top = Math.max(box.top, Math.min(box.bottom, before ? before.bottom : after ? after.top : box.top));
+    Object.assign(marker.style, { left: "", right: "", height: "", top: `${top - frame.top}px` });
   }
 
   function scrollAtEdge() {
     if (!press?.dragging) return;
-    const box = root.getBoundingClientRect();
+    const zone = zones[press.target?.zone ?? "kept"];
+    const box = zone.getBoundingClientRect();
     const step = press.clientY < box.top + EDGE_PIXELS ? -1 : press.clientY > box.bottom - EDGE_PIXELS ? 1 : 0;
-    const before = root.scrollTop;
-    root.scrollTop += step * EDGE_STEP_PIXELS;
-    if (root.scrollTop !== before) follow(press.clientY);
+    const before = zone.scrollTop;
+    zone.scrollTop += step * EDGE_STEP_PIXELS;
+    if (zone.scrollTop !== before) follow();
     requestAnimationFrame(scrollAtEdge);
   }
 
   function endPress() {
     if (!press) return;
+    press.copy?.remove();
     press = null;
     marker.hidden = true;
     root.classList.remove("dragging");
-    for (const element of root.querySelectorAll(".dragged, .will-keep")) {
-      element.classList.remove("dragged", "will-keep");
-      element.style.transform = "";
-    }
+    for (const element of root.querySelectorAll(".dragged, .lifted, .will-keep")) element.classList.remove("dragged", "lifted", "will-keep");
+    cut.style.transform = "";
     if (draft) draw();
   }
 
@@ -162,9 +209,12 @@ export function createTagList(root, handlers) {
       acceptKeys.replaceChildren(...(keys?.length ? keycaps(keyPieces(keys[0])) : []));
       if (!press) draw();
     },
+    /** A photo was opened. */
     toTop() {
-      root.scrollTop = 0;
+      kept.scrollTop = 0;
+      proposed.scrollTop = 0;
       selectedRow = "";
+      isNew = true;
     },
     /** Cancel a drag; returns whether there was one. */
     cancelDrag() {
@@ -175,68 +225,91 @@ export function createTagList(root, handlers) {
   };
 }
 
+const middleOf = (row) => {
+  const box = row.getBoundingClientRect();
+  return box.top + box.height / 2;
+};
+
+/** Whether a row comes before a point: in a column by its middle, in rows of chips as text is read. */
+function isBefore(box, x, y, isWrapped) {
+  if (!isWrapped) return box.top + box.height / 2 < y;
+  return box.bottom < y || (box.top <= y && box.left + box.width / 2 < x);
+}
+
+/** Numbers that had a proposal on this photo and have none now. */
+function freeNumbers(draft) {
+  const used = new Set(draft.proposals.map(({ number }) => number));
+  return [...new Set(draft.numbers.values())].filter((number) => number <= NUM_NUMBERED && !used.has(number)).sort((one, other) => one - other);
+}
+
+function isOwn(draft, tag) {
+  return draft.released.some((own) => tagKey(own) === tagKey(tag));
+}
+
+function gap(number) {
+  const element = make("div", { class: "gap", "aria-hidden": "true", dataset: { gap: number } }, make("span", { class: "gap-number" }, String(number)));
+  placeInPad(element, number);
+  return element;
+}
+
+/** On small screens the numbered proposals lie in a pad of three by three, each in the place of its number. */
+function placeInPad(element, number) {
+  element.style.setProperty("--pad-row", number ? String(Math.ceil(number / 3)) : "auto");
+  element.style.setProperty("--pad-column", number ? String(((number - 1) % 3) + 1) : "auto");
+}
+
 function newRow(zone) {
-  return make(
-    "div",
-    { class: `row ${zone}`, role: "option", dataset: { zone } },
-    make("span", { class: "number" }),
-    make("span", { class: "tag" }),
-    make("span", { class: "bar", "aria-hidden": "true" }, make("i")),
-    make("span", { class: "source" }),
-    make("button", { class: "drop", type: "button", tabindex: "-1" }, "×"),
-  );
+  const parts = [make("span", { class: "number" }), make("span", { class: "tag" })];
+  if (zone === "kept") parts.unshift(make("span", { class: "grip", "aria-hidden": "true" }, icon(GRIP)));
+  parts.push(zone === "kept" ? make("span", { class: "drop", "aria-hidden": "true" }, icon(CROSS)) : make("span", { class: "bar", "aria-hidden": "true" }, make("i")));
+  return make("div", { class: `row ${zone}`, role: "option", dataset: { zone } }, ...parts);
 }
 
 function fill(row, draft, zone, index, tag) {
   const { score, source } = describe(draft, tag);
-  const [number, text, bar, sourceCell, drop] = row.children;
+  const number = zone === "kept" ? index + 1 : draft.proposals[index].number || 0;
   const selected = draft.selected?.zone === zone && draft.selected.index === index;
   row.id = `row-${zone}-${index + 1}`;
-  row.dataset.tag = tag;
-  row.dataset.index = String(index);
+  Object.assign(row.dataset, { tag, index: String(index), source, number: String(number) });
   row.classList.toggle("selected", selected);
   row.setAttribute("aria-selected", String(selected));
-  row.setAttribute("aria-label", rowLabel(zone, numberOf(draft, zone, index), tag, score, source));
-  number.textContent = numberOf(draft, zone, index);
+  row.setAttribute("aria-label", rowLabel(zone, number, tag, score, draft.kept.length));
+  row.querySelector(".number").textContent = number ? String(number) : "";
+  const text = row.querySelector(".tag");
   text.textContent = tag;
   text.title = tag;
-  bar.hidden = score === null;
-  bar.title = score === null ? "" : `Score ${score.toFixed(2)}`;
-  bar.firstChild.style.width = `${Math.round((score ?? 0) * 100)}%`;
-  if (sourceCell.dataset.source !== source) {
-    sourceCell.dataset.source = source;
-    sourceCell.replaceChildren(sourceIcon(source));
-  }
-  drop.title = zone === "kept" ? `Drop ${tag}` : `Refuse ${tag}`;
-  drop.setAttribute("aria-label", drop.title);
+  if (zone === "kept") row.querySelector(".drop").title = `Un-keep ${tag}: back to the suggestions`;
+  else fillProposal(row, number, score);
   return row;
 }
 
-function numberOf(draft, zone, index) {
-  return String(zone === "kept" ? index + 1 : draft.proposals[index].number || "");
+function fillProposal(row, number, score) {
+  placeInPad(row, number);
+  if (number) row.setAttribute("aria-keyshortcuts", String(number));
+  else row.removeAttribute("aria-keyshortcuts");
+  const bar = row.querySelector(".bar");
+  bar.hidden = score === null;
+  bar.title = score === null ? "" : `${percent(score)} sure`;
+  bar.firstChild.style.width = percent(score ?? 0);
 }
 
-function rowLabel(zone, number, tag, score, source) {
-  const place = zone === "kept" ? `kept, place ${number}` : `proposal ${number}`.trimEnd();
-  const worth = score === null ? "" : `, score ${Math.round(score * 100)} percent`;
-  return `${tag}, ${place}${worth}, ${sourceName(source)}`;
+const percent = (share) => `${Math.round(100 * share)}%`;
+
+/** What a screen reader says: the tag, whether it is kept, its rank or its key, and how sure the model is. */
+function rowLabel(zone, number, tag, score, num_kept) {
+  if (zone === "kept") return `${tag}, kept, rank ${number} of ${num_kept}`;
+  const key = number ? `, key ${number}` : "";
+  return `${tag}, suggested${key}${score === null ? "" : `, ${Math.round(100 * score)} percent sure`}`;
 }
 
-function arrange(zone, rows, emptyText) {
-  const wanted = rows.length ? rows : [make("div", { class: "empty-row" }, emptyText)];
+function arrange(zone, wanted) {
   const same = wanted.length === zone.children.length && wanted.every((row, index) => row === zone.children[index]);
   if (!same) zone.replaceChildren(...wanted);
 }
 
-function reveal(root, row, proposed) {
+function reveal(row) {
   // scrollIntoView would scroll the whole page on a phone.
-  const margin = row.offsetHeight;
-  const below = (element) => element.getBoundingClientRect().bottom + margin - root.getBoundingClientRect().bottom;
-  const above = () => row.getBoundingClientRect().top - margin - root.getBoundingClientRect().top;
-  if (below(row) > 0) root.scrollTop += below(row);
-  // After a tag was added at the cut line, the next proposals must be visible, since digits take them.
-  const next = proposed.children[Math.min(PROPOSALS_IN_SIGHT, proposed.children.length) - 1];
-  const isLastKept = row.classList.contains("kept") && !row.nextElementSibling;
-  if (isLastKept && next && below(next) > 0) root.scrollTop += below(next);
-  if (above() < 0) root.scrollTop += above();
+  const [box, frame] = [row.getBoundingClientRect(), row.parentElement.getBoundingClientRect()];
+  if (box.bottom > frame.bottom) row.parentElement.scrollTop += box.bottom - frame.bottom;
+  if (box.top < frame.top) row.parentElement.scrollTop -= frame.top - box.top;
 }

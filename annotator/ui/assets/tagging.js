@@ -9,7 +9,8 @@ const noExclusions = () => ({ neighbours: new Map(), sources: new Set() });
 
 /**
  * call(name, payload), proposing, localDrafts and effort are other parts of the page; `views` are callbacks:
- * changed(tagging), opened(photo), say(text), trouble(name, text, buttons), clear(name), askStale(versions).
+ * changed(tagging), opened(photo), edited(before, after), say(text, undo), trouble(name, text, buttons), clear(name),
+ * askStale(versions).
  * whenStill(run) runs once no key was pressed for a while.
  */
 export class Tagging {
@@ -32,6 +33,7 @@ export class Tagging {
     this.isAway = false; // the server did not answer, so it does not have this list
     this.renumbers = false; // the next answer numbers all proposals anew: the user changed what they are made from
     this.asksToSave = false; // the list is empty, and saving it needs the same key again
+    this.isInList = false; // the user selects rows now; at rest, the first proposal or the newest tag is selected
     this.phase = "loading"; // loading, tagging, busy, done
     this.complete = newestOnly((text) => call("complete", { image_id: this.photo.image_id, text, kept: this.draft.kept }));
     this.proposing = createProposing({
@@ -72,7 +74,7 @@ export class Tagging {
 
   skip() {
     if (!this.photo) return undefined;
-    return this.#go("skip", { image_id: this.photo.image_id }, () => this.views.say("Skipped: it comes again at the end."), true);
+    return this.#go("skip", { image_id: this.photo.image_id }, () => this.views.say("Put off: it comes again at the end."), true);
   }
 
   async #go(operation, payload, then = () => {}, freshStrip = false) {
@@ -108,6 +110,7 @@ export class Tagging {
     this.revision = here?.revision ?? answer.revision;
     this.renumbers = false;
     this.asksToSave = false;
+    this.isInList = false;
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
     this.exclusions = noExclusions();
@@ -243,6 +246,31 @@ export class Tagging {
     if (tag !== null) this.dropTag(tag);
   }
 
+  /** Give a kept tag back: it is a proposal again, at the number that it had. */
+  unkeepTag(tag) {
+    const place = this.#placeOf(tag);
+    if (place?.zone !== "kept") return;
+    this.placeTag(tag, { zone: "proposed", index: 0 });
+    const { past } = this.draft;
+    this.views.say(`“${tag}” is no longer kept.`, () => (this.draft?.past === past ? this.undo() : this.views.say("The list was changed since: undo goes back step by step.")));
+  }
+
+  unkeepSelected() {
+    const tag = list.tagAt(this.draft, this.draft.selected);
+    if (tag !== null) this.unkeepTag(tag);
+  }
+
+  /** Leave the list: the first proposal is selected again. Returns whether a row was being selected. */
+  leaveList() {
+    const wasInList = this.isInList;
+    if (wasInList && this.draft) {
+      this.isInList = false;
+      this.draft = list.select(this.draft, { zone: "proposed", index: 0 });
+      this.views.changed(this);
+    }
+    return wasInList;
+  }
+
   placeTag(tag, to) {
     const from = this.#placeOf(tag);
     if (from) this.#moved(tag, from, list.place(this.draft, from, to));
@@ -271,6 +299,7 @@ export class Tagging {
 
   select(place) {
     this.asksToSave = false;
+    this.isInList = true;
     this.draft = list.select(this.draft, place);
     this.views.changed(this);
   }
@@ -282,6 +311,7 @@ export class Tagging {
 
   moveSelection(by) {
     this.asksToSave = false;
+    this.isInList = true;
     this.draft = list.moveSelection(this.draft, by);
     this.views.changed(this);
   }
@@ -291,6 +321,11 @@ export class Tagging {
       this.edit(list.undo(this.draft), "undo");
       return undefined;
     }
+    return this.undoSave();
+  }
+
+  /** Take the last save back, and show its photo. */
+  undoSave() {
     return this.#go("undo", {}, () => {
       this.views.say(this.photo?.undone ?? "The last save is taken back.");
       this.refreshQuietly();
@@ -305,6 +340,8 @@ export class Tagging {
   edit(next, ...action) {
     if (next === this.draft || this.phase !== "tagging") return;
     this.asksToSave = false;
+    if (!["move", "cut"].includes(action[0])) this.isInList = false;
+    this.views.edited(this.draft, next);
     this.draft = next;
     this.effort.record(...action);
     this.#tell();
@@ -469,7 +506,7 @@ export class Tagging {
     this.views.saved(photo, nowCommon, along);
     const where = along.length ? ` to ${along.length + 1} photos` : "";
     const saved = draft.kept.map((tag) => respelled.find(({ typed }) => typed === list.cleanTag(tag))?.saved ?? tag);
-    this.views.say(saved.length ? `Saved ${saved.join(", ")}${where}.` : "Saved without tags.");
+    this.views.say(saved.length ? `Saved ${saved.join(", ")}${where}.` : "Saved without tags.", () => this.undoSave());
     const kept = respelled.filter(({ was_saved, typed, saved: name }) => was_saved && list.tagKey(typed) === list.tagKey(name));
     if (kept.length) this.views.trouble("respelled", kept.map(whyRespelled).join(" "), []);
   }

@@ -1,6 +1,7 @@
-// The time line of a photo: who made which change, when, and from which proposal; one key restores an earlier list, as a
-// new entry. Knows nothing of how events are stored.
+// The time line of a photo, a panel: who made which change, when, and from which proposal; one key restores an earlier
+// list, as a new entry. Knows nothing of how events are stored.
 
+import { newestOnly } from "./calls.js";
 import { make } from "./elements.js";
 import { when } from "./review.js";
 
@@ -11,73 +12,100 @@ const WORDS = {
   import: "imported a list", reorder: "applied the order rules",
 };
 
-/** call(name, payload); say(text); show(photo) shows the restored photo. */
-export function createTimeline(dialogs, { call, say, show }) {
-  async function open({ image_id, file_name }) {
-    let { entries, revision } = await call("timeline", { image_id });
-    entries.reverse(); // newest first
-    let chosen = Math.max(0, entries.findIndex(({ can_restore }) => can_restore));
-    let isBusy = false;
-    const rows = make("ol", { class: "timeline", role: "listbox", "aria-label": "What happened", tabindex: "-1" });
-    const trouble = make("p", { class: "review-trouble", role: "alert" });
-    const restoring = make("button", { type: "button", id: "timeline-restore", onclick: () => restore() }, make("kbd", {}, "Enter"), " Restore this list");
+/** call(name, payload); say(text); show(photo) shows the restored photo; leave() gives the focus back. */
+export function createTimeline(root, { call, say, show, leave }) {
+  const rows = make("ol", { class: "timeline-list", id: "timeline-list", role: "listbox", "aria-label": "What happened to this photo", tabindex: "0" });
+  const trouble = make("p", { class: "review-trouble", role: "alert" });
+  const restoring = make("button", { type: "button", id: "timeline-restore", onclick: () => restore() }, "Restore this list ", make("kbd", {}, "Enter"));
+  root.append(rows, make("div", { class: "timeline-foot" }, restoring, trouble));
+  const ask = newestOnly((image_id) => call("timeline", { image_id }));
+  let photo = null; // the photo that is shown, and its newest entries and revision
+  let entries = [];
+  let revision = 0;
+  let chosen = 0;
+  let isBusy = false;
 
-    function draw() {
-      rows.replaceChildren(...entries.map((entry, index) => row(entry, index === chosen, () => select(index))));
-      restoring.disabled = !entries[chosen]?.can_restore;
-      rows.children[chosen]?.scrollIntoView({ block: "nearest" });
-    }
-
-    function select(index) {
-      chosen = Math.max(0, Math.min(entries.length - 1, index));
-      draw();
-    }
-
-    async function restore() {
-      const entry = entries[chosen];
-      if (isBusy || !entry?.can_restore) return;
-      isBusy = true;
-      try {
-        const photo = await call("restore", { image_id, entry_id: entry.id, revision });
-        dialogs.close();
-        show(photo);
-        say(`The list of ${when(entry.at)} is back: ${entry.tags.join(", ") || "no tags"}.`);
-      } catch (error) {
-        if (error.kind === undefined) throw error;
-        trouble.textContent = error.message;
-      } finally {
-        isBusy = false;
-      }
-    }
-
-    draw();
-    await dialogs.open({
-      id: "timeline",
-      title: `What happened to ${file_name}`,
-      wide: true,
-      body: [rows, trouble, make("div", { class: "dialog-buttons" }, restoring)],
-      onkey(event) {
-        if (event.ctrlKey || event.metaKey || event.altKey) return;
-        const steps = { ArrowUp: -1, ArrowDown: 1, Home: -entries.length, End: entries.length };
-        if (event.key in steps) {
-          event.preventDefault();
-          select(chosen + steps[event.key]);
-        } else if (event.key === "Enter" && !event.repeat && !event.target.closest("button")) {
-          event.preventDefault();
-          restore();
-        }
-      },
-    });
+  function draw() {
+    rows.replaceChildren(...entries.map((entry, index) => row(entry, index, index === chosen, () => select(index))));
+    restoring.disabled = !entries[chosen]?.can_restore;
+    rows.setAttribute("aria-activedescendant", rows.children[chosen]?.id ?? "");
+    const now = rows.children[chosen];
+    if (now && now.offsetTop < rows.scrollTop) rows.scrollTop = now.offsetTop;
+    else if (now && now.offsetTop + now.offsetHeight > rows.scrollTop + rows.clientHeight) rows.scrollTop = now.offsetTop + now.offsetHeight - rows.clientHeight;
   }
 
-  return { open };
+  function select(index) {
+    chosen = Math.max(0, Math.min(entries.length - 1, index));
+    draw();
+  }
+
+  async function load({ image_id }) {
+    trouble.textContent = "";
+    let answer;
+    try {
+      answer = await ask(image_id);
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      trouble.textContent = error.message;
+      return;
+    }
+    if (!answer) return; // a newer one was asked for
+    photo = { image_id };
+    ({ revision } = answer);
+    entries = answer.entries.reverse(); // newest first
+    chosen = Math.max(0, entries.findIndex(({ can_restore }) => can_restore));
+    draw();
+  }
+
+  async function restore() {
+    const entry = entries[chosen];
+    if (isBusy || !entry?.can_restore) return;
+    isBusy = true;
+    try {
+      const restored = await call("restore", { image_id: photo.image_id, entry_id: entry.id, revision });
+      show(restored);
+      say(`The list of ${when(entry.at)} is back: ${entry.tags.join(", ") || "no tags"}.`);
+      leave();
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      trouble.textContent = error.message;
+    } finally {
+      isBusy = false;
+    }
+  }
+
+  rows.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    const steps = { ArrowUp: -1, ArrowDown: 1, Home: -entries.length, End: entries.length };
+    const presses = { Enter: () => event.repeat || restore(), Escape: leave };
+    if (event.key in steps) use(event, () => select(chosen + steps[event.key]));
+    else if (event.key in presses) use(event, presses[event.key]);
+  });
+
+  return {
+    /** Show what happened to a photo; with `focus`, its keys work at once. */
+    async open(shown, { focus = false } = {}) {
+      if (photo?.image_id !== shown.image_id) {
+        entries = [];
+        draw();
+      }
+      if (focus) rows.focus({ preventScroll: true });
+      await load(shown);
+    },
+  };
 }
 
-function row(entry, isChosen, onclick) {
+function use(event, then) {
+  event.preventDefault();
+  event.stopPropagation(); // the keys of the page do something else
+  then();
+}
+
+function row(entry, index, isChosen, onclick) {
   const { kind, user, at, tags, tagger, note, people, is_current, can_restore } = entry;
   return make(
     "li",
-    { class: "timeline-entry", role: "option", "aria-selected": String(isChosen), dataset: { kind, id: entry.id, can: can_restore ? "restore" : "" }, onclick },
+    { class: "timeline-entry", id: `timeline-${index + 1}`, role: "option", "aria-selected": String(isChosen), dataset: { kind, id: entry.id, can: can_restore ? "restore" : "" }, onclick },
     make("div", {}, user ? make("b", {}, user) : "It", ` ${WORDS[kind] ?? kind}`, people.length ? make("span", {}, kind === "accept" ? ` of ${people.join(", ")}` : ` to ${people.join(", ")}`) : null, make("span", { class: "soft" }, ` · ${when(at)}`), is_current ? make("span", { class: "timeline-now" }, "now") : null),
     note ? make("p", { class: "timeline-note" }, `“${note}”`) : null,
     ...changed(entry, tagger),

@@ -13,7 +13,7 @@ const CAUSES = { button: "by hand", corrections: "by itself, after new correctio
  * model went live. Returns the header's button and `refresh()`.
  */
 export function createTraining({ call, dialogs, say, onLive }) {
-  const button = make("button", { id: "open-model", class: "pill", type: "button", onclick: open }, "Model");
+  const button = make("button", { id: "learning", class: "pill", type: "button", hidden: true, onclick: open }, "Model");
   let models = null; // the newest answer of the operation "models"
   let panel = null; // the open panel
   let vectors = "";
@@ -39,6 +39,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     const before = models;
     models = answer;
     const share = answer.progress?.share ?? 0;
+    button.hidden = !(answer.is_training || answer.waiting);
     button.textContent = answer.is_training ? `Learning ${percent(share)}` : answer.waiting ? "Waiting to learn" : "Model";
     button.classList.toggle("learning", answer.is_training);
     panel?.render(answer);
@@ -79,7 +80,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     panel?.tellVectors(vectors);
   }
 
-  return { button, refresh, tellVectors };
+  return { button, open, refresh, tellVectors };
 }
 
 function createPanel(act) {

@@ -18,7 +18,7 @@ export function createVisitor(root, { dialogs, say, added }) {
   const input = make("input", { id: "photo-files", type: "file", accept: TYPES, multiple: true, hidden: true, onchange: () => send([...input.files]) });
   const overlay = make("div", { class: "drop-overlay", hidden: true }, "Drop photos to add them");
   root.append(input, overlay);
-  root.querySelector("#open-help").before(pill);
+  root.querySelector("#open-palette").before(pill);
   let demo = null;
   let isSending = false;
   let progress = null; // the element for the progress of an upload, while it is shown
@@ -70,13 +70,15 @@ export function createVisitor(root, { dialogs, say, added }) {
     for (const [index, file] of files.entries()) {
       tell(`Adding photo ${index + 1} of ${files.length}…`);
       const { answer, problem } = await sendOne(file);
-      if (answer) num_taken += 1;
+      if (answer) {
+        num_taken += 1;
+        added();
+      }
       else refused.push(`${file.name}: ${problem}`);
     }
     isSending = false;
     tell(num_taken ? `${count(num_taken, "photo")} added.` : "No photo was added.");
     if (refused.length) tellRefused(refused);
-    if (num_taken) added();
   }
 
   function sendOne(file) {

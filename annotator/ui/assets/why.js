@@ -1,37 +1,37 @@
-// "Why this rank?": the reasons of the selected tag in a sentence, and, opened, each source with its score and a switch
-// that excludes it. Excluded evidence stays visible as chips. Knows nothing of the list or the server.
+// The panel "Why this rank": the reason of the selected tag, and on request each source with its own reason, its score
+// and a switch; excluded evidence stays visible as chips. Knows nothing of the list or the server.
 
 import { describe, tagKey } from "./draft.js";
 import { make } from "./elements.js";
 import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
 
-const HIDDEN = "Proposals are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
+const HIDDEN = "Suggestions are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
 
 /**
- * handlers: switchSource(name), switchNeighbour(image_id), never() to never propose the tag in this project, restore() to
- * exclude nothing; explain(tag) resolves to
+ * `chips` is the place, outside of the panel, of what is left out. handlers: switchSource(name), switchNeighbour(image_id), never() to never propose the tag in this project, restore() to
+ * exclude nothing; showOnPhoto() shows where the tag is seen; explain(tag) resolves to
  * { text }, the model's score without the photo's context, which is requested only while this is open.
  */
-export function createWhy(root, { switchSource, switchNeighbour, never, restore, explain }) {
+export function createWhy(root, chips, { switchSource, switchNeighbour, never, restore, explain, showOnPhoto }) {
+  const title = make("b", { id: "why-tag" });
+  const place = make("span", { class: "soft", id: "why-place" });
   const text = make("p", { class: "why-text", id: "why-text" });
-  const open = make("button", { class: "why-open", id: "why-open", type: "button", "aria-expanded": "false", "aria-controls": "why-sources", onclick: toggle }, "Why this rank?");
-  const list = make("ul", { class: "why-sources", id: "why-sources", hidden: true });
-  const chips = make("div", { class: "chips", id: "left-out", hidden: true, role: "group", "aria-label": "Left out" });
-  root.append(chips, text, open, list);
+  const list = make("ul", { class: "why-sources", id: "why-sources" });
+  const seen = make("button", { type: "button", class: "switch", id: "show-on-photo", "aria-pressed": "false", onclick: showOnPhoto }, "Show it on the photo");
+  const refuse = make("button", { type: "button", class: "switch", id: "never", onclick: never }, "Never suggest it in this project");
+  const note = make("p", { class: "soft" }, "Leave a source out to rank without it, for this photo only. The list is ranked anew at once.");
+  root.append(
+    make("div", { class: "why-main" }, make("p", { class: "why-title" }, title, " ", place), text, list),
+    make("div", { class: "why-side" }, seen, refuse, note),
+  );
+  let isOpen = false;
   let asked = { proposals: null, tag: null, text: "" }; // the newest explanation, and the tag it explains
   let wanted = asked;
-
-  function toggle() {
-    list.hidden = !list.hidden;
-    open.setAttribute("aria-expanded", String(!list.hidden));
-    root.classList.toggle("open", !list.hidden);
-    tellMore();
-  }
 
   /** Add the score without the photo's context to the model's line. */
   async function tellMore() {
     const reason = list.querySelector('[data-source="context"] .why-reason');
-    if (list.hidden || !reason) return;
+    if (!isOpen || !reason) return;
     if (asked.proposals !== wanted.proposals || asked.tag !== wanted.tag) {
       const mine = (asked = { ...wanted, text: "" });
       try {
@@ -44,36 +44,49 @@ export function createWhy(root, { switchSource, switchNeighbour, never, restore,
   }
 
   function line({ source, text: reason, score }) {
+    const bar = make("span", { class: "bar", "aria-hidden": "true" }, make("i"));
+    bar.firstChild.style.width = `${Math.round(100 * Math.max(0, Math.min(1, score)))}%`;
     return make(
       "li",
       { dataset: { source } },
       make("span", { class: "source" }, sourceIcon(source)),
       make("span", { class: "why-reason" }, reason),
-      make("span", { class: "why-weight", title: `${sourceName(source)}: its own score; the number beside the tag joins all sources` }, score.toFixed(2)),
-      make("button", { type: "button", class: "switch", dataset: { switchSource: source }, title: `Leave out for this photo: ${sourceName(source)}`, onclick: () => switchSource(source) }, "Leave out"),
+      bar,
+      make("span", { class: "why-weight", title: `${sourceName(source)}: its own score; the bar beside the tag joins all sources` }, score.toFixed(2)),
+      make("button", { type: "button", class: "switch", dataset: { switchSource: source }, title: `For this photo: ${sourceName(source)}`, "aria-label": `Leave out: ${sourceName(source)}`, onclick: () => switchSource(source) }, "Leave out"),
     );
   }
 
   function chip(label, name, dataset, onclick) {
-    return make("button", { type: "button", class: "chip", "aria-pressed": "true", dataset, title: `Left out for this photo: ${name}. Press to use it again.`, onclick }, label, make("span", { "aria-hidden": "true" }, " ×"));
+    return make("button", { type: "button", class: "chip", "aria-pressed": "true", dataset, title: `Left out for this photo: ${name}. Press to use it again.`, "aria-label": `${label}, left out; use it again`, onclick }, label, make("span", { "aria-hidden": "true" }, " ↶"));
   }
 
   return {
-    toggle,
+    /** The panel was shown or hidden. */
+    setOpen(open) {
+      isOpen = open;
+      tellMore();
+    },
+    /** Whether the photo shows where the tag is seen. */
+    setShown(isShown) {
+      seen.setAttribute("aria-pressed", String(isShown));
+    },
     /**
      * Show the reasons of a draft's tag (null: none is selected) and the exclusions { neighbours, sources }; on a photo
      * with the anchoring probe "hidden", show why nothing is proposed.
      */
     render(draft, tag, exclusions, probe) {
-      const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
+      const isWithin = (element) => root.contains(element) || chips.contains(element);
+      const focused = isWithin(document.activeElement) ? { ...document.activeElement.dataset } : null;
       const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
-      if (tag === null) text.replaceChildren(probe === "hidden" ? HIDDEN : "Type a tag, or select one to see why it is proposed.");
-      else text.replaceChildren(make("b", {}, tag), `: ${why || `${sourceName(source).toLowerCase()}.`}`);
-      const place = tag === null ? -1 : draft.proposals.findIndex((proposal) => tagKey(proposal.tag) === tagKey(tag));
-      open.hidden = tag === null || !evidence?.length;
-      open.textContent = place < 0 ? "Why this tag?" : `Why rank ${place + 1}?`;
-      const refuse = make("li", { class: "why-never" }, make("button", { type: "button", class: "switch", id: "never", onclick: never }, "Never propose this here"));
-      list.replaceChildren(...(evidence ?? []).map(line), ...(place < 0 ? [] : [refuse]));
+      title.textContent = tag ?? "";
+      place.textContent = tag === null ? "" : placeText(draft, tag);
+      if (tag === null) text.textContent = probe === "hidden" ? HIDDEN : "Type a tag, or select one to see why it is suggested.";
+      else text.textContent = why || `${sourceName(source)}.`;
+      list.replaceChildren(...(evidence ?? []).map(line));
+      const isProposed = tag !== null && draft.proposals.some((proposal) => tagKey(proposal.tag) === tagKey(tag));
+      refuse.hidden = !isProposed;
+      seen.hidden = tag === null;
       wanted = { proposals: draft.proposals, tag };
       tellMore();
       const left = [
@@ -82,15 +95,24 @@ export function createWhy(root, { switchSource, switchNeighbour, never, restore,
       ];
       chips.replaceChildren(...(left.length ? ["Left out: ", ...left, left.length > 1 ? make("button", { type: "button", class: "chip all", id: "restore", onclick: restore }, "All back") : ""] : []));
       chips.hidden = !left.length;
-      if (focused && !root.contains(document.activeElement)) refocus(root, focused);
+      if (focused && !isWithin(document.activeElement)) refocus([root, chips], focused);
     },
   };
 }
 
+/** Where a tag stands: its rank among the kept tags, or its place among the suggestions. */
+function placeText(draft, tag) {
+  const rank = draft.kept.findIndex((kept) => tagKey(kept) === tagKey(tag)) + 1;
+  if (rank) return `kept, rank ${rank} of ${draft.kept.length}`;
+  const place = draft.proposals.findIndex((proposal) => tagKey(proposal.tag) === tagKey(tag)) + 1;
+  return `suggestion ${place} of ${draft.proposals.length}`;
+}
+
 /** The pressed button was rebuilt: focus the new one, so that the same key switches back. */
-function refocus(root, { switchSource, switchNeighbour }) {
-  const again = [...root.querySelectorAll("button")].find(
+function refocus(places, { switchSource, switchNeighbour }) {
+  const buttons = places.flatMap((place) => [...place.querySelectorAll("button")]);
+  const again = buttons.find(
     (button) => (switchSource && button.dataset.switchSource === switchSource) || (switchNeighbour && button.dataset.switchNeighbour === switchNeighbour),
   );
-  (again ?? root.querySelector(".why-open:not([hidden])"))?.focus();
+  (again ?? buttons.find((button) => !button.hidden))?.focus();
 }

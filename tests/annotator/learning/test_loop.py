@@ -137,6 +137,8 @@ def test_a_candidate_that_fails_is_kept_but_not_live(opened: Session, run_script
     run = train(opened)
     state = opened.workspace.models.state()
     assert run["state"] == "refused"
+    num = opened.workspace.project.settings.loop.train_after or 50
+    assert run["sentence"].endswith(f" The next try is worth it after {num} new corrections.")
     assert opened.workspace.project.settings.tagger == "starter/jvsp"
     refused = state["models"][0]
     assert not refused["is_live"]

@@ -43,6 +43,7 @@ def test_a_box_is_drawn_where_the_detector_found_the_tag(
     expect(page.at(".found-box")).to_have_count(0)
     expect(page.at("#heat-map")).to_be_visible()
     switch = page.at('#sources [data-switch-source="detector"]')
+    page.at("#alike-open").click()
     switch.click()
     page.settle()
     expect(switch).to_have_attribute("aria-pressed", "false")  # and can be pressed again

@@ -53,9 +53,9 @@ def test_a_group_is_tagged_and_undone_by_the_keyboard_alone(serve: Factory, open
     expect(page.at(".group-kept li")).to_have_text([first, second])
     page.press("Backspace")
     expect(page.at(".group-kept li")).to_have_text([first])
-    page.press("a")
+    page.press("Control+a")
     expect(page.at(".group-cell[aria-selected=true]")).to_have_count(0)
-    page.press("a", "ArrowRight", "Space")
+    page.press("Control+a", "ArrowRight", "Space")
     left_out = page.at(".group-cell").nth(1).get_attribute("data-file-name")
     expect(page.at("#group-save")).to_contain_text("Save to 4 photos")
     page.press("Enter")
@@ -96,6 +96,37 @@ def test_photos_are_unticked_by_click_and_those_changed_meanwhile_are_listed(
     page.see_photo("cat 3.jpg")
     expect(page.at("#banner")).to_contain_text("cat 5.jpg: it was saved or put off meanwhile.")
     assert server.saved() == {"cat 5.jpg": ["tree"], **{f"cat {number}.jpg": [tag] for number in (1, 2, 4)}}
+
+
+def test_letters_in_the_panel_are_tags_and_no_command(serve: Factory, open_page: Factory, burst: Path) -> None:
+    server, page = start(serve, open_page, burst)
+    page.press("F3")
+    expect(page.at("#group-add")).to_be_focused()
+    expect(page.at(".group-tag")).not_to_have_count(0)
+    page.type("tarm")
+    expect(page.at("#group-add")).to_have_value("tarm")
+    assert len(ticked(page)) == 4
+    page.press("Shift+Enter")
+    expect(page.at(".group-kept li")).to_have_text(["tarm"])
+    # Every letter and every digit is text while the box has text; Escape clears it and does not close the panel.
+    page.type("abcdefghijklmnopqrstuvwxyz 13")
+    expect(page.at("#group-add")).to_have_value("abcdefghijklmnopqrstuvwxyz 13")
+    page.press("Escape")
+    expect(page.at("#group-add")).to_have_value("")
+    # A completion is taken as on the page.
+    page.type("whi")
+    expect(page.at("#group-completion-1")).to_be_visible()
+    completed = page.at("#group-completion-1").get_attribute("data-tag")
+    page.press("Enter")
+    expect(page.at(".group-kept li")).to_have_text(["tarm", completed])
+    expect(page.at(".group-tag")).not_to_have_count(0)
+    page.settle()
+    one, three = (page.at(".group-tag", has_text=f"{number} ").get_attribute("data-tag") for number in (1, 3))
+    assert len(ticked(page)) == 4
+    page.press("1", "3", "Enter")
+    expect(page.at("#group")).to_have_count(0)
+    page.see_tagged(5, 6)
+    assert server.saved() == {f"cat {number}.jpg": ["tarm", completed, one, three] for number in range(1, 6)}
 
 
 def test_escape_keeps_taken_tags_and_saves_nothing(serve: Factory, open_page: Factory, burst: Path) -> None:

@@ -80,6 +80,10 @@ def test_two_visitors_tag_their_own_photos_and_a_third_waits(
     # Ben takes the samples, and sees nothing of hers.
     ben.locator("#add-samples").click()
     expect(ben.locator("#tagged")).to_have_text(re.compile("0 of [5-8] tagged"))
+    # The strip shows all of them before anything is saved.
+    expect(ben.locator("#ingest")).to_be_hidden()
+    num_photos = int((ben.locator("#tagged").text_content() or "").split()[2])
+    expect(ben.locator(".strip-photo")).to_have_count(num_photos)
     # A third has to wait, and sees for how long at most.
     third = come()
     expect(third.locator("#queue")).to_contain_text("You are next")

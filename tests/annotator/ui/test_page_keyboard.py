@@ -74,7 +74,7 @@ def test_the_whole_job_is_done_by_keyboard_alone(serve: Factory, open_page: Fact
     page.press("ArrowRight")
     page.see_photo("china.jpg")
     page.press("Control+ArrowRight")
-    page.see_status("Skipped")
+    page.see_status("Put off")
     page.see_photo("coffee.png")
 
     # Down to the second proposal, taken with Space; refused proposals do not come back.
@@ -501,7 +501,7 @@ def test_the_dashed_line_can_be_switched_off_for_good(serve: Factory, open_page:
     )
     page = open_page(server)
     page.go_to(expecting["file_name"])
-    page.at("#expected-line button").hover()
+    page.at("#accept").hover()
     page.press("?")
     expect(page.at("#show-expected")).to_be_checked()
     page.at("#show-expected").focus()
@@ -517,7 +517,7 @@ def test_the_dashed_line_can_be_switched_off_for_good(serve: Factory, open_page:
     server.rest("set_show_expected", shown=True)
     page.reload()
     page.go_to(expecting["file_name"])
-    page.at("#expected-line button").click()
+    page.at("#accept").click()
     page.see_status("Saved")
     assert list(server.saved()) == [expecting["file_name"]]
 
@@ -578,7 +578,7 @@ def test_keys_can_be_remapped_and_a_clash_is_refused(serve: Factory, open_page: 
     change("skip", "F10")
     expect(page.at("#keys .key-note")).to_contain_text("F10 is the new key")
     change("drop", "F10")
-    expect(page.at("#keys .key-note")).to_contain_text("F10 is taken by “Skip")
+    expect(page.at("#keys .key-note")).to_contain_text("F10 is taken by “Put off")
     change("drop", "x")
     expect(page.at("#keys .key-note")).to_contain_text("letters are for typing tags")
     change("drop", "Escape")
@@ -633,6 +633,9 @@ def test_zoom_heat_map_and_neighbours_have_keys(serve: Factory, open_page: Facto
     expect(page.at("#heat-map")).to_be_visible()
     page.press("F4")
     expect(page.at("#heat-map")).to_be_hidden()
+    page.press("F2")
+    expect(page.at("#neighbours")).to_be_visible()
+    expect(page.at("#tab-looks")).to_have_attribute("aria-selected", "true")
     page.press("F2")
     expect(page.at("#tab-metadata")).to_have_attribute("aria-selected", "true")
     page.see_status("Same words")

@@ -100,7 +100,7 @@ def test_the_page_loads_and_saves_under_a_prefix(
     expect(page.locator(".cell img").first).to_be_visible()
     page.wait_for_function("document.querySelector('.cell img').naturalWidth > 0")
     page.keyboard.press("Escape")
-    page.locator("#export").click()
+    page.locator("#menu").click()
     with page.expect_download() as download:
         page.locator("#export-jsonl").click()
     assert name in download.value.path().read_text()

@@ -37,12 +37,14 @@ def test_a_tag_on_its_tenth_photo_is_offered_and_each_key_decides_one_photo(serv
     page.press("Shift+Enter", "F8")
     expect(page.at("#sweep")).to_contain_text("Does “wildlife” belong to this photo?")
     expect(page.at("#sweep")).to_contain_text(f"1 of 1 · {names[-1]} · lake")
-    page.press("n")
+    page.press("n", "y")  # letters are no commands
+    expect(page.at("#sweep-no")).to_be_visible()
+    page.press("2")
     page.see_status("“wildlife” was added to no photo.")
     assert server.saved()[names[-1]] == ["lake"]
     page.press("F8")
     expect(page.at("#sweep-yes")).to_be_visible()
-    page.press("y")
+    page.press("1")
     page.see_status("“wildlife” was added to 1 photo.")
     assert server.saved()[names[-1]] == ["lake", "wildlife"]
     assert server.history(names[-1])[-1]["after_tags"] == ["lake", "wildlife"]

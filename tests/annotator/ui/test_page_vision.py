@@ -31,14 +31,16 @@ def test_the_page_says_where_photos_go_and_proposes_what_comes_back(
         row.click()
         expect(page.at("#why-text")).to_contain_text("the vision-language model tiny names it", ignore_case=True)
         expect(page.at('#sources [data-switch-source="vlm"]')).to_contain_text("Vision-language model")
+        page.at("#alike-open").click()
         page.at('#sources [data-switch-source="vlm"]').click()
         expect(page.at('.row.proposed[data-tag="saucer"]')).to_have_count(0)
-        page.at("#open-model").click()
+        page.choose("#open-model")
         expect(page.at("#vision")).to_contain_text(
             re.compile(rf"tiny: photos, made smaller .* go to {re.escape(host)}, on this machine\. 12 photos asked")
         )
         expect(page.at("#vision")).to_contain_text("84 tokens in this project")
         page.press("Escape")
+        page.page.close()
         project, photos = server.project, server.photos
         server.end()
         asked = len(model.requests)
@@ -84,7 +86,7 @@ def test_a_person_switches_between_backbones_and_loses_no_tag(
     text.click()
     expect(page.at("#why-text")).to_contain_text("the image-text model finds it alike", ignore_case=True)
     expect(page.at('#sources [data-switch-source="text"]')).to_contain_text("Image-text model")
-    page.at("#open-model").click()
+    page.choose("#open-model")
     expect(page.at("#vision")).to_contain_text(re.compile(r"Photos are seen by tiny-page-clip.* compares them with"))
     page.press("Escape")
     assert second.saved() == saved

@@ -49,7 +49,10 @@ def test_a_candidate_that_saves_actions_on_every_photo_is_promoted() -> None:
 def test_the_same_model_is_not_promoted() -> None:
     verdict = judge(Fixed(TAGS), Fixed(TAGS), corrections(0, 5), corrections(5, 5), RULE)
     assert not verdict.is_promoted
-    assert "not shown to save actions" in verdict.sentence
+    assert verdict.sentence == (
+        "Not promoted: the new model takes 2.00 actions a photo as the present one does on 10 held-back photos "
+        "(+0.00 saved, 90% interval +0.00 to +0.00); it would change nothing."
+    )
 
 
 def test_savings_that_may_be_chance_do_not_promote() -> None:
@@ -59,6 +62,8 @@ def test_savings_that_may_be_chance_do_not_promote() -> None:
     assert verdict.saved.mean == pytest.approx(0.2)
     assert verdict.saved.low == 0
     assert not verdict.is_promoted
+    assert verdict.sentence.startswith("Not promoted: the new model takes 3.80 actions a photo instead of 4.00 on 10 ")
+    assert verdict.sentence.endswith("; the saving may be chance.")
 
 
 def test_a_loss_on_gold_beyond_the_margin_forbids_it() -> None:
@@ -82,6 +87,7 @@ def test_too_few_photos_decide_nothing() -> None:
 def test_tags_that_cost_more_are_named_the_worst_first() -> None:
     verdict = judge(Fixed(TAGS), Fixed(("dog", "park")), [], corrections(0, 6), RULE)
     assert [change.tag for change in verdict.regressions] == ["man", "dog", "park"]
+    assert verdict.sentence.endswith("; it would cost more.")
     assert verdict.regressions[0].num == 6
     assert verdict.regressions[0].candidate == 4  # "man", Enter
 
