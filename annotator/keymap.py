@@ -31,6 +31,9 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "review": ("F6",),
     "timeline": ("F7",),
     "browse": ("Ctrl+B",),
+    "fields": ("F10",),
+    "export": ("Ctrl+E",),
+    "import": ("Ctrl+I",),
     "help": ("?",),
 }
 """Action -> keys. Digit keys are fixed: alone one proposal, with Shift all down to it, with Alt that one and save."""

@@ -104,7 +104,10 @@ class GroupTagging:
         self._access.check_assigned(user, image_id)
         self._access.hold(user, image_id)
         tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
-        respelled = self._access.respelled(edited.kept, workspace.ranking.tagged_photos.saved_tags(image_id))
+        own = workspace.ranking.tagged_photos.saved_tags(image_id)
+        workspace.vocabulary.check(edited.kept, own)
+        tags = list(workspace.order_rules.apply(tags))
+        respelled = self._access.respelled(edited.kept, own)
         selection = self._tagging.selection(image_id)
         with workspace.lock:
             reason = self._groups.lead_refusal(image_id)

@@ -149,6 +149,7 @@ class Review:
         self._access.hold(user, image_id)
         own = workspace.ranking.tagged_photos.saved_tags(image_id)
         tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
+        workspace.vocabulary.check(edited.kept, own)
         respelled = self._access.respelled(edited.kept, own)
         responses = workspace.responses
         with workspace.lock:

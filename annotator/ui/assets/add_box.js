@@ -31,7 +31,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
     );
     hint.textContent = text ? (choice && tagKey(choice) !== tagKey(text) ? `Enter · ${ALT} 1–9 · exact: Shift Enter` : "Enter adds") : "";
     literal.hidden = !isLiteral || Boolean(text);
-    list.replaceChildren(...completions.map(({ tag, source }, index) => completionRow(tag, source, index, highlighted, text)));
+    list.replaceChildren(...completions.map(({ tag, source, place = "" }, index) => completionRow(tag, source, index, highlighted, text, place)));
     list.hidden = !text || completions.length === 0;
     input.setAttribute("aria-expanded", String(!list.hidden));
     input.setAttribute("aria-controls", list.hidden ? "tag-list" : "completions");
@@ -159,7 +159,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
   };
 }
 
-function completionRow(tag, source, index, highlighted, text) {
+function completionRow(tag, source, index, highlighted, text, place) {
   const at = tagKey(tag).indexOf(tagKey(text));
   const plain = at < 0 || tag.length !== tagKey(tag).length;
   const end = at + tagKey(text).length;
@@ -171,6 +171,7 @@ function completionRow(tag, source, index, highlighted, text) {
     { id: `completion-${index + 1}`, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },
     make("span", { class: "number", "aria-hidden": "true" }, number),
     make("span", { class: "tag" }, ...parts),
+    place && make("span", { class: "soft completion-place" }, place),
     make("span", { class: "soft" }, labels[source] ?? ""),
   );
 }

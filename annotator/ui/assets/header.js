@@ -7,7 +7,7 @@ import { count, formatNumber, make, typesText } from "./elements.js";
 export const LOCAL_USER = "local";
 export const EXPORTS = { jsonl: "JSON Lines", csv: "CSV" };
 
-export function createHeader(root, { browse, unreadable, sidecars, help, effort, review, timeline, chooseTagger, logOut, model }) {
+export function createHeader(root, { browse, unreadable, sidecars, help, exportTags, importTags, effort, review, timeline, chooseTagger, logOut, model }) {
   const project = make("b", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged", class: "soft" });
   const bar = make("progress", { max: 1, value: 0, "aria-label": "Photos read" });
@@ -18,8 +18,10 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
   const away = make("span", { id: "not-mounted", class: "pill", hidden: true });
   const unsettled = make("button", { id: "open-sidecars", class: "pill", type: "button", hidden: true, onclick: sidecars });
   const tagger = make("select", { id: "tagger", class: "pill tagger", "aria-label": "Tagger that proposes", title: "Tagger that proposes", onchange: () => chooseTagger(tagger.value) });
+  const exporting = make("button", { id: "open-export", class: "quiet", type: "button", onclick: exportTags }, "Export…");
+  const importing = make("button", { id: "open-import", class: "quiet", type: "button", hidden: true, onclick: importTags }, "Import…");
   let offered = "";
-  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…"), make("button", { id: "open-timeline", class: "quiet", type: "button", onclick: timeline }, "Time line of this photo…")));
+  const menu = make("details", { class: "menu" }, make("summary", { class: "pill", id: "export" }, "Export"), make("div", { class: "menu-list" }, exporting, importing, ...exportLinks(), make("button", { id: "open-effort", class: "quiet", type: "button", onclick: effort }, "Queue and effort…"), make("button", { id: "open-timeline", class: "quiet", type: "button", onclick: timeline }, "Time line of this photo…")));
   const userName = make("summary", { class: "pill", id: "account" });
   const account = make("details", { class: "menu", hidden: true }, userName, make("div", { class: "menu-list" }, make("button", { id: "log-out", class: "quiet", type: "button", onclick: logOut }, "Log out")));
   const reviewing = make("button", { id: "open-review", class: "pill", type: "button", hidden: true, onclick: review });
@@ -44,6 +46,8 @@ export function createHeader(root, { browse, unreadable, sidecars, help, effort,
       project.textContent = state.project;
       project.title = state.project;
       tagged.textContent = `${formatNumber(state.num_saved)} of ${formatNumber(state.num_images)} tagged${state.states.empty ? `, ${formatNumber(state.states.empty)} without tags` : ""}`;
+      exporting.hidden = Boolean(state.demo);
+      importing.hidden = Boolean(state.demo) || !state.may_administer;
       account.hidden = state.user === LOCAL_USER;
       userName.textContent = state.user;
       const { in_review } = state.states;

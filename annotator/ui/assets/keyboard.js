@@ -15,7 +15,9 @@ export function createKeyboard({ getKeys, run, takeNumber, addBox, tagList, brow
     if (!event.repeat) effort.key();
     if (dialogs.isOpen()) return;
     if (browse.isOpen()) {
-      if (actionOf(name, getKeys()) === "browse") use(event, () => browse.hide());
+      const action = actionOf(name, getKeys());
+      if (action === "browse") use(event, () => browse.hide());
+      else if (action === "export" || action === "import") use(event, () => event.repeat || run(action));
       else browse.handleKey(event, name);
       return;
     }

@@ -28,6 +28,9 @@ export const ACTIONS = {
   group: "Tag this photo and those that look like it together",
   sweep: "Look for saved photos that need the selected tag too",
   browse: "Browse all photos",
+  fields: "Title, description and other fields of the photo",
+  export: "Export tags in the format of another program",
+  import: "Import tags of another program (admins)",
   help: "Show and change keys",
 };
 
@@ -49,6 +52,9 @@ export const DEFAULT_KEYS = {
   redo: ["Ctrl+Shift+Z", "Ctrl+Y"],
   help: ["?"],
   browse: ["Ctrl+B"],
+  fields: ["F10"],
+  export: ["Ctrl+E"],
+  import: ["Ctrl+I"],
   take_selected: ["Space"],
   zoom: ["Ctrl+Space"],
   neighbours: ["F2"],

@@ -6,14 +6,17 @@ import { createAddBox } from "./add_box.js";
 import { createBrowse } from "./browse.js";
 import { createCalls, newestOnly } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
-import { tagAt, tagKey } from "./draft.js";
+import { sameTags, tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { showEffort } from "./effort_dialog.js";
 import { count, make, typesText } from "./elements.js";
+import { createFields } from "./fields.js";
+import { showExport } from "./export_dialog.js";
 import { createGroups } from "./groups.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
+import { showImport } from "./import_dialog.js";
 import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createKeyboard } from "./keyboard.js";
 import { DEFAULT_KEYS, keyName } from "./keys.js";
@@ -81,13 +84,16 @@ export async function start({ element, server }) {
     sweep: lookForSelected,
     review: openReview,
     timeline: () => tagging.photo && timeline.open(tagging.photo).catch(showError),
+    fields: () => fields.focus() || messages.say("This project has no fields; add some with: annotator serve --field title"),
+    export: openExport,
+    import: openImport,
     help: openKeys,
   };
-  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "review"]);
+  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "review", "export", "import"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
-  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), sidecars: openSidecars, help: openKeys, effort: openEffort, review: openReview, timeline: () => run("timeline"), chooseTagger, logOut, model: training.button });
+  const header = createHeader(at("header"), { browse: openBrowse, unreadable: () => showUnreadable(dialogs, call), sidecars: openSidecars, help: openKeys, exportTags: openExport, importTags: openImport, effort: openEffort, review: openReview, timeline: () => run("timeline"), chooseTagger, logOut, model: training.button });
   let watchUntil = 0;
   const visitor = createVisitor(root, { dialogs, say: messages.say, added: () => { watchUntil = Date.now() + READING_MS; } });
   const photoView = createPhotoView(at("photo"), at("photo-facts"));
@@ -127,6 +133,7 @@ export async function start({ element, server }) {
   const neighbours = createNeighbours(at("neighbours"), { take: takeFromNeighbour, ...switches });
   const why = createWhy(at("why"), { ...switches, never: () => run("never"), restore: () => tagging.restoreEvidence(), explain: newestOnly((tag) => call("explain", tagging.question(tag))) });
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
+  const fields = createFields(at("fields"), { call, say: messages.say, leave: () => isTouch || addBox.focus() });
   const hints = createHints(at("actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
 
@@ -170,6 +177,27 @@ export async function start({ element, server }) {
       settled(image_id) {
         if (tagging.photo?.image_id === image_id) tagging.openImage(image_id);
         tagging.refreshQuietly();
+      },
+    });
+  }
+
+  function openExport() {
+    if (!tagging.state || tagging.state.demo) return;
+    showExport(dialogs, { call, found: browse.wanted(), photo: tagging.photo });
+  }
+
+  function openImport() {
+    if (!tagging.state || tagging.state.demo) return;
+    if (!tagging.state.may_administer) {
+      messages.say("Imports are for admins.");
+      return;
+    }
+    showImport(dialogs, {
+      call,
+      isHere: tagging.state.user === LOCAL_USER,
+      changed() {
+        tagging.refreshQuietly();
+        tagging.openImage(tagging.photo?.image_id ?? null);
       },
     });
   }
@@ -233,6 +261,7 @@ export async function start({ element, server }) {
     at("photo-facts").append(groups.button);
     groups.follow(photo);
     heatMap.hide();
+    fields.show(photo);
     strip.show(photo.image_id, { fresh: freshStrip });
     document.title = `${photo.file_name} · ${tagging.state.project}`;
     sayWhoHolds(photo, messages, () => tagging.openImage(null));
@@ -250,7 +279,8 @@ export async function start({ element, server }) {
     if (!draft) return;
     tagList.render(draft, keys.accept);
     neighbours.render(tagging.neighbours, draft.kept, tagging.exclusions);
-    why.render(draft, tagAt(draft, draft.selected), tagging.exclusions, tagging.photo.probe);
+    why.render(draft, tagAt(draft, draft.selected), tagging.exclusions, tagging.photo.probe, tagging.order?.reasons);
+    renderOrder(at("saved-as"), tagging.order, draft.kept);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
   }
@@ -380,6 +410,13 @@ function showRest(rest, tagging, state, visitor) {
   rest.hidden = false;
   tagging.hidden = true;
   document.title = `${texts[0]} · ${state.project}`;
+}
+
+/** The list as the project's order rules will save it, where that is another. */
+function renderOrder(element, order, kept) {
+  const isNewest = order && sameTags(order.kept, kept);
+  element.hidden = !isNewest || sameTags(order.tags, kept);
+  if (!element.hidden) element.replaceChildren("Order rules save it as: ", make("b", {}, order.tags.join(", ")), order.tags.length < kept.length ? ` (${count(kept.length - order.tags.length, "tag")} fewer)` : "");
 }
 
 function showEmpty(rest, tagging, visitor) {

@@ -25,6 +25,7 @@ export class Tagging {
     this.photo = null;
     this.draft = null;
     this.neighbours = null;
+    this.order = null; // the kept tags as the project's order rules save them; null without such rules
     this.exclusions = noExclusions(); // evidence left out for this photo
     this.shown = []; // the proposals with which the photo opened
     this.revision = 0;
@@ -110,6 +111,7 @@ export class Tagging {
     this.asksToSave = false;
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
+    this.order = answer.order ?? null;
     this.exclusions = noExclusions();
     this.shown = answer.proposals.map(({ tag, score, source }) => ({ tag, score, source }));
     this.phase = "tagging";
@@ -378,6 +380,7 @@ export class Tagging {
     this.draft = list.withProposals(this.draft, answer.proposals, answer.num_expected, { renumbers: this.renumbers });
     this.renumbers = false;
     this.neighbours = answer.neighbours ?? this.neighbours;
+    this.order = answer.order ?? null;
     this.views.changed(this);
     this.whenStill(() => this.#fillNumbers(request.image_id));
   }

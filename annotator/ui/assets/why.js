@@ -62,13 +62,13 @@ export function createWhy(root, { switchSource, switchNeighbour, never, restore,
     toggle,
     /**
      * Show the reasons of a draft's tag (null: none is selected) and the exclusions { neighbours, sources }; on a photo
-     * with the anchoring probe "hidden", show why nothing is proposed.
+     * with the anchoring probe "hidden", show why nothing is proposed. `rules`: tag -> the order rule that decides.
      */
-    render(draft, tag, exclusions, probe) {
+    render(draft, tag, exclusions, probe, rules = {}) {
       const focused = root.contains(document.activeElement) ? { ...document.activeElement.dataset } : null;
       const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
       if (tag === null) text.replaceChildren(probe === "hidden" ? HIDDEN : "Type a tag, or select one to see why it is proposed.");
-      else text.replaceChildren(make("b", {}, tag), `: ${why || `${sourceName(source).toLowerCase()}.`}`);
+      else text.replaceChildren(make("b", {}, tag), `: ${why || `${sourceName(source).toLowerCase()}.`}`, rules[tag] ? make("span", { class: "why-rule" }, ` Order rule of the project: ${rules[tag]}.`) : "");
       const place = tag === null ? -1 : draft.proposals.findIndex((proposal) => tagKey(proposal.tag) === tagKey(tag));
       open.hidden = tag === null || !evidence?.length;
       open.textContent = place < 0 ? "Why this tag?" : `Why rank ${place + 1}?`;
