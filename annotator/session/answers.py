@@ -113,27 +113,6 @@ class RuledOrder(Answer):
     """Tag -> the rule that decides about it."""
 
 
-class Proposals(Answer):
-    """Proposals for the rest of a list, best first."""
-
-    proposals: list[ProposedTag]
-    num_expected: int
-    """How many of them are expected to be kept; 0 where this is not shown."""
-    neighbours: Neighbours
-    tagger: str
-    """What proposed, by name and version."""
-    order: RuledOrder | None
-    """None without order rules."""
-
-
-class SentBack(Answer):
-    """A reviewer's note on a photo that is to be tagged again."""
-
-    by: User
-    note: str
-    at: Time
-
-
 class PhotoField(Answer):
     """A field of a photo beside its tags."""
 
@@ -144,6 +123,28 @@ class PhotoField(Answer):
     """What a person has written; empty: nothing yet."""
     proposed: str
     """By a plain rule, from the first tags."""
+
+
+class Proposals(Answer):
+    """Proposals for the rest of a list, best first."""
+
+    proposals: list[ProposedTag]
+    num_expected: int
+    """How many of them are expected to be kept; 0 where this is not shown."""
+    neighbours: Neighbours
+    tagger: str
+    """What proposed, by name and version."""
+    fields: list[PhotoField]
+    order: RuledOrder | None
+    """None without order rules."""
+
+
+class SentBack(Answer):
+    """A reviewer's note on a photo that is to be tagged again."""
+
+    by: User
+    note: str
+    at: Time
 
 
 class Photo(Proposals):
@@ -173,7 +174,6 @@ class Photo(Proposals):
     saved: TagList
     dropped: list[str]
     """Proposals that were refused."""
-    fields: list[PhotoField]
     notes: list[str]
     changed_at: Time | None
     read_only: bool

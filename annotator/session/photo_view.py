@@ -57,7 +57,6 @@ class PhotoView:
             "camera": entry.camera,
             "place": place_of(entry),
             "caption": entry.caption,
-            "fields": self.fields(image_id, kept, entry.caption or ""),
             "keywords": list(words_of(entry).keywords),
             "hierarchies": list(entry.hierarchies),
             "position": workspace.queue.position(image_id) + 1,
@@ -135,6 +134,7 @@ class PhotoView:
                 "late_sources": list(found.late_sources),
             },
             "tagger": found.tagger,
+            "fields": self._fields(image_id, kept, entry.caption or ""),
             "order": self._order(kept, [proposal.tag for proposal in proposals]),
         }
 
@@ -153,7 +153,7 @@ class PhotoView:
             "reasons": {tag: reason for tag, reason in reasons.items() if reason},
         }
 
-    def fields(self, image_id: int, kept: Sequence[str], caption: str) -> list[JsonObject]:
+    def _fields(self, image_id: int, kept: Sequence[str], caption: str) -> list[JsonObject]:
         """Return the fields of a photo beside its tags, each with its value and what is proposed for it."""
         workspace = self._workspace
         specs = workspace.project.settings.fields

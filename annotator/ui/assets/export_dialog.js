@@ -4,7 +4,7 @@
 import { ROOT } from "./address.js";
 import { newestOnly } from "./calls.js";
 import { count, make } from "./elements.js";
-import { createOptions, createProgress, ended, field, previewOf, select } from "./transfers.js";
+import { createOptions, createProgress, ended, field, previewOf, select, submitsOnEnter } from "./transfers.js";
 
 const WAIT_MS = 250; // after the last change, before the preview is asked for
 const STATES = [["saved", "Tagged"], ["unsaved", "Not tagged"], ["empty", "Saved without tags"], ["all", "All"]];
@@ -140,7 +140,7 @@ export function showExport(dialogs, { call, found, photo }) {
   }
 
   load();
-  return dialogs.open({ id: "export-dialog", title: "Export", wide: true, body: [form] }).then((result) => {
+  return dialogs.open({ id: "export-dialog", title: "Export", wide: true, body: [form], onkey: submitsOnEnter(form) }).then((result) => {
     isOpen = false;
     clearTimeout(timer);
     cancel();

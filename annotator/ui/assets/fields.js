@@ -67,6 +67,16 @@ export function createFields(root, { call, say, leave }) {
 
   return {
     show,
+    /** Take in what is proposed now that the list has changed. */
+    follow(fields) {
+      for (const { field, input } of controls) {
+        const newest = fields.find(({ name }) => name === field.name);
+        if (!newest || newest.proposed === field.proposed) continue;
+        field.proposed = newest.proposed;
+        if (field.kind === "choice") input.options[0].textContent = newest.proposed ? `${newest.proposed}?` : "";
+        else input.placeholder = newest.proposed;
+      }
+    },
     /** Go to the first field; return whether there is one. */
     focus() {
       if (root.hidden || !controls.length) return false;

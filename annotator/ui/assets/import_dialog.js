@@ -3,7 +3,7 @@
 
 import { ROOT } from "./address.js";
 import { count, make } from "./elements.js";
-import { createOptions, createProgress, ended, field, previewOf, select } from "./transfers.js";
+import { createOptions, createProgress, ended, field, previewOf, select, submitsOnEnter } from "./transfers.js";
 
 const KINDS = {
   accepted: "Saved lists, marked as imported",
@@ -65,6 +65,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
 
   async function work(run) {
     if (running) return;
+    const hadFocus = document.activeElement === go; // a disabled button loses it
     go.disabled = true;
     trouble.textContent = "";
     note.textContent = "";
@@ -78,6 +79,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
       running = null;
       go.disabled = false;
       progress.hide();
+      if (hadFocus && isOpen && !go.hidden) go.focus();
     }
   }
 
@@ -164,7 +166,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
   }
 
   load();
-  return dialogs.open({ id: "import-dialog", title: "Import tags", wide: true, body: [form] }).then((result) => {
+  return dialogs.open({ id: "import-dialog", title: "Import tags", wide: true, body: [form], onkey: submitsOnEnter(form) }).then((result) => {
     isOpen = false;
     if (running?.state !== "done") cancel();
     return result;

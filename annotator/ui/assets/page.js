@@ -280,6 +280,7 @@ export async function start({ element, server }) {
     tagList.render(draft, keys.accept);
     neighbours.render(tagging.neighbours, draft.kept, tagging.exclusions);
     why.render(draft, tagAt(draft, draft.selected), tagging.exclusions, tagging.photo.probe, tagging.order?.reasons);
+    fields.follow(tagging.fields);
     renderOrder(at("saved-as"), tagging.order, draft.kept);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());

@@ -25,6 +25,7 @@ export class Tagging {
     this.photo = null;
     this.draft = null;
     this.neighbours = null;
+    this.fields = []; // beside the tags, with what is proposed for each
     this.order = null; // the kept tags as the project's order rules save them; null without such rules
     this.exclusions = noExclusions(); // evidence left out for this photo
     this.shown = []; // the proposals with which the photo opened
@@ -112,6 +113,7 @@ export class Tagging {
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
     this.order = answer.order ?? null;
+    this.fields = answer.fields ?? [];
     this.exclusions = noExclusions();
     this.shown = answer.proposals.map(({ tag, score, source }) => ({ tag, score, source }));
     this.phase = "tagging";
@@ -381,6 +383,7 @@ export class Tagging {
     this.renumbers = false;
     this.neighbours = answer.neighbours ?? this.neighbours;
     this.order = answer.order ?? null;
+    this.fields = answer.fields ?? [];
     this.views.changed(this);
     this.whenStill(() => this.#fillNumbers(request.image_id));
   }

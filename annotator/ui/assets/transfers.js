@@ -6,6 +6,15 @@ import { count, formatNumber, make } from "./elements.js";
 const POLL_MS = 300;
 const pause = () => new Promise((resolve) => setTimeout(resolve, POLL_MS));
 
+/** For a dialog's onkey: Enter on a list of choices submits the form, as it does on every other control. */
+export function submitsOnEnter(form) {
+  return (event) => {
+    if (event.key !== "Enter" || event.isComposing || !event.target.closest?.("select")) return;
+    event.preventDefault();
+    if (!event.repeat) form.requestSubmit();
+  };
+}
+
 /** A labelled control: field("Format", select) */
 export function field(label, control, hint = "") {
   return make("label", { class: "transfer-field" }, make("span", {}, label), control, hint && make("span", { class: "soft small" }, hint));
