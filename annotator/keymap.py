@@ -32,6 +32,9 @@ DEFAULT_KEYS: dict[str, tuple[str, ...]] = {
     "timeline": ("F7",),
     "browse": ("Ctrl+B",),
     "palette": ("Ctrl+K",),
+    "fields": ("F10",),
+    "export": ("Ctrl+E",),
+    "import": ("Ctrl+I",),
     "help": ("?",),
 }
 """Action -> keys. Digit keys are fixed: alone one proposal, with Shift all down to it, with Alt that one and save."""

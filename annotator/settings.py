@@ -7,7 +7,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_network
+from typing import Any
 
+from annotator.datasets.order_rules import rules_from
+from annotator.datasets.photo_fields import FieldSpec, fields_from
 from annotator.errors import ConfigError
 from annotator.keymap import DEFAULT_KEYS, check_keys
 from annotator.models.backbones.prompts import DEFAULT_PROMPTS, check_prompts
@@ -67,6 +70,8 @@ class ServerConfig:
     """0: any free port."""
     max_body_bytes: int = 1_000_000
     """Largest accepted request body."""
+    max_upload_bytes: int = 4_000_000_000
+    """Largest file that an import may be sent."""
     allowed_hosts: tuple[str, ...] = ()
     """Further accepted host names, besides the loopback ones and ``host``."""
     trusted_proxies: tuple[str, ...] = ()
@@ -79,6 +84,7 @@ class ServerConfig:
         if not re.fullmatch(r"(/[\w.~-]+)*", self.root_path, re.ASCII):
             raise ConfigError(f"{self.root_path[:80]!r} is no path prefix; write it like /photos.")
         check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
+        check_range(self, "max_upload_bytes", 10_000, 100_000_000_000)
         for proxy in self.trusted_proxies:
             _check_network(proxy)
 
@@ -175,6 +181,10 @@ class ProjectSettings:
     """The program for which XMP sidecars are written after each save (`SIDECAR_PROFILES`); empty: none are."""
     least_probability: float = LEAST_PROBABILITY
     """Least probability of a proposal: a list ends before tags that are less likely."""
+    order_rules: dict[str, Any] = field(default_factory=dict)
+    """Rules for the order of a list that is saved (datasets/order_rules.py); empty: none."""
+    fields: tuple[FieldSpec, ...] = ()
+    """What is written of a photo beside its tags (datasets/photo_fields.py)."""
 
     def __post_init__(self) -> None:
         if isinstance(self.loop, Mapping):  # as read from JSON
@@ -214,3 +224,5 @@ class ProjectSettings:
         if not isinstance(self.show_expected, bool):
             raise ConfigError(f"show_expected must be true or false, got {self.show_expected!r}.")
         object.__setattr__(self, "keys", check_keys(self.keys))
+        rules_from(self.order_rules, "The order_rules")
+        object.__setattr__(self, "fields", fields_from(self.fields))

@@ -5,7 +5,7 @@ of photos or projects.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from annotator.errors import ConfigError, TagError
 
 OTHERS = "*"
 """Among the classes: the place of the tags that belong to none; without it they come after all classes."""
+GROUP = "@"
+"""Among the classes: `@character` stands for all tags of the class "character" of the project's vocabulary."""
+NAMES = ("pinned", "classes", "before", "most")
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class OrderRules:
     """(first, second): where a list has both, the first comes before the second."""
     most: int = 0
     """A list keeps so many tags, the first ones; 0 keeps all."""
+    group_of: Callable[[str], str] | None = field(default=None, repr=False, compare=False)
+    """Tag -> its class in a vocabulary, empty if it has none; None: there is no vocabulary."""
     _place: Mapping[str, int] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,18 +58,33 @@ class OrderRules:
 
     def apply(self, tags: Sequence[str]) -> tuple[str, ...]:
         """Return a list in the order of the rules; a second call changes nothing."""
-        others = self._place[OTHERS]
-        ordered = sorted(tags, key=lambda tag: self._place.get(tag_key(tag), others))
+        ordered = sorted(tags, key=self._place_of)
         ordered = _moved(ordered, [(_key(first), _key(second)) for first, second in self.before])
         return tuple(ordered[: self.most or None])
+
+    def _place_of(self, tag: str) -> int:
+        place = self._place.get(tag_key(tag))
+        if place is None and self.group_of is not None:
+            place = self._place.get(GROUP + tag_key(self.group_of(tag)))
+        return self._place[OTHERS] if place is None else place
+
+    def values(self) -> dict[str, Any]:
+        """Return the rules as JSON values, from which `rules_from` makes the same."""
+        return {
+            "pinned": list(self.pinned),
+            "classes": [list(one) for one in self.classes],
+            "before": [list(one) for one in self.before],
+            "most": self.most,
+        }
 
     def reason(self, tag: str) -> str:
         """Return which rule decides about a tag's place; empty if none does."""
         key = tag_key(tag)
         if key in map(_key, self.pinned):
             return "pinned"
-        if key in self._place:
-            return f"class {self._place[key] + 1}"
+        place = self._place_of(tag)
+        if key in self._place or place != self._place[OTHERS]:
+            return f"class {place + 1}"
         pairs = [f"{first} before {second}" for first, second in self.before if key in (_key(first), _key(second))]
         return "; ".join(pairs)
 
@@ -79,18 +99,33 @@ def read_rules(path: Path) -> OrderRules:
         values: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"The rules {path} could not be read: {error}.") from error
+    return rules_from(values, f"The rules {path}")
+
+
+def rules_from(values: Any, place: str = "The rules", group_of: Callable[[str], str] | None = None) -> OrderRules:
+    """Return rules from JSON values.
+
+    Args:
+        values: An object with `pinned`, `classes`, `before` and `most`, each optional.
+        place: What holds them, for messages.
+        group_of: See `OrderRules.group_of`.
+
+    Raises:
+        ConfigError: They are of another form, or contradict each other.
+    """
     try:
-        unknown = set(values) - {"pinned", "classes", "before", "most"}
+        unknown = set(values) - set(NAMES)
         if unknown:
-            raise ConfigError(f"The rules {path} hold {sorted(unknown)[0]!r}, which is no rule.")
+            raise ConfigError(f"{place} hold {sorted(unknown)[0]!r}, which is no rule.")
         return OrderRules(
             _texts(values.get("pinned", [])),
             tuple(_texts(one) for one in values.get("classes", [])),
             tuple(_pair(one) for one in values.get("before", [])),
             int(values.get("most", 0)),
+            group_of,
         )
     except (TypeError, ValueError, AttributeError) as error:
-        raise ConfigError(f"The rules {path} are of another form: {error}.") from error
+        raise ConfigError(f"{place} are of another form: {error}.") from error
 
 
 def _texts(values: Any) -> tuple[str, ...]:

@@ -45,6 +45,10 @@ class ProjectAuthenticator:
         """Tell whether a user may accept other people's tags."""
         return self._has_role(user, Role.REVIEWER)
 
+    def may_administer(self, user: str) -> bool:
+        """Tell whether a user may change the project."""
+        return self._has_role(user, Role.ADMIN)
+
     def shows_folders(self, user: str) -> bool:
         """Tell whether a user may see folders of this machine: only the local user."""
         return user == LOCAL_USER

@@ -5,20 +5,20 @@ From the project's database, or from the server that has it open.
 
 import argparse
 import dataclasses
-import inspect
 import json
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from annotator.cli.command import add_command, allow_trailing_positionals
 from annotator.cli.options import parse_settings
-from annotator.cli.server_client import read_or_ask
+from annotator.cli.server_client import ServerClient, read_or_ask
 from annotator.datasets.formats import registry
-from annotator.datasets.formats.contract import Format, Report
-from annotator.errors import ConfigError
+from annotator.datasets.formats.contract import Report
+from annotator.datasets.formats.describing import described
+from annotator.datasets.formats.reading import bounded_lines
+from annotator.errors import ConfigError, DataError
 from annotator.exchange.export import FORMATS, export_lines
 from annotator.exchange.selection import STATES, Selection
 from annotator.storage.project import Project
@@ -53,6 +53,53 @@ def add_selection_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tag", default="", metavar="TAG", help="only photos with this tag")
     parser.add_argument("--state", choices=STATES, default="saved",
                         help="empty: saved without tags (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--photo", action="append", default=[], metavar="NAME",
+                        help="only this photo: its path, the end of it, or its name; may be repeated")  # fmt: skip
+    parser.add_argument(
+        "--photos", type=Path, metavar="FILE", help="only the photos that a text file names, one a line"
+    )
+
+
+def wanted_names(parsed: argparse.Namespace) -> list[str] | None:
+    """Return the names of the chosen photos; None if all are meant.
+
+    Raises:
+        DataError: The file cannot be read, or names no photo.
+    """
+    if parsed.photos is None:
+        return parsed.photo or None
+    lines = [line.strip() for _, line in bounded_lines(parsed.photos.expanduser())]
+    names = [*parsed.photo, *(line for line in lines if line)]
+    if not names:
+        raise DataError(f"{parsed.photos} names no photo.")
+    return names
+
+
+def selection_of(parsed: argparse.Namespace, store: Any, server: ServerClient | None) -> Selection:
+    """Return the selection of those options.
+
+    Args:
+        parsed: The arguments.
+        store: The open database, or None.
+        server: The server that has it open, or None.
+
+    Raises:
+        DataError: A name fits no photo of the project, or several.
+    """
+    names = wanted_names(parsed)
+    if names is None:
+        return Selection(parsed.query, parsed.tag, parsed.state)
+    if server is None:
+        from annotator.exchange.matching import find_all
+
+        image_ids, missing = find_all(store, names)
+    else:
+        answer = server.call("find_photos", {"names": names})
+        image_ids, missing = answer["image_ids"], [(one["photo"], one["reason"]) for one in answer["missing"]]
+    if missing:
+        more = f", and {len(missing) - 1:,} more are not found" if len(missing) > 1 else ""
+        raise DataError(f"{missing[0][0]}: {missing[0][1]}{more}. Nothing was done.")
+    return Selection(parsed.query, parsed.tag, parsed.state, tuple(image_ids))
 
 
 def add_formats(commands: Any) -> None:
@@ -65,43 +112,45 @@ def add_formats(commands: Any) -> None:
 
 def _export(parsed: argparse.Namespace) -> int:
     project = Project.open(parsed.project)
-    selection = Selection(parsed.query, parsed.tag, parsed.state)
     format = registry.find(parsed.format)
     options = format.configure(parse_settings(parsed.set))
     if parsed.out is None:
-        return _print(project, parsed, selection)
+        return _print(project, parsed)
     from annotator.datasets.formats.writing import write_format
     from annotator.exchange.exported_photo import exported_photo
 
-    photos = (exported_photo(row) for row in _with_progress(export_rows(project, selection, detailed=True)))
+    photos = (exported_photo(row) for row in _with_progress(export_rows(project, parsed, detailed=True)))
     out = parsed.out.expanduser().absolute()
     report = write_format(format, photos, out, options, leave_out=parsed.leave_out, overwrite=parsed.overwrite)
     print_report(report, f"{report.num_photos:,} photos were written to {parsed.out}.", "left out", parsed.json)
     return 0
 
 
-def _print(project: Project, parsed: argparse.Namespace, selection: Selection) -> int:
+def _print(project: Project, parsed: argparse.Namespace) -> int:
     if parsed.format not in FORMATS:
         raise ConfigError(f"Name the file or folder to write: annotator export PROJECT --format {parsed.format} OUT.")
     if parsed.set:
         raise ConfigError("--set needs a file to write: annotator export PROJECT --format csv OUT --set NAME=VALUE.")
-    for line in export_lines(export_rows(project, selection, detailed=False), parsed.format):
+    for line in export_lines(export_rows(project, parsed, detailed=False), parsed.format):
         sys.stdout.write(line)
     return 0
 
 
-def export_rows(project: Project, selection: Selection, *, detailed: bool) -> Iterator[dict[str, Any]]:
+def export_rows(project: Project, parsed: argparse.Namespace, *, detailed: bool) -> Iterator[dict[str, Any]]:
     """Yield the selected photos from the database, or from the server that has it open."""
     from annotator.exchange.selection import select
     from annotator.storage.photo_rows import PLAIN_KEYS, photo_rows
+    from annotator.storage.vocabulary import imported_vocabulary
 
     with read_or_ask(project) as (store, server):
+        selection = selection_of(parsed, store, server)
         if server is None:
-            for row in photo_rows(store, select(store, selection)):
+            vocabulary = imported_vocabulary(store, project.settings.vocabulary)
+            for row in photo_rows(store, select(store, selection), vocabulary.levels_of):
                 yield row if detailed else {key: row[key] for key in PLAIN_KEYS}
         else:
-            asked = {"query": selection.query, "tag": selection.tag, "state": selection.state, "detailed": detailed}
-            for line in server.open(f"export?{urlencode(asked)}"):
+            asked = {**dataclasses.asdict(selection), "detailed": detailed}
+            for line in server.open("export", json.dumps(asked).encode()):
                 yield json.loads(line)
 
 
@@ -135,7 +184,7 @@ def _formats(parsed: argparse.Namespace) -> int:
     names = registry.names() if parsed.name is None else [parsed.name]
     found = [registry.find(name) for name in names]
     if parsed.json:
-        print(json.dumps([_described(format) for format in found], ensure_ascii=False, indent=1))
+        print(json.dumps([described(format) for format in found], ensure_ascii=False, indent=1))
     elif parsed.name is None:
         print(f"{'':13}{'':15}{'order':8}{'scores':8}{'who':8}{'dropped':9}{'levels':8}")
         for format in found:
@@ -148,39 +197,8 @@ def _formats(parsed: argparse.Namespace) -> int:
                 f"{survival.dropped:9}{survival.hierarchy:9}{format.summary}"
             )
     else:
-        described = _described(found[0])
-        print(f"{described['name']}: {described['summary']}; writes {LAYOUTS[found[0].layout]}.")
-        for option in described["options"]:
+        about = described(found[0])
+        print(f"{about['name']}: {about['summary']}; writes {LAYOUTS[found[0].layout]}.")
+        for option in about["options"]:
             print(f"  {option['name']}={json.dumps(option['default'])}: {option['what']}")
     return 0
-
-
-def _described(format: Format) -> dict[str, Any]:
-    return {
-        "name": format.name,
-        "summary": format.summary,
-        "reads": format.read is not None,
-        "writes": format.write is not None,
-        "layout": format.layout,
-        "survives": dataclasses.asdict(format.survival),
-        "options": [
-            {"name": field.name, "default": field.default, "what": sentence}
-            for field, sentence in zip(
-                dataclasses.fields(format.options), option_sentences(format.options), strict=True
-            )
-        ],
-    }
-
-
-def option_sentences(options: type) -> list[str]:
-    """Return the sentence below each field of a class of options, those of its bases first, as fields are."""
-    import ast
-
-    found: dict[str, str] = {}
-    for base in reversed([one for one in options.__mro__ if dataclasses.is_dataclass(one)]):
-        body = ast.parse(inspect.cleandoc(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)  # the source of a class
-        for field, after in zip(body.body, body.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(after, ast.Expr):
-                found[ast.unparse(field.target)] = " ".join(str(ast.literal_eval(after.value)).split())
-    return list(found.values())

@@ -11,7 +11,6 @@ from annotator.cli.export import add_selection_options, export_rows
 from annotator.datasets.formats import registry
 from annotator.datasets.formats.contract import Report
 from annotator.errors import AnnotatorError, ConfigError
-from annotator.exchange.selection import Selection
 from annotator.storage.project import Project
 
 FORMATS = {"imagefolder": {"photos": "symlink"}, "parquet": {"photos": "embed"}}
@@ -46,14 +45,13 @@ def _push(parsed: argparse.Namespace) -> int:
     if parsed.license and not re.fullmatch(r"[\w.-]{1,60}", parsed.license, re.ASCII):
         raise ConfigError(f"{parsed.license[:60]!r} is no licence's name on the hub, such as cc-by-4.0.")
     project = Project.open(parsed.project)
-    selection = Selection(parsed.query, parsed.tag, parsed.state)
     format = registry.find(parsed.format)
     options = format.configure(FORMATS[parsed.format])
     with tempfile.TemporaryDirectory(prefix="annotator-push-") as scratch:
         folder = Path(scratch) / "dataset"
         # Parquet is one file, which lies in the folder beside its card.
         out = folder if format.layout == "folder" else folder / "train.parquet"
-        photos = (exported_photo(row) for row in export_rows(project, selection, detailed=True))
+        photos = (exported_photo(row) for row in export_rows(project, parsed, detailed=True))
         report = write_format(format, photos, out, options, leave_out=True)
         assert format.read is not None  # both formats are read, too
         facts = CardFacts()

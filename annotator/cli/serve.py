@@ -11,7 +11,8 @@ from annotator.cli.detector import choose_detector
 from annotator.cli.hosted import add_hosted_options, check_without_demo, serve_demo, server_config
 from annotator.cli.options import TAGGER_HELP, add_ingest_options, check_folder, ingest_config, tagger_name
 from annotator.cli.vision import add_vision_options, sentence_about, vision_config
-from annotator.datasets.vocabulary_file import read_vocabulary
+from annotator.datasets.photo_fields import parse_field
+from annotator.datasets.vocabulary_file import FORMATS, read_vocabulary
 from annotator.errors import ConfigError
 from annotator.ingest.project_backbone import choose_backbone, choose_tagger
 from annotator.ingest.vision_config import VisionConfig
@@ -48,11 +49,16 @@ def add_serve(commands: Any) -> None:
                        help="word vectors for the meaning of tags: glove, wordnet (see `annotator wordnet build`) or a "
                        "word2vec, GloVe, fastText or gensim file (default: the project's own)")  # fmt: skip
     serve.add_argument("--vocabulary", type=Path, metavar="FILE",
-                       help="tags that may be proposed from the first photo on: one a line, or CSV with aliases after "
-                       "the tag; copied into the project")  # fmt: skip
+                       help="tags that may be proposed from the first photo on, copied into the project: one a line, "
+                       "CSV, SKOS, a Lightroom keyword list, digikam4.db, or a booru's tag table")  # fmt: skip
+    serve.add_argument("--vocabulary-format", choices=FORMATS,
+                       help="of that file (default: told by its name and content)")  # fmt: skip
     serve.add_argument("--vocabulary-use", choices=("extend", "restrict", "none"),
                        help="whether the vocabulary adds to what may be proposed (extend, the default), is all of it "
                        "(restrict), or is not used any more (none)")  # fmt: skip
+    serve.add_argument("--field", action="append", metavar="NAME",
+                       help="what is written of a photo beside its tags: title, description, or a choice such as "
+                       "'category:Animals|Food'; may be repeated; none: no more (default: the project's)")  # fmt: skip
     serve.add_argument("--prompt", action="append", metavar="TEXT",
                        help="how an image-text model is asked for a tag, as {}: 'a photo of {}, a dish.'; "
                        "may be repeated (default: the project's own, at first 'a photo of {}.')")  # fmt: skip
@@ -129,7 +135,11 @@ def _choose(project: Project, parsed: argparse.Namespace) -> None:
     if parsed.word_vectors:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors, project))
     if parsed.vocabulary is not None or parsed.vocabulary_use is not None:
-        print(choose_vocabulary(project, parsed.vocabulary, parsed.vocabulary_use), file=sys.stderr)
+        use, format = parsed.vocabulary_use, parsed.vocabulary_format or ""
+        print(choose_vocabulary(project, parsed.vocabulary, use, format), file=sys.stderr)
+    if parsed.field:
+        fields = () if parsed.field == [NONE] else tuple(parse_field(one) for one in parsed.field)
+        project.update_settings(fields=fields)
     if parsed.prompt:
         project.update_settings(prompts=tuple(parsed.prompt))
     if parsed.detector:
@@ -138,7 +148,7 @@ def _choose(project: Project, parsed: argparse.Namespace) -> None:
         project.update_settings(sidecars="" if parsed.sidecars == "none" else parsed.sidecars)
 
 
-def choose_vocabulary(project: Project, path: Path | None, use: str | None) -> str:
+def choose_vocabulary(project: Project, path: Path | None, use: str | None, format: str = "") -> str:
     """Import a vocabulary file, and store what it does; return a sentence about it.
 
     Raises:
@@ -151,19 +161,20 @@ def choose_vocabulary(project: Project, path: Path | None, use: str | None) -> s
     if use == NONE:
         project.update_settings(vocabulary="")
         return "The vocabulary is not used any more."
-    tags = read_vocabulary(path.expanduser()) if path is not None else []
+    tags = read_vocabulary(path.expanduser(), format) if path is not None else []
     store = Store(project.database_path)
     try:
         if path is not None:
             replace_vocabulary(store, tags)
-        num = int(store.rows("SELECT count(*) FROM vocabulary")[0][0])
+        num, num_forbidden = store.rows("SELECT count(*), count_if(is_forbidden) FROM vocabulary")[0]
     finally:
         store.close()
     if not num:
         raise ConfigError("This project has no vocabulary. Import one with: --vocabulary FILE")
     settings = project.update_settings(vocabulary=use or project.settings.vocabulary or "extend")
     does = "are all that may be proposed" if settings.vocabulary == "restrict" else "may be proposed too"
-    return f"The {num:,} tags of the vocabulary {does}."
+    also = f" {num_forbidden:,} are forbidden." if num_forbidden else ""
+    return f"The {num - num_forbidden:,} tags of the vocabulary {does}.{also}"
 
 
 def _check_word_vectors(source: str, project: Project) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
+from annotator.datasets.photo_fields import CATEGORY, DESCRIPTION, TITLE
 
 _PLAIN = ("image_id", "content_hash", "root", "user", "saved_at", "revision", "file", "changed", "taken_at")
 
@@ -22,6 +23,10 @@ def exported_photo(row: dict[str, Any]) -> TaggedPhoto:
         content_hash=row["content_hash"],
         width=row["width"],
         height=row["height"],
-        description=row["caption"],
+        levels={tag: tuple(levels) for tag, levels in row["levels"].items()},
+        title=row["fields"].get(TITLE, ""),
+        description=row["fields"].get(DESCRIPTION) or row["caption"],
+        category=row["fields"].get(CATEGORY, ""),
+        fields=row["fields"],
         row={key: row[key] for key in _PLAIN},
     )

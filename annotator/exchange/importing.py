@@ -3,11 +3,12 @@
 Everything is read and matched before the first write; the write is one transaction. Knows nothing of any one format.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
+from annotator.datasets.photo_fields import CATEGORY, DESCRIPTION, TITLE, FieldSpec
 from annotator.datasets.tags import tag_key
 from annotator.errors import DataError
 from annotator.exchange.matching import PhotoFinder
@@ -25,9 +26,23 @@ class ImportPlan:
     """Image id -> the photo with its list, as the source has it."""
     report: Report = field(default_factory=Report)
     """The photos that are left out (as problems), each with the reason."""
+    replaces: bool = False
+    """Whether saved lists, or drafts, are replaced."""
+    fields: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Image id -> field -> value, of the project's fields that the source has."""
+    revisions: dict[int, int] = field(default_factory=dict)
+    """Image id -> revision of the saved list when it was planned, of photos that had one."""
 
 
-def plan_import(store: Store, photos: Iterable[TaggedPhoto], kind: Kind, user: str, *, replace: bool) -> ImportPlan:
+def plan_import(
+    store: Store,
+    photos: Iterable[TaggedPhoto],
+    kind: Kind,
+    user: str,
+    *,
+    replace: bool,
+    specs: Sequence[FieldSpec] = (),
+) -> ImportPlan:
     """Match the photos of a source with those of the project.
 
     Args:
@@ -36,14 +51,14 @@ def plan_import(store: Store, photos: Iterable[TaggedPhoto], kind: Kind, user: s
         kind: What the lists become.
         user: Who imports; drafts will be theirs.
         replace: Whether saved lists (of drafts: existing drafts) are replaced.
+        specs: The project's fields; a value that one does not take is left out and noted.
 
     Raises:
         DataError: The source is not of its format, or names one photo twice with different lists.
     """
-    plan = ImportPlan(kind)
+    plan = ImportPlan(kind, replaces=replace, revisions=_revisions(store))
     finder = PhotoFinder.of(store)
-    taken = {} if replace else _taken(store, kind, user)
-    asked = {int(row[0]) for row in store.rows("SELECT image_id FROM asked")} if kind != "proposal" else set()
+    taken = _taken(store, kind, user, replace)
     for photo in photos:
         match = finder.find(photo)
         reason = match.reason
@@ -56,30 +71,72 @@ def plan_import(store: Store, photos: Iterable[TaggedPhoto], kind: Kind, user: s
                         "Nothing was imported; keep one of the two."
                     )
                 continue
-            if not photo.tags:
-                reason = "it has no tags there"
-            elif match.image_id in asked:
-                reason = "several people are asked about it"
-            else:
-                reason = taken.get(match.image_id, "")
+            reason = taken.get(match.image_id, "") if photo.tags else "it has no tags there"
         if reason or match.image_id is None:
             plan.report.refuse(photo.name, reason)
         else:
             plan.lists[match.image_id] = photo
             plan.report.num_photos += 1
+            values = _field_values(photo, specs, plan.report)
+            if values:
+                plan.fields[match.image_id] = values
     return plan
 
 
-def _taken(store: Store, kind: Kind, user: str) -> dict[int, str]:
+def _field_values(photo: TaggedPhoto, specs: Sequence[FieldSpec], report: Report) -> dict[str, str]:
+    given = {**photo.fields, TITLE: photo.title, DESCRIPTION: photo.description, CATEGORY: photo.category}
+    values = {}
+    for spec in specs:
+        try:
+            value = spec.clean(given.get(spec.name, ""))
+        except DataError as error:
+            report.note(photo.name, f"A field was left out: {error}")
+            continue
+        if value:
+            values[spec.name] = value
+    return values
+
+
+def _revisions(store: Store) -> dict[int, int]:
+    return {int(image_id): int(revision) for image_id, revision in store.rows(
+        "SELECT image_id, revision FROM annotations")}  # fmt: skip
+
+
+def _taken(store: Store, kind: Kind, user: str, replaces: bool) -> dict[int, str]:
     """Return image id -> why its list is not replaced."""
     if kind == "proposal":
         return {}
+    asked = {int(row[0]): "several people are asked about it" for row in store.rows("SELECT image_id FROM asked")}
+    if replaces:
+        return asked
     saved = {
         int(image_id): f"{who} has saved it already"
         for image_id, who in store.rows("SELECT image_id, user_name FROM annotations WHERE is_saved")
     }
     drafts = store.rows("SELECT image_id, user_name FROM drafts")
-    return {int(i): f"{who} has a draft of it" for i, who in drafts if kind == "accepted" or who == user} | saved
+    drafted = {int(i): f"{who} has a draft of it" for i, who in drafts if kind == "accepted" or who == user}
+    return drafted | saved | asked
+
+
+def leave_out_changed(store: Store, plan: ImportPlan, user: str) -> None:
+    """Leave out the photos whose list has been saved, or asked for, since the import was planned.
+
+    Between this call and `carry_out`, nothing may be saved.
+
+    Raises:
+        StoreError: The database could not be read.
+    """
+    if plan.kind == "proposal":
+        return
+    taken, revisions = _taken(store, plan.kind, user, plan.replaces), _revisions(store)
+    for image_id, photo in list(plan.lists.items()):
+        reason = taken.get(image_id, "")
+        if not reason and revisions.get(image_id) != plan.revisions.get(image_id):
+            reason = "it was saved meanwhile"
+        if reason:
+            del plan.lists[image_id]
+            plan.report.num_photos -= 1
+            plan.report.refuse(photo.name, reason)
 
 
 def carry_out(store: Store, log: CorrectionLog, plan: ImportPlan, source: str, user: str) -> list[Annotation]:
@@ -105,16 +162,17 @@ def carry_out(store: Store, log: CorrectionLog, plan: ImportPlan, source: str, u
         why = f"; the first is {first[0].photo}: {first[0].reason}" if first else ""
         raise DataError(f"There is nothing to import: no photo of {plan.report.num_problems:,} is left{why}.")
     changes = BulkChanges(store, log)
+    fields = {image_id: values for image_id, values in plan.fields.items() if image_id in plan.lists}
     if plan.kind == "accepted":
         lists = [_list_change(log.annotation(image_id), photo) for image_id, photo in sorted(plan.lists.items())]
-        return changes.save_lists("accepted", lists, source, user)
+        return changes.save_lists("accepted", lists, source, user, fields)
     if plan.kind == "draft":
         drafts = {i: (log.annotation(i).revision, photo.tags) for i, photo in sorted(plan.lists.items())}
-        changes.save_drafts(drafts, source, user)
+        changes.save_drafts(drafts, source, user, fields)
     else:
         known = {int(i): tuple(tags) for i, tags in store.rows("SELECT image_id, user_tags FROM images")}
         words = {i: _joined(photo.tags, known[i]) for i, photo in sorted(plan.lists.items())}
-        changes.save_words(words, source, user)
+        changes.save_words(words, source, user, fields)
     return []
 
 

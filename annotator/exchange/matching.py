@@ -66,6 +66,18 @@ class PhotoFinder:
         return Match(found.pop())
 
 
+def find_all(store: Queries, names: Iterable[str]) -> tuple[list[int], list[tuple[str, str]]]:
+    """Return the ids of photos by their names, in ascending order; and (name, reason) of those that fit none."""
+    finder, found, missing = PhotoFinder.of(store), set(), []
+    for name in names:
+        match = finder.find(TaggedPhoto(name))
+        if match.image_id is None:
+            missing.append((name, match.reason))
+        else:
+            found.add(match.image_id)
+    return sorted(found), missing
+
+
 def _key(path: str) -> str:
     text = unicodedata.normalize("NFC", path).casefold()
     return "/".join(part for part in text.split("/") if part not in ("", "."))

@@ -42,7 +42,9 @@ def plan_reordering(
                 yield Reordered(annotation, tags)
 
 
-def reorder(store: Store, log: CorrectionLog, planned: Sequence[Reordered], rules: OrderRules, user: str) -> None:
+def reorder(
+    store: Store, log: CorrectionLog, planned: Sequence[Reordered], rules: OrderRules, user: str
+) -> list[Annotation]:
     """Save the lists, in one transaction and with one undo (`BulkChanges.undo`).
 
     What was shown, and by which tagger, is kept for the training on corrections.
@@ -63,7 +65,7 @@ def reorder(store: Store, log: CorrectionLog, planned: Sequence[Reordered], rule
     for one in planned:
         tagger, proposals = shown[one.annotation.image_id]
         changes.append(ListChange(one.annotation, one.tags, one.annotation.dropped, tagger=tagger, shown=proposals))
-    BulkChanges(store, log).save_lists("reorder", changes, f"rules: {describe(rules)}", user)
+    return BulkChanges(store, log).save_lists("reorder", changes, f"rules: {describe(rules)}", user)
 
 
 def describe(rules: OrderRules) -> str:

@@ -21,8 +21,8 @@ class Selection:
     """Only photos with this tag, in any spelling; empty takes all."""
     state: str = "saved"
     """saved, unsaved, empty (saved without tags) or all."""
-    image_ids: tuple[int, ...] = ()
-    """Only these photos; empty takes all."""
+    image_ids: tuple[int, ...] | None = None
+    """Only these photos; None takes all."""
 
     def __post_init__(self) -> None:
         if self.state not in STATES:
@@ -41,7 +41,7 @@ def select(store: Store, selection: Selection) -> list[int]:
         StoreError: The database could not be read.
     """
     found = store.images.find(" ".join(selection.query.split()), selection.state)
-    if selection.image_ids:
+    if selection.image_ids is not None:
         wanted = set(selection.image_ids)
         found = [image_id for image_id in found if image_id in wanted]
     if selection.tag:

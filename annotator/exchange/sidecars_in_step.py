@@ -8,7 +8,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +17,12 @@ from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.reading import read_small
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
 from annotator.datasets.formats.xmp import XmpOptions, keywords_of, merged, sidecar_name
+from annotator.datasets.photo_fields import CATEGORY, DESCRIPTION, TITLE
 from annotator.datasets.tags import tag_key
 from annotator.errors import DataError, StoreError
 from annotator.storage.correction_log import Annotation, CorrectionLog
 from annotator.storage.database import Store
+from annotator.storage.field_values import values_of
 from annotator.storage.private_files import shared_mode
 from annotator.storage.project import write_atomically
 from annotator.storage.sidecar_states import CHANGED, FAILED, WRITTEN, SidecarState, SidecarStates
@@ -35,9 +37,17 @@ class SidecarsInStep:
         store: The open database.
         log: The correction log on it.
         profile: The program that the sidecars are for, a key of `xmp.PROFILES`.
+        levels_of: Tag -> the tags above it in the project's vocabulary, the highest first.
     """
 
-    def __init__(self, store: Store, log: CorrectionLog, profile: str) -> None:
+    def __init__(
+        self,
+        store: Store,
+        log: CorrectionLog,
+        profile: str,
+        levels_of: Callable[[str], tuple[str, ...]] = lambda tag: (),
+    ) -> None:
+        self._levels_of = levels_of
         self.options = XmpOptions(profile=profile)
         self.states = SidecarStates(store)
         self._store = store
@@ -90,7 +100,12 @@ class SidecarsInStep:
             if before is not None and existing is not None and not settles and _keys(here) != _keys(before.written):
                 return replace(state, state=CHANGED, revision=before.revision, found=here)
             options = replace(self.options, keywords="replace") if settles else self.options
-            about = TaggedPhoto(photo.name, tags, dropped=annotation.dropped)
+            levels = {tag: above for tag in tags if (above := self._levels_of(tag))}
+            fields = values_of(self._store, [annotation.image_id]).get(annotation.image_id, {})
+            about = TaggedPhoto(
+                photo.name, tags, dropped=annotation.dropped, levels=levels, title=fields.get(TITLE, ""),
+                description=fields.get(DESCRIPTION, ""), category=fields.get(CATEGORY, ""),
+            )  # fmt: skip
             data = merged(existing, about, options, Report(), str(path))
             assert data is not None  # only `refuse` gives none
             if data != existing:

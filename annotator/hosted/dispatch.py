@@ -31,6 +31,13 @@ Override = Callable[[Visit, str, Any], JsonObject]
 """(visit, user, checked request) -> answer."""
 
 
+TRANSFER_OPERATIONS = (
+    "find_photos", "preview_export", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
+    "carry_out_import", "changes", "undo_change",
+)  # fmt: skip
+NO_TRANSFERS = "The hosted demo exports JSON Lines and CSV, and imports nothing."
+
+
 class HostedDispatcher:
     """Answers every operation for whichever visitor calls.
 
@@ -48,6 +55,7 @@ class HostedDispatcher:
             "set_loop": self._set_loop,
             "train_now": self._train,
             "cancel_training": self._cancel,
+            **dict.fromkeys(TRANSFER_OPERATIONS, _refuse_transfer),
         }
 
     def project_name(self) -> str:
@@ -92,6 +100,22 @@ class HostedDispatcher:
             DemoError: Always.
         """
         raise DemoError("The hosted demo makes no backups. Export the tags instead.")
+
+    def exported(self, user: str, transfer_id: str) -> tuple[Path, str]:
+        """Refuse.
+
+        Raises:
+            DemoError: Always.
+        """
+        raise DemoError(NO_TRANSFERS)
+
+    def upload_target(self, user: str, transfer_id: str, name: str) -> Path:
+        """Refuse.
+
+        Raises:
+            DemoError: Always.
+        """
+        raise DemoError(NO_TRANSFERS)
 
     def _state(self, visit: Visit, user: str, request: object) -> JsonObject:
         """Return the state, with that of the space.
@@ -144,6 +168,11 @@ class HostedDispatcher:
         if self._trainings.leave(visit.space.space_id):
             return {"run_id": None}
         return visit.opened().session.workspace.models.cancel()
+
+
+def _refuse_transfer(visit: Visit, user: str, request: object) -> JsonObject:
+    """Refuse: the copies would need room, and the photos have other names on disk."""
+    raise DemoError(NO_TRANSFERS)
 
 
 class HostedPictures:

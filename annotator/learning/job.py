@@ -59,7 +59,8 @@ class Job:
     """The project's setting: what the imported vocabulary does."""
     vocabulary_tags: tuple[str, ...] = ()
     vocabulary_aliases: dict[str, str] = field(default_factory=dict)
-    """These two are the imported vocabulary."""
+    vocabulary_forbidden: dict[str, str] = field(default_factory=dict)
+    """These three are the imported vocabulary."""
 
 
 class hold_lock:  # noqa: N801 - used as a context manager, like a function

@@ -334,6 +334,7 @@ class ModelLoop:
             vocabulary=vocabulary.use,
             vocabulary_tags=vocabulary.tags,
             vocabulary_aliases=vocabulary.aliases,
+            vocabulary_forbidden=vocabulary.forbidden,
         )
         return TrainingProcess.start(run_id, folder, job)
 

@@ -211,7 +211,9 @@ def _evidence(job: Job, snapshot: Any, backbone: Any, word_vectors: Any) -> "Rep
         dict(job.log_losses),
         job.vision_language_model,
         None if tower is None else TextIndex(tower, job.prompts, default_cache_path()),
-        ImportedVocabulary(job.vocabulary_tags, job.vocabulary_aliases, job.vocabulary),
+        ImportedVocabulary(
+            job.vocabulary_tags, job.vocabulary_aliases, job.vocabulary, forbidden=job.vocabulary_forbidden
+        ),
     )
     return ReplayedEvidence(snapshot, features, sources)
 

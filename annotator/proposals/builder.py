@@ -38,6 +38,7 @@ class Ranking:
         tag: Identifies the features in the index of tagged photos.
         words: Of an imported vocabulary, offered before everyday words.
         aliases: Of an imported vocabulary: key of an alias -> its tag.
+        spellings: Of an imported vocabulary: key of a tag -> its spelling.
         vectors: The index of tagged photos as it was kept; None: an empty one.
     """
 
@@ -48,10 +49,12 @@ class Ranking:
         tag: str,
         words: Sequence[str] = (),
         aliases: Mapping[str, str] | None = None,
+        spellings: Mapping[str, str] | None = None,
         vectors: VectorIndex | None = None,
     ) -> None:
         self._features = features
-        self.vocabulary = ProjectVocabulary([*words, *everyday_words(), *cold_start.allowed_words()], aliases)
+        offered = [*words, *everyday_words(), *cold_start.allowed_words()]
+        self.vocabulary = ProjectVocabulary(offered, aliases, spellings)
         self._words = tuple(words)
         self._classify = cold_start.class_probabilities if cold_start.has_classes else None
         self.vectors = vectors or VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)

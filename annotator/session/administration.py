@@ -148,7 +148,7 @@ class Administration:
             StoreError: The database could not be read.
         """
         store = self._workspace.store
-        for row in photo_rows(store, select(store, selection)):
+        for row in photo_rows(store, select(store, selection), self._workspace.vocabulary.levels_of):
             if not self._workspace.shows_folders(user):
                 row |= {"root": "", "name": row["image"]}
             yield row if detailed else {key: row[key] for key in PLAIN_KEYS}

@@ -12,7 +12,7 @@ from annotator.collaboration.responses import Responses
 from annotator.exchange.sidecars_in_step import SidecarWriter
 from annotator.ingest.pipeline import ChangedImage, NewImage
 from annotator.proposals.builder import Ranking
-from annotator.proposals.evidence import words_of
+from annotator.proposals.evidence import Words, words_of
 from annotator.proposals.tagger_catalog import TaggerCatalog
 from annotator.retrieval.vector_index import VectorIndex
 from annotator.session.photo_files import PhotoFiles
@@ -101,6 +101,12 @@ class AfterCommit:
                 self._vectors.add([image.image_id], [image.vector])
             self._ranking.tagged_photos.renew_image(image.image_id, words_of(image.entry))
         self.num_commits += len(images)
+
+    def imported_words(self, words: Mapping[int, Words]) -> None:
+        """Take in other words that come with photos: image id -> all of its words."""
+        for image_id, found in words.items():
+            self._ranking.tagged_photos.renew_image(image_id, found)
+        self.num_commits += 1
 
     def counts_of(self, tags: Iterable[str]) -> dict[str, int]:
         """Return on how many photos each tag is, for the comparison after a save."""

@@ -28,7 +28,6 @@ from annotator.ingest.vision_pass import VisionProgress
 from annotator.json_types import JsonObject
 from annotator.maintenance.integrity import Finding
 from annotator.proposals.tagger_catalog import TaggerChoice
-from annotator.proposals.vocabulary.project_vocabulary import Completion
 from annotator.reports.agreement import PlaceAgreement, TagAgreement
 from annotator.settings import LoopSettings
 
@@ -105,6 +104,27 @@ class Neighbours(Answer):
     late_sources: list[str]
 
 
+class RuledOrder(Answer):
+    """The kept tags as the project's order rules save them."""
+
+    kept: TagList
+    tags: TagList
+    reasons: dict[str, str]
+    """Tag -> the rule that decides about it."""
+
+
+class PhotoField(Answer):
+    """A field of a photo beside its tags."""
+
+    name: Annotated[str, Field(examples=["title"])]
+    kind: Literal["text", "choice"]
+    choices: list[str]
+    value: str
+    """What a person has written; empty: nothing yet."""
+    proposed: str
+    """By a plain rule, from the first tags."""
+
+
 class Proposals(Answer):
     """Proposals for the rest of a list, best first."""
 
@@ -114,6 +134,9 @@ class Proposals(Answer):
     neighbours: Neighbours
     tagger: str
     """What proposed, by name and version."""
+    fields: list[PhotoField]
+    order: RuledOrder | None
+    """None without order rules."""
 
 
 class SentBack(Answer):
@@ -226,6 +249,7 @@ class StateAnswer(Answer):
     user: User
     may_annotate: bool
     may_review: bool
+    may_administer: bool
     states: dict[str, int]
     tagger: str
     taggers: list[TaggerChoice]
@@ -278,10 +302,20 @@ class FoundPhotos(Answer):
     """Tags that were found by their meaning."""
 
 
+class PlacedCompletion(Answer):
+    """One completion of a typed text."""
+
+    tag: Tag
+    score: float | None
+    source: Annotated[str, Field(examples=["project"])]
+    place: str
+    """Class and levels in the imported vocabulary; empty: none."""
+
+
 class Completions(Answer):
     """Completions of a typed text, best first."""
 
-    completions: list[Completion]
+    completions: list[PlacedCompletion]
 
 
 class Explanation(Answer):
@@ -652,6 +686,161 @@ class SidecarsAnswer(Answer):
     items: list[TroubledSidecar]
 
 
+# Formats of other programs, order rules, fields
+
+
+class FormatOption(Answer):
+    """An option of a format."""
+
+    name: str
+    default: str | bool | int | float
+    what: Sentence
+
+
+class FormatSurvival(Answer):
+    """What of a list can be read back from a format: yes, no or partly."""
+
+    order: str
+    scores: str
+    who: str
+    dropped: str
+    hierarchy: str
+
+
+class FormatEntry(Answer):
+    """A format of another program."""
+
+    name: Annotated[str, Field(examples=["captions"])]
+    summary: str
+    reads: bool
+    writes: bool
+    layout: str
+    survives: FormatSurvival
+    options: list[FormatOption]
+
+
+class FormatsAnswer(Answer):
+    """Every format."""
+
+    formats: list[FormatEntry]
+
+
+class PhotoProblem(Answer):
+    """Why a photo is left out, or what a person should know of it."""
+
+    photo: FileName
+    reason: Sentence
+
+
+class FoundNames(Answer):
+    """The photos that names mean."""
+
+    image_ids: list[int]
+    missing: list[PhotoProblem]
+
+
+class PreviewRow(Answer):
+    """One of the first photos."""
+
+    name: FileName
+    tags: TagList
+
+
+class WrittenText(Answer):
+    """A file as it would be written; its text is empty where it is no text."""
+
+    name: str
+    text: str
+
+
+class ExportPreview(Answer):
+    """How many photos are chosen, and the first five as they would be written."""
+
+    num_photos: int
+    rows: list[PreviewRow]
+    files: list[WrittenText]
+    num_left_out: int
+    left_out: list[PhotoProblem]
+    num_notes: int
+    notes: list[PhotoProblem]
+
+
+class TransferState(Answer):
+    """How far an export or import is; what follows `error` is there once it is known."""
+
+    transfer_id: str
+    kind: Literal["export", "import"]
+    state: Literal["open", "running", "ready", "done", "failed", "cancelled"]
+    num_done: int
+    num_photos: int | None
+    error: str
+    num_left_out: int = 0
+    left_out: list[PhotoProblem] = []
+    num_notes: int = 0
+    notes: list[PhotoProblem] = []
+    num_written: int = 0
+    file_name: str = ""
+    num_bytes: int = 0
+    num_planned: int = 0
+    rows: list[PreviewRow] = []
+    change_id: int | None = None
+
+
+class ManyChanged(Answer):
+    """A change of many photos."""
+
+    change_id: int
+    kind: Annotated[str, Field(examples=["accepted"])]
+    source: str
+    user: User
+    changed_at: Time
+    num_photos: int
+    is_undone: bool
+
+
+class ChangesAnswer(Answer):
+    """The changes of many photos, oldest first."""
+
+    changes: list[ManyChanged]
+
+
+class UndoneChange(Answer):
+    """A change of many photos was undone."""
+
+    change_id: int
+    num_undone: int
+    num_kept: int
+
+
+class WrittenField(Answer):
+    """A field was written."""
+
+    value: str
+
+
+class OrderRulesAnswer(Answer):
+    """The rules of the project; empty: none."""
+
+    order_rules: JsonObject
+
+
+class ReorderedRow(Answer):
+    """A list before and after the rules."""
+
+    name: FileName
+    before: TagList
+    after: TagList
+
+
+class Reordered(Answer):
+    """How many lists the rules change."""
+
+    num_photos: int
+    num_changed: int
+    is_dry_run: bool
+    rows: list[ReorderedRow]
+
+
 # The project
 
 
@@ -872,6 +1061,20 @@ ANSWERS: Mapping[str, Any] = {
     "predict_tasks": Predictions,
     "sidecars": SidecarsAnswer,
     "settle_sidecar": SidecarsAnswer,
+    "formats": FormatsAnswer,
+    "find_photos": FoundNames,
+    "preview_export": ExportPreview,
+    "start_export": TransferState,
+    "transfer": TransferState,
+    "cancel_transfer": TransferState,
+    "begin_import": TransferState,
+    "plan_import": TransferState,
+    "carry_out_import": TransferState,
+    "changes": ChangesAnswer,
+    "undo_change": UndoneChange,
+    "set_field": WrittenField,
+    "set_order_rules": OrderRulesAnswer,
+    "reorder": Reordered,
     "unreadable": UnreadableFiles,
     "webhooks": WebhooksAnswer,
     "effort_report": EffortReport,
@@ -920,6 +1123,15 @@ ERRORS: Mapping[str, Sequence[type[AnnotatorError]]] = {
     "change_tag": [TagError],
     "predict_tasks": [ConfigError],
     "settle_sidecar": [UnknownImageError, ConfigError, LeaseError, ReviewError],
+    "preview_export": [ConfigError, TagError],
+    "start_export": [ConfigError, TagError],
+    "transfer": [ConfigError],
+    "cancel_transfer": [ConfigError],
+    "plan_import": [ConfigError],
+    "carry_out_import": [ConfigError],
+    "set_field": [UnknownImageError, ConfigError, LeaseError, ReviewError],
+    "set_order_rules": [ConfigError],
+    "reorder": [ConfigError, TagError, StaleRevisionError],
     "set_tagger": [ConfigError],
     "set_strategy": [ConfigError],
     "set_never_proposed": [TagError, ConfigError],

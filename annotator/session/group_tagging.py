@@ -106,8 +106,11 @@ class GroupTagging:
         selection = self._tagging.selection(image_id)
         with workspace.lock:
             # Under the lock: a tag that is renamed while this call waits gets its new name.
+            own = workspace.ranking.tagged_photos.saved_tags(image_id)
+            workspace.vocabulary.check(edited.kept, own)
             tags, dropped = self._access.clean(edited.kept, "kept"), self._access.clean(edited.dropped, "dropped")
-            respelled = self._access.respelled(edited.kept, workspace.ranking.tagged_photos.saved_tags(image_id))
+            tags = list(workspace.order_rules.apply(tags))
+            respelled = self._access.respelled(edited.kept, own)
             reason = self._groups.lead_refusal(image_id)
             if reason:
                 raise ReviewError(f"{reason} Nothing was saved.")

@@ -51,6 +51,7 @@ class Navigation:
             "user": user,
             "may_annotate": workspace.may_annotate(user),
             "may_review": rules.may_review(user),
+            "may_administer": workspace.authenticator.may_administer(user),
             "states": {
                 **rules.counts(user, len(queue), queue.num_saved, queue.is_saved),
                 "empty": workspace.log.num_without_tags(),
@@ -151,16 +152,8 @@ class Navigation:
         (other pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
         """
         workspace, queue = self._workspace, self._workspace.queue
-        words = " ".join(query.split())
-        if words or state != "all":
-            wanted = state if state in ("saved", "unsaved", "empty", "changed") else "all"
-            stand_for = TagsOfTerms(workspace)
-            # Photos of the newest ingest commit may not be in the queue yet.
-            matching = workspace.store.images.find(words, wanted, stand_for.tags_of)
-            found = sorted((image_id for image_id in matching if image_id in queue), key=queue.position)
-            meant = stand_for.meant
-            if wanted != state:
-                found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
+        if query.strip() or state != "all":
+            found, meant = self.found(user, query, state)
             total, ids = len(found), found[offset : offset + limit]
         else:
             total, ids, meant = len(queue), queue.window(offset, offset + limit), []
@@ -176,6 +169,18 @@ class Navigation:
             for image_id in ids
         ]
         return {"total": total, "items": items, "meant": meant}
+
+    def found(self, user: str, query: str, state: str) -> tuple[list[int], list[str]]:
+        """Return the photos that the browse view shows, in its order, and the tags of similar meaning that count."""
+        workspace, queue = self._workspace, self._workspace.queue
+        wanted = state if state in ("saved", "unsaved", "empty", "changed") else "all"
+        stand_for = TagsOfTerms(workspace)
+        # Photos of the newest ingest commit may not be in the queue yet.
+        matching = workspace.store.images.find(" ".join(query.split()), wanted, stand_for.tags_of)
+        found = sorted((image_id for image_id in matching if image_id in queue), key=queue.position)
+        if wanted != state:
+            found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
+        return found, stand_for.meant
 
     def next(self, user: str, image_id: int) -> JsonObject | None:
         """End the lease of a photo after a commit, and return the photo to work on after it.

@@ -181,6 +181,75 @@ _TABLE = (
         r.SettleSidecarRequest,
         lambda session, user, p: session.sidecars.settle(user, p.image_id, p.take),
     ),
+    # Formats of other programs
+    _reads("formats", r.EmptyRequest, lambda session, user, p: session.exporting.formats()),
+    _reads("find_photos", r.FindPhotosRequest, lambda session, user, p: session.exporting.find_photos(p.names)),
+    _reads(
+        "preview_export",
+        r.ExportRequest,
+        lambda session, user, p: session.exporting.preview(user, p.format, p.options, p.chosen()),
+    ),
+    _reads(
+        "start_export",
+        r.ExportRequest,
+        lambda session, user, p: session.exporting.start(user, p.format, p.options, p.chosen()),
+    ),
+    _reads("transfer", r.TransferRequest, lambda session, user, p: session.exporting.state(user, p.transfer_id)),
+    _reads(
+        "cancel_transfer", r.TransferRequest, lambda session, user, p: session.exporting.cancel(user, p.transfer_id)
+    ),
+    _writes("begin_import", r.EmptyRequest, lambda session, user, p: session.importing.begin(user), Role.ADMIN),
+    _writes(
+        "plan_import",
+        r.PlanImportRequest,
+        lambda session, user, p: session.importing.plan(
+            user,
+            p.transfer_id,
+            p.path,
+            p.format,
+            p.options,
+            p.kind,
+            replaces=p.replaces,
+            leaves_out=p.leaves_out,
+        ),
+        Role.ADMIN,
+    ),
+    _writes(
+        "carry_out_import",
+        r.TransferRequest,
+        lambda session, user, p: session.importing.carry_out(user, p.transfer_id),
+        Role.ADMIN,
+    ),
+    _reads("changes", r.EmptyRequest, lambda session, user, p: session.importing.changes(), Role.ADMIN),
+    _writes(
+        "undo_change",
+        r.UndoChangeRequest,
+        lambda session, user, p: session.importing.undo_change(user, p.change_id),
+        Role.ADMIN,
+    ),
+    # Fields beside the tags, and order rules
+    _writes(
+        "set_field",
+        r.FieldRequest,
+        lambda session, user, p: session.tagging.set_field(user, p.image_id, p.field, p.value, p.was),
+    ),
+    _writes(
+        "set_order_rules",
+        r.OrderRulesRequest,
+        lambda session, user, p: session.tag_editing.set_order_rules(p.model_dump()),
+        Role.ADMIN,
+    ),
+    _writes(
+        "reorder",
+        r.ReorderRequest,
+        lambda session, user, p: session.tag_editing.reorder(
+            user,
+            p.model_dump(include={"pinned", "classes", "before", "most"}),
+            p.photos.chosen().selection,
+            is_dry_run=p.is_dry_run,
+        ),
+        Role.ADMIN,
+    ),
     # The project
     _reads(
         "unreadable",
@@ -292,6 +361,22 @@ class Dispatcher(Protocol):
         """
         ...
 
+    def exported(self, user: str, transfer_id: str) -> tuple[Path, str]:
+        """Return the file of an export that is ready, and the name to offer; see `Exporting.result`.
+
+        Raises:
+            ConfigError: There is none.
+        """
+        ...
+
+    def upload_target(self, user: str, transfer_id: str, name: str) -> Path:
+        """Return where a file for an import is written; see `Importing.target`.
+
+        Raises:
+            AnnotatorError: It is refused.
+        """
+        ...
+
 
 class ProjectDispatcher:
     """Answers the operations of one project.
@@ -324,6 +409,14 @@ class ProjectDispatcher:
     def back_up(self, *, with_features: bool) -> Path:
         """Write a backup and return its path; the caller deletes it."""
         return self._session.administration.back_up(with_features=with_features)
+
+    def exported(self, user: str, transfer_id: str) -> tuple[Path, str]:
+        """Return the file of an export that is ready, and the name to offer."""
+        return self._session.exporting.result(user, transfer_id)
+
+    def upload_target(self, user: str, transfer_id: str, name: str) -> Path:
+        """Return where a file for an import is written."""
+        return self._session.importing.target(user, transfer_id, name)
 
 
 def refusal(caller: Caller, name: str) -> JsonObject | None:

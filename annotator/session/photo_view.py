@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from annotator.active_learning.random_sample import shuffle_key
 from annotator.collaboration.review_rules import State
+from annotator.datasets.order_rules import OrderRules
 from annotator.json_types import JsonObject
 from annotator.proposals.evidence import Neighbour, words_of
 from annotator.proposals.fusion import num_expected
@@ -133,7 +134,40 @@ class PhotoView:
                 "late_sources": list(found.late_sources),
             },
             "tagger": found.tagger,
+            "fields": self._fields(image_id, kept, entry.caption or ""),
+            "order": self._order(kept, [proposal.tag for proposal in proposals]),
         }
+
+    def _order(self, kept: Sequence[str], proposed: Sequence[str]) -> JsonObject | None:
+        """Return the kept tags as the order rules will save them, and which rule decides about each tag.
+
+        None: the project has no such rules.
+        """
+        rules = self._workspace.order_rules
+        if rules == OrderRules():
+            return None
+        reasons = {tag: rules.reason(tag) for tag in (*kept, *proposed)}
+        return {
+            "kept": list(kept),
+            "tags": list(rules.apply(kept)),
+            "reasons": {tag: reason for tag, reason in reasons.items() if reason},
+        }
+
+    def _fields(self, image_id: int, kept: Sequence[str], caption: str) -> list[JsonObject]:
+        """Return the fields of a photo beside its tags, each with its value and what is proposed for it."""
+        workspace = self._workspace
+        specs = workspace.project.settings.fields
+        values = workspace.field_values.of(image_id) if specs else {}
+        return [
+            {
+                "name": spec.name,
+                "kind": spec.kind,
+                "choices": list(spec.choices),
+                "value": values.get(spec.name, ""),
+                "proposed": spec.proposed(kept, caption, workspace.vocabulary.levels),
+            }
+            for spec in specs
+        ]
 
     def _untagged_neighbours(self, image_id: int, known: set[int]) -> list[Neighbour]:
         """Return similar photos without tags: shown, though they are no evidence."""

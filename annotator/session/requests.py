@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from annotator.collaboration.responses import MOST_PEOPLE
 from annotator.datasets.tags import MAX_TAG_LENGTH
+from annotator.exchange.selection import Selection
 from annotator.proposals.proposer import Exclusions
 from annotator.session.edited_list import EditedList
+from annotator.session.exporting import Chosen
 from annotator.session.photo_groups import MOST_PHOTOS
 from annotator.storage.correction_log import Effort
 
@@ -303,6 +305,106 @@ class ChangeTagRequest(Payload):
     old: Text
     new: Text
     where: Text = ""
+
+
+OptionValues = Annotated[
+    dict[
+        Annotated[str, StringConstraints(max_length=80)],
+        Annotated[str, StringConstraints(max_length=2000)] | bool | int | float,
+    ],
+    Field(max_length=50),
+]
+FormatName = Annotated[str, StringConstraints(max_length=40)]
+TransferId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+
+
+class FoundRequest(Payload):
+    """What the browse view shows: the photos of a search."""
+
+    query: Annotated[str, StringConstraints(max_length=500)] = ""
+    state: Literal["all", "saved", "unsaved", "empty", "changed", "new", "draft", "in_review", "accepted"] = "all"
+
+
+class SelectionRequest(Payload):
+    """Chosen photos: by text, tag and state, of those with these ids, and of those that the browse view shows."""
+
+    query: Annotated[str, StringConstraints(max_length=500)] = ""
+    tag: Annotated[str, StringConstraints(max_length=200)] = ""
+    state: Literal["all", "saved", "unsaved", "empty"] = "saved"
+    image_ids: Annotated[list[ImageId], Field(max_length=1_000_000)] | None = None
+    found: FoundRequest | None = None
+
+    def chosen(self) -> Chosen:
+        """Return it in the form of the services."""
+        image_ids = None if self.image_ids is None else tuple(self.image_ids)
+        found = None if self.found is None else (self.found.query, self.found.state)
+        return Chosen(Selection(self.query, self.tag, self.state, image_ids), found)
+
+
+class FindPhotosRequest(Payload):
+    """Names of photos: paths, the ends of paths, or names without suffix."""
+
+    names: Annotated[list[Annotated[str, StringConstraints(max_length=4000)]], Field(max_length=1_000_000)]
+
+
+class ExportRequest(SelectionRequest):
+    """Photos to export, the format and its options."""
+
+    format: FormatName
+    options: OptionValues = {}
+
+
+class TransferRequest(Payload):
+    """An export or import that was begun."""
+
+    transfer_id: TransferId
+
+
+class PlanImportRequest(TransferRequest):
+    """What to import: sent files, or a path of this machine; the format, and what the lists become."""
+
+    path: Annotated[str, StringConstraints(max_length=4000)] = ""
+    format: FormatName
+    options: OptionValues = {}
+    kind: Literal["accepted", "draft", "proposal"] = "accepted"
+    replaces: bool = False
+    leaves_out: bool = False
+
+
+class UndoChangeRequest(Payload):
+    """A change of many photos to undo; null is the newest."""
+
+    change_id: Annotated[int, Field(ge=1, le=2**31 - 1)] | None = None
+
+
+class FieldRequest(ImageRequest):
+    """A field of a photo, what to write there, and what the person saw there."""
+
+    field: Annotated[str, StringConstraints(max_length=40)]
+    value: Annotated[str, StringConstraints(max_length=2_000)]
+    was: Annotated[str, StringConstraints(max_length=2_000)] = ""
+
+
+RuleTags = Annotated[list[Annotated[str, StringConstraints(max_length=200)]], Field(max_length=5_000)]
+
+
+class OrderRulesRequest(Payload):
+    """Rules for the order of a list that is saved; without any, lists stay as they are."""
+
+    pinned: RuleTags = []
+    classes: Annotated[list[RuleTags], Field(max_length=200)] = []
+    before: Annotated[
+        list[Annotated[list[Annotated[str, StringConstraints(max_length=200)]], Field(min_length=2, max_length=2)]],
+        Field(max_length=1_000),
+    ] = []
+    most: Annotated[int, Field(ge=0, le=1000)] = 0
+
+
+class ReorderRequest(OrderRulesRequest):
+    """Rules, the photos whose saved lists they change, and whether that is only shown."""
+
+    photos: SelectionRequest = SelectionRequest()
+    is_dry_run: bool = True
 
 
 class NeverProposedRequest(Payload):

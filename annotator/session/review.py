@@ -151,6 +151,7 @@ class Review:
         with workspace.lock:
             # Under the lock: a tag that is renamed while this call waits gets its new name.
             own = workspace.ranking.tagged_photos.saved_tags(image_id)
+            workspace.vocabulary.check(edited.kept, own)
             tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
             respelled = self._access.respelled(edited.kept, own)
             given = responses.all(image_id) if responses.is_complete(image_id) else []

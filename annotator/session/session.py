@@ -6,7 +6,9 @@ Every operation of the page and of the REST routes calls one method of a service
 from dataclasses import dataclass
 
 from annotator.session.administration import Administration
+from annotator.session.exporting import Exporting
 from annotator.session.group_tagging import GroupTagging
+from annotator.session.importing import Importing
 from annotator.session.label_studio import LabelStudio
 from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups
@@ -31,6 +33,8 @@ class Session:
     administration: Administration
     sidecars: Sidecars
     label_studio: LabelStudio
+    exporting: Exporting
+    importing: Importing
 
     @classmethod
     def over(cls, workspace: Workspace) -> "Session":
@@ -48,6 +52,8 @@ class Session:
             Administration(workspace),
             Sidecars(workspace),
             LabelStudio(workspace, view),
+            Exporting(workspace, navigation),
+            Importing(workspace),
         )
 
     def close(self) -> None:

@@ -1,9 +1,13 @@
 """Changes of tags on many photos: rename, merge, split, and the search for missing tags."""
 
+from annotator.datasets.order_rules import OrderRules, rules_from
 from annotator.datasets.tags import clean_tag, tag_key
-from annotator.errors import TagError
+from annotator.errors import ConfigError, TagError
+from annotator.exchange.reordering import plan_reordering, reorder
+from annotator.exchange.selection import Selection, select
 from annotator.json_types import JsonObject
 from annotator.proposals.missing_tags import UNKNOWN_NOTE, rank_candidates
+from annotator.session.exporting import PREVIEW_ROWS
 from annotator.session.photo_view import PhotoView
 from annotator.session.workspace import Workspace
 from annotator.storage.correction_log import Annotation
@@ -97,6 +101,56 @@ class TagEditing:
                 workspace.ranking.vocabulary.use_spelling(clean_tag(new))
             now_common = workspace.after_commit.now_common(before)
         return {"num_photos": num_photos, "now_common": now_common}
+
+    def set_order_rules(self, values: JsonObject) -> JsonObject:
+        """Store the rules that a list gets when it is saved; without any, lists stay as they are.
+
+        Raises:
+            ConfigError: The rules contradict each other, or hold a bad tag.
+        """
+        rules = rules_from(values)
+        stored = rules.values() if rules != OrderRules() else {}
+        return {"order_rules": self._workspace.project.update_settings(order_rules=stored).order_rules}
+
+    def reorder(self, user: str, values: JsonObject, selection: Selection, *, is_dry_run: bool) -> JsonObject:
+        """Apply order rules to the saved lists of chosen photos, in one transaction and with one undo.
+
+        Args:
+            user: Who.
+            values: The rules; none at all means those of the project.
+            selection: Which photos.
+            is_dry_run: Only return what would change.
+
+        Raises:
+            ConfigError: There is no rule, or they contradict each other.
+            StaleRevisionError: A photo was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        workspace = self._workspace
+        rules = rules_from(values, group_of=workspace.vocabulary.group_of)
+        if rules == OrderRules():
+            rules = workspace.order_rules
+        if rules == OrderRules():
+            raise ConfigError("Name a rule: pinned, classes, before or most.")
+        with workspace.lock:
+            image_ids = select(workspace.store, selection)
+            planned = list(plan_reordering(workspace.store, workspace.log, image_ids, rules))
+            if planned and not is_dry_run:
+                for annotation in reorder(workspace.store, workspace.log, planned, rules, user):
+                    workspace.after_commit.saved(annotation)
+        return {
+            "num_photos": len(image_ids),
+            "num_changed": len(planned),
+            "is_dry_run": is_dry_run,
+            "rows": [
+                {
+                    "name": workspace.files.name(one.annotation.image_id),
+                    "before": list(one.annotation.tags),
+                    "after": list(one.tags),
+                }
+                for one in planned[:PREVIEW_ROWS]
+            ],
+        }
 
     def tag_changes(self) -> JsonObject:
         """Return all changes of tags, oldest first."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from annotator.datasets.tags import MAX_TAG_LENGTH
-from annotator.errors import ReviewError
+from annotator.errors import ConfigError, ReviewError
 from annotator.json_types import JsonObject
 from annotator.models.tag_order import boxes_for
 from annotator.models.tagger import Tagger
@@ -89,7 +89,14 @@ class Tagging:
             word_scores=self._word_scores(image_id),
             never=self._workspace.project.settings.never_proposed,
         )
-        return {"completions": [asdict(item) for item in found]}
+        vocabulary = self._workspace.vocabulary
+        return {
+            "completions": [
+                {**asdict(item), "place": vocabulary.place_of(item.tag)}
+                for item in found
+                if not vocabulary.is_forbidden(item.tag)
+            ]
+        }
 
     def _word_scores(self, image_id: int) -> WordScores:
         workspace = self._workspace
@@ -160,6 +167,7 @@ class Tagging:
         selection = self.selection(image_id)
         with workspace.lock:
             tags, dropped, respelled = self._cleaned(edited)
+            tags = list(workspace.order_rules.apply(tags))
             if workspace.responses.state(image_id) is not None:
                 raise ReviewError("This photo was asked of several people meanwhile. Nothing was saved: open it anew.")
             before = workspace.after_commit.counts_of(tags)
@@ -189,6 +197,7 @@ class Tagging:
         Called under the workspace's lock: a tag that is renamed while a save waits for it gets its new name.
         """
         own = self._workspace.ranking.tagged_photos.saved_tags(edited.image_id)
+        self._workspace.vocabulary.check(edited.kept, own)
         tags, dropped = self._access.clean(edited.kept, "kept", own), self._access.clean(edited.dropped, "dropped")
         return tags, dropped, self._access.respelled(edited.kept, own)
 
@@ -229,6 +238,37 @@ class Tagging:
             return Selection(strategy, is_random)
         proposed = workspace.proposer.propose(image_id, workspace.words_of(image_id), [], [])
         return Selection(strategy, is_random, probe, [proposal.tag for proposal in proposed.proposals])
+
+    def set_field(self, user: str, image_id: int, field: str, value: str, was: str) -> JsonObject:
+        """Write a field of a photo beside its tags; it is on disk when this returns.
+
+        Args:
+            user: Who.
+            image_id: The photo.
+            field: The name of one of the project's fields.
+            value: What to write; empty removes it.
+            was: What the person saw there.
+
+        Raises:
+            UnknownImageError: The project has no such image.
+            ConfigError: The project has no such field.
+            DataError: The field does not take this value, or somebody has written there meanwhile.
+            ForbiddenError: The photo is assigned to somebody else.
+            LeaseError: Somebody else has this photo open.
+            StoreError: The commit failed; nothing was written.
+        """
+        workspace = self._workspace
+        self._access.check(image_id)
+        self._access.check_unlocked(user, image_id)
+        self._access.hold(user, image_id)
+        specs = {spec.name: spec for spec in workspace.project.settings.fields}
+        if field not in specs:
+            raise ConfigError(f"This project has no field {field!r}. Its fields: {', '.join(specs) or 'none'}.")
+        text = specs[field].clean(value)
+        workspace.field_values.put(image_id, field, text, was, user)
+        if workspace.sidecars is not None:
+            workspace.sidecars.request([image_id])
+        return {"value": text}
 
     def undo(self, user: str) -> JsonObject:
         """Revert the user's last save, and return its photo with the list as it was just before.

@@ -21,8 +21,10 @@ from annotator.collaboration.assignments import Assignments
 from annotator.collaboration.leases import Leases
 from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
+from annotator.datasets.order_rules import OrderRules, rules_from
 from annotator.errors import RetrievalError
 from annotator.exchange.sidecars_in_step import SidecarsInStep, SidecarWriter
+from annotator.exchange.transfers import Transfers
 from annotator.exchange.webhooks import WebhookSender
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.ingest.digest_pass import DigestPass
@@ -58,6 +60,7 @@ from annotator.storage.correction_log import CorrectionLog
 from annotator.storage.database import Store
 from annotator.storage.detections import DetectionStore
 from annotator.storage.features import FeatureStore
+from annotator.storage.field_values import FieldValues
 from annotator.storage.project import Project
 from annotator.storage.sidecar_states import SidecarStates
 from annotator.storage.tag_changes import TagChanges
@@ -178,9 +181,10 @@ class Workspace:
         self.log = CorrectionLog(self.store)
         self.tag_changes = TagChanges(self.store, self.log)
         self.vocabulary = imported_vocabulary(self.store, settings.vocabulary)
+        self._rules: tuple[dict[str, Any], OrderRules] | None = None
         self.ranking = Ranking(
             self.features, self.catalog.cold_start, self.backbone_label, self.vocabulary.tags, self.vocabulary.aliases,
-            self._read_index(TAGGED_PHOTOS),
+            self.vocabulary.spelling, self._read_index(TAGGED_PHOTOS),
         )  # fmt: skip
         words = {
             image_id: words_from(keywords, path_words, caption)
@@ -189,6 +193,7 @@ class Workspace:
         self.ranking.load(words, dict(self.log.saved()), self.tag_changes.aliases())
         self.similar_tags = SimilarTags(settings.word_vectors, self._use_word_vectors)
         detector = wanted_detector(settings.detector)
+        self.field_values = FieldValues(self.store)
         self.detections = DetectionStore(self.store, is_read=detector != NONE)
         self.detection_pass = DetectionPass(
             self.detections, detector, self.pictures.read, self.ingest_config.num_detector_threads
@@ -264,7 +269,9 @@ class Workspace:
         )
         profile = self.project.settings.sidecars
         self.sidecar_states = SidecarStates(self.store)
-        self.sidecars = SidecarWriter(SidecarsInStep(self.store, self.log, profile)) if profile else None
+        self.sidecars = (
+            SidecarWriter(SidecarsInStep(self.store, self.log, profile, self.vocabulary.levels_of)) if profile else None
+        )
         """Writes a sidecar after each save, where the project wants them."""
         self.after_commit = AfterCommit(
             self.project, self.files, self.queue, self.scheduler, self.vectors, self.ranking, self.catalog,
@@ -272,6 +279,7 @@ class Workspace:
         )  # fmt: skip
         self.webhooks = Webhooks(self.store)
         self._webhook_senders: list[WebhookSender] = []
+        self.transfers = Transfers(self.project.folder)
         self.pinned_taggers = PinnedTaggers()
         self.lock = threading.Lock()
         """Held during a save, so that queue, indexes and counts are updated in the order of the saves."""
@@ -316,6 +324,14 @@ class Workspace:
         side = decoded_side(self.backbone.image_size, self.ingest_config.thumbnail_size)
         self.digest_pass = DigestPass(self.store.images, self.pictures.read, side)
 
+    @property
+    def order_rules(self) -> OrderRules:
+        """The rules that a list gets when it is saved."""
+        values = self.project.settings.order_rules
+        if self._rules is None or self._rules[0] is not values:
+            self._rules = values, rules_from(values, "The order_rules", self.vocabulary.group_of)
+        return self._rules[1]
+
     def may_annotate(self, user: str) -> bool:
         """Return whether a user may change tags."""
         return self.authenticator.may_annotate(user)
@@ -351,6 +367,7 @@ class Workspace:
     def close(self) -> None:
         """Stop all work, write the index of all photos, and close the database."""
         self._is_closing.set()
+        self.transfers.close()
         self.ingest.stop()
         self.digest_pass.stop()
         self.detection_pass.stop()

@@ -7,12 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from annotator.errors import AnnotatorError
 from annotator.storage.correction_log import ROWS_A_STATEMENT, Annotation, CorrectionLog, Draft, ListChange
 from annotator.storage.database import Store
-from annotator.storage.queries import Cursor, utc_now
+from annotator.storage.field_values import write_value
+from annotator.storage.queries import Cursor, utc, utc_now
 
 Kind = Literal["accepted", "draft", "proposal", "reorder"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -20,6 +21,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 the photo, which proposals are made from; reorder: saved lists in another order."""
 _EVENTS = {"accepted": "import", "reorder": "reorder"}
 """Kind of change -> kind of the events of its photos."""
+
+
+FieldsOfImages = Mapping[int, Mapping[str, str]]
+"""Image id -> field -> value."""
+NO_FIELDS: FieldsOfImages = {}
 
 
 class NoSuchChangeError(AnnotatorError):
@@ -47,9 +53,15 @@ class Undone:
     change: BulkChange
     annotations: tuple[Annotation, ...]
     """The lists after it, of changes that wrote lists."""
-    num_undone: int
+    image_ids: tuple[int, ...]
+    """Photos on which it was undone."""
     later: tuple[int, ...]
     """Photos that were changed since, and kept."""
+
+    @property
+    def num_undone(self) -> int:
+        """Number of photos on which it was undone."""
+        return len(self.image_ids)
 
 
 class BulkChanges:
@@ -73,8 +85,37 @@ class BulkChanges:
         )
         return [BulkChange(*row) for row in rows]
 
-    def save_lists(self, kind: Kind, changes: Sequence[ListChange], source: str, user: str) -> list[Annotation]:
+    def described(self) -> list[dict[str, Any]]:
+        """Return every change as JSON values, oldest first."""
+        return [
+            {
+                "change_id": one.change_id,
+                "kind": one.kind,
+                "source": one.source,
+                "user": one.user_name,
+                "changed_at": utc(one.changed_at),
+                "num_photos": one.num_photos,
+                "is_undone": one.undone_at is not None,
+            }
+            for one in self.all()
+        ]
+
+    def save_lists(
+        self,
+        kind: Kind,
+        changes: Sequence[ListChange],
+        source: str,
+        user: str,
+        fields: FieldsOfImages = NO_FIELDS,
+    ) -> list[Annotation]:
         """Make lists current: imported ones (accepted), or reordered ones.
+
+        Args:
+            kind: Of the change.
+            changes: One for each photo.
+            source: Where they come from.
+            user: Who.
+            fields: Fields that come along.
 
         Raises:
             StaleRevisionError: A photo was saved meanwhile; nothing was written.
@@ -88,16 +129,24 @@ class BulkChanges:
                 for event_id, change in enumerate(changes, start=first_id)
             ]
             _insert_photos(cursor, rows)
+            _write_fields(cursor, change_id, fields, user)
 
         return self._log.record_many(_EVENTS[kind], changes, user, note)
 
-    def save_drafts(self, lists: Mapping[int, tuple[int, tuple[str, ...]]], source: str, user: str) -> None:
+    def save_drafts(
+        self,
+        lists: Mapping[int, tuple[int, tuple[str, ...]]],
+        source: str,
+        user: str,
+        fields: FieldsOfImages = NO_FIELDS,
+    ) -> None:
         """Store lists as drafts of a user.
 
         Args:
             lists: Image id -> (revision, tags).
             source: Where they come from.
             user: Whose drafts.
+            fields: Fields that come along.
 
         Raises:
             StoreError: The commit failed; nothing was written.
@@ -107,16 +156,20 @@ class BulkChanges:
         def note(cursor: Cursor) -> None:
             change_id = _insert_change(cursor, "draft", source, user)
             _insert_photos(cursor, [[change_id, i, None, [], list(draft.kept)] for i, draft in drafts.items()])
+            _write_fields(cursor, change_id, fields, user)
 
         self._log.save_drafts(drafts, user, note)
 
-    def save_words(self, lists: Mapping[int, tuple[str, ...]], source: str, user: str) -> None:
+    def save_words(
+        self, lists: Mapping[int, tuple[str, ...]], source: str, user: str, fields: FieldsOfImages = NO_FIELDS
+    ) -> None:
         """Store lists as words that come with the photos; they are read when the project is opened.
 
         Args:
             lists: Image id -> the photo's whole list of such words.
             source: Where they come from.
             user: Who.
+            fields: Fields that come along.
 
         Raises:
             StoreError: The commit failed; nothing was written.
@@ -127,6 +180,8 @@ class BulkChanges:
             for image_id, tags in lists.items():
                 cursor.execute("UPDATE images SET user_tags = ? WHERE image_id = ?", [list(tags), image_id])
             _insert_photos(cursor, [[change_id, i, None, before[i], list(tags)] for i, tags in lists.items()])
+            _write_fields(cursor, change_id, fields, user)
+        self._store.images.reread()
 
     def undo(self, user: str, change_id: int | None = None) -> Undone:
         """Undo a change; photos that were changed since keep their list.
@@ -164,7 +219,7 @@ class BulkChanges:
             now = Annotation(int(image_id), int(revision), tuple(tags), tuple(dropped), bool(is_saved))
             undoes.append(ListChange(now, tuple(before), tuple(was_dropped or ()), bool(was_saved), int(event_id)))
         annotations = self._log.record_many("undo", undoes, user, lambda cursor, _: _mark_undone(cursor, change))
-        return Undone(change, tuple(annotations), len(undoes), tuple(later))
+        return Undone(change, tuple(annotations), tuple(one.image_id for one in annotations), tuple(later))
 
     def _undo_drafts(self, change: BulkChange) -> Undone:
         rows = self._store.rows(
@@ -180,7 +235,8 @@ class BulkChanges:
             )
             _mark_undone(cursor, change)
         self._log.forget_drafts(unchanged, change.user_name)
-        return Undone(change, (), len(unchanged), tuple(int(row[0]) for row in rows if int(row[0]) not in unchanged))
+        kept = set(unchanged)
+        return Undone(change, (), tuple(unchanged), tuple(int(row[0]) for row in rows if int(row[0]) not in kept))
 
     def _undo_words(self, change: BulkChange) -> Undone:
         rows = self._store.rows(
@@ -193,8 +249,9 @@ class BulkChanges:
             for image_id, before in unchanged:
                 cursor.execute("UPDATE images SET user_tags = ? WHERE image_id = ?", [list(before), image_id])
             _mark_undone(cursor, change)
+        self._store.images.reread()
         kept = {image_id for image_id, _ in unchanged}
-        return Undone(change, (), len(unchanged), tuple(int(row[0]) for row in rows if int(row[0]) not in kept))
+        return Undone(change, (), tuple(kept), tuple(int(row[0]) for row in rows if int(row[0]) not in kept))
 
 
 def _insert_change(cursor: Cursor, kind: str, source: str, user: str) -> int:
@@ -216,5 +273,29 @@ def _insert_photos(cursor: Cursor, rows: Sequence[Sequence[object]]) -> None:
         )
 
 
+def _write_fields(cursor: Cursor, change_id: int, fields: FieldsOfImages, user: str) -> None:
+    """Write fields of photos, and what they were before, for the undo."""
+    for image_id, values in fields.items():
+        for name, value in values.items():
+            cursor.execute(
+                "INSERT INTO bulk_change_fields SELECT ?, ?, ?, coalesce((SELECT value FROM field_values "
+                "WHERE image_id = ? AND field = ?), ''), ?",
+                [change_id, image_id, name, image_id, name, value],
+            )
+            write_value(cursor, image_id, name, value, user)
+
+
+def _undo_fields(cursor: Cursor, change: BulkChange) -> None:
+    """Give fields back what they were before a change, unless somebody has written there since."""
+    cursor.execute(
+        "SELECT c.image_id, c.field, c.before_value FROM bulk_change_fields c JOIN field_values v "
+        "ON v.image_id = c.image_id AND v.field = c.field AND v.value = c.after_value WHERE c.change_id = ?",
+        [change.change_id],
+    )
+    for image_id, name, before in cursor.fetchall():
+        write_value(cursor, int(image_id), str(name), str(before), change.user_name)
+
+
 def _mark_undone(cursor: Cursor, change: BulkChange) -> None:
+    _undo_fields(cursor, change)
     cursor.execute("UPDATE bulk_changes SET undone_at = ? WHERE change_id = ?", [utc_now(), change.change_id])

@@ -294,6 +294,10 @@ class Images:
         )
         return {digest: int(image_id) for digest, image_id in rows}
 
+    def reread(self) -> None:
+        """Take notice that rows of images were changed by another statement."""
+        self._version += 1
+
     def entry(self, image_id: int) -> ImageEntry:
         """Return the metadata of an image.
 

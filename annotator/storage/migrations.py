@@ -346,6 +346,33 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             )""",
         ),
     ),
+    (
+        13,
+        "levels and classes of a vocabulary, fields of photos",
+        (
+            # `levels`: the tags above one, the highest first. `class` is empty where a tag has none.
+            "ALTER TABLE vocabulary ADD COLUMN levels VARCHAR[] DEFAULT []",
+            "ALTER TABLE vocabulary ADD COLUMN class VARCHAR DEFAULT ''",
+            "ALTER TABLE vocabulary ADD COLUMN is_forbidden BOOLEAN DEFAULT false",
+            # What a person has written of a photo beside its tags: title, description, category.
+            """CREATE TABLE field_values (
+                image_id INTEGER NOT NULL,
+                field VARCHAR NOT NULL,
+                value VARCHAR NOT NULL,
+                user_name VARCHAR NOT NULL,
+                changed_at TIMESTAMP NOT NULL,
+                PRIMARY KEY (image_id, field)
+            )""",
+            # Fields that a change of many photos has written, for its undo.
+            """CREATE TABLE bulk_change_fields (
+                change_id INTEGER NOT NULL,
+                image_id INTEGER NOT NULL,
+                field VARCHAR NOT NULL,
+                before_value VARCHAR NOT NULL,
+                after_value VARCHAR NOT NULL
+            )""",
+        ),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

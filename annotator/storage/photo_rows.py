@@ -5,10 +5,11 @@ Knows nothing of formats.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotator.storage.field_values import values_of
 from annotator.storage.photo_places import PhotoFolders
 from annotator.storage.queries import Queries
 
@@ -36,24 +37,34 @@ GROUP BY i.image_id ORDER BY i.image_id
 """
 
 
-def photo_rows(store: Queries, image_ids: Sequence[int]) -> Iterator[dict[str, Any]]:
+def photo_rows(
+    store: Queries,
+    image_ids: Sequence[int],
+    levels_of: Callable[[str], tuple[str, ...]] = lambda tag: (),
+) -> Iterator[dict[str, Any]]:
     """Yield what is known of photos, in the given order of pages.
 
     Args:
         store: The open database.
         image_ids: In ascending order.
+        levels_of: Tag -> the tags above it in the project's vocabulary, the highest first.
 
     Yields:
         `PLAIN_KEYS`, and ``name`` (unique among all photos, see `photo_name`), ``width``, ``height``, ``caption``,
-        ``taken_at`` and ``scores``: tag -> score of the proposals before the save.
+        ``taken_at``, ``scores``: tag -> score of the proposals before the save, ``fields``: field -> value, and
+        ``levels``: tag -> the tags above it, of tags that have any.
 
     Raises:
         StoreError: The database could not be read.
     """
     roots, folders = [Path(row[0]) for row in store.rows("SELECT path FROM roots")], PhotoFolders()
     for start in range(0, len(image_ids), PAGE):
-        for row in store.rows(_QUERY, [list(image_ids[start : start + PAGE])]):
-            yield _row(row, roots, folders)
+        page = list(image_ids[start : start + PAGE])
+        fields = values_of(store, page)
+        for values in store.rows(_QUERY, [page]):
+            row = _row(values, roots, folders)
+            levels = {tag: list(above) for tag in row["tags"] if (above := levels_of(tag))}
+            yield row | {"fields": fields.get(row["image_id"], {}), "levels": levels}
 
 
 def _row(row: tuple[Any, ...], roots: Sequence[Path], folders: PhotoFolders) -> dict[str, Any]:

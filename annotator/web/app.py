@@ -20,7 +20,7 @@ from annotator.web.label_studio_routes import build_label_studio_router
 from annotator.web.page_routes import build_page_router
 from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.web.root_path import RootPath
-from annotator.web.routes import build_router, refuse_malformed
+from annotator.web.routes import UPLOAD_PATH, build_router, refuse_malformed
 
 
 def build_app(session: Session, config: ServerConfig) -> FastAPI:
@@ -43,6 +43,7 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
         RequestGuard,
         hosts=[config.host, *config.allowed_hosts],
         max_body_bytes=config.max_body_bytes,
+        body_limits={UPLOAD_PATH: config.max_upload_bytes},
         authenticator=authenticator,
         tokens=tokens,
         root_path=config.root_path,

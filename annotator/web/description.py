@@ -193,6 +193,12 @@ class SessionAnswer(BaseModel):
     token_cookie: str
 
 
+class UploadAnswer(BaseModel):
+    """A file has arrived."""
+
+    name: Annotated[str, Field(examples=["keywords.csv"])]
+
+
 class HealthAnswer(BaseModel):
     """The server is up."""
 
@@ -233,6 +239,13 @@ EXAMPLES: Mapping[str, JsonObject] = {
         "label_config": '<View><Image name="image" value="$image"/><TextArea name="tags" toName="image"/></View>',
         "tasks": [{"data": {"image": "/data/local-files/?d=holiday/beach.jpg"}}],
     },
+    "preview_export": {"format": "csv", "tag": "cat"},
+    "start_export": {"format": "captions", "options": {"keep": 1}},
+    "find_photos": {"names": ["holiday/beach.jpg"]},
+    "plan_import": {"transfer_id": "0123456789abcdef", "format": "csv", "kind": "draft"},
+    "set_field": {"image_id": 7, "field": "title", "value": "A cat on a sofa"},
+    "set_order_rules": {"pinned": ["ohwx"], "classes": [["1girl"], ["*"]], "before": [["cat", "sofa"]], "most": 30},
+    "reorder": {"pinned": ["ohwx"], "photos": {"tag": "cat"}, "is_dry_run": True},
     "set_keys": {"keys": {"save": ["Enter"]}},
     "set_strategy": {"strategy": "in_order"},
     "ask": {"people": 2, "image_ids": [7, 8]},
@@ -243,7 +256,7 @@ EXAMPLES: Mapping[str, JsonObject] = {
 """Operation -> a request; those of the others are made from their fields."""
 FIELD_EXAMPLES: Mapping[str, Any] = {
     "image_id": 7, "revision": 0, "tag": "cat", "kept": ["cat", "sofa"], "text": "ca", "by": 1, "take": "ours",
-    "entry_id": "event:3", "run_id": 1, "model_id": 2, "shown": True,
+    "entry_id": "event:3", "transfer_id": "0123456789abcdef", "run_id": 1, "model_id": 2, "shown": True,
 }  # fmt: skip
 """Field of a request -> an example."""
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Body, Request
+from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.background import BackgroundTask
@@ -18,6 +19,7 @@ from annotator.auth.roles import CALLER, LOCAL_USER, Role
 from annotator.errors import (
     AnnotatorError,
     ConfigError,
+    DataError,
     DemoError,
     StoreError,
     TagError,
@@ -27,14 +29,18 @@ from annotator.errors import (
 )
 from annotator.exchange.export import FORMATS, export_lines
 from annotator.exchange.selection import Selection
+from annotator.exchange.transfers import check_free
 from annotator.ingest.pictures import Picture
 from annotator.session.answers import ANSWERS
 from annotator.session.operations import OPERATIONS, Dispatcher, Operation
+from annotator.session.requests import FormatName, SelectionRequest
 from annotator.web.description import (
+    INVALID,
     VERSION_PATH,
     HealthAnswer,
     SessionAnswer,
     UnknownImageErrorAnswer,
+    UploadAnswer,
     errors_at,
     request_example,
     responses_of,
@@ -44,6 +50,9 @@ from annotator.web.request_guard import cookie_names
 
 EXPORT_BLOCK = 500
 """Lines of an export that are sent together, since each piece costs a switch of threads."""
+UPLOAD_PATH = f"{VERSION_PATH}/uploads"
+UPLOAD_CHECKED_BYTES = 16_000_000
+"""Bytes of an upload after which the free space is looked at."""
 IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's URL contains its content hash, so its content never changes."""
 
@@ -115,30 +124,66 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Call
         summary="Download the tags of every saved photo, or of those that are selected",
         operation_id="export",
         response_class=Response,
-        responses=errors_at(400, 401, 421, 507)
-        | {
-            200: {
-                "description": "One JSON object a line (jsonl), or a table (csv)",
-                "content": {media_type: {"schema": {"type": "string"}} for media_type, _ in FORMATS.values()},
-            }
-        },
+        responses=errors_at(400, 401, 421, 507) | {200: _LINES},
         tags=["files"],
     )
     def export(
         format: str = "jsonl", query: str = "", tag: str = "", state: str = "saved", detailed: bool = False
     ) -> Response:
-        if format not in FORMATS:
-            return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
-        media_type, suffix = FORMATS[format]
+        return _export(dispatcher, format, lambda: Selection(query, tag, state), detailed=detailed)
+
+    @router.post(
+        f"{VERSION_PATH}/export",
+        summary="Download the tags of the photos that are selected, by their ids too",
+        operation_id="export_selected",
+        response_class=Response,
+        responses=errors_at(400, 401, 403, 413, 421, 507) | {200: _LINES},
+        tags=["files"],
+    )
+    def export_selected(asked: ExportLines) -> Response:
+        selection = asked.chosen().selection
+        return _export(dispatcher, asked.format, lambda: selection, detailed=asked.detailed)
+
+    @router.get(
+        f"{VERSION_PATH}/exported",
+        summary="Download an export that is ready (start_export)",
+        operation_id="exported",
+        response_class=Response,
+        responses=errors_at(400, 401, 421, 429)
+        | {200: _binary("application/octet-stream", "The file, or a ZIP archive of a folder"), 422: INVALID},
+        tags=["files"],
+    )
+    def exported(transfer_id: str) -> Response:
         try:
-            rows = dispatcher.export(CALLER.get().user, Selection(query, tag, state), detailed=detailed)
-            lines = export_lines(rows, format)
-            first = next(lines, "")
-        except (ConfigError, TagError, StoreError, DemoError) as error:
+            path, name = dispatcher.exported(CALLER.get().user, transfer_id)
+        except AnnotatorError as error:
             return _error(error.status, error.kind, str(error))
-        body = ("".join(block).encode() for block in _blocks(chain([first], lines)))
-        name = f'attachment; filename="tags.{suffix}"'
-        return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
+        return FileResponse(path, filename=name, media_type="application/octet-stream")
+
+    @router.post(
+        UPLOAD_PATH,
+        summary="Send a file to an import (begin_import); for admins",
+        operation_id="upload",
+        response_model=UploadAnswer,
+        responses=errors_at(400, 401, 403, 408, 413, 421, 429) | {422: INVALID},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            }
+        },
+        tags=["files"],
+    )
+    async def upload(request: Request, transfer_id: str, name: str) -> Response:
+        caller = CALLER.get()
+        if caller.role < Role.ADMIN:
+            return _error(403, "forbidden", "Imports are for admins.")
+        try:
+            path = await run_in_threadpool(dispatcher.upload_target, caller.user, transfer_id, name)
+            await _receive(request, path)
+        except AnnotatorError as error:
+            return _error(error.status, error.kind, str(error))
+        return JSONResponse({"name": name})
 
     @router.get(
         f"{VERSION_PATH}/backup",
@@ -159,6 +204,51 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Call
             return _error(507, "store", str(error))
         name = "project.tar"
         return FileResponse(path, media_type="application/x-tar", filename=name, background=BackgroundTask(path.unlink))
+
+
+class ExportLines(SelectionRequest):
+    """Photos whose tags are downloaded line by line, as jsonl or csv."""
+
+    format: FormatName = "jsonl"
+    detailed: bool = False
+
+
+def _export(dispatcher: Dispatcher, format: str, select: Callable[[], Selection], *, detailed: bool) -> Response:
+    if format not in FORMATS:
+        return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
+    media_type, suffix = FORMATS[format]
+    try:
+        lines = export_lines(dispatcher.export(CALLER.get().user, select(), detailed=detailed), format)
+        first = next(lines, "")
+    except (ConfigError, TagError, StoreError, DemoError) as error:
+        return _error(error.status, error.kind, str(error))
+    body = ("".join(block).encode() for block in _blocks(chain([first], lines)))
+    name = f'attachment; filename="tags.{suffix}"'
+    return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
+
+
+async def _receive(request: Request, path: Path) -> None:
+    """Write a body to a file; what has arrived of an upload that ends early is removed.
+
+    Raises:
+        DataError: The disk refuses, or is nearly full.
+    """
+    is_whole = False
+    try:
+        with path.open("xb") as file:
+            num_unchecked = 0
+            async for chunk in request.stream():
+                num_unchecked += len(chunk)
+                if num_unchecked > UPLOAD_CHECKED_BYTES:
+                    check_free(path.parent)
+                    num_unchecked = 0
+                await run_in_threadpool(file.write, chunk)
+        is_whole = True
+    except OSError as error:
+        raise DataError(f"The file could not be kept: {error.strerror}.") from error
+    finally:
+        if not is_whole:
+            path.unlink(missing_ok=True)
 
 
 def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
@@ -222,6 +312,10 @@ def _binary(media_type: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}
 
 
+_LINES: dict[str, Any] = {
+    "description": "One JSON object a line (jsonl), or a table (csv)",
+    "content": {media_type: {"schema": {"type": "string"}} for media_type, _ in FORMATS.values()},
+}
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: _binary("image/jpeg", "The picture"),
     404: {"model": UnknownImageErrorAnswer, "description": "The project has no such photo"},

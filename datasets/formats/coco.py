@@ -113,4 +113,5 @@ FORMAT = Format(
     Survival(order="yes", scores="yes", who="no", dropped="no", hierarchy="no"),
     write=write,
     read=read,
+    suffix=".json",
 )

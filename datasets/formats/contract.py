@@ -102,6 +102,10 @@ class Format:
     """A frozen dataclass; each field has a default and a sentence below it."""
     merges: bool = False
     """Of a tree: existing files are merged, not replaced."""
+    suffix: str = ""
+    """Of a file: how its name ends."""
+    takes_photos: bool = False
+    """Whether the result can hold the photos' files, so that the writer reads them."""
 
     def configure(self, values: Mapping[str, Any]) -> Any:
         """Return the format's options.

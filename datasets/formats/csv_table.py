@@ -137,4 +137,5 @@ FORMAT = Format(
     write=write,
     read=read,
     options=CsvOptions,
+    suffix=".csv",
 )

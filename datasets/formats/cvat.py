@@ -76,4 +76,5 @@ FORMAT = Format(
     Survival(order="yes", scores="no", who="no", dropped="no", hierarchy="no"),
     write=write,
     read=read,
+    suffix=".xml",
 )

@@ -82,4 +82,5 @@ FORMAT = Format(
     write=write,
     read=read,
     options=ImageFolderOptions,
+    takes_photos=True,
 )

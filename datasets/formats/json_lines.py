@@ -95,4 +95,5 @@ FORMAT = Format(
     Survival(order="yes", scores="yes", who="yes", dropped="yes", hierarchy="yes"),
     write=write,
     read=read,
+    suffix=".jsonl",
 )

@@ -85,4 +85,5 @@ FORMAT = Format(
     write=write,
     read=read,
     options=CaptionOptions,
+    suffix=".json",
 )

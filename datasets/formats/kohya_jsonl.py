@@ -42,4 +42,5 @@ FORMAT = Format(
     write=write,
     read=read,
     options=CaptionOptions,
+    suffix=".jsonl",
 )

@@ -128,4 +128,6 @@ FORMAT = Format(
     write=write,
     read=read,
     options=ParquetOptions,
+    suffix=".parquet",
+    takes_photos=True,
 )

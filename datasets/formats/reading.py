@@ -5,6 +5,7 @@ Knows nothing of any one format.
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from xml.etree.ElementTree import Element, ParseError
@@ -34,13 +35,11 @@ def open_file(path: Path) -> IO[bytes]:
     Raises:
         DataError: It is missing, a folder, or cannot be read.
     """
-    try:
+    with _reading(path):
         if not path.is_file():
             what = "is a folder" if path.is_dir() else "is missing" if not path.exists() else "is not a file"
             raise DataError(f"{path} {what}. Name the file to import.")
         return path.open("rb")
-    except OSError as error:
-        raise DataError(f"{path} could not be read: {error.strerror}.") from error
 
 
 def bounded_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -60,11 +59,18 @@ def bounded_lines(path: Path) -> Iterator[tuple[int, str]]:
             yield number, text.rstrip("\r\n")
 
 
-def _read_line(file: IO[bytes], path: Path, number: int) -> bytes:
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what the disk refuses into a sentence."""
     try:
-        line = file.readline(MAX_LINE_BYTES + 1)
+        yield
     except OSError as error:
         raise DataError(f"{path} could not be read: {error.strerror}.") from error
+
+
+def _read_line(file: IO[bytes], path: Path, number: int) -> bytes:
+    with _reading(path):
+        line = file.readline(MAX_LINE_BYTES + 1)
     if len(line) > MAX_LINE_BYTES:
         raise DataError(f"Line {number:,} of {path} is longer than {MAX_LINE_BYTES:,} bytes; is it the right file?")
     return line
@@ -76,11 +82,8 @@ def read_small(path: Path) -> bytes:
     Raises:
         DataError: It cannot be read, or is larger than `MAX_SMALL_BYTES`.
     """
-    with open_file(path) as file:
-        try:
-            data = file.read(MAX_SMALL_BYTES + 1)
-        except OSError as error:
-            raise DataError(f"{path} could not be read: {error.strerror}.") from error
+    with open_file(path) as file, _reading(path):
+        data = file.read(MAX_SMALL_BYTES + 1)
     if len(data) > MAX_SMALL_BYTES:
         raise DataError(f"{path} is larger than {MAX_SMALL_BYTES:,} bytes.")
     return data

@@ -38,9 +38,13 @@ class TaggedPhoto:
     width: int = 0
     """Of the upright photo in pixels; 0 if unknown."""
     height: int = 0
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Tag -> the tags above it in a vocabulary, the highest first; tags without any are left out."""
     title: str = ""
     description: str = ""
     category: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """Field -> what a person has written there; title, description and category stand above too."""
     row: Mapping[str, Any] = field(default_factory=dict, compare=False)
     """What else the source knows, for the formats that hold everything (jsonl, csv)."""
 

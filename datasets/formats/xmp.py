@@ -27,6 +27,12 @@ MICROSOFT_BY_EXIFTOOL = Property("http://ns.microsoft.com/photo/1.0", "LastKeywo
 """The same property in the namespace as ExifTool writes it; read, and removed when MICROSOFT is written."""
 LEVELS = {LIGHTROOM: "|", DIGIKAM: "/", MICROSOFT: "/", MICROSOFT_BY_EXIFTOOL: "/"}
 """Property -> what parts the levels of a hierarchy in it."""
+FIELDS = {
+    "title": Property("http://purl.org/dc/elements/1.1/", "title", "dc", "Alt"),
+    "description": Property("http://purl.org/dc/elements/1.1/", "description", "dc", "Alt"),
+    "category": Property("http://ns.adobe.com/photoshop/1.0/", "SupplementalCategories", "photoshop", "Bag"),
+}
+"""Field of a photo -> the property that holds it; written where a person has filled it."""
 ALL = (SUBJECT, LIGHTROOM, DIGIKAM, MICROSOFT, RANKED)
 READ = (*ALL, MICROSOFT_BY_EXIFTOOL)
 
@@ -122,13 +128,26 @@ def merged(existing: bytes | None, photo: TaggedPhoto, options: XmpOptions, repo
     lists: dict[Property, Sequence[str]] = {}
     for one in ALL:
         if one in PROFILES[options.profile].properties or one in found:
-            own = _own(one, photo.tags, found.get(one, ()))
+            own = _own(one, photo, found.get(one, ()))
             lists[one] = [*own, *(foreign.get(one, ()) if options.keywords == "keep" else ())]
     lists[MICROSOFT_BY_EXIFTOOL] = ()
+    lists |= _fields(data, photo, report, place)
     for tag in photo.tags:
         for sign in sorted({LEVELS[one] for one in lists if one in LEVELS and LEVELS[one] in tag}):
             report.note(photo.name, f"other programs read the tag {tag!r} as levels, since it holds {sign!r}")
     return replace_lists(data, lists, place)
+
+
+def _fields(data: bytes, photo: TaggedPhoto, report: Report, place: str) -> dict[Property, list[str]]:
+    """Return the properties of the photo's fields; a text in several languages stays as it is."""
+    wanted = {one: photo.fields[name] for name, one in FIELDS.items() if photo.fields.get(name)}
+    if not wanted:
+        return {}
+    present = read_lists(data, list(wanted), place)
+    several = [one for one in wanted if len(present.get(one, ())) > 1]
+    for one in several:
+        report.note(photo.name, f"its sidecar {place} has several values of {one.prefix}:{one.name}, which were kept")
+    return {one: [value] for one, value in wanted.items() if one not in several}
 
 
 def _joined(found: dict[Property, list[str]]) -> dict[Property, list[str]]:
@@ -140,10 +159,18 @@ def _joined(found: dict[Property, list[str]]) -> dict[Property, list[str]]:
     return found
 
 
-def _own(one: Property, tags: Sequence[str], found: Sequence[str]) -> list[str]:
-    """Return the list in a property's notation; a tag that has levels in the sidecar keeps them."""
-    known = {tag_key(_leaf(one, item)): item for item in found if one in LEVELS and LEVELS[one] in item}
-    return [tag if one in LEVELS and LEVELS[one] in tag else known.get(tag_key(tag), tag) for tag in tags]
+def _own(one: Property, photo: TaggedPhoto, found: Sequence[str]) -> list[str]:
+    """Return the list in a property's notation; a tag keeps the levels that it has in the sidecar, else the photo's."""
+    if one not in LEVELS:
+        return list(photo.tags)
+    sign = LEVELS[one]
+    known = {tag_key(_leaf(one, item)): item for item in found if sign in item}
+    return [tag if sign in tag else known.get(tag_key(tag), _with_levels(tag, photo, sign)) for tag in photo.tags]
+
+
+def _with_levels(tag: str, photo: TaggedPhoto, sign: str) -> str:
+    levels = photo.levels.get(tag, ())
+    return tag if any(sign in level for level in levels) else sign.join((*levels, tag))
 
 
 def _foreign(one: Property, items: Sequence[str], tags: Sequence[str], gone: set[str]) -> list[str]:
@@ -165,13 +192,17 @@ def read(source: Path, options: XmpOptions, report: Report) -> Iterator[TaggedPh
     for path in paths:
         name = path.relative_to(source if source.is_dir() else source.parent).with_suffix("").as_posix()
         try:
-            tags = clean_list(keywords_of(read_small(path), str(path)), name, report)
+            data = read_small(path)
+            tags = clean_list(keywords_of(data, str(path)), name, report)
+            found = read_lists(data, list(FIELDS.values()), str(path))
         except DataError as error:
             report.refuse(name, str(error))
             continue
         if tags:
             report.num_photos += 1
-            yield TaggedPhoto(name, tags)
+            texts = {key: found[one][0] for key, one in FIELDS.items() if found.get(one)}
+            title, description, category = (texts.get(key, "") for key in ("title", "description", "category"))
+            yield TaggedPhoto(name, tags, title=title, description=description, category=category)
 
 
 def keywords_of(data: bytes, place: str) -> list[str]:

@@ -35,7 +35,7 @@ class Property:
     prefix: str
     """Where the document gives the namespace no other one."""
     container: str
-    """Bag (no order) or Seq (ordered): readers insist on the right one."""
+    """Bag (no order), Seq (ordered) or Alt (languages): readers insist on the right one."""
 
 
 @dataclass
@@ -117,7 +117,8 @@ def _element(one: Property, texts: Sequence[str], prefixes: Mapping[str, str]) -
     name = f"{known or one.prefix}:{one.name}"
     declared = "" if known else f' xmlns:{one.prefix}="{one.uri}"'
     rdf = prefixes[RDF]
-    items = "".join(f"\n     <{rdf}:li>{escape(text)}</{rdf}:li>" for text in texts)
+    language = ' xml:lang="x-default"' if one.container == "Alt" else ""
+    items = "".join(f"\n     <{rdf}:li{language}>{escape(text)}</{rdf}:li>" for text in texts)
     container = f"{rdf}:{one.container}"
     return f"\n   <{name}{declared}>\n    <{container}>{items}\n    </{container}>\n   </{name}>".encode()
 

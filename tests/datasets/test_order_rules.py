@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotator.datasets.order_rules import OrderRules, read_rules
+from annotator.datasets.order_rules import OrderRules, read_rules, rules_from
 from annotator.errors import ConfigError
 
 TAGS = st.lists(st.sampled_from("abcdefgh"), unique=True)
@@ -86,3 +86,22 @@ def test_the_rules_of_a_file_are_read(tmp_path: Path) -> None:
 def test_the_rule_that_decides_about_a_tag_is_named() -> None:
     rules = OrderRules(("x",), (("a",),), (("b", "c"),))
     assert [rules.reason(tag) for tag in "xabz"] == ["pinned", "class 1", "b before c", ""]
+
+
+def test_a_class_of_the_vocabulary_stands_for_all_of_its_tags() -> None:
+    groups = {"miku": "character", "smile": "general", "ann": "artist"}
+    rules = rules_from(
+        {"classes": [["@Character"], ["smile", "*"], ["@artist"]]}, group_of=lambda tag: groups.get(tag, "")
+    )
+    assert rules.apply(["ann", "tree", "smile", "miku"]) == ("miku", "tree", "smile", "ann")
+    assert [rules.reason(tag) for tag in ("miku", "smile", "ann", "tree")] == ["class 1", "class 2", "class 3", ""]
+    without = rules_from({"classes": [["@character"], ["*"]]})
+    assert without.apply(["tree", "miku"]) == ("tree", "miku")
+
+
+def test_rules_are_values_and_come_back() -> None:
+    rules = OrderRules(("a",), (("b",), ("*",)), (("c", "d"),), 5)
+    assert rules_from(rules.values()) == rules
+    for bad in ({"pin": []}, {"pinned": "a"}, {"most": -1}, {"before": [["a", "b"], ["b", "a"]]}, []):
+        with pytest.raises(ConfigError):
+            rules_from(bad)

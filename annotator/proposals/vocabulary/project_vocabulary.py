@@ -81,10 +81,17 @@ class ProjectVocabulary:
     Args:
         words: Everyday words, the most frequent first.
         aliases: Key of an imported alias -> its tag; a tag that was renamed here comes before it.
+        spellings: Key of an imported tag -> its spelling, which counts until the project uses the tag.
     """
 
-    def __init__(self, words: Iterable[str], aliases: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        words: Iterable[str],
+        aliases: Mapping[str, str] | None = None,
+        spellings: Mapping[str, str] | None = None,
+    ) -> None:
         words = list(words)
+        self._imported_spellings = dict(spellings or {})
         self._imported_aliases = dict(aliases or {})
         self._lock = threading.Lock()
         self._lexicon: Lexicon | None = None
@@ -151,7 +158,7 @@ class ProjectVocabulary:
         key = tag_key(tag)
         count = self._count.get(key)
         if not count or (count == 1 and any(tag_key(other) == key for other in own)):
-            return tag
+            return tag if count else self._imported_spellings.get(key, tag)
         return self._spelling.get(key, tag)
 
     def use_spelling(self, tag: str) -> None:

@@ -32,7 +32,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
       text && continues ? choice.slice(text.length) : text && choice ? `  → ${choice}` : "",
     );
     literal.hidden = !isLiteral || Boolean(text);
-    list.replaceChildren(...completions.map(({ tag, source }, index) => completionRow(rowId(index), tag, source, index, highlighted, text)));
+    list.replaceChildren(...completions.map(({ tag, source, place = "" }, index) => completionRow(rowId(index), tag, source, index, highlighted, text, place)));
     list.hidden = !text || completions.length === 0;
     input.setAttribute("aria-expanded", String(!list.hidden));
     input.setAttribute("aria-controls", list.hidden ? controlled : list.id);
@@ -162,7 +162,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
   };
 }
 
-function completionRow(id, tag, source, index, highlighted, text) {
+function completionRow(id, tag, source, index, highlighted, text, place) {
   const at = tagKey(tag).indexOf(tagKey(text));
   const plain = at < 0 || tag.length !== tagKey(tag).length;
   const end = at + tagKey(text).length;
@@ -174,6 +174,7 @@ function completionRow(id, tag, source, index, highlighted, text) {
     { id, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },
     make("span", { class: "number", "aria-hidden": "true" }, number),
     make("span", { class: "tag" }, ...parts),
+    place && make("span", { class: "soft completion-place" }, place),
     make("span", { class: "soft" }, labels[source] ?? ""),
   );
 }

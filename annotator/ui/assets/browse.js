@@ -199,6 +199,8 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
 
   return {
     isOpen: () => !root.hidden,
+    /** The search: { query, state }. */
+    wanted: () => ({ ...wanted }),
     hide,
     /** Open at the photo with this position in the folder, unless a search or filter is active. */
     show(place = 0, counts = {}) {

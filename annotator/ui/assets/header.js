@@ -90,6 +90,7 @@ export function createHeader(root, { entries, tag, browse, palette, unreadable, 
         state.states.empty ? make("span", { class: "tagged-more" }, `, ${formatNumber(state.states.empty)} without tags`) : "",
       );
       done.style.width = `${(100 * state.num_saved) / Math.max(1, state.num_images)}%`;
+      for (const [id, isHidden] of [["open-export", Boolean(state.demo)], ["open-import", Boolean(state.demo) || !state.may_administer]]) menu.querySelector(`#${id}`).hidden = isHidden;
       account.hidden = state.user === LOCAL_USER;
       userName.textContent = state.user;
       const { in_review } = state.states;

@@ -17,7 +17,7 @@ export function createKeyboard({ getKeys, run, takeNumber, addBox, escape, brows
     if (browse.isOpen()) {
       const action = actionOf(name, getKeys());
       if (action === "browse") use(event, () => browse.hide());
-      else if (action === "palette") use(event, () => event.repeat || run(action));
+      else if (["palette", "export", "import"].includes(action)) use(event, () => event.repeat || run(action));
       else if (!event.target.closest?.(".header") || name === "Escape") browse.handleKey(event, name);
       return;
     }

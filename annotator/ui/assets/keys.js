@@ -29,6 +29,9 @@ export const ACTIONS = {
   sweep: "Look for saved photos that need the selected tag too",
   browse: "Library: browse all photos",
   palette: "Find any action by its name",
+  fields: "Title, description and other fields of the photo",
+  export: "Export tags in the format of another program",
+  import: "Import tags of another program (admins)",
   help: "Show and change keys",
 };
 
@@ -51,6 +54,9 @@ export const DEFAULT_KEYS = {
   help: ["?"],
   browse: ["Ctrl+B"],
   palette: ["Ctrl+K"],
+  fields: ["F10"],
+  export: ["Ctrl+E"],
+  import: ["Ctrl+I"],
   take_selected: ["Space"],
   zoom: ["Ctrl+Space"],
   neighbours: ["F2"],

@@ -6,15 +6,18 @@ import { createAddBox } from "./add_box.js";
 import { createBrowse } from "./browse.js";
 import { createCalls, newestOnly } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
-import { tagAt, tagKey } from "./draft.js";
+import { sameTags, tagAt, tagKey } from "./draft.js";
 import { createEffort } from "./effort.js";
 import { createDrawer } from "./drawer.js";
 import { showEffort } from "./effort_dialog.js";
 import { count, make, typesText } from "./elements.js";
+import { createFields } from "./fields.js";
+import { showExport } from "./export_dialog.js";
 import { createGroups } from "./groups.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
+import { showImport } from "./import_dialog.js";
 import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createKeyboard } from "./keyboard.js";
 import { ACTIONS, DEFAULT_KEYS, keyName } from "./keys.js";
@@ -89,14 +92,19 @@ export async function start({ element, server }) {
     review: openReview,
     timeline: () => (drawer.shown() === "history" ? leaveDrawer() : (drawer.show("history"), at("timeline-list").focus({ preventScroll: true }))),
     palette: () => showPalette(dialogs, paletteCommands()).catch(showError),
+    fields: () => fields.focus() || messages.say("This project has no fields; add some with: annotator serve --field title"),
+    export: openExport,
+    import: openImport,
     help: openKeys,
   };
-  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "palette", "review"]);
+  const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "palette", "review", "export", "import"]);
   const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
   // Entries of the menu, which the palette lists too: an action of the key map, or something to run. null: a line.
   const entries = [
+    { id: "open-export", label: "Export…", action: "export", run: () => run("export") },
+    { id: "open-import", label: "Import…", action: "import", run: () => run("import") },
     null,
     { id: "open-effort", label: "Queue and effort…", words: "order strategy time cost plots report", run: openEffort },
     { id: "open-model", label: "Model…", words: "learning training train promote", run: () => training.open() },
@@ -157,6 +165,7 @@ export async function start({ element, server }) {
     { onShow: drawerShown, storage: browserStorage() },
   );
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
+  const fields = createFields(at("fields"), { call, say: messages.say, leave: () => isTouch || addBox.focus() });
   const hints = createHints(at("actions"), at("foot-actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
 
@@ -247,6 +256,27 @@ export async function start({ element, server }) {
     });
   }
 
+  function openExport() {
+    if (!tagging.state || tagging.state.demo) return;
+    showExport(dialogs, { call, found: browse.wanted(), photo: tagging.photo });
+  }
+
+  function openImport() {
+    if (!tagging.state || tagging.state.demo) return;
+    if (!tagging.state.may_administer) {
+      messages.say("Imports are for admins.");
+      return;
+    }
+    showImport(dialogs, {
+      call,
+      isHere: tagging.state.user === LOCAL_USER,
+      changed() {
+        tagging.refreshQuietly();
+        tagging.openImage(tagging.photo?.image_id ?? null);
+      },
+    });
+  }
+
   function openReview() {
     if (tagging.state?.may_review) review.open().catch(showError);
     else messages.say("Reviewing is for reviewers.");
@@ -305,6 +335,7 @@ export async function start({ element, server }) {
     groups.follow(photo);
     if (drawer.shown() === "history") timeline.open(photo);
     heatMap.hide();
+    fields.show(photo);
     strip.show(photo.image_id, { fresh: freshStrip });
     document.title = `${photo.file_name} · ${tagging.state.project}`;
     sayWhoHolds(photo, messages, () => tagging.openImage(null));
@@ -323,7 +354,9 @@ export async function start({ element, server }) {
     if (!draft) return;
     tagList.render(draft, keys.accept);
     neighbours.render(tagging.neighbours, draft.kept, tagging.exclusions);
-    why.render(draft, tagAt(draft, draft.selected), tagging.exclusions, tagging.photo.probe);
+    why.render(draft, tagAt(draft, draft.selected), tagging.exclusions, tagging.photo.probe, tagging.order?.reasons);
+    fields.follow(tagging.fields);
+    renderOrder(at("saved-as"), tagging.order, draft.kept);
     heatMap.follow(tagging.photo.image_id, tagAt(draft, draft.selected));
     if (!addBox.hasText()) at("add-input").setAttribute("aria-activedescendant", selectedRowId());
     renderHints();
@@ -488,6 +521,13 @@ function showRest(rest, tagging, state, visitor) {
   rest.hidden = false;
   tagging.hidden = true;
   document.title = `${texts[0]} · ${state.project}`;
+}
+
+/** The list as the project's order rules will save it, where that is another. */
+function renderOrder(element, order, kept) {
+  const isNewest = order && sameTags(order.kept, kept);
+  element.hidden = !isNewest || sameTags(order.tags, kept);
+  if (!element.hidden) element.replaceChildren("Order rules save it as: ", make("b", {}, order.tags.join(", ")), order.tags.length < kept.length ? ` (${count(kept.length - order.tags.length, "tag")} fewer)` : "");
 }
 
 function showEmpty(rest, tagging, visitor) {

@@ -26,6 +26,8 @@ export class Tagging {
     this.photo = null;
     this.draft = null;
     this.neighbours = null;
+    this.fields = []; // beside the tags, with what is proposed for each
+    this.order = null; // the kept tags as the project's order rules save them; null without such rules
     this.exclusions = noExclusions(); // evidence left out for this photo
     this.shown = []; // the proposals with which the photo opened
     this.revision = 0;
@@ -113,6 +115,8 @@ export class Tagging {
     this.isInList = false;
     this.draft = list.openDraft({ ...answer, ...here });
     this.neighbours = answer.neighbours;
+    this.order = answer.order ?? null;
+    this.fields = answer.fields ?? [];
     this.exclusions = noExclusions();
     this.shown = answer.proposals.map(({ tag, score, source }) => ({ tag, score, source }));
     this.phase = "tagging";
@@ -415,6 +419,8 @@ export class Tagging {
     this.draft = list.withProposals(this.draft, answer.proposals, answer.num_expected, { renumbers: this.renumbers });
     this.renumbers = false;
     this.neighbours = answer.neighbours ?? this.neighbours;
+    this.order = answer.order ?? null;
+    this.fields = answer.fields ?? [];
     this.views.changed(this);
     this.whenStill(() => this.#fillNumbers(request.image_id));
   }

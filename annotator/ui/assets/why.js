@@ -73,16 +73,16 @@ export function createWhy(root, chips, { switchSource, switchNeighbour, never, r
     },
     /**
      * Show the reasons of a draft's tag (null: none is selected) and the exclusions { neighbours, sources }; on a photo
-     * with the anchoring probe "hidden", show why nothing is proposed.
+     * with the anchoring probe "hidden", show why nothing is proposed. `rules`: tag -> the order rule that decides.
      */
-    render(draft, tag, exclusions, probe) {
+    render(draft, tag, exclusions, probe, rules = {}) {
       const isWithin = (element) => root.contains(element) || chips.contains(element);
       const focused = isWithin(document.activeElement) ? { ...document.activeElement.dataset } : null;
       const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
       title.textContent = tag ?? "";
       place.textContent = tag === null ? "" : placeText(draft, tag);
       if (tag === null) text.textContent = probe === "hidden" ? HIDDEN : "Type a tag, or select one to see why it is suggested.";
-      else text.textContent = why || `${sourceName(source)}.`;
+      else text.replaceChildren(why || `${sourceName(source)}.`, rules[tag] ? make("span", { class: "why-rule" }, ` Order rule of the project: ${rules[tag]}.`) : "");
       list.replaceChildren(...(evidence ?? []).map(line));
       const isProposed = tag !== null && draft.proposals.some((proposal) => tagKey(proposal.tag) === tagKey(tag));
       refuse.hidden = !isProposed;

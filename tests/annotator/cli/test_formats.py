@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,13 @@ from PIL import Image
 from annotator.cli.main import main
 from annotator.datasets.formats import registry
 from annotator.datasets.tags import tag_key
+from annotator.datasets.vocabulary_file import VocabularyTag
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
+from annotator.storage.field_values import FieldValues
 from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
+from annotator.storage.vocabulary import replace_vocabulary
 
 LISTS = {
     "a.jpg": ["cat", "sofa", "red hat", "window", "floor", "lamp", "wall"],
@@ -301,3 +305,71 @@ def test_order_rules_are_previewed_applied_to_a_selection_and_undone(
 def test_order_needs_a_rule(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("order", project) == 1
     assert "Name a rule" in capsys.readouterr().err
+
+
+def test_chosen_photos_are_exported_by_name(project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "list.txt").write_text("\n/elsewhere/photos/sub/c.jpg\n  a \n")
+
+    def exported(*options: object) -> list[str]:
+        assert run("export", project, *options) == 0
+        return [json.loads(line)["image"] for line in capsys.readouterr().out.splitlines()]
+
+    assert exported("--photo", "b.png", "--photo", "a.jpg") == ["a.jpg", "sub/b.png"]
+    assert exported("--photos", tmp_path / "list.txt") == ["a.jpg", "sub/c.jpg"]
+    assert exported("--photos", tmp_path / "list.txt", "--photo", "b", "--tag", "dog") == ["sub/b.png"]
+    assert run("export", project, "--photo", "z.jpg", "--photo", "y.jpg", "--photo", "a") == 1
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == (
+        "",
+        "annotator: z.jpg: the project has no such photo, and 1 more are not found. Nothing was done.\n",
+    )
+    (tmp_path / "empty.txt").write_text("\n")
+    assert run("export", project, "--photos", tmp_path / "empty.txt") == 1
+    assert "names no photo" in capsys.readouterr().err
+
+
+def test_an_archive_is_imported_and_one_that_leaves_its_folder_is_refused(
+    project: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, entries in (("good.zip", {"open.txt": "moon, night"}), ("bad.zip", {"open.txt": "x", "../a.txt": "y"})):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for entry, text in entries.items():
+                archive.writestr(entry, text)
+    assert run("import", project, "--format", "captions", tmp_path / "bad.zip", "--replace") == 1
+    assert "does not lie inside of the folder" in capsys.readouterr().err
+    assert saved(project) == LISTS
+    assert run("import", project, "--format", "captions", tmp_path / "good.zip") == 0
+    assert saved(project) == {**LISTS, "open.jpg": ["moon", "night"]}
+
+
+def test_rules_are_kept_for_lists_to_come(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("order", project, "--pin", "wall", "--when-saving", "on") == 0
+    assert Project.open(project).settings.order_rules["pinned"] == ["wall"]
+    assert saved(project) == LISTS
+    assert run("order", project, "--when-saving", "off") == 0
+    assert Project.open(project).settings.order_rules == {}
+    assert run("order", project, "--when-saving", "on") == 1
+    assert "Name a rule" in capsys.readouterr().err
+
+
+def test_levels_and_fields_of_a_project_are_exported(project: Path, tmp_path: Path) -> None:
+    opened = Project.open(project)
+    opened.update_settings(vocabulary="extend", fields=[{"name": "title"}, {"name": "category", "kind": "choice",
+                                                        "choices": ["11"]}])  # fmt: skip
+    store = Store(opened.database_path)
+    replace_vocabulary(store, [VocabularyTag("cat", levels=("Animals",))])
+    FieldValues(store).put(1, "title", "My cat", "", "ana")
+    FieldValues(store).put(1, "category", "11", "", "ana")
+    store.close()
+    assert run("export", project, "--format", "adobe", tmp_path / "adobe", "--photo", "a.jpg") == 0
+    assert 'a.jpg,My cat,"cat,sofa' in (tmp_path / "adobe/adobe-1.csv").read_text()
+    assert run("export", project, "--format", "xmp", tmp_path / "xmp", "--photo", "a.jpg") == 0
+    sidecar = (tmp_path / "xmp/a.jpg.xmp").read_text()
+    assert "<rdf:li>Animals|cat</rdf:li>" in sidecar
+    assert '<rdf:li xml:lang="x-default">My cat</rdf:li>' in sidecar
+    empty = make_project(tmp_path / "empty", tmp_path / "photos", {})
+    Project.open(empty).update_settings(fields=[{"name": "title"}])
+    assert run("import", empty, "--format", "xmp", tmp_path / "xmp") == 0
+    store = Store(Project.open(empty).database_path)
+    assert FieldValues(store).of(1) == {"title": "My cat"}
+    store.close()

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
+from annotator.datasets.photo_fields import FieldSpec
 from annotator.errors import DataError, StoreError
-from annotator.exchange.importing import carry_out, plan_import
+from annotator.exchange.importing import carry_out, leave_out_changed, plan_import
 from annotator.maintenance.integrity import check
 from annotator.storage.bulk_changes import BulkChanges, Kind, NoSuchChangeError
 from annotator.storage.correction_log import CorrectionLog, Draft, Effort
 from annotator.storage.database import Store
+from annotator.storage.field_values import FieldValues, values_of
 from annotator.storage.images import IngestedBatch, SeenPath
 from annotator.storage.project import Project
 from annotator.storage.queries import utc_now
@@ -195,3 +197,34 @@ def test_thousands_of_photos_are_one_change(make_store: Callable[..., Store], tm
     assert events == [(1, 3_000, 3_000)]
     assert importing.changes.undo("ana").num_undone == 3_000
     assert importing.lists() == {}
+
+
+@pytest.mark.parametrize("kind", ["accepted", "draft", "proposal"])
+def test_fields_of_the_project_come_along_and_go_with_the_undo(kind: Kind, importing: Importing) -> None:
+    FieldValues(importing.store).put(1, "title", "Before", "", "ben")
+    specs = (FieldSpec("title"), FieldSpec("category", "choice", ("Animals",)))
+    photos = [
+        TaggedPhoto("1.jpg", ("cat",), title=" A  cat ", description="no field here", category="Animals"),
+        TaggedPhoto("2.jpg", ("dog",), title="A dog", category="Cars"),
+        TaggedPhoto("3.jpg", ("owl",)),
+    ]
+    plan = plan_import(importing.store, photos, kind, "ana", replace=False, specs=specs)
+    assert [note.photo for note in plan.report.notes] == ["2.jpg"]
+    assert "none of the choices" in plan.report.notes[0].reason
+    carry_out(importing.store, importing.log, plan, "adobe: x", "ana")
+    expected = {1: {"title": "A cat", "category": "Animals"}, 2: {"title": "A dog"}}
+    assert values_of(importing.store, [1, 2, 3]) == expected
+    FieldValues(importing.store).put(2, "title", "My dog", "A dog", "ben")
+    importing.changes.undo("ana")
+    assert values_of(importing.store, [1, 2, 3]) == {1: {"title": "Before"}, 2: {"title": "My dog"}}
+
+
+def test_what_was_saved_after_the_plan_is_left_out(importing: Importing) -> None:
+    plan = plan_import(importing.store, PHOTOS, "accepted", "ana", replace=True)
+    save(importing.log, 2, "meanwhile")
+    leave_out_changed(importing.store, plan, "ana")
+    assert [(problem.photo, problem.reason) for problem in plan.report.problems] == [
+        ("2.jpg", "it was saved meanwhile")
+    ]
+    carry_out(importing.store, importing.log, plan, "x", "ana")
+    assert importing.lists() == {1: ("cat", "tag 1"), 2: ("meanwhile",), 3: ("cat", "tag 3")}

@@ -67,6 +67,29 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     for name in ("sidecars", "webhooks", "effort_report", "check", "agreement", "models", "unreadable"):
         call(name)
     call("predict_tasks", **request_example(OPERATIONS["predict_tasks"]))
+    call("formats")
+    call("find_photos", names=["photo 1.jpg", "nowhere"])
+    call("preview_export", format="captions", state="all")
+
+    def ended(transfer: dict[str, Any]) -> dict[str, Any]:
+        opened.workspace.transfers.get(LOCAL_USER, transfer["transfer_id"]).wait()
+        return call("transfer", transfer_id=transfer["transfer_id"])
+
+    written = ended(call("start_export", format="csv"))
+    call("cancel_transfer", transfer_id=written["transfer_id"])
+    transfer_id = call("begin_import")["transfer_id"]
+    opened.importing.target(LOCAL_USER, transfer_id, "tags.csv").write_text("image,tags\nphoto 5.jpg,owl\nx.jpg,y\n")
+    assert ended(call("plan_import", transfer_id=transfer_id, format="csv", replaces=True))["num_planned"] == 1
+    assert ended(call("carry_out_import", transfer_id=transfer_id))["state"] == "done"
+    call("changes")
+    call("undo_change")
+    opened.workspace.project.update_settings(fields=[{"name": "title"}])
+    call("set_field", image_id=image_id, field="title", value="A cat")
+    call("set_order_rules", pinned=["sofa"])
+    call("propose", image_id=image_id, kept=["cat", "sofa"])
+    assert call("open", image_id=image_id)["order"]["tags"] == ["sofa", "cat"]
+    call("reorder", most=1)
+    call("set_order_rules")
     call("set_tagger", tagger="cold_start")
     call("set_strategy", strategy="in_order")
     call("set_show_expected", shown=True)

@@ -12,6 +12,7 @@ from annotator.session import workspace as workspace_module
 from annotator.session.operations import FORMER_NAMES
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
+from annotator.settings import ServerConfig
 from annotator.storage.project import Project
 
 
@@ -212,3 +213,42 @@ def test_tags_and_names_never_reach_the_pages_html(
             assert "<img src=x" not in answer.text
             assert "</title><script>" not in answer.text.replace("</title><script>window", "")
     assert client.post("/api/open", json={"image_id": 1}).headers["content-type"] == "application/json"
+
+
+def test_files_of_an_import_are_sent_and_an_export_is_fetched(client: TestClient, photos: Path) -> None:
+    def ended(answer: dict[str, Any]) -> dict[str, Any]:
+        while answer["state"] == "running":
+            answer = client.post("/api/v1/transfer", json={"transfer_id": answer["transfer_id"]}).json()
+        return answer
+
+    transfer_id = client.post("/api/v1/begin_import", json={}).json()["transfer_id"]
+    place = {"transfer_id": transfer_id, "name": "tags.csv"}
+    sent = client.post("/api/v1/uploads", params=place, content=b"image,tags\nphoto 1.jpg,cat; sofa\n")
+    assert (sent.status_code, sent.json()) == (200, {"name": "tags.csv"})
+    assert client.post("/api/v1/uploads", params=place, content=b"x").json()["error"]["message"].startswith("Two files")
+    outside = client.post("/api/v1/uploads", params={**place, "name": "../tags.csv"}, content=b"x")
+    assert (outside.status_code, outside.json()["error"]["kind"]) == (400, "request")
+    planned = ended(client.post("/api/v1/plan_import", json={"transfer_id": transfer_id, "format": "csv"}).json())
+    assert (planned["state"], planned["num_planned"]) == ("ready", 1)
+    assert ended(client.post("/api/v1/carry_out_import", json={"transfer_id": transfer_id}).json())["state"] == "done"
+    written = ended(client.post("/api/v1/start_export", json={"format": "jsonl"}).json())
+    answer = client.get("/api/v1/exported", params={"transfer_id": written["transfer_id"]})
+    assert (answer.status_code, json.loads(answer.text)["tags"]) == (200, ["cat", "sofa"])
+    assert "attachment" in answer.headers["content-disposition"]
+    assert client.get("/api/v1/exported", params={"transfer_id": "x"}).status_code == 422
+    rows = client.post("/api/v1/export", json={"image_ids": [2], "state": "all"}).text.splitlines()
+    assert [json.loads(row)["image"] for row in rows] == ["photo 2.jpg"]
+
+
+def test_an_upload_has_its_own_limit(
+    make_client: Callable[..., TestClient], open_project: Callable[..., Session], photos: Path
+) -> None:
+    client = make_client(open_project(photos), ServerConfig(max_body_bytes=20_000, max_upload_bytes=50_000))
+    transfer_id = client.post("/api/v1/begin_import", json={}).json()["transfer_id"]
+
+    def send(name: str, num_bytes: int) -> int:
+        place = {"transfer_id": transfer_id, "name": name}
+        return client.post("/api/v1/uploads", params=place, content=b"x" * num_bytes).status_code
+
+    assert (send("a", 40_000), send("b", 60_000)) == (200, 413)
+    assert client.post("/api/v1/state", content=b"x" * 40_000).status_code == 413

@@ -13,7 +13,7 @@ import pytest
 
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
-from annotator.datasets.formats.xmp import ALL, DIGIKAM, LIGHTROOM, PROFILES, RANKED, SUBJECT
+from annotator.datasets.formats.xmp import ALL, DIGIKAM, FIELDS, LIGHTROOM, PROFILES, RANKED, SUBJECT
 from annotator.datasets.formats.xmp_packet import EMPTY_PACKET, read_lists, replace_lists
 from annotator.errors import DataError
 
@@ -276,3 +276,39 @@ def test_a_damaged_sidecar_among_others_is_named(tmp_path: Path, read: Read) -> 
     report = Report()
     assert [photo.name for photo in read("xmp", tmp_path, report)] == ["b.jpg"]
     assert [problem.photo for problem in report.problems] == ["a.jpg"]
+
+
+def test_levels_of_a_vocabulary_are_written_where_other_programs_read_levels(tmp_path: Path, write: Write) -> None:
+    photo = TaggedPhoto("a.jpg", ("cat", "AC/DC", "dog"), levels={"cat": ("Animals", "Pets"), "dog": ("a|b",)})
+    write("xmp", [photo], tmp_path)
+    data = (tmp_path / "a.jpg.xmp").read_bytes()
+    found = read_lists(data, ALL, "a")
+    assert found[LIGHTROOM] == ["Animals|Pets|cat", "AC/DC", "dog"]
+    assert found[DIGIKAM] == ["Animals/Pets/cat", "AC/DC", "a|b/dog"]
+    assert found[SUBJECT] == found[RANKED] == ["cat", "AC/DC", "dog"]
+    write("xmp", [photo], tmp_path)
+    assert (tmp_path / "a.jpg.xmp").read_bytes() == data
+    write("xmp", [TaggedPhoto("a.jpg", ("dog", "cat"))], tmp_path)  # levels that a sidecar has stay
+    found = read_lists((tmp_path / "a.jpg.xmp").read_bytes(), ALL, "a")
+    assert found[LIGHTROOM] == ["dog", "Animals|Pets|cat"]
+
+
+def test_fields_are_written_read_and_kept_where_there_are_several_languages(
+    tmp_path: Path, write: Write, read: Read
+) -> None:
+    fields = {"title": "A <cat>", "description": "On a sofa", "category": "Animals", "place": "here"}
+    write("xmp", [TaggedPhoto("a.jpg", TAGS, fields=fields)], tmp_path)
+    data = (tmp_path / "a.jpg.xmp").read_bytes()
+    assert b'<rdf:Alt>\n     <rdf:li xml:lang="x-default">A &lt;cat&gt;</rdf:li>' in data
+    (again,) = read("xmp", tmp_path)
+    assert (again.title, again.description, again.category) == ("A <cat>", "On a sofa", "Animals")
+    write("xmp", [TaggedPhoto("a.jpg", TAGS, fields=fields)], tmp_path)
+    assert (tmp_path / "a.jpg.xmp").read_bytes() == data
+    write("xmp", [TaggedPhoto("a.jpg", TAGS)], tmp_path)  # an empty field takes nothing away
+    assert read_lists((tmp_path / "a.jpg.xmp").read_bytes(), [FIELDS["title"]], "a") == {FIELDS["title"]: ["A <cat>"]}
+    several = replace_lists(EMPTY_PACKET, {FIELDS["title"]: ["cat", "Katze"]}, "b")
+    (tmp_path / "b.jpg.xmp").write_bytes(several)
+    report = write("xmp", [TaggedPhoto("b.jpg", TAGS, fields=fields)], tmp_path)
+    assert "several values of dc:title, which were kept" in report.notes[0].reason
+    found = read_lists((tmp_path / "b.jpg.xmp").read_bytes(), list(FIELDS.values()), "b")
+    assert (found[FIELDS["title"]], found[FIELDS["description"]]) == (["cat", "Katze"], ["On a sofa"])
