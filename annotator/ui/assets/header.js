@@ -49,7 +49,12 @@ export function createHeader(root, { entries, tag, browse, palette, unreadable, 
     menu,
     account,
   );
-  menu.addEventListener("click", (event) => event.target.closest("a, button") && menu.removeAttribute("open"));
+  // Before the entry is carried out, so that a dialog which it opens gives the focus back to the menu.
+  menu.addEventListener("click", (event) => {
+    if (!event.target.closest("a, button")) return;
+    menu.removeAttribute("open");
+    menu.querySelector("summary").focus();
+  }, { capture: true });
   const menus = [menu, account];
   document.addEventListener("pointerdown", ({ target }) => menus.forEach((each) => each.contains(target) || each.removeAttribute("open")));
   for (const each of menus) {

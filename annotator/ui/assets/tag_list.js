@@ -133,6 +133,7 @@ export function createTagList(root, handlers) {
       press.offset = { x: press.x - box.left, y: press.y - box.top };
       press.copy = floatingCopy(press.row, box);
       press.copy.classList.add("dragged", press.zone);
+      press.copy.style.width = "max-content"; // as narrow as its tag, so that it stays in the window
       layer.append(press.copy);
       press.row.classList.add("lifted");
     } else cut.classList.add("dragged");
