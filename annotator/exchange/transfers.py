@@ -26,6 +26,8 @@ LEAST_FREE_BYTES = 200_000_000
 """What stays free on the project's disk for saves."""
 CHECKED_EVERY = 50
 """Photos between two looks at the free space."""
+CHECKED_BYTES = 16_000_000
+"""Bytes of an upload between two looks at it."""
 _PREFIX = ".transfer-"
 Item = TypeVar("Item")
 
@@ -128,6 +130,46 @@ def check_free(folder: Path) -> None:
             f"The disk of the project has {free / 1e6:,.0f} MB left, and {LEAST_FREE_BYTES / 1e6:,.0f} MB are kept "
             "free for saves. Free some space, then try again."
         )
+
+
+class Upload:
+    """Writes a file that arrives in pieces; what has arrived of one that breaks off is removed.
+
+    Args:
+        path: Where; nothing is there yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._num_unchecked = 0
+
+    def __enter__(self) -> "Upload":
+        try:
+            self._file = self._path.open("xb")
+        except OSError as error:
+            raise DataError(f"The file could not be kept: {error.strerror}.") from error
+        return self
+
+    def write(self, data: bytes) -> None:
+        """Write the next piece.
+
+        Raises:
+            DataError: The disk refuses, or is nearly full.
+        """
+        self._num_unchecked += len(data)
+        if self._num_unchecked > CHECKED_BYTES:
+            check_free(self._path.parent)
+            self._num_unchecked = 0
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise DataError(f"The file could not be kept: {error.strerror}.") from error
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._file.close()
+        if kind is not None:
+            self._path.unlink(missing_ok=True)
 
 
 class Transfers:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from annotator.auth.roles import LOCAL_USER, Caller
 from annotator.errors import AnnotatorError, ConfigError, DemoError, TrainingError
 from annotator.exchange.selection import Selection
+from annotator.exchange.transfers import Upload
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.open_space import OpenSpace
 from annotator.hosted.photos import full_sentence, num_photos, read_names
@@ -109,7 +110,7 @@ class HostedDispatcher:
         """
         raise DemoError(NO_TRANSFERS)
 
-    def upload_target(self, user: str, transfer_id: str, name: str) -> Path:
+    def upload(self, user: str, transfer_id: str, name: str) -> Upload:
         """Refuse.
 
         Raises:

@@ -13,11 +13,14 @@ from pydantic import ValidationError
 from annotator.auth.roles import Caller, Role
 from annotator.errors import AnnotatorError, ForbiddenError
 from annotator.exchange.selection import Selection
+from annotator.exchange.transfers import Upload
 from annotator.json_types import JsonObject
 from annotator.session import requests as r
 from annotator.session.serializers import error_answer
 from annotator.session.session import Session
 
+ExportLinesRequest = r.ExportLinesRequest
+"""Of the route that downloads tags line by line."""
 Handler = Callable[[Session, str, Any], JsonObject]
 """(session, user, checked request) -> answer."""
 
@@ -369,8 +372,8 @@ class Dispatcher(Protocol):
         """
         ...
 
-    def upload_target(self, user: str, transfer_id: str, name: str) -> Path:
-        """Return where a file for an import is written; see `Importing.target`.
+    def upload(self, user: str, transfer_id: str, name: str) -> Upload:
+        """Return what takes the bytes of a file for an import; see `Importing.target`.
 
         Raises:
             AnnotatorError: It is refused.
@@ -414,9 +417,9 @@ class ProjectDispatcher:
         """Return the file of an export that is ready, and the name to offer."""
         return self._session.exporting.result(user, transfer_id)
 
-    def upload_target(self, user: str, transfer_id: str, name: str) -> Path:
-        """Return where a file for an import is written."""
-        return self._session.importing.target(user, transfer_id, name)
+    def upload(self, user: str, transfer_id: str, name: str) -> Upload:
+        """Return what takes the bytes of a file for an import."""
+        return Upload(self._session.importing.target(user, transfer_id, name))
 
 
 def refusal(caller: Caller, name: str) -> JsonObject | None:

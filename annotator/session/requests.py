@@ -354,6 +354,13 @@ class ExportRequest(SelectionRequest):
     options: OptionValues = {}
 
 
+class ExportLinesRequest(SelectionRequest):
+    """Photos whose tags are downloaded line by line, as jsonl or csv."""
+
+    format: FormatName = "jsonl"
+    detailed: bool = False
+
+
 class TransferRequest(Payload):
     """An export or import that was begun."""
 

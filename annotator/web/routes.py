@@ -19,7 +19,6 @@ from annotator.auth.roles import CALLER, LOCAL_USER, Role
 from annotator.errors import (
     AnnotatorError,
     ConfigError,
-    DataError,
     DemoError,
     StoreError,
     TagError,
@@ -29,11 +28,9 @@ from annotator.errors import (
 )
 from annotator.exchange.export import FORMATS, export_lines
 from annotator.exchange.selection import Selection
-from annotator.exchange.transfers import check_free
 from annotator.ingest.pictures import Picture
 from annotator.session.answers import ANSWERS
-from annotator.session.operations import OPERATIONS, Dispatcher, Operation
-from annotator.session.requests import FormatName, SelectionRequest
+from annotator.session.operations import OPERATIONS, Dispatcher, ExportLinesRequest, Operation
 from annotator.web.description import (
     INVALID,
     VERSION_PATH,
@@ -51,8 +48,6 @@ from annotator.web.request_guard import cookie_names
 EXPORT_BLOCK = 500
 """Lines of an export that are sent together, since each piece costs a switch of threads."""
 UPLOAD_PATH = f"{VERSION_PATH}/uploads"
-UPLOAD_CHECKED_BYTES = 16_000_000
-"""Bytes of an upload after which the free space is looked at."""
 IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's URL contains its content hash, so its content never changes."""
 
@@ -140,7 +135,7 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Call
         responses=errors_at(400, 401, 403, 413, 421, 507) | {200: _LINES},
         tags=["files"],
     )
-    def export_selected(asked: ExportLines) -> Response:
+    def export_selected(asked: ExportLinesRequest) -> Response:
         selection = asked.chosen().selection
         return _export(dispatcher, asked.format, lambda: selection, detailed=asked.detailed)
 
@@ -174,13 +169,14 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Call
         },
         tags=["files"],
     )
-    async def upload(request: Request, transfer_id: str, name: str) -> Response:
+    async def receive_upload(request: Request, transfer_id: str, name: str) -> Response:
         caller = CALLER.get()
         if caller.role < Role.ADMIN:
             return _error(403, "forbidden", "Imports are for admins.")
         try:
-            path = await run_in_threadpool(dispatcher.upload_target, caller.user, transfer_id, name)
-            await _receive(request, path)
+            with await run_in_threadpool(dispatcher.upload, caller.user, transfer_id, name) as upload:
+                async for chunk in request.stream():
+                    await run_in_threadpool(upload.write, chunk)
         except AnnotatorError as error:
             return _error(error.status, error.kind, str(error))
         return JSONResponse({"name": name})
@@ -206,13 +202,6 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Call
         return FileResponse(path, media_type="application/x-tar", filename=name, background=BackgroundTask(path.unlink))
 
 
-class ExportLines(SelectionRequest):
-    """Photos whose tags are downloaded line by line, as jsonl or csv."""
-
-    format: FormatName = "jsonl"
-    detailed: bool = False
-
-
 def _export(dispatcher: Dispatcher, format: str, select: Callable[[], Selection], *, detailed: bool) -> Response:
     if format not in FORMATS:
         return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
@@ -225,30 +214,6 @@ def _export(dispatcher: Dispatcher, format: str, select: Callable[[], Selection]
     body = ("".join(block).encode() for block in _blocks(chain([first], lines)))
     name = f'attachment; filename="tags.{suffix}"'
     return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
-
-
-async def _receive(request: Request, path: Path) -> None:
-    """Write a body to a file; what has arrived of an upload that ends early is removed.
-
-    Raises:
-        DataError: The disk refuses, or is nearly full.
-    """
-    is_whole = False
-    try:
-        with path.open("xb") as file:
-            num_unchecked = 0
-            async for chunk in request.stream():
-                num_unchecked += len(chunk)
-                if num_unchecked > UPLOAD_CHECKED_BYTES:
-                    check_free(path.parent)
-                    num_unchecked = 0
-                await run_in_threadpool(file.write, chunk)
-        is_whole = True
-    except OSError as error:
-        raise DataError(f"The file could not be kept: {error.strerror}.") from error
-    finally:
-        if not is_whole:
-            path.unlink(missing_ok=True)
 
 
 def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:

@@ -258,6 +258,21 @@ def test_names_of_uploads_stay_in_their_folder(session: Session) -> None:
         session.importing.target("local", transfer_id, "a/x.csv")
 
 
+def test_an_upload_that_breaks_off_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with transfers.Upload(tmp_path / "a") as upload:
+        upload.write(b"x" * 10)
+        upload.write(b"y")
+    assert (tmp_path / "a").read_bytes() == b"x" * 10 + b"y"
+    with pytest.raises(ConnectionError), transfers.Upload(tmp_path / "b") as upload:  # noqa: PT012
+        upload.write(b"x")
+        raise ConnectionError
+    monkeypatch.setattr(transfers, "LEAST_FREE_BYTES", 10**18)
+    monkeypatch.setattr(transfers, "CHECKED_BYTES", 5)
+    with pytest.raises(DataError, match="kept free"), transfers.Upload(tmp_path / "c") as upload:
+        upload.write(b"x" * 10)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
 def test_a_server_that_was_killed_leaves_no_files(tmp_path: Path) -> None:
     left_over = tmp_path / ".transfer-x"
     left_over.mkdir()
