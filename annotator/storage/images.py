@@ -3,8 +3,8 @@
 Knows nothing of pixels, models or pages. Tags are in storage/correction_log.py.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import astuple, dataclass, field, fields
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from annotator.datasets.tags import search_key, search_terms, tag_key
 from annotator.errors import UnknownImageError
 from annotator.storage.queries import Cursor, Queries, Row, utc_now
 
-ROWS_A_STATEMENT = 64
+ROWS_A_STATEMENT = 512
 """Rows inserted by one statement."""
 NUM_CACHED = 4096
 """Photos whose rows are cached in memory: editing a list reads the same row at every key."""
@@ -199,21 +199,22 @@ class Images:
         now = utc_now()
         with self._store.transaction() as cursor:
             _insert(
-                cursor,
-                f"images (image_id, {', '.join(_COLUMNS)}, added_at)",
-                [_image_row(image_id, entry, now) for image_id, entry in batch.images],
+                cursor, "images", _IMAGE_TYPES, [_image_row(image_id, entry, now) for image_id, entry in batch.images]
             )
             for image_id, entry in batch.changed:
                 cursor.execute(_UPDATE, [*_image_row(image_id, entry, now)[1:-1], image_id])
             for root_id in {seen.root_id for seen in batch.paths if batch.replaces}:
                 _replace_paths(cursor, root_id, [seen for seen in batch.paths if seen.root_id == root_id])
-            _insert(cursor, f"paths ({_PATH_COLUMNS})", [_path_row(seen) for seen in batch.paths])
+            _insert(cursor, "paths", _PATH_TYPES, [_values(seen, _PATH_TYPES) for seen in batch.paths])
             _drop_former_paths(cursor)
             with_pixels = {image_id for image_id, _ in batch.feature_rows}
             if renewed := [image_id for image_id, _ in batch.changed if image_id in with_pixels]:
                 for table in ("features", "detections"):
                     cursor.execute(f"DELETE FROM {table} WHERE image_id IN (SELECT unnest(?::INTEGER[]))", [renewed])
-            _insert(cursor, "features", [(batch.backbone, image_id, row) for image_id, row in batch.feature_rows])
+            _insert(
+                cursor, "features", _FEATURE_TYPES,
+                [(batch.backbone, image_id, row) for image_id, row in batch.feature_rows],
+            )  # fmt: skip
         self._version += 1
 
     def set_pixel_digests(self, digests: Sequence[tuple[int, str, int]]) -> None:
@@ -404,20 +405,32 @@ _STATES = {
     "empty": "coalesce(a.is_saved, false) AND len(a.tags) = 0",
     "changed": "a.is_saved AND i.changed_at > a.saved_at",
 }
+_SQL_TYPES = {
+    str: "VARCHAR", str | None: "VARCHAR", int: "BIGINT", int | None: "BIGINT", float | None: "DOUBLE", bool: "BOOLEAN",
+    datetime | None: "TIMESTAMP", tuple[str, ...]: "VARCHAR[]",
+}  # fmt: skip
+
+
+def _column_types(row: type) -> dict[str, str]:
+    """Return the SQL type of each field of a dataclass, by its name."""
+    return {column.name: _SQL_TYPES[column.type] for column in fields(row)}  # type: ignore[arg-type, index]
+
+
 _COLUMNS = tuple(column.name for column in fields(ImageEntry))
 _UPDATE = f"UPDATE images SET {', '.join(f'{name} = ?' for name in _COLUMNS)} WHERE image_id = ?"
+_IMAGE_TYPES = {"image_id": "BIGINT", **_column_types(ImageEntry), "added_at": "TIMESTAMP"}
+_PATH_TYPES = _column_types(SeenPath)
+_FEATURE_TYPES = {"backbone": "VARCHAR", "image_id": "BIGINT", "feature_row": "BIGINT"}
 
 
 def _image_row(image_id: int, entry: ImageEntry, added_at: datetime) -> Row:
-    values = (list(value) if isinstance(value, tuple) else value for value in astuple(entry))
-    return (image_id, *values, added_at)
+    return (image_id, *_values(entry, _COLUMNS), added_at)
 
 
-_PATH_COLUMNS = ", ".join(column.name for column in fields(SeenPath))
-
-
-def _path_row(seen: SeenPath) -> Row:
-    return astuple(seen)
+def _values(row: ImageEntry | SeenPath, names: Iterable[str]) -> Row:
+    """Return values as DuckDB takes them; not `dataclasses.astuple`, which copies each value."""
+    values = (getattr(row, name) for name in names)
+    return tuple(list(value) if isinstance(value, tuple) else value for value in values)
 
 
 def _replace_paths(cursor: Cursor, root_id: int, paths: Sequence[SeenPath]) -> None:
@@ -456,9 +469,18 @@ def _drop_former_paths(cursor: Cursor) -> None:
         )
 
 
-def _insert(cursor: Cursor, table: str, rows: Sequence[Row]) -> None:
-    """Insert many rows by each statement: one statement for each row would take longer than decoding the photo."""
+def _insert(cursor: Cursor, table: str, types: Mapping[str, str], rows: Sequence[Row]) -> None:
+    """Insert many rows by each statement, column by column.
+
+    One statement for each row takes longer than decoding the photo, and one value after the other half as long again.
+
+    Args:
+        cursor: In a transaction.
+        table: Its name.
+        types: Column -> SQL type, in the order of the values.
+        rows: The values.
+    """
+    columns = ", ".join(f"unnest(?::{sql_type}[])" for sql_type in types.values())
     for start in range(0, len(rows), ROWS_A_STATEMENT):
-        part = rows[start : start + ROWS_A_STATEMENT]
-        places = ", ".join(["(" + ", ".join("?" * len(part[0])) + ")"] * len(part))
-        cursor.execute(f"INSERT INTO {table} VALUES {places}", [value for row in part for value in row])
+        values = [list(column) for column in zip(*rows[start : start + ROWS_A_STATEMENT], strict=True)]
+        cursor.execute(f"INSERT INTO {table} ({', '.join(types)}) SELECT {columns}", values)
