@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from annotator.datasets.embedded_metadata import EmbeddedBlocks
+from annotator.datasets.embedded_metadata import ORIENTATION, EmbeddedBlocks
 from annotator.datasets.pixel_values import to_8_bit
 from annotator.errors import UnreadableImageError
 
@@ -22,6 +22,8 @@ _REDUCED = 254  # NewSubfileType: the lowest bit marks a reduced copy of another
 _OLD_REDUCED = 255  # SubfileType: 2 marks it
 _MAX_PAGES = 32
 _XMP, _IPTC = 700, 33723
+_BITS, _PLANES = 258, 284
+_SEPARATE = 2  # one plane after the other
 _PLAIN, _DEFLATE, _PACKBITS = {1}, {8, 32946}, {32773}  # numbers of compressions
 
 
@@ -51,8 +53,19 @@ def _is_reduced(source: TiffImagePlugin.TiffImageFile) -> bool:
     return bool(isinstance(kind, int) and kind & 1) or old_kind == 2
 
 
+def is_misread(source: TiffImagePlugin.TiffImageFile) -> bool:
+    """Tell whether Pillow would read another picture: it takes uncompressed planes of 16-bit values for 8-bit ones.
+
+    Args:
+        source: Opened, not loaded.
+    """
+    bits = source.tag_v2.get(_BITS, ())
+    is_raw = any(tile[0] == "raw" for tile in source.tile)
+    return is_raw and source.tag_v2.get(_PLANES) == _SEPARATE and len(bits) > 1 and max(bits) > 8
+
+
 def read_deep(data: bytes, max_pixels: int) -> tuple[Image.Image, EmbeddedBlocks]:
-    """Return the first page of a TIFF that Pillow cannot read, as 8-bit RGB or grey.
+    """Return the first page of a TIFF that Pillow cannot read, as 8-bit RGB in the stored orientation.
 
     Args:
         data: The whole file.
@@ -98,7 +111,9 @@ def read_deep(data: bytes, max_pixels: int) -> tuple[Image.Image, EmbeddedBlocks
             pixels = 255 - pixels
         xmp, iptc = (page.tags[number].value if number in page.tags else b"" for number in (_XMP, _IPTC))
         blocks = EmbeddedBlocks(
-            xmp=xmp if isinstance(xmp, bytes) else b"", iptc=iptc if isinstance(iptc, bytes) else b""
+            exif={ORIENTATION: int(page.tags[ORIENTATION].value)} if ORIENTATION in page.tags else {},
+            xmp=xmp if isinstance(xmp, bytes) else b"",
+            iptc=iptc if isinstance(iptc, bytes) else b"",
         )
         return Image.fromarray(pixels).convert("RGB"), blocks
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
-from annotator.datasets.deep_tiff import read_deep, select_picture
+from annotator.datasets.deep_colour import stretched
+from annotator.datasets.deep_tiff import is_misread, read_deep, select_picture
 from annotator.datasets.embedded_metadata import ORIENTATION, EmbeddedBlocks, embedded_blocks, exif_of_tiff
 from annotator.datasets.file_types import IMAGE_SUFFIXES, is_raw, is_video, suffix_of, why_not_read
 from annotator.datasets.picture_formats import open_picture, recognise
@@ -221,12 +222,20 @@ def _decode(
     if isinstance(source, TiffImagePlugin.TiffImageFile):
         embedded = embedded_blocks(source)  # loading closes a TIFF's file
         select_picture(source)
+        if is_misread(source):
+            deep = _decode_deep_tiff(data, max_pixels)
+            if deep is None:
+                raise SyntaxError("its planes cannot be read")
+            return deep
     full_size = source.size
     reduced_size = _reduce_and_check(source, data, min_side, max_pixels)
+    tiles = list(source.tile)
     source.load()
     embedded = embedded or embedded_blocks(source)  # a PNG's metadata may come after the pixels
     profile = profile or source.info.get("icc_profile")
     reduced = _trim(source, reduced_size) if reduced_size else source
+    if name in {"PNG", "TIFF"}:
+        reduced = stretched(source, tiles, lambda: _open_again(name, data, max_pixels))
     image, profile = to_rgb(reduced, profile if isinstance(profile, bytes) and profile else None)
     orientation = embedded.exif.get(ORIENTATION)
     if name == "TIFF":  # Pillow has applied the orientation already
@@ -246,6 +255,13 @@ def _decode(
         embedded=embedded,
         icc_profile=profile,
     )
+
+
+def _open_again(name: str, data: bytes, max_pixels: int) -> ImageFile.ImageFile:
+    source = open_picture(name, data, max_pixels)
+    if isinstance(source, TiffImagePlugin.TiffImageFile):
+        select_picture(source)
+    return source
 
 
 def _decode_raw(data: bytes, min_side: int | None, max_pixels: int) -> DecodedImage:
@@ -298,7 +314,10 @@ def _decode_deep_tiff(data: bytes, max_pixels: int) -> DecodedImage | None:
         raise
     except Exception:  # tifffile's parser raises errors of many types; Pillow's reason is shown
         return None
-    return DecodedImage(image, *image.size, "TIFF", embedded, None)
+    orientation = embedded.exif.get(ORIENTATION)
+    if orientation in _TRANSPOSE:
+        image = image.transpose(_TRANSPOSE[orientation])
+    return DecodedImage(image, *image.size, "TIFF", embedded.completed_by(exif_of_tiff(data)), None)
 
 
 def _fits(data: bytes, max_pixels: int) -> bool:

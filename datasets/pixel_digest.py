@@ -11,7 +11,7 @@ from PIL import Image
 from annotator.datasets.embedded_metadata import ORIENTATION
 from annotator.datasets.image_folder import DecodedImage
 
-DECODING = 1
+DECODING = 2
 """To be increased when ``decode_image`` returns other pixels for the same bytes: digests are then computed anew."""
 
 _STORED = {

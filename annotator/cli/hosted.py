@@ -92,8 +92,6 @@ def serve_demo(parsed: argparse.Namespace) -> int:
     for name in NOT_IN_A_DEMO:
         if getattr(parsed, name) is not None:  # an argparse.Namespace has no declared attributes
             raise ConfigError(f"{_option(name)} does not go with --demo: every visitor has a project of their own.")
-    if parsed.root_path:
-        raise ConfigError("--root-path does not go with --demo: a demo has a host name of its own.")
     if parsed.photos is not None and not parsed.photos.is_dir():
         raise ConfigError(f"There is no folder {parsed.photos} of sample photos.")
     options = {

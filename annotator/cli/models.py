@@ -9,12 +9,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from annotator.auth.roles import LOCAL_USER
 from annotator.cli.command import add_command
-from annotator.cli.server_client import server_or
+from annotator.cli.server_client import read_or_ask, server_or
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
 from annotator.storage.project import Project
@@ -100,6 +101,42 @@ def project_operations(project: Project) -> Iterator[Ask]:
         session.close()
 
 
+@contextmanager
+def _reading(project: Project) -> Iterator[Ask]:
+    """Yield a function that calls ``models`` and ``tag_changes``, also of a project that cannot be written.
+
+    Raises:
+        ProjectError: As of `project_operations`.
+    """
+    from annotator.storage.database import is_writable
+
+    if is_writable(project.database_path):
+        with project_operations(project) as ask:
+            yield ask
+        return
+    with read_or_ask(project) as (store, server):
+        yield server.call if server is not None else partial(_read, project, store)
+
+
+def _read(project: Project, store: Any, name: str, payload: JsonObject) -> JsonObject:
+    """Return the models or the changes of tags from the tables; the models without the state of the training."""
+    from annotator.learning.model_registry import ModelRegistry
+    from annotator.proposals.tagger_catalog import tagger_label
+    from annotator.storage.correction_log import CorrectionLog
+    from annotator.storage.tag_changes import TagChanges
+
+    if name == "tag_changes":
+        return {"changes": [change.to_json() for change in TagChanges(store, CorrectionLog(store)).all()]}
+    registry = ModelRegistry(store)
+    changes, runs = registry.changes(), registry.runs()
+    live_id = changes[-1].model_id if changes else None
+    models = [
+        model.to_json(runs, tagger_label(project.checkpoints_path, model.name), is_live=model.model_id == live_id)
+        for model in reversed(registry.models())
+    ]
+    return {"live_id": live_id, "models": models}
+
+
 def _finetune(parsed: argparse.Namespace) -> int:
     with project_operations(Project.open(parsed.project)) as ask:
         run_id = ask("train_now", {})["run_id"]
@@ -128,7 +165,8 @@ def _progress_line(progress: JsonObject) -> str:
 def _models(parsed: argparse.Namespace) -> int:
     if parsed.action == "promote" and parsed.model_id is None:
         raise AnnotatorError("Name the model to promote: annotator models PROJECT promote ID.")
-    with project_operations(Project.open(parsed.project)) as ask:
+    opens = _reading if parsed.action == "list" else project_operations
+    with opens(Project.open(parsed.project)) as ask:
         if parsed.action == "promote":
             ask("promote_model", {"model_id": parsed.model_id})
         elif parsed.action == "rollback":
@@ -145,7 +183,8 @@ def _models(parsed: argparse.Namespace) -> int:
 def _tags(parsed: argparse.Namespace) -> int:
     if parsed.kind != "list" and (parsed.old is None or parsed.new is None):
         raise AnnotatorError(f"Name both tags: annotator tags PROJECT {parsed.kind} OLD NEW.")
-    with project_operations(Project.open(parsed.project)) as ask:
+    opens = _reading if parsed.kind == "list" else project_operations
+    with opens(Project.open(parsed.project)) as ask:
         if parsed.kind == "list":
             found = ask("tag_changes", {})
         else:

@@ -20,17 +20,19 @@ class OpenSpace:
     Args:
         space: The space.
         limits: Limits of a visitor's space.
+        root_path: The prefix under which a reverse proxy offers the page.
 
     Raises:
         ProjectError: The project cannot be opened.
     """
 
-    def __init__(self, space: "Space[OpenSpace]", limits: HostedLimits) -> None:
+    def __init__(self, space: "Space[OpenSpace]", limits: HostedLimits, root_path: str = "") -> None:
         project = Project.open_or_create(space.project_path, "Demo")
         project.update_settings(detector=NONE, loop=LOOP, word_vectors="")
         config = IngestConfig(num_decode_threads=1, num_network_threads=1, batch_size=8)
         finetune = {"epochs": limits.training_epochs}
         workspace = Workspace(project, config, finetune, lambda path: read_names(space).get(path, path))
+        workspace.files.root_path = root_path
         self.session = Session.over(workspace)
         self._remembered = space.remembered
         workspace.similar_tags.start()

@@ -62,7 +62,7 @@ def _add_entrance(router: APIRouter, spaces: HostedSpaces[OpenSpace], tokens: To
     @router.get(ENTRANCE, include_in_schema=False)
     def entrance() -> Response:
         if isinstance(CALLER.get(None), Visitor):
-            return RedirectResponse("/", 303)
+            return RedirectResponse(tokens.path.rstrip("/") + "/", 303)
         return FileResponse(assets_path / "entrance.html", headers={"cache-control": "no-store"})
 
     @router.get("/api/v1/demo/about", summary="Return the limits of the demo, without a session")
@@ -96,7 +96,7 @@ def _add_entrance(router: APIRouter, spaces: HostedSpaces[OpenSpace], tokens: To
         spaces.leave(VISIT.get().space)
         response = JSONResponse({})
         for name in cookie_names(request.scope):
-            response.headers.append("set-cookie", f"{name}=; Path=/; Max-Age=0; SameSite=Strict")
+            response.headers.append("set-cookie", f"{name}=; Path={tokens.path}; Max-Age=0; SameSite=Strict")
         return response
 
 

@@ -26,6 +26,7 @@ from annotator.web.app import mount_page, new_app
 from annotator.web.connection_limits import ConnectionLimits
 from annotator.web.former_paths import FormerPaths
 from annotator.web.request_guard import RequestGuard, Tokens
+from annotator.web.root_path import RootPath
 from annotator.web.routes import build_router
 from annotator.web.server import address_of, end_in_good_order, listen, new_server
 
@@ -64,8 +65,9 @@ class HostedDemo:
         limits = options.limits
         self.trainings = TrainingQueue(FIRST_TRAINING_SECONDS)
         self.spaces: HostedSpaces[OpenSpace] = HostedSpaces(
-            options.root, limits, lambda space: OpenSpace(space, limits), self._stop
+            options.root, limits, lambda space: OpenSpace(space, limits, self._root_path), self._stop
         )
+        self._root_path = ""
         self._intake = PhotoIntake(limits, options.samples)
         # One space after another: a visitor has few photos, and parallel backbones would slow down every call.
         self._reading = ThreadPoolExecutor(1, "read photos")
@@ -78,12 +80,13 @@ class HostedDemo:
         from annotator.ui.page import ASSETS_PATH
 
         limits, options = self._options.limits, self._options
-        tokens = Tokens(in_frames=bool(options.frame_ancestors))
+        self._root_path = config.root_path
+        tokens = Tokens(in_frames=bool(options.frame_ancestors), root_path=config.root_path)
         dispatcher = HostedDispatcher(limits, self.trainings)
         app = new_app()
         app.include_router(build_router(dispatcher, HostedPictures(), ASSETS_PATH, self.spaces.problem))
         app.include_router(build_hosted_router(self.spaces, self._intake, self.read_photos, tokens, ASSETS_PATH))
-        mount_page(app, dispatcher, "Demo - annotator", limits.max_body_bytes)
+        mount_page(app, dispatcher, "Demo - annotator", limits.max_body_bytes, config.root_path)
         calls = RateLimiter(limits.calls_a_second, limits.calls_at_once)
         app.add_middleware(VisitorRouter, spaces=self.spaces, calls=calls)
         app.add_middleware(
@@ -96,9 +99,12 @@ class HostedDemo:
             entrance=ENTRANCE,
             public_paths=PUBLIC_PATHS,
             body_limits={UPLOAD_PATH: limits.max_photo_bytes + UPLOAD_EXTRA_BYTES},
+            root_path=config.root_path,
         )
         app.add_middleware(FormerPaths)
         app.add_middleware(AddressLimit, limits=limits)
+        if config.root_path:
+            app.add_middleware(RootPath, root_path=config.root_path)
         return app
 
     def read_photos(self, space: Space[OpenSpace]) -> None:
@@ -157,8 +163,9 @@ def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callabl
     threadpool_limits(1, user_api="blas")
     try:
         address = address_of(config, listener)
+        shown = f"{address}{config.root_path}/" if config.root_path else address
         connections = ConnectionLimits(options.limits.connections_an_address, trusted_proxies=config.trusted_proxies)
-        server = new_server(demo.build_app(config), connections, config.trusted_proxies, lambda: on_ready(address))
+        server = new_server(demo.build_app(config), connections, config.trusted_proxies, lambda: on_ready(shown))
         end_in_good_order()
         server.run(sockets=[listener])
     finally:

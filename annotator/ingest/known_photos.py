@@ -1,8 +1,9 @@
 """Which image of the project shows which bytes and which pixels, in memory. Knows nothing of files or decoding."""
 
 import threading
+from collections.abc import Iterable
 
-from annotator.storage.images import ImageEntry, Images
+from annotator.storage.images import ImageEntry, Images, SeenPath
 
 
 class KnownPhotos:
@@ -31,7 +32,7 @@ class KnownPhotos:
             return self._by_former_content.get(content_hash)
 
     def by_pixels(self, digest: str) -> int | None:
-        """Return the image whose pixels have this digest."""
+        """Return the image whose pixels have this digest; the first of several that an older version added."""
         with self._lock:
             return self._pixels().get(digest)
 
@@ -43,12 +44,21 @@ class KnownPhotos:
             if digest is not None:
                 self._pixels().setdefault(digest, image_id)
 
-    def renew(self, image_id: int, was: ImageEntry, now: ImageEntry) -> None:
-        """Replace what an image shows."""
+    def renew(self, image_id: int, was: ImageEntry, now: ImageEntry, files: Iterable[SeenPath]) -> None:
+        """Replace what an image shows.
+
+        Args:
+            image_id: The image.
+            was: What it showed.
+            now: What it shows.
+            files: Its files until now: none of their bytes is what it shows.
+        """
         with self._lock:
-            self._by_content.pop(was.version, None)
-            if was.pixel_digest is not None:
-                self._pixels().pop(was.pixel_digest, None)
+            for content_hash in (was.version, *(file.content_hash for file in files)):
+                if content_hash is not None and self._by_content.get(content_hash) == image_id:
+                    del self._by_content[content_hash]
+            if was.pixel_digest is not None and self._pixels().get(was.pixel_digest) == image_id:
+                del self._pixels()[was.pixel_digest]
             if now.version != now.content_hash:
                 self._by_former_content[now.content_hash] = image_id
         self.add(image_id, now.version, now.pixel_digest)

@@ -80,7 +80,7 @@ class Pictures:
         media_type = _MEDIA_TYPES.get(entry.format)
         if media_type is not None and (full or max(entry.width, entry.height) <= DISPLAY_SIZE):
             data = self.read(image_id)
-            if not _has_deep_grey(data):
+            if not _has_deep_values(data):
                 return Picture(data, media_type)
         if full:
             return Picture(self._full_size(image_id, entry), "image/jpeg")
@@ -165,9 +165,9 @@ def _num_pixels(entry: ImageEntry) -> int:
     return entry.width * entry.height
 
 
-def _has_deep_grey(data: bytes) -> bool:
-    """Tell whether a PNG holds 16-bit grey values, of which browsers show the high byte, unlike ``decode_image``."""
-    return data.startswith(b"\x89PNG") and data[24:26] in {b"\x10\0", b"\x10\x04"}  # bits, colour type
+def _has_deep_values(data: bytes) -> bool:
+    """Tell whether a PNG holds 16-bit values, of which browsers show the upper byte, unlike ``decode_image``."""
+    return data.startswith(b"\x89PNG") and data[24:25] == b"\x10"
 
 
 def _read_if_present(path: Path) -> bytes | None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +29,7 @@ from annotator.datasets.image_folder import (
     read_image_file,
 )
 from annotator.datasets.path_words import path_words
-from annotator.datasets.pixel_digest import orientation_of, pixel_digest
+from annotator.datasets.pixel_digest import orientation_of, pixel_digest, side_of_digest
 from annotator.datasets.sidecars import PhotoMetadata, SidecarFinder, read_metadata
 from annotator.errors import StoreError, UnreadableImageError
 from annotator.ingest.known_photos import KnownPhotos
@@ -234,7 +235,7 @@ class Ingest:
             if self._stop.is_set():
                 return
             self._images.forget_paths(root_id, gone)
-        for todo in self._waiting:
+        for todo in chain(self._waiting, self._put_back()):
             if self._stop.is_set():
                 return
             self._settle(todo)
@@ -247,6 +248,15 @@ class Ingest:
         for image_ids in self._batches(self._moved - self._unread):
             changed = [ChangedImage(image_id, self._with_words(image_id)) for image_id in image_ids]
             self._change([item for item in changed if item.entry != self._images.entry(item.image_id)])
+
+    def _put_back(self) -> Iterator[_Todo]:
+        """Yield a file of each photo whose changed file is gone while one is left with the pixels that it had first."""
+        for image_id in self._images.without_shown_file():
+            for root, file in self._images.seen_files(image_id):
+                if not file.is_gone and os.path.isfile(root / file.path):
+                    self._counter.done(-1)  # it is read once more
+                    yield _Todo(root, file, file, image_id)
+                    break
 
     def _look_for_others(self, roots: Sequence[Path]) -> None:
         """Name the project's other folders that are missing or empty, unless all their photos are elsewhere too."""
@@ -274,6 +284,7 @@ class Ingest:
 
         unlisted: list[str] = []
         todo, present = [], set()
+        last_known = self._images.last_known(root_id) if any(seen.image_id is None for seen in known.values()) else {}
         for path in find_images(root, refuse, skip_folders=[self._project.folder]):
             relative = _relative(path, root)
             if display_name(relative) != relative:
@@ -294,6 +305,8 @@ class Ingest:
                 or (seen.file_size, seen.modified_ns) != (stat.st_size, stat.st_mtime_ns)
                 or image_id not in self._features
             ):
+                if seen is not None and image_id is None:  # could not be read, as while a program was writing it
+                    seen = replace(seen, image_id=last_known.get(relative), sidecars=NOT_READ)
                 todo.append(_Todo(root, SeenPath(root_id, relative, stat.st_size, stat.st_mtime_ns), seen))
             elif (seen.sidecars or "") != sidecar_signature(path, self._sidecars):
                 self._unread.add(image_id)
@@ -342,13 +355,13 @@ class Ingest:
             decoded = decode_image(data, min_side=self._min_side)
             pixels, orientation = pixel_digest(decoded, self._min_side), orientation_of(decoded)
             if image_id is None and todo.image_id is None:
-                image_id = self._known.by_pixels(pixels)
+                image_id = self._image_with(pixels, todo)
                 if image_id is not None and image_id in self._features:
                     if self._images.entry(image_id).orientation != orientation:
                         return _Prepared(todo, seen, waits_for=image_id)
                     return _Prepared(todo, replace(seen, image_id=image_id, content_hash=digest))
                 former = self._known.by_former_content(digest)
-                if image_id is None and (former is not None or (before is not None and before in self._features)):
+                if image_id is None and (former is not None or before is not None):
                     return _Prepared(todo, seen, waits_for=before if former is None else former)
             crop = self._network().preprocess(decoded.image)
         except UnreadableImageError as error:
@@ -365,6 +378,13 @@ class Ingest:
             **_stored(metadata),
         )
         return _Prepared(todo, seen, entry=entry, crop=crop)
+
+    def _image_with(self, pixels: str, todo: _Todo) -> int | None:
+        """Return the image with this digest of its pixels; of several, that which the path showed."""
+        before = todo.image_id or (todo.before.image_id if todo.before else None)
+        if before is not None and self._images.entry(before).pixel_digest == pixels:
+            return before
+        return self._known.by_pixels(pixels)
 
     def _write_thumbnail(self, digest: str, decoded: DecodedImage) -> None:
         path = self._project.thumbnail_path(digest)
@@ -392,7 +412,7 @@ class Ingest:
                 paths.append(self._placed(item) if item.seen.image_id is not None else item.seen)
             else:
                 digest, pixels = item.entry.content_hash, item.entry.pixel_digest
-                image_id = self._known.by_content(digest) or ids.get(pixels) or self._known.by_pixels(pixels)
+                image_id = self._known.by_content(digest) or ids.get(pixels) or self._image_with(pixels, item.todo)
                 is_known = image_id is not None
                 if image_id is None:
                     image_id = self._next_id + len(added)
@@ -402,8 +422,10 @@ class Ingest:
                     fresh[image_id] = item
                 seen = replace(item.seen, image_id=image_id, content_hash=digest)
                 if is_known:
-                    seen = self._placed(replace(item, seen=seen), dict(added).get(image_id))
-                    digests.append((image_id, pixels, item.entry.orientation or 1))
+                    own = dict(added).get(image_id)
+                    seen = self._placed(replace(item, seen=seen), own)
+                    if (own or self._images.entry(image_id)).pixel_digest != pixels:  # none, or of another scheme
+                        digests.append((image_id, pixels, item.entry.orientation or 1))
                 paths.append(seen if is_known else replace(seen, content_hash=None))
         vectors = self._extract(list(fresh.values()))
         rows = self._features.append(vectors) if fresh else []
@@ -422,7 +444,7 @@ class Ingest:
                 replaces=any(item.todo.before is not None for item in batch),
             )
         )
-        if digests:  # those of another scheme, or of none
+        if digests:
             self._images.set_pixel_digests(digests)
         self._features.commit(feature_rows)
         for image_id, entry in added:
@@ -469,8 +491,12 @@ class Ingest:
         assert todo.image_id is not None  # it waited for this image
         item = self._prepare(todo)
         was = self._images.entry(todo.image_id)
-        other = self._known.by_pixels(item.entry.pixel_digest or "") if item.entry is not None else None
+        other = self._image_with(item.entry.pixel_digest or "", todo) if item.entry is not None else None
         if item.entry is None or other not in (None, todo.image_id):
+            self._commit([item])
+        elif todo.image_id not in self._features and self._has_the_pixels(todo, was):
+            # Features and digests of another backbone: both are made anew.
+            self._known.add(todo.image_id, item.entry.content_hash)
             self._commit([item])
         elif self._is_shown_elsewhere(todo, was):
             is_its_own = item.entry.content_hash == was.content_hash or item.entry.pixel_digest == was.pixel_digest
@@ -480,6 +506,15 @@ class Ingest:
             self._commit([item])
         else:
             self._renew(todo.image_id, was, item)
+
+    @staticmethod
+    def _has_the_pixels(todo: _Todo, entry: ImageEntry) -> bool:
+        """Tell whether a file has the pixels of a digest, of whatever scheme; without a digest it has not."""
+        if entry.pixel_digest is None:
+            return False
+        side = side_of_digest(entry.pixel_digest)
+        decoded = decode_image(read_image_file(todo.root / todo.seen.path), min_side=side)
+        return pixel_digest(decoded, side) == entry.pixel_digest
 
     def _is_shown_elsewhere(self, todo: _Todo, entry: ImageEntry) -> bool:
         """Return whether a file other than this one still shows an image."""
@@ -499,7 +534,9 @@ class Ingest:
         if was.pixel_digest is not None and _same_scheme(was.pixel_digest, now.pixel_digest):
             is_same = was.pixel_digest == now.pixel_digest  # turned by its metadata
         else:
-            is_same = _cosine(self._features.vectors([image_id])[0], vector[0]) > SAME_PIXELS
+            is_same = (
+                image_id in self._features and _cosine(self._features.vectors([image_id])[0], vector[0]) > SAME_PIXELS
+            )
         is_turned = is_same and was.orientation not in (None, now.orientation)
         if is_same and not is_turned:
             entry = replace(now, content_hash=was.content_hash, shown_hash=was.shown_hash, changed_at=was.changed_at)
@@ -511,12 +548,13 @@ class Ingest:
             rows = [(image_id, self._features.append(vector)[0])]
         own_hash = None if now.content_hash == was.content_hash else now.content_hash
         seen = replace(item.seen, image_id=image_id, content_hash=own_hash)
+        files = [file for _, file in self._images.seen_files(image_id)]
         self._images.add(
             IngestedBatch(paths=[seen], changed=[(image_id, entry)], backbone=self._backbone_version, feature_rows=rows)
         )
         self._features.commit(rows)
         if rows:
-            self._known.renew(image_id, was, entry)
+            self._known.renew(image_id, was, entry, files)
         self._known.add(image_id, now.content_hash, now.pixel_digest)
         self._counter.done(1)
         self._counter.num_changed += bool(rows) and not is_same
@@ -536,8 +574,8 @@ class Ingest:
             try:
                 data = read_image_file(path)
                 digest = content_hash(data)
-                if digest not in decoded:
-                    decoded[digest] = decode_image(data, min_side=1)
+                if digest not in decoded:  # without the pixels: an image may have many files
+                    decoded[digest] = replace(decode_image(data, min_side=1), image=Image.new("RGB", (1, 1)))
             except UnreadableImageError:
                 continue
             found.append(read_metadata(path, decoded[digest], root=root, sidecars=self._sidecars))

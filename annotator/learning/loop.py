@@ -429,6 +429,4 @@ class ModelLoop:
         return runs
 
     def _model_answer(self, model: Model, runs: list[Run]) -> JsonObject:
-        run = next((run for run in runs if run.run_id == model.run_id), None)
-        label, is_live = self._catalog.label_of(model.name), model.name == self._catalog.chosen
-        return {**model.to_json(run), "label": label, "is_live": is_live}
+        return model.to_json(runs, self._catalog.label_of(model.name), is_live=model.name == self._catalog.chosen)

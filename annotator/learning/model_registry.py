@@ -5,7 +5,7 @@ Rows are only added, except that the end of a training completes its row. Knows 
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -69,8 +69,15 @@ class Model:
     """The training that made it; None for other models."""
     created_at: datetime
 
-    def to_json(self, run: Run | None) -> JsonObject:
-        """Return the model as JSON values, with the results of the training that made it."""
+    def to_json(self, runs: Sequence[Run], label: str, *, is_live: bool) -> JsonObject:
+        """Return the model as JSON values, with the results of the training that made it.
+
+        Args:
+            runs: Among them, if it is known, the training.
+            label: The model's name for the user.
+            is_live: Whether it proposes tags.
+        """
+        run = next((run for run in runs if run.run_id == self.run_id), None)
         report = run.report if run else {}
         figures = (report.get("verdict") or {}).get("candidate") or {}
         return {
@@ -86,6 +93,8 @@ class Model:
             "actions_per_photo": figures.get("actions_per_photo"),
             "ndcg": figures.get("ndcg"),
             "verdict": run.sentence if run else "",
+            "label": label,
+            "is_live": is_live,
         }
 
 

@@ -191,8 +191,7 @@ class TaggerCatalog:
 
     def source_of(self, name: str) -> str | Path:
         """Return the checkpoint of a name: a folder, or ``starter/NAME``."""
-        is_own = name.startswith(PROJECT_PREFIX)
-        return self._checkpoints_path / name.removeprefix(PROJECT_PREFIX) if is_own else name
+        return checkpoint_of(self._checkpoints_path, name)
 
     def version_of(self, name: str) -> str:
         """Return a tagger's registry name and version as in `ProposedList.tagger`, or ``damaged``."""
@@ -214,17 +213,33 @@ class TaggerCatalog:
 
     def label_of(self, name: str) -> str:
         """Return a tagger's name for the user."""
-        if name == COLD_START:
-            return _LABELS[COLD_START]
-        try:
-            changed = (checkpoint.find(self.source_of(name)) / checkpoint.SETTINGS_FILE).stat().st_mtime_ns
-            tagger = _tagger_name(str(self.source_of(name)), changed)
-        except (CheckpointError, OSError):
-            is_there = Path(self.source_of(name)).exists()
-            return f"{Path(name).name} ({'damaged' if is_there else 'deleted'})"
-        label = _LABELS.get(tagger, tagger)
-        where = "starter" if name.startswith(checkpoint.STARTER) else Path(name).name
-        return f"{label}, {where}"
+        return tagger_label(self._checkpoints_path, name)
+
+
+def checkpoint_of(checkpoints_path: Path, name: str) -> str | Path:
+    """Return the checkpoint of a tagger: a folder, or ``starter/NAME``.
+
+    Args:
+        checkpoints_path: The project's own checkpoints.
+        name: As in the project's settings.
+    """
+    is_own = name.startswith(PROJECT_PREFIX)
+    return checkpoints_path / name.removeprefix(PROJECT_PREFIX) if is_own else name
+
+
+def tagger_label(checkpoints_path: Path, name: str) -> str:
+    """Return a tagger's name for the user; arguments as of `checkpoint_of`."""
+    if name == COLD_START:
+        return _LABELS[COLD_START]
+    source = checkpoint_of(checkpoints_path, name)
+    try:
+        changed = (checkpoint.find(source) / checkpoint.SETTINGS_FILE).stat().st_mtime_ns
+        tagger = _tagger_name(str(source), changed)
+    except (CheckpointError, OSError):
+        return f"{Path(name).name} ({'damaged' if Path(source).exists() else 'deleted'})"
+    label = _LABELS.get(tagger, tagger)
+    where = "starter" if name.startswith(checkpoint.STARTER) else Path(name).name
+    return f"{label}, {where}"
 
 
 def with_rows_for(

@@ -1,7 +1,5 @@
 """Changes of tags on many photos: rename, merge, split, and the search for missing tags."""
 
-from dataclasses import asdict
-
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import TagError
 from annotator.json_types import JsonObject
@@ -102,8 +100,4 @@ class TagEditing:
 
     def tag_changes(self) -> JsonObject:
         """Return all changes of tags, oldest first."""
-        changes = [
-            {**asdict(change), "changed_at": f"{change.changed_at.isoformat()}Z"}
-            for change in self._workspace.tag_changes.all()
-        ]
-        return {"changes": changes}
+        return {"changes": [change.to_json() for change in self._workspace.tag_changes.all()]}

@@ -150,6 +150,22 @@ class Images:
         )
         return {row[0]: SeenPath(root_id, *row) for row in rows}
 
+    def last_known(self, root_id: int) -> dict[str, int]:
+        """Return the image that each file of a root showed which is gone or cannot be read, by its relative path."""
+        rows = self._store.rows(
+            "SELECT path, image_id FROM paths WHERE root_id = ? AND is_gone AND image_id IS NOT NULL", [root_id]
+        )
+        return {path: int(image_id) for path, image_id in rows}
+
+    def without_shown_file(self) -> list[int]:
+        """Return the images with files, of which none has the pixels that the image shows, ascending."""
+        rows = self._store.rows(
+            "SELECT i.image_id FROM images i JOIN paths p USING (image_id) WHERE i.shown_hash IS NOT NULL "
+            "AND NOT p.is_gone GROUP BY i.image_id, i.content_hash "
+            "HAVING bool_and(coalesce(p.content_hash, i.content_hash) = i.content_hash) ORDER BY i.image_id"
+        )
+        return [int(row[0]) for row in rows]
+
     def forget_paths(self, root_id: int, paths: Sequence[str]) -> None:
         """Note that files no longer exist; their images and tags remain, with the last known paths."""
         if paths:
@@ -206,7 +222,8 @@ class Images:
             for root_id in {seen.root_id for seen in batch.paths if batch.replaces}:
                 _replace_paths(cursor, root_id, [seen for seen in batch.paths if seen.root_id == root_id])
             _insert(cursor, "paths", _PATH_TYPES, [_values(seen, _PATH_TYPES) for seen in batch.paths])
-            _drop_former_paths(cursor)
+            placed = None if batch.replaces else [seen.image_id for seen in batch.paths if seen.image_id is not None]
+            _drop_former_paths(cursor, placed)
             with_pixels = {image_id for image_id, _ in batch.feature_rows}
             if renewed := [image_id for image_id, _ in batch.changed if image_id in with_pixels]:
                 for table in ("features", "detections"):
@@ -459,14 +476,23 @@ def _mark_gone(cursor: Cursor, root_id: int, paths: list[str]) -> None:
     )
 
 
-def _drop_former_paths(cursor: Cursor) -> None:
-    """Delete the last known paths of images that have a file again, or still have another."""
+def _drop_former_paths(cursor: Cursor, placed: Sequence[int] | None = None) -> None:
+    """Delete the last known paths of images that have a file again, or still have another.
+
+    Args:
+        cursor: In a transaction.
+        placed: The only images to which that can apply, all with a file; None: any.
+    """
     cursor.execute("SELECT 1 FROM paths WHERE is_gone LIMIT 1")
-    if cursor.fetchone():
-        cursor.execute(
-            "DELETE FROM paths WHERE is_gone AND image_id IN "
-            "(SELECT image_id FROM paths WHERE NOT is_gone AND image_id IS NOT NULL)"
-        )
+    if not cursor.fetchone():
+        return
+    if placed is not None:
+        cursor.execute("DELETE FROM paths WHERE is_gone AND image_id IN (SELECT unnest(?::INTEGER[]))", [list(placed)])
+        return
+    cursor.execute(
+        "DELETE FROM paths WHERE is_gone AND image_id IN "
+        "(SELECT image_id FROM paths WHERE NOT is_gone AND image_id IS NOT NULL)"
+    )
 
 
 def _insert(cursor: Cursor, table: str, types: Mapping[str, str], rows: Sequence[Row]) -> None:

@@ -4,11 +4,12 @@ Knows nothing of pages or models.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 
 from annotator.datasets.tags import clean_tag, search_key, tag_key
 from annotator.errors import TagError
+from annotator.json_types import JsonObject
 from annotator.storage.correction_log import Annotation, CorrectionLog
 from annotator.storage.database import Store
 from annotator.storage.queries import utc_now
@@ -28,6 +29,10 @@ class TagChange:
     new_tag: str
     changed_at: datetime
     user_name: str
+
+    def to_json(self) -> JsonObject:
+        """Return the change as JSON values; the time is UTC."""
+        return {**asdict(self), "changed_at": f"{self.changed_at.isoformat()}Z"}
 
 
 class TagChanges:

@@ -1,4 +1,5 @@
 import io
+import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -101,6 +102,129 @@ def test_any_values_give_8_bits_in_their_order(values: Array) -> None:
     finite = np.isfinite(values) & (np.abs(values.astype(np.float64)) < 1e30)
     order = np.argsort(values[finite], kind="stable")
     assert (np.diff(pixels[finite][order].astype(int)) >= 0).all()
+
+
+# --- deep colour ---------------------------------------------------------------------------------------------
+
+
+def deep_png(values: Array, colour_type: int) -> bytes:
+    """A PNG of 16 bits: colour type 2 is RGB, 4 grey and alpha, 6 RGB and alpha."""
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour_type, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    parts = [
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+def in_8_bits(data: bytes) -> Array:
+    return np.asarray(decode_image(data).image, int)
+
+
+def deep_colour(bits: int) -> Array:
+    """Colours that use so many bits, from 0 to the highest value."""
+    return np.random.default_rng(0).permutation(ramp(0, 2**bits - 1, "uint16", (40, 50, 3)).ravel()).reshape(40, 50, 3)
+
+
+@pytest.mark.parametrize("bits", [9, 12, 14])
+@pytest.mark.parametrize(
+    "options",
+    [
+        None,
+        {},
+        {"byteorder": ">"},
+        {"compression": "zlib"},
+        {"compression": "zlib", "byteorder": ">"},
+        {"tile": (16, 16)},
+    ],
+)
+def test_colour_that_uses_few_of_16_bits_is_stretched(bits: int, options: dict[str, Any] | None) -> None:
+    values = deep_colour(bits)
+    data = deep_png(values, 2) if options is None else as_tiff(values, photometric="rgb", **options)
+    assert np.abs(in_8_bits(data) - values * (255 / (2**bits - 1))).max() <= 1
+
+
+@pytest.mark.parametrize("opaque", [4095, 65_535])
+def test_deep_colour_and_grey_with_alpha_are_stretched_and_lie_on_white(opaque: int) -> None:
+    colour, alpha = deep_colour(12), np.full((40, 50, 1), opaque)
+    alpha[:5] = 0
+    for values, colour_type in ((colour, 6), (colour[..., :1], 4)):
+        pixels = in_8_bits(deep_png(np.dstack([values, alpha]), colour_type))
+        assert (pixels[:5] == 255).all()
+        assert np.abs(pixels[5:] - values[5:] * (255 / 4095)).max() <= 1
+
+
+def test_a_few_hot_values_do_not_keep_deep_colour_dark() -> None:
+    values = deep_colour(12)
+    values[0, :2] = 65_535
+    assert np.percentile(in_8_bits(deep_png(values, 2)), 99) > 240
+
+
+@pytest.mark.parametrize("values", [deep_colour(16), deep_colour(15), np.full((40, 50, 3), 20_000, np.uint16)])
+def test_deep_colour_that_uses_its_range_keeps_its_values(values: Array) -> None:
+    for data in (deep_png(values, 2), as_tiff(values, photometric="rgb")):
+        assert (in_8_bits(data) == values >> 8).all()
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_planes_of_16_bits_are_not_taken_for_8_bits(bits: int) -> None:
+    values = deep_colour(bits)
+    data = as_tiff(np.moveaxis(values, -1, 0), photometric="rgb", planarconfig="separate")
+    assert np.abs(in_8_bits(data) - values * (255 / (2**bits - 1))).max() <= 1
+
+
+def test_a_deep_tiff_is_turned_upright() -> None:
+    values = np.dstack([ramp(0, 1, "float32", (30, 40))] * 3)
+    decoded = decode_image(as_tiff(values, photometric="rgb", extratags=[(274, 3, 1, 6, True)]))
+    assert (decoded.width, decoded.height) == (30, 40)
+    assert (np.asarray(decoded.image) == np.rot90(in_8_bits(as_tiff(values, photometric="rgb")), -1)).all()
+
+
+# --- colour profiles -----------------------------------------------------------------------------------------
+
+
+def profile_of(kind: bytes, space: bytes, connection: bytes, tag: bytes, body: bytes) -> bytes:
+    """An ICC profile with one tag."""
+    size = 128 + 16 + len(body)
+    header = struct.pack(
+        ">I4sI4s4s4s12s4s4sIIIIIIIII", size, b"\0\0\0\0", 0x02400000, kind, space, connection, bytes(12), b"acsp",
+        b"\0\0\0\0", 0, 0, 0, 0, 0, 0, 0xF6D6, 0x10000, 0xD32D,
+    )  # fmt: skip
+    return header.ljust(128, b"\0") + struct.pack(">I4sII", 1, tag, 144, len(body)) + body
+
+
+def cmyk_profile(lightness: int) -> bytes:
+    """A profile in which every ink gives the same neutral tone."""
+    identity = struct.pack(">9i", 65_536, 0, 0, 0, 65_536, 0, 0, 0, 65_536)
+    curve, tone = bytes(range(256)), bytes([round(lightness * 2.55), 128, 128])
+    body = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + 4 * curve + 16 * tone + 3 * curve
+    return profile_of(b"prtr", b"CMYK", b"Lab ", b"A2B0", body)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "TIFF"])
+def test_the_profile_of_a_cmyk_picture_is_applied(encode: Encode, format: str) -> None:
+    picture = Image.new("CMYK", (40, 30), (255, 0, 0, 0))
+    red, green, blue = decode_image(encode(picture, format)).image.getpixel((5, 5))  # type: ignore[misc]
+    assert max(green, blue) - red > 100
+    decoded = decode_image(encode(picture, format, icc_profile=cmyk_profile(50)))
+    pixels = np.asarray(decoded.image, int)
+    assert np.abs(pixels - 119).max() <= 3  # L* 50 in sRGB
+    assert decoded.icc_profile is None
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+def test_the_profile_of_a_grey_picture_is_applied(encode: Encode, format: str) -> None:
+    linear = profile_of(b"mntr", b"GRAY", b"XYZ ", b"kTRC", b"curv" + bytes(8))
+    picture = Image.new("L", (40, 30), 64)
+    assert decode_image(encode(picture, format)).image.getpixel((5, 5)) == (64, 64, 64)
+    decoded = decode_image(encode(picture, format, icc_profile=linear))
+    assert np.abs(np.asarray(decoded.image, int) - 137).max() <= 2  # a quarter of the light
+    assert decoded.icc_profile is None
 
 
 # --- TIFFs that Pillow does not read -------------------------------------------------------------------------

@@ -30,7 +30,8 @@ async function tellLimits() {
 function tellOver() {
   try {
     const ended = Number(localStorage.getItem(ENDS));
-    localStorage.clear();
+    // Not clear(): behind a proxy, other programs may share the host name.
+    for (const key of Object.keys(localStorage)) if (key.startsWith("annotator/")) localStorage.removeItem(key);
     if (!ended) return;
   } catch {
     return; // no storage, so nothing was stored
@@ -45,7 +46,7 @@ async function enter() {
   try {
     const answer = await fetch(`${ROOT}api/v1/demo/enter`, { method: "POST", headers: { "content-type": "application/json" }, body: "{}" });
     const { state, position, seconds_at_most, error } = await answer.json();
-    if (state === "open") return location.replace("/");
+    if (state === "open") return location.replace(ROOT);
     if (state === "waiting") return wait(position, seconds_at_most);
     fail(error?.message ?? `The server answered ${answer.status}.`);
   } catch {

@@ -196,11 +196,12 @@ def test_a_read_only_project_is_refused_with_one_sentence_and_unchanged(
     read_only: Path, run_command: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in read_only.rglob("*")}
-    refused = run_command("tags", read_only, "list")
+    refused = run_command("tags", read_only, "rename", "cat", "dog")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr.count("\n") == 1
     assert "cannot be written. Check the folder's permissions." in refused.stderr
-    assert run_command("export", read_only).returncode == 0
+    for command in (["export", read_only], ["tags", read_only, "list"], ["models", read_only]):
+        assert run_command(*command).returncode == 0
     assert {path: path.stat().st_mtime_ns for path in read_only.rglob("*")} == before
     shutil.copytree(read_only, tmp_path / "copy")  # the remedy of the message, if permitted
     assert run_command("export", tmp_path / "copy").returncode == 0

@@ -248,6 +248,138 @@ def test_a_run_that_is_stopped_before_it_decides_decides_the_next_time(
     assert ingesting.run(photos).num_changed == 1
 
 
+def test_a_photo_that_was_read_while_it_was_being_written_has_changed(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path
+) -> None:
+    path, _ = write_photos(photos, range(2))
+    path.with_suffix(".txt").write_text("zebra")
+    whole = path.read_bytes()
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    path.write_bytes(whole[:200])
+    ingesting.run(photos)
+    assert ingesting.reasons().keys() == {"photo 0.jpg"}
+    path.write_bytes(whole)
+    repaint(path)
+    path.with_suffix(".txt").write_text("zebra, lion")
+    progress = ingesting.run(photos)
+    assert (progress.num_new, progress.num_changed) == (0, 1)
+    assert ingesting.paths() == {"photo 0.jpg": 1, "photo 1.jpg": 2}
+    assert ingesting.reasons() == {}
+    assert ingesting.store.images.entry(1).user_tags == ("zebra", "lion")
+
+
+def test_a_sidecar_that_changed_while_its_photo_could_not_be_read_is_read_with_it(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path
+) -> None:
+    (path,) = write_photos(photos, [0])
+    whole = path.read_bytes()
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    path.write_bytes(whole[:200])
+    path.with_suffix(".txt").write_text("zebra")
+    ingesting.run(photos)
+    path.write_bytes(whole)
+    assert ingesting.run(photos).num_new == 0
+    assert ingesting.store.images.entry(1).user_tags == ("zebra",)
+
+
+def test_of_two_old_photos_with_equal_pixels_each_keeps_its_path(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Versions without digests added a photo again whose metadata differed; people tagged both."""
+    (one,) = write_photos(photos, [0])
+    other = photos / "photo 1.jpg"
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    with monkeypatch.context() as older:
+        older.setattr(ingesting.ingest._known, "by_pixels", lambda digest: None)
+        other.write_bytes(with_comment(one.read_bytes(), "first"))
+        ingesting.run(photos)
+    assert ingesting.paths() == {"photo 0.jpg": 1, "photo 1.jpg": 2}
+    other.write_bytes(with_comment(one.read_bytes(), "second"))
+    assert ingesting.run(photos).num_new == 0
+    assert ingesting.paths() == {"photo 0.jpg": 1, "photo 1.jpg": 2}
+    other.write_bytes(with_exif(one.read_bytes(), 0x0112, 6))
+    ingesting.run(photos)
+    assert ingesting.paths() == {"photo 0.jpg": 1, "photo 1.jpg": 2}
+    assert [ingesting.store.images.entry(i).orientation for i in (1, 2)] == [1, 6]
+    repaint(other)
+    assert ingesting.run(photos).num_changed == 1
+    # The first photo is still known by the pixels that both had.
+    (photos / "moved.jpg").write_bytes(with_comment(one.read_bytes(), "third"))
+    one.unlink()
+    assert ingesting.run(photos).num_new == 0
+    assert ingesting.paths() == {"moved.jpg": 1, "photo 1.jpg": 2}
+
+
+def test_a_changed_photo_is_shown_as_it_was_when_only_that_file_is_left(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path
+) -> None:
+    (path,) = write_photos(photos, [0])
+    first = path.read_bytes()
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    repaint(path)
+    ingesting.run(photos)
+    (photos / "as it was.jpg").write_bytes(first)
+    assert ingesting.run(photos).num_new == 0
+    pictures = Pictures(ingesting.project, ingesting.store)
+    assert pictures.read(1) == path.read_bytes()
+    path.unlink()
+    progress = ingesting.run(photos)
+    assert (progress.num_found, progress.num_done) == (1, 1)
+    assert pictures.read(1) == first
+    assert ingesting.store.images.entry(1).shown_hash is None
+    ingesting.run(photos)
+    assert ingesting.extractor.num_extracted == 3
+
+
+def test_what_a_photo_no_longer_shows_is_another_photo_when_it_comes_back(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path
+) -> None:
+    path, copy = write_photos(photos, range(2))
+    written = with_comment(path.read_bytes(), "other bytes, the same pixels")
+    copy.write_bytes(written)
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    assert ingesting.paths() == {"photo 0.jpg": 1, "photo 1.jpg": 1}
+    path.unlink()
+    repaint(copy)
+    assert ingesting.run(photos).num_changed == 1
+    path.write_bytes(written)
+    assert ingesting.run(photos).num_new == 1
+    assert ingesting.paths() == {"photo 0.jpg": 2, "photo 1.jpg": 1}
+
+
+@pytest.mark.parametrize("is_edited", [False, True])
+def test_a_photo_that_was_written_before_another_backbone_has_seen_it(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path, monkeypatch: pytest.MonkeyPatch, is_edited: bool
+) -> None:
+    """Neither features nor digests of the two backbones can be compared: the second decodes to another side."""
+    path, _ = write_photos(photos, range(2))
+    first = make_ingesting()
+    first.run(photos)
+    was = first.store.images.entry(1).pixel_digest
+    first.store.close()
+    monkeypatch.setattr(type(first.extractor), "version", "other-1")
+    monkeypatch.setattr(type(first.extractor), "image_size", 400)
+    if is_edited:
+        repaint(path)
+    else:
+        path.write_bytes(with_comment(path.read_bytes(), "x"))
+    again = make_ingesting()
+    progress = again.run(photos)
+    assert (progress.num_new, progress.num_changed) == (0, int(is_edited))
+    assert again.paths() == {"photo 0.jpg": 1, "photo 1.jpg": 2}
+    now = again.store.images.entry(1)
+    assert (now.changed_at is not None) == is_edited
+    assert now.pixel_digest not in (None, was)
+    assert again.features.image_ids() == [1, 2]
+    assert Pictures(again.project, again.store).read(1) == path.read_bytes()
+    assert again.run(photos).num_changed == 0
+
+
 def without_digests(ingesting: Any) -> None:
     """Leave a project as a version before the digests did."""
     with ingesting.store.transaction() as cursor:

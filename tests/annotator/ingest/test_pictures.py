@@ -1,7 +1,9 @@
 import contextlib
 import io
 import shutil
+import struct
 import threading
+import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -87,6 +89,18 @@ def test_a_photo_that_browsers_cannot_show_becomes_a_jpeg_upright_and_whole(
 def test_deep_grey_is_shown_stretched_and_not_as_browsers_show_it(ingested: Make, format: str) -> None:
     values = np.linspace(0, 4095, 90 * 60).reshape(60, 90).astype(np.uint16)
     _, pictures = ingested(a_png=encode(Image.fromarray(values), format))
+    for data in (pictures.photo(1).data, pictures.photo(1, full=True).data, pictures.thumbnail(1).data):
+        assert decode(data).convert("L").getextrema()[1] > 240
+
+
+def test_deep_colour_of_few_bits_is_shown_stretched(ingested: Make) -> None:
+    values = np.linspace(0, 4095, 90 * 60 * 3).reshape(60, 90, 3)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 90, 60, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b""),
+    ]  # fmt: skip
+    parts = [struct.pack(">I", len(b)) + name + b + struct.pack(">I", zlib.crc32(name + b)) for name, b in chunks]
+    _, pictures = ingested(a_png=b"\x89PNG\r\n\x1a\n" + b"".join(parts))
     for data in (pictures.photo(1).data, pictures.photo(1, full=True).data, pictures.thumbnail(1).data):
         assert decode(data).convert("L").getextrema()[1] > 240
 
