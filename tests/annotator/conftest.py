@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -212,6 +213,33 @@ def serve(
         server.end()
     log = log_path.read_bytes()[num_logged:].decode()
     assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def serve_demo(forking: tuple[ForkServerContext, Path], tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Serve a hosted demo; return its address."""
+    context, log_path = forking
+    num_logged = log_path.stat().st_size
+    processes: list[BaseProcess] = []
+
+    def start(*options: str) -> str:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        arguments = ["serve", "--demo", "--port", str(port), "--spaces", str(tmp_path / "spaces"), *options]
+        process = context.Process(target=main, args=(arguments,))
+        process.start()
+        processes.append(process)
+        address = f"http://127.0.0.1:{port}"
+        until(lambda: address in log_path.read_text()[num_logged:] or not process.is_alive())
+        return address
+
+    yield start
+    for process in processes:
+        process.terminate()
+        process.join(60)
+        assert not process.is_alive()
+    assert "Traceback" not in log_path.read_text()[num_logged:]
 
 
 def address_of(process: subprocess.Popen[bytes] | BaseProcess, project: Path) -> str | None:

@@ -14,10 +14,12 @@ from pathlib import Path
 import pytest
 
 from annotator.cli.main import main
+from annotator.learning.model_registry import ModelRegistry
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
 from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
+from annotator.storage.tag_changes import TagChanges
 
 WritePhotos = Callable[..., list[Path]]
 NOBODY = 65534
@@ -30,7 +32,12 @@ def write_project(folder: Path, photos: Path) -> Project:
     root = store.images.root_id(photos)
     entry = ImageEntry("0" * 64, 640, 480, "JPEG")
     store.images.add(IngestedBatch(images=[(1, entry)], paths=[SeenPath(root, "a.jpg", 1, 1, image_id=1)]))
-    CorrectionLog(store).save(1, revision=0, tags=["cat"], dropped=(), user_name="anna", effort=Effort())
+    log = CorrectionLog(store)
+    log.save(1, revision=0, tags=["kitten"], dropped=(), user_name="anna", effort=Effort())
+    TagChanges(store, log).apply("rename", "kitten", "cat", "anna", lambda annotation: None)
+    registry = ModelRegistry(store)
+    for name in ("cold_start", "starter/jvsp"):
+        registry.note_live(registry.adopt(name, f"{name} 1").model_id, "anna", "chosen")
     store.close()
     return project
 
@@ -97,10 +104,18 @@ def test_a_project_that_cannot_be_written_is_exported_reported_checked_and_backe
         assert main(["agreement", str(project.folder)]) == 0
         assert main(["backup", str(project.folder), str(target / "b.tar")]) == 0
         capsys.readouterr()
+        assert main(["tags", str(project.folder), "list"]) == 0
+        assert capsys.readouterr().out.endswith("rename  kitten -> cat\n")
+        assert main(["models", str(project.folder)]) == 0
+        assert [line[:5] for line in capsys.readouterr().out.splitlines()] == ["*   2", "    1"]
+        assert main(["models", str(project.folder), "--json"]) == 0
+        state = json.loads(capsys.readouterr().out)
+        assert (state["live_id"], [model["is_live"] for model in state["models"]]) == (2, [True, False])
         assert main(["tags", str(project.folder), "rename", "cat", "dog"]) == 1
         assert main(["check", str(project.folder), "--repair"]) == 1
+        assert main(["models", str(project.folder), "rollback"]) == 1
         told = capsys.readouterr().err
-        assert told.count("cannot be written") == 2
+        assert told.count("cannot be written") == 3
         assert "Traceback" not in told
     assert sorted(project.folder.rglob("*")) == files
     assert main(["restore", str(target / "b.tar"), str(open_folder / "restored")]) == 0

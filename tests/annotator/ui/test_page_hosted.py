@@ -4,36 +4,16 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from multiprocessing.context import ForkServerContext
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from annotator.cli.main import main
-
 
 @pytest.fixture
-def address(forking: tuple[ForkServerContext, Path], tmp_path: Path, until: Callable[..., Any]) -> Iterator[str]:
-    """A hosted demo with room for two, with one sample photo."""
-    import socket
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    context, log_path = forking
-    logged = log_path.stat().st_size
-    options = ["--demo", "--port", str(port), "--spaces", str(tmp_path / "spaces"), "--visitors", "2"]
-    process = context.Process(target=main, args=(["serve", *options],))
-    process.start()
-    address = f"http://127.0.0.1:{port}"
-    until(lambda: address in log_path.read_text()[logged:] or not process.is_alive())
-    yield address
-    process.terminate()
-    process.join(60)
-    assert not process.is_alive()
-    assert "Traceback" not in log_path.read_text()[logged:]
+def address(serve_demo: Callable[..., str]) -> str:
+    """A hosted demo with room for two."""
+    return serve_demo("--visitors", "2")
 
 
 @pytest.fixture

@@ -133,3 +133,40 @@ def test_people_log_in_and_out_under_a_prefix(
     assert page.url == f"http://127.0.0.1:{proxy.server_port}{PREFIX}/login"
     assert [path for path in proxy.strayed if path != "/favicon.ico"] == []
     context.close()
+
+
+@pytest.mark.parametrize("takes_prefix_off", [True, False])
+def test_a_visitor_of_a_demo_enters_tags_and_leaves_under_a_prefix(
+    serve_demo: Callable[..., str], chromium: Browser, behind_proxy: Factory, *, takes_prefix_off: bool
+) -> None:
+    port = int(serve_demo("--root-path", PREFIX).rsplit(":", 1)[1])
+    proxy = behind_proxy(port, takes_prefix_off=takes_prefix_off)
+    address = f"http://127.0.0.1:{proxy.server_port}{PREFIX}"
+    context = chromium.new_context()
+    page = context.new_page()
+    page.add_init_script(
+        "if (!localStorage.getItem('of another program')) localStorage.setItem('of another program', '1')"
+    )
+    page.goto(address)
+    expect(page).to_have_url(f"{address}/demo")
+    expect(page.locator("main")).to_contain_text("60 minutes")
+    page.locator("#enter").click()
+    expect(page).to_have_url(f"{address}/")
+    page.locator("#add-samples").click()
+    expect(page.locator(".row.proposed").first).to_be_visible()
+    page.wait_for_function("document.querySelector('#photo-image').naturalWidth > 0")
+    page.keyboard.press("1")
+    page.keyboard.press("Enter")
+    expect(page.locator("#tagged")).to_contain_text("1 of ")
+    # A visitor with a space is sent from the entrance to it.
+    page.goto(f"{address}/demo")
+    expect(page).to_have_url(f"{address}/")
+    assert {cookie["path"] for cookie in context.cookies()} == {PREFIX}
+    page.locator("#open-demo").click()
+    page.locator("#end-demo").click()
+    page.locator("#end-demo").click()
+    expect(page.locator("#over")).to_contain_text("deleted")
+    assert context.cookies() == []
+    assert page.evaluate("Object.keys(localStorage)") == ["of another program"]
+    assert [path for path in proxy.strayed if path != "/favicon.ico"] == []
+    context.close()
