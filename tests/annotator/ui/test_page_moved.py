@@ -44,7 +44,7 @@ def test_a_photo_that_another_program_changed_says_so_until_it_is_saved_again(
     expect(page.locator(".row.kept")).to_have_count(1)
     page.keyboard.press("Enter")
     expect(page.locator(".file-name")).not_to_have_text(name)
-    assert again.rest("state")["counts"]["changed"] == 0
+    assert again.rest("state")["states"]["changed"] == 0
 
 
 def test_photos_of_a_folder_that_is_away_are_counted_named_and_can_be_tagged(
