@@ -7,8 +7,18 @@ import codecs
 import re
 import unicodedata
 
-_LEGACY = ("cp1252", "mac_roman", "cp1251", "cp932", "gb18030")
+_LEGACY = ("cp1252", "mac_roman", "cp1250", "cp1251", "cp932", "gb18030")
 """Tried in this order; of equally likely ones, the first is taken."""
+_LATIN = frozenset({"cp1252", "mac_roman", "cp1250"})
+_ALPHABETS = tuple(
+    frozenset(letters)
+    for letters in (
+        "àâæçèéêëîïôùûüÿœ", "àèéìíîòóùú", "áéíñóúü", "àáâãçéêíóôõúü", "äéöüß", "äåéö", "åæéóôø", "ðáæéíóöúýþ",
+        "áäèéëíïóöü", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöúüőű", "ćčđšž", "âîășţțş",
+    )
+)  # fmt: skip
+"""Letters beyond a to z of one language each: French, Italian, Spanish, Portuguese, German, Swedish, Danish, Icelandic,
+Dutch; Czech, Slovak, Polish, Hungarian, Croatian, Romanian."""
 _IPTC_FIELD_BYTES = range(61, 65)  # length of a keyword that a program may have cut at IPTC's limit of 64 bytes
 _ALWAYS_USUAL = "\u2019\u3001\u3002\u30fb\u30fc\uff01\uff1f\uff0c"
 _USUAL_SIGNS = "\u2026\u20ac\u2122\u00a9\u00ae\u00b0"
@@ -24,7 +34,7 @@ def decode_text(data: bytes) -> str:
     """Decode the bytes of a text file or field.
 
     UTF-16 with a mark, or with the zero bytes of Latin text; UTF-8; else the likeliest of the Windows and Macintosh
-    encodings for Western and Cyrillic text, and of the usual ones for Japanese and Chinese.
+    encodings for Western, Central European and Cyrillic text, and of the usual ones for Japanese and Chinese.
     """
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
@@ -105,7 +115,9 @@ def _is_in(character: str, encoding: str) -> bool:
 
 def _penalty(text: str, encoding: str) -> float:
     """Return how unlikely a text is as the decoding of people's words: a count of odd characters."""
-    penalty = 0.0
+    letters = {letter.lower() for letter in text if not letter.isascii() and letter.isalpha()}
+    is_of_one_language = not letters or any(letters <= alphabet for alphabet in _ALPHABETS)
+    penalty = 1.5 if encoding in _LATIN and not is_of_one_language else 0.0
     for before, character, after in zip(" " + text, text, text[1:] + " ", strict=False):
         if character.isascii():
             continue
