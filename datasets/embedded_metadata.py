@@ -29,6 +29,8 @@ _GPS_IFD, _GPS_TAGS = 0x8825, (GPS_LATITUDE_REF, GPS_LATITUDE, GPS_LONGITUDE_REF
 MAX_BLOCK_BYTES = 5_000_000
 """Largest XMP or IPTC block, or sidecar file, that is read."""
 
+_PNG_TEXTS = {"parameters": USER_COMMENT, "Description": IMAGE_DESCRIPTION}
+# Texts of a PNG -> the EXIF value that says the same: image generators write their prompt into either.
 _EMPTY_EXIF_BYTES = 20  # marker, TIFF header, a count of zero and the end of the list
 _IPTC_RESOURCE = 0x0404  # number of IPTC among Photoshop's image resources
 _IPTC_TIFF_TAG = 33723
@@ -81,6 +83,10 @@ def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
             notes.append("The EXIF data could not be read.")
     except Exception as error:  # Pillow's parsers raise errors of many types
         notes.append(f"The EXIF data could not be read ({type(error).__name__}).")
+    if isinstance(image, PngImagePlugin.PngImageFile):
+        for name, tag in _PNG_TEXTS.items():
+            if isinstance(image.info.get(name), str):
+                exif.setdefault(tag, str(image.info[name]))
     blocks = []
     for name, read in (("IPTC", _iptc_block), ("XMP", _xmp_block)):
         try:

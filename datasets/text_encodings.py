@@ -61,7 +61,7 @@ def decode_values(values: list[bytes], declared: bytes = b"") -> list[str]:
     values = [_ISO_2022.sub(b"", value) for value in values]
     if encoding is not None and encoding != "utf-8":
         return [value.decode(encoding, "replace") for value in values]
-    decoded = [_as_utf8(value, is_declared=encoding == "utf-8") for value in values]
+    decoded = [_as_utf8(value) for value in values]
     if None in decoded:
         likeliest = _likeliest(b", ".join(value for value, text in zip(values, decoded, strict=True) if text is None))
         decoded = [
@@ -78,7 +78,7 @@ def _declared(escape: bytes) -> str | None:
     return "utf-8" if match[1] is None else _ISO_8859.get(match[1])
 
 
-def _as_utf8(value: bytes, *, is_declared: bool) -> str | None:
+def _as_utf8(value: bytes) -> str | None:
     """Decode UTF-8 whose last character may be cut; None if it is in another encoding."""
     try:
         return value.decode("utf-8-sig")
@@ -88,9 +88,8 @@ def _as_utf8(value: bytes, *, is_declared: bool) -> str | None:
         text = codecs.getincrementaldecoder("utf-8")().decode(value)  # leaves an incomplete last character out
     except UnicodeDecodeError:
         return None
-    # One byte of Latin-1 at the end looks like the start of a character too.
-    is_cut = is_declared or not text.isascii() or len(value) in _IPTC_FIELD_BYTES
-    return text if is_cut else None
+    # One byte of Latin-1 at the end looks like the start of a character too, also where UTF-8 is wrongly declared.
+    return text if not text.isascii() or len(value) in _IPTC_FIELD_BYTES else None
 
 
 def _likeliest(data: bytes) -> str:

@@ -4,14 +4,17 @@ XMP may be damaged or malicious: each problem becomes a sentence in ``notes``, n
 files that hold the packets.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 from xml.etree.ElementTree import Element, ParseError
 
 import defusedxml.ElementTree  # type: ignore[import-untyped]
 from defusedxml import DefusedXmlException
 
 from annotator.datasets.keywords import LEVELS, KeywordPath, path_of, plain_keywords, split_list
+from annotator.datasets.text_encodings import decode_text
 
 _DC = "{http://purl.org/dc/elements/1.1}"
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -36,6 +39,10 @@ _DATES = (
     "{http://ns.adobe.com/xap/1.0}CreateDate",
 )
 _MAX_LEVELS = 50
+_DECLARATION = re.compile(r"\s*<\?xml\b[^>]*\?>")
+_FORBIDDEN = re.compile(
+    "[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:0*(?:[0-8]|1[124-9]|2[0-9]|3[01])|x0*(?:[0-8bce-f]|1[0-9a-f]));", re.I
+)  # characters that XML does not allow, and references to them
 _PADDING = "\0 \t\r\n"
 
 
@@ -61,7 +68,7 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
     try:
         if not data.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16, zero bytes are parts of characters
             data = data.strip(_PADDING.encode())
-        root = defusedxml.ElementTree.fromstring(data, forbid_dtd=True)
+        root = _parsed(data)
     except DefusedXmlException:
         return XmpFields(notes=(f"{what} declares a DTD or entities, which is not allowed in XMP.",))
     except (ParseError, ValueError, LookupError):  # ValueError, LookupError: a wrong or unknown encoding
@@ -92,6 +99,15 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
         caption=next((c.text for c in captions if c.text and c.text.strip()), None),
         taken_at=next((dates[name] for name in _DATES if name in dates), None),
     )
+
+
+def _parsed(data: bytes) -> Element:
+    """Parse a packet; one with characters that XML forbids, or undeclared ones of an older encoding, without them."""
+    try:
+        return cast(Element, defusedxml.ElementTree.fromstring(data, forbid_dtd=True))
+    except ParseError:
+        text = _FORBIDDEN.sub("", _DECLARATION.sub("", decode_text(data), count=1))
+        return cast(Element, defusedxml.ElementTree.fromstring(text, forbid_dtd=True))
 
 
 def _name(tag: object) -> str:

@@ -1,4 +1,5 @@
 import io
+import itertools
 import struct
 import zlib
 from collections.abc import Callable
@@ -199,10 +200,12 @@ def profile_of(kind: bytes, space: bytes, connection: bytes, tag: bytes, body: b
 
 
 def cmyk_profile(lightness: int) -> bytes:
-    """A profile in which every ink gives the same neutral tone."""
+    """A profile in which full cyan is a neutral tone, and any other ink black."""
     identity = struct.pack(">9i", 65_536, 0, 0, 0, 65_536, 0, 0, 0, 65_536)
-    curve, tone = bytes(range(256)), bytes([round(lightness * 2.55), 128, 128])
-    body = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + 4 * curve + 16 * tone + 3 * curve
+    curve = bytes(range(256))
+    tones = [0 if any(others) else lightness if cyan else 100 for cyan, *others in itertools.product((0, 1), repeat=4)]
+    table = b"".join(bytes([round(tone * 2.55), 128, 128]) for tone in tones)
+    body = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + 4 * curve + table + 3 * curve
     return profile_of(b"prtr", b"CMYK", b"Lab ", b"A2B0", body)
 
 
