@@ -78,7 +78,7 @@ def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
             _pick(found.get_ifd(_EXIF_IFD), _EXIF_TAGS, exif, notes)
         if _GPS_IFD in found:
             _pick(found.get_ifd(_GPS_IFD), _GPS_TAGS, gps, notes)
-        if not found and len(image.info.get("exif", b"")) > _EMPTY_EXIF_BYTES:
+        if not found and len(image.info.get("exif") or b"") > _EMPTY_EXIF_BYTES:
             # Pillow reads a JPEG's EXIF on opening, for the resolution, and suppresses errors.
             notes.append("The EXIF data could not be read.")
     except Exception as error:  # Pillow's parsers raise errors of many types

@@ -25,8 +25,14 @@ _BETWEEN_SCANS = frozenset({0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF
 _NOISE = bytes(random.Random(0).choices(range(1, 255), k=4096))  # bits of a scan, without marks
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"tRNS"})
-_KEPT_CHUNKS = frozenset({b"gAMA", b"cHRM", b"sRGB", b"pHYs", b"bKGD", b"sBIT", b"eXIf", b"tIME", b"cICP"})
+_PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT"})
+_CHUNK_SIZES = {
+    b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"pHYs": {9}, b"tIME": {7}, b"cICP": {4}, b"tRNS": range(1, 257),
+    b"bKGD": range(1, 7), b"sBIT": range(1, 5), b"eXIf": range(4, 1_000_001),
+}  # fmt: skip
+"""Content of small chunks in bytes; transparency of a palette has a byte for each colour."""
+_TRANSPARENCY_SIZES = {0: {2}, 2: {6}}
+"""Colour type -> content of the chunk tRNS, in bytes."""
 
 
 def completed_jpeg(data: bytes) -> bytes | None:
@@ -114,6 +120,7 @@ def cleaned_png(data: bytes) -> CleanedPng | None:
     left_out: list[str] = []
     profile = None
     has_end = False
+    sizes = _CHUNK_SIZES | {b"tRNS": _TRANSPARENCY_SIZES.get(data[25], _CHUNK_SIZES[b"tRNS"])} if len(data) > 25 else {}
     for name, body, is_whole in _chunks(data):
         if name == b"IEND":
             has_end = True
@@ -126,7 +133,7 @@ def cleaned_png(data: bytes) -> CleanedPng | None:
             if profile is None:
                 left_out.append("iCCP")
             continue
-        elif not is_whole or not _is_kept(name, body):
+        elif not is_whole or not (len(body) in sizes[name] if name in sizes else _is_kept(name, body)):
             left_out.append(name.decode("latin-1"))
             continue
         kept.append(_chunk(name, body))
@@ -166,8 +173,6 @@ def _is_complete(data: bytes) -> bool:
 
 def _is_kept(name: bytes, body: bytes) -> bool:
     """Tell whether a chunk beside the pixels can be read by Pillow without harm."""
-    if name in _KEPT_CHUNKS:
-        return True
     if len(body) > MAX_CHUNK_BYTES:
         return False
     if name == b"tEXt":
