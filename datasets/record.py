@@ -7,6 +7,7 @@ Format: a folder with `records.jsonl`, one JSON object a line. `image` is the ph
 `extra`.
 """
 
+import codecs
 import json
 import logging
 from collections import Counter
@@ -58,7 +59,9 @@ def read_records(folder: Path, *, keep_untagged: bool = False) -> list[Record]:
     path = folder.resolve() / RECORDS_FILE
     try:
         # Not splitlines(): JSON strings may contain U+2028, which is no line end here.
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # with or without a byte-order mark
+        data = path.read_bytes()
+        is_wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        lines = data.decode("utf-16" if is_wide else "utf-8-sig").split("\n")  # with or without a byte-order mark
     except FileNotFoundError:
         raise DataError(
             f"There is no {path}. Name a folder with a {RECORDS_FILE}: one "

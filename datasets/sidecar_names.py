@@ -90,6 +90,8 @@ def _takeout_key(stem: str) -> _Key:
 
 
 def _takeout_sidecars(stem: str, suffix: str, listing: Listing) -> Iterator[str]:
+    # The number may also be the photo's own: "photo (1).jpg.supplemental-metadata.json".
+    yield from listing.get(_Key("takeout", ".json", _folded(stem + suffix)), ())
     for title, number in _takeout_titles(stem, suffix):
         names = [title, *(title[:length] for length in _CUT_LENGTHS if length < len(title))]
         for name in reversed(names[1:]) if len(names) > 1 else ():

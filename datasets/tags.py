@@ -38,9 +38,11 @@ _MARKS = re.compile(
 they search; marks of other scripts are letters."""
 _PLAIN = str.maketrans(
     {"\u00f8": "o", "\u0142": "l", "\u0111": "d", "\u00f0": "d", "\u0127": "h", "\u0131": "i", "\u0167": "t",
-     "\u014b": "n", "\u00e6": "ae", "\u0153": "oe", "\u00fe": "th", "\u0640": None}
+     "\u014b": "n", "\u00e6": "ae", "\u0153": "oe", "\u00fe": "th", "\u0640": None,
+     "\u2018": "'", "\u2019": "'", "\u02bc": "'", "\u201c": '"', "\u201d": '"', "\u2010": "-", "\u2011": "-"}
 )  # fmt: skip
-"""Letters with a stroke and ligatures, which Unicode does not decompose; the last stretches Arabic words."""
+"""Letters with a stroke and ligatures, which Unicode does not decompose; the sign that stretches Arabic words; and the
+quotation marks and hyphens that programs write for those of the keyboard."""
 
 
 def clean_tag(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from annotator.datasets.image_folder import decode_image
 from annotator.datasets.sidecars import PhotoMetadata, read_metadata
@@ -302,3 +302,40 @@ def test_what_exiftool_writes_is_read(tmp_path: Path) -> None:
 def test_a_sidecar_gives_hierarchies_too(tmp_path: Path) -> None:
     found = read(tmp_path, jpeg(), xmp=xmp(HIERARCHICAL["digiKam"]))
     assert (found.keywords, found.hierarchies) == (("dog", "Praha"), ("animal|dog", "place|Praha"))
+
+
+# --- damaged and undeclared ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        xmp(bag("dc:subject", "caf\u00e9", "dog")).decode().encode("cp1252"),
+        xmp(bag("dc:subject", "caf\u00e9&#1;", "d\x02og", "&#x1F;")),
+        b'<?xml version="1.0" encoding="utf-8"?>'
+        + xmp(bag("dc:subject", "caf\u00e9", "dog")).decode().encode("cp1252"),
+    ],
+)
+def test_xmp_in_an_undeclared_encoding_or_with_forbidden_characters_is_read(tmp_path: Path, data: bytes) -> None:
+    found = read(tmp_path, jpeg(), xmp=data)
+    assert (found.keywords, found.notes) == (("caf\u00e9", "dog"), ())
+
+
+def test_xmp_that_is_cut_is_noted(tmp_path: Path) -> None:
+    found = read(tmp_path, jpeg(), xmp=xmp(bag("dc:subject", "dog"))[:-30])
+    assert found.keywords == ()
+    assert "is not valid XML" in found.notes[0]
+
+
+def test_windows_text_that_is_declared_as_utf_8_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, iptc(["caf\u00e9".encode("cp1252")], b"\x1b%G")).keywords == ("caf\u00e9",)
+
+
+def test_the_texts_of_a_png_give_the_prompt_and_the_caption(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("parameters", "beach, (dog:1.2)\nNegative prompt: blurry\nSteps: 20, Sampler: Euler")
+    texts.add_text("Description", "A walk by the sea")
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=texts)
+    found = read(tmp_path, file.getvalue())
+    assert (found.user_tags, found.caption) == (("beach", "dog"), "A walk by the sea")

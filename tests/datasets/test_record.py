@@ -53,6 +53,14 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(write_folder: WriteFol
     assert [record.tags for record in read_records(folder)] == [("sky",), ("sea",)]
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_with_its_mark_is_read(write_folder: WriteFolder, encoding: str) -> None:
+    folder = write_folder({"image": "a.jpg", "tags": ["Šárka"]}, {"image": "b.jpg", "tags": ["sea"]})
+    lines = (folder / "records.jsonl").read_text(encoding="utf-8")
+    (folder / "records.jsonl").write_bytes(("\ufeff" + lines).encode(encoding))
+    assert [record.tags for record in read_records(folder)] == [("Šárka",), ("sea",)]
+
+
 def test_a_path_with_backslashes_leads_to_the_photo(write_folder: WriteFolder) -> None:
     folder = write_folder('{"image": "day 1\\\\a.jpg", "tags": ["sky"]}')
     (folder / "day 1").mkdir()

@@ -44,6 +44,12 @@ def test_takeouts_number_stands_behind_the_suffix(sidecar: str) -> None:
     assert of("photo.jpg", *names) == ["photo.jpg.json"]
 
 
+def test_a_number_may_be_the_photos_own() -> None:
+    sidecar = "photo (1).jpg.supplemental-metadata.json"
+    assert of("photo (1).jpg", sidecar, "photo .jpg.json") == [sidecar]
+    assert of("photo .jpg", sidecar) == []
+
+
 def test_takeouts_name_may_lack_the_photos_suffix() -> None:
     assert of("photo.jpg", "photo.supplemental-metadata.json") == ["photo.supplemental-metadata.json"]
     assert of("photo(1).jpg", "photo.suppl(1).json", "photo.suppl.json") == ["photo.suppl(1).json"]

@@ -143,3 +143,16 @@ def test_a_png_with_damaged_pixels_is_refused(real_photo: Photo, encode: Encode)
     data[len(data) // 2] ^= 255
     with pytest.raises(UnreadableImageError, match="damaged"):
         decode_image(bytes(data))
+
+
+@pytest.mark.parametrize("name", [b"gAMA", b"cHRM", b"pHYs", b"sRGB", b"tRNS"])
+def test_a_png_with_a_chunk_of_a_wrong_size_is_read_without_it(real_photo: Photo, encode: Encode, name: bytes) -> None:
+    decoded = decode_image(with_chunk(encode(real_photo(), "PNG"), chunk(name, b"" if name == b"sRGB" else b"x")))
+    assert decoded.image.tobytes() == real_photo().tobytes()
+    assert name.decode() in decoded.embedded.notes[0]
+
+
+def test_the_transparency_of_a_png_with_another_damaged_chunk_is_kept(encode: Encode) -> None:
+    png = encode(Image.new("RGB", (8, 8), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
+    decoded = decode_image(with_chunk(png, chunk(b"gAMA", b"x")))
+    assert decoded.image.getpixel((0, 0)) == (255, 255, 255)

@@ -249,3 +249,98 @@ def test_any_json_is_read_or_noted(value: Any) -> None:
 def test_any_bytes_are_read_or_noted(data: bytes) -> None:
     assert isinstance(read_text_tags(data), TagFile)
     assert isinstance(read_json_tags(data), TagFile)
+
+
+# --- other ways of writing a list ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dog; beach",
+        "- dog\n- beach\n",
+        "* dog, beach",
+        "1. dog\n2. beach\n",
+        "#dog #beach",
+        '"dog", "beach"',
+        '["dog", "beach"]',
+        "dog\t0.98\nbeach\t0.5\n",
+        "dog 0.98\nbeach 0.5",
+        "dog,0.98\nbeach,1.0\n",
+        "dog: 98%, beach: 7.5 %",
+        "dog, beach --ar 16:9 --v 5",
+        "dog, beach Negative prompt: blurry, bad Steps: 20, Sampler: Euler",
+        "dog, beach Steps: 20, Sampler: Euler",
+        "dog, beach\0\0\0",
+    ],
+)
+def test_scores_bullets_quotes_and_hashes_are_no_part_of_a_tag(text: str) -> None:
+    assert text_tags(text) == ("dog", "beach")
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("1. dog", ("1. dog",)),
+        ("#dog", ("#dog",)),
+        ("f 0.95", ("f 0.95",)),
+        ("1girl, ;)", ("1girl", ";)")),
+        ("well-being, -5", ("well-being", "-5")),
+        ("1girl solo rating:safe score:12 long_hair", ("1girl", "solo", "long_hair")),
+        ("dog,2019,2020,2021,2022", ("dog", "2019", "2020", "2021", "2022")),
+        ("2019,2020,2021,2022,Praha", ("2019", "2020", "2021", "2022", "Praha")),
+    ],
+)
+def test_what_only_looks_like_such_a_mark_stays(text: str, tags: tuple[str, ...]) -> None:
+    assert text_tags(text) == tags
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "traffic light 0.5 0.5 0.2 0.3\n",
+        "38,43,920,215,exit\n",
+        "377,117,463,117,465,130,378,130,Main Street\n",
+        "imagesource:GoogleEarth\ngsd:0.146\n937.0 913.0 921.0 912.0 923.0 874.0 940.0 875.0 ship 0\n",
+    ],
+)
+def test_boxes_with_names_are_no_tags(text: str) -> None:
+    test_label_files_of_numbers_hold_no_tags(text)
+
+
+@pytest.mark.parametrize("is_caption", [True, False])
+@pytest.mark.parametrize(
+    "text", ["A dog runs on the beach.", "A dog runs on the beach, chasing a ball that somebody threw."]
+)
+def test_a_sentence_is_a_caption(text: str, is_caption: bool) -> None:
+    found = read_text_tags(text.encode(), is_caption=is_caption)
+    assert (found.tags, found.caption) == ((), text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\u0160\u00e1rka, \u0159eka, \u017elut\u00fd k\u016f\u0148",
+        "\u0142\u00f3d\u017a, \u017c\u00f3\u0142w",
+        "\u0151sz, f\u0171",
+    ],
+)
+def test_central_european_text_of_windows_is_read(text: str) -> None:
+    assert text_tags(text.encode("cp1250")) == tuple(text.split(", "))
+
+
+@pytest.mark.parametrize(
+    ("value", "tags"),
+    [
+        ({"general": ["1girl", "solo"], "artist": ["someone"], "rating": ["safe"]}, ("1girl", "solo", "someone")),
+        ({"general": {"dog": 0.9}, "character": {}, "rating": {"safe": 0.9}}, ("dog",)),
+        ([["dog", 0.9], ["beach", 1]], ("dog", "beach")),
+        ({"Tags": ["dog"]}, ("dog",)),
+        ({"keywords": "dog;beach"}, ("dog", "beach")),
+        ({"prompt": "(dog:1.2), beach\nNegative prompt: bad", "steps": 20}, ("dog", "beach")),
+        ({"prompt": "cat", "tags": ["dog"]}, ("dog",)),
+        ({"general": "a text"}, ()),
+    ],
+)
+def test_groups_scores_and_prompts_in_json_give_their_tags(value: Any, tags: tuple[str, ...]) -> None:
+    assert json_tags(value) == tags

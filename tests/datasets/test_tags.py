@@ -124,3 +124,9 @@ def test_the_longest_tag_is_kept() -> None:
 @given(st.text())
 def test_the_key_of_a_key_is_itself(text: str) -> None:
     assert tag_key(tag_key(text)) == tag_key(text)
+
+
+def test_quotation_marks_and_hyphens_of_the_keyboard_find_those_of_programs() -> None:
+    assert search_key("don\u2019t") == search_key("don't")
+    assert search_key("\u201cx\u201d") == search_key('"x"')
+    assert search_key("e\u2011mail") == search_key("e-mail")
