@@ -9,10 +9,11 @@ import hashlib
 from PIL import Image
 
 from annotator.datasets.embedded_metadata import ORIENTATION
-from annotator.datasets.image_folder import DecodedImage
+from annotator.datasets.image_folder import DecodedImage, decode_image
 
-DECODING = 2
-"""To be increased when ``decode_image`` returns other pixels for the same bytes: digests are then computed anew."""
+DECODING = 1
+"""To be increased with the first release in which ``decode_image`` returns other pixels for the same bytes: digests are
+then computed anew."""
 
 _STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,6 +39,16 @@ def digest_scheme(min_side: int) -> str:
 def side_of_digest(digest: str) -> int:
     """Return the ``min_side`` with which the photo of a digest was decoded."""
     return int(digest.partition(":")[0].partition("-")[2])
+
+
+def has_pixels(data: bytes, digest: str) -> bool:
+    """Tell whether a file has the pixels of a digest, to whatever side it was decoded.
+
+    Raises:
+        UnreadableImageError: The file cannot be decoded.
+    """
+    min_side = side_of_digest(digest)
+    return pixel_digest(decode_image(data, min_side=min_side), min_side) == digest
 
 
 def orientation_of(decoded: DecodedImage) -> int:

@@ -29,7 +29,7 @@ from annotator.datasets.image_folder import (
     read_image_file,
 )
 from annotator.datasets.path_words import path_words
-from annotator.datasets.pixel_digest import orientation_of, pixel_digest, side_of_digest
+from annotator.datasets.pixel_digest import has_pixels, orientation_of, pixel_digest
 from annotator.datasets.sidecars import PhotoMetadata, SidecarFinder, read_metadata
 from annotator.errors import StoreError, UnreadableImageError
 from annotator.ingest.known_photos import KnownPhotos
@@ -510,11 +510,8 @@ class Ingest:
     @staticmethod
     def _has_the_pixels(todo: _Todo, entry: ImageEntry) -> bool:
         """Tell whether a file has the pixels of a digest, of whatever scheme; without a digest it has not."""
-        if entry.pixel_digest is None:
-            return False
-        side = side_of_digest(entry.pixel_digest)
-        decoded = decode_image(read_image_file(todo.root / todo.seen.path), min_side=side)
-        return pixel_digest(decoded, side) == entry.pixel_digest
+        data = read_image_file(todo.root / todo.seen.path)
+        return entry.pixel_digest is not None and has_pixels(data, entry.pixel_digest)
 
     def _is_shown_elsewhere(self, todo: _Todo, entry: ImageEntry) -> bool:
         """Return whether a file other than this one still shows an image."""

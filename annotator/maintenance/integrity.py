@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from annotator.datasets.image_folder import content_hash, decode_image, read_image_file
-from annotator.datasets.pixel_digest import pixel_digest, side_of_digest
+from annotator.datasets.image_folder import content_hash, read_image_file
+from annotator.datasets.pixel_digest import has_pixels
 from annotator.errors import BackboneError, RetrievalError, UnreadableImageError
 from annotator.models.backbones.pretrained import find_architecture
 from annotator.models.checkpoint import SETTINGS_FILE
@@ -355,11 +355,7 @@ def _compare(path: Path, file: SeenPath, entry: ImageEntry) -> str:
     data = read_image_file(path)
     if content_hash(data) == (file.content_hash or entry.content_hash):
         return AS_ADDED
-    if entry.pixel_digest is None:
-        return CHANGED
-    min_side = side_of_digest(entry.pixel_digest)
-    is_same = pixel_digest(decode_image(data, min_side=min_side), min_side) == entry.pixel_digest
-    return WRITTEN if is_same else CHANGED
+    return WRITTEN if entry.pixel_digest is not None and has_pixels(data, entry.pixel_digest) else CHANGED
 
 
 def _files_of_images(store: Store) -> Iterator[tuple[int, list[tuple[Path, SeenPath]]]]:

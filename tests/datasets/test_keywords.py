@@ -328,7 +328,7 @@ def test_xmp_that_is_cut_is_noted(tmp_path: Path) -> None:
 
 
 def test_windows_text_that_is_declared_as_utf_8_is_read(tmp_path: Path) -> None:
-    assert read(tmp_path, iptc(["caf\u00e9".encode("cp1252")], b"\x1b%G")).keywords == ("caf\u00e9",)
+    assert read(tmp_path, iptc("café".encode("cp1252"), declared=b"\x1b%G")).keywords == ("caf\u00e9",)
 
 
 def test_the_texts_of_a_png_give_the_prompt_and_the_caption(tmp_path: Path) -> None:
