@@ -136,7 +136,7 @@ function section(name, rows) {
     "details",
     { class: "effort-table", open: rows.length <= 9 },
     make("summary", {}, TABLES[name]),
-    make("div", { class: "scroll" },
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": TABLES[name] },
       make("table", {},
         make("thead", {}, make("tr", {}, ...columns.map((column) => make("th", {}, COLUMNS[column] ?? column.replaceAll("_", " "))))),
         make("tbody", {}, ...rows.map((row) => make("tr", {}, ...columns.map((column) => make("td", {}, shown(row[column])))))),
