@@ -47,6 +47,10 @@ _SANDBOX: dict[str, str | bool | int | float | list[str]] = {
 }
 
 
+def _open_empty() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"threads": 1})
+
+
 def connect(path: Path) -> duckdb.DuckDBPyConnection:
     """Open a DuckDB file whose statements reach no file outside its folder, no network and no extension.
 
@@ -111,9 +115,10 @@ class Store:
         connection = None
         try:
             connection = connect(self.path)
-            make_private(self.path)
+            if self.path.exists():  # not one in memory
+                make_private(self.path)
             check_objects(connection, self.path)
-            check_tables(connection, self.path)
+            check_tables(connection, self.path, _open_empty)
             self.migrated = _bring_up_to_date(connection, self.path) if self._keeps_copy else migrate(connection)
         except BaseException as error:
             if connection is not None:

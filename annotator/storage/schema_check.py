@@ -4,10 +4,10 @@ A project's database may come from somebody else. A view, a macro or a trigger i
 author: a view in place of a table could read files of this machine. Knows nothing of what the tables are used for.
 """
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-
-import duckdb
+from typing import Any
 
 from annotator.errors import ProjectError
 from annotator.storage import migrations
@@ -38,7 +38,7 @@ def check_objects(cursor: Cursor, path: Path) -> None:
         raise ProjectError(_refusal(path, f"the {kind} {str(name)[:80]!r}, which no project has"))
 
 
-def check_tables(cursor: Cursor, path: Path) -> None:
+def check_tables(cursor: Cursor, path: Path, make_empty: Callable[[], Any]) -> None:
     """Refuse a database whose tables are not those of the migrations it names.
 
     One of a newer schema is not looked into: `migrations.pending` refuses it.
@@ -46,6 +46,7 @@ def check_tables(cursor: Cursor, path: Path) -> None:
     Args:
         cursor: An open connection.
         path: The file, for the message.
+        make_empty: Opens an empty database in memory, in which our tables are made to compare with.
 
     Raises:
         ProjectError: A table is missing, is not one of ours, or has other columns.
@@ -54,11 +55,11 @@ def check_tables(cursor: Cursor, path: Path) -> None:
     if not found:
         return  # a new file
     versions: tuple[int, ...] = ()
-    if found.get("migrations") == _expected(())["migrations"]:
+    if found.get("migrations") == _expected((), make_empty)["migrations"]:
         versions = tuple(sorted({int(row[0]) for row in cursor.execute("SELECT version FROM migrations").fetchall()}))
     if max(versions, default=0) > migrations.NEWEST_VERSION:
         return
-    expected = _expected(versions)
+    expected = _expected(versions, make_empty)
     for name in sorted(found.keys() | expected.keys()):
         if name not in expected:
             raise ProjectError(_refusal(path, f"the table {name[:80]!r}, which no project of its schema has"))
@@ -75,8 +76,8 @@ def _tables(cursor: Cursor) -> dict[str, str]:
 
 
 @cache
-def _expected(versions: tuple[int, ...]) -> dict[str, str]:
-    with duckdb.connect(config={"threads": 1}) as connection:
+def _expected(versions: tuple[int, ...], make_empty: Callable[[], Any]) -> dict[str, str]:
+    with make_empty() as connection:
         connection.execute(CREATE_MIGRATIONS)
         for version, _, statements in migrations.MIGRATIONS:
             for statement in statements if version in versions else ():

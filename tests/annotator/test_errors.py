@@ -29,6 +29,7 @@ KINDS = {
     "ProjectError": ("store", 507),
     "RetrievalError": ("request", 400),
     "ReviewError": ("review", 409),
+    "ServerError": ("request", 400),
     "StaleRevisionError": ("stale", 409),
     "StoreError": ("store", 507),
     "TagError": ("tag", 422),
@@ -37,6 +38,7 @@ KINDS = {
     "UnknownImageError": ("unknown_image", 404),
     "UnreadableImageError": ("request", 400),
     "WordVectorError": ("request", 400),
+    "WrongServerError": ("request", 400),
 }
 
 

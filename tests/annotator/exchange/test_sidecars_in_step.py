@@ -202,7 +202,7 @@ def test_a_link_in_place_of_a_sidecar_is_left_alone(stepping: Stepping, tmp_path
 
 
 def test_a_full_disk_costs_nothing_and_is_caught_up_with(stepping: Stepping, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     stepping.save(2, "cat")

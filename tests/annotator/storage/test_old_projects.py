@@ -36,6 +36,8 @@ OLD = {
     "schema_9": [1, 2, 3, 4, 5, 6, 9],
     "schema_10": [1, 2, 3, 4, 5, 6, 10],
     "schema_11": [1, 2, 3, 4, 5, 6, 11],
+    "schema_12": [1, 2, 3, 4, 5, 6, 12],
+    "schema_13": [1, 2, 3, 4, 5, 6, 9, 10, 13],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -45,6 +47,8 @@ CAME_WITH = {
     5: ("users", "sessions", "api_tokens", "assignments"),
     9: ("bulk_changes", "bulk_change_photos", "sidecars"),
     10: ("vision_answers", "vocabulary"),
+    11: ("webhooks",),
+    13: ("field_values", "bulk_change_fields"),
 }
 
 

@@ -33,7 +33,7 @@ def test_the_nearest_words_are_those_with_the_highest_cosine_by_hand() -> None:
     index = TextIndex(tower)  # type: ignore[arg-type]
     words = [f"w{number}" for number in range(500)]
     assert index.set_words(words)
-    rows = Hashed().embed([f"a photo of {word}." for word in words])
+    rows = Hashed().embed([f"a photo of {word}." for word in words]).astype(np.float16).astype(np.float32)  # as kept
     photo = rows[7] + 0.3 * rows[9]
     cosines = rows @ unit(photo[None])[0]
     found = index.nearest(photo, 5)

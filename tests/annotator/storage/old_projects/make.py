@@ -6,16 +6,15 @@
     python tests/annotator/old_projects/make.py six FOLDER
     python tests/annotator/old_projects/make.py seven FOLDER
     python tests/annotator/old_projects/make.py eight FOLDER
-    python tests/annotator/old_projects/make.py nine FOLDER
-    python tests/annotator/old_projects/make.py ten FOLDER
-    python tests/annotator/old_projects/make.py eleven FOLDER
+    python tests/annotator/old_projects/make.py on-six FOLDER 9        # and 10 to 13
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
 numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
 by the version that came with it, on top of schema 5: answers, notes, an accepted list. Schema 7 is schema 6 with a
 photo whose pixels changed, one that is gone, and one that another program wrote into. Schema 8 is schema 7 with a
-hierarchical keyword. Schemas 9 and 10 are schema 6 with that migration alone and rows in its tables.
+hierarchical keyword. Schemas 9 to 12 are schema 6 with that migration alone and rows in its tables; 13 needs the tables
+of 9 and 10, so it is schema 6 with these three.
 Never made anew once released.
 """
 
@@ -51,7 +50,12 @@ ROWS = {
         "now()::TIMESTAMP)",
         "INSERT INTO vocabulary VALUES (0, 'lighthouse', ['beacon'])",
     ],
-    11: [],
+    11: ["INSERT INTO webhooks VALUES (1, 'http://127.0.0.1:9/', 'not a secret', now()::TIMESTAMP, 2, 2, '')"],
+    12: [],
+    13: [
+        "INSERT INTO field_values VALUES (1, 'title', 'A cat', 'anna', now()::TIMESTAMP)",
+        "INSERT INTO bulk_change_fields VALUES (1, 3, 'title', '', 'Half')",
+    ],
 }
 
 
@@ -168,11 +172,12 @@ def make_eight(folder: Path) -> None:
 
 def make_on_six(folder: Path, version: int) -> None:
     """Write schema 9 (an import of drafts, a sidecar that another program has changed), 10 (an answer of a
-    vision-language model, a vocabulary) or 11 (answers in the order of events): schema 6 with that migration alone.
+    vision-language model, a vocabulary), 11 (a webhook), 12 (answers in the order of events) or 13 (a title).
     """
     path = folder / f"schema_{version}.duckdb"
     path.write_bytes(gzip.decompress((HERE / "schema_6.duckdb.gz").read_bytes()))
-    apply(path, version)
+    for number in (9, 10, 13) if version == 13 else (version,):
+        apply(path, number)
     (HERE / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
 
 
@@ -185,11 +190,7 @@ if __name__ == "__main__":
         make_seven(Path(sys.argv[2]))
     elif sys.argv[1] == "eight":
         make_eight(Path(sys.argv[2]))
-    elif sys.argv[1] == "nine":
-        make_on_six(Path(sys.argv[2]), 9)
-    elif sys.argv[1] == "ten":
-        make_on_six(Path(sys.argv[2]), 10)
-    elif sys.argv[1] == "eleven":
-        make_on_six(Path(sys.argv[2]), 11)
+    elif sys.argv[1] == "on-six":
+        make_on_six(Path(sys.argv[2]), int(sys.argv[3]))
     else:
         make_others(Path(sys.argv[2]))
