@@ -49,7 +49,7 @@ ROWS = {
     10: [
         "INSERT INTO vision_answers VALUES (1, 'tiny', 'wording', ['cat'], ['cat', 'sofa'], '', 100, 1.5, "
         "now()::TIMESTAMP)",
-        "INSERT INTO vocabulary VALUES (0, 'lighthouse', ['beacon'])",
+        "INSERT INTO vocabulary (place, tag, aliases) VALUES (0, 'lighthouse', ['beacon'])",
     ],
     11: [],
 }
