@@ -82,7 +82,8 @@ class Exporting:
         chosen_format, options = _configured(format, values)
         image_ids = self._ids(user, chosen)
         first = list(islice(self._photos(user, chosen_format, image_ids), PREVIEW_ROWS))
-        report, files = Report(), []
+        report = Report()
+        files: list[JsonObject] = []
         if first:
             with tempfile.TemporaryDirectory(prefix="annotator-") as folder:
                 try:

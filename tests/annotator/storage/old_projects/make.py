@@ -48,7 +48,7 @@ ROWS = {
     10: [
         "INSERT INTO vision_answers VALUES (1, 'tiny', 'wording', ['cat'], ['cat', 'sofa'], '', 100, 1.5, "
         "now()::TIMESTAMP)",
-        "INSERT INTO vocabulary VALUES (0, 'lighthouse', ['beacon'])",
+        "INSERT INTO vocabulary (place, tag, aliases) VALUES (0, 'lighthouse', ['beacon'])",
     ],
     11: ["INSERT INTO webhooks VALUES (1, 'http://127.0.0.1:9/', 'not a secret', now()::TIMESTAMP, 2, 2, '')"],
     12: [],
