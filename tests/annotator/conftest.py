@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
@@ -542,18 +542,26 @@ class Relay(threading.Thread):
         self._listener.close()
 
     def _pass_on(self, client: socket.socket) -> None:
+        is_asked = threading.Event()
         with client, socket.create_connection(("127.0.0.1", self._to)) as server:
-            request = client.recv(1 << 16)
-            server.sendall(request)
-            is_cut = self._word in request.split(b"\r\n", 1)[0]
+            threading.Thread(target=self._pass_requests, args=(client, server, is_asked), daemon=True).start()
             left = self._num_bytes
             while block := server.recv(4096):
+                is_cut = is_asked.is_set()
                 client.sendall(block[:left] if is_cut else block)
-                left -= len(block)
-                if is_cut and left <= 0:
+                if is_cut:
+                    left -= len(block)
+                if left <= 0 < self._num_bytes:
                     self._on_cut()
                     self.has_cut.set()
                     return
+
+    def _pass_requests(self, client: socket.socket, server: socket.socket, is_asked: threading.Event) -> None:
+        with suppress(OSError):  # closed by the other direction
+            while block := client.recv(1 << 16):
+                if self._word in block.split(b"\r\n", 1)[0]:
+                    is_asked.set()
+                server.sendall(block)
 
 
 LONG_TAGS = [f"tag {number} " + "x" * 40 for number in range(30)]
