@@ -19,6 +19,8 @@ from annotator.json_types import JsonObject
 __all__ = ["Client", "FoundPhoto", "Page", "Photo", "Proposal", "ServerError", "StaleRevisionError"]
 
 TIMEOUT_SECONDS = 60.0
+ROWS_HEADER = "x-annotator-rows"
+"""Number of rows of an export."""
 
 
 class ServerError(AnnotatorError):
@@ -230,9 +232,10 @@ class Client:
             state: ``saved``, ``unsaved``, ``empty`` or ``all``.
 
         Raises:
-            ServerError: The call was refused, or the server does not answer.
+            ServerError: The call was refused, or the server does not answer, or its answer ended early: then the rows
+                so far are not all.
         """
-        parameters = {"query": query, "tag": tag, "state": state}
+        num_rows, parameters = 0, {"query": query, "tag": tag, "state": state}
         url = f"{self.address}/api/v1/export"
         try:
             with self._http.stream("GET", url, params=parameters, headers=self._headers) as response:
@@ -241,7 +244,13 @@ class Client:
                     raise _refusal(response)
                 for line in response.iter_lines():
                     if line.strip():
+                        num_rows += 1
                         yield json.loads(line)
+                announced = response.headers.get(ROWS_HEADER)
+                if str(num_rows) != announced:
+                    raise ServerError(
+                        f"The answer of {self.address} ended early: {num_rows:,} of {announced or 'unknown'} rows came."
+                    )
         except httpx.HTTPError as error:
             raise self._no_answer(error) from error
 

@@ -34,7 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("annotator.models.backbones", "annotator.models"),
     ("annotator.datasets.loaders", "annotator.datasets.formats"),
     ("annotator.datasets",),
-    ("annotator.ranges",),
+    ("annotator.ranges", "annotator.carried_models"),
     ("annotator", "annotator.errors"),
 )  # fmt: skip
 """Top first. A module imports modules of its own entry and of lower lines, never of a line above or of an entry beside.

@@ -6,7 +6,6 @@ Backup and check call the server when one has the project open.
 import argparse
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cli.server_client import ServerClient, open_or_ask, read_or_ask
+from annotator.cli.whole_answer import copy_whole
 from annotator.errors import AnnotatorError, BackupError
 from annotator.storage.project import Project, open_private
 from annotator.storage.temporary_folders import held_folder
@@ -56,7 +56,7 @@ def _add(commands: Any, name: str, command: Any, summary: str, example: str) -> 
 
 
 def _backup(parsed: argparse.Namespace) -> int:
-    from annotator.maintenance.backup import back_up
+    from annotator.maintenance.backup import back_up, read_manifest
 
     project = Project.open(parsed.project)
     target = parsed.file.expanduser().absolute()
@@ -70,6 +70,8 @@ def _backup(parsed: argparse.Namespace) -> int:
             store.copy_to(snapshot)
             back_up(project, snapshot, part, with_features=not parsed.without_features)
     print(f"{target}: {target.stat().st_size / 1e6:,.1f} MB.")
+    for sentence in read_manifest(target).left_out:
+        print(f"annotator: left out: {sentence}", file=sys.stderr)
     return 0
 
 
@@ -92,12 +94,9 @@ def _making(target: Path) -> Iterator[Path]:
 
 def _download(server: ServerClient, part: Path, *, with_features: bool) -> None:
     with server.open(f"backup?features={int(with_features)}") as response, open_private(part) as file:
-        shutil.copyfileobj(response, file, 1 << 20)
+        copy_whole(response, file)
         file.flush()
         os.fsync(file.fileno())
-        expected = response.headers.get("content-length")
-    if part.stat().st_size != int(expected or -1):
-        raise BackupError("The server broke off in the middle of the backup; nothing was kept of it.")
 
 
 def _restore(parsed: argparse.Namespace) -> int:
@@ -108,13 +107,19 @@ def _restore(parsed: argparse.Namespace) -> int:
         f"{parsed.project}: {manifest.num_images:,} photos, {manifest.num_saved:,} saved, {manifest.num_events:,} "
         f"events, as of {manifest.created_at}. Open it with: annotator serve {parsed.project}"
     )
+    for sentence in manifest.left_out:
+        print(f"annotator: not in the backup: {sentence}", file=sys.stderr)
     return 0
 
 
 def _check(parsed: argparse.Namespace) -> int:
     from annotator.maintenance.integrity import check, repair
+    from annotator.maintenance.recovery import recover
 
     project = Project.open(parsed.project)
+    recovered = recover(project) if parsed.repair else []
+    for sentence in recovered:
+        print(sentence, file=sys.stderr)
     with (open_or_ask if parsed.repair else read_or_ask)(project) as (store, server):
         if server is not None:
             if parsed.repair or parsed.photos:

@@ -14,6 +14,7 @@ from typing import Any
 from annotator.cli.command import add_command, allow_trailing_positionals
 from annotator.cli.options import parse_settings
 from annotator.cli.server_client import ServerClient, read_or_ask
+from annotator.cli.whole_answer import whole_lines
 from annotator.datasets.formats import registry
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.describing import described
@@ -150,8 +151,9 @@ def export_rows(project: Project, parsed: argparse.Namespace, *, detailed: bool)
                 yield row if detailed else {key: row[key] for key in PLAIN_KEYS}
         else:
             asked = {**dataclasses.asdict(selection), "detailed": detailed}
-            for line in server.open("export", json.dumps(asked).encode()):
-                yield json.loads(line)
+            with server.open("export", json.dumps(asked).encode()) as response, whole_lines(response) as lines:
+                for line in lines:
+                    yield json.loads(line)
 
 
 def _with_progress(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

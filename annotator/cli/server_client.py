@@ -11,9 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from typing import Any
 
 from annotator.cli.proven_connection import ProvenHandler
+from annotator.cli.whole_answer import whole_body
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
 from annotator.storage.private_files import private_files
@@ -40,8 +42,7 @@ class ServerClient:
             self.pid = int(about["pid"])
         except (OSError, ValueError, KeyError) as error:
             raise AnnotatorError(f"No server of {project.folder} can be found ({project.server_path}).") from error
-        with self.open("session") as response:
-            served = json.loads(response.read()).get("identity")
+        served = self._json("session", None).get("identity")
         if served != project.identity():
             raise AnnotatorError(f"The server at {self.address} serves another folder than {project.folder}.")
 
@@ -51,9 +52,17 @@ class ServerClient:
         Raises:
             AnnotatorError: The server refused, or does not answer.
         """
-        body = json.dumps(payload or {}).encode()
+        return self._json(name, json.dumps(payload or {}).encode())
+
+    def _json(self, name: str, body: bytes | None) -> JsonObject:
         with self.open(name, body) as response:
-            answer: JsonObject = json.loads(response.read())
+            text = whole_body(response)
+        try:
+            answer = json.loads(text)
+        except ValueError as error:
+            raise AnnotatorError(f"The answer of {self.address} to {name} is not JSON ({error}).") from error
+        if not isinstance(answer, dict):
+            raise AnnotatorError(f"The answer of {self.address} to {name} is no object.")
         return answer
 
     def open(self, name: str, body: bytes | None = None) -> Any:
@@ -70,7 +79,7 @@ class ServerClient:
             return direct.open(request, timeout=TIMEOUT_SECONDS)
         except urllib.error.HTTPError as error:
             raise AnnotatorError(_refusal(error)) from error
-        except (OSError, urllib.error.URLError) as error:
+        except (OSError, urllib.error.URLError, HTTPException) as error:
             raise AnnotatorError(
                 f"The server at {self.address} (process {self.pid}) does not answer: {error}."
             ) from error
@@ -79,7 +88,7 @@ class ServerClient:
 def _refusal(error: urllib.error.HTTPError) -> str:
     try:
         return str(json.loads(error.read())["error"]["message"])
-    except (ValueError, KeyError, TypeError, OSError):
+    except (ValueError, KeyError, TypeError, OSError, HTTPException):
         return f"The server refused the call with status {error.code}."
 
 

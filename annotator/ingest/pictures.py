@@ -171,7 +171,9 @@ def _has_deep_values(data: bytes) -> bool:
 
 
 def _read_if_present(path: Path) -> bytes | None:
+    """Return a cached JPEG; None if there is none, or a power cut has left a part of it."""
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    return data if data.startswith(b"\xff\xd8") and data.endswith(b"\xff\xd9") else None

@@ -6,13 +6,17 @@ features of the previous backbone remain on disk, so switching back needs no com
 networks.
 """
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from annotator.errors import ProjectError
+from annotator.errors import BackboneError, ProjectError
 from annotator.models import checkpoint
-from annotator.models.backbones.pretrained import find_architecture
+from annotator.models.backbones.missing import MissingBackbone
+from annotator.models.backbones.pretrained import ARCHITECTURES, find_architecture, version_of
 from annotator.models.taggers.cold_start import COLD_START
+from annotator.storage.features import DIGEST_BYTES, digests_path
 from annotator.storage.project import Project, write_atomically
 
 
@@ -69,6 +73,51 @@ def backbone_options(project: Project) -> dict[str, Any]:
     """Return the arguments of `load_backbone` besides the name."""
     file = project.settings.backbone_weights
     return {"weights_path": project.backbones_path / file} if file else {}
+
+
+def stand_in(project: Project, rows_of: Mapping[str, int], error: BackboneError) -> MissingBackbone:
+    """Return what stands for a project's backbone that cannot be loaded, where photos were read with it before.
+
+    Args:
+        project: The project.
+        rows_of: Name and version of a backbone -> the number of photos that it has read.
+        error: Why it cannot be loaded.
+
+    Raises:
+        BackboneError: No photo was read with it, or the size of its features is not known; then it is the given one.
+    """
+    name, weights = project.settings.backbone, project.settings.backbone_weights
+    if weights:
+        label = f"{name}-{version_of(Path(weights).stem.rsplit('-', 1)[-1])}"
+    else:
+        labels = [label for label in rows_of if _backbone_of(label) == name]
+        label = max(labels, key=lambda label: rows_of[label], default="")
+    size = _feature_size(project, name, label)
+    if not rows_of.get(label) or size is None:
+        raise error
+    problem = (
+        f"The backbone of this project cannot be loaded: {error} Until then the photos that were read before can be "
+        "tagged, with proposals from their stored features; new photos are not read, and no model is trained."
+    )
+    return MissingBackbone(name, label.removeprefix(f"{name}-"), size, problem)
+
+
+def _backbone_of(label: str) -> str:
+    """Return the backbone of a label, NAME-HASH or NAME-HASH-pREVISION."""
+    return re.sub(r"-[0-9a-f]{12}(-p\d+)?$", "", label)
+
+
+def _feature_size(project: Project, name: str, label: str) -> int | None:
+    """Return D of stored features: that of a known network, else by the length of their file and of its digests."""
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name].feature_size
+    path = project.features_path / f"{label}.f32"
+    try:
+        num_rows, num_bytes = digests_path(path).stat().st_size // DIGEST_BYTES, path.stat().st_size
+    except OSError:
+        return None
+    size, rest = divmod(num_bytes, 4 * num_rows) if num_rows else (0, 1)
+    return size if not rest else None
 
 
 def _copy_weights(source: Path, project: Project) -> None:

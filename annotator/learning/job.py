@@ -9,6 +9,7 @@ from typing import IO, Any
 from annotator.errors import TrainingError
 from annotator.models.backbones.prompts import DEFAULT_PROMPTS
 from annotator.settings import LEAST_PROBABILITY
+from annotator.storage.digested_json import without_digest
 
 JOB_FILE = "job.json"
 CANDIDATE_FOLDER = "candidate"
@@ -47,6 +48,8 @@ class Job:
     least_probability: float = LEAST_PROBABILITY
     never_proposed: tuple[str, ...] = ()
     """These two are the project's settings."""
+    models_path: str = ""
+    """The models that the project brings along (carried_models.py)."""
     aliases: dict[str, str] = field(default_factory=dict)
     """Key of a renamed or merged tag -> its present name."""
     log_losses: list[tuple[int, list[float]]] = field(default_factory=list)
@@ -111,7 +114,10 @@ def read_trained(checkpoint_path: Path) -> dict[str, int]:
     if not path.exists():
         return {}
     try:
-        return {str(name): int(event_id) for name, event_id in json.loads(path.read_text(encoding="utf-8")).items()}
+        values, is_as_written = without_digest(json.loads(path.read_text(encoding="utf-8")))
+        if not is_as_written:
+            raise ValueError("it is not as it was written")
+        return {str(name): int(event_id) for name, event_id in values.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise TrainingError(
             f"{path} is damaged ({error}), so nobody knows which corrections may judge. Choose another model."

@@ -24,6 +24,7 @@ from annotator.learning.snapshot import write_snapshot
 from annotator.learning.training_process import LOCK_FILE, SECONDS_TO_END, SNAPSHOT_FILE, TrainingProcess
 from annotator.models import registry
 from annotator.models.backbones.backbone import Backbone
+from annotator.models.backbones.missing import MissingBackbone
 from annotator.models.detectors.detector import NONE
 from annotator.proposals.tagger_catalog import PROJECT_PREFIX, TaggerCatalog
 from annotator.settings import LoopSettings
@@ -291,6 +292,8 @@ class ModelLoop:
         return self.registry.adopt(name, self._catalog.version_of(name))
 
     def _base_problem(self, live: Model) -> str | None:
+        if isinstance(self._backbone, MissingBackbone):
+            return self._backbone.problem
         if live.tagger.split(" ")[0] in registry.names():
             return None
         return (
@@ -323,6 +326,7 @@ class ModelLoop:
             niceness=settings.niceness,
             finetune=self._finetune,
             word_vectors=self._project.settings.word_vectors,
+            models_path=str(self._project.models_path),
             uses_detections=wanted_detector(self._project.settings.detector) != NONE,
             show_expected=self._project.settings.show_expected,
             least_probability=self._project.settings.least_probability,

@@ -17,8 +17,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotator import carried_models
 from annotator.errors import AnnotatorError, TrainingError
 from annotator.learning.job import CANDIDATE_FOLDER, JOB_FILE, TRAINED_FILE, Job, hold_lock, read_trained
+from annotator.storage.digested_json import with_digest
 
 if TYPE_CHECKING:
     from annotator.learning.replay import ReplayedEvidence, ReplayedProposer
@@ -99,6 +101,8 @@ def _train_and_judge(folder: Path, job: Job, reporter: ProgressReporter, cancell
     from annotator.trainer.finetuning.finetune import FinetuneSettings, finetune
 
     reporter.report(phase="reading")
+    if job.models_path:
+        carried_models.use(Path(job.models_path))
     info = checkpoint.read_info(job.live)
     settings = FinetuneSettings(**job.finetune)
     snapshot = read_snapshot(Path(job.snapshot_path), Path(job.features_path), info.feature_size)
@@ -143,7 +147,7 @@ def _train_and_judge(folder: Path, job: Job, reporter: ProgressReporter, cancell
     reranker = _fit_reranker(live_proposer, unknown, info.reranker, settings.seed, fitting)
     target = folder / CANDIDATE_FOLDER
     version = checkpoint.save(candidate, target, about, half=True, reranker=reranker)
-    checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(trained | learnt).encode())
+    checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(with_digest(trained | learnt)).encode())
 
     def judging(num_done: int, num_all: int) -> None:
         _check_cancelled(cancelled)
@@ -165,8 +169,7 @@ def _train_and_judge(folder: Path, job: Job, reporter: ProgressReporter, cancell
 
 def _word_vectors(source: str) -> tuple[Any, str]:
     from annotator.errors import WordVectorError
-    from annotator.models.word_vectors.word_vectors import load_word_vectors
-    from annotator.proposals.vocabulary.similar_tags import choose_source
+    from annotator.models.word_vectors.word_vectors import choose_source, load_word_vectors
 
     try:
         return load_word_vectors(choose_source(source)), ""

@@ -1,7 +1,9 @@
 """Backup and restore: one tar file with everything of a project that cannot be computed again, made during use.
 
-It contains a consistent copy of the database, settings, checkpoints and (unless excluded) features; indexes and
-thumbnails are computed again. It never contains photos. A manifest lists every file with its size and SHA-256; only
+It contains what a fresh machine needs to serve the project: a consistent copy of the database (with accounts, answers
+in review, answers of vision-language models, vocabulary), settings, checkpoints, tuned and installed backbones, the
+detector, word vectors (needed_files.py) and, unless excluded, features. Indexes and thumbnails are computed again. It
+never contains photos. A manifest lists every file with its size and SHA-256; only
 listed files are extracted. Knows nothing of servers.
 """
 
@@ -12,25 +14,27 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
 
 from annotator import __version__
 from annotator.errors import BackupError, ProjectError
 from annotator.maintenance.archive_bounds import MAX_READ_BYTES, check_path, check_room, open_archive
+from annotator.maintenance.needed_files import DIGESTS_FILE, MODELS, needed_files
 from annotator.storage.correction_log import count_entries
 from annotator.storage.database import Store
-from annotator.storage.project import Project, open_private
+from annotator.storage.project import Project, open_private, settings_text, write_atomically
 from annotator.storage.queries import utc_now
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "backup.json"
 DATABASE = "project.duckdb"
+SETTINGS = "settings.json"
 CHUNK = 1 << 20
 
-_ALLOWED = re.compile(r"project\.duckdb|settings\.json|(checkpoints|features)/[^\0]+")
+_ALLOWED = re.compile(r"project\.duckdb|settings\.json|(checkpoints|features|backbones|models)/[^\0]+")
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Manifest:
     num_saved: int
     num_events: int
     members: tuple[Member, ...]
+    left_out: tuple[str, ...] = ()
+    """What the project needs, and its machine did not have, as sentences."""
 
 
 def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bool = True) -> Manifest:
@@ -73,12 +79,22 @@ def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bo
         raise BackupError(f"{target} exists already. Name a new file.")
     part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        files = {DATABASE: snapshot, **dict(_files(project, with_features))}
+        needed = needed_files(project)
+        settings = replace(project.settings, tagger=needed.tagger)
+        texts = {SETTINGS: settings_text(settings), **needed.texts}
+        files = {**needed.files, **(dict(_features(project)) if with_features else {})}
         members = []
         with open_private(part) as file, tarfile.open(fileobj=file, mode="w") as archive:
+            counts = _prepare(snapshot, needed.renamed)
+            members.append(_add(archive, DATABASE, snapshot))
+            for name, text in texts.items():
+                members.append(_add_bytes(archive, name, text))
             for name, path in files.items():
                 members.append(_add(archive, name, path))
-            manifest = _manifest(snapshot, tuple(members))
+            created_at = utc_now().isoformat(timespec="seconds") + "Z"
+            manifest = Manifest(
+                FORMAT_VERSION, __version__, created_at, *counts, tuple(members), tuple(needed.left_out)
+            )
             _add_bytes(archive, MANIFEST, json.dumps(asdict(manifest), indent=1).encode())
         with open(part, "rb") as file:
             os.fsync(file.fileno())
@@ -92,13 +108,10 @@ def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bo
     return manifest
 
 
-def _files(project: Project, with_features: bool) -> Iterator[tuple[str, Path]]:
-    if project.settings_path.is_file():
-        yield "settings.json", project.settings_path
-    for folder in [project.checkpoints_path, *([project.features_path] if with_features else [])]:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
-                yield path.relative_to(project.folder).as_posix(), path
+def _features(project: Project) -> Iterator[tuple[str, Path]]:
+    for path in sorted(project.features_path.rglob("*")):
+        if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
+            yield path.relative_to(project.folder).as_posix(), path
 
 
 def _add(archive: tarfile.TarFile, name: str, path: Path) -> Member:
@@ -112,10 +125,11 @@ def _add(archive: tarfile.TarFile, name: str, path: Path) -> Member:
     return Member(name, info.size, reader.digest.hexdigest())
 
 
-def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add_bytes(archive: tarfile.TarFile, name: str, data: bytes) -> Member:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o600
     archive.addfile(info, io.BytesIO(data))
+    return Member(name, info.size, hashlib.sha256(data).hexdigest())
 
 
 class _Hashing:
@@ -132,14 +146,20 @@ class _Hashing:
         return data
 
 
-def _manifest(snapshot: Path, members: tuple[Member, ...]) -> Manifest:
-    store = Store(snapshot)
+def _prepare(snapshot: Path, renamed: Mapping[str, str]) -> tuple[int, int, int]:
+    """Give checkpoints from outside their name in the backup; return the numbers of images, saved lists and events."""
+    store = Store(snapshot, keeps_copy=False)
     try:
-        num_images, (num_saved, num_events) = store.images.count(), count_entries(store)
+        with store.transaction() as cursor:
+            for outside, inside in renamed.items():
+                # An earlier checkpoint of that name keeps its row.
+                cursor.execute(
+                    "UPDATE models SET name = ? WHERE name = ? AND NOT EXISTS (SELECT 1 FROM models WHERE name = ?)",
+                    [inside, outside, inside],
+                )
+        return store.images.count(), *count_entries(store)
     finally:
         store.close()
-    created_at = utc_now().isoformat(timespec="seconds") + "Z"
-    return Manifest(FORMAT_VERSION, __version__, created_at, num_images, num_saved, num_events, members)
 
 
 def restore(source: Path, folder: Path) -> Manifest:
@@ -162,6 +182,7 @@ def restore(source: Path, folder: Path) -> Manifest:
         part.mkdir(mode=0o700)
         manifest = _unpack(source, part)
         _check_opens(part, manifest)
+        _note_models(part, manifest)
         for name in ("features", "indexes", "thumbnails", "checkpoints"):
             (part / name).mkdir(exist_ok=True)
         if folder.exists():
@@ -172,6 +193,29 @@ def restore(source: Path, folder: Path) -> Manifest:
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return manifest
+
+
+def _note_models(folder: Path, manifest: Manifest) -> None:
+    """Write the SHA-256 of the models that the project brings along, for `annotator check`."""
+    prefix = f"{MODELS}/"
+    digests = {
+        member.path.removeprefix(prefix): member.sha256 for member in manifest.members if member.path.startswith(prefix)
+    }
+    if digests:
+        write_atomically(folder / MODELS / DIGESTS_FILE, json.dumps(digests, indent=1).encode())
+
+
+def read_manifest(source: Path) -> Manifest:
+    """Return the list of a backup.
+
+    Raises:
+        BackupError: The backup is damaged, or of a newer version.
+    """
+    try:
+        with tarfile.open(source, "r:") as archive:
+            return _read_manifest(archive, source)
+    except (OSError, tarfile.TarError, EOFError) as error:
+        raise BackupError(f"{source} is not a whole backup ({error}).") from error
 
 
 def _unpack(source: Path, folder: Path) -> Manifest:
@@ -202,6 +246,7 @@ def _read_manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
         if file is None or info.size > MAX_READ_BYTES:
             raise ValueError("its list is too long")
         values = json.loads(file.read())
+        values["left_out"] = tuple(map(str, values.get("left_out", ())))
         if values["format_version"] > FORMAT_VERSION:
             raise BackupError(
                 f"The backup {source} has format {values['format_version']}, newer than the {FORMAT_VERSION} this "

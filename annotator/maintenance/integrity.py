@@ -17,12 +17,17 @@ import numpy.typing as npt
 
 from annotator.datasets.image_folder import content_hash, read_image_file
 from annotator.datasets.pixel_digest import has_pixels
-from annotator.errors import BackboneError, RetrievalError, UnreadableImageError
+from annotator.errors import BackboneError, CheckpointError, RetrievalError, StoreError, UnreadableImageError
+from annotator.maintenance.needed_files import DIGESTS_FILE
 from annotator.models.backbones.pretrained import find_architecture
-from annotator.models.checkpoint import SETTINGS_FILE
+from annotator.models.checkpoint import SETTINGS_FILE, read_info
+from annotator.models.checkpoint import find as find_checkpoint
+from annotator.models.taggers.cold_start import COLD_START
 from annotator.retrieval.faiss_backend import load_faiss
 from annotator.retrieval.index_file import TAGGED_PHOTOS, read_index_file
 from annotator.storage.database import Store
+from annotator.storage.digested_json import without_digest
+from annotator.storage.event_digests import FIRST, SELECTED, next_digest
 from annotator.storage.features import add_missing_digests, changed_rows
 from annotator.storage.images import ImageEntry, SeenPath
 from annotator.storage.photo_places import PhotoFolders
@@ -74,12 +79,15 @@ def check(project: Project, store: Store, *, reads_photos: bool = False) -> list
         StoreError: The database cannot be read.
     """
     replayed, findings = _replay(store)
+    findings += _check_readable(store)
+    findings += _check_settings(project)
     findings += _check_annotations(store, replayed)
     findings += _check_references(store)
     findings += _check_responses(store)
     findings += _check_features(project, store)
     findings += _check_indexes(project, store)
     findings += _check_checkpoints(project)
+    findings += _check_models(project)
     findings += _check_changed(store)
     if reads_photos:
         findings += _check_photos(store)
@@ -129,12 +137,15 @@ def _replay(store: Store) -> tuple[dict[int, _Replayed], list[Finding]]:
     """Replay the log; return the resulting tags of each image, and the defects of the log itself."""
     replayed: dict[int, _Replayed] = {}
     findings = []
-    rows = store.rows(
-        "SELECT event_id, kind, image_id, user_name, created_at, revision, before_tags, after_tags, is_saved, dropped "
-        "FROM events ORDER BY event_id"
-    )
+    rows = store.rows(f"SELECT {SELECTED}, digest FROM events ORDER BY event_id")
+    digest_before = FIRST
     for expected_id, row in enumerate(rows, start=1):
-        event_id, kind, image_id, user_name, created_at, revision, before, after, is_saved, dropped = row
+        event_id, kind, image_id, user_name, created_at, revision, before, after, is_saved, _, dropped = row[:11]
+        if event_id == expected_id and row[-1] != next_digest(digest_before, row[:-1]):
+            findings.append(
+                Finding(f"Event {event_id:,} is not as it was written, or an event before it is another one.", False)
+            )
+        digest_before = row[-1] or FIRST
         if event_id != expected_id:
             findings.append(Finding(f"The log goes from event {expected_id - 1:,} to event {event_id:,}.", False))
             break
@@ -147,6 +158,26 @@ def _replay(store: Store) -> tuple[dict[int, _Replayed], list[Finding]]:
             findings.append(Finding(f"Event {event_id:,} starts with other tags than the one before it.", False))
         replayed[image_id] = _Replayed(revision, after, dropped, is_saved, user_name, created_at, event_id)
     return replayed, findings
+
+
+def _check_readable(store: Store) -> Iterator[Finding]:
+    """Read every value of every table: the database's own checksums are compared where it is read."""
+    for (table,) in store.rows("SELECT table_name FROM duckdb_tables() WHERE NOT internal ORDER BY table_name"):
+        name = str(table).replace('"', '""')
+        try:
+            store.rows(f'SELECT bit_xor(hash("{name}")) FROM "{name}"')
+        except StoreError as error:
+            yield Finding(f"The table {table} cannot be read. {error}", False)
+
+
+def _check_settings(project: Project) -> Iterator[Finding]:
+    if not project.settings_are_as_written:
+        yield Finding(
+            f"{project.settings_path} is not as annotator wrote it: it was changed by hand, or is damaged. Look at it; "
+            "the next change of a setting writes it again.",
+            is_repairable=False,
+            is_damage=False,
+        )
 
 
 def _check_annotations(store: Store, replayed: dict[int, _Replayed]) -> Iterator[Finding]:
@@ -367,13 +398,61 @@ def _files_of_images(store: Store) -> Iterator[tuple[int, list[tuple[Path, SeenP
 
 
 def _check_checkpoints(project: Project) -> Iterator[Finding]:
-    for settings in sorted(project.checkpoints_path.rglob(SETTINGS_FILE)):
+    for path in sorted(project.checkpoints_path.rglob(SETTINGS_FILE)):
         try:
-            weights = json.loads(settings.read_bytes())["weights"]
-            with open(settings.parent / weights["file"], "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            yield Finding(f"The checkpoint {settings.parent} cannot be read ({error}).", False)
+            info = read_info(path.parent)
+        except CheckpointError as error:
+            yield Finding(f"The checkpoint {path.parent} cannot be read ({error}).", False)
             continue
-        if digest != weights["sha256"]:
-            yield Finding(f"The weights of the checkpoint {settings.parent} have another hash than it lists.", False)
+        files = {info.weights_file: info.weights_sha256, info.backbone_file: info.backbone_sha256}
+        for name, wanted in files.items():
+            found = _sha256(path.parent / name) if name else wanted
+            if found is None:
+                yield Finding(f"The checkpoint {path.parent} cannot be read: its file {name} is missing.", False)
+            elif found != wanted:
+                yield Finding(f"The weights of the checkpoint {path.parent} have another hash than it lists.", False)
+        yield from _check_json(path.with_name("trained_on.json"))
+
+
+def _check_json(path: Path) -> Iterator[Finding]:
+    try:
+        if path.exists() and not without_digest(json.loads(path.read_bytes()))[1]:
+            raise ValueError("it is not as it was written")
+    except (OSError, ValueError, AttributeError) as error:
+        yield Finding(f"{path} cannot be read ({error}).", False)
+
+
+def _check_models(project: Project) -> Iterator[Finding]:
+    """Check what the project is served with: its tagger, its tuned backbones, and the models that it brings along."""
+    settings = project.settings
+    for path in sorted(project.backbones_path.glob("*.safetensors")):
+        if not path.stem.endswith(f"-{(_sha256(path) or '')[:12]}"):
+            yield Finding(f"The fine-tuned backbone {path} is damaged: its SHA-256 is not the one in its name.", False)
+    if settings.backbone_weights and not (project.backbones_path / settings.backbone_weights).is_file():
+        yield Finding(f"The fine-tuned backbone {settings.backbone_weights} of the project is missing.", False)
+    if settings.tagger and settings.tagger != COLD_START:
+        is_own = settings.tagger.startswith("checkpoints/")
+        source = project.folder / settings.tagger if is_own else settings.tagger
+        try:
+            find_checkpoint(source)
+        except CheckpointError as error:
+            yield Finding(f"The tagger of the project is missing. {error}", False)
+    digests_file = project.models_path / DIGESTS_FILE
+    try:
+        digests = json.loads(digests_file.read_bytes()) if digests_file.exists() else {}
+        wrong = [name for name, digest in digests.items() if _sha256(project.models_path / name) != digest]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        yield Finding(f"The list {digests_file} of models that came with the backup cannot be read ({error}).", False)
+        return
+    for name in wrong:
+        what = "that came with the backup has changed or is missing"
+        yield Finding(f"The model {project.models_path / name} {what}.", False)
+
+
+def _sha256(path: Path) -> str | None:
+    """Return the SHA-256 of a file, in hex; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None

@@ -84,6 +84,7 @@ class Administration:
         """
         workspace = self._workspace
         workspace.models.choose(name, user)
+        workspace.forget_notice("tagger")
         workspace.pinned_taggers.unpin(user)
         workspace.scheduler.request()
         return {"tagger": workspace.catalog.chosen}

@@ -253,6 +253,8 @@ class StateAnswer(Answer):
     states: dict[str, int]
     tagger: str
     taggers: list[TaggerChoice]
+    notices: list[str]
+    """What of the project could not be loaded, and what it does without."""
     word_vectors: str
     tags_without_vector: str
     queue: QueueState

@@ -44,6 +44,7 @@ class Navigation:
             "detections": asdict(workspace.detection_pass.progress),
             "vlm": asdict(workspace.vision_pass.progress),
             "text": asdict(workspace.text_pass.progress),
+            "notices": workspace.notices(user),
             "backbone": workspace.project.settings.backbone,
             "keys": {action: list(keys) for action, keys in settings.keys.items()},
             "show_expected": settings.show_expected,

@@ -22,7 +22,7 @@ from annotator.collaboration.leases import Leases
 from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
 from annotator.datasets.order_rules import OrderRules, rules_from
-from annotator.errors import RetrievalError
+from annotator.errors import BackboneError, CheckpointError, RetrievalError
 from annotator.exchange.sidecars_in_step import SidecarsInStep, SidecarWriter
 from annotator.exchange.transfers import Transfers
 from annotator.exchange.webhooks import WebhookSender
@@ -30,7 +30,7 @@ from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
 from annotator.ingest.pipeline import Ingest, decoded_side
-from annotator.ingest.project_backbone import backbone_options
+from annotator.ingest.project_backbone import backbone_options, stand_in
 from annotator.ingest.text_pass import TextPass
 from annotator.ingest.vision_config import VisionConfig
 from annotator.ingest.vision_pass import VisionPass
@@ -88,7 +88,7 @@ class Workspace:
     Raises:
         ProjectError: The database is damaged or in use.
         FeatureMismatchError: The stored features do not fit.
-        BackboneError: The project's backbone cannot be loaded.
+        BackboneError: The project's backbone cannot be loaded, and no photo was read with it before.
     """
 
     def __init__(
@@ -126,7 +126,24 @@ class Workspace:
 
     def _open_features(self) -> None:
         name = self.project.settings.backbone
-        self.backbone: Backbone = load_backbone(name, num_threads=1, **backbone_options(self.project))
+        self._notices: dict[str, tuple[str, str]] = {}
+        """What could not be loaded -> what the project does without it, briefly, and the reason with its paths."""
+        if not self.project.settings_are_as_written:
+            self._notice(
+                "settings",
+                "The settings of this project were changed outside of annotator, or are damaged.",
+                f"{self.project.settings_path} is not as annotator wrote it: it was changed by hand, or is damaged.",
+            )
+        try:
+            self.backbone: Backbone = load_backbone(name, num_threads=1, **backbone_options(self.project))
+        except BackboneError as error:
+            self.backbone = stand_in(self.project, self.store.images.num_feature_rows(), error)
+            self._notice(
+                "backbone",
+                "The backbone of this project is missing: photos that were read before can be tagged, new ones are not "
+                "read, and no model is trained.",
+                self.backbone.problem,
+            )
         self.backbone_label = f"{name}-{self.backbone.version}"
         rows = self.store.images.feature_rows(self.backbone_label)
         self.features = FeatureStore(self.project.features_path, self.backbone_label, self.backbone.feature_size, rows)
@@ -138,6 +155,41 @@ class Workspace:
         """Index of all photos' features, tagged or not."""
         self.pictures = Pictures(self.project, self.store)
         self.heat_mapper = HeatMapper(self.backbone, self.features, self.pictures.decoded)
+
+    def notices(self, user: str) -> list[str]:
+        """Return what of the project could not be loaded, and what it does without, as sentences for a user."""
+        return [full if self.shows_folders(user) else brief for brief, full in self._notices.values()]
+
+    def forget_notice(self, part: str) -> None:
+        """Take back a notice, because that part was loaded meanwhile."""
+        self._notices.pop(part, None)
+
+    def _notice(self, part: str, brief: str, full: str) -> None:
+        logger.warning("%s", full)
+        self._notices[part] = (brief, full)
+
+    def check_features(self) -> None:
+        """Compare all features with their digests, and give notice of those that have changed on the disk."""
+        number = self.features.num_changed(self._is_closing.is_set)
+        if number:
+            brief = f"The features of {number:,} photos have changed on the disk, so their proposals may be wrong."
+            advice = f"End the server and run: annotator check {self.project.folder} --repair; then start it again."
+            self._notice("features", brief, f"{brief} {advice}")
+
+    def _open_catalog(self, chosen: str) -> TaggerCatalog:
+        """Open the taggers with the chosen one; without it, with the one that the program would choose."""
+        try:
+            return TaggerCatalog(self.backbone, self.project.checkpoints_path, chosen)
+        except CheckpointError as error:
+            instead = default_tagger(self.backbone)
+            catalog = TaggerCatalog(self.backbone, self.project.checkpoints_path, instead)
+            self._notice(
+                "tagger",
+                f"The tagger of this project is missing or damaged; it proposes with {catalog.label_of(instead)}.",
+                f"The tagger of this project cannot be loaded: {error} It is opened with {catalog.label_of(instead)} "
+                "instead. Put the checkpoint back and start again, or choose another tagger.",
+            )
+            return catalog
 
     def _read_index(self, name: str) -> VectorIndex:
         """Read an index that was kept; an empty one where the file is missing or does not fit."""
@@ -177,7 +229,7 @@ class Workspace:
     def _open_ranking(self) -> None:
         settings = self.project.settings
         chosen = settings.tagger or default_tagger(self.backbone)
-        self.catalog = TaggerCatalog(self.backbone, self.project.checkpoints_path, chosen)
+        self.catalog = self._open_catalog(chosen)
         self.log = CorrectionLog(self.store)
         self.tag_changes = TagChanges(self.store, self.log)
         self.vocabulary = imported_vocabulary(self.store, settings.vocabulary)
@@ -217,7 +269,12 @@ class Workspace:
 
     def _late_sources(self) -> list[LateSource]:
         """Return the sources that join after the fusion model."""
-        tower = load_text_tower(self.project.settings.backbone, num_threads=1)
+        try:
+            tower = load_text_tower(self.project.settings.backbone, num_threads=1)
+        except BackboneError as error:
+            tower = None
+            brief = "Photos are not compared with words: the text tower of the backbone is damaged."
+            self._notice("text", brief, f"Photos are not compared with words: {error}")
         index = None if tower is None else TextIndex(tower, self.project.settings.prompts, words_cache_path())
         self.text_pass = TextPass(index, self._words_to_embed)
         sources: list[LateSource] = []

@@ -15,6 +15,7 @@ from typing import Any
 from annotator.errors import AnnotatorError, StaleRevisionError
 from annotator.storage.database import Store
 from annotator.storage.edit_script import diff
+from annotator.storage.event_digests import COLUMNS, FIRST, next_digest
 from annotator.storage.queries import Cursor, Queries, utc_now
 
 ROWS_A_STATEMENT = 1_000
@@ -106,6 +107,9 @@ class SavedEvent:
     """As in `Effort`."""
 
 
+_INSERT_EVENT = f"INSERT INTO events ({', '.join(COLUMNS)}, digest) VALUES ({', '.join('?' * (len(COLUMNS) + 1))})"
+
+
 class NothingToUndoError(AnnotatorError):
     """The user has no save that can be undone."""
 
@@ -127,6 +131,8 @@ class CorrectionLog:
         self._drafts = {(int(i), str(u)) for i, u in store.rows("SELECT image_id, user_name FROM drafts")}
         self._next_event_id: int | None = None
         """None after a failure, since its transaction may or may not have used the id."""
+        self._digest = FIRST
+        """Of the newest event, where its id is known."""
 
     def annotation(self, image_id: int) -> Annotation:
         """Return the current annotation of an image; revision 0 if it was never saved."""
@@ -259,10 +265,7 @@ class CorrectionLog:
         """
         now = utc_now()
         with self._lock:
-            first_id = self._next_event_id
-            self._next_event_id = None
-            if first_id is None:
-                first_id = int(self._store.rows("SELECT coalesce(max(event_id), 0) + 1 FROM events")[0][0])
+            first_id = self._begin_events()
             revisions = {int(i): int(r) for i, r in self._store.rows("SELECT image_id, revision FROM annotations")}
             for change in changes:
                 if revisions.get(change.annotation.image_id, 0) != change.annotation.revision:
@@ -273,7 +276,9 @@ class CorrectionLog:
             with self._store.transaction() as cursor:
                 for start in range(0, len(changes), ROWS_A_STATEMENT):
                     part = changes[start : start + ROWS_A_STATEMENT]
-                    _insert_changes(cursor, kind, part, first_id + start, user_name, now)
+                    self._digest = _insert_changes(cursor, kind, part, first_id + start, user_name, now, self._digest)
+                if changes:
+                    self._store.note_event(first_id + len(changes) - 1, self._digest)
                 if also is not None:
                     also(cursor, first_id)
             self._next_event_id = first_id + len(changes)
@@ -401,8 +406,8 @@ class CorrectionLog:
             # Replacing takes several times as long as inserting, and most saves are the first of their photo.
             how = "INSERT OR REPLACE" if image_id in self._annotated else "INSERT"
             self._annotated.add(image_id)
-            cursor.execute(
-                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._insert_event(
+                cursor,
                 [
                     event_id,
                     kind,
@@ -447,24 +452,37 @@ class CorrectionLog:
             done_draft: The draft that the transaction deletes.
         """
         with self._lock:
-            event_id = self._next_event_id
-            self._next_event_id = None
-            if event_id is None:
-                event_id = int(self._store.rows("SELECT coalesce(max(event_id), 0) + 1 FROM events")[0][0])
+            event_id = self._begin_events()
             with self._store.transaction() as cursor:
                 yield cursor, event_id
             self._next_event_id = event_id + 1
             if done_draft is not None:
                 self._drafts.discard(done_draft)
 
+    def _begin_events(self) -> int:
+        """Return the id of the next event, and know the digest of the newest one."""
+        event_id = self._next_event_id
+        self._next_event_id = None
+        if event_id is None:
+            newest = self._store.rows("SELECT event_id, digest FROM events ORDER BY event_id DESC LIMIT 1")
+            event_id, self._digest = (int(newest[0][0]) + 1, newest[0][1] or FIRST) if newest else (1, FIRST)
+        return event_id
+
+    def _insert_event(self, cursor: Cursor, values: Sequence[object]) -> None:
+        """Insert an event with its digest; a failure of the transaction is followed by `_begin_events`."""
+        self._digest = next_digest(self._digest, values)
+        cursor.execute(_INSERT_EVENT, [*values, self._digest])
+        self._store.note_event(int(str(values[0])), self._digest)
+
     def skip(self, image_id: int, user_name: str) -> None:
         """Append that the user skipped an image; its annotation does not change."""
         with self._event() as (cursor, event_id):
-            cursor.execute(
-                "INSERT INTO events (event_id, kind, image_id, user_name, created_at, revision, before_tags, "
-                "after_tags, is_saved, edit_script, dropped) VALUES (?, 'skip', ?, ?, ?, 0, [], [], false, '[]', [])",
-                [event_id, image_id, user_name, utc_now()],
-            )
+            nothing: list[str] = []
+            self._insert_event(
+                cursor,
+                [event_id, "skip", image_id, user_name, utc_now(), 0, nothing, nothing, False, "[]", nothing,
+                 *[None] * 7],
+            )  # fmt: skip
 
     def skipped(self) -> list[int]:
         """Return the images that were skipped and not saved since, the longest ago first."""
@@ -592,15 +610,22 @@ class CorrectionLog:
 _EVENT_ROWS = """
 SELECT unnest(from_json(?, '[{"event_id": "BIGINT", "image_id": "INTEGER", "revision": "INTEGER",
     "before": ["VARCHAR"], "after": ["VARCHAR"], "is_saved": "BOOLEAN", "script": "VARCHAR", "dropped": ["VARCHAR"],
-    "undoes": "BIGINT", "tagger": "VARCHAR", "shown": "VARCHAR"}]'), recursive := true)
+    "undoes": "BIGINT", "tagger": "VARCHAR", "shown": "VARCHAR", "digest": "VARCHAR"}]'), recursive := true)
 """
 # One JSON text for many rows: binding each value by itself takes ten times as long.
 
 
 def _insert_changes(
-    cursor: Cursor, kind: str, changes: Sequence[ListChange], first_id: int, user_name: str, now: datetime
-) -> None:
-    rows = [
+    cursor: Cursor,
+    kind: str,
+    changes: Sequence[ListChange],
+    first_id: int,
+    user_name: str,
+    now: datetime,
+    digest: str,
+) -> str:
+    """Insert events of many photos; return the digest of the last one, given that of the event before the first."""
+    rows: list[dict[str, Any]] = [
         {
             "event_id": event_id,
             "image_id": change.annotation.image_id,
@@ -616,10 +641,15 @@ def _insert_changes(
         }
         for event_id, change in enumerate(changes, start=first_id)
     ]
+    for row in rows:
+        values = [row["event_id"], kind, row["image_id"], user_name, now, row["revision"], list(row["before"]),
+                  list(row["after"]), row["is_saved"], row["script"], list(row["dropped"]), row["undoes"],
+                  row["tagger"], row["shown"], "[]", 0.0, 0, 0]  # fmt: skip
+        row["digest"] = digest = next_digest(digest, values)
     text = json.dumps(rows)
     cursor.execute(
         "INSERT INTO events SELECT event_id, ?, image_id, ?, ?, revision, before, after, is_saved, script, dropped, "
-        f"undoes, tagger, shown, '[]', 0, 0, 0 FROM ({_EVENT_ROWS})",
+        f"undoes, tagger, shown, '[]', 0, 0, 0, digest FROM ({_EVENT_ROWS})",
         [kind, user_name, now, text],
     )
     cursor.execute(
@@ -627,12 +657,19 @@ def _insert_changes(
         f"FROM ({_EVENT_ROWS})",
         [user_name, now, text],
     )
+    return digest
 
 
 def count_entries(store: Queries) -> tuple[int, int]:
     """Return the number of saved annotations and the number of events of a project."""
     rows = store.rows("SELECT (SELECT count(*) FROM annotations WHERE is_saved), (SELECT count(*) FROM events)")
     return int(rows[0][0]), int(rows[0][1])
+
+
+def newest_event(store: Queries) -> tuple[int, datetime | None]:
+    """Return the id and the time of the newest event; 0 and None without one."""
+    rows = store.rows("SELECT event_id, created_at FROM events ORDER BY event_id DESC LIMIT 1")
+    return (int(rows[0][0]), rows[0][1]) if rows else (0, None)
 
 
 def _values(selection: Selection) -> list[object]:

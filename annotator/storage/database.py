@@ -20,12 +20,23 @@ import duckdb
 
 from annotator.errors import ProjectError, StoreError
 from annotator.rwlock import ReadWriteLock
+from annotator.storage.commit_note import (
+    CommitNote,
+    NoteWriter,
+    find_loss,
+    is_cut,
+    is_locked_by_another,
+    note_of,
+    note_path,
+    trim_log,
+)
 from annotator.storage.images import Images
 from annotator.storage.migrations import NEWEST_VERSION, forget_older, keep_copy, migrate, pending
 from annotator.storage.private_files import make_private
-from annotator.storage.queries import Row
+from annotator.storage.queries import Row, utc_now
 from annotator.storage.schema_check import check_objects, check_tables
 from annotator.storage.temporary_folders import held_folder
+from annotator.storage.write_ahead_log import log_path
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +113,11 @@ class Store:
         self._write_lock = threading.RLock()
         self._is_writing = False
         self._is_closed = False
+        self._newest_event = (0, "")
+        """Id and digest of the newest event."""
+        self._pending_event: tuple[int, str] | None = None
+        """Of the transaction that runs."""
+        self._note: NoteWriter | None = None
         self.images = Images(self)
         self._connection = self._connect()
 
@@ -113,16 +129,35 @@ class Store:
 
     def _connect(self) -> duckdb.DuckDBPyConnection:
         connection = None
+        note = self._refuse_loss()
         try:
             connection = connect(self.path)
             if self.path.exists():  # not one in memory
                 make_private(self.path)
             check_objects(connection, self.path)
             check_tables(connection, self.path, _open_empty)
-            self.migrated = _bring_up_to_date(connection, self.path) if self._keeps_copy else migrate(connection)
+            version, wanted = pending(connection)
+            kept = None
+            if self._keeps_copy and version and wanted:
+                # The copy must contain what a killed process left in the write-ahead log. The file is copied while it
+                # is closed: closing any descriptor of it would release DuckDB's lock.
+                connection.execute("CHECKPOINT")
+                connection.close()
+                connection, kept = None, keep_copy(self.path, version)
+                connection = connect(self.path)
+            self.migrated = _migrate(connection, self.path, version, kept)
+            newest = connection.execute("SELECT event_id, digest FROM events ORDER BY event_id DESC LIMIT 1").fetchall()
+            self._newest_event = (int(newest[0][0]), newest[0][1] or "") if newest else (0, "")
+            if note is not None and note.event_id > self._newest_event[0]:
+                raise ProjectError(
+                    message_for_loss(self.path, f"Its log ends with event {self._newest_event[0]:,}.", note)
+                )
+            self._note = NoteWriter(self.path)
+            self._note.write(*self._newest_event, utc_now().isoformat(), waits=True)
         except BaseException as error:
             if connection is not None:
                 connection.close()
+            self._close_note()
             if isinstance(error, duckdb.Error):
                 raise ProjectError(_message_for_open(self.path, error)) from error
             raise
@@ -134,6 +169,39 @@ class Store:
             cursor.close()
         self._connection.close()
         self._generation += 1
+        if self._note is not None:
+            self._note.write(*self._newest_event, utc_now().isoformat())  # closing writes all into the database file
+        self._close_note()
+
+    def _close_note(self) -> None:
+        if self._note is not None:
+            self._note.close()
+            self._note = None
+
+    def _refuse_loss(self) -> CommitNote | None:
+        """Refuse a database whose files hold less than was committed; DuckDB would open most of them as they are.
+
+        Returns:
+            The note of what was committed last; None without one.
+
+        Raises:
+            ProjectError: Something is missing or damaged, and no other process has the database open.
+        """
+        if (find_loss(self.path) is not None or is_cut(self.path)) and not is_locked_by_another(self.path):
+            loss = find_loss(self.path)  # another process may have saved while the files were read
+            if loss is not None:
+                raise ProjectError(message_for_loss(self.path, loss.what, loss.note))
+            num_bytes = trim_log(self.path)
+            if num_bytes:
+                logger.warning(
+                    "%d bytes of a change of %s that was never finished were dropped; no save is missing.",
+                    num_bytes, self.path,
+                )  # fmt: skip
+        return note_of(self.path)
+
+    def note_event(self, event_id: int, digest: str) -> None:
+        """Name the newest event of the transaction that runs, for the note of its commit."""
+        self._pending_event = (event_id, digest)
 
     def _recover(self) -> None:
         """Reopen the database if DuckDB refuses every statement."""
@@ -211,6 +279,9 @@ class Store:
                 self._is_writing = True
                 yield cursor
                 _commit(cursor)
+                self._newest_event = self._pending_event or self._newest_event
+                if self._note is not None:
+                    self._note.write(*self._newest_event, utc_now().isoformat())
             except duckdb.Error as error:
                 _rollback(cursor)
                 raise StoreError(_message_for_write(error)) from error
@@ -218,6 +289,7 @@ class Store:
                 _rollback(cursor)
                 raise
             finally:
+                self._pending_event = None
                 self._is_writing = False
 
     def _begin(self) -> duckdb.DuckDBPyConnection:
@@ -276,9 +348,9 @@ def open_copy(path: Path) -> Iterator[Store]:
     with tempfile.TemporaryDirectory(prefix="annotator-") as folder:
         copy = Path(folder) / path.name
         try:
-            for name in (path.name, f"{path.name}.wal"):
-                if (path.parent / name).exists():
-                    shutil.copyfile(path.parent / name, copy.with_name(name))
+            for source in (path, log_path(path), note_path(path)):
+                if source.exists():
+                    shutil.copyfile(source, copy.with_name(source.name))
         except OSError as error:
             raise ProjectError(
                 f"{path} cannot be written, and not be copied to {folder} to be read: {error.strerror}."
@@ -290,13 +362,15 @@ def open_copy(path: Path) -> Iterator[Store]:
             store.close()
 
 
-def _bring_up_to_date(connection: duckdb.DuckDBPyConnection, path: Path) -> list[int]:
-    """Migrate an open database, and keep a copy of one that is not new; return the versions applied."""
-    version, wanted = pending(connection)
-    if not version or not wanted:
+def _open(path: Path) -> duckdb.DuckDBPyConnection:
+    # One thread: nearly all queries read few rows, and waking up a thread pool takes longer than it saves.
+    return duckdb.connect(str(path), config={"threads": 1})
+
+
+def _migrate(connection: duckdb.DuckDBPyConnection, path: Path, version: int, kept: Path | None) -> list[int]:
+    """Migrate an open database, of which a copy was kept unless it is new; return the versions applied."""
+    if kept is None:
         return migrate(connection)
-    connection.execute("CHECKPOINT")  # the copy must contain what a killed process left in the write-ahead log
-    kept = keep_copy(path, version)
     try:
         applied = migrate(connection)
     except duckdb.Error as error:
@@ -371,8 +445,27 @@ def _message_for_read(path: Path, error: Exception) -> str:
 def _restore_advice(path: Path) -> str:
     """Return how to restore a damaged project."""
     return (
-        f"Restore a backup into a new folder (annotator restore FILE {path.parent}-restored); nothing in "
-        f"{path.parent} is overwritten."
+        f"Try: annotator check {path.parent} --repair. Or restore a backup into a new folder (annotator restore FILE "
+        f"{path.parent}-restored); nothing in {path.parent} is overwritten."
+    )
+
+
+def message_for_loss(path: Path, what: str, note: CommitNote | None) -> str:
+    """Return what is said of a database whose files hold less than was committed.
+
+    Args:
+        path: The database.
+        what: What is missing or damaged, as a sentence.
+        note: What was committed last, if known.
+    """
+    newest = (
+        f" The newest save was event {note.event_id:,}, at {note.written_at[:19]} UTC."
+        if note is not None and note.event_id
+        else ""
+    )
+    return (
+        f"The project {path.parent} is not whole. {what}{newest} If a file of it was moved or replaced, put it back. "
+        f"{_restore_advice(path)}"
     )
 
 

@@ -9,7 +9,7 @@ disk is detected. Older projects have no such file, or a shorter one: rows witho
 import hashlib
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +106,20 @@ class FeatureStore:
         except KeyError as error:
             raise UnknownImageError(f"Image {error.args[0]} has no features yet.") from None
         return np.array(self._map[rows], dtype=np.float32)
+
+    def num_changed(self, should_stop: Callable[[], bool] = lambda: False) -> int:
+        """Return how many images have features that are not as they were written; reads the whole file.
+
+        Args:
+            should_stop: Asked between parts; then the number so far is returned.
+        """
+        image_ids, number = self.image_ids(), 0
+        for start in range(0, len(image_ids), ROWS_AT_ONCE):
+            if should_stop():
+                break
+            part = image_ids[start : start + ROWS_AT_ONCE]
+            number += len(changed_rows(self.path, [self._row_of[image_id] for image_id in part], self.vectors(part)))
+        return number
 
     def _open_map(self) -> npt.NDArray[np.float32]:
         if self._num_rows == 0:

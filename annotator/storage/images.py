@@ -418,6 +418,11 @@ class Images:
         rows = self._store.rows("SELECT image_id, feature_row FROM features WHERE backbone = ?", [backbone])
         return [(int(image_id), int(row)) for image_id, row in rows]
 
+    def num_feature_rows(self) -> dict[str, int]:
+        """Return name and version of each backbone -> the number of images with features of it."""
+        rows = self._store.rows("SELECT backbone, count(*) FROM features GROUP BY backbone")
+        return {str(backbone): int(number) for backbone, number in rows}
+
 
 _STATES = {
     "all": "true",

@@ -5,12 +5,16 @@ Knows nothing of what the tables are used for. A migration that has been release
 
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from annotator.errors import ProjectError
+from annotator.storage.event_digests import fill_digests
 from annotator.storage.queries import Cursor
 
-MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
+Statement = str | Callable[[Cursor], None]
+
+MIGRATIONS: tuple[tuple[int, str, tuple[Statement, ...]], ...] = (
     (
         1,
         "images, paths, features, events, annotations, drafts",
@@ -373,6 +377,12 @@ MIGRATIONS: tuple[tuple[int, str, tuple[str, ...]], ...] = (
             )""",
         ),
     ),
+    (
+        14,
+        "running digest of the log",
+        # See event_digests.py.
+        ("ALTER TABLE events ADD COLUMN digest VARCHAR", fill_digests),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]
@@ -412,10 +422,18 @@ def migrate(cursor: Cursor) -> list[int]:
             continue
         cursor.execute("BEGIN")
         for statement in statements:
-            cursor.execute(statement)
+            run(cursor, statement)
         cursor.execute("INSERT INTO migrations VALUES (?, ?, now()::TIMESTAMP)", [version, name])
         cursor.execute("COMMIT")
     return wanted
+
+
+def run(cursor: Cursor, statement: Statement) -> None:
+    """Run one statement of a migration."""
+    if isinstance(statement, str):
+        cursor.execute(statement)
+    else:
+        statement(cursor)
 
 
 def copy_path(database: Path, version: int) -> Path:

@@ -12,9 +12,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
+from annotator import carried_models
 from annotator.errors import ConfigError, ProjectError
 from annotator.keymap import with_new_actions
 from annotator.settings import ProjectSettings
+from annotator.storage.digested_json import with_digest, without_digest
 from annotator.storage.private_files import make_private
 
 SETTINGS_VERSION = 1
@@ -72,8 +74,13 @@ class Project:
         self.thumbnails_path = folder / "thumbnails"
         self.checkpoints_path = folder / "checkpoints"
         self.backbones_path = folder / "backbones"
+        self.models_path = folder / "models"
+        """What a restored project brings along (carried_models.py)."""
         self.training_path = folder / "training"
         self.server_path = folder / "server.json"
+        self.settings_are_as_written = True
+        """False if the settings file was changed by another program since it was written: by hand, or by damage."""
+        carried_models.use(self.models_path)
         self.settings = self._read_settings()
 
     @classmethod
@@ -127,7 +134,7 @@ class Project:
             _write_settings(self.settings_path, settings)
         except OSError as error:
             raise ProjectError(f"The settings {self.settings_path} cannot be written: {error.strerror}.") from error
-        self.settings = settings
+        self.settings, self.settings_are_as_written = settings, True
         return settings
 
     def check_writable(self) -> None:
@@ -164,7 +171,8 @@ class Project:
 
     def _read_settings(self) -> ProjectSettings:
         try:
-            values = json.loads(self.settings_path.read_text(encoding="utf-8"))
+            stored = json.loads(self.settings_path.read_text(encoding="utf-8"))
+            values, self.settings_are_as_written = without_digest(stored)
             version = values.pop("version")
             if version > SETTINGS_VERSION:
                 raise ProjectError(
@@ -198,6 +206,10 @@ def default_folder(photos: Path) -> Path:
     return base / "annotator" / f"{photos.name or 'photos'}-{digest}"
 
 
+def settings_text(settings: ProjectSettings) -> bytes:
+    """Return the content of a settings file, with a digest by which a changed file is known."""
+    return json.dumps(with_digest({"version": SETTINGS_VERSION, **asdict(settings)}), indent=2).encode()
+
+
 def _write_settings(path: Path, settings: ProjectSettings) -> None:
-    data = json.dumps({"version": SETTINGS_VERSION, **asdict(settings)}, indent=2).encode()
-    write_atomically(path, data, mode=0o600)
+    write_atomically(path, settings_text(settings), mode=0o600)

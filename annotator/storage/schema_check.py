@@ -81,7 +81,7 @@ def _expected(versions: tuple[int, ...], make_empty: Callable[[], Any]) -> dict[
         connection.execute(CREATE_MIGRATIONS)
         for version, _, statements in migrations.MIGRATIONS:
             for statement in statements if version in versions else ():
-                connection.execute(statement)
+                migrations.run(connection, statement)
         return _tables(connection)
 
 

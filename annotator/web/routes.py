@@ -3,15 +3,14 @@
 Knows nothing of the database or of models. Security is a layer around the whole app (web/request_guard.py).
 """
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, islice
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import APIRouter, Body, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 from starlette.background import BackgroundTask
 from starlette.exceptions import HTTPException
 
@@ -31,6 +30,7 @@ from annotator.exchange.selection import Selection
 from annotator.ingest.pictures import Picture
 from annotator.session.answers import ANSWERS
 from annotator.session.operations import OPERATIONS, Dispatcher, ExportLinesRequest, Operation
+from annotator.web.counted_stream import CountedRows, counted_stream
 from annotator.web.description import (
     INVALID,
     VERSION_PATH,
@@ -45,8 +45,6 @@ from annotator.web.description import (
 from annotator.web.picture_pool import BytesSent, PicturePool, PictureResponse, TooManyPicturesError, too_many
 from annotator.web.request_guard import cookie_names
 
-EXPORT_BLOCK = 500
-"""Lines of an export that are sent together, since each piece costs a switch of threads."""
 UPLOAD_PATH = f"{VERSION_PATH}/uploads"
 IMMUTABLE = "private, max-age=31536000, immutable"
 """A picture's URL contains its content hash, so its content never changes."""
@@ -207,13 +205,11 @@ def _export(dispatcher: Dispatcher, format: str, select: Callable[[], Selection]
         return _error(400, "request", f"The format {format[:40]!r} is unknown. Formats: {', '.join(FORMATS)}.")
     media_type, suffix = FORMATS[format]
     try:
-        lines = export_lines(dispatcher.export(CALLER.get().user, select(), detailed=detailed), format)
-        first = next(lines, "")
+        rows = CountedRows(dispatcher.export(CALLER.get().user, select(), detailed=detailed))
+        name = f'attachment; filename="tags.{suffix}"'
+        return counted_stream(rows, export_lines(rows, format), media_type, {"content-disposition": name})
     except (ConfigError, TagError, StoreError, DemoError) as error:
         return _error(error.status, error.kind, str(error))
-    body = ("".join(block).encode() for block in _blocks(chain([first], lines)))
-    name = f'attachment; filename="tags.{suffix}"'
-    return StreamingResponse(body, media_type=media_type, headers={"content-disposition": name})
 
 
 def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
@@ -302,11 +298,6 @@ async def _picture(pool: PicturePool[Picture], sent: BytesSent, make: Callable[[
     # The sandbox keeps a file that was replaced since the ingest from running scripts in this origin.
     headers = {"cache-control": IMMUTABLE, "content-security-policy": "sandbox; default-src 'none'"}
     return PictureResponse(picture.data, picture.media_type, headers, sent)
-
-
-def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(lines)
-    return iter(lambda: list(islice(rest, EXPORT_BLOCK)), [])
 
 
 def _error(status: int, kind: str, message: str) -> JSONResponse:

@@ -117,6 +117,7 @@ def _ingest(workspace: Workspace, photos: Sequence[Path]) -> None:
         # In the ingest thread, which has a low priority, and after the ingest, so that no photo waits for it.
         workspace.keep_indexes()  # a server that is killed leaves them for the next start
         workspace.digest_pass.run()
+        workspace.check_features()
         workspace.detection_pass.run()
     except (DetectorError, RetrievalError, StoreError) as error:
         logger.warning("%s", error)

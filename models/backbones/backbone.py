@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from annotator import carried_models
 from annotator.errors import BackboneError, ConfigError
 from annotator.models.backbones import pretrained
 from annotator.models.backbones.installed import (
@@ -400,6 +401,17 @@ def default_cache_path() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "annotator" / "backbones"
 
 
+def exported_name(name: str, weights_path: Path | None = None) -> str:
+    """Return the file name of an exported network.
+
+    Args:
+        name: Of the backbone.
+        weights_path: Fine-tuned weights, with the hash of their content in the name, which is checked at the export.
+    """
+    tuned = f"-{weights_path.stem}" if weights_path is not None else ""
+    return f"{name}{tuned}-{PREPROCESSING_REVISION}-{CACHE_REVISION}.npz"
+
+
 def _describe(architecture: Architecture) -> BackboneInfo:
     if architecture.weights_enum:
         path = pretrained.weights_path(architecture)
@@ -436,19 +448,17 @@ def _load_on_gpu(architecture: Architecture, weights_path: Path | None) -> Backb
 def _load_on_cpu(
     architecture: Architecture, num_threads: int | None, cache_path: Path, weights_path: Path | None
 ) -> Backbone:
-    tuned = ""
-    if weights_path is not None:
-        # The file name contains the hash of the content, which is checked at the export.
-        tuned = f"-{weights_path.stem}"
-        if not weights_path.is_file():
-            raise BackboneError(f"The fine-tuned backbone {weights_path} is missing.")
-    path = cache_path / f"{architecture.name}{tuned}-{PREPROCESSING_REVISION}-{CACHE_REVISION}.npz"
+    if weights_path is not None and not weights_path.is_file():
+        raise BackboneError(f"The fine-tuned backbone {weights_path} is missing.")
+    name = exported_name(architecture.name, weights_path)
+    path = carried_models.find(carried_models.NETWORKS, name) or cache_path / name
     if path.exists():
         try:
             graph = _read_graph(path)
             return _assemble(architecture, graph, _engine_of(graph.onnx, num_threads))
         except Exception as error:  # onnxruntime raises its own types for a damaged graph
             logger.warning("The cached backbone %s is damaged (%s); it is exported again.", path, error)
+            path = cache_path / name
     logger.info("Exporting the backbone %s to %s; this happens once.", architecture.name, path)
     module, graph = _build(architecture, weights_path)
     graph = Graph(_export(architecture, module), graph.weight, graph.bias, graph.weights_sha256)

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from annotator import carried_models
 from annotator.errors import BackboneError
 from annotator.models.backbones.pretrained import HALF, Architecture
 from annotator.models.backbones.text_tower import TextSettings
@@ -102,6 +103,8 @@ def installed_path() -> Path:
 def find_installed(name: str) -> InstalledModel | None:
     """Return the installed backbone of a name, with / or __ in it, and @int8 after it for weights of 8 bits.
 
+    One that the project brings along comes first.
+
     Raises:
         BackboneError: It is installed but damaged, or has no weights of 8 bits.
     """
@@ -109,7 +112,7 @@ def find_installed(name: str) -> InstalledModel | None:
     plain = name.removesuffix(INT8).replace("/", "__")
     if not plain or plain.startswith(".") or "\\" in plain:
         return None
-    folder = installed_path() / plain
+    folder = carried_models.find(carried_models.BACKBONES, plain) or installed_path() / plain
     if not (folder / ABOUT).is_file():
         return None
     model = _read(folder)

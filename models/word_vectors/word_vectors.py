@@ -8,6 +8,7 @@ Knows nothing of file formats (word_vector_files.py), photos or projects.
 Shapes: a vector is (S,) float32, S = 50 for GloVe; matrices are (N, S).
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
@@ -17,6 +18,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 import numpy.typing as npt
 
+from annotator import carried_models
 from annotator.datasets.tags import tag_key
 from annotator.datasets.word_forms import ALIASES, is_latin, singular, split_words, without_accents
 from annotator.errors import WordVectorError
@@ -35,6 +37,8 @@ from annotator.models.word_vectors.word_vector_files import (
 
 DEFAULT_VECTORS = "glove"
 WORDNET = "wordnet"
+SOURCES_FILE = "sources.json"
+"""In the word vectors that a project brings along: source -> folder of its table."""
 COMMON_RANK = 50_000
 """A compound ("firehydrant") is split only into words of at most this rank; rarer ones match by accident."""
 MIN_PART_LENGTH = 3
@@ -243,6 +247,11 @@ def full_source(source: str) -> str:
     return source if source in _LOADERS else str(Path(source).expanduser().resolve())
 
 
+def choose_source(source: str) -> str:
+    """Return the vectors that a setting selects; empty selects WordNet's if they are installed, else GloVe's."""
+    return source or (WORDNET if find_wordnet_table() is not None else DEFAULT_VECTORS)
+
+
 def _load_glove(source: str) -> WordVectors:
     version = hash_content(glove_package.vectors_path())
     return WordVectors(source, version, _cached(source, version, glove_package.read_package), only_latin=True)
@@ -256,7 +265,10 @@ def _load_wordnet(source: str) -> WordVectors:
 
 
 def find_wordnet_table() -> Path | None:
-    """Return the folder of the newest WordNet vectors; None before `annotator wordnet build`."""
+    """Return the folder of the project's WordNet vectors, else of the newest; None before `annotator wordnet build`."""
+    carried = _carried_table(WORDNET)
+    if carried is not None:
+        return carried
     folders = [folder for folder in cached_tables(WORDNET) if (folder / TABLE_FILE).is_file()]
     return max(folders, key=lambda folder: folder.stat().st_mtime, default=None)
 
@@ -274,13 +286,53 @@ def known_forms(tags: Iterable[str]) -> set[str]:
 def _load_path(source: str) -> WordVectors:
     path = Path(source).expanduser()
     if not path.is_file():
+        carried = _carried_table(source)
+        if carried is not None:
+            version = carried.name.split("-")[1]
+            return WordVectors(vectors_name(path), version, _table_in(carried), only_latin=False)
         raise WordVectorError(
             f"There are no word vectors {source!r}: neither {DEFAULT_VECTORS} nor {WORDNET}, and no such file."
         )
     companions = sorted(path.parent.glob(f"{path.name}.*.npy"))
     version = hash_content(path, *companions)
-    name = path.name.split(".", 1)[0] or path.name
-    return WordVectors(name, version, _cached("file", version, lambda: read_file(path)), only_latin=False)
+    return WordVectors(vectors_name(path), version, _cached("file", version, lambda: read_file(path)), only_latin=False)
+
+
+def vectors_name(path: Path) -> str:
+    """Return the name of the vectors of a file."""
+    return path.name.split(".", 1)[0] or path.name
+
+
+def table_of(source: str) -> Path | None:
+    """Return the folder of the table that a source is read from, made if it is not there yet; None for GloVe.
+
+    GloVe comes with the program, and is no table that a backup holds.
+
+    Raises:
+        WordVectorError: The vectors are missing or damaged.
+    """
+    if source == DEFAULT_VECTORS:
+        return None
+    vectors = load_word_vectors(source)
+    if source == WORDNET:
+        return find_wordnet_table()
+    return table_path("file", vectors.version) if Path(source).is_file() else _carried_table(source)
+
+
+def _carried_table(source: str) -> Path | None:
+    """Return the folder of the table that the project brings along for a source."""
+    listed = carried_models.find(carried_models.WORD_VECTORS, SOURCES_FILE)
+    if listed is None:
+        return None
+    try:
+        name = json.loads(listed.read_text(encoding="utf-8")).get(source)
+    except (OSError, ValueError, AttributeError) as error:
+        raise WordVectorError(
+            f"{listed} is damaged ({error}), so this project's word vectors are not found."
+        ) from error
+    if not isinstance(name, str) or Path(name).name != name:
+        return None
+    return carried_models.find(carried_models.WORD_VECTORS, name)
 
 
 def _cached(name: str, version: str, read: Callable[[], tuple[list[str], Vectors]]) -> Table:

@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from multiprocessing.context import ForkServerContext
 from multiprocessing.forkserver import ensure_running
@@ -94,6 +95,11 @@ class Server:
     def kill(self) -> None:
         """Kill it, as a power cut would."""
         self.end(signal.SIGKILL)
+
+    def kill_now(self) -> None:
+        """Kill it, and do not wait."""
+        assert self.process.pid is not None
+        os.kill(self.process.pid, signal.SIGKILL)
 
     def end(self, signal_number: signal.Signals = signal.SIGTERM) -> None:
         if not is_running(self.process):
@@ -504,3 +510,81 @@ def write_context_checkpoint(backbone: Backbone, write_vectors: Callable[[Path],
         return folder
 
     return write
+
+
+class Relay(threading.Thread):
+    """Passes connections on to a server, until an answer whose request line has a word in it has been passed on so far.
+
+    Args:
+        port: Of the server.
+        word: In the path of the request whose answer is cut.
+        num_bytes: Bytes of that answer that are passed on.
+        on_cut: Called before the connection is closed.
+    """
+
+    def __init__(self, port: int, word: str, num_bytes: int, on_cut: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._to, self._word, self._num_bytes, self._on_cut = port, word.encode(), num_bytes, on_cut
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        self.has_cut = threading.Event()
+
+    def run(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _pass_on(self, client: socket.socket) -> None:
+        is_asked = threading.Event()
+        with client, socket.create_connection(("127.0.0.1", self._to)) as server:
+            threading.Thread(target=self._pass_requests, args=(client, server, is_asked), daemon=True).start()
+            left = self._num_bytes
+            while block := server.recv(4096):
+                is_cut = is_asked.is_set()
+                client.sendall(block[:left] if is_cut else block)
+                if is_cut:
+                    left -= len(block)
+                if left <= 0 < self._num_bytes:
+                    self._on_cut()
+                    self.has_cut.set()
+                    return
+
+    def _pass_requests(self, client: socket.socket, server: socket.socket, is_asked: threading.Event) -> None:
+        with suppress(OSError):  # closed by the other direction
+            while block := client.recv(1 << 16):
+                if self._word in block.split(b"\r\n", 1)[0]:
+                    is_asked.set()
+                server.sendall(block)
+
+
+LONG_TAGS = [f"tag {number} " + "x" * 40 for number in range(30)]
+
+
+@pytest.fixture
+def relay(serve: Callable[..., Server]) -> Iterator[Callable[..., tuple[Server, Relay]]]:
+    """Serve twelve tagged photos behind a relay that commands take for the server."""
+    relays: list[Relay] = []
+
+    def start(word: str, num_bytes: int, *, kills: bool) -> tuple[Server, Relay]:
+        server = serve()
+        server.wait_until_read()
+        for image_id in range(1, 13):
+            server.rest("save", image_id=image_id, revision=0, kept=LONG_TAGS)
+        on_cut = server.kill_now if kills else lambda: None
+        relays.append(Relay(server.port, word, num_bytes, on_cut))
+        relays[-1].start()
+        note = json.loads((server.project / "server.json").read_text())
+        note["address"] = f"http://127.0.0.1:{relays[-1].port}"
+        (server.project / "server.json").write_text(json.dumps(note))
+        return server, relays[-1]
+
+    yield start
+    for one in relays:
+        one.stop()

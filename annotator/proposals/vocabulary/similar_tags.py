@@ -11,10 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from annotator.datasets.tags import tag_key
 from annotator.errors import WordVectorError
 from annotator.models.word_vectors.word_vectors import (
-    DEFAULT_VECTORS,
-    WORDNET,
     WordVectors,
-    find_wordnet_table,
+    choose_source,
     load_word_vectors,
 )
 
@@ -114,8 +112,3 @@ class SimilarTags:
         if self.vectors is None:
             return self.problem or "not loaded yet"
         return f"{self.vectors.name} {self.vectors.version}, {self.vectors.size} values"
-
-
-def choose_source(source: str) -> str:
-    """Return the vectors that a setting selects; empty selects WordNet's if they are installed, else GloVe's."""
-    return source or (WORDNET if find_wordnet_table() is not None else DEFAULT_VECTORS)

@@ -15,7 +15,7 @@ const DOTS = ["M3 8h.01M8 8h.01M13 8h.01"];
  * entries: the commands of the menu (page.js), [{ id, label, keys, run } or { element } or null for a line]; further
  * handlers: tag() and browse() show the two views, palette() the command palette.
  */
-export function createHeader(root, { entries, tag, browse, palette, unreadable, sidecars, review, chooseTagger, logOut, model }) {
+export function createHeader(root, { entries, tag, browse, palette, unreadable, notices, sidecars, review, chooseTagger, logOut, model }) {
   const project = make("h1", { id: "project", class: "project" });
   const tagged = make("span", { id: "tagged" });
   const done = make("i");
@@ -26,6 +26,8 @@ export function createHeader(root, { entries, tag, browse, palette, unreadable, 
   const asked = make("span", { id: "vlm", class: "pill", hidden: true });
   const broken = make("button", { id: "unreadable", class: "pill", type: "button", hidden: true, onclick: unreadable });
   const away = make("span", { id: "not-mounted", class: "pill", hidden: true });
+  const lacking = make("button", { id: "notices", class: "pill soon", type: "button", hidden: true, onclick: () => notices(told) }, "Something is missing");
+  let told = [];
   const unsettled = make("button", { id: "open-sidecars", class: "pill", type: "button", hidden: true, onclick: sidecars });
   const views = [
     make("button", { id: "open-tag", type: "button", "aria-pressed": "true", onclick: tag }, "Tag"),
@@ -44,7 +46,7 @@ export function createHeader(root, { entries, tag, browse, palette, unreadable, 
     project,
     make("div", { class: "segments", role: "group", "aria-label": "View" }, ...views),
     make("div", { class: "counts" }, meter, tagged),
-    ingest, asked, broken, away, unsettled, make("span", { class: "grow" }), model, reviewing,
+    ingest, asked, broken, away, lacking, unsettled, make("span", { class: "grow" }), model, reviewing,
     finding,
     menu,
     account,
@@ -129,6 +131,9 @@ export function createHeader(root, { entries, tag, browse, palette, unreadable, 
       away.title = folders.map(({ folder }) => `The folder ${folder} is missing or empty. Its photos keep their tags. If it is on another disk, connect that; if it was moved: annotator add.`).join("\n");
       broken.textContent = `${count(state.num_unreadable, "file")} unreadable`;
       broken.title = typesText(state.unread_types);
+      told = state.notices ?? [];
+      lacking.hidden = !told.length;
+      lacking.title = told.join("\n");
       const { num_changed = 0, num_failed = 0 } = state.sidecars ?? {};
       unsettled.hidden = !(num_changed || num_failed);
       unsettled.textContent = num_changed ? `${count(num_changed, "sidecar")} changed elsewhere` : `${count(num_failed, "sidecar")} not written`;

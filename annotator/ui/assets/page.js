@@ -111,7 +111,7 @@ export async function start({ element, server }) {
     null,
     { id: "open-help", label: "Keys and help…", action: "help", run: () => run("help") },
   ];
-  const header = createHeader(at("header"), { entries, tag: () => browse.hide(), browse: () => browse.isOpen() || openBrowse(), palette: () => run("palette"), unreadable: () => showUnreadable(dialogs, call), sidecars: openSidecars, review: openReview, chooseTagger, logOut, model: training.button });
+  const header = createHeader(at("header"), { entries, tag: () => browse.hide(), browse: () => browse.isOpen() || openBrowse(), palette: () => run("palette"), unreadable: () => showUnreadable(dialogs, call), notices: (sentences) => messages.trouble("notices", sentences.join(" ")), sidecars: openSidecars, review: openReview, chooseTagger, logOut, model: training.button });
   let watchUntil = 0;
   const visitor = createVisitor(root, { dialogs, say: messages.say, added: () => { watchUntil = Date.now() + READING_MS; tagging.refreshQuietly(); } });
   const photoView = createPhotoView(at("photo"), at("photo-facts"), { swipe: (by) => run(by < 0 ? "previous" : "next") });

@@ -200,7 +200,7 @@ DAMAGES: dict[str, Callable[[dict[str, bytes]], None]] = {
     "a list that is no JSON": lambda m: m.update({MANIFEST: b"{"}),
     "a list of another kind": lambda m: m.update({MANIFEST: b"[]"}),
     "a newer format": lambda m: m.update(
-        {MANIFEST: m[MANIFEST].replace(b'"format_version": 1', b'"format_version": 2')}
+        {MANIFEST: m[MANIFEST].replace(b'"format_version": 2', b'"format_version": 3')}
     ),
 }
 

@@ -1,6 +1,6 @@
 """The check finds each kind of damage, and repairs what can be derived from the log or computed again."""
 
-import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from annotator.collaboration.responses import Responses
 from annotator.exchange.selection import SAVED_PHOTOS, select
 from annotator.maintenance.integrity import check, repair
 from annotator.models.backbones.pretrained import find_architecture
+from annotator.models.checkpoint import find as find_checkpoint
 from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
 from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
@@ -320,9 +321,10 @@ def test_a_folder_that_is_away_is_no_damage_and_exports_are_marked(
 
 def test_a_checkpoint_with_other_weights_than_it_names_is_found(project: Project, store: Store) -> None:
     folder = project.checkpoints_path / "mine"
-    folder.mkdir()
-    (folder / "weights.safetensors").write_bytes(b"weights")
-    (folder / "tagger.json").write_text(json.dumps({"weights": {"file": "weights.safetensors", "sha256": "0" * 64}}))
+    shutil.copytree(find_checkpoint("starter/zero_shot"), folder)
+    assert check(project, store) == []
+    (weights,) = folder.glob("weights-*")
+    weights.write_bytes(weights.read_bytes() + b"x")
     (project.checkpoints_path / "other").mkdir()
     (project.checkpoints_path / "other" / "tagger.json").write_text("{")
     words = [finding.what for finding in check(project, store)]

@@ -38,6 +38,7 @@ OLD = {
     "schema_11": [1, 2, 3, 4, 5, 6, 11],
     "schema_12": [1, 2, 3, 4, 5, 6, 12],
     "schema_13": [1, 2, 3, 4, 5, 6, 9, 10, 13],
+    "schema_14": [1, 2, 3, 4, 5, 6, 14],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {
@@ -74,7 +75,8 @@ def test_a_project_of_an_old_schema_opens_with_all_that_is_in_it(
         store = Store(project.database_path)
     try:
         assert store.migrated == [version for version, _, _ in MIGRATIONS if version not in OLD[name]]
-        assert store.rows("SELECT * FROM events ORDER BY event_id") == before
+        columns = "*" if 14 in OLD[name] else "* EXCLUDE (digest)"
+        assert store.rows(f"SELECT {columns} FROM events ORDER BY event_id") == before
         log = CorrectionLog(store)
         assert dict(log.saved()) == {1: ("sofa", "cat", "caf\u00e9"), 2: ("rocket",)}
         assert log.draft(3, "anna") == Draft(0, ("half",))
@@ -142,7 +144,7 @@ def test_answers_notes_and_accepted_lists_of_schema_6_are_read(tmp_path: Path) -
 def test_a_project_that_is_up_to_date_or_new_is_not_copied(tmp_path: Path) -> None:
     for _ in range(2):
         Store(tmp_path / "project.duckdb").close()
-    assert [path.name for path in tmp_path.iterdir()] == ["project.duckdb"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["project.duckdb", "project.duckdb.note"]
 
 
 def test_the_copy_holds_what_a_killed_process_left_beside_the_file(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from annotator.cli.main import main
 from annotator.models.tagger import Features
 from annotator.models.word_vectors import word_vectors
 from annotator.models.word_vectors.word_vector_files import Table
-from annotator.models.word_vectors.word_vectors import WordVectors
-from annotator.proposals.vocabulary.similar_tags import SimilarTags, choose_source
+from annotator.models.word_vectors.word_vectors import WordVectors, choose_source
+from annotator.proposals.vocabulary.similar_tags import SimilarTags
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
 from annotator.storage.correction_log import Effort
@@ -119,9 +119,9 @@ def test_the_setting_is_kept_only_if_the_vectors_can_be_loaded(
 
 def test_wordnets_vectors_are_taken_where_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_source("glove") == "glove"
-    monkeypatch.setattr("annotator.proposals.vocabulary.similar_tags.find_wordnet_table", lambda: None)
+    monkeypatch.setattr("annotator.models.word_vectors.word_vectors.find_wordnet_table", lambda: None)
     assert choose_source("") == word_vectors.DEFAULT_VECTORS
-    monkeypatch.setattr("annotator.proposals.vocabulary.similar_tags.find_wordnet_table", lambda: Path("somewhere"))
+    monkeypatch.setattr("annotator.models.word_vectors.word_vectors.find_wordnet_table", lambda: Path("somewhere"))
     assert choose_source("") == word_vectors.WORDNET
 
 
