@@ -120,13 +120,20 @@ def _reading(project: Project) -> Iterator[Ask]:
 
 def _read(project: Project, store: Any, name: str, payload: JsonObject) -> JsonObject:
     """Return the models or the changes of tags from the tables; the models without the state of the training."""
-    from annotator.learning.model_registry import ModelRegistry
-    from annotator.proposals.tagger_catalog import tagger_label
+    return _read_tag_changes(store) if name == "tag_changes" else _read_models(project, store)
+
+
+def _read_tag_changes(store: Any) -> JsonObject:
     from annotator.storage.correction_log import CorrectionLog
     from annotator.storage.tag_changes import TagChanges
 
-    if name == "tag_changes":
-        return {"changes": [change.to_json() for change in TagChanges(store, CorrectionLog(store)).all()]}
+    return {"changes": [change.to_json() for change in TagChanges(store, CorrectionLog(store)).all()]}
+
+
+def _read_models(project: Project, store: Any) -> JsonObject:
+    from annotator.learning.model_registry import ModelRegistry
+    from annotator.proposals.tagger_catalog import tagger_label
+
     registry = ModelRegistry(store)
     changes, runs = registry.changes(), registry.runs()
     live_id = changes[-1].model_id if changes else None
