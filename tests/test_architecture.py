@@ -22,7 +22,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("annotator.storage",),
     ("annotator.retrieval", "annotator.ui", "annotator.settings", "annotator.client"),
-    ("annotator.keymap", "annotator.rwlock", "annotator.json_types"),
+    ("annotator.keymap", "annotator.rwlock", "annotator.json_types", "annotator.server_proof"),
     ("annotator.trainer.finetuning",),
     ("annotator.trainer",),
     ("annotator.trainer.evaluation",),
