@@ -5,6 +5,7 @@ interface (docs/rest.md). Knows nothing of projects on this machine, except wher
 """
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import httpx
 
 from annotator.errors import AnnotatorError, StaleRevisionError
 from annotator.json_types import JsonObject
+from annotator.server_proof import is_proof
 
 __all__ = ["Client", "FoundPhoto", "Page", "Photo", "Proposal", "ServerError", "StaleRevisionError"]
 
@@ -113,9 +115,33 @@ class Client:
         path = Path(folder).expanduser() / "server.json"
         try:
             about = json.loads(path.read_text(encoding="utf-8"))
-            return cls(str(about["address"]), str(about["secret"]))
+            address, secret = str(about["address"]), str(about["secret"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ServerError(f"No server of {folder} can be found ({path}). Start it: annotator serve.") from error
+        client = cls(address, secret)
+        try:
+            client._check_server(secret)
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def _check_server(self, secret: str) -> None:
+        """Let the server prove that it knows the secret, before that is sent: the file may be left from a killed one.
+
+        Raises:
+            ServerError: It does not answer, or cannot prove it.
+        """
+        challenge = secrets.token_hex(32)
+        try:
+            response = self._http.get(f"{self.address}/api/v1/proof", params={"challenge": challenge})
+        except httpx.HTTPError as error:
+            raise self._no_answer(error) from error
+        if response.status_code != 200 or not is_proof(response.text, secret, challenge):
+            raise ServerError(
+                f"Whatever listens at {self.address} is not the server of this project, which may have been killed. "
+                "Nothing was sent to it."
+            )
 
     def __enter__(self) -> "Client":
         """Return the client."""

@@ -8,7 +8,7 @@ import secrets
 
 from annotator.auth.accounts import Accounts
 from annotator.auth.roles import CALLER, LOCAL_USER, Caller, Role
-from annotator.auth.server_proof import proof_of
+from annotator.server_proof import proof_of
 
 
 class ProjectAuthenticator:
@@ -25,7 +25,7 @@ class ProjectAuthenticator:
         """Known only to programs that can read the project folder's files; see cli/server_client.py."""
 
     def prove(self, challenge: str) -> str:
-        """Return the proof that this server knows the secret of its project's folder; see auth/server_proof.py."""
+        """Return the proof that this server knows the secret of its project's folder; see server_proof.py."""
         return proof_of(self.local_secret, challenge)
 
     @property

@@ -11,8 +11,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 from urllib.request import HTTPHandler, Request
 
-from annotator.auth.server_proof import is_proof
 from annotator.errors import AnnotatorError
+from annotator.server_proof import is_proof
 
 PROOF_SECONDS = 30.0
 PROOF_PATH = "/api/v1/proof"

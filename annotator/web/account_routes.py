@@ -13,8 +13,8 @@ from annotator.auth.account_admin import Name, Password, UsersRequest, manage_us
 from annotator.auth.accounts import Accounts
 from annotator.auth.project_auth import ProjectAuthenticator
 from annotator.auth.roles import CALLER, Role
-from annotator.auth.server_proof import CHALLENGE
 from annotator.errors import AccountError, AnnotatorError, LoginError
+from annotator.server_proof import CHALLENGE
 from annotator.session.answers import Answer, Done
 from annotator.session.requests import Payload
 from annotator.web.description import INVALID, VERSION_PATH, errors_at

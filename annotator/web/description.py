@@ -200,9 +200,9 @@ class UploadAnswer(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """The server is up."""
+    """The server is up, or why it is of no use."""
 
-    status: Literal["ok"]
+    status: Literal["ok", "no space can be made"]
 
 
 EVERYWHERE: Mapping[int, tuple[Any, str]] = {

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 import uvicorn
 
-from annotator.auth.server_proof import is_proof, proof_of
 from annotator.cli.proven_connection import WrongServerError
 from annotator.cli.server_client import ServerClient
+from annotator.client import Client, ServerError
 from annotator.errors import AnnotatorError
+from annotator.server_proof import is_proof, proof_of
 from annotator.session.session import Session
 from annotator.settings import ServerConfig
 from annotator.storage.database import Store
@@ -90,7 +91,7 @@ def test_whoever_listens_on_the_port_of_a_killed_server_gets_nothing_secret(proj
         leave_note(project, impostor.address)
         with pytest.raises(WrongServerError, match="is not the server of this project"):
             ServerClient(project)
-    assert impostor.heard.startswith(b"GET /api/proof?challenge=")
+    assert impostor.heard.startswith(b"GET /api/v1/proof?challenge=")
     assert SECRET.encode() not in impostor.heard
     assert b"authorization" not in impostor.heard.lower()
     assert impostor.heard.count(b"GET ") == 1
@@ -105,6 +106,16 @@ def test_a_password_is_not_sent_there_either(project: Project, run_command: Call
     assert impostor.heard
     assert PASSWORD.encode() not in impostor.heard
     assert SECRET.encode() not in impostor.heard
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+def test_a_client_of_a_project_sends_nothing_secret_there_either(project: Project, answer: str) -> None:
+    with closing(Impostor(ANSWERS[answer])) as impostor:
+        leave_note(project, impostor.address)
+        with pytest.raises(ServerError, match=r"is not the server of this project|does not answer"):
+            Client.of_project(project.folder)
+    assert SECRET.encode() not in impostor.heard
+    assert b"authorization" not in impostor.heard.lower()
 
 
 @pytest.fixture
@@ -129,6 +140,8 @@ def test_the_server_itself_is_believed_and_called(served: Session) -> None:
     client = ServerClient(served.workspace.project)
     assert client.call("state")["num_images"] == 0
     assert client.call("users", {"do": "list"}) == {"users": []}
+    with Client.of_project(served.workspace.project.folder) as other:
+        assert other.session()["user"] == "local"
 
 
 def test_a_server_of_another_secret_is_not_called(served: Session) -> None:
