@@ -239,7 +239,7 @@ class PageRequest(Payload):
     limit: Annotated[int, Field(ge=1, le=500)] = 100
 
 
-class TaskData(Payload):
+class PredictTask(Payload):
     """The data of a task of Label Studio; the labelling interface names the key of the photo's link."""
 
     data: Annotated[dict[Text, Any], Field(max_length=1000)]
@@ -249,7 +249,7 @@ class PredictTasksRequest(Payload):
     """Tasks of Label Studio, and the labelling interface that they belong to."""
 
     label_config: Annotated[str, StringConstraints(max_length=1_000_000)]
-    tasks: Annotated[list[TaskData], Field(max_length=1000)]
+    tasks: Annotated[list[PredictTask], Field(max_length=1000)]
 
 
 class BrowseRequest(PageRequest):

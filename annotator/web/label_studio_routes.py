@@ -18,7 +18,7 @@ from annotator.web.description import INVALID, VERSION_PATH, errors_at
 ROOT = f"{VERSION_PATH}/label_studio"
 
 
-class Task(BaseModel):
+class StudioTask(BaseModel):
     """A task of Label Studio."""
 
     data: Annotated[dict[str, Any], Field(examples=[{"image": "/data/local-files/?d=holiday/beach.jpg"}])]
@@ -27,7 +27,7 @@ class Task(BaseModel):
 class PredictCall(BaseModel):
     """Tasks to predict for, as Label Studio sends them."""
 
-    tasks: Annotated[list[Task], Field(max_length=1000)]
+    tasks: Annotated[list[StudioTask], Field(max_length=1000)]
     label_config: Annotated[str, Field(max_length=1_000_000)]
 
 
