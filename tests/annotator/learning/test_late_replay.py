@@ -143,7 +143,8 @@ def test_a_vocabulary_restricts_the_replay_too(
     assert (job.vocabulary, job.vocabulary_tags) == ("restrict", ["cat", "zarf"])
     model = replayed(session, job)
     assert set(model.propose(1, (), ()).tags) <= {"cat", "zarf"}
-    assert "cat" in model.complete(1, "kitty", ())
+    assert model._evidence.vocabulary.renamed("Kitty") == "cat"
+    assert "zarf" in model.complete(1, "zar", ())
 
 
 def test_a_project_without_them_is_replayed_without_them(
@@ -152,7 +153,7 @@ def test_a_project_without_them_is_replayed_without_them(
     project.update_settings(vision_language_model="")
     session = opened()
     model = replayed(session, job_of(session, monkeypatch))
-    named = sources(model._proposer.propose(PHOTO, model._evidence.exclude(PHOTO)).proposals)
+    named = sources(model._proposer.propose(1, model._evidence.exclude(1)).proposals)
     assert not any("vlm" in kinds for kinds in named.values())
     assert any("text" in kinds for kinds in named.values())
 
