@@ -57,7 +57,9 @@ class Ranking:
         self.vocabulary = ProjectVocabulary(offered, aliases, spellings)
         self._words = tuple(words)
         self._classify = cold_start.class_probabilities if cold_start.has_classes else None
-        self.vectors = vectors or VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)
+        if vectors is None:
+            vectors = VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)
+        self.vectors = vectors
         """Index of tagged photos."""
         self._keywords = KeywordIndex()
         self.tagged_photos = TaggedPhotos(features, self.vectors, self._keywords, self.vocabulary)

@@ -47,7 +47,8 @@ TELL_NO_TAGS = {
     "hold", "leave", "assign", "ask", "end_lease", "check", "unreadable", "set_tagger", "set_strategy",
     "set_show_expected", "set_never_proposed", "set_keys", "set_loop", "models", "training_run", "train_now",
     "cancel_training", "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
-    "webhooks",
+    "webhooks", "formats", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
+    "carry_out_import", "changes", "undo_change", "set_field", "set_order_rules", "find_photos",
 }  # fmt: skip
 """Operations that return no tags except those of the caller, or counts only."""
 SETTLE = {"settle_sidecar"}
@@ -80,6 +81,8 @@ def looks(session: Session, user: str) -> dict[str, Any]:
         "agreement": ask_all("agreement", {}),
         "effort_report": ask_all("effort_report", {}),
         "sidecars": ask_all("sidecars", {}),
+        "preview_export": ask_all("preview_export", {"format": "csv", "state": "all"}),
+        "reorder": ask_all("reorder", {"most": 1, "photos": {"state": "all"}}),
         "predict_tasks": ask_all(
             "predict_tasks",
             {

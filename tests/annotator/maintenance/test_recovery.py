@@ -271,7 +271,7 @@ def test_a_flipped_bit_of_the_database_file_is_flipped_back_where_its_place_is_k
     whole = killed.database_path.read_bytes()
     assert mended_places(killed.database_path) == []
     generator, num_mended = random.Random(1), 0
-    for _ in range(12):
+    for _ in range(100):
         place = generator.choice([n for n in range(12288, len(whole), 97) if whole[n]])
         flipped = whole[:place] + bytes([whole[place] ^ 1 << generator.randrange(8)]) + whole[place + 1 :]
         killed.database_path.write_bytes(flipped)

@@ -49,6 +49,7 @@ def test_a_save_in_flight_gets_the_new_name_of_a_tag(session: Session, way: str,
     call = ways(session)[way]
     save(session, "local", 3, "cat")
     save(session, "local", 4, "feline" if kind == "merge" else "dog")
+    session.navigation.leave("local", 1)  # the answer to a save brings it
     if way == "respond":
         session.review.ask("rita", 1, ["local"], [1], "", "all", 1.0, False)
     workspace = session.workspace

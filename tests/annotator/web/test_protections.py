@@ -140,7 +140,8 @@ def contents(store: Store) -> dict[str, list[Any]]:
 FITTING: dict[str, Any] = {
     "by": 1, "kept": [], "text": "c", "tag": "cat", "kind": "rename", "old": "a", "new": "b", "tagger": "cold_start",
     "keys": {}, "strategy": "in_order", "shown": True, "run_id": 1, "model_id": 99, "users": [],
-    "people": 1, "note": "why?", "entry_id": "event:0", "take": "ours", "label_config": "<View/>",
+    "people": 1, "note": "why?", "field": "title", "value": "A cat", "format": "csv", "transfer_id": "0" * 32,
+    "entry_id": "event:0", "take": "ours", "label_config": "<View/>",
 }  # fmt: skip
 """A value for each required field of the operations."""
 
@@ -219,6 +220,7 @@ def test_sql_in_a_text_is_not_executed(client: TestClient, opened: Session) -> N
     assert all(event in after["events"] for event in before["events"])
     assert after["users"] == before["users"] == []
     assert {row[0]: list(row[2]) for row in after["annotations"]}[1]
+    client.post("/api/set_order_rules", json={})
     client.post("/api/save", json={"image_id": 2, "revision": revision(opened, 2), "kept": SQL})
     assert opened.workspace.log.annotation(2).tags == tuple(SQL)
     for text in SQL:
