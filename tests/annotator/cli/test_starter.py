@@ -79,7 +79,8 @@ def test_a_built_starter_proposes_in_a_new_project_of_that_backbone(
     assert build(data, "--only", "jvsp", "--only", "open_vocabulary", "--json") == 0
     built = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert list(built) == [f"starter/{NAME}/jvsp", f"starter/{NAME}/open_vocabulary"]
-    assert {(row["num_train"], row["num_tags"]) for row in built.values()} == {(20, 7)}
+    assert [row["num_train"] for row in built.values()] == [20, 20]
+    assert built[f"starter/{NAME}/jvsp"]["num_tags"] == 7
     assert not (checkpoint.built_starters_path() / NAME / BUILDING_FOLDER).exists()
 
     opened = Session.over(Workspace(project))

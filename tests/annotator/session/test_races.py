@@ -35,6 +35,7 @@ def save(session: Session, user: str, image_id: int, *tags: str) -> dict[str, An
 def ways(session: Session) -> dict[str, Callable[[], Any]]:
     """Ways to save photo 1, or 1 and 2, with the tag `cat`."""
     session.workspace.accounts.add("rita", "reviewer", "correct horse battery")
+    session.workspace.accounts.add("anna", "annotator", "correct horse battery")
     return {
         "save": lambda: session.tagging.save("local", edited(1, 0, "Cat")),
         "save_group": lambda: session.group_tagging.save_group("local", edited(1, 0, "Cat"), [(2, 0)]),
@@ -52,6 +53,10 @@ def test_a_save_in_flight_gets_the_new_name_of_a_tag(session: Session, way: str,
     session.navigation.leave("local", 1)  # the answer to a save brings it
     if way == "respond":
         session.review.ask("rita", 1, ["local"], [1], "", "all", 1.0, False)
+    if way == "accept":
+        session.review.ask("rita", 1, ["anna"], [1], "", "all", 1.0, False)
+        session.tagging.save("anna", edited(1, 0, "dog"))
+        session.navigation.leave("anna", 2)
     workspace = session.workspace
     waits, lock = threading.Event(), workspace.lock
 

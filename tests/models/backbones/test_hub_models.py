@@ -30,8 +30,6 @@ from annotator.models.backbones.installed import find_installed, list_damaged, l
 from annotator.models.backbones.pretrained import center_crop, find_architecture
 from annotator.models.backbones.text_index import TextIndex
 from annotator.models.backbones.text_tower import unit
-from annotator.proposals.feature_source import FeaturesInMemory
-from annotator.proposals.sources.text_tower import TextTowerSource
 
 pytestmark = pytest.mark.integration
 SIZES = [(640, 480), (480, 640), (64, 64), (65, 64), (333, 77), (50, 90), (1000, 130), (31, 31)]
@@ -171,9 +169,8 @@ def test_a_photo_like_a_tag_in_another_script_is_proposed_that_tag() -> None:
     assert tower is not None
     index = TextIndex(tower)
     index.set_words([*SCRIPTS.values(), *everyday_words()[:200]])
-    photos = dict(enumerate(tower.embed([f"a photo of {word}." for word in SCRIPTS.values()]), start=1))
-    source = TextTowerSource(index, FeaturesInMemory(photos, 32))
-    assert [source.named(image_id)[0].tag for image_id in photos] == list(SCRIPTS.values())
+    photos = tower.embed([f"a photo of {word}." for word in SCRIPTS.values()])
+    assert [index.nearest(photo, 1)[0].word for photo in photos] == list(SCRIPTS.values())
 
 
 @pytest.mark.usefixtures("installed_tiny")
@@ -318,8 +315,8 @@ def clip_edit(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], ob
         ("timm", timm_edit(lambda c: c.update(architecture="no_such_net")), "no such architecture"),
         ("timm", timm_edit(lambda c: c.pop("architecture")), "names no architecture of timm"),
         ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(crop_mode="border")), "'border'"),
-        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(input_size=[3, 50, 50])), "not take crops of 50"),
-        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(input_size=[3, 64, 48])), "only square crops"),
+        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(test_input_size=[3, 50, 50])), "not take crops of 50"),
+        ("timm", timm_edit(lambda c: c["pretrained_cfg"].update(test_input_size=[3, 64, 48])), "only square crops"),
         ("timm", lambda f: (f / "config.json").write_text("<html>"), "not JSON"),
         ("timm", lambda f: (f / "config.json").write_text("[1]"), "no JSON object"),
         ("timm", lambda f: (f / "config.json").write_text(" " * 2_000_000), "2,000,000 bytes"),
