@@ -16,6 +16,7 @@ KINDS = {
     "BackupError": ("request", 400),
     "CheckpointError": ("config", 422),
     "ConfigError": ("config", 422),
+    "CutAnswerError": ("request", 400),
     "DataError": ("request", 400),
     "DemoError": ("demo", 429),
     "DetectorError": ("request", 400),

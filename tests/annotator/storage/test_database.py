@@ -133,7 +133,7 @@ def test_a_damaged_database_is_refused_with_one_sentence(
     path = tmp_path / "damaged.duckdb"
     path.write_bytes(damage(store.path.read_bytes()))
     with pytest.raises(
-        (ProjectError, StoreError), match=r"is damaged .*Restore a backup .*nothing .* overwritten\.$"
+        (ProjectError, StoreError), match=r"is damaged .*--repair\. Or restore a backup .*nothing .* overwritten\.$"
     ) as caught:
         make_store(0, path)
     assert "\n" not in str(caught.value)
