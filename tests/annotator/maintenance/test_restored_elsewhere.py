@@ -89,10 +89,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], N
     return go
 
 
-def write_tagger(folder: Path, backbone: Backbone, **more: Any) -> Path:
+def write_tagger(folder: Path, of: Backbone, **more: Any) -> Path:
     """A checkpoint outside every project, with random weights."""
-    tagger = registry.create("ranked_lstm", TAGS, backbone.feature_size)
-    checkpoint.save(tagger, folder, About(backbone.name, backbone.version, "given"), **more)
+    tagger = registry.create("ranked_lstm", TAGS, of.feature_size)
+    checkpoint.save(tagger, folder, About(of.name, of.version, "given"), **more)
     return folder
 
 
