@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from annotator.models.backbones.trainable_backbone import load_trainable
 from annotator.models.checkpoint import About
 from annotator.models.detectors.detector_install import default_cache_path as detectors_path
 from annotator.models.detectors.detector_install import installed_version, read_installed
+from annotator.proposals import tagger_catalog
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
@@ -182,8 +184,8 @@ def test_installed_backbone_foreign_tagger_word_vectors_detector_and_people(
         sorted(str(p.relative_to(f)) for p in (f / "models").rglob("*")) for f in (again.folder, tmp_path / "twice")
     ]
     assert files[0] == files[1] != []
+    again.update_settings(detector="none")  # the file that stands for it is no network
     server = serve(demo_photos, project=again.folder, as_command=True)
-    server.client.get("/login")
     assert server.client.get("/api/health").json() == {"status": "ok"}
 
 
@@ -214,7 +216,9 @@ def test_a_tuned_backbone(
     (notice,) = session.workspace.notices("local")
     assert "is missing" in notice
     assert session.workspace.backbone.version == version
-    assert [tag for tag, _ in proposals(session)] == [tag for tag, _ in before]
+    # The words of the network's own classifier are away with it.
+    known = [[tag for tag, _ in found if tag in TAGS] for found in (proposals(session), before)]
+    assert known[0] == known[1] != []
     session.close()
     store = Store(again.database_path)
     assert any("fine-tuned backbone" in finding.what for finding in check(again, store) if finding.is_damage)
@@ -252,7 +256,12 @@ def test_a_project_without_its_backbone_opens_and_says_what_it_can_do(
 
 @pytest.mark.parametrize("damage", ["gone", "cut"])
 def test_a_project_without_its_tagger_opens_with_another_and_says_so(
-    backbone: Backbone, opened: Callable[[Project], Session], demo_photos: Path, tmp_path: Path, damage: str
+    backbone: Backbone,
+    opened: Callable[[Project], Session],
+    demo_photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    damage: str,
 ) -> None:
     project = Project.open_or_create(tmp_path / "project", "test")
     folder = write_tagger(project.checkpoints_path / "mine", backbone)
@@ -267,6 +276,7 @@ def test_a_project_without_its_tagger_opens_with_another_and_says_so(
         weights.write_bytes(weights.read_bytes()[:-100])
         with pytest.raises(CheckpointError):
             checkpoint.load(folder)
+    monkeypatch.setattr(tagger_catalog, "_LOADED", WeakValueDictionary())  # a new process has no tagger in memory
     session = opened(project)
     (notice,) = session.navigation.state("local")["notices"]
     assert notice.startswith("The tagger of this project cannot be loaded:")
