@@ -108,7 +108,7 @@ def _restore(parsed: argparse.Namespace) -> int:
         f"events, as of {manifest.created_at}. Open it with: annotator serve {parsed.project}"
     )
     for sentence in manifest.left_out:
-        print(f"annotator: not in the backup: {sentence}", file=sys.stderr)
+        print(f"annotator: not restored: {sentence}", file=sys.stderr)
     return 0
 
 

@@ -27,6 +27,7 @@ from annotator.storage.correction_log import count_entries
 from annotator.storage.database import Store
 from annotator.storage.project import Project, open_private, settings_text, write_atomically
 from annotator.storage.queries import utc_now
+from annotator.storage.webhooks import Webhooks
 
 FORMAT_VERSION = 2
 MANIFEST = "backup.json"
@@ -181,7 +182,7 @@ def restore(source: Path, folder: Path) -> Manifest:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(mode=0o700)
         manifest = _unpack(source, part)
-        _check_opens(part, manifest)
+        manifest = replace(manifest, left_out=(*manifest.left_out, *_open_restored(part, manifest)))
         _note_models(part, manifest)
         for name in ("features", "indexes", "thumbnails", "checkpoints"):
             (part / name).mkdir(exist_ok=True)
@@ -291,14 +292,27 @@ def _extract(archive: tarfile.TarFile, info: tarfile.TarInfo, member: Member, fo
         raise BackupError(f"The backup {source} is damaged: {member.path!r} has another hash than its list says.")
 
 
-def _check_opens(folder: Path, manifest: Manifest) -> None:
+def _open_restored(folder: Path, manifest: Manifest) -> list[str]:
+    """Check that the database opens, and take its webhooks out: whoever made the backup may have given their addresses.
+
+    Returns:
+        What was taken out, as sentences.
+
+    Raises:
+        BackupError: The database does not open, or does not hold what the list says.
+    """
     try:
         store = Store(folder / DATABASE, keeps_copy=False)  # the backup is the copy
     except ProjectError as error:
         raise BackupError(f"The backup's database does not open: {error}") from error
     try:
         _, num_events = count_entries(store)
+        webhooks = Webhooks(store)
+        urls = [webhook.url for webhook in webhooks.all()]
+        for webhook in webhooks.all():
+            webhooks.remove(webhook.webhook_id)
     finally:
         store.close()
     if num_events != manifest.num_events:
         raise BackupError(f"The backup's log holds {num_events:,} events, not the {manifest.num_events:,} of its list.")
+    return [f"the webhook {url}; add it again with `annotator webhooks` if it is yours." for url in urls]

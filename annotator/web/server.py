@@ -138,6 +138,8 @@ def _started(workspace: Workspace, address: str, on_ready: Callable[[], None]) -
     # Started after the page is reachable: it takes seconds, and only completions and new tags need it.
     workspace.similar_tags.start()
     workspace.scheduler.start()
+    for webhook in workspace.webhooks.all():
+        logger.warning("Every changed list is sent to %s (annotator webhooks).", webhook.url)
     workspace.start_webhooks()
 
 

@@ -24,6 +24,7 @@ from annotator.storage.correction_log import CorrectionLog, Effort
 from annotator.storage.database import Store
 from annotator.storage.images import IngestedBatch
 from annotator.storage.project import Project
+from annotator.storage.webhooks import Webhooks
 
 
 def save(log: CorrectionLog, image_id: int, *tags: str) -> None:
@@ -98,6 +99,20 @@ def test_what_is_restored_is_what_was_backed_up(project: Project, store: Store, 
         assert restored.images.feature_rows("net-1") == [(1, 0), (2, 1)]
     finally:
         restored.close()
+
+
+def test_the_webhooks_of_whoever_made_the_backup_are_not_told_of_the_restored_lists(
+    project: Project, store: Store, tmp_path: Path
+) -> None:
+    Webhooks(store).add("https://theirs.example/hook", "secret")
+    manifest = restore(make_backup(project, store, tmp_path / "b.tar"), tmp_path / "again")
+    assert [sentence for sentence in manifest.left_out if sentence.startswith("the webhook")] == [
+        "the webhook https://theirs.example/hook; add it again with `annotator webhooks` if it is yours."
+    ]
+    again = Store(tmp_path / "again" / "project.duckdb")
+    assert Webhooks(again).all() == []
+    again.close()
+    assert len(Webhooks(store).all()) == 1
 
 
 def test_features_can_be_left_out(project: Project, store: Store, tmp_path: Path) -> None:
