@@ -40,7 +40,7 @@ class ProvenConnection(HTTPConnection):
         """Connect, and let the server prove itself.
 
         Raises:
-            WrongServerError: It does not.
+            WrongServerError: It does not, or not in time.
             OSError: Nobody listens there.
         """
         super().connect()
@@ -63,6 +63,12 @@ class ProvenConnection(HTTPConnection):
                 response.begin()
                 text = response.read(MAX_PROOF_BYTES)
                 is_usable = response.status == 200 and not response.will_close
+        except TimeoutError as error:
+            self.close()
+            raise WrongServerError(
+                f"{self._host_header} has not proved within {PROOF_SECONDS:g} s that it is the server of this project. "
+                "Nothing was sent to it; it may be busy: try again."
+            ) from error
         except (OSError, HTTPException):
             return ""
         self.sock.settimeout(seconds)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from annotator.cli import proven_connection as connection_module
 from annotator.cli.proven_connection import WrongServerError
 from annotator.cli.server_client import ServerClient
 from annotator.client import Client, ServerError
@@ -95,6 +96,15 @@ def test_whoever_listens_on_the_port_of_a_killed_server_gets_nothing_secret(proj
     assert SECRET.encode() not in impostor.heard
     assert b"authorization" not in impostor.heard.lower()
     assert impostor.heard.count(b"GET ") == 1
+
+
+def test_a_server_that_is_late_is_not_called_another_one(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "PROOF_SECONDS", 0.1)
+    with closing(Impostor(b"")) as busy:
+        leave_note(project, busy.address)
+        with pytest.raises(WrongServerError, match=r"has not proved within 0\.1 s .* try again\.$"):
+            ServerClient(project)
+    assert SECRET.encode() not in busy.heard
 
 
 def test_a_password_is_not_sent_there_either(project: Project, run_command: Callable[..., Any]) -> None:
