@@ -474,7 +474,7 @@ def misdescribed() -> Iterator[list[str]]:
     def check(name: str, answer: Any) -> None:
         plain = json.loads(json.dumps(answer))
         try:
-            if not isinstance(plain.get("error"), dict):  # a transfer has the sentence of its error there
+            if "error" not in plain:
                 shapes[name].validate_python(plain)
                 return
             model = responses_of(name)[status_of(plain["error"]["kind"])]["model"]

@@ -172,7 +172,7 @@ def _finished(server: ServerClient, answer: JsonObject) -> JsonObject:
     if sys.stderr.isatty():
         print(file=sys.stderr)
     if answer["state"] in ("failed", "cancelled"):
-        raise AnnotatorError(answer["error"] or "The import was cancelled. Nothing was imported.")
+        raise AnnotatorError(answer["problem"] or "The import was cancelled. Nothing was imported.")
     return answer
 
 

@@ -52,7 +52,8 @@ class Transfer:
         self.num_done = 0
         self.num_photos: int | None = None
         """How many photos there are to do; None if nobody knows before the end."""
-        self.error = ""
+        self.problem = ""
+        """Why it failed, as a sentence; empty: it did not."""
         self.result: JsonObject = {}
         self._is_cancelled = threading.Event()
         self._thread: threading.Thread | None = None
@@ -65,7 +66,7 @@ class Transfer:
         """
         if self.state == "running" or self._is_cancelled.is_set():
             raise ConfigError("This export or import is running already, or was cancelled. Begin it anew.")
-        self.state, self.num_done, self.error = "running", 0, ""
+        self.state, self.num_done, self.problem = "running", 0, ""
         self._thread = threading.Thread(target=self._run, args=(work, then), name=self.kind, daemon=True)
         self._thread.start()
 
@@ -76,10 +77,10 @@ class Transfer:
         except TransferCancelledError:
             self.state = "cancelled"
         except AnnotatorError as error:
-            self.error, self.state = str(error), "failed"
+            self.problem, self.state = str(error), "failed"
         except Exception:
             logger.exception("An %s ended with an unexpected error.", self.kind)
-            self.error, self.state = "An unexpected error ended it; the server's log has the details.", "failed"
+            self.problem, self.state = "An unexpected error ended it; the server's log has the details.", "failed"
 
     def watch(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield items and count them, until the person cancels or the disk is nearly full.
@@ -113,7 +114,7 @@ class Transfer:
             "state": self.state,
             "num_done": self.num_done,
             "num_photos": self.num_photos,
-            "error": self.error,
+            "problem": self.problem,
             **self.result,
         }
 

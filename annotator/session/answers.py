@@ -768,14 +768,14 @@ class ExportPreview(Answer):
 
 
 class TransferState(Answer):
-    """How far an export or import is; what follows `error` is there once it is known."""
+    """How far an export or import is; what follows `problem` is there once it is known."""
 
     transfer_id: str
     kind: Literal["export", "import"]
     state: Literal["open", "running", "ready", "done", "failed", "cancelled"]
     num_done: int
     num_photos: int | None
-    error: str
+    problem: str
     num_left_out: int = 0
     left_out: list[PhotoProblem] = []
     num_notes: int = 0

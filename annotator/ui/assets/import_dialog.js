@@ -92,7 +92,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
     const payload = { transfer_id, path: server, format: format.value, options: options.values(), kind: form.querySelector("[name=import-kind]:checked").value, replaces: replaces.checked, leaves_out: leavesOut.checked };
     const answer = await ended(call, await call("plan_import", payload), (now) => progress.show(now, "Reading"), () => isOpen);
     if (answer.state === "ready") show(answer);
-    else if (answer.state === "failed") trouble.textContent = answer.error;
+    else if (answer.state === "failed") trouble.textContent = answer.problem;
     else note.textContent = "Cancelled; nothing was imported.";
   });
 
@@ -126,7 +126,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
     const answer = await ended(call, running, (now) => progress.show(now, "Importing", false), () => isOpen);
     if (answer.state !== "done") {
       restart();
-      trouble.textContent = answer.error;
+      trouble.textContent = answer.problem;
       return;
     }
     planned = null;

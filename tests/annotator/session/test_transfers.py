@@ -85,7 +85,7 @@ def test_a_folder_is_fetched_as_an_archive(session: Session) -> None:
     stems = [Path(name(session, image_id)).stem for image_id in (1, 2)]
     assert found == {f"{stems[0]}.txt": "cat, sofa", f"{stems[1]}.txt": "dog"}
     answer = ended(session, session.exporting.start("local", "imagefolder", {"photos": "symlink"}, SAVED))
-    assert (answer["state"], answer["error"]) == ("failed", "An archive holds no links; choose photos=copy.")
+    assert (answer["state"], answer["problem"]) == ("failed", "An archive holds no links; choose photos=copy.")
 
 
 def test_photos_that_break_a_rule_are_named_and_left_out(session: Session) -> None:
@@ -241,8 +241,8 @@ def test_bad_input_is_one_sentence_and_imports_nothing(case: str, session: Sessi
         session.importing.plan("local", transfer_id, "", format, {}, "accepted", replaces=True, leaves_out=False),
     )
     assert answer["state"] == "failed"
-    assert sentence in answer["error"]
-    assert "\n" not in answer["error"]
+    assert sentence in answer["problem"]
+    assert "\n" not in answer["problem"]
     with pytest.raises(ConfigError):
         session.importing.carry_out("local", transfer_id)
     assert session.importing.changes() == {"changes": []}
