@@ -1,4 +1,4 @@
-"""How many photos, and how many pixels, are decoded at once in this process; and the newest pictures made so.
+"""How many photos and pixels are decoded at once in this process, each picture once; and the newest pictures made so.
 
 Knows nothing of files or of HTTP.
 """
@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 AT_ONCE = 2
 MAX_PIXELS_IN_FLIGHT = 140_000_000
@@ -51,6 +52,22 @@ class DecodingBudget:
 
     def _fits(self, num_pixels: int) -> bool:
         return self._num_now < self._at_once and self._pixels_now + num_pixels <= self._max_pixels
+
+
+class MakingLocks:
+    """One lock for each picture that is being made, so that callers who want the same one wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
+
+    @contextmanager
+    def hold(self, key: Hashable) -> Iterator[None]:
+        """Wait until nobody else makes the picture of a key, and keep others from making it until the block ends."""
+        with self._lock:
+            lock = self._locks.setdefault(key, threading.Lock())
+        with lock:
+            yield
 
 
 class PictureCache:

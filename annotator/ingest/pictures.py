@@ -11,7 +11,7 @@ from pathlib import Path
 
 from annotator.datasets.image_folder import DecodedImage, content_hash, decode_image, read_image_file
 from annotator.errors import UnreadableImageError
-from annotator.ingest.decoding_budget import DecodingBudget, PictureCache
+from annotator.ingest.decoding_budget import DecodingBudget, MakingLocks, PictureCache
 from annotator.ingest.pipeline import encode_jpeg
 from annotator.storage.database import Store
 from annotator.storage.images import ImageEntry
@@ -27,6 +27,8 @@ LARGEST_JPEG = 65_000
 DECODING = DecodingBudget()
 """Held while a requested photo is decoded: the largest ones need hundreds of megabytes, each caller may request many at
 once, and all projects of a process share its memory."""
+MAKING = MakingLocks()
+"""Held while a requested picture is made, so that it is made once."""
 FULL_SIZE = PictureCache()
 """Photos in full size that were made anew for the page, by the hash of their file. Zooming asks for one again and
 again, and each takes seconds."""
@@ -104,7 +106,7 @@ class Pictures:
     def _full_size(self, image_id: int, entry: ImageEntry) -> bytes:
         data = FULL_SIZE.get(entry.version)
         if data is None:
-            with DECODING.hold(_num_pixels(entry)):
+            with MAKING.hold(entry.version), DECODING.hold(_num_pixels(entry)):
                 # The thread before may have made this one.
                 data = FULL_SIZE.get(entry.version)
                 if data is None:
@@ -115,7 +117,7 @@ class Pictures:
     def _rendition(self, image_id: int, path: Path, longest_side: int) -> Picture:
         data = _read_if_present(path)
         if data is None:
-            with DECODING.hold(_num_pixels(self._store.images.entry(image_id))):
+            with MAKING.hold(path), DECODING.hold(_num_pixels(self._store.images.entry(image_id))):
                 # The thread before may have made this one.
                 data = _read_if_present(path) or self._make_rendition(image_id, path, longest_side)
         return Picture(data, "image/jpeg")

@@ -62,6 +62,8 @@ BELIEVED_HEADERS = frozenset(
      b"x-forwarded-port", b"x-forwarded-prefix", b"x-gradio-server"}
 )  # fmt: skip
 """Headers that Gradio believes from everybody. Uvicorn has read those that it takes, of trusted proxies, by then."""
+BASIC_PATHS = re.compile(r"/api/v\d+/label_studio/.*")
+"""Where the password of Basic authentication is an access token."""
 DEVICE_TOKEN = re.compile(r"[0-9a-f.]{1,128}")
 DEVICE_SECONDS = 365 * 86_400
 SESSION_ID = re.compile(r"[\w-]{1,128}", re.ASCII)
@@ -232,17 +234,20 @@ class RequestGuard:
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         session_id = session_id_of(scope)
-        bearer = _bearer(headers)
-        caller = self._authenticator.by_bearer(bearer) if bearer else self._authenticator.by_session(session_id)
+        bearer = _bearer(headers, scope["path"])
+        by_session, by_bearer = self._authenticator.by_session, self._authenticator.by_bearer
+        caller = by_session(session_id) if bearer is None else by_bearer(bearer)
         max_bytes = self._body_limits.get(scope["path"], self._max_body_bytes)
-        refusal = self._refusal(scope["method"], headers, session_id, is_program=bool(bearer and caller))
+        refusal = self._refusal(
+            scope["method"], headers, session_id, is_program=bearer is not None and caller is not None
+        )
         refusal = refusal or _length_refusal(scope["method"], headers, max_bytes)
         if COSTLY_PATHS.fullmatch(scope["path"]):
             refusal = refusal or _foreign_refusal(headers)
         if refusal:
             await _refuse(send, *refusal)
         elif caller is None and scope["path"] not in self._public_paths:
-            await _ask_to_log_in(scope, send, self._entrance, is_program=bool(bearer))
+            await _ask_to_log_in(scope, send, self._entrance, is_program=bearer is not None)
         elif scope["path"].startswith("/gradio_api/") and not GRADIO_PATHS.fullmatch(scope["path"]):
             await _refuse(send, 404, "This server does not offer that.")
         else:
@@ -396,15 +401,17 @@ def _authority(origin: str) -> str:
         return ""
 
 
-def _bearer(headers: Headers) -> str:
-    """Return the access token that a program sent: as a bearer token, or as the password of Basic authentication."""
+def _bearer(headers: Headers, path: str) -> str | None:
+    """Return the access token that a program sent: as a bearer token, or as the password of Basic authentication.
+
+    None: it sent none of the two. Empty: what it sent cannot be a token, and is refused as a wrong one is.
+    """
     kind, _, secret = headers.get("authorization", "").partition(" ")
     if kind.lower() == "bearer":
         return secret.strip()
-    if kind.lower() != "basic":
-        return ""
-    # Some programs, such as Label Studio, can send nothing else. No page is asked for it (no WWW-Authenticate), so that
-    # browsers hold none that they would send along.
+    # Label Studio can send nothing else. At other paths it is a reverse proxy's password, which browsers send along.
+    if kind.lower() != "basic" or not BASIC_PATHS.fullmatch(path):
+        return None
     try:
         return base64.b64decode(secret.strip(), validate=True).decode().partition(":")[2]
     except ValueError:

@@ -555,6 +555,7 @@ class Relay(threading.Thread):
                 if left <= 0 < self._num_bytes:
                     self._on_cut()
                     self.has_cut.set()
+                    client.shutdown(socket.SHUT_RDWR)  # closing alone waits for the thread that reads from it
                     return
 
     def _pass_requests(self, client: socket.socket, server: socket.socket, is_asked: threading.Event) -> None:

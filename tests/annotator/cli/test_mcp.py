@@ -1,6 +1,5 @@
 """`annotator mcp`, asked by the SDK's own client: in this process on the real app, and as a process over stdio."""
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -107,36 +106,14 @@ def test_without_a_server_or_a_token_it_is_a_sentence(tmp_path: Path, capsys: py
 
 
 @pytest.mark.integration
-def test_the_command_speaks_the_protocol_over_stdio(tmp_path: Path) -> None:
-    """Against a stand-in of the server that answers who calls, since only that is asked at the start."""
-    import threading
-    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = json.dumps({"user": "local", "role": "admin", "project": "holiday"}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-    about = {"address": f"http://127.0.0.1:{server.server_address[1]}", "secret": "s", "pid": 1}
-    (tmp_path / "server.json").write_text(json.dumps(about))
+def test_the_command_speaks_the_protocol_over_stdio(serve: Callable[..., Any]) -> None:
+    server = serve()
 
     async def talk() -> list[str]:
         command = StdioServerParameters(
-            command=sys.executable, args=["-m", "annotator.cli", "mcp", str(tmp_path)], env={**os.environ}
+            command=sys.executable, args=["-m", "annotator.cli", "mcp", str(server.project)], env={**os.environ}
         )
         async with McpClient(command) as model:
             return [tool.name for tool in (await model.list_tools()).tools]
 
-    try:
-        assert anyio.run(talk) == [*READING, "propose", "save"]
-    finally:
-        server.shutdown()
-        server.server_close()
+    assert anyio.run(talk) == [*READING, "propose", "save"]

@@ -67,9 +67,13 @@ def test_label_studio_connects_and_gets_ranked_predictions(client: TestClient, o
     assert 0 < prediction["score"] <= 1
 
 
-def test_a_saved_list_is_predicted_in_its_order_as_far_as_the_interface_offers_it(client: TestClient) -> None:
+def test_a_saved_list_is_predicted_in_its_order_as_far_as_the_interface_offers_it(
+    client: TestClient, opened: Session
+) -> None:
     save = {"image_id": 1, "revision": 0, "kept": ["sofa", "lamp", "cat"]}
-    assert client.post("/api/v1/save", json=save).status_code == 200
+    secret = opened.workspace.authenticator.local_secret
+    bearer = {"authorization": f"Bearer {secret}"}
+    assert client.post("/api/v1/save", json=save, headers=bearer).status_code == 200
     known, unknown, none = predict(client, CHOICES, "/data/local-files/?d=photo%201.jpg", "s3://x/other.jpg", None)
     assert known["result"][0]["value"] == {"choices": ["sofa", "Cat"]}
     assert (known["model_version"], known["score"]) == ("saved", 1.0)
@@ -85,6 +89,12 @@ def test_nothing_is_fetched_from_a_link(client: TestClient, monkeypatch: pytest.
     monkeypatch.setattr("socket.socket.connect", refuse)
     (prediction,) = predict(client, ANY, "http://169.254.169.254/latest/meta-data")
     assert prediction["result"] == []
+
+
+def test_the_password_of_a_proxy_before_the_server_is_no_access_token(client: TestClient) -> None:
+    assert client.get(
+        "/api/v1/session", headers={"authorization": "Basic " + base64.b64encode(b"x:y").decode()}
+    ).is_success
 
 
 def test_a_wrong_password_and_an_interface_without_a_place_for_tags_are_refused(client: TestClient) -> None:

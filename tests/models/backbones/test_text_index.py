@@ -1,4 +1,5 @@
 import time
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Hashed:
 
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         self.texts += texts
-        rows = [np.random.default_rng(abs(hash(text)) % 2**32).standard_normal(self.size) for text in texts]
+        rows = [np.random.default_rng(zlib.crc32(text.encode())).standard_normal(self.size) for text in texts]
         return unit(np.array(rows, np.float32))
 
 
@@ -33,7 +34,9 @@ def test_the_nearest_words_are_those_with_the_highest_cosine_by_hand() -> None:
     index = TextIndex(tower)  # type: ignore[arg-type]
     words = [f"w{number}" for number in range(500)]
     assert index.set_words(words)
-    rows = Hashed().embed([f"a photo of {word}." for word in words]).astype(np.float16).astype(np.float32)  # as kept
+    rows = unit(
+        Hashed().embed([f"a photo of {word}." for word in words]).astype(np.float16).astype(np.float32)
+    )  # as kept
     photo = rows[7] + 0.3 * rows[9]
     cosines = rows @ unit(photo[None])[0]
     found = index.nearest(photo, 5)
