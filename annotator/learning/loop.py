@@ -80,6 +80,7 @@ class ModelLoop:
         self._lock = threading.Lock()
         self._training: TrainingProcess | None = None
         self._watcher: threading.Thread | None = None
+        self._keeper: threading.Thread | None = None
         self._saved = threading.Event()
         self._closing = threading.Event()
         self._unrecorded: dict[int, tuple[str, str]] = {}
@@ -195,8 +196,9 @@ class ModelLoop:
         self._saved.set()
         if training is not None:
             training.kill()
-        if watcher is not None:
-            watcher.join(timeout=SECONDS_TO_END)
+        for thread in (watcher, self._keeper):
+            if thread is not None:
+                thread.join(timeout=SECONDS_TO_END)
         self._record_ends()
 
     # Automatic trainings
@@ -207,6 +209,7 @@ class ModelLoop:
 
     def keep_watch(self) -> None:
         """Start the trainings that the settings demand until the loop is closed; runs in a thread of its own."""
+        self._keeper = threading.current_thread()
         began = time.monotonic()  # the system clock may jump
         self._saved.set()  # earlier corrections may be enough
         while not self._closing.is_set():

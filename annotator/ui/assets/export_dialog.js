@@ -106,10 +106,10 @@ export function showExport(dialogs, { call, found, photo }) {
     }
   }
 
-  function finish({ state: now, error, transfer_id, num_written, num_bytes, file_name, ...answer }) {
+  function finish({ state: now, problem, transfer_id, num_written, num_bytes, file_name, ...answer }) {
     if (now !== "ready") {
       write.disabled = false;
-      if (now === "failed") trouble.textContent = error;
+      if (now === "failed") trouble.textContent = problem;
       note.textContent = now === "cancelled" ? "Cancelled; nothing was written." : "";
       if (isOpen) write.focus();
       return;

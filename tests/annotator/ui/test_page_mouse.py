@@ -166,7 +166,7 @@ def test_the_choice_of_the_tagger_opens_and_keeps_its_keys(serve: Factory, open_
     expect(page.at("#tagger option")).to_have_text([choice["label"] for choice in choices])
     page.press("1", "Delete")
     assert page.kept() == []
-    page.press("End")
+    page.press("End", "Enter")
     expect(page.at("#tagger")).to_have_value(choices[-1]["name"])
     until(lambda: server.rest("state")["tagger"], lambda name: name == choices[-1]["name"])
     expect(page.at("#add-input")).to_be_focused()

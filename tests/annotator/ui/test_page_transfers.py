@@ -40,8 +40,9 @@ def test_tags_are_exported_by_keyboard(serve: Factory, open_page: Factory, tmp_p
     page.at("#export-tag").fill("COFFEE")
     expect(page.at("#export-note")).to_have_text("1 photo; the first 1:")
     page.press("Enter")
+    expect(page.at("#export-download")).to_be_focused()
     with page.page.expect_download() as download:
-        page.at("#export-download").press("Enter")
+        page.press("Enter")
     assert download.value.suggested_filename.endswith(" csv.csv")
     text = Path(download.value.path()).read_text(encoding="utf-8-sig")
     assert [row["image"] for row in csv.DictReader(io.StringIO(text))] == ["coffee.png"]

@@ -81,9 +81,11 @@ def test_a_person_switches_between_backbones_and_loses_no_tag(
     page = open_page(second, expected_errors=AWAY)
     page.see_tagged(1)
     # Proposals of both: of the endpoint and of the text tower.
-    expect(page.at('.row.proposed [data-source="vlm"]').first).to_be_visible()
-    text = page.at('.row.proposed:has([data-source="text"])').first
-    text.click()
+    expect(page.at('.row.proposed[data-source="vlm"]').first).to_be_visible()
+    expect(page.at('.row.proposed[data-source="text"]').first).to_be_visible()
+    page.press("F9")
+    while page.at(".row.proposed.selected").get_attribute("data-source") != "text":
+        page.press("ArrowDown")
     expect(page.at("#why-text")).to_contain_text("the image-text model finds it alike", ignore_case=True)
     expect(page.at('#sources [data-switch-source="text"]')).to_contain_text("Image-text model")
     page.choose("#open-model")
