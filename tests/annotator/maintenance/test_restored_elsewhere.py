@@ -61,6 +61,17 @@ def clip(tiny_models: Any, tmp_path: Path, backbone_cache: Path) -> Iterator[str
 
 
 @pytest.fixture
+def detector() -> Iterator[None]:
+    """An installed detector whose network is none; taken away again, as the other tests have none."""
+    folder = detectors_path() / f"nanodet-{installed_version()}"
+    folder.mkdir(parents=True)
+    (folder / "nanodet.onnx").write_bytes(b"a network")
+    (folder / "about.json").write_text(json.dumps({"onnx_sha256": hashlib.sha256(b"a network").hexdigest()}))
+    yield
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
 def opened() -> Iterator[Callable[[Project], Session]]:
     """Open a project; the one opened before is closed."""
     before: list[Session] = []
@@ -111,6 +122,7 @@ def restored(project: Project, tmp_path: Path, elsewhere: Callable[[], None]) ->
     return Project.open(tmp_path / "restored")
 
 
+@pytest.mark.usefixtures("detector")
 def test_installed_backbone_foreign_tagger_word_vectors_detector_and_people(
     clip: str,
     opened: Callable[[Project], Session],
@@ -125,10 +137,6 @@ def test_installed_backbone_foreign_tagger_word_vectors_detector_and_people(
     choose_backbone(project, clip)
     (tmp_path / "outside").mkdir()
     vectors = write_vectors(tmp_path / "outside" / "own vectors.txt")
-    folder = detectors_path() / f"nanodet-{installed_version()}"
-    folder.mkdir(parents=True)
-    (folder / "nanodet.onnx").write_bytes(b"a network")
-    (folder / "about.json").write_text(json.dumps({"onnx_sha256": hashlib.sha256(b"a network").hexdigest()}))
     tagger = write_tagger(tmp_path / "outside" / "mine", load_backbone(clip, num_threads=1))
     project.update_settings(
         word_vectors=str(vectors), detector="nanodet", vision_language_model="eyes", tagger=str(tagger)
