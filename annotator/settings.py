@@ -183,6 +183,8 @@ class ProjectSettings:
     """Least probability of a proposal: a list ends before tags that are less likely."""
     order_rules: dict[str, Any] = field(default_factory=dict)
     """Rules for the order of a list that is saved (datasets/order_rules.py); empty: none."""
+    saved_searches: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Name -> ``query``, ``state`` and ``sort`` of a search of the library."""
     fields: tuple[FieldSpec, ...] = ()
     """What is written of a photo beside its tags (datasets/photo_fields.py)."""
 
@@ -226,3 +228,19 @@ class ProjectSettings:
         object.__setattr__(self, "keys", check_keys(self.keys))
         rules_from(self.order_rules, "The order_rules")
         object.__setattr__(self, "fields", fields_from(self.fields))
+        check_searches(self.saved_searches)
+
+
+def check_searches(searches: Any) -> None:
+    """Refuse what is no collection of saved searches.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    is_sound = isinstance(searches, Mapping) and all(
+        isinstance(name, str) and isinstance(one, Mapping) and set(one) == {"query", "state", "sort"}
+        and all(isinstance(value, str) for value in one.values())
+        for name, one in searches.items()
+    )  # fmt: skip
+    if not is_sound:
+        raise ConfigError("saved_searches must map names to query, state and sort.")

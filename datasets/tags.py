@@ -101,10 +101,3 @@ def search_key(text: str) -> str:
     plain = _MARKS.sub("", unicodedata.normalize("NFKD", _IGNORED.sub("", text)))
     plain = unicodedata.normalize("NFKD", plain.casefold()).translate(_PLAIN)
     return unicodedata.normalize("NFC", _MARKS.sub("", plain))
-
-
-def search_terms(text: str) -> list[str]:
-    """Return the search keys of a text's words, each once; words in quotation marks stay together."""
-    parts = re.findall(r'"([^"]+)"|([^\s"]+)', text)
-    keys = (" ".join(search_key(phrase or word).split()) for phrase, word in parts)
-    return list(dict.fromkeys(key for key in keys if key))

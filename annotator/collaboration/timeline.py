@@ -17,7 +17,20 @@ from annotator.storage.queries import utc
 
 Entry = dict[str, Any]
 
-LISTS = ("added", "save", "undo", "rename", "reopen", "accept", "restore", "import", "reorder", "answer", "take_back")
+LISTS = (
+    "added",
+    "save",
+    "undo",
+    "rename",
+    "reopen",
+    "accept",
+    "restore",
+    "import",
+    "reorder",
+    "edit",
+    "answer",
+    "take_back",
+)
 """Kinds of entry that hold a list, which can be restored."""
 
 

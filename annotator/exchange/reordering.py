@@ -1,12 +1,11 @@
 """Order rules on many saved lists at once: what would change, and the change. Knows nothing of any one rule."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from annotator.datasets.order_rules import OrderRules
-from annotator.storage.bulk_changes import BulkChanges
-from annotator.storage.correction_log import Annotation, CorrectionLog, ListChange
+from annotator.storage.bulk_changes import BulkChanges, list_changes
+from annotator.storage.correction_log import Annotation, CorrectionLog
 from annotator.storage.database import Store
 
 
@@ -34,9 +33,8 @@ def plan_reordering(
         StoreError: The database could not be read.
     """
     asked = {int(row[0]) for row in store.rows("SELECT image_id FROM asked")}
-    for image_id in image_ids:
-        annotation = log.annotation(image_id)
-        if annotation.is_saved and image_id not in asked:
+    for annotation in log.annotations(image_ids):
+        if annotation.is_saved and annotation.image_id not in asked:
             tags = rules.apply(annotation.tags)
             if tags != annotation.tags:
                 yield Reordered(annotation, tags)
@@ -53,18 +51,8 @@ def reorder(
         StaleRevisionError: A photo was saved meanwhile; nothing was written.
         StoreError: The commit failed; nothing was written.
     """
-    shown = {
-        int(image_id): (tagger or "", json.loads(text) if text else ())
-        for image_id, tagger, text in store.rows(
-            "SELECT a.image_id, e.tagger, CAST(e.shown AS VARCHAR) FROM annotations a JOIN events e USING (event_id) "
-            "WHERE a.image_id IN (SELECT unnest(?::INTEGER[]))",
-            [[one.annotation.image_id for one in planned]],
-        )
-    }
-    changes = []
-    for one in planned:
-        tagger, proposals = shown[one.annotation.image_id]
-        changes.append(ListChange(one.annotation, one.tags, one.annotation.dropped, tagger=tagger, shown=proposals))
+    lists = [(one.annotation, one.tags, one.annotation.dropped) for one in planned]
+    changes = list_changes(store, lists)
     return BulkChanges(store, log).save_lists("reorder", changes, f"rules: {describe(rules)}", user)
 
 

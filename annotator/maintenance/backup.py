@@ -103,7 +103,10 @@ def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bo
     except FileExistsError:
         raise BackupError(f"{target} exists already. Name a new file.") from None
     except OSError as error:
-        raise BackupError(f"The backup {target} cannot be written: {error.strerror}. Nothing was changed.") from error
+        of_file = f" ({error.filename})" if error.filename not in (None, str(target), str(part)) else ""
+        raise BackupError(
+            f"The backup {target} cannot be written: {error.strerror}{of_file}. Nothing was changed."
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return manifest

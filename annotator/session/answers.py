@@ -230,6 +230,20 @@ class DemoSpace(Answer):
     is_full: bool
 
 
+class SavedSearch(Answer):
+    """A search that is kept under a name."""
+
+    query: str
+    state: str
+    sort: str
+
+
+class SavedSearches(Answer):
+    """Every search that is kept, by name."""
+
+    saved_searches: dict[str, SavedSearch]
+
+
 class StateAnswer(Answer):
     """The project's name, counts, progress, keys, taggers and queue."""
 
@@ -246,6 +260,7 @@ class StateAnswer(Answer):
     keys: dict[str, list[str]]
     show_expected: bool
     never_proposed: list[str]
+    saved_searches: dict[str, SavedSearch]
     user: User
     may_annotate: bool
     may_review: bool
@@ -302,6 +317,32 @@ class FoundPhotos(Answer):
     items: list[FoundPhoto]
     meant: list[str]
     """Tags that were found by their meaning."""
+
+
+class FacetValue(Answer):
+    """A value, and how many of the found photos have it."""
+
+    value: str
+    num_photos: int
+
+
+class Facets(Answer):
+    """What the found photos have in common; at most 100 values each, the most frequent first, dates in order."""
+
+    num_tags: int
+    """All tags that were asked for."""
+    tags: list[FacetValue]
+    folders: list[FacetValue]
+    """Each with the folders below it."""
+    dates: list[FacetValue]
+    """Years."""
+    people: list[FacetValue]
+
+
+class FoundIds(Answer):
+    """All photos of a search, in its order."""
+
+    image_ids: list[int]
 
 
 class PlacedCompletion(Answer):
@@ -843,6 +884,23 @@ class Reordered(Answer):
     rows: list[ReorderedRow]
 
 
+class EditedTags(Answer):
+    """What an edit of many photos changes, or would change."""
+
+    num_photos: int
+    """Chosen photos."""
+    num_lists: int
+    """Saved lists that change."""
+    num_drafts: int
+    """Photos without a saved list whose draft changes."""
+    num_closed: int
+    """Photos that stay, as this person may not change them or several people are asked about them."""
+    is_dry_run: bool
+    change_id: int | None
+    """For `undo_change`; null if nothing was written."""
+    rows: list[ReorderedRow]
+
+
 # The project
 
 
@@ -1035,6 +1093,10 @@ ANSWERS: Mapping[str, Any] = {
     "step": Photo,
     "strip": Strip,
     "browse": FoundPhotos,
+    "facets": Facets,
+    "found_ids": FoundIds,
+    "save_search": SavedSearches,
+    "edit_tags": EditedTags,
     "hold": Done,
     "leave": Done,
     "skip": Photo | NothingLeft,
@@ -1104,6 +1166,10 @@ ERRORS: Mapping[str, Sequence[type[AnnotatorError]]] = {
     "leave": [UnknownImageError],
     "skip": [UnknownImageError, LeaseError],
     "propose": [UnknownImageError, LeaseError, ReviewError, TagError],
+    "browse": [UnknownImageError],
+    "found_ids": [UnknownImageError],
+    "save_search": [ConfigError],
+    "edit_tags": [ConfigError, TagError, StaleRevisionError],
     "complete": [UnknownImageError],
     "explain": [UnknownImageError],
     "heat_map": [UnknownImageError],

@@ -80,7 +80,7 @@ class Exporting:
             StoreError: The database could not be read.
         """
         chosen_format, options = _configured(format, values)
-        image_ids = self._ids(user, chosen)
+        image_ids = self.image_ids(user, chosen)
         first = list(islice(self._photos(user, chosen_format, image_ids), PREVIEW_ROWS))
         report = Report()
         files: list[JsonObject] = []
@@ -116,7 +116,7 @@ class Exporting:
             StoreError: The database could not be read.
         """
         chosen_format, options = _configured(format, values)
-        image_ids = self._ids(user, chosen)
+        image_ids = self.image_ids(user, chosen)
         if not image_ids:
             raise DataError("No photo is selected, so there is nothing to export.")
         transfer = self._workspace.transfers.begin(user, "export")
@@ -163,7 +163,13 @@ class Exporting:
         file_name = str(transfer.result["file_name"])
         return transfer.folder / f"{RESULT}.part{Path(file_name).suffix}", file_name
 
-    def _ids(self, user: str, chosen: Chosen) -> list[int]:
+    def image_ids(self, user: str, chosen: Chosen) -> list[int]:
+        """Return the ids of the chosen photos, in ascending order.
+
+        Raises:
+            TagError: The tag is not a valid tag.
+            StoreError: The database could not be read.
+        """
         found = select(self._workspace.store, chosen.selection)
         if chosen.found is None:
             return found

@@ -8,6 +8,7 @@ from annotator.json_types import JsonObject
 from annotator.session.photo_view import PhotoView
 from annotator.session.search_terms import TagsOfTerms
 from annotator.session.workspace import Workspace
+from annotator.storage.features import most_alike
 from annotator.storage.sidecar_states import CHANGED, FAILED
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class Navigation:
             "keys": {action: list(keys) for action, keys in settings.keys.items()},
             "show_expected": settings.show_expected,
             "never_proposed": list(settings.never_proposed),
+            "saved_searches": settings.saved_searches,
             "user": user,
             "may_annotate": workspace.may_annotate(user),
             "may_review": rules.may_review(user),
@@ -144,17 +146,33 @@ class Navigation:
             ]
         }
 
-    def browse(self, user: str, offset: int, limit: int, query: str, state: str) -> JsonObject:
-        """Return one page of the photos whose saved tags or file names hold every word of a text.
+    def browse(
+        self,
+        user: str,
+        offset: int,
+        limit: int,
+        query: str,
+        state: str,
+        sort: str = "folder",
+        alike_to: int | None = None,
+    ) -> JsonObject:
+        """Return one page of the photos that a search finds (datasets/photo_search.py).
 
         Former names of tags count, and for a word that is nowhere, tags of similar meaning: ``meant``.
 
         ``state`` is ``all``, ``saved`` (a list is saved), ``unsaved``, ``empty`` (saved without tags), ``changed``
         (other pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
+
+        ``sort`` is ``folder``, ``name``, ``date`` (of the photo, the newest first), ``saved`` (the list saved last
+        first) or ``alike`` (by likeness to the photo ``alike_to``, the most alike first).
+
+        Raises:
+            UnknownImageError: There is no photo ``alike_to``.
+            StoreError: The database could not be read.
         """
         workspace, queue = self._workspace, self._workspace.queue
-        if query.strip() or state != "all":
-            found, meant = self.found(user, query, state)
+        if query.strip() or state != "all" or sort != "folder":
+            found, meant = self.found(user, query, state, sort, alike_to)
             total, ids = len(found), found[offset : offset + limit]
         else:
             total, ids, meant = len(queue), queue.window(offset, offset + limit), []
@@ -171,8 +189,10 @@ class Navigation:
         ]
         return {"total": total, "items": items, "meant": meant}
 
-    def found(self, user: str, query: str, state: str) -> tuple[list[int], list[str]]:
-        """Return the photos that the browse view shows, in its order, and the tags of similar meaning that count."""
+    def found(
+        self, user: str, query: str, state: str, sort: str = "folder", alike_to: int | None = None
+    ) -> tuple[list[int], list[str]]:
+        """Return the photos that the library shows, in its order, and the tags of similar meaning that count."""
         workspace, queue = self._workspace, self._workspace.queue
         wanted = state if state in ("saved", "unsaved", "empty", "changed") else "all"
         stand_for = TagsOfTerms(workspace)
@@ -181,7 +201,22 @@ class Navigation:
         found = sorted((image_id for image_id in matching if image_id in queue), key=queue.position)
         if wanted != state:
             found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
-        return found, stand_for.meant
+        return self._sorted(found, sort, alike_to), stand_for.meant
+
+    def _sorted(self, image_ids: list[int], sort: str, alike_to: int | None) -> list[int]:
+        """Return photos in an order; those that are equal in it, or have no value, in that of the folder."""
+        workspace = self._workspace
+        if sort == "name":
+            return sorted(image_ids, key=workspace.files.name_key)
+        if sort == "folder" or (sort == "alike" and alike_to is None):
+            return image_ids
+        if alike_to is not None and sort == "alike":
+            self._access.check(alike_to)
+            first = most_alike(workspace.features, alike_to, image_ids)
+        else:
+            first = workspace.store.images.newest_first(sort)
+        ranks = {image_id: rank for rank, image_id in enumerate(first)}
+        return sorted(image_ids, key=lambda image_id: ranks.get(image_id, len(ranks)))
 
     def next(self, user: str, image_id: int) -> JsonObject | None:
         """End the lease of a photo after a commit, and return the photo to work on after it.

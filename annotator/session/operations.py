@@ -58,7 +58,32 @@ _TABLE = (
     _reads(
         "browse",
         r.BrowseRequest,
-        lambda session, user, p: session.navigation.browse(user, p.offset, p.limit, p.query, p.state),
+        lambda session, user, p: session.navigation.browse(
+            user, p.offset, p.limit, p.query, p.state, p.sort, p.alike_to
+        ),
+    ),
+    _reads(
+        "facets",
+        r.FacetsRequest,
+        lambda session, user, p: session.library.facets(user, p.query, p.state, p.tag),
+    ),
+    _reads(
+        "found_ids",
+        r.SortedRequest,
+        lambda session, user, p: session.library.found_ids(user, p.query, p.state, p.sort, p.alike_to),
+    ),
+    _writes(
+        "save_search",
+        r.SaveSearchRequest,
+        lambda session, user, p: session.library.save_search(
+            p.name, {"query": p.query, "state": p.state, "sort": p.sort} if p.kept else None
+        ),
+    ),
+    _writes(
+        "edit_tags",
+        r.EditTagsRequest,
+        lambda session, user, p: session.library.edit_tags(user, p.photos.chosen(), p.edit(), is_dry_run=p.is_dry_run),
+        Role.ADMIN,
     ),
     _reads("hold", r.ImageRequest, lambda session, user, p: session.navigation.hold(user, p.image_id), Role.ANNOTATOR),
     _reads(

@@ -70,6 +70,10 @@ class PhotoFiles:
         folder, _, name = file.path.rpartition("/")
         return file.root_id, _folder_key(folder), natural_key(name), file.path
 
+    def name_key(self, image_id: int) -> str:
+        """Return what orders photos by their names alone, numbers in them by value."""
+        return natural_key(self._files[image_id].path.rpartition("/")[2])
+
     def thumbnail_url(self, image_id: int) -> str:
         """Return the URL of a photo's thumbnail."""
         return f"{self.root_path}/thumbnail/{image_id}?v={self._files[image_id].version[:VERSION_LENGTH]}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from annotator.collaboration.responses import MOST_PEOPLE
 from annotator.datasets.tags import MAX_TAG_LENGTH
 from annotator.exchange.selection import Selection
+from annotator.exchange.tag_edits import TagEdit
 from annotator.proposals.proposer import Exclusions
 from annotator.session.edited_list import EditedList
 from annotator.session.exporting import Chosen
@@ -252,11 +253,40 @@ class PredictTasksRequest(Payload):
     tasks: Annotated[list[PredictTask], Field(max_length=1000)]
 
 
-class BrowseRequest(PageRequest):
+FoundState = Literal["all", "saved", "unsaved", "empty", "changed", "new", "draft", "in_review", "accepted"]
+Query = Annotated[str, StringConstraints(max_length=500)]
+
+
+class FoundRequest(Payload):
+    """What the library shows: the photos of a search."""
+
+    query: Query = ""
+    state: FoundState = "all"
+
+
+class SortedRequest(FoundRequest):
+    """The photos of a search in an order."""
+
+    sort: Literal["folder", "name", "date", "saved", "alike"] = "folder"
+    alike_to: ImageId | None = None
+
+
+class BrowseRequest(PageRequest, SortedRequest):
     """One page of the photos that match a search."""
 
-    query: Annotated[str, StringConstraints(max_length=500)] = ""
-    state: Literal["all", "saved", "unsaved", "empty", "changed", "new", "draft", "in_review", "accepted"] = "all"
+
+class SaveSearchRequest(FoundRequest):
+    """A search to keep under a name; without `kept` it is forgotten."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=80)]
+    sort: Literal["folder", "name", "date", "saved", "alike"] = "folder"
+    kept: bool = True
+
+
+class FacetsRequest(FoundRequest):
+    """The facets of the photos of a search; `tag` is a text in the tags to return."""
+
+    tag: Query = ""
 
 
 class KeysRequest(Payload):
@@ -316,13 +346,6 @@ OptionValues = Annotated[
 ]
 FormatName = Annotated[str, StringConstraints(max_length=40)]
 TransferId = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-
-
-class FoundRequest(Payload):
-    """What the browse view shows: the photos of a search."""
-
-    query: Annotated[str, StringConstraints(max_length=500)] = ""
-    state: Literal["all", "saved", "unsaved", "empty", "changed", "new", "draft", "in_review", "accepted"] = "all"
 
 
 class SelectionRequest(Payload):
@@ -412,6 +435,25 @@ class ReorderRequest(OrderRulesRequest):
 
     photos: SelectionRequest = SelectionRequest()
     is_dry_run: bool = True
+
+
+class EditTagsRequest(Payload):
+    """An edit of the tags of many photos, and whether that is only shown."""
+
+    photos: SelectionRequest
+    add: Annotated[list[Text], Field(max_length=100)] = []
+    remove: Annotated[list[Text], Field(max_length=100)] = []
+    replace: Annotated[dict[Text, Text], Field(max_length=100)] = {}
+    first: Annotated[list[Text], Field(max_length=100)] = []
+    is_dry_run: bool = True
+
+    def edit(self) -> TagEdit:
+        """Return it in the form of the services.
+
+        Raises:
+            ConfigError: It names no tag.
+        """
+        return TagEdit(tuple(self.add), tuple(self.remove), self.replace, tuple(self.first))
 
 
 class NeverProposedRequest(Payload):

@@ -10,6 +10,7 @@ from annotator.session.exporting import Exporting
 from annotator.session.group_tagging import GroupTagging
 from annotator.session.importing import Importing
 from annotator.session.label_studio import LabelStudio
+from annotator.session.library import Library
 from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups
 from annotator.session.photo_view import PhotoView
@@ -35,12 +36,14 @@ class Session:
     label_studio: LabelStudio
     exporting: Exporting
     importing: Importing
+    library: Library
 
     @classmethod
     def over(cls, workspace: Workspace) -> "Session":
         """Build the services of an open project."""
         view, groups = PhotoView(workspace), PhotoGroups(workspace)
         navigation = Navigation(workspace, view)
+        exporting = Exporting(workspace, navigation)
         tagging = Tagging(workspace, view, navigation, groups)
         return cls(
             workspace,
@@ -52,8 +55,9 @@ class Session:
             Administration(workspace),
             Sidecars(workspace),
             LabelStudio(workspace, view),
-            Exporting(workspace, navigation),
+            exporting,
             Importing(workspace),
+            Library(workspace, navigation, exporting),
         )
 
     def close(self) -> None:

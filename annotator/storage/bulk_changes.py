@@ -5,27 +5,29 @@ Knows nothing of formats, rules or pages.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from annotator.errors import AnnotatorError
-from annotator.storage.correction_log import ROWS_A_STATEMENT, Annotation, CorrectionLog, Draft, ListChange
+from annotator.storage.correction_log import ROWS_A_STATEMENT, Annotation, CorrectionLog, Draft, ListChange, write_draft
 from annotator.storage.database import Store
 from annotator.storage.field_values import write_value
-from annotator.storage.queries import Cursor, utc, utc_now
+from annotator.storage.queries import Cursor, Queries, utc, utc_now
 
-Kind = Literal["accepted", "draft", "proposal", "reorder"]
+Kind = Literal["accepted", "draft", "proposal", "reorder", "edit"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """accepted: imported lists that count as saved; draft: imported as drafts; proposal: imported as words that come with
-the photo, which proposals are made from; reorder: saved lists in another order."""
-_EVENTS = {"accepted": "import", "reorder": "reorder"}
+the photo, which proposals are made from; reorder: saved lists in another order; edit: tags added, removed or moved, in
+saved lists and in drafts."""
+_EVENTS = {"accepted": "import", "reorder": "reorder", "edit": "edit"}
 """Kind of change -> kind of the events of its photos."""
 
 
 FieldsOfImages = Mapping[int, Mapping[str, str]]
 """Image id -> field -> value."""
 NO_FIELDS: FieldsOfImages = {}
+NO_DRAFTS: Mapping[int, tuple[Draft | None, Draft]] = {}
 
 
 class NoSuchChangeError(AnnotatorError):
@@ -85,6 +87,11 @@ class BulkChanges:
         )
         return [BulkChange(*row) for row in rows]
 
+    def newest_id(self) -> int | None:
+        """Return the id of the newest change; None if there is none."""
+        (row,) = self._store.rows("SELECT max(change_id) FROM bulk_changes")
+        return None if row[0] is None else int(row[0])
+
     def described(self) -> list[dict[str, Any]]:
         """Return every change as JSON values, oldest first."""
         return [
@@ -107,8 +114,9 @@ class BulkChanges:
         source: str,
         user: str,
         fields: FieldsOfImages = NO_FIELDS,
+        drafts: Mapping[int, tuple[Draft | None, Draft]] = NO_DRAFTS,
     ) -> list[Annotation]:
-        """Make lists current: imported ones (accepted), or reordered ones.
+        """Make lists current: imported ones (accepted), reordered or edited ones.
 
         Args:
             kind: Of the change.
@@ -116,6 +124,7 @@ class BulkChanges:
             source: Where they come from.
             user: Who.
             fields: Fields that come along.
+            drafts: Image id -> the user's draft before and after, of photos that have no saved list.
 
         Raises:
             StaleRevisionError: A photo was saved meanwhile; nothing was written.
@@ -128,10 +137,15 @@ class BulkChanges:
                 [change_id, change.annotation.image_id, event_id, list(change.annotation.tags), list(change.tags)]
                 for event_id, change in enumerate(changes, start=first_id)
             ]
+            rows += [
+                [change_id, image_id, None, list(before.kept) if before else [], list(after.kept)]
+                for image_id, (before, after) in drafts.items()
+            ]
             _insert_photos(cursor, rows)
             _write_fields(cursor, change_id, fields, user)
 
-        return self._log.record_many(_EVENTS[kind], changes, user, note)
+        written = {image_id: after for image_id, (_, after) in drafts.items()}
+        return self._log.record_many(_EVENTS[kind], changes, user, note, written)
 
     def save_drafts(
         self,
@@ -208,7 +222,7 @@ class BulkChanges:
             "SELECT p.image_id, p.event_id, a.event_id, a.revision, a.tags, a.dropped, a.is_saved, p.before_tags, "
             "e.dropped, e.is_saved FROM bulk_change_photos p JOIN annotations a USING (image_id) "
             "LEFT JOIN events e ON e.image_id = p.image_id AND e.revision = a.revision - 1 AND e.kind <> 'skip' "
-            "WHERE p.change_id = ? ORDER BY p.image_id",
+            "WHERE p.change_id = ? AND p.event_id IS NOT NULL ORDER BY p.image_id",
             [change.change_id],
         )
         undoes, later = [], []
@@ -218,25 +232,43 @@ class BulkChanges:
                 continue
             now = Annotation(int(image_id), int(revision), tuple(tags), tuple(dropped), bool(is_saved))
             undoes.append(ListChange(now, tuple(before), tuple(was_dropped or ()), bool(was_saved), int(event_id)))
-        annotations = self._log.record_many("undo", undoes, user, lambda cursor, _: _mark_undone(cursor, change))
-        return Undone(change, tuple(annotations), tuple(one.image_id for one in annotations), tuple(later))
+        drafts = self._drafts_of(change)
+        new = [image_id for image_id, before, _, is_unchanged in drafts if is_unchanged and not before]
 
-    def _undo_drafts(self, change: BulkChange) -> Undone:
+        def note(cursor: Cursor, _: int) -> None:
+            # The drafts are those of the person who made the change, whoever undoes it.
+            for image_id, before, now, is_unchanged in drafts:
+                if is_unchanged and before:
+                    write_draft(cursor, image_id, change.user_name, replace(now, kept=before))
+            _delete_drafts(cursor, new, change.user_name)
+            _mark_undone(cursor, change)
+
+        annotations = self._log.record_many("undo", undoes, user, note)
+        self._log.forget_drafts(new, change.user_name)
+        image_ids = [one.image_id for one in annotations] + [draft[0] for draft in drafts if draft[3]]
+        return Undone(change, tuple(annotations), tuple(image_ids), (*later, *(d[0] for d in drafts if not d[3])))
+
+    def _drafts_of(self, change: BulkChange) -> list[tuple[int, tuple[str, ...], Draft, bool]]:
+        """Return (image id, tags before a change, draft now, whether it is as the change left it) of its drafts."""
         rows = self._store.rows(
-            "SELECT p.image_id, p.after_tags, d.kept FROM bulk_change_photos p LEFT JOIN drafts d "
-            "ON d.image_id = p.image_id AND d.user_name = ? WHERE p.change_id = ?",
+            "SELECT p.image_id, p.before_tags, p.after_tags, d.revision, d.kept, d.dropped "
+            "FROM bulk_change_photos p LEFT JOIN drafts d ON d.image_id = p.image_id AND d.user_name = ? "
+            "WHERE p.change_id = ? AND p.event_id IS NULL ORDER BY p.image_id",
             [change.user_name, change.change_id],
         )
-        unchanged = [int(image_id) for image_id, after, kept in rows if kept is not None and kept == after]
+        return [
+            (int(i), tuple(before), Draft(revision or 0, tuple(kept or ()), tuple(dropped or ())), kept == after)
+            for i, before, after, revision, kept, dropped in rows
+        ]
+
+    def _undo_drafts(self, change: BulkChange) -> Undone:
+        drafts = self._drafts_of(change)
+        unchanged = [image_id for image_id, _, _, is_unchanged in drafts if is_unchanged]
         with self._store.transaction() as cursor:
-            cursor.execute(
-                "DELETE FROM drafts WHERE user_name = ? AND image_id IN (SELECT unnest(?::INTEGER[]))",
-                [change.user_name, unchanged],
-            )
+            _delete_drafts(cursor, unchanged, change.user_name)
             _mark_undone(cursor, change)
         self._log.forget_drafts(unchanged, change.user_name)
-        kept = set(unchanged)
-        return Undone(change, (), tuple(unchanged), tuple(int(row[0]) for row in rows if int(row[0]) not in kept))
+        return Undone(change, (), tuple(unchanged), tuple(draft[0] for draft in drafts if not draft[3]))
 
     def _undo_words(self, change: BulkChange) -> Undone:
         rows = self._store.rows(
@@ -252,6 +284,32 @@ class BulkChanges:
         self._store.images.reread()
         kept = {image_id for image_id, _ in unchanged}
         return Undone(change, (), tuple(kept), tuple(int(row[0]) for row in rows if int(row[0]) not in kept))
+
+
+def list_changes(
+    store: Queries, lists: Sequence[tuple[Annotation, tuple[str, ...], tuple[str, ...]]]
+) -> list[ListChange]:
+    """Return the changes of saved lists, with what was shown before the save and by which tagger.
+
+    The training on corrections reads these of the newest event of a photo.
+
+    Args:
+        store: The open database.
+        lists: Each list as it is, and its tags and dropped tags after the change.
+    """
+    shown = {
+        int(image_id): (tagger or "", json.loads(text) if text else ())
+        for image_id, tagger, text in store.rows(
+            "SELECT a.image_id, e.tagger, CAST(e.shown AS VARCHAR) FROM annotations a JOIN events e USING (event_id) "
+            "WHERE a.image_id IN (SELECT unnest(?::INTEGER[]))",
+            [[annotation.image_id for annotation, _, _ in lists]],
+        )
+    }
+    changes = []
+    for annotation, tags, dropped in lists:
+        tagger, proposals = shown[annotation.image_id]
+        changes.append(ListChange(annotation, tags, dropped, tagger=tagger, shown=proposals))
+    return changes
 
 
 def _insert_change(cursor: Cursor, kind: str, source: str, user: str) -> int:
@@ -283,6 +341,12 @@ def _write_fields(cursor: Cursor, change_id: int, fields: FieldsOfImages, user: 
                 [change_id, image_id, name, image_id, name, value],
             )
             write_value(cursor, image_id, name, value, user)
+
+
+def _delete_drafts(cursor: Cursor, image_ids: Sequence[int], user: str) -> None:
+    cursor.execute(
+        "DELETE FROM drafts WHERE user_name = ? AND image_id IN (SELECT unnest(?::INTEGER[]))", [user, list(image_ids)]
+    )
 
 
 def _undo_fields(cursor: Cursor, change: BulkChange) -> None:

@@ -80,6 +80,9 @@ class Draft:
     dropped: tuple[str, ...] = field(default=())
 
 
+NO_DRAFTS: Mapping[int, Draft] = {}
+
+
 @dataclass(frozen=True)
 class ListChange:
     """One photo's part of a change of many."""
@@ -146,6 +149,21 @@ class CorrectionLog:
             return Annotation(image_id)
         revision, tags, dropped, is_saved, user_name, saved_at = rows[0]
         return Annotation(image_id, revision, tuple(tags), tuple(dropped), is_saved, user_name, saved_at)
+
+    def annotations(self, image_ids: Sequence[int]) -> Iterator[Annotation]:
+        """Yield the current annotations of images, in their order; revision 0 for those that were never saved."""
+        for start in range(0, len(image_ids), ROWS_A_STATEMENT):
+            part = list(image_ids[start : start + ROWS_A_STATEMENT])
+            rows = self._store.rows(
+                "SELECT image_id, revision, tags, dropped, is_saved, user_name, saved_at FROM annotations "
+                "WHERE image_id IN (SELECT unnest(?::INTEGER[]))",
+                [part],
+            )
+            found = {
+                int(i): Annotation(int(i), revision, tuple(tags), tuple(dropped), is_saved, user_name, saved_at)
+                for i, revision, tags, dropped, is_saved, user_name, saved_at in rows
+            }
+            yield from (found.get(image_id, Annotation(image_id)) for image_id in part)
 
     def saved(self) -> Iterator[tuple[int, tuple[str, ...]]]:
         """Yield (image id, tags) of every image that is saved."""
@@ -247,13 +265,15 @@ class CorrectionLog:
         changes: Sequence[ListChange],
         user_name: str,
         also: Callable[[Cursor, int], None] | None = None,
+        drafts: Mapping[int, Draft] = NO_DRAFTS,
     ) -> list[Annotation]:
         """Append one event a photo, all in one transaction.
 
         Args:
-            kind: ``import``, ``reorder`` or ``undo``.
-            changes: At most one for each photo; drafts do not change.
+            kind: ``import``, ``reorder``, ``edit`` or ``undo``.
+            changes: At most one for each photo.
             user_name: Who.
+            drafts: Image id -> draft of this user, stored in the same transaction; others do not change.
             also: Called within the transaction with its cursor and the id of the first event; the others follow it.
 
         Returns:
@@ -279,8 +299,11 @@ class CorrectionLog:
                     self._digest = _insert_changes(cursor, kind, part, first_id + start, user_name, now, self._digest)
                 if changes:
                     self._store.note_event(first_id + len(changes) - 1, self._digest)
+                for image_id, draft in drafts.items():
+                    write_draft(cursor, image_id, user_name, draft)
                 if also is not None:
                     also(cursor, first_id)
+            self._drafts |= {(image_id, user_name) for image_id in drafts}
             self._next_event_id = first_id + len(changes)
             self._annotated.update(change.annotation.image_id for change in changes)
         return [
@@ -322,7 +345,7 @@ class CorrectionLog:
         """Return who changed an image's list after an event, by a change that was not undone; None if nobody did."""
         later = self._store.rows(
             "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
-            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore', 'import', 'reorder') "
+            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore', 'import', 'reorder', 'edit') "
             "AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
             [image_id, event_id],
@@ -441,7 +464,7 @@ class CorrectionLog:
                 cursor.execute("DELETE FROM drafts WHERE image_id = ? AND user_name = ?", list(key))
             if draft is not None:
                 self._drafts.add(key)
-                self._write_draft(cursor, image_id, user_name, draft)
+                write_draft(cursor, image_id, user_name, draft)
         return Annotation(image_id, new_revision, tags, dropped, is_saved, user_name, now)
 
     @contextmanager
@@ -538,7 +561,7 @@ class CorrectionLog:
         with self._lock:
             with self._store.transaction() as cursor:
                 for image_id, draft in drafts.items():
-                    self._write_draft(cursor, image_id, user_name, draft)
+                    write_draft(cursor, image_id, user_name, draft)
                 if also is not None:
                     also(cursor)
             self._drafts |= {(image_id, user_name) for image_id in drafts}
@@ -562,14 +585,7 @@ class CorrectionLog:
         """Store a draft; on disk when this returns."""
         with self._lock, self._store.transaction() as cursor:
             self._drafts.add((image_id, user_name))
-            self._write_draft(cursor, image_id, user_name, draft)
-
-    @staticmethod
-    def _write_draft(cursor: Cursor, image_id: int, user_name: str, draft: Draft) -> None:
-        cursor.execute(
-            "INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?, ?, ?)",
-            [image_id, user_name, draft.revision, list(draft.kept), list(draft.dropped), utc_now()],
-        )
+            write_draft(cursor, image_id, user_name, draft)
 
     @contextmanager
     def writing_draft(self, image_id: int, user_name: str, *, keeps_draft: bool) -> Iterator[Cursor]:
@@ -681,4 +697,12 @@ def _stale(current: Annotation, message: str) -> StaleRevisionError:
     saved_at = current.saved_at.isoformat(timespec="seconds") + "Z" if current.saved_at else ""
     return StaleRevisionError(
         message, revision=current.revision, tags=list(current.tags), user=current.user_name, saved_at=saved_at
+    )
+
+
+def write_draft(cursor: Cursor, image_id: int, user_name: str, draft: Draft) -> None:
+    """Write a user's draft of an image in place of the one before."""
+    cursor.execute(
+        "INSERT OR REPLACE INTO drafts VALUES (?, ?, ?, ?, ?, ?)",
+        [image_id, user_name, draft.revision, list(draft.kept), list(draft.dropped), utc_now()],
     )

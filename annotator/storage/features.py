@@ -127,6 +127,25 @@ class FeatureStore:
         return np.memmap(self.path, dtype="<f4", mode="r", shape=(self._num_rows, self.feature_size))
 
 
+def most_alike(features: FeatureStore, image_id: int, among: Sequence[int]) -> list[int]:
+    """Return the images that have features, by the cosine of their features with those of one image, best first.
+
+    Args:
+        features: Of the project.
+        image_id: The image that the others are compared with.
+        among: Images to order; in case of equal cosines their order stays.
+    """
+    seen = [other for other in among if other in features]
+    if image_id not in features or not seen:
+        return []
+    one = features.vectors([image_id])[0]
+    cosines = np.empty(len(seen), np.float32)
+    for start in range(0, len(seen), ROWS_AT_ONCE):
+        rows = features.vectors(seen[start : start + ROWS_AT_ONCE])
+        cosines[start : start + len(rows)] = rows @ one / np.maximum(np.linalg.norm(rows, axis=1), 1e-12)
+    return [seen[place] for place in np.argsort(-cosines, kind="stable").tolist()]
+
+
 def digests_path(features_path: Path) -> Path:
     """Return the path of the digests of a feature file."""
     return features_path.with_suffix(".digests")

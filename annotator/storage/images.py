@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from annotator.datasets.file_types import count_types
-from annotator.datasets.tags import search_key, search_terms, tag_key
+from annotator.datasets.photo_search import parse_search
+from annotator.datasets.tags import search_key
 from annotator.errors import UnknownImageError
+from annotator.storage.photo_matches import PhotoMatches
 from annotator.storage.queries import Cursor, Queries, Row, utc_now
 
 ROWS_A_STATEMENT = 512
@@ -358,12 +360,12 @@ class Images:
         return {image_id: (file.content_hash, file.path) for image_id, file in self.photo_files().items()}
 
     def find(self, words: str, state: str, names: Callable[[str], Collection[str]] = lambda term: ()) -> list[int]:
-        """Return the ids of images whose saved tags or paths contain every word of a text, in ascending order.
+        """Return the ids of images that fit a search, in ascending order.
 
-        Case, accents and invisible letters are ignored (datasets/tags.py); words in quotation marks stand together.
+        Case, accents and invisible letters are ignored (datasets/tags.py).
 
         Args:
-            words: The text; empty finds every image.
+            words: The text, in the language of datasets/photo_search.py; empty finds every image.
             state: ``all``, ``saved``, ``unsaved``, ``empty`` (saved without tags) or ``changed`` (other pixels since).
             names: Further tags that a word of the text stands for.
         """
@@ -372,20 +374,28 @@ class Images:
             "ORDER BY i.image_id"
         )
         found = [int(row[0]) for row in rows]
-        terms = search_terms(words)
-        if not terms:
+        clauses = parse_search(words)
+        if not clauses:
             return found
-        used = [str(row[0]) for row in self._store.rows("SELECT DISTINCT unnest(tags) FROM annotations")]
-        for term in terms:
-            further = {tag_key(name) for name in names(term)}
-            wanted = [tag for tag in used if term in search_key(tag) or tag_key(tag) in further]
-            tagged = self._store.rows(
-                "SELECT image_id FROM annotations WHERE list_has_any(tags, ?::VARCHAR[])", [wanted]
-            )
-            matching = {int(row[0]) for row in tagged}
-            matching.update(image_id for image_id, path in self._search_keys_of_paths() if term in path)
-            found = [image_id for image_id in found if image_id in matching]
+        matches = PhotoMatches(self._store, self._search_keys_of_paths(), names)
+        for clause in clauses:
+            fitting: set[int] = set()
+            for term in clause:
+                fitting |= set(found) - matches.of(term) if term.is_excluded else matches.of(term)
+            found = [image_id for image_id in found if image_id in fitting]
         return found
+
+    def newest_first(self, date: str) -> list[int]:
+        """Return the ids of images that have a date, the newest first; equal ones in ascending order.
+
+        Args:
+            date: ``date`` (when the photo was taken) or ``saved`` (when its list was saved last).
+        """
+        tables = {
+            "date": "FROM images WHERE taken_at IS NOT NULL ORDER BY taken_at DESC",
+            "saved": "FROM annotations WHERE is_saved ORDER BY saved_at DESC",
+        }
+        return [int(row[0]) for row in self._store.rows(f"SELECT image_id {tables[date]}, image_id")]
 
     def is_in_a_path(self, term: str) -> bool:
         """Tell whether a search key is contained in the path of a photo."""

@@ -231,6 +231,10 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "save": {"image_id": 7, "revision": 0, "kept": ["cat", "sofa"], "dropped": ["dog"]},
     "propose": {"image_id": 7, "revision": 0, "kept": ["cat"]},
     "browse": {"query": "cat", "state": "saved", "limit": 100},
+    "facets": {"query": "-tag:blurred date:2019", "tag": "ca"},
+    "found_ids": {"query": "folder:holiday", "sort": "date"},
+    "save_search": {"name": "Cats to check", "query": "tag:cat", "state": "saved"},
+    "edit_tags": {"photos": {"tag": "kitty", "state": "all"}, "add": ["cat"], "remove": ["kitty"], "is_dry_run": True},
     "change_tag": {"kind": "rename", "old": "kitty", "new": "cat"},
     "save_group": {
         "image_id": 7, "revision": 0, "kept": ["cat", "sofa"], "members": [{"image_id": 8, "revision": 0}],

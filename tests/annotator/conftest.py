@@ -63,7 +63,7 @@ class Server:
     def port(self) -> int:
         return int(self.address.rsplit(":", 1)[1])
 
-    def rest(self, name: str, **payload: Any) -> Any:
+    def rest(self, name: str, /, **payload: Any) -> Any:
         """Call an operation by its REST route; another client of the same user."""
         response = self.client.post(f"/api/{name}", json=payload)
         if response.status_code == 403:  # the server was restarted: its old tokens are invalid

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotator.datasets.tags import MAX_TAG_LENGTH, clean_tag, search_key, search_terms, tag_key
+from annotator.datasets.tags import MAX_TAG_LENGTH, clean_tag, search_key, tag_key
 from annotator.errors import TagError
 
 _TYPED = st.text(st.characters(exclude_categories=["Cc", "Cs"]), max_size=60)
@@ -83,22 +83,6 @@ def test_what_looks_the_same_is_one_tag(one: str, other: str) -> None:
 )
 def test_signs_of_their_own_are_tags_of_their_own(one: str, other: str) -> None:
     assert tag_key(one) != tag_key(other)
-
-
-@pytest.mark.parametrize(
-    ("text", "terms"),
-    [
-        ('dog  "Red  Car" dog', ["dog", "red car"]),
-        ("Stra\u00dfe \u039f\u0394\u039f\u03a3", ["strasse", "\u03bf\u03b4\u03bf\u03c3"]),
-        ("\u0160\u00e1rka \u0141\u00f3d\u017a", ["sarka", "lodz"]),
-        ("\u304c", ["\u304c"]),
-        ("\u0915\u093f", ["\u0915\u093f"]),
-        (' "" ', []),
-        ('"open', ["open"]),
-    ],
-)
-def test_a_search_is_taken_apart_into_words_without_case_and_accents(text: str, terms: list[str]) -> None:
-    assert search_terms(text) == terms
 
 
 @given(st.text())

@@ -1,7 +1,11 @@
-// All photos in a windowed grid: only visible rows are in the DOM, and pages of items are fetched on demand.
-// Search by tag or file name, filter by state, open with a click or Enter. Knows nothing of tagging.
+// The library: all photos in a windowed grid, where only visible rows are in the DOM and pages of items are fetched on
+// demand; a search with facets beside it, in the address bar too; and the selection of many photos. Knows nothing of
+// tagging.
 
+import { createBulkBar } from "./bulk_bar.js";
 import { count, formatNumber, make } from "./elements.js";
+import { createFacets } from "./facets.js";
+import { EVERYTHING, fragmentOf, searchOf } from "./library_address.js";
 
 const PAGE = 200;
 const MAX_PAGES = 30; // cached pages; others are fetched again
@@ -11,20 +15,48 @@ const MARGIN_ROWS = 2;
 const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
 const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", empty: "Saved without tags", changed: "Changed since", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
 const COUNTED = ["empty", "changed", "draft", "in_review", "accepted"]; // offered if any photo has the state
+const SORTS = { folder: "By folder", name: "By name", date: "Newest photo first", saved: "Saved last first", alike: "Like" };
+const HELP = [
+  ["cat garden", "both words, in tags or file names"], ['"red car"', "words that stand together"], ["cat OR dog", "one of them"],
+  ["-cat, NOT cat", "without the word"], ["tag:cat, -tag:cat", "with, without exactly this tag"], ["first:cat", "ranked first"],
+  ["folder:holiday/2019", "in this folder"], ["date:2019-05", "taken in this month, year or day"], ["by:anna", "saved by this person"],
+];
 
-export function createBrowse(root, { call, open, onClose, isTouch = false }) {
-  const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", autocomplete: "off", spellcheck: "false" });
+/**
+ * handlers: open(id) opens a photo to tag it; onClose() after the library was closed; changed(ids) after photos were
+ * changed here; exportThem() opens the export; state() is the project's state; photo() the photo that is open, or null.
+ */
+export function createBrowse(root, { call, say, open, onOpen, onClose, changed, exportThem, state, photo, isTouch = false }) {
+  const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", "aria-describedby": "search-help", autocomplete: "off", spellcheck: "false" });
   const filters = Object.entries(STATES).map(([state, label]) =>
     make("button", { type: "button", class: "tab", dataset: { state }, "aria-pressed": String(state === "all"), onclick: () => setState(state) }, label),
   );
+  const sort = make("select", { id: "browse-sort", class: "pill", "aria-label": "Order", onchange: () => choose({ sort: sort.value, alike_to: sort.value === "alike" ? photo().image_id : null }) });
+  const nameBox = make("input", { id: "search-name", type: "text", maxlength: "80", placeholder: "Name of this search", "aria-label": "Name of this search", autocomplete: "off" });
+  const help = make(
+    "details",
+    { class: "menu search-menu" },
+    make("summary", { class: "square", "aria-label": "How to search, and keep this search", title: "How to search" }, "?"),
+    make(
+      "div",
+      { class: "menu-list search-help" },
+      make("dl", { id: "search-help" }, ...HELP.map(([text, what]) => make("div", {}, make("dt", {}, text), make("dd", {}, what)))),
+      make("form", { onsubmit: (event) => (event.preventDefault(), keepSearch()) }, nameBox, make("button", { type: "submit", id: "keep-search" }, "Keep")),
+    ),
+  );
+  const filterButton = make("button", { type: "button", id: "open-rail", "aria-expanded": "false", "aria-controls": "rail", onclick: () => setRail(rail.classList.toggle("open")) }, "Filter");
+  const rail = make("aside", { id: "rail", class: "rail", "aria-label": "Narrow the photos" });
+  const bulk = make("div", { id: "bulk", class: "bulk", role: "region", "aria-label": "Selected photos", hidden: true });
   const total = make("span", { class: "soft", id: "browse-total", role: "status" });
   const close = make("button", { type: "button", class: "pill close", onclick: () => hide() }, "Back", make("span", { class: "away" }, " to tagging "), make("kbd", {}, "Esc"));
   const space = make("div", { class: "grid-space" });
-  const grid = make("div", { class: "grid", id: "browse-grid", role: "listbox", "aria-label": "Photos", tabindex: "0" }, space);
-  root.append(make("div", { class: "browse-bar" }, search, make("div", { class: "filters", role: "group", "aria-label": "Show" }, ...filters), total, make("span", { class: "grow" }), close), grid);
+  const grid = make("div", { class: "grid", id: "browse-grid", role: "listbox", "aria-label": "Photos", "aria-multiselectable": "true", tabindex: "0" }, space);
+  root.append(rail, make("div", { class: "browse-bar" }, filterButton, search, help, sort, total, make("span", { class: "grow" }), close), grid, bulk);
 
   let pages = new Map(); // page number -> items; in order of use
-  let wanted = { query: "", state: "all" };
+  let wanted = EVERYTHING;
+  let picked = new Set(); // ids of the selected photos
+  let pickedFrom = null; // where a selection with Shift begins
   let generation = 0;
   let num_items = 0;
   let selected = 0;
@@ -113,9 +145,11 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
         cell.style.transform = `translate(${(index % num_columns) * width}px, ${Math.floor(index / num_columns) * CELL_HEIGHT}px)`;
         cell.style.width = `${width}px`;
       }
-      if (cell.ariaSelected !== String(index === selected)) {
-        cell.ariaSelected = String(index === selected);
-        cell.classList.toggle("selected", index === selected);
+      cell.classList.toggle("selected", index === selected);
+      const isPicked = picked.has(Number(cell.dataset.imageId));
+      if (cell.ariaSelected !== String(isPicked)) {
+        cell.ariaSelected = String(isPicked);
+        cell.classList.toggle("picked", isPicked);
       }
     }
     grid.setAttribute("aria-activedescendant", cells.has(selected) ? `cell-${selected}` : "");
@@ -134,7 +168,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   }
 
   function fillCell(cell, item) {
-    const key = item ? `${item.image_id}/${item.state}/${item.tags.length}` : "";
+    const key = item ? `${item.image_id}/${item.state}/${item.tags.join("/")}` : "";
     if (cell.dataset.key === key) return;
     cell.dataset.key = key;
     if (!item) return cell.replaceChildren();
@@ -142,6 +176,7 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     cell.dataset.state = item.state;
     cell.title = item.file_name;
     cell.replaceChildren(
+      make("span", { class: "pick", "aria-hidden": "true", title: "Select (Space)" }),
       make("div", { class: "cell-photo" }, make("img", { src: item.thumbnail_url, alt: "", draggable: "false", decoding: "async" })),
       make("div", { class: "cell-name" }, item.tags.length ? make("b", {}, item.tags.join(", ")) : isSavedEmpty(item) ? `${item.file_name} · no tags` : item.file_name),
     );
@@ -150,10 +185,110 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   }
 
   function setState(state) {
-    wanted = { ...wanted, state };
-    for (const button of filters) button.setAttribute("aria-pressed", String(button.dataset.state === state));
-    restart();
+    choose({ state });
   }
+
+  /** Show another search; `isTyped`: the address of the one before is replaced. */
+  function choose(change, { isTyped = false } = {}) {
+    clearTimeout(searchTimer);
+    searchTimer = 0;
+    wanted = { ...wanted, ...change };
+    showWanted();
+    writeAddress(isTyped);
+    restart();
+    facets.load();
+  }
+
+  function showWanted() {
+    if (search.value.trim() !== wanted.query) search.value = wanted.query;
+    for (const button of filters) button.setAttribute("aria-pressed", String(button.dataset.state === wanted.state));
+    const like = photo();
+    const sorts = Object.entries(SORTS).filter(([name]) => name !== "alike" || like || wanted.alike_to);
+    sort.replaceChildren(...sorts.map(([name, label]) => make("option", { value: name }, name === "alike" ? `Like ${!like || (wanted.alike_to && wanted.alike_to !== like.image_id) ? "one photo" : like.file_name}` : label)));
+    sort.value = wanted.sort;
+  }
+
+  function writeAddress(replaces = false) {
+    const fragment = fragmentOf(wanted);
+    if (location.hash === fragment) return;
+    history[replaces ? "replaceState" : "pushState"](null, "", fragment);
+  }
+
+  async function keepSearch() {
+    const name = nameBox.value.trim();
+    if (!name) return nameBox.focus();
+    try {
+      facets.setKept(await keep(name, true));
+      nameBox.value = "";
+      help.open = false;
+      say(`This search is kept as “${name}”.`);
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      say(error.message);
+    }
+    return undefined;
+  }
+
+  async function keep(name, kept) {
+    const { query, state: chosen, sort: order } = wanted;
+    return (await call("save_search", { name, kept, query, state: chosen, sort: order === "alike" ? "folder" : order })).saved_searches;
+  }
+
+  function setRail(isOpen) {
+    rail.classList.toggle("open", isOpen);
+    filterButton.setAttribute("aria-expanded", String(isOpen));
+  }
+
+  // The selection
+
+  function setPicked(ids) {
+    picked = new Set(ids);
+    root.classList.toggle("picking", picked.size > 0);
+    bulkBar.render(picked.size);
+    draw();
+  }
+
+  function togglePick(index) {
+    const item = itemAt(index);
+    if (!item) return;
+    pickedFrom = index;
+    if (!picked.delete(item.image_id)) picked.add(item.image_id);
+    setPicked(picked);
+  }
+
+  /** Select all found photos, or those from the last one that was selected to this one. */
+  async function pickRange(from, to) {
+    try {
+      const mine = generation;
+      const { image_ids } = await call("found_ids", wanted);
+      if (mine !== generation) return;
+      setPicked([...picked, ...image_ids.slice(Math.min(from, to), Math.max(from, to) + 1)]);
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      say(error.message);
+    }
+  }
+
+  const facets = createFacets(rail, filters, {
+    call, keep,
+    wanted: () => (searchTimer ? { ...wanted, query: search.value.trim() } : wanted),
+    search: (query) => choose({ query }),
+    open: (kept) => choose({ ...EVERYTHING, ...kept }),
+  });
+  const bulkBar = createBulkBar(bulk, {
+    call, say, exportThem,
+    ids: () => [...picked],
+    tags: facets.tags,
+    clear: () => (setPicked([]), grid.focus({ preventScroll: true })),
+    mayEdit: () => Boolean(state()?.may_administer),
+    changed(ids) {
+      changed(ids);
+      if (root.hidden) return;
+      const at = selected;
+      restart(at);
+      facets.load();
+    },
+  });
 
   function moveTo(index) {
     if (!num_items) return;
@@ -171,10 +306,14 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     open(item.image_id);
   }
 
-  function hide({ quiet = false } = {}) {
+  function hide({ quiet = false, byAddress = false } = {}) {
     if (root.hidden) return;
     root.hidden = true;
     generation += 1;
+    setRail(false);
+    help.open = false;
+    setPicked([]);
+    if (searchOf(location.hash) && !byAddress) history.pushState(null, "", location.pathname + location.search);
     onClose({ quiet });
   }
 
@@ -186,32 +325,45 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
   grid.addEventListener("click", (event) => {
     const cell = event.target.closest(".cell");
     if (!cell) return;
+    const before = pickedFrom ?? selected;
     selected = Number(cell.dataset.index);
-    openSelected();
+    if (event.shiftKey) pickRange(before, selected);
+    else if (event.ctrlKey || event.metaKey || event.target.closest(".pick")) {
+      togglePick(selected);
+      grid.focus({ preventScroll: true });
+    } else openSelected();
   });
   search.addEventListener("input", () => {
     clearTimeout(searchTimer);
     searchTimer = setTimeout(() => {
-      wanted = { ...wanted, query: search.value.trim() };
-      restart();
+      choose({ query: search.value.trim() }, { isTyped: true });
     }, 120);
   });
 
   return {
     isOpen: () => !root.hidden,
     /** The search: { query, state }. */
-    wanted: () => ({ ...wanted }),
+    wanted: () => ({ query: wanted.query, state: wanted.state }),
+    /** The ids of the selected photos. */
+    picked: () => [...picked],
     hide,
     /** Open at the photo with this position in the folder, unless a search or filter is active. */
-    show(place = 0, counts = {}) {
+    show(place = 0, asked = null) {
       root.hidden = false;
+      wanted = asked ?? wanted;
+      const { states: counts = {}, saved_searches = {} } = state() ?? {};
       for (const button of filters) {
-        const { state } = button.dataset;
-        if (!COUNTED.includes(state)) continue;
-        button.hidden = !counts[state] && wanted.state !== state;
-        button.textContent = `${STATES[state]} ${formatNumber(counts[state] ?? 0)}`;
+        const name = button.dataset.state;
+        if (!COUNTED.includes(name)) continue;
+        button.hidden = !counts[name] && wanted.state !== name;
+        button.replaceChildren(STATES[name], make("span", { class: "facet-number" }, ` ${formatNumber(counts[name] ?? 0)}`));
       }
-      restart(wanted.query || wanted.state !== "all" ? 0 : place);
+      facets.setKept(saved_searches);
+      showWanted();
+      if (!asked) writeAddress();
+      restart(wanted.query || wanted.state !== "all" || wanted.sort !== "folder" ? 0 : place);
+      facets.load();
+      onOpen();
       if (isTouch) return; // focus would open the screen keyboard over the photos
       search.focus();
       search.select();
@@ -221,14 +373,36 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
       const inSearch = document.activeElement === search;
       if (name === "Escape") {
         event.preventDefault();
-        if (inSearch && search.value) {
-          search.value = "";
-          wanted = { ...wanted, query: "" };
-          restart();
-        } else hide();
+        if (help.open) {
+          help.open = false;
+          search.focus();
+        } else if (bulkBar.hidePanel()) return;
+        else if (inSearch && search.value) choose({ query: "" }, { isTyped: true });
+        else if (picked.size) setPicked([]);
+        else if (rail.classList.contains("open") && isNarrow()) setRail(false);
+        else hide();
         return;
       }
+      if (event.target.closest?.(".rail, .bulk, .search-menu, select")) return;
       if (event.target.closest?.("button") && (name === "Enter" || name === "Space")) return;
+      if (!inSearch && name === "Space") {
+        event.preventDefault();
+        if (!event.repeat) togglePick(selected);
+        return;
+      }
+      if (!inSearch && name === "Ctrl+A") {
+        event.preventDefault();
+        if (!event.repeat) pickRange(0, num_items - 1);
+        return;
+      }
+      if (!inSearch && name.startsWith("Shift+Arrow")) {
+        event.preventDefault();
+        const from = pickedFrom ?? selected;
+        pickedFrom = from;
+        moveTo(selected + { "Shift+ArrowUp": -columns(), "Shift+ArrowDown": columns(), "Shift+ArrowLeft": -1, "Shift+ArrowRight": 1 }[name]);
+        pickRange(from, selected);
+        return;
+      }
       const page = Math.max(1, Math.floor(grid.clientHeight / CELL_HEIGHT)) * columns();
       const steps = { ArrowUp: -columns(), ArrowDown: columns(), PageUp: -page, PageDown: page };
       if (!(inSearch && search.value)) Object.assign(steps, { ArrowLeft: -1, ArrowRight: 1, Home: -num_items, End: num_items });
@@ -251,6 +425,8 @@ export function createBrowse(root, { call, open, onClose, isTouch = false }) {
     },
   };
 }
+
+const isNarrow = () => window.matchMedia("(max-width: 1023px)").matches;
 
 function isSavedEmpty({ state, tags }) {
   return !tags.length && ["saved", "accepted"].includes(state);

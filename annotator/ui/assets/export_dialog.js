@@ -9,10 +9,10 @@ import { createOptions, createProgress, ended, field, previewOf, select, submits
 const WAIT_MS = 250; // after the last change, before the preview is asked for
 const STATES = [["saved", "Tagged"], ["unsaved", "Not tagged"], ["empty", "Saved without tags"], ["all", "All"]];
 
-/** found: { query, state } of the browse view; photo: the open photo or null. */
-export function showExport(dialogs, { call, found, photo }) {
+/** found: { query, state } of the library; photo: the open photo or null; picked: ids of the photos selected there. */
+export function showExport(dialogs, { call, found, photo, picked = [] }) {
   const hasSearch = Boolean(found.query || found.state !== "all");
-  const among = [["all", "All photos"], hasSearch && ["found", `Found in Browse: ${[found.query && `“${found.query}”`, found.state !== "all" && found.state.replace("_", " ")].filter(Boolean).join(", ")}`], photo && ["photo", `Only ${photo.file_name}`]];
+  const among = [picked.length && ["picked", `The ${count(picked.length, "selected photo")}`], ["all", "All photos"], hasSearch && ["found", `Found in the library: ${[found.query && `“${found.query}”`, found.state !== "all" && found.state.replace("_", " ")].filter(Boolean).join(", ")}`], photo && ["photo", `Only ${photo.file_name}`]];
   const format = select("export-format", [], chooseFormat);
   const summary = make("p", { class: "soft small" });
   const options = createOptions("export-options", changed);
@@ -48,6 +48,7 @@ export function showExport(dialogs, { call, found, photo }) {
   function payload() {
     const chosen = { format: format.value, options: options.values(), state: state.value, tag: tag.value.trim(), query: query.value.trim() };
     if (photos.value === "found") chosen.found = found;
+    if (photos.value === "picked") chosen.image_ids = picked;
     if (photos.value === "photo") chosen.image_ids = [photo.image_id];
     return chosen;
   }

@@ -22,6 +22,7 @@ import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createKeyboard } from "./keyboard.js";
 import { ACTIONS, DEFAULT_KEYS, keyName } from "./keys.js";
 import { showKeys } from "./keys_dialog.js";
+import { searchOf } from "./library_address.js";
 import { browserStorage, createLocalDrafts } from "./local_drafts.js";
 import { createMessages } from "./messages.js";
 import { createNeighbours } from "./neighbours.js";
@@ -167,7 +168,19 @@ export async function start({ element, server }) {
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
   const fields = createFields(at("fields"), { call, say: messages.say, leave: () => isTouch || addBox.focus() });
   const hints = createHints(at("actions"), at("foot-actions"), at("key-hints"), run);
-  const browse = createBrowse(at("browse"), { call, open: (id) => tagging.openImage(id), onClose: closeBrowse, isTouch });
+  const browse = createBrowse(at("browse"), {
+    call, say: messages.say, isTouch,
+    open: (id) => tagging.openImage(id),
+    onOpen: () => ((at("tagging").inert = true), header.setView("browse")),
+    onClose: closeBrowse,
+    changed(ids) {
+      tagging.refreshQuietly();
+      if (tagging.photo && ids.includes(tagging.photo.image_id)) tagging.openImage(tagging.photo.image_id);
+    },
+    exportThem: () => run("export"),
+    state: () => tagging.state,
+    photo: () => tagging.photo,
+  });
 
   const sweep = createSweep(at("offer"), dialogs, { call, say: messages.say, done: () => tagging.refreshQuietly() });
 
@@ -258,7 +271,7 @@ export async function start({ element, server }) {
 
   function openExport() {
     if (!tagging.state || tagging.state.demo) return;
-    showExport(dialogs, { call, found: browse.wanted(), photo: tagging.photo });
+    showExport(dialogs, { call, found: browse.wanted(), photo: tagging.photo, picked: browse.picked() });
   }
 
   function openImport() {
@@ -401,9 +414,7 @@ export async function start({ element, server }) {
   }
 
   function openBrowse() {
-    at("tagging").inert = true;
-    header.setView("browse");
-    browse.show(tagging.photo ? tagging.photo.position - 1 : 0, tagging.state?.states);
+    browse.show(tagging.photo ? tagging.photo.position - 1 : 0);
   }
 
   function closeBrowse() {
@@ -427,6 +438,8 @@ export async function start({ element, server }) {
   followScreenKeyboard(root, at("add-input"), isTouch);
   setKeys(keys);
   await begin();
+  followAddress();
+  window.addEventListener("popstate", followAddress);
   // Another tab may have saved meanwhile, or the server may have been restarted with more photos.
   document.addEventListener("visibilitychange", () => document.hidden || tagging.refreshQuietly());
   poll();
@@ -444,6 +457,13 @@ export async function start({ element, server }) {
       messages.clear("start");
       await begin();
     }
+  }
+
+  /** Open the library with the search in the address bar, or close it where there is none. */
+  function followAddress() {
+    const asked = searchOf(location.hash);
+    if (asked) browse.show(0, asked);
+    else browse.hide({ byAddress: true });
   }
 
   async function poll() {

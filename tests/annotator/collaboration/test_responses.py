@@ -49,6 +49,7 @@ TELL_NO_TAGS = {
     "cancel_training", "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
     "webhooks", "formats", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
     "carry_out_import", "changes", "undo_change", "set_field", "set_order_rules", "find_photos",
+    "found_ids", "save_search",
 }  # fmt: skip
 """Operations that return no tags except those of the caller, or counts only."""
 SETTLE = {"settle_sidecar"}
@@ -68,6 +69,8 @@ def looks(session: Session, user: str) -> dict[str, Any]:
     return {
         "open": ask_all("open", *({"image_id": image_id} for image_id in (1, 2, 3, 4))),
         "browse": ask_all("browse", {}, {"query": SECRET}),
+        "facets": ask_all("facets", {}, {"query": SECRET}, {"tag": SECRET}),
+        "edit_tags": ask_all("edit_tags", {"add": ["owl"], "photos": {"state": "all"}}),
         "strip": ask_all("strip", *both),
         "history": ask_all("history", *both),
         "timeline": ask_all("timeline", *both),

@@ -28,7 +28,7 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     dispatcher, local = ProjectDispatcher(opened), Caller(LOCAL_USER, Role.ADMIN)
     answered: set[str] = set()
 
-    def call(name: str, **payload: Any) -> dict[str, Any]:
+    def call(name: str, /, **payload: Any) -> dict[str, Any]:
         answer = dispatcher.call(local, name, payload)
         assert "error" not in answer, (name, answer)
         assert misdescribed == []
@@ -55,7 +55,12 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     call("leave", image_id=saved["next"]["image_id"])
     call("undo")
     call("save", image_id=image_id, revision=2, kept=["Cat", "sofa"])
-    call("browse", query="sofa")
+    call("browse", query="sofa", sort="date")
+    call("facets", query="sofa")
+    assert image_id in call("found_ids", sort="alike", alike_to=image_id)["image_ids"]
+    call("save_search", name="sofas", query="tag:sofa")
+    edited = call("edit_tags", photos={"state": "all"}, add=["indoors"], is_dry_run=False)
+    call("undo_change", change_id=edited["change_id"])
     second = call("skip", image_id=call("open")["image_id"])["image_id"]
     members = [{"image_id": other, "revision": 0} for other in range(1, 7) if other not in (image_id, second)][:1]
     call("save_group", image_id=second, revision=0, kept=["CAT", "lamp"], members=members)

@@ -58,7 +58,7 @@ def test_the_photos_that_browse_has_found_are_exported(serve: Factory, open_page
     expect(page.at(".cell")).to_have_count(2)
     page.press("Control+e")
     expect(page.at("#export-photos option")).to_have_text(
-        ["All photos", "Found in Browse: \u201cgarden\u201d", re.compile("Only ")]
+        ["All photos", "Found in the library: \u201cgarden\u201d", re.compile("Only ")]
     )
     page.at("#export-state").select_option("all")
     page.at("#export-photos").select_option("found")

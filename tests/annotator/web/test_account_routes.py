@@ -208,6 +208,8 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "explain": {"image_id": 1, "tag": "cat"},
     "heat_map": {"image_id": 1, "tag": "cat"},
     "missing_tags": {"tag": "cat"},
+    "edit_tags": {"photos": {}, "add": ["cat"]},
+    "save_search": {"name": "cats"},
     "history": {"image_id": 1},
     "hold": {"image_id": 1},
     "leave": {"image_id": 1},

@@ -1,0 +1,98 @@
+// The library's rail: states, kept searches, and the tags, folders, years and people of the found photos with counts.
+// A press narrows the search to the value; the button beside it leaves the value out. Knows nothing of photos.
+
+import { newestOnly } from "./calls.js";
+import { formatNumber, make } from "./elements.js";
+import { hasTerm, term, toggleTerm } from "./search_terms.js";
+
+const WAIT_MS = 150;
+const FIRST = 12; // values that are shown of a facet before "more"
+const FIELDS = { tags: "tag", folders: "folder", dates: "date", people: "by" };
+const TITLES = { tags: "Tags", folders: "Folders", dates: "Year taken", people: "Saved by" };
+
+/**
+ * handlers: search(query) sets the text of the search; open(wanted) takes a whole search; wanted() is the present one;
+ * keep(name | null, kept name) keeps the present search or forgets one, and resolves to all.
+ */
+export function createFacets(root, states, { call, wanted, search, open, keep }) {
+  const filter = make("input", { id: "facet-filter", type: "search", class: "facet-filter", placeholder: "Find a tag", "aria-label": "Find a tag among those of the found photos", autocomplete: "off", spellcheck: "false", oninput: () => load() });
+  const kept = make("div", { id: "saved-searches" });
+  const lists = Object.fromEntries(Object.keys(FIELDS).map((name) => [name, make("div", { id: `facet-${name}`, hidden: true })]));
+  const shownInFull = new Set();
+  let answer = null;
+  let timer = 0;
+  root.append(
+    section("Show", make("div", { class: "filters", role: "group", "aria-label": "Show" }, ...states)),
+    kept,
+    ...Object.values(lists),
+  );
+  lists.tags.append(filter);
+
+  const ask = newestOnly((payload) => call("facets", payload));
+
+  function load() {
+    clearTimeout(timer);
+    timer = setTimeout(async () => {
+      const { query, state } = wanted();
+      try {
+        const found = await ask({ query, state, tag: filter.value.trim() });
+        if (found) render(found);
+      } catch (error) {
+        if (error.kind === undefined) throw error;
+        for (const list of Object.values(lists)) list.hidden = true; // the grid says what is wrong
+      }
+    }, WAIT_MS);
+  }
+
+  function render(found) {
+    answer = found;
+    for (const [name, field] of Object.entries(FIELDS)) renderFacet(name, field, found[name]);
+  }
+
+  function renderFacet(name, field, values) {
+    const { query } = wanted();
+    const isPointless = name === "people" && values.length < 2;
+    const list = lists[name];
+    list.hidden = isPointless || (!values.length && !(name === "tags" && filter.value));
+    const focused = list.contains(document.activeElement) ? document.activeElement.dataset.term : null;
+    const shown = shownInFull.has(name) ? values : values.slice(0, FIRST);
+    const rows = shown.map(({ value, num_photos }) => {
+      const [only, without] = [term(field, value), term(field, value, { isExcluded: true })];
+      const label = name === "folders" ? value.split("/").at(-1) : value;
+      return make(
+        "li",
+        { style: { "padding-left": `${name === "folders" ? 12 * (value.split("/").length - 1) : 0}px` } },
+        make("button", { type: "button", class: "facet", title: value, dataset: { term: only }, "aria-pressed": String(hasTerm(query, only)), "aria-label": `Only ${value}, ${formatNumber(num_photos)}`, onclick: () => search(toggleTerm(wanted().query, only)) }, make("span", { class: "facet-value" }, label), make("span", { class: "facet-number" }, formatNumber(num_photos))),
+        make("button", { type: "button", class: "facet-not", title: `Without ${value}`, dataset: { term: without }, "aria-pressed": String(hasTerm(query, without)), "aria-label": `Without ${value}`, onclick: () => search(toggleTerm(wanted().query, without)) }, "not"),
+      );
+    });
+    const more = values.length > FIRST && make("button", { type: "button", class: "facet-more", "aria-expanded": String(shownInFull.has(name)), onclick: () => (shownInFull.has(name) ? shownInFull.delete(name) : shownInFull.add(name), render(answer)) }, shownInFull.has(name) ? "Fewer" : `${formatNumber(values.length)}${name === "tags" && answer.num_tags > values.length ? ` of ${formatNumber(answer.num_tags)}` : ""}`);
+    const parts = [make("h3", {}, TITLES[name]), ...(name === "tags" ? [filter] : []), make("ul", {}, ...rows), ...(more ? [more] : [])];
+    if (name === "tags" && list.contains(filter)) {
+      // The box keeps its focus and its caret: only what follows it is replaced.
+      while (filter.nextSibling) filter.nextSibling.remove();
+      if (!list.querySelector("h3")) list.prepend(parts[0]);
+      list.append(...parts.slice(2));
+    } else list.replaceChildren(...parts);
+    if (focused) list.querySelector(`[data-term=${CSS.escape(focused)}]`)?.focus();
+  }
+
+  /** Show the searches that are kept. */
+  function setKept(searches) {
+    const rows = Object.entries(searches).sort(([one], [other]) => one.localeCompare(other)).map(([name, one]) =>
+      make(
+        "li",
+        {},
+        make("button", { type: "button", class: "facet", title: one.query || name, onclick: () => open(one) }, make("span", { class: "facet-value" }, name)),
+        make("button", { type: "button", class: "facet-not", "aria-label": `Forget the search ${name}`, title: "Forget this search", onclick: async () => setKept(await keep(name, false)) }, "×"),
+      ),
+    );
+    kept.replaceChildren(...(rows.length ? [make("h3", {}, "Searches"), make("ul", {}, ...rows)] : []));
+  }
+
+  return { load, setKept, tags: () => (answer?.tags ?? []).map(({ value }) => value) };
+}
+
+function section(title, ...children) {
+  return make("div", {}, make("h3", {}, title), ...children);
+}

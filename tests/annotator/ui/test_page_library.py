@@ -1,0 +1,167 @@
+"""The library: facets, the search in the address bar, and changes of many photos, in Chromium."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+Factory = Callable[..., Any]
+
+
+@pytest.fixture
+def library(serve: Factory, open_page: Factory) -> Callable[..., Any]:
+    """The library of a project with saved photos."""
+
+    def open_(**options: Any) -> Any:
+        server = serve()
+        for name, tags in {
+            "cats/ear.jpg": ["cat", "ear"], "cats/eyes.jpg": ["eye", "cat"], "coffee.png": ["cup", "red car"],
+        }.items():  # fmt: skip
+            server.rest("save", image_id=server.image_id(name), revision=0, kept=tags)
+        page = open_page(server, **options)
+        page.server = server
+        page.press("Control+b")
+        page.settle()
+        return page
+
+    return open_
+
+
+def names(page: Any) -> list[str]:
+    page.settle()
+    return sorted(page.at(".cell").evaluate_all("cells => cells.map((cell) => cell.title)"))
+
+
+def test_facets_narrow_the_photos_and_the_address_keeps_the_search(library: Factory) -> None:
+    page = library()
+    expect(page.at("#browse-total")).to_have_text("12 photos")
+    cat = page.at('#facet-tags .facet[title="cat"]')
+    expect(cat).to_contain_text("2")
+    cat.click()
+    expect(page.at("#browse-total")).to_have_text("2 photos")
+    expect(page.at("#browse-search")).to_have_value("tag:cat")
+    expect(page.at('#facet-tags .facet[title="cat"]')).to_have_attribute("aria-pressed", "true")
+    expect(page.page).to_have_url(re.compile(r"#library\?query=tag%3Acat$"))
+    page.at('#facet-tags .facet-not[title="Without ear"]').click()
+    expect(page.at("#browse-total")).to_have_text("1 photo")
+    assert names(page) == ["cats/eyes.jpg"]
+    page.page.go_back()
+    expect(page.at("#browse-total")).to_have_text("2 photos")
+    page.reload()
+    expect(page.at("#browse-total")).to_have_text("2 photos")
+    expect(page.at("#browse-search")).to_have_value("tag:cat")
+    page.at("#browse-search").fill('"red car" OR first:cat')
+    expect(page.at('.cell[title="coffee.png"]')).to_have_count(1)
+    assert names(page) == ["cats/ear.jpg", "coffee.png"]
+    page.at("#browse-search").fill("")
+    page.at('#facet-folders .facet[title="cats"]').click()
+    expect(page.at("#browse-search")).to_have_value("folder:cats")
+    page.at("#browse-sort").select_option("name")
+    expect(page.page).to_have_url(re.compile("sort=name"))
+    page.press("Escape", "Escape", "Escape")
+    expect(page.at("#browse")).to_be_hidden()
+    expect(page.page).not_to_have_url(re.compile("#library"))
+    page.page.go_back()
+    expect(page.at("#browse")).to_be_visible()
+
+
+def test_a_search_is_kept_and_found_again(library: Factory) -> None:
+    page = library()
+    page.at("#browse-search").fill("-tag:cat")
+    expect(page.at("#browse-total")).to_have_text("10 photos")
+    page.at(".search-menu summary").click()
+    page.at("#search-name").fill("No cats")
+    page.press("Enter")
+    kept = page.at("#saved-searches .facet")
+    expect(kept).to_have_text("No cats")
+    page.at("#browse-search").fill("")
+    expect(page.at("#browse-total")).to_have_text("12 photos")
+    page.reload()
+    kept.click()
+    expect(page.at("#browse-total")).to_have_text("10 photos")
+    page.page.get_by_role("button", name="Forget the search No cats").click()
+    expect(kept).to_have_count(0)
+
+
+def test_many_photos_are_changed_by_keyboard_and_taken_back(library: Factory) -> None:
+    page = library()
+    page.at("#browse-search").fill("tag:cat")
+    expect(page.at("#browse-total")).to_have_text("2 photos")
+    page.press("ArrowDown", "Control+a")
+    expect(page.at("#bulk-count")).to_have_text("2 selected")
+    page.press("Space")
+    expect(page.at("#bulk-count")).to_have_text("1 selected")
+    page.press("Space")
+    page.at("#bulk-add").focus()
+    page.press("Enter")
+    expect(page.at("#bulk-tag")).to_be_focused()
+    page.type("pet, CAT")
+    expect(page.at("#bulk-note")).to_have_text("2 tagged photos change.")
+    expect(page.at(".bulk-rows li").first).to_contain_text("pet")
+    expect(page.at("#bulk-apply")).to_have_text("Add on 2 photos")
+    page.press("Enter")
+    page.see_status("added to 2 photos")
+    assert page.server.saved()["cats/ear.jpg"] == ["cat", "ear", "pet"]
+    expect(page.at('#facet-tags .facet[title="pet"]')).to_contain_text("2")
+    page.at("#toast-undo").click()
+    page.see_status("Taken back on 2 photos")
+    assert page.server.saved()["cats/ear.jpg"] == ["cat", "ear"]
+    expect(page.at('#facet-tags .facet[title="pet"]')).to_have_count(0)
+    page.press("Escape")
+
+
+def test_a_tag_is_replaced_and_photos_that_are_not_tagged_are_started(library: Factory) -> None:
+    page = library()
+    page.at('.cell[title="coffee.png"]').hover()
+    expect(page.at('.cell[title="coffee.png"] .pick')).to_be_visible()
+    page.at('.cell[title="coffee.png"]').click(modifiers=["ControlOrMeta"])
+    page.at('.cell[title="rocket.jpg"]').click(modifiers=["ControlOrMeta"])
+    page.at("#bulk-replace").click()
+    page.at("#bulk-tag").fill("cup")
+    page.at("#bulk-new").fill("mug")
+    expect(page.at("#bulk-note")).to_have_text("1 tagged photo changes, 1 photo stays as it is.")
+    page.at("#bulk-apply").click()
+    page.see_status("replaced on 1 photo")
+    page.at("#bulk-first").click()
+    page.at("#bulk-tag").fill("drink")
+    expect(page.at("#bulk-note")).to_have_text("1 tagged photo changes, 1 photo not tagged yet is started with it.")
+    page.press("Enter")
+    page.see_status("put first on 2 photos")
+    assert page.server.saved()["coffee.png"] == ["drink", "mug", "red car"]
+    assert "rocket.jpg" not in page.server.saved()
+    page.at('.cell[title="rocket.jpg"]').click()
+    page.see_photo("rocket.jpg")
+    assert page.kept() == ["drink"]
+
+
+def test_a_range_is_selected_and_exported(library: Factory) -> None:
+    page = library()
+    page.at("#browse-sort").select_option("name")
+    page.at(".cell").nth(0).click(modifiers=["ControlOrMeta"])
+    page.at(".cell").nth(3).click(modifiers=["Shift"])
+    expect(page.at("#bulk-count")).to_have_text("4 selected")
+    page.at("#bulk-export").click()
+    expect(page.at("#export-photos option").first).to_have_text("The 4 selected photos")
+    page.press("Escape")
+    page.at("#bulk-clear").click()
+    expect(page.at("#bulk")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [390, 640])
+def test_on_small_screens_the_rail_is_behind_a_button(library: Factory, width: int) -> None:
+    page = library(viewport={"width": width, "height": 844}, has_touch=True, is_mobile=True)
+    if page.at("#browse").is_hidden():
+        page.at("#open-browse").tap()
+    expect(page.at("#rail")).to_be_hidden()
+    page.at("#open-rail").tap()
+    page.at('#facet-tags .facet[title="cat"]').tap()
+    expect(page.at("#browse-total")).to_have_text("2 photos")
+    page.at("#open-rail").tap()
+    expect(page.at("#rail")).to_be_hidden()
+    page.at(".cell .pick").first.tap()
+    expect(page.at("#bulk-count")).to_have_text("1 selected")
+    assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = page.at("#bulk button:visible").evaluate_all("all => all.map((e) => e.getBoundingClientRect().height)")
+    assert min(boxes) >= 32
