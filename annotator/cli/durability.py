@@ -117,7 +117,13 @@ def _check(parsed: argparse.Namespace) -> int:
     from annotator.maintenance.recovery import recover
 
     project = Project.open(parsed.project)
-    recovered = recover(project) if parsed.repair else []
+    recovered = []
+    if parsed.repair:
+        project.check_writable()
+        try:
+            recovered = recover(project)
+        except OSError as error:
+            raise AnnotatorError(f"The files cannot be copied aside: {error}. Nothing was repaired.") from error
     for sentence in recovered:
         print(sentence, file=sys.stderr)
     with (open_or_ask if parsed.repair else read_or_ask)(project) as (store, server):

@@ -182,6 +182,7 @@ def _train(parsed: argparse.Namespace) -> int:
         is_writer=is_writer,
     )
     if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # a process that leaves while another still talks to it can abort that one
         torch.distributed.destroy_process_group()
     if is_writer:
         if result.report.is_backbone_tuned:

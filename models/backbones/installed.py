@@ -113,7 +113,7 @@ def find_installed(name: str) -> InstalledModel | None:
     if not plain or plain.startswith(".") or "\\" in plain:
         return None
     folder = carried_models.find(carried_models.BACKBONES, plain) or installed_path() / plain
-    if not os.path.isfile(folder / ABOUT):  # also where the cache of somebody else cannot be entered
+    if not (folder / ABOUT).is_file():
         return None
     model = _read(folder)
     if is_int8 and IMAGE_INT8 not in model.files:

@@ -48,6 +48,7 @@ for name in ("jvsp", "scnn_rnn"):
     losses[name] = [[epoch.train_loss, epoch.validation_loss] for epoch in report.epochs]
 (out / f"losses-{rank}.json").write_text(json.dumps(losses))
 if is_shared:
+    distributed.barrier()  # a process that leaves while another still talks to it can abort that one
     distributed.destroy_process_group()
 """
 

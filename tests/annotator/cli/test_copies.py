@@ -75,8 +75,11 @@ def lock(folder: Path) -> None:
 @pytest.mark.integration
 @pytest.mark.parametrize("has_log", [False, True])
 def test_a_project_that_cannot_be_written_is_exported_reported_checked_and_backed_up(
-    open_folder: Path, capsys: pytest.CaptureFixture[str], has_log: bool
+    open_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, has_log: bool
 ) -> None:
+    (open_folder / "cache").mkdir()
+    (open_folder / "cache").chmod(0o777)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(open_folder / "cache"))  # the tests' own may be root's alone
     project = write_project(open_folder / "project", open_folder / "photos")
     if has_log:
         # As a program that was killed leaves it: the newest save is in the write-ahead log alone.
