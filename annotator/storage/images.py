@@ -124,6 +124,7 @@ class Images:
         self._entry = lru_cache(NUM_CACHED)(self._read_entry)
         self._paths = lru_cache(NUM_CACHED)(self._read_paths)
         self._searched: tuple[int, list[tuple[int, str]]] | None = None
+        self._tags: tuple[tuple[int, int], list[str]] | None = None
 
     # Roots and paths
 
@@ -377,13 +378,21 @@ class Images:
         clauses = parse_search(words)
         if not clauses:
             return found
-        matches = PhotoMatches(self._store, self._search_keys_of_paths(), names)
+        matches = PhotoMatches(self._store, self._search_keys_of_paths(), self._tags_in_use(), names)
         for clause in clauses:
             fitting: set[int] = set()
             for term in clause:
                 fitting |= set(found) - matches.of(term) if term.is_excluded else matches.of(term)
             found = [image_id for image_id in found if image_id in fitting]
         return found
+
+    def _tags_in_use(self) -> list[str]:
+        """Return every tag of a list, in every spelling; read again after a list has changed."""
+        ((newest, number),) = self._store.rows("SELECT max(event_id), count(*) FROM annotations")
+        if self._tags is None or self._tags[0] != (newest, number):
+            rows = self._store.rows("SELECT DISTINCT unnest(tags) FROM annotations")
+            self._tags = (newest, number), [str(row[0]) for row in rows]
+        return self._tags[1]
 
     def newest_first(self, date: str) -> list[int]:
         """Return the ids of images that have a date, the newest first; equal ones in ascending order.
