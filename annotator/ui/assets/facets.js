@@ -67,11 +67,11 @@ export function createFacets(root, states, { call, wanted, search, open, keep })
       );
     });
     const more = values.length > FIRST && make("button", { type: "button", class: "facet-more", "aria-expanded": String(shownInFull.has(name)), onclick: () => (shownInFull.has(name) ? shownInFull.delete(name) : shownInFull.add(name), render(answer)) }, shownInFull.has(name) ? "Fewer" : `${formatNumber(values.length)}${name === "tags" && answer.num_tags > values.length ? ` of ${formatNumber(answer.num_tags)}` : ""}`);
-    const parts = [make("h3", {}, TITLES[name]), ...(name === "tags" ? [filter] : []), make("ul", {}, ...rows), ...(more ? [more] : [])];
+    const parts = [make("h2", {}, TITLES[name]), ...(name === "tags" ? [filter] : []), make("ul", {}, ...rows), ...(more ? [more] : [])];
     if (name === "tags" && list.contains(filter)) {
       // The box keeps its focus and its caret: only what follows it is replaced.
       while (filter.nextSibling) filter.nextSibling.remove();
-      if (!list.querySelector("h3")) list.prepend(parts[0]);
+      if (!list.querySelector("h2")) list.prepend(parts[0]);
       list.append(...parts.slice(2));
     } else list.replaceChildren(...parts);
     if (focused) list.querySelector(`[data-term=${CSS.escape(focused)}]`)?.focus();
@@ -87,12 +87,12 @@ export function createFacets(root, states, { call, wanted, search, open, keep })
         make("button", { type: "button", class: "facet-not", "aria-label": `Forget the search ${name}`, title: "Forget this search", onclick: async () => setKept(await keep(name, false)) }, "×"),
       ),
     );
-    kept.replaceChildren(...(rows.length ? [make("h3", {}, "Searches"), make("ul", {}, ...rows)] : []));
+    kept.replaceChildren(...(rows.length ? [make("h2", {}, "Searches"), make("ul", {}, ...rows)] : []));
   }
 
   return { load, setKept, tags: () => (answer?.tags ?? []).map(({ value }) => value) };
 }
 
 function section(title, ...children) {
-  return make("div", {}, make("h3", {}, title), ...children);
+  return make("div", {}, make("h2", {}, title), ...children);
 }
