@@ -83,6 +83,29 @@ def plan_import(
     return plan
 
 
+def plan_drafts(store: Store, photos: Iterable[tuple[int, TaggedPhoto]], user: str) -> ImportPlan:
+    """Plan drafts of photos that are known by their ids; those that are saved, started or asked about are left out.
+
+    Args:
+        store: The open database.
+        photos: (image id, photo with its list).
+        user: Whose drafts.
+
+    Raises:
+        StoreError: The database could not be read.
+    """
+    plan = ImportPlan("draft", revisions=_revisions(store))
+    taken = _taken(store, "draft", user, replaces=False)
+    for image_id, photo in photos:
+        reason = taken.get(image_id, "") if photo.tags else "no suggestion is that certain"
+        if reason:
+            plan.report.refuse(photo.name, reason)
+        else:
+            plan.lists[image_id] = photo
+            plan.report.num_photos += 1
+    return plan
+
+
 def _field_values(photo: TaggedPhoto, specs: Sequence[FieldSpec], report: Report) -> dict[str, str]:
     given = {**photo.fields, TITLE: photo.title, DESCRIPTION: photo.description, CATEGORY: photo.category}
     values = {}

@@ -3,7 +3,7 @@
 One import of a person at a time; nothing is written before it is carried out, and then in one transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from itertools import islice
@@ -12,9 +12,9 @@ from typing import Any
 
 from annotator.datasets.formats import registry
 from annotator.datasets.formats.contract import Report
-from annotator.datasets.formats.tagged_photo import safe_name
+from annotator.datasets.formats.tagged_photo import TaggedPhoto, safe_name
 from annotator.errors import ConfigError, DataError, ForbiddenError
-from annotator.exchange.importing import ImportPlan, carry_out, leave_out_changed, plan_import
+from annotator.exchange.importing import ImportPlan, carry_out, leave_out_changed, plan_drafts, plan_import
 from annotator.exchange.sources import opened_source
 from annotator.exchange.transfers import Transfer, check_free
 from annotator.json_types import JsonObject
@@ -145,6 +145,44 @@ class Importing:
             return _described(plan)
 
         transfer.num_photos = None
+        transfer.start(work, "ready")
+        return transfer.describe()
+
+    def plan_suggestions(self, user: str, transfer_id: str, image_ids: Sequence[int], least: float) -> JsonObject:
+        """Begin to rank photos that are not tagged, to start each with the suggestions that are certain enough.
+
+        `carry_out` then stores them as this person's drafts. Photos that are saved, started or asked about are left
+        out, and so are those on which proposals are hidden or shuffled on purpose.
+
+        Args:
+            user: Who.
+            transfer_id: Of an import that was begun.
+            image_ids: Which photos.
+            least: Least probability of a suggestion.
+
+        Returns:
+            The state of the import, see `Exporting.state`.
+
+        Raises:
+            ConfigError: There is no such import.
+        """
+        workspace, transfer = self._workspace, self._workspace.transfers.get(user, transfer_id)
+        if transfer.kind != "import":
+            raise ConfigError("This is no import.")
+
+        def suggested(image_id: int) -> tuple[int, TaggedPhoto]:
+            tags: list[str] = []
+            if not workspace.queue.is_saved(image_id) and not workspace.probe(image_id):
+                found = workspace.proposer.propose(image_id, workspace.words_of(image_id))
+                tags = [proposal.tag for proposal in found.proposals if proposal.score >= least]
+            return image_id, TaggedPhoto(workspace.files.name(image_id), tuple(tags))
+
+        def work() -> JsonObject:
+            plan = plan_drafts(workspace.store, map(suggested, transfer.watch(image_ids)), user)
+            self._plans[transfer.transfer_id] = plan, f"suggestions of at least {least:.0%}"
+            return _described(plan)
+
+        transfer.num_photos = len(image_ids)
         transfer.start(work, "ready")
         return transfer.describe()
 

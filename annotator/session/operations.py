@@ -243,6 +243,14 @@ _TABLE = (
         Role.ADMIN,
     ),
     _writes(
+        "plan_suggestions",
+        r.PlanSuggestionsRequest,
+        lambda session, user, p: session.importing.plan_suggestions(
+            user, p.transfer_id, session.exporting.image_ids(user, p.photos.chosen()), p.least
+        ),
+        Role.ADMIN,
+    ),
+    _writes(
         "carry_out_import",
         r.TransferRequest,
         lambda session, user, p: session.importing.carry_out(user, p.transfer_id),

@@ -401,6 +401,13 @@ class PlanImportRequest(TransferRequest):
     leaves_out: bool = False
 
 
+class PlanSuggestionsRequest(TransferRequest):
+    """Photos to start with their suggestions, and the least probability of one."""
+
+    photos: SelectionRequest
+    least: Annotated[float, Field(ge=0.05, le=1)]
+
+
 class UndoChangeRequest(Payload):
     """A change of many photos to undo; null is the newest."""
 

@@ -247,6 +247,7 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "start_export": {"format": "captions", "options": {"keep": 1}},
     "find_photos": {"names": ["holiday/beach.jpg"]},
     "plan_import": {"transfer_id": "0123456789abcdef", "format": "csv", "kind": "draft"},
+    "plan_suggestions": {"transfer_id": "0123456789abcdef", "photos": {"state": "unsaved"}, "least": 0.9},
     "set_field": {"image_id": 7, "field": "title", "value": "A cat on a sofa"},
     "set_order_rules": {"pinned": ["ohwx"], "classes": [["1girl"], ["*"]], "before": [["cat", "sofa"]], "most": 30},
     "reorder": {"pinned": ["ohwx"], "photos": {"tag": "cat"}, "is_dry_run": True},

@@ -280,7 +280,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     ids: () => [...picked],
     tags: facets.tags,
     clear: () => (setPicked([]), grid.focus({ preventScroll: true })),
-    mayEdit: () => Boolean(state()?.may_administer),
+    mayEdit: () => Boolean(state()?.may_administer && !state().demo),
     changed(ids) {
       changed(ids);
       if (root.hidden) return;

@@ -3,6 +3,7 @@
 
 import { newestOnly } from "./calls.js";
 import { count, formatNumber, make } from "./elements.js";
+import { createProgress, ended } from "./transfers.js";
 
 const WAIT_MS = 250;
 const KINDS = {
@@ -10,7 +11,9 @@ const KINDS = {
   remove: { label: "Remove tag", verb: "Remove", done: "removed from" },
   replace: { label: "Replace tag", verb: "Replace", done: "replaced on" },
   first: { label: "Put first", verb: "Put first", done: "put first on" },
+  suggest: { label: "Take suggestions", verb: "Start" },
 };
+const CERTAINTY = 80; // percent, at first
 
 /**
  * handlers: ids() are the selected photos; tags() some tags to offer; changed(ids) after a change or its undo; clear();
@@ -21,9 +24,14 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
   const offered = make("datalist", { id: "bulk-tags" });
   const buttons = Object.entries(KINDS).map(([kind, { label }]) => make("button", { type: "button", id: `bulk-${kind}`, "aria-expanded": "false", onclick: () => (shown === kind ? hidePanel() : showPanel(kind)) }, label));
   const tagBox = make("input", { id: "bulk-tag", type: "text", maxlength: "500", list: "bulk-tags", autocomplete: "off", spellcheck: "false", oninput: changedText });
+  const tagField = make("label", { class: "bulk-field" });
   const newBox = make("input", { id: "bulk-new", type: "text", maxlength: "200", list: "bulk-tags", autocomplete: "off", spellcheck: "false", oninput: changedText });
   const newField = make("label", { class: "bulk-field" }, make("span", {}, "by"), newBox);
+  const leastBox = make("input", { id: "bulk-least", type: "number", min: "5", max: "100", step: "5", value: CERTAINTY, oninput: changedText });
+  const leastField = make("label", { class: "bulk-field" }, make("span", {}, "Suggestions that are at least so many percent sure"), leastBox);
+  const progress = createProgress("bulk", () => planned && call("cancel_transfer", { transfer_id: planned }).catch(tell));
   const label = make("span", {});
+  tagField.append(label, tagBox);
   const note = make("p", { class: "soft", id: "bulk-note", role: "status" });
   const trouble = make("p", { class: "review-trouble", role: "alert" });
   const rows = make("ul", { class: "bulk-rows" });
@@ -31,14 +39,16 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
   const panel = make(
     "form",
     { class: "bulk-panel", id: "bulk-panel", hidden: true, "aria-label": "Change the selected photos", onsubmit: (event) => (event.preventDefault(), carryOut()) },
-    make("div", { class: "bulk-fields" }, make("label", { class: "bulk-field" }, label, tagBox), newField),
+    make("div", { class: "bulk-fields" }, tagField, newField, leastField),
     note,
     trouble,
+    progress.element,
     rows,
     make("div", { class: "dialog-buttons" }, make("button", { type: "button", onclick: () => hidePanel() }, "Cancel"), apply),
   );
   root.append(offered, panel, make("div", { class: "bulk-buttons" }, number, ...buttons, make("button", { type: "button", id: "bulk-export", onclick: exportThem }, "Export…"), make("button", { type: "button", id: "bulk-clear", "aria-label": "Select none", title: "Select none (Esc)", onclick: clear }, "×")));
   const preview = newestOnly((payload) => call("edit_tags", { ...payload, is_dry_run: true }));
+  let planned = ""; // the transfer that ranks photos, or has ranked them
   let shown = null; // the kind of change whose panel is open
   let timer = 0;
 
@@ -58,7 +68,61 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
     apply.disabled = true;
     trouble.textContent = "";
     clearTimeout(timer);
-    timer = setTimeout(look, WAIT_MS);
+    if (shown !== "suggest") timer = setTimeout(look, WAIT_MS);
+    else offerToLook();
+  }
+
+  /** Ranking takes time, so it begins with a press; the next one then starts the photos. */
+  function offerToLook() {
+    if (planned) call("cancel_transfer", { transfer_id: planned }).catch(() => {}); // it may have ended
+    planned = "";
+    rows.replaceChildren();
+    note.textContent = "Photos that are not tagged get these tags as a start; you save each when you have seen it.";
+    apply.textContent = `Look at ${count(ids().length, "photo")}`;
+    apply.disabled = !leastBox.checkValidity() || !leastBox.value;
+  }
+
+  async function lookForSuggestions() {
+    const image_ids = ids();
+    const { transfer_id } = await call("begin_import");
+    planned = transfer_id;
+    const running = await call("plan_suggestions", { transfer_id, photos: { image_ids, state: "all" }, least: Number(leastBox.value) / 100 });
+    const answer = await ended(call, running, (now) => progress.show(now, "Looking"), () => planned === transfer_id);
+    progress.hide();
+    if (planned !== transfer_id) return;
+    if (answer.state !== "ready") {
+      offerToLook();
+      trouble.textContent = answer.problem;
+      return;
+    }
+    const { num_planned, num_left_out } = answer;
+    note.textContent = `${count(num_planned, "photo")} ${num_planned === 1 ? "is" : "are"} started${num_left_out ? `, ${formatNumber(num_left_out)} ${num_left_out === 1 ? "stays" : "stay"}: tagged or started already, or nothing is that certain` : ""}.`;
+    rows.replaceChildren(...answer.rows.map(({ name, tags: found }) => make("li", {}, make("span", { class: "soft" }, name), make("span", {}, found.join(", ")))));
+    apply.textContent = `Start ${count(num_planned, "photo")}`;
+    apply.disabled = !num_planned;
+    if (!num_planned) planned = "";
+  }
+
+  async function startThem() {
+    const [image_ids, transfer_id] = [ids(), planned];
+    const running = await call("carry_out_import", { transfer_id });
+    const answer = await ended(call, running, () => {}, () => true);
+    if (answer.state !== "done") throw Object.assign(new Error(answer.problem), { kind: "failed" });
+    planned = "";
+    hidePanel();
+    changed(image_ids);
+    say(`${count(answer.num_planned, "photo")} started with suggestions.`, () => undo(answer.change_id, image_ids));
+  }
+
+  async function suggest() {
+    apply.disabled = true;
+    trouble.textContent = "";
+    try {
+      await (planned ? startThem() : lookForSuggestions());
+    } catch (error) {
+      progress.hide();
+      tell(error);
+    }
   }
 
   async function look() {
@@ -82,8 +146,9 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
   }
 
   async function carryOut() {
+    if (shown === "suggest") return apply.disabled ? undefined : suggest();
     const wanted = payload();
-    if (!wanted || apply.disabled) return;
+    if (!wanted || apply.disabled) return undefined;
     apply.disabled = true;
     const { done } = KINDS[shown];
     try {
@@ -96,6 +161,7 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
       tell(error);
       apply.disabled = false;
     }
+    return undefined;
   }
 
   async function undo(change_id, image_ids) {
@@ -122,17 +188,24 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
     for (const button of buttons) button.setAttribute("aria-expanded", String(button.id === `bulk-${kind}`));
     label.textContent = kind === "replace" ? "Replace" : `${KINDS[kind].label}, or several with commas`;
     newField.hidden = kind !== "replace";
+    tagField.hidden = kind === "suggest";
+    leastField.hidden = kind !== "suggest";
+    rows.replaceChildren();
+    note.textContent = "";
     offered.replaceChildren(...tags().map((value) => make("option", { value })));
     tagBox.value = newBox.value = "";
     apply.textContent = KINDS[kind].verb;
     changedText();
-    tagBox.focus();
+    (kind === "suggest" ? leastBox : tagBox).focus();
   }
 
   /** Close the panel; return whether it was open. */
   function hidePanel() {
     if (!shown) return false;
     const button = buttons.find(({ id }) => id === `bulk-${shown}`);
+    if (planned) call("cancel_transfer", { transfer_id: planned }).catch(() => {}); // it may have ended
+    planned = "";
+    progress.hide();
     shown = null;
     clearTimeout(timer);
     panel.hidden = true;

@@ -49,7 +49,7 @@ TELL_NO_TAGS = {
     "cancel_training", "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
     "webhooks", "formats", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
     "carry_out_import", "changes", "undo_change", "set_field", "set_order_rules", "find_photos",
-    "found_ids", "save_search",
+    "found_ids", "save_search", "plan_suggestions",
 }  # fmt: skip
 """Operations that return no tags except those of the caller, or counts only."""
 SETTLE = {"settle_sidecar"}

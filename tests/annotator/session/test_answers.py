@@ -88,6 +88,8 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     opened.importing.target(LOCAL_USER, transfer_id, "tags.csv").write_text("image,tags\nphoto 5.jpg,owl\nx.jpg,y\n")
     assert ended(call("plan_import", transfer_id=transfer_id, format="csv", replaces=True))["num_planned"] == 1
     assert ended(call("carry_out_import", transfer_id=transfer_id))["state"] == "done"
+    transfer_id = call("begin_import")["transfer_id"]
+    assert ended(call("plan_suggestions", transfer_id=transfer_id, photos={"state": "all"}, least=0.9))["num_left_out"]
     call("changes")
     call("undo_change")
     opened.workspace.project.update_settings(fields=[{"name": "title"}])

@@ -162,3 +162,36 @@ def test_an_edit_that_changes_nothing_writes_nothing(session: Session) -> None:
     done = session.library.edit_tags("local", photos(one), TagEdit(add=("cat",)), is_dry_run=False)
     assert (done["num_lists"], done["change_id"]) == (0, None)
     assert session.importing.changes() == {"changes": []}
+
+
+def test_photos_are_started_with_their_certain_suggestions_and_that_is_taken_back(session: Session) -> None:
+    one, two, *rest = found(session, "")
+    save(session, one, "cat")
+    session.tagging.propose("local", two, ["lamp"], [], 0)
+    session.workspace.project.update_settings(random_share=0.0, probe_share=0.0)
+    every = [one, two, *rest]
+
+    def planned(least: float) -> tuple[str, dict[str, Any]]:
+        transfer_id = session.importing.begin("local")["transfer_id"]
+        session.importing.plan_suggestions("local", transfer_id, every, least)
+        transfer = session.workspace.transfers.get("local", transfer_id)
+        transfer.wait()
+        return transfer_id, transfer.describe()
+
+    assert planned(1.0)[1]["num_planned"] == 0
+    proposals = session.navigation.open("local", rest[0])["proposals"]
+    least = proposals[0]["score"]
+    transfer_id, plan = planned(least)
+    assert {item["photo"] for item in plan["left_out"]} >= {session.workspace.files.name(i) for i in (one, two)}
+    assert plan["num_planned"] >= 1
+    session.importing.carry_out("local", transfer_id)
+    session.workspace.transfers.get("local", transfer_id).wait()
+    draft = session.workspace.log.draft(rest[0], "local")
+    assert draft is not None
+    assert draft.kept == tuple(item["tag"] for item in proposals if item["score"] >= least)
+    assert tags(session, one) == ("cat",)
+    session.importing.undo_change("local", None)
+    assert session.workspace.log.draft(rest[0], "local") is None
+    draft = session.workspace.log.draft(two, "local")
+    assert draft is not None
+    assert draft.kept == ("lamp",)

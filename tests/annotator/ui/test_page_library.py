@@ -165,3 +165,24 @@ def test_on_small_screens_the_rail_is_behind_a_button(library: Factory, width: i
     assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     boxes = page.at("#bulk button:visible").evaluate_all("all => all.map((e) => e.getBoundingClientRect().height)")
     assert min(boxes) >= 32
+
+
+def test_photos_that_are_not_tagged_are_started_with_certain_suggestions(library: Factory) -> None:
+    page = library()
+    page.at('.tab[data-state="all"]').focus()
+    page.at("#browse-grid").focus()
+    page.press("Control+a")
+    expect(page.at("#bulk-count")).to_have_text("12 selected")
+    page.at("#bulk-suggest").click()
+    page.at("#bulk-least").fill("10")
+    page.press("Enter")
+    expect(page.at("#bulk-note")).to_contain_text("tagged or started already")
+    expect(page.at(".bulk-rows li").first).to_be_visible()
+    text = page.at("#bulk-apply").inner_text()
+    number = int(re.fullmatch(r"Start (\d+) photos", text)[1])
+    page.press("Enter")
+    page.see_status(f"{number} photos started with suggestions")
+    assert page.server.rest("state")["states"]["draft"] == number
+    page.at("#toast-undo").click()
+    page.see_status(f"Taken back on {number} photos")
+    assert page.server.rest("state")["states"]["draft"] == 0

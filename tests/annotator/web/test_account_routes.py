@@ -231,6 +231,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "set_never_proposed": {"tag": "street"},
     "settle_sidecar": {"image_id": 1, "take": "ours"},
     "set_field": {"image_id": 1, "field": "title", "value": "A cat"},
+    "plan_suggestions": {"transfer_id": "0" * 32, "photos": {}, "least": 0.9},
     "plan_import": {"transfer_id": "0" * 32, "format": "csv"},
     "carry_out_import": {"transfer_id": "0" * 32},
     "predict_tasks": {"label_config": "<View/>", "tasks": []},
