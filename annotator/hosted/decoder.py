@@ -13,7 +13,7 @@ from typing import IO
 from annotator.datasets.image_folder import decode_image
 from annotator.errors import UnreadableImageError
 from annotator.hosted.limits import HostedLimits
-from annotator.ingest.pipeline import encode_jpeg
+from annotator.ingest.renditions import encode_jpeg
 
 REFUSED = 3
 _KEPT_VARIABLES = ("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE", "LANG", "LD_LIBRARY_PATH")

@@ -26,7 +26,7 @@ class DigestPass:
     Args:
         images: The tables.
         read_photo: Image id -> the bytes whose pixels the image shows.
-        min_side: The side to which ingest decodes (`pipeline.decoded_side`), in pixels.
+        min_side: The side to which ingest decodes (`renditions.decoded_side`), in pixels.
     """
 
     def __init__(self, images: Images, read_photo: Callable[[int], bytes], min_side: int) -> None:

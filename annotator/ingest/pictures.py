@@ -12,7 +12,7 @@ from pathlib import Path
 from annotator.datasets.image_folder import DecodedImage, content_hash, decode_image, read_image_file
 from annotator.errors import UnreadableImageError
 from annotator.ingest.decoding_budget import DecodingBudget, MakingLocks, PictureCache
-from annotator.ingest.pipeline import encode_jpeg
+from annotator.ingest.renditions import encode_jpeg
 from annotator.storage.database import Store
 from annotator.storage.images import ImageEntry
 from annotator.storage.project import Project, write_atomically

@@ -4,37 +4,36 @@ Reading and decoding run in threads while the network processes the previous bat
 continues after the last committed batch. Knows nothing of pages or tags.
 """
 
-import io
 import logging
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image
 
-from annotator.datasets.image_folder import (
-    DecodedImage,
-    content_hash,
-    decode_image,
-    display_name,
-    find_images,
-    read_image_file,
-)
 from annotator.datasets.path_words import path_words
-from annotator.datasets.pixel_digest import has_pixels, orientation_of, pixel_digest
-from annotator.datasets.sidecars import PhotoMetadata, SidecarFinder, read_metadata
+from annotator.datasets.sidecars import PhotoMetadata
 from annotator.errors import StoreError, UnreadableImageError
 from annotator.ingest.known_photos import KnownPhotos
-from annotator.ingest.photo_metadata import NOT_READ, merge_metadata, sidecar_signature
+from annotator.ingest.photo_metadata import NOT_READ, merge_metadata
+from annotator.ingest.photo_source import (
+    DecodedPhoto,
+    FeatureExtractor,
+    FolderPhotos,
+    NetworkInput,
+    OpenedPhoto,
+    PhotoSource,
+    RefusedPath,
+    features_of,
+    work_ahead,
+)
 from annotator.ingest.progress import IngestProgress, NotMounted, ProgressCounter
+from annotator.ingest.renditions import decoded_side
 from annotator.settings import IngestConfig
 from annotator.storage.database import Store
 from annotator.storage.features import FeatureStore, Vectors
@@ -49,20 +48,6 @@ SAME_PIXELS = 0.9999
 equal pixels have equal features, but for rounding."""
 FIRST_BATCH_SIZE = 4
 """The first batch of a run is small, so that the first photo can be tagged soon; each further one is twice as large."""
-
-
-class FeatureExtractor(Protocol):
-    """The part of a backbone that the ingest uses."""
-
-    image_size: int
-
-    def preprocess(self, image: Image.Image) -> npt.NDArray[np.uint8]:
-        """Return the (H, W, 3) input of the network."""
-        ...
-
-    def extract(self, batch: npt.NDArray[np.uint8]) -> Vectors:
-        """Return (B, D) features of (B, H, W, 3) crops."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -89,7 +74,7 @@ class ChangedImage:
 class _Todo:
     """A file to read."""
 
-    root: Path
+    source: PhotoSource
     seen: SeenPath
     before: SeenPath | None = None
     """What was known of its path."""
@@ -108,7 +93,8 @@ class _Prepared:
     waits_for: int | None = None
     """The image that the file may show, with other pixels than before."""
     entry: ImageEntry | None = None
-    crop: npt.NDArray[np.uint8] | None = None
+    network_input: NetworkInput | None = None
+    """Of a photo with an entry."""
 
 
 class Ingest:
@@ -149,11 +135,11 @@ class Ingest:
         self._config = config
         self._on_commit = on_commit
         self._on_change = on_change
-        self._sidecars = SidecarFinder()
+        self._folders: dict[Path, FolderPhotos] = {}
+        self._sources: dict[Path, PhotoSource] = {}
+        """Of the present run, by root."""
         self._known = KnownPhotos(store.images)
         self._next_id = store.images.next_id()
-        self._min_side = 0
-        """The side to which photos are decoded; known with the backbone."""
         self._stop = threading.Event()
         self.progress = IngestProgress()
 
@@ -161,8 +147,11 @@ class Ingest:
         """Request that a run ends after the current batch."""
         self._stop.set()
 
-    def run(self, roots: Sequence[Path]) -> IngestProgress:
-        """Ingest every photo below these folders that is not in the project yet.
+    def run(self, roots: Sequence[Path | PhotoSource]) -> IngestProgress:
+        """Ingest every photo of these roots that is not in the project yet.
+
+        Args:
+            roots: Folders, or other sources of photos.
 
         Returns:
             The final progress. Files that could not be read are in the database with their reasons.
@@ -171,6 +160,8 @@ class Ingest:
             StoreError: The project cannot be written (a full disk); what was committed before remains.
         """
         _lower_priority()
+        sources = [self._folder(root) if isinstance(root, Path) else root for root in roots]
+        self._sources = {source.root: source for source in sources}
         self._counter = ProgressCounter()
         self._not_mounted: list[NotMounted] = []
         self._waiting: list[_Todo] = []
@@ -183,10 +174,10 @@ class Ingest:
         error: str | None = "The run was interrupted."
         try:
             with ThreadPoolExecutor(self._config.num_decode_threads, "decode", initializer=_lower_priority) as pool:
-                for root in roots:
-                    self._run_root(root, pool)
+                for source in sources:
+                    self._run_root(source, pool)
                 self._finish(pool)
-            self._look_for_others(roots)
+            self._look_for_others(list(self._sources))
             error = None if not self._stop.is_set() else error
         except OSError as failure:
             error = f"The ingest stopped: {failure.strerror}. What was done is kept; free some space and run it again."
@@ -195,21 +186,30 @@ class Ingest:
             error = str(failure)
             raise
         finally:
+            self._sources = {}
             self._report(running=False, error=error)
         return self.progress
 
     def _report(self, *, running: bool, error: str | None = None) -> None:
         self.progress = self._counter.progress(running=running, error=error, not_mounted=self._not_mounted)
 
-    def _run_root(self, root: Path, pool: ThreadPoolExecutor) -> None:
-        root_id = self._images.root_id(root)
+    def _folder(self, root: Path) -> FolderPhotos:
+        """Return the source of a folder; the listings of its sidecars stay from run to run."""
+        return self._folders.setdefault(root, FolderPhotos(root))
+
+    def _source(self, root: Path) -> PhotoSource:
+        """Return the source of a root of the project."""
+        return self._sources.get(root) or self._folder(root)
+
+    def _run_root(self, source: PhotoSource, pool: ThreadPoolExecutor) -> None:
+        root_id = self._images.root_id(source.root)
         known = self._images.seen_paths(root_id)
-        todo, gone, problems, num_present = self._scan(root, root_id, known)
+        todo, gone, problems, num_present = self._scan(source, root_id, known)
         if problems:
             self._images.add(IngestedBatch(paths=problems))
         if not num_present and any(seen.image_id is not None for seen in known.values()):
             if num_photos := self._images.num_only_in(root_id):
-                self._not_mounted.append(NotMounted(str(root), num_photos))
+                self._not_mounted.append(NotMounted(str(source.root), num_photos))
             return
         self._counter.found(num_present)
         self._counter.done(num_present - len(todo))
@@ -221,7 +221,7 @@ class Ingest:
         size = min(FIRST_BATCH_SIZE, self._config.batch_size)
         for prepared in self._prepare_ahead(todo, pool):
             batch.append(prepared)
-            if sum(item.crop is not None for item in batch) >= size or len(batch) >= 4 * size:
+            if sum(item.entry is not None for item in batch) >= size or len(batch) >= 4 * size:
                 self._commit(batch)
                 batch, size = [], min(size * 2, self._config.batch_size)
             self._report(running=True)
@@ -253,9 +253,9 @@ class Ingest:
         """Yield a file of each photo whose changed file is gone while one is left with the pixels that it had first."""
         for image_id in self._images.without_shown_file():
             for root, file in self._images.seen_files(image_id):
-                if not file.is_gone and os.path.isfile(root / file.path):
+                if not file.is_gone and self._source(root).holds(file.path):
                     self._counter.done(-1)  # it is read once more
-                    yield _Todo(root, file, file, image_id)
+                    yield _Todo(self._source(root), file, file, image_id)
                     break
 
     def _look_for_others(self, roots: Sequence[Path]) -> None:
@@ -270,45 +270,35 @@ class Ingest:
         return (ordered[start : start + size] for start in range(0, len(ordered), size))
 
     def _scan(
-        self, root: Path, root_id: int, known: dict[str, SeenPath]
+        self, source: PhotoSource, root_id: int, known: dict[str, SeenPath]
     ) -> tuple[list[_Todo], list[str], list[SeenPath], int]:
         """Return files to read, known paths that no longer exist, unreadable paths, and the number of files."""
         problems: list[SeenPath] = []
-        if not os.path.exists(root):
+        if not source.is_there():
             return [], [], problems, 0
-
-        def refuse(path: Path, reason: str) -> None:
-            problems.append(SeenPath(root_id, display_name(_relative(path, root)), 0, 0, reason=reason))
-            if path == root or os.path.isdir(path):  # Path.is_dir raises if the folder above cannot be entered
-                unlisted.append("" if path == root else f"{_relative(path, root)}/")
-
         unlisted: list[str] = []
         todo, present = [], set()
         last_known = self._images.last_known(root_id) if any(seen.image_id is None for seen in known.values()) else {}
-        for path in find_images(root, refuse, skip_folders=[self._project.folder]):
-            relative = _relative(path, root)
-            if display_name(relative) != relative:
-                refuse(path, "Its name is not valid UTF-8. Rename it.")
+        for found in source.find([self._project.folder]):
+            if isinstance(found, RefusedPath):
+                problems.append(SeenPath(root_id, found.path, 0, 0, reason=found.reason))
+                if found.is_folder:
+                    unlisted.append("" if found.path == "." else f"{found.path}/")
                 continue
-            try:
-                stat = path.stat()
-            except OSError as error:
-                refuse(path, f"Its size and time cannot be read: {error.strerror}.")
-                continue
-            present.add(relative)
-            seen = known.get(relative)
+            present.add(found.path)
+            seen = known.get(found.path)
             image_id = seen.image_id if seen else None
             # What could not be read is tried again: a package was installed, a right given, the program updated.
             if (
                 seen is None
                 or image_id is None
-                or (seen.file_size, seen.modified_ns) != (stat.st_size, stat.st_mtime_ns)
+                or (seen.file_size, seen.modified_ns) != (found.file_size, found.modified_ns)
                 or image_id not in self._features
             ):
                 if seen is not None and image_id is None:  # could not be read, as while a program was writing it
-                    seen = replace(seen, image_id=last_known.get(relative), sidecars=NOT_READ)
-                todo.append(_Todo(root, SeenPath(root_id, relative, stat.st_size, stat.st_mtime_ns), seen))
-            elif (seen.sidecars or "") != sidecar_signature(path, self._sidecars):
+                    seen = replace(seen, image_id=last_known.get(found.path), sidecars=NOT_READ)
+                todo.append(_Todo(source, SeenPath(root_id, found.path, found.file_size, found.modified_ns), seen))
+            elif (seen.sidecars or "") != source.signature(found.path):
                 self._unread.add(image_id)
         problem_paths = {problem.path for problem in problems}
         # Files in a folder that cannot be listed now (such as a disconnected drive) do not count as removed.
@@ -321,63 +311,56 @@ class Ingest:
 
     def _prepare_ahead(self, todo: Sequence[_Todo], pool: ThreadPoolExecutor) -> Iterator[_Prepared]:
         """Yield prepared files in order, with a bounded number of them prepared ahead."""
-        if todo:
+        if any(item.source.needs_network for item in todo):
             self._network()
-        ahead = self._config.num_decode_threads * 4 + self._config.batch_size
-        waiting: deque[Future[_Prepared]] = deque()
-        try:
-            for item in todo:
-                waiting.append(pool.submit(self._prepare, item))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+        return work_ahead(pool, self._prepare, todo, num_ahead(self._config))
 
     def _network(self) -> FeatureExtractor:
         if self._backbone is None:
             self._backbone = self._load_backbone()
-            self._min_side = decoded_side(self._backbone.image_size, self._config.thumbnail_size)
         return self._backbone
+
+    def _decode(self, opened: OpenedPhoto, source: PhotoSource) -> DecodedPhoto:
+        """Return a photo with its pixels; the side depends on the network, which a source may do without."""
+        if not source.needs_network:
+            return opened.decode(0)
+        return opened.decode(decoded_side(self._network().image_size, self._config.thumbnail_size))
 
     def _prepare(self, todo: _Todo) -> _Prepared:
         """Read one file, independently of the others; runs in a decoding thread."""
-        path, before = todo.root / todo.seen.path, todo.before.image_id if todo.before else None
-        seen = replace(todo.seen, sidecars=sidecar_signature(path, self._sidecars))
+        source, before = todo.source, todo.before.image_id if todo.before else None
+        seen = replace(todo.seen, sidecars=source.signature(todo.seen.path))
         try:
-            data = read_image_file(path)
-            digest = content_hash(data)
+            opened = source.open(seen.path)
+            digest = opened.content_hash
             image_id = self._known.by_content(digest)
             if image_id is not None and image_id in self._features:
                 return _Prepared(todo, replace(seen, image_id=image_id, content_hash=digest), is_same=True)
-            decoded = decode_image(data, min_side=self._min_side)
-            pixels, orientation = pixel_digest(decoded, self._min_side), orientation_of(decoded)
+            photo = self._decode(opened, source)
             if image_id is None and todo.image_id is None:
-                image_id = self._image_with(pixels, todo)
+                image_id = self._image_with(photo.pixel_digest, todo)
                 if image_id is not None and image_id in self._features:
-                    if self._images.entry(image_id).orientation != orientation:
+                    if self._images.entry(image_id).orientation != photo.orientation:
                         return _Prepared(todo, seen, waits_for=image_id)
                     return _Prepared(todo, replace(seen, image_id=image_id, content_hash=digest))
                 former = self._known.by_former_content(digest)
                 if image_id is None and (former is not None or before is not None):
                     return _Prepared(todo, seen, waits_for=before if former is None else former)
-            crop = self._network().preprocess(decoded.image)
+            network_input = photo.network_input(self._network)
         except UnreadableImageError as error:
             return _Prepared(todo, replace(seen, reason=str(error)))
-        metadata = read_metadata(path, decoded, root=todo.root, sidecars=self._sidecars)
-        self._write_thumbnail(digest, decoded)
+        metadata = photo.metadata()
+        self._write_thumbnail(digest, photo.thumbnail(self._config.thumbnail_size))
         entry = ImageEntry(
             content_hash=digest,
-            width=decoded.width,
-            height=decoded.height,
-            format=decoded.format,
-            pixel_digest=pixels,
-            orientation=orientation,
+            width=photo.width,
+            height=photo.height,
+            format=photo.format,
+            pixel_digest=photo.pixel_digest,
+            orientation=photo.orientation,
             **_stored(metadata),
         )
-        return _Prepared(todo, seen, entry=entry, crop=crop)
+        return _Prepared(todo, seen, entry=entry, network_input=network_input)
 
     def _image_with(self, pixels: str, todo: _Todo) -> int | None:
         """Return the image with this digest of its pixels; of several, that which the path showed."""
@@ -386,12 +369,12 @@ class Ingest:
             return before
         return self._known.by_pixels(pixels)
 
-    def _write_thumbnail(self, digest: str, decoded: DecodedImage) -> None:
+    def _write_thumbnail(self, digest: str, jpeg: bytes) -> None:
         path = self._project.thumbnail_path(digest)
         path.parent.mkdir(parents=True, exist_ok=True)
         # Written under another name first: the page may be reading this thumbnail, if the photo has another path.
         temporary = path.with_name(f".{path.name}.{threading.get_native_id()}.part")
-        temporary.write_bytes(encode_jpeg(decoded, self._config.thumbnail_size))
+        temporary.write_bytes(jpeg)
         temporary.replace(path)
 
     def _commit(self, batch: Sequence[_Prepared]) -> None:
@@ -484,7 +467,7 @@ class Ingest:
     def _extract(self, items: Sequence[_Prepared]) -> Vectors:
         if not items:
             return np.empty((0, self._features.feature_size), dtype=np.float32)
-        return self._network().extract(np.stack([item.crop for item in items if item.crop is not None]))
+        return features_of([item.network_input for item in items if item.network_input is not None], self._network)
 
     def _settle(self, todo: _Todo) -> None:
         """Commit a file with pixels that an image may show from now on."""
@@ -510,8 +493,8 @@ class Ingest:
     @staticmethod
     def _has_the_pixels(todo: _Todo, entry: ImageEntry) -> bool:
         """Tell whether a file has the pixels of a digest, of whatever scheme; without a digest it has not."""
-        data = read_image_file(todo.root / todo.seen.path)
-        return entry.pixel_digest is not None and has_pixels(data, entry.pixel_digest)
+        opened = todo.source.open(todo.seen.path)
+        return entry.pixel_digest is not None and opened.has_pixels(entry.pixel_digest)
 
     def _is_shown_elsewhere(self, todo: _Todo, entry: ImageEntry) -> bool:
         """Return whether a file other than this one still shows an image."""
@@ -519,7 +502,7 @@ class Ingest:
         return any(
             (file.root_id, file.path) != (todo.seen.root_id, todo.seen.path)
             and entry.is_shown_by(file)
-            and os.path.isfile(root / file.path)
+            and self._source(root).holds(file.path)
             for root, file in self._images.seen_files(todo.image_id)
             if not file.is_gone
         )
@@ -562,20 +545,19 @@ class Ingest:
         """Read the metadata of all files of an image; None if none of them can be read now."""
         found: list[PhotoMetadata] = []
         files: list[SeenPath] = []
-        decoded: dict[str, DecodedImage] = {}
+        opened: list[OpenedPhoto] = []
         for root, file in self._images.seen_files(image_id):
-            path = root / file.path
             if file.is_gone:
                 continue
-            signature = sidecar_signature(path, self._sidecars)
+            source = self._source(root)
+            signature = source.signature(file.path)
             try:
-                data = read_image_file(path)
-                digest = content_hash(data)
-                if digest not in decoded:  # without the pixels: an image may have many files
-                    decoded[digest] = replace(decode_image(data, min_side=1), image=Image.new("RGB", (1, 1)))
+                photo = source.open(file.path, opened)
+                found.append(photo.metadata())
             except UnreadableImageError:
                 continue
-            found.append(read_metadata(path, decoded[digest], root=root, sidecars=self._sidecars))
+            if photo.content_hash not in {other.content_hash for other in opened}:
+                opened.append(photo)  # an image may have many files with the same bytes
             files.append(replace(file, sidecars=signature))
         if not found:
             return None
@@ -596,14 +578,9 @@ class Ingest:
             self._on_change(items)
 
 
-def decoded_side(image_size: int, thumbnail_size: int) -> int:
-    """Return the side in pixels to which ingest decodes photos.
-
-    Args:
-        image_size: Side of the backbone's input, in pixels.
-        thumbnail_size: Longest side of a thumbnail, in pixels.
-    """
-    return max(image_size * 8 // 7, thumbnail_size)
+def num_ahead(config: IngestConfig) -> int:
+    """Return how many files may be prepared before the network takes them."""
+    return config.num_decode_threads * 4 + config.batch_size
 
 
 def _stored(metadata: PhotoMetadata) -> dict[str, Any]:
@@ -618,27 +595,6 @@ def _same_scheme(one: str, other: str | None) -> bool:
 def _cosine(one: Vectors, other: Vectors) -> float:
     lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / lengths if lengths else 1.0
-
-
-def encode_jpeg(decoded: DecodedImage, longest_side: int | None, quality: int = 82) -> bytes:
-    """Return a decoded image as JPEG, shrunk to a longest side, with its colour profile.
-
-    Args:
-        decoded: Upright RGB.
-        longest_side: In pixels; None: the original size. An image is never enlarged.
-        quality: JPEG quality, 1-95.
-    """
-    image = decoded.image
-    if longest_side is not None and max(image.size) > longest_side:
-        image = image.copy()
-        image.thumbnail((longest_side, longest_side), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, icc_profile=decoded.icc_profile)
-    return buffer.getvalue()
-
-
-def _relative(path: Path, root: Path) -> str:
-    return path.relative_to(root if os.path.isdir(root) else root.parent).as_posix() if path != root else "."
 
 
 def _lower_priority() -> None:

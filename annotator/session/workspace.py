@@ -29,8 +29,9 @@ from annotator.exchange.webhooks import WebhookSender
 from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
-from annotator.ingest.pipeline import Ingest, decoded_side
+from annotator.ingest.pipeline import Ingest
 from annotator.ingest.project_backbone import backbone_options, stand_in
+from annotator.ingest.renditions import decoded_side
 from annotator.ingest.text_pass import TextPass
 from annotator.ingest.vision_config import VisionConfig
 from annotator.ingest.vision_pass import VisionPass

@@ -15,7 +15,7 @@ from PIL import Image, PngImagePlugin
 from annotator.datasets.image_folder import content_hash
 from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
-from annotator.ingest.pipeline import decoded_side
+from annotator.ingest.renditions import decoded_side
 from annotator.settings import IngestConfig
 
 Make = Callable[..., Any]
@@ -511,7 +511,7 @@ def test_photos_moved_with_their_sidecars_are_not_decoded_again(
     ingesting = make_ingesting()
     ingesting.run(photos)
     (photos / "old").rename(photos / "new")
-    monkeypatch.setattr("annotator.ingest.pipeline.decode_image", lambda *args, **options: pytest.fail("decoded"))
+    monkeypatch.setattr("annotator.ingest.photo_source.decode_image", lambda *args, **options: pytest.fail("decoded"))
     ingesting.run(photos)
     assert ingesting.store.images.entry(1).path_words == ("new",)
     assert tags_of(ingesting, 3) == ("zebra",)

@@ -222,7 +222,7 @@ def test_what_could_not_be_read_is_tried_again(
         raise UnreadableImageError("A package is missing.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("annotator.ingest.pipeline.decode_image", refuse)
+        patch.setattr("annotator.ingest.photo_source.decode_image", refuse)
         assert ingesting.run(photos).num_new == 0
         assert ingesting.reasons() == {"a.jpg": "A package is missing."}
     assert ingesting.run(photos).num_new == 1
