@@ -130,6 +130,10 @@ class DataError(AnnotatorError):
     """A data set is missing, incomplete or damaged."""
 
 
+class ShardError(AnnotatorError):
+    """Shards of embedded photos are incomplete, damaged, foreign, or do not fit the project."""
+
+
 class CheckpointError(AnnotatorError):
     """A tagger's checkpoint is missing, damaged, of another version, or made for other features."""
 

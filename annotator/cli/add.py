@@ -10,8 +10,12 @@ from typing import Any
 from annotator.cli.command import add_command
 from annotator.cli.options import add_ingest_options, check_folder, ingest_config
 from annotator.cli.server_client import read_or_ask
+from annotator.errors import ConfigError, ShardError
+from annotator.ingest.photo_source import PhotoSource
 from annotator.ingest.project_backbone import choose_backbone
-from annotator.storage.project import Project
+from annotator.models.backbones.pretrained import find_architecture
+from annotator.storage.project import Project, is_project
+from annotator.storage.shards import ShardFolder, ShardsAbout
 
 
 def add_add(commands: Any) -> None:
@@ -19,7 +23,9 @@ def add_add(commands: Any) -> None:
     add = add_command(commands, "add", _add_photos, "bring photos into a project without serving it",
                "annotator add PROJECT ~/Pictures/2026 --json")  # fmt: skip
     add.add_argument("project", type=Path, metavar="PROJECT", help="the project folder, made when missing")
-    add.add_argument("photos", type=Path, nargs="+", metavar="PHOTOS", help="folders of photos")
+    add.add_argument("photos", type=Path, nargs="*", metavar="PHOTOS", help="folders of photos")
+    add.add_argument("--from", type=Path, dest="shards", metavar="SHARDS",
+                     help="photos that `annotator embed` has read, in place of PHOTOS")  # fmt: skip
     add.add_argument("--json", action="store_true", help="print the summary as JSON")
     add_ingest_options(add)
 
@@ -35,15 +41,26 @@ def add_unreadable(commands: Any) -> None:
 def _add_photos(parsed: argparse.Namespace) -> int:
     from annotator.session.workspace import Workspace
 
-    folders = [folder.expanduser().resolve() for folder in parsed.photos]
-    for folder in folders:
-        check_folder(folder)
-    project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
-    if parsed.backbone:
-        choose_backbone(project, parsed.backbone)
-    workspace = Workspace(project, ingest_config(parsed))
+    if bool(parsed.photos) == (parsed.shards is not None):
+        raise ConfigError("Name either folders of photos, or --from SHARDS.")
+    if parsed.shards is None:
+        roots: list[Path | PhotoSource] = []
+        for folder in parsed.photos:
+            roots.append(folder.expanduser().resolve())
+            check_folder(roots[-1])
+        project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
+        if parsed.backbone:
+            choose_backbone(project, parsed.backbone)
+        workspace = Workspace(project, ingest_config(parsed))
+    else:
+        shards = ShardFolder.open(parsed.shards.expanduser().resolve())
+        project, roots = _project_for(shards, parsed)
+        workspace = Workspace(project, ingest_config(parsed))
+        if workspace.backbone_label != shards.about.backbone_label:
+            workspace.close()
+            raise _other_backbone(shards.about, workspace.backbone_label)
     try:
-        progress = workspace.ingest.run(folders)
+        progress = workspace.ingest.run(roots)
         num_digests = workspace.digest_pass.num_missing()
         if num_digests:
             print(f"Reading {num_digests:,} photos of an older version once more; Ctrl+C leaves the rest for later.",
@@ -78,6 +95,45 @@ def _add_photos(parsed: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
     return 0
+
+
+def _project_for(shards: ShardFolder, parsed: argparse.Namespace) -> tuple[Project, list[Path | PhotoSource]]:
+    """Return the project, a new one with the shards' backbone, and the photos of checked shards.
+
+    Raises:
+        ShardError: The shards are incomplete, damaged, or of another backbone or version; nothing was changed.
+    """
+    from annotator.datasets.pixel_digest import digest_scheme
+    from annotator.ingest.renditions import decoded_side
+    from annotator.ingest.shard_photos import ShardPhotos
+    from annotator.models.backbones.backbone import load_backbone
+
+    about, config = shards.about, ingest_config(parsed)
+    shards.check()
+    photos = ShardPhotos(shards)
+    is_new = not is_project(parsed.project.expanduser().resolve())
+    if is_new or parsed.backbone:
+        name = find_architecture(parsed.backbone or about.backbone).name
+        backbone = load_backbone(name, num_threads=1)
+        if f"{name}-{backbone.version}" != about.backbone_label:
+            raise _other_backbone(about, f"{name}-{backbone.version}")
+    side = decoded_side(find_architecture(about.backbone).image_size, config.thumbnail_size)
+    if (digest_scheme(side), config.thumbnail_size) != (about.digest_scheme, about.thumbnail_size):
+        raise ShardError(
+            f"The shards in {shards.folder} were written by a version of annotator that decodes photos in another way. "
+            "Write them anew into another folder: annotator embed ROOT --out SHARDS"
+        )
+    project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
+    if is_new or parsed.backbone:
+        choose_backbone(project, about.backbone)
+    return project, [photos]
+
+
+def _other_backbone(about: ShardsAbout, label: str) -> ShardError:
+    return ShardError(
+        f"The shards are of the backbone {about.backbone_label}, but the project's is {label}. Nothing was changed. "
+        "Write shards with the project's backbone: annotator embed ROOT --out SHARDS --backbone NAME"
+    )
 
 
 def _unread_text(num_unreadable: int, types: dict[str, int]) -> str:

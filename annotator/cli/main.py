@@ -21,6 +21,7 @@ from annotator.cli.convert import add_convert
 from annotator.cli.detector import add_detector
 from annotator.cli.doctor import add_doctor
 from annotator.cli.durability import add_durability
+from annotator.cli.embed import add_embed
 from annotator.cli.evaluate import add_evaluate
 from annotator.cli.export import add_export, add_formats
 from annotator.cli.hosted import add_space
@@ -121,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_serve(commands)
     add_demo(commands)
     add_add(commands)
+    add_embed(commands)
     add_unreadable(commands)
     add_suggest(commands)
     add_export(commands)

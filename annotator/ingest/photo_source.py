@@ -34,8 +34,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-class FeatureExtractor(Protocol):
-    """The part of a backbone that the ingest uses."""
+class Preprocessor(Protocol):
+    """The part of a backbone that needs no weights."""
 
     image_size: int
 
@@ -43,11 +43,16 @@ class FeatureExtractor(Protocol):
         """Return the (H, W, 3) input of the network."""
         ...
 
+
+class FeatureExtractor(Preprocessor, Protocol):
+    """The part of a backbone that the ingest uses."""
+
     def extract(self, batch: npt.NDArray[np.uint8]) -> Vectors:
         """Return (B, D) features of (B, H, W, 3) crops."""
         ...
 
 
+LoadPreprocessor = Callable[[], Preprocessor]
 LoadNetwork = Callable[[], FeatureExtractor]
 """Returns the network; the first call may load it."""
 
@@ -95,7 +100,7 @@ class DecodedPhoto(Protocol):
     orientation: int
     """EXIF's, 1 to 8."""
 
-    def network_input(self, network: LoadNetwork) -> NetworkInput:
+    def network_input(self, network: LoadPreprocessor) -> NetworkInput:
         """Return what the features come from.
 
         Raises:
@@ -283,7 +288,7 @@ class _DecodedFile:
         self.width, self.height, self.format = decoded.width, decoded.height, decoded.format
         self.pixel_digest, self.orientation = pixel_digest(decoded, min_side), orientation_of(decoded)
 
-    def network_input(self, network: LoadNetwork) -> NetworkInput:
+    def network_input(self, network: LoadPreprocessor) -> NetworkInput:
         return NetworkInput(crop=network().preprocess(self._decoded.image))
 
     def thumbnail(self, longest_side: int) -> bytes:

@@ -54,8 +54,12 @@ def make_private(path: Path, mode: int = 0o600) -> None:
 
 
 @contextmanager
-def hold_alone(folder: Path) -> Iterator[None]:
+def hold_alone(folder: Path, problem: str = "") -> Iterator[None]:
     """Keep every other call of this function for a folder out until the block ends, or the process.
+
+    Args:
+        folder: Must exist.
+        problem: The sentence of the error; empty: that of a project which is served.
 
     Raises:
         ProjectError: Another process, or another call, holds it.
@@ -66,8 +70,9 @@ def hold_alone(folder: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ProjectError(
-                f"The project {folder} is in use: another process serves it. Use the page that process serves, or end "
-                "it first. Nothing was changed."
+                problem
+                or f"The project {folder} is in use: another process serves it. Use the page that process serves, or "
+                "end it first. Nothing was changed."
             ) from error
         yield
     finally:

@@ -32,7 +32,12 @@ class ParquetOptions:
         check_choice("photos", self.photos, ("names", "embed"))
 
 
-def _pyarrow() -> Any:
+def load_pyarrow() -> Any:
+    """Return pyarrow with its Parquet part.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
     try:
         import pyarrow  # type: ignore[import-untyped]
         import pyarrow.parquet  # type: ignore[import-untyped]
@@ -43,7 +48,7 @@ def _pyarrow() -> Any:
 
 def write(photos: Iterable[TaggedPhoto], place: Place, options: ParquetOptions, report: Report) -> None:
     """Write groups of rows."""
-    pa = _pyarrow()
+    pa = load_pyarrow()
     embeds = options.photos == "embed"
     schema = _schema(pa, embeds)
     rest = passing(photos, file_problem if embeds else lambda _: None, report)
@@ -91,7 +96,7 @@ def _row(photo: TaggedPhoto, embeds: bool) -> dict[str, Any]:
 
 def read(source: Path, options: ParquetOptions, report: Report) -> Iterator[TaggedPhoto]:
     """Yield the photos of a file, or of all .parquet files of a folder."""
-    pa = _pyarrow()
+    pa = load_pyarrow()
     for path in sorted(source.rglob("*.parquet")) if source.is_dir() else [source]:
         try:
             with pa.parquet.ParquetFile(path) as file:

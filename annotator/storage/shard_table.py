@@ -1,0 +1,164 @@
+"""The rows of a shard of embedded photos, and their Parquet form.
+
+A row is one readable file with its metadata. The first file with some bytes has the photo's data too (pixels' digest,
+features, thumbnail), so that each photo is there once; its copies have none. Knows nothing of folders or projects.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from annotator.datasets.formats.parquet import load_pyarrow
+from annotator.datasets.sidecars import PhotoMetadata
+from annotator.errors import ShardError
+from annotator.storage.features import Vectors
+
+
+@dataclass(frozen=True)
+class PhotoData:
+    """What is computed from the pixels of one photo."""
+
+    width: int
+    """Of the upright photo at full size, in pixels."""
+    height: int
+    format: str
+    pixel_digest: str
+    orientation: int
+    """EXIF's, 1 to 8."""
+    thumbnail: bytes
+    """A JPEG."""
+    vector: Vectors
+    """(D,) float32."""
+
+
+@dataclass(frozen=True)
+class ShardRow:
+    """One readable file."""
+
+    path: str
+    """Relative to the root, with forward slashes."""
+    file_size: int
+    """In bytes."""
+    modified_ns: int
+    sidecars: str
+    """Names, sizes and times of its sidecars."""
+    content_hash: str
+    metadata: PhotoMetadata
+    data: PhotoData | None
+    """None: another row has the data of the same bytes."""
+
+
+_FILE = ("path", "file_size", "modified_ns", "sidecars", "content_hash")
+_PIXELS = ("width", "height", "format", "pixel_digest", "orientation", "thumbnail")
+_METADATA = tuple(field.name for field in fields(PhotoMetadata))
+_LISTS = tuple(field.name for field in fields(PhotoMetadata) if field.type == tuple[str, ...])
+VECTOR = "features"
+
+
+def schema(feature_size: int) -> Any:
+    """Return the Arrow schema of a shard.
+
+    Args:
+        feature_size: D, values of a photo's features.
+    """
+    pa = load_pyarrow()
+    text, whole = pa.string(), pa.int64()
+    types = {"file_size": whole, "modified_ns": whole, "width": pa.int32(), "height": pa.int32(),
+             "orientation": pa.int32(), "thumbnail": pa.binary(), "latitude": pa.float64(), "longitude": pa.float64(),
+             **dict.fromkeys(_LISTS, pa.list_(text))}  # fmt: skip
+    columns = [(name, types.get(name, text)) for name in (*_FILE, *_METADATA, *_PIXELS)]
+    return pa.schema([*columns, (VECTOR, pa.list_(pa.float32(), feature_size))])
+
+
+def table_of(rows: Sequence[ShardRow], feature_size: int) -> Any:
+    """Return rows as an Arrow table.
+
+    Args:
+        rows: Any number.
+        feature_size: D, values of a photo's features.
+    """
+    pa = load_pyarrow()
+    wanted = schema(feature_size)
+    columns: list[Any] = [
+        pa.array([_plain(value) for value in values], wanted.field(name).type)
+        for name, values in (
+            *((name, [getattr(row, name) for row in rows]) for name in _FILE),
+            *((name, [getattr(row.metadata, name) for row in rows]) for name in _METADATA),
+            *((name, [row.data and getattr(row.data, name) for row in rows]) for name in _PIXELS),
+        )
+    ]
+    vectors = np.zeros((len(rows), feature_size), np.float32)
+    for place, row in enumerate(rows):
+        if row.data is not None:
+            vectors[place] = row.data.vector
+    has_none = pa.array([row.data is None for row in rows], pa.bool_())
+    columns.append(pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), feature_size, mask=has_none))
+    return pa.Table.from_arrays(columns, schema=wanted)
+
+
+class ShardTable:
+    """The rows of one shard, read from its table.
+
+    Args:
+        table: An Arrow table.
+        name: The shard's file, for messages.
+        feature_size: D, values of a photo's features.
+
+    Raises:
+        ShardError: The table has other columns.
+    """
+
+    def __init__(self, table: Any, name: str, feature_size: int) -> None:
+        if not table.schema.equals(schema(feature_size)):
+            raise ShardError(f"{name} does not have the columns of a shard of this version.")
+        self._table, self._name = table.combine_chunks(), name
+        self._vectors: Vectors | None = None
+        self._feature_size = feature_size
+
+    def __len__(self) -> int:
+        return int(self._table.num_rows)
+
+    def column(self, name: str) -> list[Any]:
+        """Return all values of a column."""
+        values: list[Any] = self._table.column(name).to_pylist()
+        return values
+
+    def has_data(self) -> list[bool]:
+        """Return of each row whether it has a photo's data."""
+        valid: list[bool] = self._table.column("thumbnail").is_valid().to_pylist()
+        return valid
+
+    def metadata(self, row: int) -> PhotoMetadata:
+        """Return the metadata of a row's file."""
+        values = {name: self._value(name, row) for name in _METADATA}
+        return PhotoMetadata(**{name: tuple(values[name]) if name in _LISTS else values[name] for name in _METADATA})
+
+    def content_hash(self, row: int) -> str:
+        """Return the content hash of a row's file."""
+        return str(self._value("content_hash", row))
+
+    def data(self, row: int) -> PhotoData:
+        """Return the photo's data of a row that has it.
+
+        Raises:
+            ShardError: It has none.
+        """
+        values = {name: self._value(name, row) for name in _PIXELS}
+        if None in values.values():
+            raise ShardError(f"{self._name} lacks the pixels of a photo in row {row + 1:,}.")
+        return PhotoData(**values, vector=self._matrix()[row].copy())
+
+    def _matrix(self) -> Vectors:
+        if self._vectors is None:
+            flat = self._table.column(VECTOR).chunk(0).values if len(self) else np.empty(0, np.float32)
+            self._vectors = np.asarray(flat, np.float32).reshape(len(self), self._feature_size)
+        return self._vectors
+
+    def _value(self, name: str, row: int) -> Any:
+        return self._table.column(name)[row].as_py()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
