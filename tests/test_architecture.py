@@ -51,6 +51,8 @@ HOMES = {
     "gensim": {"models/word_vectors/word_vector_files.py"},
     "gradio": {"annotator/web/app.py", "annotator/ui/*"},
     "onnxruntime": {"models/backbones/backbone.py", "models/backbones/hub_install.py"},
+    "pyarrow": {"datasets/formats/parquet.py"},
+    "ray": {"annotator/ingest/ray_engine.py"},
 }
 """Library -> the files that may import it."""
 

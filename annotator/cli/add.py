@@ -44,10 +44,10 @@ def _add_photos(parsed: argparse.Namespace) -> int:
     if bool(parsed.photos) == (parsed.shards is not None):
         raise ConfigError("Name either folders of photos, or --from SHARDS.")
     if parsed.shards is None:
-        roots: list[Path | PhotoSource] = []
-        for folder in parsed.photos:
-            roots.append(folder.expanduser().resolve())
-            check_folder(roots[-1])
+        folders = [folder.expanduser().resolve() for folder in parsed.photos]
+        for folder in folders:
+            check_folder(folder)
+        roots: list[Path | PhotoSource] = list(folders)
         project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
         if parsed.backbone:
             choose_backbone(project, parsed.backbone)

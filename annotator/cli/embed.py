@@ -3,8 +3,10 @@
 import argparse
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +84,9 @@ def _embed(parsed: argparse.Namespace) -> int:
     with hold_alone(out, f"Another run writes shards into {out}. Wait for its end, or name another folder."):
         # Read again once no other run can write.
         shards = ShardFolder.open_or_create(out, about)
-        summary = Embedding(source, shards, engine, parsed.shard_size, _printed_progress()).run()
+        # Ray prints what happens to its workers on standard output, which is for the summary.
+        with redirect_stdout(sys.stderr):
+            summary = Embedding(source, shards, engine, parsed.shard_size, _printed_progress()).run()
     if parsed.json:
         print(json.dumps(dataclasses.asdict(summary)))
     else:

@@ -5,10 +5,10 @@ runs them: this process (`LocalEngine`), or a cluster (ray_engine.py). One proce
 folder, so each photo is there once whatever the engine. Knows nothing of projects.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -259,9 +259,12 @@ class Embedding:
 
     def _note_shard(self, number: int) -> None:
         table = self._shards.shard(number)
-        columns = (table.column(name) for name in ("path", "file_size", "modified_ns", "sidecars", "content_hash"))
-        for row, (values, has_data) in enumerate(zip(zip(*columns, strict=True), table.has_data(), strict=True)):
-            self._note(ListedFile(*values, number, row, None, None), has_data)
+        names = ("path", "file_size", "modified_ns", "sidecars", "content_hash")
+        files: Iterable[tuple[Any, ...]] = zip(*(table.column(name) for name in names), strict=True)
+        for row, (file, has_data) in enumerate(zip(files, table.has_data(), strict=True)):
+            path, file_size, modified_ns, sidecars, content_hash = file
+            there = ListedFile(path, file_size, modified_ns, sidecars, content_hash, number, row, None, None)
+            self._note(there, has_data)
 
     def _note(self, file: ListedFile, has_data: bool) -> None:
         """Note a row of a shard; that of a later shard takes the place of an earlier one."""

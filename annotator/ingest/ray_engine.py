@@ -9,6 +9,7 @@ the same path. Knows nothing of shards' files.
 import logging
 import os
 import pickle
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,8 +30,10 @@ from annotator.ranges import check_range
 
 FILES_A_TASK = 32
 """Files of one reading task, and of one call of an actor: their decoded crops are in memory together."""
-TASK_RETRIES = 10
-"""How often a reading task is repeated whose worker has ended; that of an actor is repeated without a bound."""
+TASKS_A_PROCESS = 1_000
+"""Reading tasks after which a worker process is replaced, which gives back memory that decoders have kept."""
+CONNECT_SECONDS = 10.0
+"""Deadline of a connection to the head of a cluster: Ray itself waits for minutes."""
 LOCAL = "local"
 
 
@@ -92,10 +95,11 @@ class RayEngine:
             data = ray.data.from_arrow(
                 [_packed(files[start : start + FILES_A_TASK]) for start in range(0, len(files), FILES_A_TASK)]
             )
-            # An option that the actors lack: with the same ones, Ray Data would read in the actors.
+            # With the same options as the actors, Ray Data would read in the actors; these have no max_calls.
             read = data.map_batches(
-                _read, batch_size=None, batch_format="pyarrow", fn_kwargs={"step": self._step}, max_retries=TASK_RETRIES
-            )
+                _read, batch_size=None, batch_format="pyarrow", fn_kwargs={"step": self._step}, num_cpus=1,
+                max_calls=TASKS_A_PROCESS,
+            )  # fmt: skip
             embedded = read.map_batches(
                 _Network, batch_size=None, batch_format="pyarrow", fn_constructor_args=(self._step,),
                 **self._actors(ray),
@@ -120,8 +124,8 @@ class RayEngine:
             needs = {"num_cpus": cores}
             if num * cores >= num_cores:
                 raise ConfigError(
-                    f"{num} actors of {cores} cores leave none of the cluster's {num_cores} cores for reading. Choose "
-                    "fewer --actors or --network-threads."
+                    f"--actors {num} with --network-threads {cores} leave none of the cluster's {num_cores} cores for "
+                    "reading. Choose fewer."
                 )
         return {"compute": ray.data.ActorPoolStrategy(size=num), **needs}
 
@@ -143,8 +147,10 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
     """Connect to a cluster, and leave it at the end; one that was started here ends."""
     options: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {}
     try:
+        if address not in (LOCAL, "auto"):
+            _check_reachable(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **options)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"No Ray cluster is reached at {address!r}: {_first_line(error)} Start one with `ray start --head`, or "
             "leave --address out."
@@ -157,6 +163,19 @@ def _cluster(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Connect to the head of a cluster once.
+
+    Raises:
+        OSError: Nothing listens there.
+        ValueError: The address is not HOST:PORT.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError("An address is HOST:PORT")
+    socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 @contextmanager

@@ -132,8 +132,9 @@ class ShardTable:
 
     def metadata(self, row: int) -> PhotoMetadata:
         """Return the metadata of a row's file."""
-        values = {name: self._value(name, row) for name in _METADATA}
-        return PhotoMetadata(**{name: tuple(values[name]) if name in _LISTS else values[name] for name in _METADATA})
+        values: dict[str, Any] = {name: self._value(name, row) for name in _METADATA}
+        values.update((name, tuple(values[name])) for name in _LISTS)
+        return PhotoMetadata(**values)
 
     def content_hash(self, row: int) -> str:
         """Return the content hash of a row's file."""
