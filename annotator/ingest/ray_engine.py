@@ -227,13 +227,13 @@ def _read(table: Any, step: Step) -> Any:
         raise ConfigError(
             f"A machine of the cluster has annotator {__version__}, but this one has {step.version}. Install the same."
         )
-    source = _source(step.root)
-    if not source.is_there():
+    source, files = _source(step.root), list(_unpacked(table))
+    if not source.is_there() or not any(source.holds(found.path) for found in files):  # or a disk that is not mounted
         raise ShardError(
-            f"A machine of the cluster has no folder {step.root}. Every machine must see the photos there."
+            f"A machine of the cluster does not see the photos in {step.root}. Every one must see them there."
         )
     preprocessor = _ArchitecturePreprocessor(find_architecture(step.backbone))
-    return _packed([read_file(source, found, lambda: preprocessor, step.thumbnail_size) for found in _unpacked(table)])
+    return _packed([read_file(source, found, lambda: preprocessor, step.thumbnail_size) for found in files])
 
 
 @lru_cache(1)

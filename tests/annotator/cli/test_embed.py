@@ -19,7 +19,6 @@ from typing import Any
 import pytest
 
 from annotator.cli.main import main
-from annotator.ingest import ray_engine
 from annotator.models.backbones import backbone as backbone_module
 from annotator.models.backbones.backbone import Backbone
 from annotator.storage.correction_log import CorrectionLog, Effort
@@ -329,10 +328,3 @@ def test_with_ray_a_killed_worker_costs_no_photo_and_all_is_as_in_one_process(
     assert run("add", tmp_path / "plain", photos) == 0
     assert features(tmp_path / "taken") == features(tmp_path / "plain")
     assert exported(tmp_path / "taken", capsys) == exported(tmp_path / "plain", capsys)
-
-
-@needs_ray
-def test_a_worker_with_another_backbone_is_refused() -> None:
-    step = ray_engine.Step(Path("/"), "efficientnet_lite0", "efficientnet_lite0-0123456789ab", 320, 1)
-    with pytest.raises(ray_engine.BackboneError, match="A machine of the cluster has the backbone"):
-        ray_engine._Network(step)._network()
