@@ -31,6 +31,7 @@ KINDS = {
     "RetrievalError": ("request", 400),
     "ReviewError": ("review", 409),
     "ServerError": ("request", 400),
+    "ShardError": ("request", 400),
     "StaleRevisionError": ("stale", 409),
     "StoreError": ("store", 507),
     "TagError": ("tag", 422),

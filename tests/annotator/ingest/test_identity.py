@@ -380,6 +380,25 @@ def test_a_photo_that_was_written_before_another_backbone_has_seen_it(
     assert again.run(photos).num_changed == 0
 
 
+def test_a_photo_that_is_put_back_by_a_run_that_reads_nothing_else_has_a_digest_of_the_present_scheme(
+    make_ingesting: Make, photos: Path, photo_bytes: PhotoBytes
+) -> None:
+    (photos / "a.jpg").write_bytes(photo_bytes(1))
+    first = make_ingesting()
+    first.run(photos)
+    before = first.store.images.entry(1).pixel_digest
+    repaint(photos / "a.jpg")
+    first.run(photos)
+    (photos / "as it was.jpg").write_bytes(photo_bytes(1))
+    first.run(photos)
+    first.store.close()
+    (photos / "a.jpg").unlink()
+    again = make_ingesting()  # its network is not loaded yet
+    again.run(photos)
+    assert again.paths() == {"as it was.jpg": 1}
+    assert again.store.images.entry(1).pixel_digest == before
+
+
 def without_digests(ingesting: Any) -> None:
     """Leave a project as a version before the digests did."""
     with ingesting.store.transaction() as cursor:
