@@ -360,8 +360,13 @@ def sources() -> list[Path]:
     return [path for folder in ("annotator", "models", "datasets", "trainer") for path in (root / folder).rglob("*.py")]
 
 
+AMONG_WORKERS = "ray_engine.py: pickle.loads"
+"""What the tasks of a Ray cluster send each other; Ray pickles their calls and results in any case, and no file of a
+project or of shards is read so."""
+
+
 def test_no_module_loads_pickles() -> None:
-    """No module contains any of the calls that load pickles."""
+    """No module contains any of the calls that load pickles, but for one."""
     found = []
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -376,7 +381,7 @@ def test_no_module_loads_pickles() -> None:
                 found.append(f"{path.name}: {name} without weights_only")
             if options.get("allow_pickle", "False") != "False":
                 found.append(f"{path.name}: {name} with pickles")
-    assert found == []
+    assert found == [AMONG_WORKERS]
     assert len(sources()) > 100
 
 
