@@ -46,6 +46,6 @@ def test_the_project_comes_before_the_vocabulary_and_above_it_the_vocabulary_goe
     assert vocabulary.levels_of("cat") == ("fauna",)
     vocabulary.parents = after(("parent", "cat", "pet"))
     assert vocabulary.levels_of("cat") == ("life", "animal", "pet")
-    assert vocabulary.place_of("cat") == "life › animal › pet"
+    assert vocabulary.place_of("cat") == "life \u203a animal \u203a pet"
     vocabulary.parents = after(("parent", "cat", ""))
     assert vocabulary.levels_of("cat") == ()

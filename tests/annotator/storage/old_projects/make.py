@@ -13,8 +13,8 @@ Each later one is the one before with the next migration applied and rows put in
 numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
 by the version that came with it, on top of schema 5: answers, notes, an accepted list. Schema 7 is schema 6 with a
 photo whose pixels changed, one that is gone, and one that another program wrote into. Schema 8 is schema 7 with a
-hierarchical keyword. Schemas 9 to 12, 14 and 15 are schema 6 with that migration alone and rows in its tables; 13 needs the
-tables of 9 and 10, so it is schema 6 with these three.
+hierarchical keyword. Schemas 9 to 12, 14 and 15 are schema 6 with that migration alone and rows in its tables; 13
+needs the tables of 9 and 10, so it is schema 6 with these three.
 Never made anew once released.
 """
 
