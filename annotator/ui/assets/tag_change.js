@@ -175,7 +175,8 @@ export function createTagChange({ call, done, cancelled }) {
       tag: shown,
       async undo() {
         const { num_undone, num_kept } = await call("undo_change", { change_id });
-        return { sentence: `Undone on ${count(num_undone, "photo")}${num_kept ? `; ${num_kept} were changed since and stay` : ""}.`, tag: before };
+        const on = num_undone + num_kept ? ` on ${count(num_undone, "photo")}` : "";
+        return { sentence: `Undone${on}${num_kept ? `; ${count(num_kept, "photo")} changed since and ${num_kept === 1 ? "stays" : "stay"}` : ""}.`, tag: before };
       },
     });
   }

@@ -54,7 +54,7 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, open, change
   function look(tag) {
     clearTimeout(timer);
     filter.setAttribute("aria-activedescendant", rows.activeId());
-    timer = setTimeout(() => load(tag), TYPING_MS);
+    timer = setTimeout(() => (change.isOpen() && shown?.tag === tag) || load(tag), TYPING_MS);
   }
 
   async function load(tag) {
@@ -80,6 +80,7 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, open, change
       make("div", { id: "tags-change" }),
       similarOf(answer),
     );
+    detail.scrollTop = 0;
     drawActions();
   }
 
@@ -100,7 +101,7 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, open, change
         { dataset: { tag: other.tag } },
         make("button", { type: "button", class: "quiet tags-jump", "aria-label": `Show the tag ${other.tag}`, onclick: () => load(other.tag) }, make("b", {}, other.tag), ` ${count(other.num_photos, "photo")}`),
         make("span", { class: "soft" }, other.why),
-        mayChange && make("button", { type: "button", "aria-label": `Merge ${from} into ${into}…`, onclick: () => start("merge", from, into) }, "Merge…"),
+        mayChange && num_photos > 0 && make("button", { type: "button", "aria-label": `Merge ${from} into ${into}…`, onclick: () => start("merge", from, into) }, "Merge…"),
       );
     });
     const unread = has_word_vectors ? "" : " Word vectors are not loaded, so none was looked for by its meaning.";

@@ -117,7 +117,8 @@ def test_a_misspelt_tag_is_merged_and_the_merge_is_undone_by_keyboard_alone(mana
     page.press("Control+z")
     expect(page.at("#tags-note")).to_have_text("Undone on 1 photo.")
     assert page.server.saved()["coffee.png"] == ["cofee", "cup"]
-    expect(page.at("#tags-facts")).to_have_text("On 2 photos")
+    expect(page.at("#tags-name")).to_have_text("cofee")
+    expect(page.at("#tags-facts")).to_have_text("On 1 photo")
     page.press("Escape")
     expect(page.at("dialog")).to_have_count(0)
 
@@ -196,7 +197,7 @@ def test_a_photo_that_somebody_saves_meanwhile_is_not_overwritten(manager: Facto
     expect(page.at("#tags-note")).to_have_text("“cat” was deleted on 3 photos.")
     page.server.rest("save", image_id=page.server.image_id("chelsea.png"), revision=3, kept=["nose"], dropped=[])
     page.at("#tags-undo").click()
-    expect(page.at("#tags-note")).to_have_text("Undone on 2 photos; 1 were changed since and stay.")
+    expect(page.at("#tags-note")).to_have_text("Undone on 2 photos; 1 photo changed since and stays.")
     assert page.server.saved()["chelsea.png"] == ["nose"]
 
 
@@ -232,7 +233,7 @@ def test_twenty_thousand_tags_are_shown_a_window_at_a_time(manager: Factory, ser
     page = manager(viewport={"width": 1280, "height": 720})
     # As many as the real list may have, by the same answers: only the list is made larger.
     number = 20_000
-    page.page.route("**/gradio_api/component_server*", lambda route: answer_many(route, number))
+    page.page.route(re.compile("component_server"), lambda route: answer_many(route, number))
     page.at("#tags-order").select_option("name")
     expect(page.at("#tags-total")).to_have_text("20,000 tags, 20,000 in use")
     assert page.at(".tags-row").count() < 60
@@ -330,8 +331,7 @@ def test_the_dialog_violates_no_rule_of_axe_and_nothing_is_cut_off(
 def test_who_is_no_admin_may_look_and_change_nothing(manager: Factory) -> None:
     page = manager()
     page.press("Escape")
-    page.page.evaluate("() => 0")  # the page is the same; the role comes with the state
-    page.page.route("**/gradio_api/component_server*", as_viewer)
+    page.page.route(re.compile("component_server"), as_viewer)
     page.reload()
     page.choose("#open-tags")
     expect(page.at("#tags-change")).to_have_text("Changes of tags are for admins.")
