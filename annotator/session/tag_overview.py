@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 
 from annotator.datasets.tags import clean_tag, search_key, tag_key
 from annotator.json_types import JsonObject
@@ -17,6 +18,10 @@ PREVIEW_ROWS = 3
 """Lists shown before and after a change."""
 MOST_NAMED = 20
 """Aliases and tags below a tag that are named in a list of tags; a single tag names all."""
+
+
+_name_key = lru_cache(maxsize=65_536)(natural_key)
+"""Sorts tags by name; every page of a list sorts all of them."""
 
 
 class TagOverview:
@@ -48,7 +53,7 @@ class TagOverview:
                 if term in search_key(tag) or any(term in search_key(alias) for alias in aliases.get(key, ()))
             }
         num_photos = self._workspace.ranking.vocabulary.num_photos
-        in_order = sorted(known.items(), key=lambda item: natural_key(item[1]))
+        in_order = sorted(known.items(), key=lambda item: _name_key(item[1]))
         if order == "count":
             in_order.sort(key=lambda item: -num_photos(item[1]))
         never = {tag_key(tag) for tag in self._workspace.project.settings.never_proposed}
@@ -84,7 +89,7 @@ class TagOverview:
             "aliases": self._aliases_by_tag().get(key, []),
             "parent": self._parent_of(tag),
             "above": list(workspace.vocabulary.levels_of(tag)),
-            "below": sorted(self._below(tag), key=natural_key)[:MOST_NAMED],
+            "below": sorted(self._below(tag), key=_name_key)[:MOST_NAMED],
             "is_never_proposed": key in {tag_key(one) for one in workspace.project.settings.never_proposed},
             "examples": [
                 {

@@ -295,15 +295,17 @@ export async function start({ element, server }) {
   async function openTags() {
     if (!tagging.state) return;
     let hasChanged = false;
+    const showAgain = () => (tagging.openImage(tagging.photo?.image_id ?? null), browse.isOpen() && openBrowse());
     const changed = () => {
       hasChanged = true;
       tagging.refreshQuietly();
+      if (!dialogs.isOpen()) showAgain();
     };
-    let wanted = null;
-    const open = (image_id) => (wanted = image_id);
-    const reopen = (image_id = tagging.photo?.image_id ?? null) => tagging.openImage(image_id);
-    await showTagManager(dialogs, { call, isTouch, mayChange: tagging.state.may_administer, open, changed: () => (changed(), dialogs.isOpen() || reopen()), say: messages.say });
-    if (wanted !== null || hasChanged) reopen(wanted ?? undefined);
+    const image_id = await showTagManager(dialogs, { call, isTouch, mayChange: tagging.state.may_administer, changed, say: messages.say });
+    if (image_id) {
+      if (browse.isOpen()) browse.hide();
+      tagging.openImage(image_id);
+    } else if (hasChanged) showAgain();
   }
 
   function openReview() {

@@ -10,10 +10,10 @@ import { createTagRows } from "./tag_rows.js";
 const TYPING_MS = 120; // wait before a search, and before the details of a tag that is passed by
 
 /**
- * mayChange: the person may change tags; open(image_id) shows a photo; changed() is called when tags have changed;
- * say(sentence, undo) tells of the last change once the dialog is closed.
+ * mayChange: the person may change tags; changed() is called when tags have changed; say(sentence, undo) tells of the
+ * last change once the dialog is closed. Resolves to the id of the photo that was pressed, or null.
  */
-export function showTagManager(dialogs, { call, isTouch, mayChange, open, changed, say }) {
+export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say }) {
   const filter = make("input", { id: "tags-filter", type: "text", role: "combobox", "aria-label": "Find a tag", "aria-autocomplete": "list", "aria-expanded": "true", "aria-controls": "tags-list", placeholder: "Find a tag", autocomplete: "off", autocapitalize: "off", spellcheck: "false", oninput: search });
   const order = make("select", { id: "tags-order", "aria-label": "Order", onchange: () => restart() }, make("option", { value: "count" }, "Most photos first"), make("option", { value: "name" }, "By name"));
   const total = make("p", { id: "tags-total", class: "soft", role: "status" }, "Loading…");
@@ -87,7 +87,7 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, open, change
   function examplesOf({ tag, examples }) {
     if (!examples.length) return make("p", { class: "soft" }, "No saved photo shows it.");
     const pictures = examples.map(({ image_id, thumbnail_url, file_name }) =>
-      make("li", {}, make("button", { type: "button", class: "tags-photo", title: file_name, "aria-label": `Open ${file_name}`, onclick: () => (dialogs.close(), open(image_id)) }, make("img", { src: thumbnail_url, alt: "", loading: "lazy", draggable: "false" }))),
+      make("li", {}, make("button", { type: "button", class: "tags-photo", title: file_name, "aria-label": `Open ${file_name}`, onclick: () => dialogs.close(image_id) }, make("img", { src: thumbnail_url, alt: "", loading: "lazy", draggable: "false" }))),
     );
     return make("ul", { class: "tags-examples", "aria-label": `Photos with ${tag}` }, ...pictures);
   }

@@ -161,3 +161,30 @@ def test_the_command_tells_of_a_tag_that_a_merge_made_common(
     first, second = capsys.readouterr().out.splitlines()
     assert first == "auto -> car: 3 photos."
     assert second.startswith("car is on enough photos now to look for others that may need it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "line"),
+    [
+        (["delete", "auto"], ("delete", "auto", ""), "auto -> nothing: 3 photos."),
+        (["parent", "auto", "vehicle"], ("parent", "auto", "vehicle"), "auto -> vehicle: 3 photos."),
+    ],
+)
+def test_the_command_deletes_a_tag_and_puts_it_below_another(
+    opened: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    asked: tuple[str, str, str],
+    line: str,
+) -> None:
+    calls = []
+
+    def answer(name: str, payload: dict[str, object]) -> dict[str, object]:
+        calls.append((payload["kind"], payload["old"], payload["new"]))
+        return {"num_photos": 3, "now_common": [], "change_id": 1}
+
+    monkeypatch.setattr(model_commands, "project_operations", lambda project: nullcontext(answer))
+    assert main(["tags", str(opened.workspace.project.folder), *arguments]) == 0
+    assert (calls, capsys.readouterr().out.strip()) == ([asked], line)
+    assert main(["tags", str(opened.workspace.project.folder), "rename", "auto"]) == 1

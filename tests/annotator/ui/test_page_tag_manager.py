@@ -229,6 +229,28 @@ def test_the_palette_finds_it_and_an_example_opens_its_photo(tagged: Any, open_p
     expect(page.at("dialog")).to_have_count(0)
 
 
+def test_the_library_shows_a_change_that_is_made_over_it(tagged: Any, open_page: Factory) -> None:
+    page = open_page(tagged)
+    page.settle()
+    page.press("Control+b")
+    page.at("#browse-search").fill("petal")
+    expect(page.at(".cell")).to_have_count(1)
+    page.choose("#open-tags")
+    find(page, "petal")
+    page.at("#tags-rename").click()
+    page.at("#tag-change-text").fill("blossom")
+    expect(page.at("#tag-change-go")).to_be_enabled()
+    page.press("Enter")
+    expect(page.at("#tags-note")).to_contain_text("is now “blossom”")
+    page.at("#tags .dialog-close").click()
+    expect(page.at(".cell")).to_contain_text("blossom")
+    page.choose("#open-tags")
+    expect(page.at("#tags-name")).to_be_visible()
+    page.at(".tags-photo").first.click()
+    expect(page.at("#browse")).to_be_hidden()
+    page.see_photo("chelsea.png")
+
+
 def test_twenty_thousand_tags_are_shown_a_window_at_a_time(manager: Factory, serve: Factory) -> None:
     page = manager(viewport={"width": 1280, "height": 720})
     # As many as the real list may have, by the same answers: only the list is made larger.
