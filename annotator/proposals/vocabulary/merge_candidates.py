@@ -34,7 +34,7 @@ class MergeCandidate:
     tag: str
     reason: Reason
     """form: singular and plural, or only spaces and hyphens differ; accents; word_order; spelling: a letter or two
-    differ; meaning: near it by the word vectors."""
+    differ; meaning: near it by the word vectors, as are many words of related but other meaning ("cat", "dog")."""
     why: str
     """The reason as a sentence."""
 
@@ -65,7 +65,7 @@ def merge_candidates(
         letters = "One letter differs" if num == 1 else f"{num} letters differ"
         found.setdefault(other, MergeCandidate(other, "spelling", f"{letters}: one may be misspelt."))
     for other in similar_tags.near(tag, [tags_in_use], [tag, *found]):
-        found.setdefault(other, MergeCandidate(other, "meaning", "Near in meaning, by the word vectors."))
+        found.setdefault(other, MergeCandidate(other, "meaning", "Used in similar texts; it may mean something else."))
     ranked = sorted(found.values(), key=lambda one: (_ORDER.index(one.reason), -counts.get(one.tag, 0), one.tag))
     return ranked[:MAX_CANDIDATES]
 

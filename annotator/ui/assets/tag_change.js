@@ -217,7 +217,8 @@ export function createTagChange({ call, done, cancelled }) {
   };
 }
 
+/** A photo's list before and after; the tags that only one of them has are set off. */
 function rowOf({ name, before, after }) {
-  const list = (tags) => make("td", {}, tags.join(", ") || "no tags");
-  return make("tr", {}, make("td", {}, name), list(before), list(after));
+  const list = (tags, others) => make("td", {}, ...(tags.length ? tags.flatMap((tag, index) => [index ? ", " : "", others.includes(tag) ? tag : make("b", {}, tag)]) : ["no tags"]));
+  return make("tr", {}, make("td", {}, name), list(before, after), list(after, before));
 }
