@@ -54,13 +54,15 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
   function look(tag) {
     clearTimeout(timer);
     filter.setAttribute("aria-activedescendant", rows.activeId());
-    timer = setTimeout(() => (change.isOpen() && shown?.tag === tag) || load(tag), TYPING_MS);
+    timer = setTimeout(() => load(tag, true), TYPING_MS);
   }
 
-  async function load(tag) {
+  /** Show the details of a tag; `isPassing`: a change of that tag that was begun meanwhile stays open. */
+  async function load(tag, isPassing = false) {
     try {
       const answer = await ask(tag);
-      if (answer && isOpen) draw(answer);
+      if (!answer || !isOpen || (isPassing && change.isOpen() && shown.tag === answer.tag)) return;
+      draw(answer);
     } catch (error) {
       if (error.kind === undefined) throw error;
       detail.replaceChildren(make("p", { class: "soft" }, error.message));
