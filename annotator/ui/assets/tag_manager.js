@@ -57,11 +57,12 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
     timer = setTimeout(() => load(tag, true), TYPING_MS);
   }
 
-  /** Show the details of a tag; `isPassing`: a change of that tag that was begun meanwhile stays open. */
+  /** Show the details of a tag; `isPassing`: if they are shown already, they stay, with a change that was begun. */
   async function load(tag, isPassing = false) {
     try {
       const answer = await ask(tag);
-      if (!answer || !isOpen || (isPassing && change.isOpen() && shown.tag === answer.tag)) return;
+      const isShown = shown?.tag === answer?.tag && (change.isOpen() || JSON.stringify(shown) === JSON.stringify(answer));
+      if (!answer || !isOpen || (isPassing && isShown)) return;
       draw(answer);
     } catch (error) {
       if (error.kind === undefined) throw error;
