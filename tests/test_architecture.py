@@ -50,6 +50,7 @@ HOMES = {
     "faiss": {"annotator/retrieval/faiss_backend.py"},
     "gensim": {"models/word_vectors/word_vector_files.py"},
     "gradio": {"annotator/web/app.py", "annotator/ui/*"},
+    "rapidfuzz": {"annotator/proposals/vocabulary/merge_candidates.py"},
     "onnxruntime": {"models/backbones/backbone.py", "models/backbones/hub_install.py"},
     "pyarrow": {"datasets/formats/parquet.py"},
     "ray": {"annotator/ingest/ray_engine.py"},

@@ -57,13 +57,14 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
         commands,
         "tags",
         _tags,
-        "rename, merge, split or alias a tag on all photos",
+        "rename, merge, split, delete or alias a tag on all photos, or put it below another",
         'annotator tags PROJECT merge "fire truck" "fire engine"',
         ". Every photo with the tag gets a new event; its history stays. Also while the project is served.",
     )
     tags.add_argument("project", type=Path, metavar="PROJECT")
-    tags.add_argument("kind", choices=("list", "rename", "merge", "split", "alias"),
-                      help="list prints all changes so far; split needs --where")  # fmt: skip
+    tags.add_argument("kind", choices=("list", "rename", "merge", "split", "alias", "delete", "parent"),
+                      help="list prints all changes so far; split needs --where; delete takes no NEW, and parent "
+                      "without one says that the tag has none")  # fmt: skip
     tags.add_argument("old", nargs="?", metavar="OLD")
     tags.add_argument("new", nargs="?", metavar="NEW")
     tags.add_argument("--where", default="", metavar="TEXT",
@@ -188,22 +189,26 @@ def _models(parsed: argparse.Namespace) -> int:
 
 
 def _tags(parsed: argparse.Namespace) -> int:
-    if parsed.kind != "list" and (parsed.old is None or parsed.new is None):
+    needs_new = parsed.kind not in ("list", "delete", "parent")
+    if parsed.kind != "list" and (parsed.old is None or (needs_new and parsed.new is None)):
         raise AnnotatorError(f"Name both tags: annotator tags PROJECT {parsed.kind} OLD NEW.")
     opens = _reading if parsed.kind == "list" else project_operations
     with opens(Project.open(parsed.project)) as ask:
         if parsed.kind == "list":
             found = ask("tag_changes", {})
         else:
-            payload = {"kind": parsed.kind, "old": parsed.old, "new": parsed.new, "where": parsed.where}
+            payload = {"kind": parsed.kind, "old": parsed.old, "new": parsed.new or "", "where": parsed.where}
             found = ask("change_tag", payload)
     if parsed.json:
         print(json.dumps(found, ensure_ascii=False))
     elif parsed.kind == "list":
         for change in found["changes"]:
-            print(f"{change['changed_at'][:19]}  {change['kind']:<7} {change['old_tag']} -> {change['new_tag']}")
+            undone = " (undone)" if change["is_undone"] else ""
+            print(
+                f"{change['changed_at'][:19]}  {change['kind']:<7} {change['old_tag']} -> {change['new_tag']}{undone}"
+            )
     else:
-        print(f"{parsed.old} -> {parsed.new}: {found['num_photos']:,} photos.")
+        print(f"{parsed.old} -> {parsed.new or 'nothing'}: {found['num_photos']:,} photos.")
         for tag in found["now_common"]:
             print(
                 f"{tag} is on enough photos now to look for others that may need it: select it in the page, press F8."

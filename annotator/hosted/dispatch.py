@@ -34,7 +34,7 @@ Override = Callable[[Visit, str, Any], JsonObject]
 
 TRANSFER_OPERATIONS = (
     "find_photos", "preview_export", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
-    "carry_out_import", "changes", "undo_change",
+    "carry_out_import", "changes",
 )  # fmt: skip
 NO_TRANSFERS = "The hosted demo exports JSON Lines and CSV, and imports nothing."
 

@@ -660,7 +660,7 @@ class MissingTags(Answer):
 
 
 class TagChangeEntry(Answer):
-    """A tag was renamed, merged, split or aliased."""
+    """A tag was renamed, merged, split, aliased, deleted, or put below another one."""
 
     change_id: int
     kind: Annotated[str, Field(examples=["rename"])]
@@ -668,6 +668,7 @@ class TagChangeEntry(Answer):
     new_tag: Tag
     changed_at: Time
     user_name: User
+    is_undone: bool
 
 
 class TagChangesAnswer(Answer):
@@ -677,10 +678,96 @@ class TagChangesAnswer(Answer):
 
 
 class ChangedTag(Answer):
-    """A tag was changed on so many photos."""
+    """A tag was changed on so many photos; `undo_change` takes the change back."""
 
     num_photos: int
     now_common: list[str]
+    change_id: int
+
+
+class ListedTag(Answer):
+    """A tag of the project."""
+
+    tag: Tag
+    num_photos: int
+    """Saved photos that carry it."""
+    aliases: list[str]
+    """Other words for it, and its former names; at most 20."""
+    parent: str
+    """The tag above it; empty: none."""
+    is_never_proposed: bool
+
+
+class ListedTags(Answer):
+    """One page of the project's tags."""
+
+    total: int
+    """Tags that were found."""
+    num_in_use: int
+    """Tags that a saved photo carries."""
+    items: list[ListedTag]
+
+
+class ExamplePhoto(Answer):
+    """A saved photo with a tag."""
+
+    image_id: PhotoId
+    thumbnail_url: str
+    file_name: FileName
+
+
+class SimilarTag(Answer):
+    """A tag in use that may be the same as another one."""
+
+    tag: Tag
+    reason: Literal["form", "accents", "word_order", "spelling", "meaning"]
+    why: Sentence
+    num_photos: int
+
+
+class TagDetails(Answer):
+    """What is known of one tag."""
+
+    tag: Tag
+    num_photos: int
+    aliases: list[str]
+    parent: str
+    above: list[str]
+    """The tags above it, the highest first."""
+    below: list[str]
+    """The tags whose parent it is; at most 20."""
+    is_never_proposed: bool
+    examples: list[ExamplePhoto]
+    similar: list[SimilarTag]
+    """The surest first."""
+    has_word_vectors: bool
+    """Whether tags of similar meaning were looked for."""
+
+
+class ChangedList(Answer):
+    """A list before and after a change."""
+
+    name: FileName
+    before: TagList
+    after: TagList
+
+
+class TagChangePreview(Answer):
+    """What a change of a tag would do; nothing was changed."""
+
+    old: Tag
+    new: str
+    num_photos: int
+    """Photos whose tags change."""
+    num_refusals: int
+    """Photos on which only the refused tags change."""
+    num_emptied: int
+    """Photos that are left without tags."""
+    rows: list[ChangedList]
+    """The first three."""
+    notes: list[str]
+    seen_event: int
+    """To be sent with the change."""
 
 
 class PredictedResult(Answer):
@@ -1122,6 +1209,9 @@ ANSWERS: Mapping[str, Any] = {
     "missing_tags": MissingTags,
     "tag_changes": TagChangesAnswer,
     "change_tag": ChangedTag,
+    "list_tags": ListedTags,
+    "tag_details": TagDetails,
+    "preview_tag_change": TagChangePreview,
     "predict_tasks": Predictions,
     "sidecars": SidecarsAnswer,
     "settle_sidecar": SidecarsAnswer,
@@ -1189,7 +1279,9 @@ ERRORS: Mapping[str, Sequence[type[AnnotatorError]]] = {
     "assign": [UnknownImageError, AccountError],
     "end_lease": [UnknownImageError],
     "missing_tags": [TagError],
-    "change_tag": [TagError],
+    "change_tag": [TagError, StaleRevisionError],
+    "tag_details": [TagError],
+    "preview_tag_change": [TagError],
     "predict_tasks": [ConfigError],
     "settle_sidecar": [UnknownImageError, ConfigError, LeaseError, ReviewError],
     "preview_export": [ConfigError, TagError],

@@ -13,6 +13,7 @@ from typing import Any
 from annotator.datasets.formats import registry
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.tagged_photo import TaggedPhoto, safe_name
+from annotator.datasets.tags import tag_key
 from annotator.errors import ConfigError, DataError, ForbiddenError
 from annotator.exchange.importing import ImportPlan, carry_out, leave_out_changed, plan_drafts, plan_import
 from annotator.exchange.sources import opened_source
@@ -232,7 +233,9 @@ class Importing:
         return {"changes": BulkChanges(self._workspace.store, self._workspace.log).described()}
 
     def undo_change(self, user: str, change_id: int | None) -> JsonObject:
-        """Undo an import or another change of many photos; photos that were changed since keep their list.
+        """Undo an import, a change of a tag or another change of many photos.
+
+        Photos that were changed since keep their list.
 
         Args:
             user: Who.
@@ -247,6 +250,11 @@ class Importing:
             undone = BulkChanges(workspace.store, workspace.log).undo(user, change_id)
             for annotation in undone.annotations:
                 workspace.after_commit.saved(annotation)
+            changed = workspace.tag_changes.of_bulk_change(undone.change.change_id)
+            if changed is not None:
+                workspace.use_tag_changes()
+                if tag_key(changed.old_tag) == tag_key(changed.new_tag):
+                    workspace.ranking.vocabulary.use_spelling(changed.old_tag)
         if undone.change.kind == "proposal":
             workspace.after_commit.imported_words({one: workspace.words_of(one) for one in undone.image_ids})
         return {

@@ -191,7 +191,19 @@ _TABLE = (
     _writes(
         "change_tag",
         r.ChangeTagRequest,
-        lambda session, user, p: session.tag_editing.change_tag(user, p.kind, p.old, p.new, p.where),
+        lambda session, user, p: session.tag_editing.change_tag(user, p.kind, p.old, p.new, p.where, p.seen_event),
+        Role.ADMIN,
+    ),
+    _reads(
+        "list_tags",
+        r.ListTagsRequest,
+        lambda session, user, p: session.tag_overview.list_tags(p.offset, p.limit, p.query, p.order),
+    ),
+    _reads("tag_details", r.TagDetailsRequest, lambda session, user, p: session.tag_overview.tag_details(p.tag)),
+    _reads(
+        "preview_tag_change",
+        r.PreviewTagChangeRequest,
+        lambda session, user, p: session.tag_overview.preview_tag_change(p.kind, p.old, p.new),
         Role.ADMIN,
     ),
     # Other programs

@@ -328,13 +328,38 @@ class LoopSettingsRequest(Payload):
     gold_margin: float | None = None
 
 
-class ChangeTagRequest(Payload):
-    """A tag to rename, merge, split or alias."""
+class ListTagsRequest(PageRequest):
+    """One page of the project's tags: those that hold a text, in order."""
 
-    kind: Literal["rename", "merge", "split", "alias"]
+    query: Annotated[str, StringConstraints(max_length=500)] = ""
+    order: Literal["count", "name"] = "count"
+
+
+class TagDetailsRequest(Payload):
+    """A tag to learn more of."""
+
+    tag: Text
+
+
+class PreviewTagChangeRequest(Payload):
+    """A tag to rename, merge, alias, delete or put below another one, and what it becomes; delete takes nothing."""
+
+    kind: Literal["rename", "merge", "alias", "delete", "parent"]
     old: Text
-    new: Text
+    new: Text = ""
+
+
+class ChangeTagRequest(Payload):
+    """A tag to rename, merge, split, alias, delete or put below another one.
+
+    `seen_event` is that of the preview: if a photo was saved since, nothing is changed.
+    """
+
+    kind: Literal["rename", "merge", "split", "alias", "delete", "parent"]
+    old: Text
+    new: Text = ""
     where: Text = ""
+    seen_event: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
 
 
 OptionValues = Annotated[

@@ -17,6 +17,7 @@ from annotator.session.photo_view import PhotoView
 from annotator.session.review import Review
 from annotator.session.sidecars import Sidecars
 from annotator.session.tag_editing import TagEditing
+from annotator.session.tag_overview import TagOverview
 from annotator.session.tagging import Tagging
 from annotator.session.workspace import Workspace
 
@@ -37,6 +38,7 @@ class Session:
     exporting: Exporting
     importing: Importing
     library: Library
+    tag_overview: TagOverview
 
     @classmethod
     def over(cls, workspace: Workspace) -> "Session":
@@ -58,6 +60,7 @@ class Session:
             exporting,
             Importing(workspace),
             Library(workspace, navigation, exporting),
+            TagOverview(workspace),
         )
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Changes of tags on many photos: rename, merge, split, and the search for missing tags."""
+"""Changes of tags on many photos: rename, merge, split, delete, alias, parent; the search for missing tags."""
 
 from annotator.datasets.order_rules import OrderRules, rules_from
 from annotator.datasets.tags import clean_tag, tag_key
@@ -72,19 +72,26 @@ class TagEditing:
             "revision": annotation.revision,
         }
 
-    def change_tag(self, user: str, kind: str, old: str, new: str, where: str = "") -> JsonObject:
-        """Rename, merge, split or alias a tag; the log is extended, not edited.
+    def change_tag(
+        self, user: str, kind: str, old: str, new: str, where: str = "", seen_event: int | None = None
+    ) -> JsonObject:
+        """Rename, merge, split, delete or alias a tag, or put it below another; the log is extended, not edited.
+
+        All photos change in one transaction, which `Importing.undo_change` undoes.
 
         Args:
             user: Who changes it.
             kind: One of storage.tag_changes.KINDS.
             old: The present tag.
-            new: The new tag.
+            new: The new tag, or the parent.
             where: Text to find in the tags or paths of the photos that a split changes.
+            seen_event: The newest event when the change was previewed: if a photo that it concerns was saved since,
+                nothing is changed. None: there was no preview.
 
         Raises:
             TagError: A tag cannot be kept, the kind does not fit the tags in use, or a split concerns no photo.
-            StoreError: A commit failed; photos before it are done, and the change can be repeated.
+            StaleRevisionError: A photo was saved since the preview; nothing was written.
+            StoreError: The commit failed; nothing was written.
         """
         workspace = self._workspace
         words = " ".join(where.split())
@@ -95,12 +102,14 @@ class TagEditing:
             among = set(workspace.store.images.find(words, "saved", names)) if words else None
             # A renamed tag keeps its number of photos.
             before = workspace.after_commit.counts_of([new] if kind in ("merge", "split") else [])
-            num_photos = workspace.tag_changes.apply(kind, old, new, user, workspace.after_commit.saved, among)
-            workspace.ranking.vocabulary.set_aliases(workspace.tag_changes.aliases())
-            if tag_key(old) == tag_key(new):
+            num_photos, change_id = workspace.tag_changes.apply(
+                kind, old, new, user, workspace.after_commit.saved, among, seen_event
+            )
+            workspace.use_tag_changes()
+            if kind == "rename" and tag_key(old) == tag_key(new):
                 workspace.ranking.vocabulary.use_spelling(clean_tag(new))
             now_common = workspace.after_commit.now_common(before)
-        return {"num_photos": num_photos, "now_common": now_common}
+        return {"num_photos": num_photos, "now_common": now_common, "change_id": change_id}
 
     def set_order_rules(self, values: JsonObject) -> JsonObject:
         """Store the rules that a list gets when it is saved; without any, lists stay as they are.

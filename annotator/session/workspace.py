@@ -390,6 +390,11 @@ class Workspace:
             self._rules = values, rules_from(values, "The order_rules", self.vocabulary.group_of)
         return self._rules[1]
 
+    def use_tag_changes(self) -> None:
+        """Use the aliases and parents that follow from the changes of tags; call it after each change and undo."""
+        self.ranking.vocabulary.set_aliases(self.tag_changes.aliases())
+        self.vocabulary.parents = self.tag_changes.parents()
+
     def may_annotate(self, user: str) -> bool:
         """Return whether a user may change tags."""
         return self.authenticator.may_annotate(user)

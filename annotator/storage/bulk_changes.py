@@ -1,10 +1,10 @@
-"""Changes of many photos at once, each one transaction, and undone as one: imports and order rules.
+"""Changes of many photos at once, each one transaction, and undone as one: imports, order rules, changes of tags.
 
 Knows nothing of formats, rules or pages.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -20,6 +20,8 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 """accepted: imported lists that count as saved; draft: imported as drafts; proposal: imported as words that come with
 the photo, which proposals are made from; reorder: saved lists in another order; edit: tags added, removed or moved, in
 saved lists and in drafts."""
+TAG = "tag"
+"""Kind of the changes of a tag (tag_changes.py)."""
 _EVENTS = {"accepted": "import", "reorder": "reorder", "edit": "edit"}
 """Kind of change -> kind of the events of its photos."""
 
@@ -133,10 +135,7 @@ class BulkChanges:
 
         def note(cursor: Cursor, first_id: int) -> None:
             change_id = _insert_change(cursor, kind, source, user)
-            rows = [
-                [change_id, change.annotation.image_id, event_id, list(change.annotation.tags), list(change.tags)]
-                for event_id, change in enumerate(changes, start=first_id)
-            ]
+            rows = _rows_of(change_id, changes, first_id)
             rows += [
                 [change_id, image_id, None, list(before.kept) if before else [], list(after.kept)]
                 for image_id, (before, after) in drafts.items()
@@ -146,6 +145,34 @@ class BulkChanges:
 
         written = {image_id: after for image_id, (_, after) in drafts.items()}
         return self._log.record_many(_EVENTS[kind], changes, user, note, written)
+
+    def save_tag_change(
+        self, changes: Sequence[ListChange], source: str, user: str, also: Callable[[Cursor, int], None]
+    ) -> tuple[int, list[Annotation]]:
+        """Make the lists current that a change of a tag leaves; there may be none.
+
+        Args:
+            changes: One for each photo.
+            source: The change of the tag, in a few words.
+            user: Who.
+            also: Called within the transaction with its cursor and the id of the change, to write more.
+
+        Returns:
+            (id of the change, the new lists).
+
+        Raises:
+            StaleRevisionError: A photo was saved meanwhile; nothing was written.
+            StoreError: The commit failed; nothing was written.
+        """
+        change_ids: list[int] = []
+
+        def note(cursor: Cursor, first_id: int) -> None:
+            change_ids.append(_insert_change(cursor, TAG, source, user))
+            _insert_photos(cursor, _rows_of(change_ids[0], changes, first_id))
+            also(cursor, change_ids[0])
+
+        annotations = self._log.record_many("rename", changes, user, note)
+        return change_ids[0], annotations
 
     def save_drafts(
         self,
@@ -289,7 +316,7 @@ class BulkChanges:
 def list_changes(
     store: Queries, lists: Sequence[tuple[Annotation, tuple[str, ...], tuple[str, ...]]]
 ) -> list[ListChange]:
-    """Return the changes of saved lists, with what was shown before the save and by which tagger.
+    """Return the changes of lists, with what was shown before the save and by which tagger.
 
     The training on corrections reads these of the newest event of a photo.
 
@@ -308,8 +335,15 @@ def list_changes(
     changes = []
     for annotation, tags, dropped in lists:
         tagger, proposals = shown[annotation.image_id]
-        changes.append(ListChange(annotation, tags, dropped, tagger=tagger, shown=proposals))
+        changes.append(ListChange(annotation, tags, dropped, annotation.is_saved, tagger=tagger, shown=proposals))
     return changes
+
+
+def _rows_of(change_id: int, changes: Sequence[ListChange], first_id: int) -> list[list[object]]:
+    return [
+        [change_id, change.annotation.image_id, event_id, list(change.annotation.tags), list(change.tags)]
+        for event_id, change in enumerate(changes, start=first_id)
+    ]
 
 
 def _insert_change(cursor: Cursor, kind: str, source: str, user: str) -> int:

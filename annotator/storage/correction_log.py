@@ -205,28 +205,6 @@ class CorrectionLog:
             "save", image_id, revision, tuple(tags), tuple(dropped), True, user_name, effort, selection=selection
         )
 
-    def rewrite(
-        self, annotation: Annotation, tags: Sequence[str], dropped: Sequence[str], user_name: str
-    ) -> Annotation:
-        """Append the effect of a tag change on an annotation: not a correction, so it cannot be undone by itself.
-
-        What was shown, and by which tagger, is copied from the correction, for the training on corrections.
-
-        Raises:
-            StaleRevisionError: The image was saved meanwhile; nothing was written.
-            StoreError: The commit failed; nothing was written.
-        """
-        rows = self._store.rows(
-            "SELECT tagger, CAST(shown AS VARCHAR) FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
-            [annotation.image_id, annotation.revision],
-        )
-        tagger, shown = rows[0] if rows else ("", None)
-        effort = Effort(tagger=tagger or "", shown=json.loads(shown) if shown else ())
-        return self._append(
-            "rename", annotation.image_id, annotation.revision, tuple(tags), tuple(dropped), annotation.is_saved,
-            user_name, effort, keeps_draft=True,
-        )  # fmt: skip
-
     def record(
         self,
         kind: str,
@@ -270,7 +248,7 @@ class CorrectionLog:
         """Append one event a photo, all in one transaction.
 
         Args:
-            kind: ``import``, ``reorder``, ``edit`` or ``undo``.
+            kind: ``import``, ``reorder``, ``edit``, ``rename`` (any change of a tag) or ``undo``.
             changes: At most one for each photo.
             user_name: Who.
             drafts: Image id -> draft of this user, stored in the same transaction; others do not change.
@@ -289,7 +267,7 @@ class CorrectionLog:
             revisions = {int(i): int(r) for i, r in self._store.rows("SELECT image_id, revision FROM annotations")}
             for change in changes:
                 if revisions.get(change.annotation.image_id, 0) != change.annotation.revision:
-                    raise _stale(
+                    raise stale(
                         self.annotation(change.annotation.image_id),
                         "A photo was saved meanwhile. Nothing was changed; try again.",
                     )
@@ -379,7 +357,7 @@ class CorrectionLog:
         current = self.annotation(image_id)
         later = self.overtaken_by(image_id, event_id)
         if later is not None:
-            raise _stale(current, f"{later} has saved this photo since your last save. Nothing was undone.")
+            raise stale(current, f"{later} has saved this photo since your last save. Nothing was undone.")
         # The state before that save: revisions of an image have no gaps.
         earlier = self._store.rows(
             "SELECT is_saved, dropped FROM events WHERE image_id = ? AND revision = ? AND kind <> 'skip'",
@@ -424,7 +402,7 @@ class CorrectionLog:
             current = self.annotation(image_id)
             if current.revision != revision:
                 by = current.user_name or "nobody"
-                raise _stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
+                raise stale(current, f"This photo was saved by {by} since you opened it. Nothing was overwritten.")
             new_revision = revision + 1
             # Replacing takes several times as long as inserting, and most saves are the first of their photo.
             how = "INSERT OR REPLACE" if image_id in self._annotated else "INSERT"
@@ -693,7 +671,8 @@ def _values(selection: Selection) -> list[object]:
     return [selection.strategy, selection.is_random, selection.probe, proposals]
 
 
-def _stale(current: Annotation, message: str) -> StaleRevisionError:
+def stale(current: Annotation, message: str) -> StaleRevisionError:
+    """Return the error that tells what an image's list is now."""
     saved_at = current.saved_at.isoformat(timespec="seconds") + "Z" if current.saved_at else ""
     return StaleRevisionError(
         message, revision=current.revision, tags=list(current.tags), user=current.user_name, saved_at=saved_at

@@ -383,6 +383,13 @@ MIGRATIONS: tuple[tuple[int, str, tuple[Statement, ...]], ...] = (
         # See event_digests.py.
         ("ALTER TABLE events ADD COLUMN digest VARCHAR", fill_digests),
     ),
+    (
+        15,
+        "changes of tags that can be undone",
+        # The change of many photos that a change of a tag was; none for those before this migration. It tells whether
+        # the change was undone.
+        ("ALTER TABLE tag_changes ADD COLUMN bulk_change_id INTEGER",),
+    ),
 )
 
 NEWEST_VERSION = MIGRATIONS[-1][0]

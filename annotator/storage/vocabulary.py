@@ -7,6 +7,8 @@ from annotator.datasets.tags import clean_tag, tag_key
 from annotator.datasets.vocabulary_file import VocabularyTag
 from annotator.errors import TagError
 from annotator.storage.database import Store
+from annotator.storage.tag_changes import parents_of, standing
+from annotator.storage.tag_parents import TagParents
 
 ROWS_A_STATEMENT = 5_000
 
@@ -21,6 +23,7 @@ class ImportedVocabulary:
         levels: Key of a tag -> the tags above it, the highest first.
         groups: Key of a tag -> its class.
         forbidden: Key of a forbidden tag, or of an alias of one -> the tag.
+        parents: Which tag is below which by the project; they come before the levels.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class ImportedVocabulary:
         levels: Mapping[str, tuple[str, ...]] | None = None,
         groups: Mapping[str, str] | None = None,
         forbidden: Mapping[str, str] | None = None,
+        parents: TagParents | None = None,
     ) -> None:
         self.tags = tuple(tags)
         self.aliases = dict(aliases or {})
@@ -42,6 +46,8 @@ class ImportedVocabulary:
         """Key of a tag -> its class."""
         self.forbidden = dict(forbidden or {})
         """Key of a forbidden tag, or of an alias of one -> the tag."""
+        self.parents = parents or TagParents()
+        """Which tag is below which by the project; replaced when one is set."""
         self.spelling = {tag_key(tag): tag for tag in self.tags}
         """Key of a tag -> its spelling."""
 
@@ -59,8 +65,13 @@ class ImportedVocabulary:
         return self.groups.get(tag_key(tag), "")
 
     def levels_of(self, tag: str) -> tuple[str, ...]:
-        """Return the tags above a tag, the highest first."""
-        return self.levels.get(tag_key(tag), ())
+        """Return the tags above a tag, the highest first: by the project, and above these by the vocabulary."""
+        own = self.parents.above(tag)
+        highest = own[0] if own else tag
+        if self.parents.of(highest) is not None:
+            return own
+        below = {tag_key(one) for one in (*own, tag)}
+        return (*(one for one in self.levels.get(tag_key(highest), ()) if tag_key(one) not in below), *own)
 
     def check(self, tags: Sequence[str], own: Sequence[str] = ()) -> None:
         """Refuse forbidden tags.
@@ -84,7 +95,7 @@ class ImportedVocabulary:
         """Return where a tag stands: its class and the tags above it; empty if it has neither."""
         key = tag_key(tag)
         return " \u00b7 ".join(
-            part for part in (self.groups.get(key, ""), " \u203a ".join(self.levels.get(key, ()))) if part
+            part for part in (self.groups.get(key, ""), " \u203a ".join(self.levels_of(tag))) if part
         )
 
 
@@ -105,6 +116,7 @@ def imported_vocabulary(store: Store, use: str) -> ImportedVocabulary:
         {tag_key(tag): tuple(levels) for tag, _, levels, *_ in rows if levels},
         {tag_key(tag): str(group) for tag, _, _, group, _ in rows if group},
         {tag_key(name): str(tag) for tag, names, *_, is_gone in rows if is_gone for name in (tag, *names)},
+        parents_of(standing(store)),
     )
 
 

@@ -235,7 +235,9 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "found_ids": {"query": "folder:holiday", "sort": "date"},
     "save_search": {"name": "Cats to check", "query": "tag:cat", "state": "saved"},
     "edit_tags": {"photos": {"tag": "kitty", "state": "all"}, "add": ["cat"], "remove": ["kitty"], "is_dry_run": True},
-    "change_tag": {"kind": "rename", "old": "kitty", "new": "cat"},
+    "change_tag": {"kind": "rename", "old": "kitty", "new": "cat", "seen_event": 42},
+    "preview_tag_change": {"kind": "rename", "old": "kitty", "new": "cat"},
+    "list_tags": {"query": "cat", "order": "count", "limit": 100},
     "save_group": {
         "image_id": 7, "revision": 0, "kept": ["cat", "sofa"], "members": [{"image_id": 8, "revision": 0}],
     },

@@ -142,6 +142,10 @@ class ProjectVocabulary:
         """
         self._aliases = {**self._imported_aliases, **aliases}
 
+    def aliases(self) -> dict[str, str]:
+        """Return the present tag of every alias and former name, by its key."""
+        return dict(self._aliases)
+
     def renamed(self, tag: str) -> str:
         """Return the present name of a tag that was renamed or merged, else the tag itself."""
         return self._aliases.get(tag_key(tag), tag)

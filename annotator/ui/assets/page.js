@@ -35,6 +35,7 @@ import { changeText } from "./spoken.js";
 import { createStillness } from "./stillness.js";
 import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
+import { showTagManager } from "./tag_manager.js";
 import { createTagList } from "./tag_list.js";
 import { Tagging } from "./tagging.js";
 import { createTimeline } from "./timeline.js";
@@ -106,6 +107,7 @@ export async function start({ element, server }) {
   const entries = [
     { id: "open-export", label: "Export…", action: "export", run: () => run("export") },
     { id: "open-import", label: "Import…", action: "import", run: () => run("import") },
+    { id: "open-tags", label: "Tags…", words: "vocabulary rename merge delete alias parent misspelt similar manage", run: openTags },
     null,
     { id: "open-effort", label: "Queue and effort…", words: "order strategy time cost plots report", run: openEffort },
     { id: "open-model", label: "Model…", words: "learning training train promote", run: () => training.open() },
@@ -288,6 +290,22 @@ export async function start({ element, server }) {
         tagging.openImage(tagging.photo?.image_id ?? null);
       },
     });
+  }
+
+  async function openTags() {
+    if (!tagging.state) return;
+    let hasChanged = false;
+    const showAgain = () => (tagging.openImage(tagging.photo?.image_id ?? null), browse.isOpen() && openBrowse());
+    const changed = () => {
+      hasChanged = true;
+      tagging.refreshQuietly();
+      if (!dialogs.isOpen()) showAgain();
+    };
+    const image_id = await showTagManager(dialogs, { call, isTouch, mayChange: tagging.state.may_administer, changed, say: messages.say });
+    if (image_id) {
+      if (browse.isOpen()) browse.hide();
+      tagging.openImage(image_id);
+    } else if (hasChanged) showAgain();
   }
 
   function openReview() {

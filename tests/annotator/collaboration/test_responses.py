@@ -80,6 +80,13 @@ def looks(session: Session, user: str) -> dict[str, Any]:
         "explain": ask_all("explain", *({**one, "tag": "cat"} for one in both)),
         "complete": ask_all("complete", *({**one, "text": "zeb"} for one in both)),
         "missing_tags": ask_all("missing_tags", {"tag": "cat"}),
+        "list_tags": ask_all("list_tags", {}, {"query": SECRET[:3]}),
+        "tag_details": ask_all("tag_details", {"tag": "cat"}, {"tag": SECRET[:5]}),
+        "preview_tag_change": ask_all(
+            "preview_tag_change",
+            {"kind": "delete", "old": "cat"},
+            {"kind": "rename", "old": "cat", "new": "pet"},
+        ),
         "review": ask_all("review", {}, *both),
         "agreement": ask_all("agreement", {}),
         "effort_report": ask_all("effort_report", {}),

@@ -119,7 +119,8 @@ def payload_of(name: str) -> dict[str, Any]:
     values: dict[str, Any] = {"integer": 1, "number": 0.5, "string": SECRET, "boolean": True, "array": [], "object": {}}
     wanted = schema.get("required", [])
     return {
-        field: sample(schema["properties"][field], values) for field in {*wanted, "image_id"} & {*schema["properties"]}
+        field: sample(schema["properties"][field], values)
+        for field in {*wanted, "image_id", "new"} & {*schema["properties"]}
     }
 
 
@@ -153,6 +154,8 @@ def leaks(app: FastAPI, other: TestClient, anna: TestClient) -> list[str]:
             is_asked = name in {
                 "missing_tags",
                 "change_tag",
+                "tag_details",
+                "preview_tag_change",
                 "tag_changes",
                 "propose",
                 "save",

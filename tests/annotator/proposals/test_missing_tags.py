@@ -160,11 +160,12 @@ def test_a_merge_that_takes_a_tag_over_the_line_says_so_and_a_rename_does_not(se
     for image_id in range(1, NUM_FOR_SWEEP + 1):
         save(session, image_id, "wildlife" if image_id % 2 else "animals")
     assert session.tag_editing.change_tag("local", "merge", "animals", "wildlife") == {
-        "num_photos": NUM_FOR_SWEEP // 2, "now_common": ["wildlife"]
+        "num_photos": NUM_FOR_SWEEP // 2, "now_common": ["wildlife"], "change_id": 1
     }  # fmt: skip
     assert session.tag_editing.change_tag("local", "rename", "wildlife", "fauna") == {
         "num_photos": NUM_FOR_SWEEP,
         "now_common": [],
+        "change_id": 2,
     }
 
 

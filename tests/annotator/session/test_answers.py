@@ -65,7 +65,11 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     members = [{"image_id": other, "revision": 0} for other in range(1, 7) if other not in (image_id, second)][:1]
     call("save_group", image_id=second, revision=0, kept=["CAT", "lamp"], members=members)
     call("missing_tags", tag="sofa")
-    call("change_tag", kind="rename", old="lamp", new="light")
+    call("tag_details", tag="lamp")
+    preview = call("preview_tag_change", kind="rename", old="lamp", new="light")
+    call("change_tag", kind="rename", old="lamp", new="light", seen_event=preview["seen_event"])
+    call("change_tag", kind="parent", old="cat", new="animal")
+    call("list_tags")
     call("tag_changes")
     entries = call("timeline", image_id=image_id)
     call("history", image_id=image_id)

@@ -39,6 +39,7 @@ OLD = {
     "schema_12": [1, 2, 3, 4, 5, 6, 12],
     "schema_13": [1, 2, 3, 4, 5, 6, 9, 10, 13],
     "schema_14": [1, 2, 3, 4, 5, 6, 14],
+    "schema_15": [1, 2, 3, 4, 5, 6, 15],
 }
 """Fixture -> the versions it has."""
 CAME_WITH = {

@@ -9,6 +9,7 @@ from annotator.cli.main import main
 from annotator.errors import AnnotatorError, StoreError, TagError
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
+from annotator.storage import bulk_changes
 from annotator.storage.correction_log import Effort
 
 
@@ -34,7 +35,11 @@ def tags_of(opened: Session, image_id: int) -> list[str]:
 def test_a_merged_tag_is_replaced_everywhere_and_the_history_stays(opened: Session) -> None:
     session = opened
     before = session.review.history("local", 1)["events"]
-    assert session.tag_editing.change_tag("zoe", "merge", "auto", "car") == {"num_photos": 3, "now_common": []}
+    assert session.tag_editing.change_tag("zoe", "merge", "auto", "car") == {
+        "num_photos": 3,
+        "now_common": [],
+        "change_id": 1,
+    }
     assert tags_of(opened, 1) == ["street", "car", "man"]
     assert tags_of(opened, 2) == ["car", "tree"]
     assert session.navigation.open("ben", 3)["dropped"] == ["car"]
@@ -57,7 +62,7 @@ def test_from_then_on_the_old_tag_means_the_new_one(opened: Session, open_projec
 
 
 def test_an_alias_touches_no_photo(opened: Session) -> None:
-    assert opened.tag_editing.change_tag("zoe", "alias", "auto", "car") == {"num_photos": 0, "now_common": []}
+    assert opened.tag_editing.change_tag("zoe", "alias", "auto", "car")["num_photos"] == 0
     assert "auto" in [tag.lower() for tag in tags_of(opened, 1)]
     opened.tagging.save("ann", EditedList(4, 0, ["auto", "car", "sky"], [], Effort()))
     assert tags_of(opened, 4) == ["car", "sky"]
@@ -97,26 +102,25 @@ def test_a_change_that_makes_no_sense_is_refused_and_changes_nothing(
 
 
 def test_only_the_spelling_can_be_changed_too(opened: Session) -> None:
-    assert opened.tag_editing.change_tag("zoe", "rename", "auto", "AUTO") == {"num_photos": 3, "now_common": []}
+    assert opened.tag_editing.change_tag("zoe", "rename", "auto", "AUTO")["num_photos"] == 3
     assert tags_of(opened, 1) == ["street", "AUTO", "man"]
 
 
-def test_a_change_that_broke_off_is_finished_by_repeating_it(opened: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = opened.workspace.log
-    plain = log.rewrite
-
-    def break_off(annotation: object, *rest: object) -> object:
-        if getattr(annotation, "image_id", 0) == 2:
-            raise StoreError("Not saved: the disk is full.")
-        return plain(annotation, *rest)  # type: ignore[arg-type]
-
+def test_a_change_that_fails_changes_no_photo_and_can_be_repeated(
+    opened: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(log, "rewrite", break_off)
+        patch.setattr(bulk_changes, "_insert_photos", fail)
         with pytest.raises(StoreError):
             opened.tag_editing.change_tag("zoe", "merge", "auto", "car")
-    assert tags_of(opened, 1) == ["street", "car", "man"]
-    assert opened.tag_editing.change_tag("zoe", "merge", "auto", "car") == {"num_photos": 2, "now_common": []}
+    assert tags_of(opened, 1) == ["street", "auto", "man"]
+    assert opened.tag_editing.tag_changes()["changes"] == []
+    assert opened.tag_editing.change_tag("zoe", "merge", "auto", "car")["num_photos"] == 3
     assert tags_of(opened, 2) == ["car", "tree"]
+
+
+def fail(*_: object) -> None:
+    raise StoreError("Not saved: the disk is full.")
 
 
 def test_a_correction_from_before_a_change_is_not_undone_past_it(opened: Session) -> None:
@@ -131,6 +135,7 @@ def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: Sess
     assert session.tag_editing.change_tag("zoe", "split", "AUTO", "automatic door", "street") == {
         "num_photos": 1,
         "now_common": [],
+        "change_id": 1,
     }
     assert tags_of(opened, 1) == ["street", "automatic door", "man"]
     assert tags_of(opened, 2) == ["car", "auto", "tree"]
@@ -150,9 +155,36 @@ def test_a_split_changes_the_tag_where_a_text_says_and_nowhere_else(opened: Sess
 def test_the_command_tells_of_a_tag_that_a_merge_made_common(
     opened: Session, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = {"num_photos": 3, "now_common": ["car"]}
+    answer = {"num_photos": 3, "now_common": ["car"], "change_id": 1}
     monkeypatch.setattr(model_commands, "project_operations", lambda project: nullcontext(lambda *asked: answer))
     assert main(["tags", str(opened.workspace.project.folder), "merge", "auto", "car"]) == 0
     first, second = capsys.readouterr().out.splitlines()
     assert first == "auto -> car: 3 photos."
     assert second.startswith("car is on enough photos now to look for others that may need it")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "line"),
+    [
+        (["delete", "auto"], ("delete", "auto", ""), "auto -> nothing: 3 photos."),
+        (["parent", "auto", "vehicle"], ("parent", "auto", "vehicle"), "auto -> vehicle: 3 photos."),
+    ],
+)
+def test_the_command_deletes_a_tag_and_puts_it_below_another(
+    opened: Session,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    asked: tuple[str, str, str],
+    line: str,
+) -> None:
+    calls = []
+
+    def answer(name: str, payload: dict[str, object]) -> dict[str, object]:
+        calls.append((payload["kind"], payload["old"], payload["new"]))
+        return {"num_photos": 3, "now_common": [], "change_id": 1}
+
+    monkeypatch.setattr(model_commands, "project_operations", lambda project: nullcontext(answer))
+    assert main(["tags", str(opened.workspace.project.folder), *arguments]) == 0
+    assert (calls, capsys.readouterr().out.strip()) == ([asked], line)
+    assert main(["tags", str(opened.workspace.project.folder), "rename", "auto"]) == 1

@@ -237,6 +237,8 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "predict_tasks": {"label_config": "<View/>", "tasks": []},
     "training_run": {"run_id": 1},
     "change_tag": {"kind": "rename", "old": "a", "new": "b"},
+    "tag_details": {"tag": "cat"},
+    "preview_tag_change": {"kind": "rename", "old": "a", "new": "b"},
     "promote_model": {"model_id": 99},
 }
 

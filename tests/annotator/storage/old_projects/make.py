@@ -6,15 +6,15 @@
     python tests/annotator/old_projects/make.py six FOLDER
     python tests/annotator/old_projects/make.py seven FOLDER
     python tests/annotator/old_projects/make.py eight FOLDER
-    python tests/annotator/old_projects/make.py on-six FOLDER 9        # and 10 to 14
+    python tests/annotator/old_projects/make.py on-six FOLDER 9        # and 10 to 15
 
 Schema 1 is written by that version itself: three demo photos added, saved, saved again, undone, put off, a draft left.
 Each later one is the one before with the next migration applied and rows put into the tables that came with it. The
 numbers were given out before they were merged, so one more existed: 1 and 5 without those between. Schema 6 was written
 by the version that came with it, on top of schema 5: answers, notes, an accepted list. Schema 7 is schema 6 with a
 photo whose pixels changed, one that is gone, and one that another program wrote into. Schema 8 is schema 7 with a
-hierarchical keyword. Schemas 9 to 12 and 14 are schema 6 with that migration alone and rows in its tables; 13 needs the
-tables of 9 and 10, so it is schema 6 with these three.
+hierarchical keyword. Schemas 9 to 12, 14 and 15 are schema 6 with that migration alone and rows in its tables; 13
+needs the tables of 9 and 10, so it is schema 6 with these three.
 Never made anew once released.
 """
 
@@ -56,6 +56,7 @@ ROWS = {
         "INSERT INTO field_values VALUES (1, 'title', 'A cat', 'anna', now()::TIMESTAMP)",
         "INSERT INTO bulk_change_fields VALUES (1, 3, 'title', '', 'Half')",
     ],
+    15: ["UPDATE tag_changes SET bulk_change_id = 1"],
 }
 
 
@@ -175,8 +176,8 @@ def make_eight(folder: Path) -> None:
 
 def make_on_six(folder: Path, version: int) -> None:
     """Write schema 9 (an import of drafts, a sidecar that another program has changed), 10 (an answer of a
-    vision-language model, a vocabulary), 11 (a webhook), 12 (answers in the order of events), 13 (a title) or 14
-    (digests of events).
+    vision-language model, a vocabulary), 11 (a webhook), 12 (answers in the order of events), 13 (a title), 14
+    (digests of events) or 15 (a change of a tag that can be undone).
     """
     path = folder / f"schema_{version}.duckdb"
     path.write_bytes(gzip.decompress((HERE / "schema_6.duckdb.gz").read_bytes()))
