@@ -24,9 +24,10 @@ const HELP = [
 
 /**
  * handlers: open(id) opens a photo to tag it; onClose() after the library was closed; changed(ids) after photos were
- * changed here; exportThem() opens the export; state() is the project's state; photo() the photo that is open, or null.
+ * changed here; exportThem() and manageTags() open their dialogs; state() is the project's state; photo() the photo that is
+ * open, or null.
  */
-export function createBrowse(root, { call, say, open, onOpen, onClose, changed, exportThem, state, photo, isTouch = false }) {
+export function createBrowse(root, { call, say, open, onOpen, onClose, changed, exportThem, manageTags, state, photo, isTouch = false }) {
   const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", "aria-describedby": "search-help", autocomplete: "off", spellcheck: "false" });
   const filters = Object.entries(STATES).map(([state, label]) =>
     make("button", { type: "button", class: "tab", dataset: { state }, "aria-pressed": String(state === "all"), onclick: () => setState(state) }, label),
@@ -270,7 +271,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   }
 
   const facets = createFacets(rail, filters, {
-    call, keep,
+    call, keep, manageTags,
     wanted: () => (searchTimer ? { ...wanted, query: search.value.trim() } : wanted),
     search: (query) => choose({ query }),
     open: (kept) => choose({ ...EVERYTHING, ...kept }),

@@ -12,9 +12,10 @@ const TITLES = { tags: "Tags", folders: "Folders", dates: "Year taken", people: 
 
 /**
  * handlers: search(query) sets the text of the search; open(wanted) takes a whole search; wanted() is the present one;
- * keep(name | null, kept name) keeps the present search or forgets one, and resolves to all.
+ * keep(name, isKept) keeps the present search under a name or forgets it, and resolves to all; manageTags() opens the
+ * dialog of all tags.
  */
-export function createFacets(root, states, { call, wanted, search, open, keep }) {
+export function createFacets(root, states, { call, wanted, search, open, keep, manageTags }) {
   const filter = make("input", { id: "facet-filter", type: "search", class: "facet-filter", placeholder: "Find a tag", "aria-label": "Find a tag among those of the found photos", autocomplete: "off", spellcheck: "false", oninput: () => load() });
   const kept = make("div", { id: "saved-searches" });
   const lists = Object.fromEntries(Object.keys(FIELDS).map((name) => [name, make("div", { id: `facet-${name}`, hidden: true })]));
@@ -67,7 +68,9 @@ export function createFacets(root, states, { call, wanted, search, open, keep })
       );
     });
     const more = values.length > FIRST && make("button", { type: "button", class: "facet-more", "aria-expanded": String(shownInFull.has(name)), onclick: () => (shownInFull.has(name) ? shownInFull.delete(name) : shownInFull.add(name), render(answer)) }, shownInFull.has(name) ? "Fewer" : `${formatNumber(values.length)}${name === "tags" && answer.num_tags > values.length ? ` of ${formatNumber(answer.num_tags)}` : ""}`);
-    const parts = [make("h2", {}, TITLES[name]), ...(name === "tags" ? [filter] : []), make("ul", {}, ...rows), ...(more ? [more] : [])];
+    const head = make("h2", {}, TITLES[name]);
+    if (name === "tags") head.append(make("button", { type: "button", class: "facet-more", id: "manage-tags", onclick: manageTags }, "Manage…"));
+    const parts = [head, ...(name === "tags" ? [filter] : []), make("ul", {}, ...rows), ...(more ? [more] : [])];
     if (name === "tags" && list.contains(filter)) {
       // The box keeps its focus and its caret: only what follows it is replaced.
       while (filter.nextSibling) filter.nextSibling.remove();

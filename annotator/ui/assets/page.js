@@ -180,6 +180,7 @@ export async function start({ element, server }) {
       if (tagging.photo && ids.includes(tagging.photo.image_id)) tagging.openImage(tagging.photo.image_id);
     },
     exportThem: () => run("export"),
+    manageTags: openTags,
     state: () => tagging.state,
     photo: () => tagging.photo,
   });

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from annotator.errors import StaleRevisionError, StoreError
+from annotator.storage import correction_log as log_module
 from annotator.storage.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError
 from annotator.storage.database import Store
 from annotator.storage.edit_script import apply
@@ -181,7 +182,7 @@ def test_ids_have_no_gaps_though_saves_fail(make_store: MakeStore, monkeypatch: 
     log = CorrectionLog(store)
     save(log, 1, "a")
     with monkeypatch.context() as patch:
-        patch.setattr(log, "_write_draft", lambda *_: store.rows("SELECT no_such_column FROM images"))
+        patch.setattr(log_module, "write_draft", lambda *_: store.rows("SELECT no_such_column FROM images"))
         with pytest.raises(StoreError):
             log.undo("ann")
     with pytest.raises(StaleRevisionError):
