@@ -1,9 +1,9 @@
-"""The README's screenshot and animation: three demo photos tagged by keyboard in a real browser.
+"""The README's screenshots and animation: three demo photos tagged by keyboard in a real browser.
 
     python tests/benchmarks/pictures.py [OUT] [--list]
 
 Starts ``annotator demo`` in a temporary folder with its own caches, opens the page in Chromium, presses the keys of
-``STEPS`` and writes OUT/page.png and OUT/tagging.webp (default: docs/pictures). Each frame of the animation names the
+``STEPS`` and writes OUT/page.png, OUT/library.png and OUT/tagging.webp (default: docs/pictures). Each frame of the animation names the
 key that was pressed. Needs Chromium and Playwright, as the browser tests do. ``--list`` prints the proposals of each
 photo and writes nothing: use it to choose the keys anew when the starter's proposals change.
 """
@@ -44,7 +44,7 @@ STEPS: tuple[tuple[tuple[str, ...], str, str, int], ...] = (
     (("Enter",), "Enter", "saves, and opens the next photo", 1900),
     (("text:templ",), "t e m p l", "starts a tag; known words complete it", 1600),
     (("Enter",), "Enter", "takes the completion", 1400),
-    (("1",), "1", "takes the first proposal", 1600),
+    (("2",), "2", "takes the second proposal", 1600),
     (("Enter",), "Enter", "saves: three photos are tagged", 2500),
 )
 SCREENSHOT_AFTER = 10
@@ -52,7 +52,7 @@ SCREENSHOT_AFTER = 10
 
 
 def main() -> None:
-    """Write the two pictures."""
+    """Write the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?", default=ROOT / "docs" / "pictures")
     parser.add_argument("--list", action="store_true", dest="lists")
@@ -69,16 +69,18 @@ def main() -> None:
             list_proposals(page)
             return
         frames = [take_step(page, keys) for keys, *_ in STEPS]
+        library = take_step(page, ("Control+b", "ArrowDown", "Space", "ArrowRight", "Space"))
         browser.close()
     parsed.out.mkdir(parents=True, exist_ok=True)
     frames[SCREENSHOT_AFTER].quantize(256, dither=Image.Dither.NONE).save(parsed.out / "page.png", optimize=True)
+    library.quantize(256, dither=Image.Dither.NONE).save(parsed.out / "library.png", optimize=True)
     captioned = [caption(frame, key, text) for frame, (_, key, text, _) in zip(frames, STEPS, strict=True)]
     durations = [milliseconds for *_, milliseconds in STEPS]
     captioned[0].save(
         parsed.out / "tagging.webp",
         save_all=True, append_images=captioned[1:], duration=durations, loop=0, quality=72, method=6,
     )  # fmt: skip
-    for name in ("page.png", "tagging.webp"):
+    for name in ("page.png", "library.png", "tagging.webp"):
         print(f"{parsed.out / name}: {(parsed.out / name).stat().st_size / 1000:,.0f} kB")
 
 
@@ -116,7 +118,7 @@ def demo() -> Iterator[str]:
 def settle(page: Page) -> None:
     """Wait until a photo is shown with its proposals, all photos are read and no call is under way."""
     page.wait_for_selector("#tagging[data-phase=tagging] #tag-list .row, #tagging[data-phase=done]")
-    page.wait_for_function("() => [...document.images].every((image) => image.complete)")
+    page.wait_for_function("() => [...document.images].every((image) => image.complete || !image.checkVisibility())")
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(400)
 
@@ -136,7 +138,7 @@ def list_proposals(page: Page) -> None:
     """Print each photo's proposals, going on without saving."""
     for _ in range(3):
         tags = page.locator(".row.proposed").evaluate_all("rows => rows.map((row) => row.dataset.tag)")
-        print(page.locator("#file-name").inner_text(), *tags, sep="\n  ")
+        print(page.locator(".file-name").inner_text(), *tags, sep="\n  ")
         page.keyboard.press("ArrowRight")
         settle(page)
 
