@@ -232,7 +232,9 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
 
   async function keep(name, kept) {
     const { query, state: chosen, sort: order } = wanted;
-    return (await call("save_search", { name, kept, query, state: chosen, sort: order === "alike" ? "folder" : order })).saved_searches;
+    const answer = await call("save_search", { name, kept, query, state: chosen, sort: order === "alike" ? "folder" : order });
+    changed([]); // the project's state has the searches too
+    return answer.saved_searches;
   }
 
   function setRail(isOpen) {
