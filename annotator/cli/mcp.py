@@ -2,12 +2,14 @@
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annotator.auth.roles import ROLES
 from annotator.cli.command import add_command
-from annotator.client import Client
 from annotator.errors import ConfigError
+
+if TYPE_CHECKING:  # httpx takes longer to import than most commands take to start
+    from annotator.client import Client
 
 TOKEN_VARIABLE = "ANNOTATOR_TOKEN"
 OFFERED_ROLES = ("viewer", "annotator")
@@ -36,7 +38,7 @@ def _mcp(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def client_for(project: str, token: str) -> Client:
+def client_for(project: str, token: str) -> "Client":
     """Return a client of a server.
 
     Args:
@@ -47,6 +49,8 @@ def client_for(project: str, token: str) -> Client:
         ConfigError: An address without a token.
         ServerError: No server has the project open.
     """
+    from annotator.client import Client
+
     if project.startswith(("http://", "https://")):
         if not token:
             raise ConfigError(f"For a server by its address, set {TOKEN_VARIABLE} to an API token.")

@@ -24,8 +24,6 @@ from contextlib import suppress
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-import httpx
-
 from annotator.errors import ConfigError, StoreError
 from annotator.json_types import JsonObject
 from annotator.storage.queries import utc
@@ -46,7 +44,7 @@ EVENTS_AT_ONCE = 100
 SECRET_PREFIX = "whsec_"
 
 Post = Callable[[str, bytes, Mapping[str, str]], int]
-"""(URL, body, headers) -> status of the answer; raises OSError or httpx.HTTPError where there is none."""
+"""(URL, body, headers) -> status of the answer; raises OSError where there is none."""
 
 
 def new_secret() -> str:
@@ -129,12 +127,21 @@ def webhook_row(webhooks: Webhooks, webhook: Webhook) -> JsonObject:
 
 
 def post(url: str, body: bytes, headers: Mapping[str, str]) -> int:
-    """Send one request and return the status of its answer, whose body is not read."""
-    with (
-        httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False, follow_redirects=False) as client,
-        client.stream("POST", url, content=body, headers=dict(headers)) as response,
-    ):
-        return response.status_code
+    """Send one request and return the status of its answer, whose body is not read.
+
+    Raises:
+        OSError: There is no answer.
+    """
+    import httpx  # takes longer to import than most commands take to start
+
+    try:
+        with (
+            httpx.Client(timeout=TIMEOUT_SECONDS, trust_env=False, follow_redirects=False) as client,
+            client.stream("POST", url, content=body, headers=dict(headers)) as response,
+        ):
+            return response.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise OSError(str(error) or type(error).__name__) from error
 
 
 class WebhookSender:
@@ -243,7 +250,7 @@ class WebhookSender:
         try:
             status = self._send(webhook.url, body, headers)
             problem = "" if 200 <= status < 300 else _sentence(status)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except OSError as error:
             problem = f"It does not answer: {error or type(error).__name__}."
         if not problem:
             self._webhooks.note_delivered(webhook.webhook_id, event.event_id)

@@ -3,9 +3,9 @@
     python tests/benchmarks/pictures.py [OUT] [--list]
 
 Starts ``annotator demo`` in a temporary folder with its own caches, opens the page in Chromium, presses the keys of
-``STEPS`` and writes OUT/page.png, OUT/library.png and OUT/tagging.webp (default: docs/pictures). Each frame of the animation names the
-key that was pressed. Needs Chromium and Playwright, as the browser tests do. ``--list`` prints the proposals of each
-photo and writes nothing: use it to choose the keys anew when the starter's proposals change.
+``STEPS`` and writes page.png, library.png and tagging.webp in OUT (default: docs/pictures). Each frame of the animation
+names the key that was pressed. Needs Chromium and Playwright, as the browser tests do. ``--list`` prints the proposals
+of each photo and writes nothing: use it to choose the keys anew when the starter's proposals change.
 """
 
 import argparse
