@@ -6,6 +6,7 @@ import { count, formatNumber, make } from "./elements.js";
 import { createProgress, ended } from "./transfers.js";
 
 const WAIT_MS = 250;
+const AT_ONCE = 5000; // photos of one call; a change of more is several, which one Undo takes back
 const KINDS = {
   add: { label: "Add tag", verb: "Add", done: "added to" },
   remove: { label: "Remove tag", verb: "Remove", done: "removed from" },
@@ -111,7 +112,7 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
     planned = "";
     hidePanel();
     changed(image_ids);
-    say(`${count(answer.num_planned, "photo")} started with suggestions.`, () => undo(answer.change_id, image_ids));
+    say(`${count(answer.num_planned, "photo")} started with suggestions.`, () => undo([answer.change_id], image_ids));
   }
 
   async function suggest() {
@@ -151,28 +152,43 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
     if (!wanted || apply.disabled) return undefined;
     apply.disabled = true;
     const { done } = KINDS[shown];
+    const [image_ids, named, made] = [wanted.photos.image_ids, words(tagBox.value).join(", "), []];
+    let num = 0;
+    const tellDone = (sentence) => say(sentence, made.length && (() => undo(made, image_ids)));
     try {
-      const answer = await call("edit_tags", { ...wanted, is_dry_run: false });
+      for (let from = 0; from < image_ids.length; from += AT_ONCE) {
+        if (from) note.textContent = `${formatNumber(from)} of ${count(image_ids.length, "photo")}…`;
+        const part = { image_ids: image_ids.slice(from, from + AT_ONCE), state: "all" };
+        const answer = await call("edit_tags", { ...wanted, photos: part, is_dry_run: false });
+        num += answer.num_lists + answer.num_drafts;
+        if (answer.change_id) made.push(answer.change_id);
+      }
       hidePanel();
-      changed(wanted.photos.image_ids);
-      const num = answer.num_lists + answer.num_drafts;
-      say(`“${words(tagBox.value).join(", ")}” ${done} ${count(num, "photo")}.`, answer.change_id && (() => undo(answer.change_id, wanted.photos.image_ids)));
+      changed(image_ids);
+      tellDone(`“${named}” ${done} ${count(num, "photo")}.`);
     } catch (error) {
       tell(error);
       apply.disabled = false;
+      if (made.length) tellDone(`“${named}” ${done} ${count(num, "photo")} before it stopped.`);
     }
     return undefined;
   }
 
-  async function undo(change_id, image_ids) {
+  /** Take changes back, the newest first. */
+  async function undo(change_ids, image_ids) {
+    let [num, kept] = [0, 0];
     try {
-      const { num_undone, num_kept } = await call("undo_change", { change_id });
-      say(`Taken back on ${count(num_undone, "photo")}.${num_kept ? ` ${count(num_kept, "photo")} changed since ${num_kept === 1 ? "stays" : "stay"} as ${num_kept === 1 ? "it is" : "they are"}.` : ""}`);
-      changed(image_ids);
+      for (const change_id of change_ids.toReversed()) {
+        const { num_undone, num_kept } = await call("undo_change", { change_id });
+        num += num_undone;
+        kept += num_kept;
+      }
+      say(`Taken back on ${count(num, "photo")}.${kept ? ` ${count(kept, "photo")} changed since ${kept === 1 ? "stays" : "stay"} as ${kept === 1 ? "it is" : "they are"}.` : ""}`);
     } catch (error) {
       if (error.kind === undefined) throw error;
-      say(error.message);
+      say(num ? `Taken back on ${count(num, "photo")}, then it stopped: ${error.message}` : error.message);
     }
+    changed(image_ids);
   }
 
   function tell(error) {
