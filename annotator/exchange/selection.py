@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from annotator.datasets.tags import clean_tag, tag_key
+from annotator.datasets.tags import clean_tag
 from annotator.errors import ConfigError
+from annotator.storage.carriers import spellings
 from annotator.storage.database import Store
 
 State = Literal["saved", "unsaved", "empty", "all"]
@@ -45,11 +46,9 @@ def select(store: Store, selection: Selection) -> list[int]:
         wanted = set(selection.image_ids)
         found = [image_id for image_id in found if image_id in wanted]
     if selection.tag:
-        key = tag_key(clean_tag(selection.tag))
-        spellings = store.rows("SELECT DISTINCT unnest(tags) AS tag FROM annotations WHERE is_saved ORDER BY tag")
-        same = [tag for (tag,) in spellings if tag_key(tag) == key]
         rows = store.rows(
-            "SELECT image_id FROM annotations WHERE is_saved AND list_has_any(tags, ?::VARCHAR[])", [same]
+            "SELECT image_id FROM annotations WHERE is_saved AND list_has_any(tags, ?::VARCHAR[])",
+            [spellings(store, clean_tag(selection.tag))],
         )
         carriers = {int(row[0]) for row in rows}
         found = [image_id for image_id in found if image_id in carriers]

@@ -120,12 +120,9 @@ class Library:
             image_ids = self._exporting.image_ids(user, chosen)
             planned = plan_edit(workspace.store, workspace.log, image_ids, edit, user, self._is_closed(user))
             if planned.image_ids and not is_dry_run:
-                names = (*edit.add, *edit.replace.values(), *edit.first)
-                before = workspace.after_commit.counts_of(list(names))
                 for annotation in carry_out_edit(workspace.store, workspace.log, planned, edit, user):
                     workspace.after_commit.saved(annotation)
                 change_id = BulkChanges(workspace.store, workspace.log).newest_id()
-                workspace.after_commit.now_common(before)
         return {
             "num_photos": len(image_ids),
             "num_lists": len(planned.lists),

@@ -25,12 +25,12 @@ def carriers(store: Store, tag: str) -> list[Carrier]:
     Raises:
         StoreError: The database could not be read.
     """
-    spellings = _spellings(store, tag)
+    same = spellings(store, tag)
     rows = store.rows(
         "SELECT a.image_id, a.revision, a.tags, a.dropped, a.is_saved, a.user_name, a.saved_at, a.event_id, "
         "a.image_id IN (SELECT image_id FROM asked) FROM annotations a "
         "WHERE list_has_any(a.tags, ?::VARCHAR[]) OR list_has_any(a.dropped, ?::VARCHAR[]) ORDER BY a.image_id",
-        [spellings, spellings],
+        [same, same],
     )
     return [
         Carrier(
@@ -50,19 +50,23 @@ def newest_carriers(store: Store, tag: str, limit: int) -> list[int]:
     Raises:
         StoreError: The database could not be read.
     """
-    spellings = _spellings(store, tag)
+    same = spellings(store, tag)
     rows = store.rows(
         "SELECT image_id FROM annotations WHERE is_saved AND list_has_any(tags, ?::VARCHAR[]) "
         "AND image_id NOT IN (SELECT image_id FROM asked) "
         "ORDER BY list_min(list_transform(?::VARCHAR[], lambda one: nullif(list_position(tags, one), 0))), "
         "event_id DESC LIMIT ?",
-        [spellings, spellings, limit],
+        [same, same, limit],
     )
     return [int(row[0]) for row in rows]
 
 
-def _spellings(store: Store, tag: str) -> list[str]:
-    """Return the spellings of a tag that the lists hold."""
+def spellings(store: Store, tag: str) -> list[str]:
+    """Return the spellings of a tag that the lists hold, kept or refused.
+
+    Raises:
+        StoreError: The database could not be read.
+    """
     key = tag_key(tag)
     rows = store.rows("SELECT DISTINCT unnest(list_concat(tags, dropped)) AS tag FROM annotations ORDER BY tag")
     return [str(spelling) for (spelling,) in rows if tag_key(spelling) == key]

@@ -1,7 +1,7 @@
 // The bar below the library's grid: how many photos are selected, and changes of all of them. Each change is shown before
 // it is made, on the first photos, and is taken back in one step. Knows nothing of the grid.
 
-import { newestOnly } from "./calls.js";
+import { CallError, newestOnly } from "./calls.js";
 import { count, formatNumber, make } from "./elements.js";
 import { createProgress, ended } from "./transfers.js";
 
@@ -108,7 +108,7 @@ export function createBulkBar(root, { call, say, ids, tags, changed, clear, expo
     const [image_ids, transfer_id] = [ids(), planned];
     const running = await call("carry_out_import", { transfer_id });
     const answer = await ended(call, running, () => {}, () => true);
-    if (answer.state !== "done") throw Object.assign(new Error(answer.problem), { kind: "failed" });
+    if (answer.state !== "done") throw new CallError({ kind: "failed", message: answer.problem });
     planned = "";
     hidePanel();
     changed(image_ids);

@@ -186,3 +186,38 @@ def test_photos_that_are_not_tagged_are_started_with_certain_suggestions(library
     page.at("#toast-undo").click()
     page.see_status(f"Taken back on {number} photos")
     assert page.server.rest("state")["states"]["draft"] == 0
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_change_in_parts_is_taken_back_by_one_undo(library: Factory, *, stops: bool) -> None:
+    page = library()
+
+    def in_small_parts(route: Any) -> None:
+        text = route.fetch().text()
+        assert "AT_ONCE = 5000" in text
+        route.fulfill(body=text.replace("AT_ONCE = 5000", "AT_ONCE = 1"), content_type="text/javascript")
+
+    page.page.route("**/bulk_bar.js*", in_small_parts)
+    page.reload()
+    page.at("#browse-search").fill("tag:cat")
+    expect(page.at("#browse-total")).to_have_text("2 photos")
+    page.press("ArrowDown", "Control+a")
+    page.at("#bulk-add").click()
+    page.at("#bulk-tag").fill("pet")
+    expect(page.at("#bulk-apply")).to_have_text("Add on 2 photos")
+    if stops:
+        page.page.evaluate(
+            "() => { const fetch = window.fetch; let num = 0; window.fetch = (url, options) => "
+            "String(options?.body).includes('is_dry_run\":false') && (num += 1) === 2 "
+            "? new Promise(() => {}) : fetch(url, options); }"
+        )
+    page.press("Enter")
+    if not stops:
+        page.see_status("added to 2 photos")
+    else:
+        page.see_status("added to 1 photo before it stopped")
+    changed = [tags for tags in page.server.saved().values() if "pet" in tags]
+    assert len(changed) == (1 if stops else 2)
+    page.at("#toast-undo").click()
+    page.see_status(f"Taken back on {'1 photo' if stops else '2 photos'}")
+    assert [tags for tags in page.server.saved().values() if "pet" in tags] == []
