@@ -14,8 +14,9 @@ STAMP := $(VENV)/.installed
 PORT ?= 7860
 # More options for pytest, such as OPTIONS=--need-browser.
 OPTIONS ?=
-# Two processes of one thread each: on two cores, more threads would only wait for one another.
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+# Two processes of one thread each: on two cores, more threads would only wait for one another. Compiled modules are kept
+# whatever the environment says, since the tests start many processes.
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n 2 --dist loadfile
 GET_BROWSER := $(BIN)/python tests/find_browser.py --get
 
 # Which build of PyTorch: default (what PyPI serves; on Linux with CUDA's libraries) or cpu (from PyTorch's own index).

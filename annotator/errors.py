@@ -46,6 +46,19 @@ class UnreadableImageError(AnnotatorError):
     """A file is not a picture this project can read: broken, truncated, too large, or of another kind."""
 
 
+class RemoteError(AnnotatorError):
+    """A store of photos does not answer, refuses, or lacks what was asked for.
+
+    Args:
+        message: One sentence that names the address.
+        is_missing: The store says that it is not there.
+    """
+
+    def __init__(self, message: str, *, is_missing: bool = False) -> None:
+        super().__init__(message)
+        self.is_missing = is_missing
+
+
 class UnknownImageError(AnnotatorError):
     """No image of this project has that id."""
 

@@ -78,15 +78,28 @@ class ServerConfig:
     """Addresses or networks of proxies whose headers on the client's address and on TLS are trusted."""
     root_path: str = ""
     """Prefix of the path under which a reverse proxy offers the page, such as /photos; empty: none."""
+    drain_seconds: float = 5.0
+    """When the server is told to end: how long requests that it has may take."""
 
     def __post_init__(self) -> None:
         check_range(self, "port", 0, 65535)
         if not re.fullmatch(r"(/[\w.~-]+)*", self.root_path, re.ASCII):
             raise ConfigError(f"{self.root_path[:80]!r} is no path prefix; write it like /photos.")
+        check_range(self, "drain_seconds", 0, 3600)
         check_range(self, "max_body_bytes", 10_000, 1_000_000_000)
         check_range(self, "max_upload_bytes", 10_000, 100_000_000_000)
         for proxy in self.trusted_proxies:
             _check_network(proxy)
+
+
+@dataclass(frozen=True)
+class ObservationConfig:
+    """What a server tells of itself to the programs that watch it; nothing unless it is asked for."""
+
+    metrics: tuple[str, int] | None = None
+    """Host and port on which Prometheus may ask for metrics; port 0: any free one. None: nowhere."""
+    traces: bool = False
+    """Whether a span of each request is sent to the collector that the OTEL_* variables name."""
 
 
 def _check_network(text: str) -> None:

@@ -5,10 +5,12 @@ Floating-point and 32-bit colour pictures are read by tifffile. Knows nothing of
 
 import io
 import logging
+import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, TiffImagePlugin
 
 from annotator.datasets.embedded_metadata import ORIENTATION, EmbeddedBlocks
@@ -18,12 +20,14 @@ from annotator.errors import UnreadableImageError
 if TYPE_CHECKING:
     import tifffile
 
+_SUBIFDS = 330
 _REDUCED = 254  # NewSubfileType: the lowest bit marks a reduced copy of another page
 _OLD_REDUCED = 255  # SubfileType: 2 marks it
 _MAX_PAGES = 32
 _XMP, _IPTC = 700, 33723
 _BITS, _PLANES = 258, 284
 _SEPARATE = 2  # one plane after the other
+_FLOAT_PREDICTOR = 3
 _PLAIN, _DEFLATE, _PACKBITS = {1}, {8, 32946}, {32773}  # numbers of compressions
 
 
@@ -46,6 +50,28 @@ def select_picture(source: TiffImagePlugin.TiffImageFile) -> None:
         if is_copy or abs(width / height - first_size[0] / first_size[1]) < 0.05:
             best, best_pixels = page, width * height + 1
     source.seek(best)
+
+
+def below_thumbnail(source: TiffImagePlugin.TiffImageFile, data: bytes) -> bytes | None:
+    """Return a file whose first page is the picture, where that is below a first page that is its smaller copy.
+
+    Args:
+        source: At the page that ``select_picture`` has selected.
+        data: The whole file.
+
+    Returns:
+        The same bytes with another offset in the header; None if the selected page is the picture.
+    """
+    offsets = source.tag_v2.get(_SUBIFDS, ())
+    if not _is_reduced(source) or data[2:4] not in (b"*\0", b"\0*"):
+        return None
+    order = "<I" if data.startswith(b"II") else ">I"
+    for offset in (offsets if isinstance(offsets, tuple) else (offsets,))[:_MAX_PAGES]:
+        moved = data[:4] + struct.pack(order, offset) + data[8:]
+        page = TiffImagePlugin.TiffImageFile(io.BytesIO(moved))
+        if not _is_reduced(page) and page.width * page.height > source.width * source.height:
+            return moved
+    return None
 
 
 def _is_reduced(source: TiffImagePlugin.TiffImageFile) -> bool:
@@ -99,7 +125,8 @@ def read_deep(data: bytes, max_pixels: int) -> tuple[Image.Image, EmbeddedBlocks
             )
         if page.compression in _DEFLATE:
             _check_segments(data, page)
-        values = np.asarray(page.asarray(maxworkers=1))
+        is_predicted = page.predictor == _FLOAT_PREDICTOR
+        values = _unpredicted(data, page) if is_predicted else np.asarray(page.asarray(maxworkers=1))
         if page.planarconfig == 2 and values.ndim == 3:  # (C, H, W)
             values = np.moveaxis(values, 0, -1)
         if values.ndim == 3:
@@ -128,3 +155,40 @@ def _check_segments(data: bytes, page: "tifffile.TiffPage") -> None:
         stream.decompress(data[offset : offset + size], largest + 1)
         if stream.unconsumed_tail:
             raise UnreadableImageError("The TIFF file claims far more pixels than are read. Save a smaller copy.")
+
+
+def _unpredicted(data: bytes, page: "tifffile.TiffPage") -> npt.NDArray[Any]:
+    """Return the values of a floating-point page that was compressed with the predictor for such values.
+
+    That predictor stores the differences between the bytes of a row, all first bytes before all second ones
+    (Adobe Photoshop TIFF Technical Note 3). tifffile leaves it to imagecodecs.
+
+    Args:
+        data: The whole file.
+        page: Compressed with Deflate.
+
+    Returns:
+        (H, W, C) or, with separate planes, (C, H, W).
+
+    Raises:
+        ValueError: A segment lacks values.
+    """
+    kind = np.dtype(page.dtype).newbyteorder(">")
+    is_separate = page.planarconfig == _SEPARATE
+    num_planes = int(page.samplesperpixel) if is_separate else 1
+    num_samples = 1 if is_separate else int(page.samplesperpixel)
+    height, width = int(page.imagelength), int(page.imagewidth)
+    rows, columns = (int(page.tilelength), int(page.tilewidth)) if page.is_tiled else (int(page.rowsperstrip), width)
+    down, across = -(-height // rows), -(-width // columns)
+    values = np.zeros((num_planes, height, width, num_samples), np.dtype(page.dtype))
+    for number, (offset, size) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=True)):
+        plane, place = divmod(number, down * across)
+        top, left = place // across * rows, place % across * columns
+        num_rows = rows if page.is_tiled else min(rows, height - top)
+        segment = np.frombuffer(zlib.decompress(data[offset : offset + size]), np.uint8)
+        segment = segment[: num_rows * columns * num_samples * kind.itemsize].reshape(num_rows, -1, num_samples)
+        stored = np.cumsum(segment, axis=1, dtype=np.uint8).reshape(num_rows, kind.itemsize, columns * num_samples)
+        block = np.ascontiguousarray(stored.transpose(0, 2, 1)).view(kind).reshape(num_rows, columns, num_samples)
+        part = values[plane, top : top + num_rows, left : left + columns]
+        part[...] = block[: part.shape[0], : part.shape[1]]
+    return values[..., 0] if is_separate else values[0]

@@ -29,10 +29,19 @@ _GPS_IFD, _GPS_TAGS = 0x8825, (GPS_LATITUDE_REF, GPS_LATITUDE, GPS_LONGITUDE_REF
 MAX_BLOCK_BYTES = 5_000_000
 """Largest XMP or IPTC block, or sidecar file, that is read."""
 
-_PNG_TEXTS = {"parameters": USER_COMMENT, "Description": IMAGE_DESCRIPTION}
+_PNG_TEXTS = {
+    "parameters": USER_COMMENT,
+    "prompt": USER_COMMENT,
+    "invokeai_metadata": USER_COMMENT,
+    "Comment": USER_COMMENT,
+    "Keywords": XP_KEYWORDS,
+    "Description": IMAGE_DESCRIPTION,
+}
+_PNG_JSON = frozenset({"prompt", "invokeai_metadata", "Comment"})  # read where they hold JSON
 # Texts of a PNG -> the EXIF value that says the same: image generators write their prompt into either.
 _EMPTY_EXIF_BYTES = 20  # marker, TIFF header, a count of zero and the end of the list
 _IPTC_RESOURCE = 0x0404  # number of IPTC among Photoshop's image resources
+_PHOTOSHOP, _EXTENSION = b"Photoshop 3.0\0", b"http://ns.adobe.com/xmp/extension/\0"
 _IPTC_TIFF_TAG = 33723
 _XMP_TIFF_TAG = 700
 
@@ -49,6 +58,8 @@ class EmbeddedBlocks:
     """The IPTC-IIM datasets."""
     xmp: bytes = b""
     """The XMP packet."""
+    xmp_extension: bytes = b""
+    """The second packet of a JPEG with more XMP than a segment holds."""
     notes: tuple[str, ...] = ()
     """What could not be read, with the reason."""
 
@@ -59,6 +70,7 @@ class EmbeddedBlocks:
             gps=self.gps or other.gps,
             iptc=self.iptc or other.iptc,
             xmp=self.xmp or other.xmp,
+            xmp_extension=self.xmp_extension or (b"" if self.xmp else other.xmp_extension),
             notes=tuple(dict.fromkeys((*self.notes, *other.notes))),
         )
 
@@ -85,10 +97,11 @@ def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
         notes.append(f"The EXIF data could not be read ({type(error).__name__}).")
     if isinstance(image, PngImagePlugin.PngImageFile):
         for name, tag in _PNG_TEXTS.items():
-            if isinstance(image.info.get(name), str):
-                exif.setdefault(tag, str(image.info[name]))
+            text = image.info.get(name)
+            if isinstance(text, str) and (name not in _PNG_JSON or text.lstrip().startswith("{")):
+                exif.setdefault(tag, str(text))
     blocks = []
-    for name, read in (("IPTC", _iptc_block), ("XMP", _xmp_block)):
+    for name, read in (("IPTC", _iptc_block), ("XMP", _xmp_block), ("extended XMP", _xmp_extension)):
         try:
             block = read(image)
         except Exception as error:  # as above
@@ -98,7 +111,8 @@ def embedded_blocks(image: Image.Image) -> EmbeddedBlocks:
             notes.append(f"The {name} data has {len(block):,} bytes and was not read.")
             block = b""
         blocks.append(block)
-    return EmbeddedBlocks(exif=exif, gps=gps, iptc=blocks[0], xmp=blocks[1], notes=tuple(notes))
+    iptc, xmp, extension = blocks
+    return EmbeddedBlocks(exif=exif, gps=gps, iptc=iptc, xmp=xmp, xmp_extension=extension, notes=tuple(notes))
 
 
 def exif_of_tiff(data: bytes) -> EmbeddedBlocks:
@@ -132,7 +146,7 @@ def _pick(source: Any, tags: tuple[int, ...], into: dict[int, Any], notes: list[
 
 def _iptc_block(image: Image.Image) -> bytes:
     if isinstance(image, JpegImagePlugin.JpegImageFile):
-        return _as_bytes(image.info.get("photoshop", {}).get(_IPTC_RESOURCE))
+        return _photoshop_iptc(b"".join(_segments(image, "APP13", _PHOTOSHOP)))
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         # Read as raw bytes: many programs declare 32-bit numbers, of which Pillow would return only one.
         block = _as_bytes(image.tag_v2._tagdata.get(_IPTC_TIFF_TAG))
@@ -148,6 +162,30 @@ def _xmp_block(image: Image.Image) -> bytes:
     packet = _as_bytes(image.info.get("xmp") or image.info.get("XML:com.adobe.xmp"))
     raw = image.info.get("Raw profile type xmp")
     return _hexadecimal(raw) if raw and not packet else packet
+
+
+def _xmp_extension(image: Image.Image) -> bytes:
+    """Return the XMP that a JPEG has in further segments: 32 digits, whole length and offset before each part."""
+    parts = _segments(image, "APP1", _EXTENSION) if isinstance(image, JpegImagePlugin.JpegImageFile) else []
+    return b"".join(part[40:] for part in sorted(parts, key=lambda part: part[36:40]))
+
+
+def _segments(image: JpegImagePlugin.JpegImageFile, name: str, start: bytes) -> list[bytes]:
+    """Return the contents of a JPEG's segments that begin in this way, without it."""
+    return [data[len(start) :] for found, data in image.applist if found == name and data.startswith(start)]
+
+
+def _photoshop_iptc(resources: bytes) -> bytes:
+    """Return the IPTC among Photoshop's resources: "8BIM", a number, a name, a length, the content; even lengths."""
+    position, found = 0, []
+    while resources[position : position + 4] == b"8BIM":
+        number = int.from_bytes(resources[position + 4 : position + 6], "big")
+        position += 6 + (resources[position + 6] + 2) // 2 * 2 if position + 6 < len(resources) else 6
+        size = int.from_bytes(resources[position : position + 4], "big")
+        if number == _IPTC_RESOURCE:
+            found.append(resources[position + 4 : position + 4 + size])
+        position += 4 + size + size % 2
+    return b"".join(found)
 
 
 def _hexadecimal(text: object) -> bytes:

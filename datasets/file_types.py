@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import lru_cache
 
-_JPEG = ".jpg .jpeg .jpe .jfif .jif .jfi .pjpeg .pjp .mpo .insp"
+_JPEG = ".jpg .jpeg .jpe .jfif .jif .jfi .pjpeg .pjp .mpo .jps .insp .jpg_large .jpeg_large"
 _OTHER_READ = ".png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .jp2 .j2k .jpf .jpx .jpm .j2c"
 _RAW = (
-    ".3fr .arw .cap .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mdc .mef .mos .mrw .nef .nrw .orf .ori "
-    ".pef .ptx .raf .raw .rw2 .rwl .rwz .sr2 .srf .srw .x3f"
+    ".3fr .arw .bay .bmq .cap .cr2 .cr3 .crw .cs1 .dc2 .dcr .dng .drf .erf .fff .gpr .iiq .k25 .kc2 .kdc .mdc .mef "
+    ".mos .mrw .nef .nrw .obm .orf .ori .pef .ptx .raf .raw .rw2 .rwl .rwz .sr2 .srf .srw .x3f"
 )
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".heics", ".heifs", ".hif"})
 JXL_SUFFIXES = frozenset({".jxl"})
@@ -21,6 +21,11 @@ RAW_SUFFIXES = frozenset(_RAW.split())
 
 IMAGE_SUFFIXES = frozenset(f"{_JPEG} {_OTHER_READ}".split()) | HEIC_SUFFIXES | JXL_SUFFIXES | RAW_SUFFIXES
 """Suffixes of photo files, in lower case. The format is detected from the content."""
+
+SKIPPED_FOLDERS = frozenset(
+    {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+)
+"""Folders of file servers and operating systems for thumbnails, resource forks and deleted files."""
 
 OPTIONAL_PACKAGES = {
     "HEIC": ("pillow_heif", "pillow-heif"),
@@ -35,13 +40,15 @@ _OPTIONAL = {
     **dict.fromkeys(RAW_SUFFIXES, "RAW"),
 }
 _VIDEO = (
-    ".3g2 .3gp .asf .avi .flv .insv .lrv .m2t .m2ts .m4v .mkv .mov .mp4 .mpe .mpeg .mpg .mts .mxf .ogv .vob .webm .wmv"
+    ".3g2 .3gp .3gpp .asf .avi .braw .divx .dv .f4v .flv .gifv .hevc .insv .lrv .m1v .m2t .m2ts .m2v .m4v .mjpeg "
+    ".mjpg .mkv .mod .mov .mp4 .mpe .mpeg .mpg .mts .mxf .ogm .ogv .r3d .rm .rmvb .tod .vob .webm .wmv"
 )
-_LAYERED = ".psd .psb .xcf .kra .clip .afphoto .pxd .procreate .pdn"
+_LAYERED = ".psd .psb .xcf .kra .clip .afphoto .afdesign .pxd .procreate .pdn .psp .pspimage .cpt .ora .indd .mdp .sai2"
 _DRAWING = ".svg .svgz .ai .eps .cdr .wmf .emf"
 _OTHER = (
-    ".exr .hdr .rgbe .tga .pcx .ico .icns .ppm .pgm .pbm .pnm .pfm .sgi .qoi .fits .fit .fts .dcm .dds .jxr .wdp .hdp "
-    ".bpg .flif .pict .pct"
+    ".exr .hdr .rgbe .tga .pcx .ico .icns .ppm .pgm .pbm .pnm .pfm .sgi .qoi .fits .fit .fts .dcm .dds .jxr .wdp "
+    ".hdp .bpg .flif .pict .pct .jls .jph .jhc .jpc .jng .mng .avci .avcs .dpx .cin .ras .xbm .xpm .iff .lbm .wbmp "
+    ".tx .fpx .djvu .dicom .svs .ndpi .czi .lif .nd2 .nii"
 )
 _NOT_READ = {
     **dict.fromkeys(_VIDEO.split(), ("video", "This is a video, which is not read.")),

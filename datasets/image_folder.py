@@ -11,16 +11,23 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from PIL import Image, ImageFile, JpegImagePlugin, TiffImagePlugin
 
 from annotator.datasets.deep_colour import stretched
-from annotator.datasets.deep_tiff import is_misread, read_deep, select_picture
+from annotator.datasets.deep_tiff import below_thumbnail, is_misread, read_deep, select_picture
 from annotator.datasets.embedded_metadata import ORIENTATION, EmbeddedBlocks, embedded_blocks, exif_of_tiff
-from annotator.datasets.file_types import IMAGE_SUFFIXES, is_raw, is_video, suffix_of, why_not_read
+from annotator.datasets.file_types import (
+    IMAGE_SUFFIXES,
+    SKIPPED_FOLDERS,
+    is_raw,
+    is_video,
+    suffix_of,
+    why_not_read,
+)
 from annotator.datasets.picture_formats import open_picture, recognise
 from annotator.datasets.pixel_values import to_rgb
 from annotator.datasets.raw_photos import read_preview
@@ -28,11 +35,6 @@ from annotator.datasets.sound_pixels import cleaned_png, completed_jpeg
 from annotator.errors import UnreadableImageError
 
 _log = logging.getLogger(__name__)
-
-SKIPPED_FOLDERS = frozenset(
-    {"@eaDir", "__MACOSX", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
-)
-"""Folders of file servers and operating systems for thumbnails, resource forks and deleted files."""
 
 MAX_FILE_BYTES = 500_000_000
 """Largest file that is read, in bytes."""
@@ -47,6 +49,9 @@ _MAX_REDUCED_FACTOR = 2
 _MAX_JPEG_SCANS = 100
 # Each scan of a progressive JPEG is a pass over the whole picture and can be a few bytes long, so a small file could
 # take hours to decode. Encoders write about 10.
+
+_PART_OF_PAIR = re.compile(r"\.raw-\d\d(?:\.mp)?\.(?:cover|original)")
+# PXL_1.RAW-01.COVER.jpg and PXL_1.RAW-02.ORIGINAL.dng of Pixel phones, PXL_1.RAW-01.MP.COVER.jpg with motion
 
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -107,7 +112,7 @@ def find_images(
         folder = pending.pop()
         try:
             with os.scandir(folder) as listing:
-                entries = sorted((e for e in listing if not e.name.startswith(".")), key=_natural_key)
+                entries = sorted((e for e in listing if not e.name.startswith(".")), key=_entry_key)
         except OSError as error:
             report(folder, f"The folder could not be listed: {_os_reason(error)}.")
             continue
@@ -117,11 +122,7 @@ def find_images(
             report(folder, f"The folder could not be entered: {_os_reason(error)}.")
             continue
         subfolders = []
-        photos = {
-            os.path.splitext(entry.name)[0].casefold()
-            for entry in entries
-            if _has_image_suffix(entry.name) and not is_raw(entry.name) and why_not_read(entry.name) is None
-        }
+        photos = _names_of_pairs([entry.name for entry in entries])
         for entry in entries:
             path = folder / entry.name
             try:
@@ -143,6 +144,30 @@ def find_images(
             except OSError as error:
                 report(path, f"The file could not be examined: {_os_reason(error)}.")
         pending.extend(reversed(subfolders))
+
+
+def photos_among(names: Collection[str]) -> Iterator[tuple[str, str | None]]:
+    """Yield the photos among the files of one folder, IMG_2 before IMG_10, and what is not read, with the reason.
+
+    Hidden files are left out, and RAW photos and videos that belong to another photo; see `find_images`.
+
+    Args:
+        names: Of files, without those of folders.
+    """
+    visible = [name for name in names if not name.startswith(".")]
+    photos = _names_of_pairs(visible)
+    for name in sorted(visible, key=_natural_key):
+        if _belongs_to_another(name, photos):
+            continue
+        reason = why_not_read(name)
+        if reason or _has_image_suffix(name):
+            yield name, reason
+
+
+def folders_among(names: Iterable[str]) -> list[str]:
+    """Return the names of folders that are searched for photos, in order: not hidden ones nor `SKIPPED_FOLDERS`."""
+    searched = [name for name in names if not name.startswith(".") and name not in SKIPPED_FOLDERS]
+    return sorted(searched, key=_natural_key)
 
 
 def read_image_file(path: Path) -> bytes:
@@ -168,9 +193,20 @@ def read_image_file(path: Path) -> bytes:
         raise UnreadableImageError("This is a folder, not a photo.") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL character
         raise UnreadableImageError(f"The file could not be read: {_os_reason(error)}.") from error
+    check_bytes(data)
+    return data
+
+
+def check_bytes(data: bytes) -> None:
+    """Check that a file's bytes may be a photo's.
+
+    Raises:
+        UnreadableImageError: There are none, or too many.
+    """
     if not data:
         raise UnreadableImageError("The file is empty (0 bytes).")
-    return data
+    if len(data) > MAX_FILE_BYTES:
+        raise UnreadableImageError(_too_large(len(data)))
 
 
 def content_hash(data: bytes) -> str:
@@ -222,6 +258,10 @@ def _decode(
     if isinstance(source, TiffImagePlugin.TiffImageFile):
         embedded = embedded_blocks(source)  # loading closes a TIFF's file
         select_picture(source)
+        below = below_thumbnail(source, data)
+        if below is not None:
+            decoded = _decode(name, below, min_side, max_pixels, profile or source.info.get("icc_profile"))
+            return _turned(decoded, embedded)
         if is_misread(source):
             deep = _decode_deep_tiff(data, max_pixels)
             if deep is None:
@@ -255,6 +295,16 @@ def _decode(
         embedded=embedded,
         icc_profile=profile,
     )
+
+
+def _turned(below: DecodedImage, above: EmbeddedBlocks) -> DecodedImage:
+    """Return the picture below a thumbnail with the metadata of that, and upright by its orientation."""
+    embedded = above.completed_by(below.embedded)
+    orientation = above.exif.get(ORIENTATION)
+    if ORIENTATION in below.embedded.exif or orientation not in _TRANSPOSE:
+        return replace(below, embedded=embedded)
+    image = below.image.transpose(_TRANSPOSE[orientation])
+    return replace(below, image=image, width=image.width, height=image.height, embedded=embedded)
 
 
 def _open_again(name: str, data: bytes, max_pixels: int) -> ImageFile.ImageFile:
@@ -424,14 +474,30 @@ def _has_image_suffix(name: str) -> bool:
 
 
 def _belongs_to_another(name: str, photos: Collection[str]) -> bool:
-    """Tell whether a file is the RAW form, or the video, of one of these photos (case-folded stems)."""
-    return (is_raw(name) or is_video(name)) and os.path.splitext(name)[0].casefold() in photos
+    """Tell whether a file is the RAW form, or the video, of one of these photos (keys of their names)."""
+    return (is_raw(name) or is_video(name)) and _pair_key(name) in photos
 
 
-def _natural_key(entry: os.DirEntry[str]) -> tuple[list[str | int], str]:
-    parts: list[str | int] = list(re.split(r"(\d+)", entry.name.casefold()))
+def _pair_key(name: str) -> str:
+    """Return what the files of one photo share: the stem, without what phones append to it, in one case."""
+    return _PART_OF_PAIR.sub("", os.path.splitext(name)[0].casefold())
+
+
+def _names_of_pairs(names: Iterable[str]) -> set[str]:
+    """Return the keys of the photos to which RAW files and videos of the same folder may belong."""
+    return {
+        _pair_key(name) for name in names if _has_image_suffix(name) and not is_raw(name) and why_not_read(name) is None
+    }
+
+
+def _natural_key(name: str) -> tuple[list[str | int], str]:
+    parts: list[str | int] = list(re.split(r"(\d+)", name.casefold()))
     parts[1::2] = [int(part) for part in parts[1::2]]
-    return parts, entry.name
+    return parts, name
+
+
+def _entry_key(entry: os.DirEntry[str]) -> tuple[list[str | int], str]:
+    return _natural_key(entry.name)
 
 
 def _link_problem(entry: os.DirEntry[str], real_root: str) -> str | None:

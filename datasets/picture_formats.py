@@ -41,6 +41,8 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _JXL_STREAM, _JXL_CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 _JP2_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_JP2_UUIDS = {bytes.fromhex("be7acfcb97a942e89c71999491e3afac"): "xmp", b"JpgTiffExif->JP2": "exif"}
+_GIF_XMP, _GIF_XMP_END = b"\x21\xff\x0bXMP DataXMP", b"\x01\xff\xfe\xfd"  # the end is a list of numbers downwards
 _JXL_RATIOS = ((0, 0), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
 
@@ -93,7 +95,9 @@ def open_picture(name: str, data: bytes, max_pixels: int) -> ImageFile.ImageFile
         UnreadableImageError: The package that reads this format is not installed, or the picture is too large.
     """
     if name in _READERS:
-        return _READERS[name](io.BytesIO(data))
+        opened = _READERS[name](io.BytesIO(data))
+        opened.info.update(_further_metadata(name, data))
+        return opened
     if not is_installed(name):
         raise UnreadableImageError(not_installed(name))
     if name == "HEIC":
@@ -123,6 +127,17 @@ def _brands(data: bytes) -> set[bytes]:
     """Return the major brand and the compatible brands of an ISO media file."""
     end = min(int.from_bytes(data[:4], "big"), 512, len(data))
     return {data[8:12], *(data[at : at + 4] for at in range(16, end - 3, 4))}
+
+
+def _further_metadata(name: str, data: bytes) -> dict[str, bytes]:
+    """Return the XMP and EXIF of formats in which Pillow does not look for them."""
+    if name == "GIF" and _GIF_XMP in data:
+        start = data.index(_GIF_XMP) + len(_GIF_XMP)
+        return {"xmp": data[start : data.find(_GIF_XMP_END, start)]}
+    if name == "JPEG 2000" and data.startswith(_JP2_STARTS[0]):
+        uuids = {body[:16]: body[16:] for kind, body in _boxes(data) if kind == b"uuid"}
+        return {key: uuids[uuid] for uuid, key in _JP2_UUIDS.items() if uuid in uuids}
+    return {}
 
 
 def _jxl_parts(data: bytes) -> tuple[bytes, bytes]:

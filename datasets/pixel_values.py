@@ -37,6 +37,8 @@ def to_rgb(image: Image.Image, profile: bytes | None = None) -> tuple[Image.Imag
         converted = _to_srgb(image, profile if space is not None else None)
         if converted is not None:
             return converted, None
+    if space == b"GRAY" and (image.mode == "LA" or image.mode.startswith("I")):
+        return _grey_to_rgb(image, profile), None
     rgb = _without_profile(image)
     if profile is None or space != b"RGB " or image.mode in {"CMYK", "LAB", "L", "LA", "1"}:
         return rgb, None
@@ -95,6 +97,19 @@ def _used_range(values: npt.NDArray[np.float32], *, is_whole: bool) -> tuple[flo
             return 0.0, full
     # Where only a few values differ from the others (a star), those few are the picture.
     return (inner_low, inner_high) if inner_high > inner_low else (low, high)
+
+
+def _grey_to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Apply the profile of a grey picture of 16 bits, or with transparency, which lies on white."""
+    if image.mode != "LA":
+        grey = Image.fromarray(to_8_bit(np.asarray(image)))
+        return _to_srgb(grey, profile) or grey.convert("RGB")
+    rgb = _to_srgb(image.getchannel("L"), profile)
+    if rgb is None:
+        return _without_profile(image)
+    white = Image.new("RGB", rgb.size, (255, 255, 255))
+    white.paste(rgb, mask=image.getchannel("A"))
+    return white
 
 
 def _without_profile(image: Image.Image) -> Image.Image:

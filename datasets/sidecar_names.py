@@ -20,10 +20,11 @@ _NUMBER = re.compile(r"(.*?)(\(\d+\))?", re.DOTALL)
 _CUT_LENGTHS = range(40, 51)  # Takeout cuts a name without .json to 46 characters; older exports to about that
 _EDITED = (
     "edited effects smile mix bearbeitet modifié modificato editado editada editat bewerkt redigeret redigerad "
-    "redigert muokattu edytowane upraveno upravené szerkesztve düzenlendi отредактировано измененный "
+    "redigert muokattu edytowane upraveno upravené szerkesztve düzenlendi отредактировано измененный изменено "
     "編集済み 已修改 已编辑 수정됨"
 )  # what Google Photos appends to the name of an edited copy, by language
 _EDITED_SUFFIXES = (*(f"-{unicodedata.normalize('NFC', word)}" for word in _EDITED.split()), "-ha editado")
+_SAVED_AS_JPEG = (".heic", ".heif", ".dng")  # an edited copy of such a photo is a JPEG
 _MIN_CUT_STEM = 44  # a photo's name of Takeout has at most 47 characters before the suffix; "-edited" is cut with it
 
 
@@ -84,7 +85,7 @@ def _takeout_key(stem: str) -> _Key:
     """Return the key of a JSON file: ``photo.jpg.supplemental-metadata(1)``, shortened anywhere, is photo.jpg (1)."""
     title, number = _numbered(stem)
     base, dot, rest = title.rpartition(".")
-    if dot and _TAKEOUT_SUFFIX.startswith(f".{rest}"):
+    if dot and _TAKEOUT_SUFFIX.startswith(f".{rest.lower()}"):
         title = base
     return _Key("takeout", ".json", _folded(title), number)
 
@@ -93,10 +94,18 @@ def _takeout_sidecars(stem: str, suffix: str, listing: Listing) -> Iterator[str]
     # The number may also be the photo's own: "photo (1).jpg.supplemental-metadata.json".
     yield from listing.get(_Key("takeout", ".json", _folded(stem + suffix)), ())
     for title, number in _takeout_titles(stem, suffix):
-        names = [title, *(title[:length] for length in _CUT_LENGTHS if length < len(title))]
-        for name in reversed(names[1:]) if len(names) > 1 else ():
+        for name in _cut(title):
             yield from listing.get(_Key("takeout", ".json", _folded(name), number), ())
         yield from listing.get(_Key("takeout", ".json", _folded(title), number), ())
+
+
+def _cut(title: str) -> list[str]:
+    """Return a title cut to the lengths of Takeout, in characters or bytes, the longest first."""
+    data = title.encode("utf-8", "surrogateescape")
+    lengths = [length for length in reversed(_CUT_LENGTHS) if length < len(data)]
+    by_characters = [title[:length] for length in lengths if length < len(title)]
+    by_bytes = [data[:length].decode("utf-8", "ignore") for length in lengths]
+    return list(dict.fromkeys([*by_characters, *by_bytes]))
 
 
 def _takeout_titles(stem: str, suffix: str) -> Iterator[tuple[str, str]]:
@@ -104,13 +113,20 @@ def _takeout_titles(stem: str, suffix: str) -> Iterator[tuple[str, str]]:
     base, number = _numbered(_composed(stem))
     yield base + suffix, number
     yield base, number  # without the suffix
+    while (part := _edited_part(base)) is not None:  # an edited copy may be edited again
+        base, own_number = _numbered(base[: -len(part)])
+        number = own_number or number
+        for original in dict.fromkeys((suffix, *_SAVED_AS_JPEG)):
+            yield base + original, number
+
+
+def _edited_part(stem: str) -> str | None:
+    """Return the end of a name that says that it is an edited copy, which may be cut; None for other names."""
     for edited in _EDITED_SUFFIXES:
-        lengths = range(len(edited), 1 if len(base) >= _MIN_CUT_STEM else len(edited) - 1, -1)
-        part = next((edited[:length] for length in lengths if base.casefold().endswith(edited[:length])), None)
-        if part is not None:
-            original, own_number = _numbered(base[: -len(part)])
-            yield original + suffix, own_number or number
-            return
+        for length in range(len(edited), 1 if len(stem) >= _MIN_CUT_STEM else len(edited) - 1, -1):
+            if stem.casefold().endswith(edited[:length]):
+                return edited[:length]
+    return None
 
 
 def _numbered(stem: str) -> tuple[str, str]:

@@ -14,18 +14,19 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PurePath
+from typing import Any, Protocol
 
 from annotator.datasets import embedded_metadata as em
+from annotator.datasets.exif_keywords import read_comment, windows_keywords
 from annotator.datasets.image_folder import DecodedImage, display_name
 from annotator.datasets.iptc import IptcFields, parse_iptc
-from annotator.datasets.keywords import LEVELS, KeywordPath, own_keywords, plain_keywords, split_list
+from annotator.datasets.json_tags import TagFile, read_json_tags
+from annotator.datasets.keywords import LEVELS, KeywordPath, own_keywords, path_of, plain_keywords
 from annotator.datasets.path_words import path_words
 from annotator.datasets.sidecar_names import Listing, file_sidecars, sidecars_of
-from annotator.datasets.tag_files import TagFile, prompt_tags, read_json_tags, read_text_tags
+from annotator.datasets.tag_files import read_text_tags
 from annotator.datasets.tags import clean_tag, tag_key
-from annotator.datasets.text_encodings import decode_text
 from annotator.datasets.xmp import XmpFields, parse_xmp
 from annotator.errors import TagError
 
@@ -35,7 +36,12 @@ MAX_TAGS = 1_000
 MAX_CAPTION_LENGTH = 5_000
 """Most characters of a caption."""
 
-_MAX_COMMENT_WORDS = 4  # of a keyword in a list that may be a sentence
+MAX_CAMERA_LENGTH = 201
+"""Most characters of make and model with the space between them."""
+
+MAX_TEXT = 2 * em.MAX_BLOCK_BYTES
+"""Most characters of the other texts of one photo, all together: they come from blocks of that size."""
+
 _MAX_REFUSED_NOTES = 5
 
 _CAMERA_CAPTIONS = frozenset(
@@ -84,8 +90,31 @@ class PhotoMetadata:
     """A sentence for each item that could not be read, with the reason."""
 
 
+class Sidecars(Protocol):
+    """Finds and reads the sidecars of photos, wherever they lie."""
+
+    def find(self, path: PurePath) -> Sequence[PurePath]:
+        """Return a photo's sidecars: .xmp, .txt, .caption, .json; of each kind those with the full name first.
+
+        Raises:
+            OSError: The folder cannot be listed.
+        """
+        ...
+
+    def read(self, sidecar: PurePath, root: PurePath, what: str, notes: list[str]) -> bytes:
+        """Return a sidecar's bytes; none if it cannot be read, or is no plain file of the root.
+
+        Args:
+            sidecar: From `find`.
+            root: The photo folder.
+            what: Names it at the begin of a sentence.
+            notes: A sentence about what was not read is added to it.
+        """
+        ...
+
+
 class SidecarFinder:
-    """Finds sidecars; caches the listing of each folder until its modification time changes.
+    """Finds sidecars in folders of a disk; caches the listing of each folder until its modification time changes.
 
     This costs one stat call a photo instead of one for every possible sidecar. Thread-safe.
 
@@ -98,12 +127,8 @@ class SidecarFinder:
         self._folders: OrderedDict[str, tuple[int, Listing]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, path: Path) -> list[Path]:
-        """Return a photo's sidecars: .xmp, .txt, .caption, .json; of each kind those with the full name first.
-
-        Raises:
-            OSError: The folder cannot be listed.
-        """
+    def find(self, path: PurePath) -> list[PurePath]:
+        """Return a photo's sidecars; see `Sidecars.find`."""
         folder, name = os.path.split(path)
         listing = self._list(folder or ".")
         if not listing:
@@ -115,6 +140,27 @@ class SidecarFinder:
             return False
 
         return [path.with_name(sidecar) for sidecar in sidecars_of(name, listing, is_same_file)]
+
+    def read(self, sidecar: PurePath, root: PurePath, what: str, notes: list[str]) -> bytes:
+        """Return a sidecar's bytes; see `Sidecars.read`. Links out of the root are not followed."""
+        path = Path(sidecar)
+        try:
+            status = path.lstat()
+            if stat.S_ISLNK(status.st_mode):
+                if not path.resolve().is_relative_to(Path(root).resolve()):
+                    notes.append(f"{what} is a link out of the photo folder and was not read.")
+                    return b""
+                status = path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                notes.append(f"{what} is not a regular file and was not read.")
+                return b""
+            if status.st_size > em.MAX_BLOCK_BYTES:
+                notes.append(too_large(what, status.st_size))
+                return b""
+            return path.read_bytes()
+        except (OSError, RuntimeError) as error:  # RuntimeError: resolve() in a cycle of links
+            notes.append(f"{what} could not be read: {getattr(error, 'strerror', None) or error}.")
+            return b""
 
     def _list(self, folder: str) -> Listing:
         """Return the sidecars in the folder."""
@@ -133,6 +179,12 @@ class SidecarFinder:
         return listing
 
 
+def too_large(what: str, num_bytes: int) -> str:
+    """Return the sentence about a sidecar that is larger than any."""
+    size = f"{num_bytes / 1e6:,.1f} MB, more than {em.MAX_BLOCK_BYTES / 1e6:,.0f} MB"
+    return f"{what} has {size}, and was not read."
+
+
 @dataclass
 class _Found:
     """The content of one photo's sidecars, collected file by file."""
@@ -147,7 +199,7 @@ class _Found:
 
 
 def read_metadata(
-    path: Path, decoded: DecodedImage, *, root: Path, sidecars: SidecarFinder | None = None
+    path: PurePath, decoded: DecodedImage, *, root: PurePath, sidecars: Sidecars | None = None
 ) -> PhotoMetadata:
     """Read the metadata of a photo.
 
@@ -160,7 +212,9 @@ def read_metadata(
     blocks = decoded.embedded
     iptc = parse_iptc(blocks.iptc) if blocks.iptc else IptcFields()
     xmp = parse_xmp(blocks.xmp, "The embedded XMP") if blocks.xmp else XmpFields()
-    comment = _read_comment(blocks.exif.get(em.USER_COMMENT))
+    if blocks.xmp_extension:
+        xmp = xmp.completed_by(parse_xmp(blocks.xmp_extension, "The extension of the embedded XMP"))
+    comment = read_comment(blocks.exif.get(em.USER_COMMENT))
     found = _read_sidecars(path, root, sidecars or SidecarFinder())
     notes = [*blocks.notes, *iptc.notes, *xmp.notes, *found.notes]
     captions = (
@@ -181,9 +235,10 @@ def read_metadata(
         found.taken_at_takeout,
     )
     place = _exif_place(blocks.gps) or found.place
-    of_windows = [(word,) for word in split_list(_windows_text(blocks.exif.get(em.XP_KEYWORDS)))]
-    of_comment = [(word,) for word in comment.keywords]
-    keywords = own_keywords([*plain_keywords(iptc.keywords), *xmp.keywords, *of_windows, *of_comment, *found.keywords])
+    of_exif = [
+        path_of(word, LEVELS) for word in (*windows_keywords(blocks.exif.get(em.XP_KEYWORDS)), *comment.keywords)
+    ]
+    keywords = own_keywords([*plain_keywords(iptc.keywords), *xmp.keywords, *of_exif, *found.keywords])
     return PhotoMetadata(
         keywords=_clean_tags([keyword[-1] for keyword in keywords], "keyword", notes),
         hierarchies=tuple(dict.fromkeys(map(_one_line, (keyword for keyword in keywords if len(keyword) > 1)))),
@@ -198,51 +253,25 @@ def read_metadata(
     )
 
 
-@dataclass(frozen=True)
-class _Comment:
-    """What EXIF's UserComment holds."""
-
-    keywords: tuple[str, ...] = ()
-    prompt: tuple[str, ...] = ()
-    caption: str | None = None
-
-
-def _read_comment(value: Any) -> _Comment:
-    """Read a UserComment: a prompt of an image generator, a list of short words, or a comment."""
-    text = _comment_text(value)
-    prompt = prompt_tags(text)
-    if prompt is not None:
-        return _Comment(prompt=tuple(prompt))
-    words = [word.strip() for word in split_list(text) if word.strip()]
-    if len(words) > 1 and all(len(word.split()) <= _MAX_COMMENT_WORDS for word in words):
-        return _Comment(keywords=tuple(words))
-    return _Comment(caption=text.strip() or None)
+def is_cleaned(metadata: PhotoMetadata) -> bool:
+    """Tell whether metadata that were stored elsewhere are such as `read_metadata` returns: clean and bounded."""
+    notes: list[str] = []
+    place = (metadata.latitude, metadata.longitude)
+    texts = (*metadata.hierarchies, *metadata.path_words, *metadata.notes)
+    return (
+        metadata.keywords == _clean_tags(metadata.keywords, "keyword", notes)
+        and metadata.user_tags == _clean_tags(metadata.user_tags, "tag", notes)
+        and _is_plain(metadata.caption, 4 * MAX_CAPTION_LENGTH)  # its normal form may be longer
+        and metadata.taken_at in (None, _iso_time(metadata.taken_at))
+        and _is_plain(metadata.camera, MAX_CAMERA_LENGTH)
+        and place in ((None, None), _place(*place))
+        and all(isinstance(text, str) for text in texts)
+        and sum(map(len, texts)) <= MAX_TEXT
+    )
 
 
-def _comment_text(value: Any) -> str:
-    """Decode a UserComment: eight bytes name its character set."""
-    if not isinstance(value, bytes):
-        return value if isinstance(value, str) else ""
-    kind, text = value[:8], value[8:]
-    if kind.startswith(b"UNICODE"):
-        # Programs write either order of bytes, whatever the order of the EXIF data.
-        order = "utf-16-le" if text[1::2].count(0) > text[0::2].count(0) else "utf-16-be"
-        decoded = text.decode("utf-16" if text.startswith((b"\xff\xfe", b"\xfe\xff")) else order, "replace")
-    elif kind.startswith(b"JIS"):
-        decoded = text.decode("iso2022_jp", "replace")
-    else:
-        decoded = decode_text((text if kind.strip(b"\0") in {b"", b"ASCII"} else value).rstrip(b"\0 "))
-    decoded = decoded.split("\0")[0]
-    # Some cameras fill it with binary data.
-    return decoded if sum(not c.isprintable() and not c.isspace() for c in decoded) == 0 else ""
-
-
-def _windows_text(value: Any) -> str:
-    """Decode a field of Windows Explorer: UTF-16, low byte first."""
-    if isinstance(value, bytes):
-        is_wide = len(value) % 2 == 0 and 0 in value
-        value = value.decode("utf-16-le", "replace") if is_wide else decode_text(value)
-    return value.strip("\0") if isinstance(value, str) else ""
+def _is_plain(text: str | None, longest: int) -> bool:
+    return text is None or (len(text) <= longest and not any(unicodedata.category(c) in {"Cc", "Cs"} for c in text))
 
 
 def _one_line(keyword: KeywordPath) -> str:
@@ -250,14 +279,14 @@ def _one_line(keyword: KeywordPath) -> str:
     return LEVELS.join(levels)
 
 
-def _relative(path: Path, root: Path) -> str:
+def _relative(path: PurePath, root: PurePath) -> str:
     try:
         return str(path.relative_to(root))
     except ValueError:
         return path.name
 
 
-def _read_sidecars(path: Path, root: Path, finder: SidecarFinder) -> _Found:
+def _read_sidecars(path: PurePath, root: PurePath, finder: Sidecars) -> _Found:
     found = _Found([], [], {}, [])
     try:
         paths = finder.find(path)
@@ -266,7 +295,7 @@ def _read_sidecars(path: Path, root: Path, finder: SidecarFinder) -> _Found:
         return found
     for sidecar in paths:
         what = f"The sidecar {display_name(sidecar.name)}"
-        data = _read_sidecar_file(sidecar, root, what, found.notes)
+        data = finder.read(sidecar, root, what, found.notes)
         if not data:
             continue
         suffix = sidecar.suffix.lower()
@@ -278,27 +307,6 @@ def _read_sidecars(path: Path, root: Path, finder: SidecarFinder) -> _Found:
             case _:
                 _take(read_text_tags(data, is_caption=suffix == ".caption"), suffix, what, found)
     return found
-
-
-def _read_sidecar_file(sidecar: Path, root: Path, what: str, notes: list[str]) -> bytes:
-    try:
-        status = sidecar.lstat()
-        if stat.S_ISLNK(status.st_mode):
-            if not sidecar.resolve().is_relative_to(root.resolve()):
-                notes.append(f"{what} is a link out of the photo folder and was not read.")
-                return b""
-            status = sidecar.stat()
-        if not stat.S_ISREG(status.st_mode):
-            notes.append(f"{what} is not a regular file and was not read.")
-            return b""
-        if status.st_size > em.MAX_BLOCK_BYTES:
-            size = f"{status.st_size / 1e6:,.1f} MB, more than {em.MAX_BLOCK_BYTES / 1e6:,.0f} MB"
-            notes.append(f"{what} has {size}, and was not read.")
-            return b""
-        return sidecar.read_bytes()
-    except (OSError, RuntimeError) as error:  # RuntimeError: resolve() in a cycle of links
-        notes.append(f"{what} could not be read: {getattr(error, 'strerror', None) or error}.")
-        return b""
 
 
 def _take_xmp(data: bytes, what: str, found: _Found) -> None:

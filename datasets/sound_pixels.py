@@ -15,6 +15,8 @@ from PIL import ImageChops, JpegImagePlugin
 
 MAX_CHUNK_BYTES = 1_000_000
 """Largest text or profile of a PNG that is kept in the file, in bytes, decompressed."""
+MAX_TEXT_BYTES = 16_000_000
+"""Most bytes of all texts of a PNG together, decompressed; Pillow refuses a file with more than 64 MB."""
 MAX_PROFILE_BYTES = 50_000_000
 """Largest colour profile that is applied, in bytes."""
 
@@ -25,6 +27,7 @@ _BETWEEN_SCANS = frozenset({0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, *range(0xE0, 0xF
 _NOISE = bytes(random.Random(0).choices(range(1, 255), k=4096))  # bits of a scan, without marks
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_TEXT_CHUNKS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 _PIXEL_CHUNKS = frozenset({b"IHDR", b"PLTE", b"IDAT"})
 _CHUNK_SIZES = {
     b"gAMA": {4}, b"cHRM": {32}, b"sRGB": {1}, b"pHYs": {9}, b"tIME": {7}, b"cICP": {4}, b"tRNS": range(1, 257),
@@ -120,6 +123,7 @@ def cleaned_png(data: bytes) -> CleanedPng | None:
     left_out: list[str] = []
     profile = None
     has_end = False
+    num_text_bytes = 0
     sizes = _CHUNK_SIZES | {b"tRNS": _TRANSPARENCY_SIZES.get(data[25], _CHUNK_SIZES[b"tRNS"])} if len(data) > 25 else {}
     for name, body, is_whole in _chunks(data):
         if name == b"IEND":
@@ -136,6 +140,11 @@ def cleaned_png(data: bytes) -> CleanedPng | None:
         elif not is_whole or not (len(body) in sizes[name] if name in sizes else _is_kept(name, body)):
             left_out.append(name.decode("latin-1"))
             continue
+        elif name in _TEXT_CHUNKS:
+            num_text_bytes += _text_size(name, body)
+            if num_text_bytes > MAX_TEXT_BYTES:
+                left_out.append(name.decode("latin-1"))
+                continue
         kept.append(_chunk(name, body))
     if not has_end and not _is_complete(data):
         return None
@@ -184,6 +193,15 @@ def _is_kept(name: bytes, body: bytes) -> bool:
         text = flags[2:].partition(b"\0")[2].partition(b"\0")[2]
         return flags[:1] == b"\0" or _decompressed(text, MAX_CHUNK_BYTES) is not None
     return False
+
+
+def _text_size(name: bytes, body: bytes) -> int:
+    """Return the size of a text that is kept, decompressed, in bytes."""
+    if name == b"zTXt":
+        return len(_decompressed(body.partition(b"\0")[2][1:], MAX_CHUNK_BYTES) or b"")
+    if name == b"iTXt" and body.partition(b"\0")[2][:1] == b"\1":
+        return len(_decompressed(body.partition(b"\0")[2][2:].split(b"\0", 2)[-1], MAX_CHUNK_BYTES) or b"")
+    return len(body)
 
 
 def _decompressed(body: bytes, limit: int) -> bytes | None:

@@ -14,13 +14,13 @@ MAX_TAG_LENGTH = 100
 
 
 _IGNORED = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e001f\U000e0080-\U000e0fff]"
 )
 """Characters without a glyph of their own (Unicode's Default_Ignorable_Code_Point, but for the letters of flags): two
 tags that differ in them alone look the same, or nearly so."""
 _MEANINGLESS = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
+    "[\u00ad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufeff\uffa0"
     "\ufff9-\ufffb]"
     "|(?:^|(?<=[\\0-\x7f]))[\u200c\u200d]+|[\u200c\u200d]+(?=$|[\\0-\x7f])"
     "|(?:^|(?<=[A-Za-z ]))[\ufe00-\ufe0f]+"

@@ -6,36 +6,51 @@ Knows nothing of the source of the bytes.
 import codecs
 import re
 import unicodedata
+from itertools import pairwise
 
-_LEGACY = ("cp1252", "mac_roman", "cp1250", "cp1251", "cp932", "gb18030")
+_LEGACY = ("cp1252", "mac_roman", "cp1250", "iso8859_2", "cp1254", "cp1251", "koi8_r", "cp1253", "cp932", "gb18030",
+           "euc_jp", "big5")  # fmt: skip
 """Tried in this order; of equally likely ones, the first is taken."""
-_LATIN = frozenset({"cp1252", "mac_roman", "cp1250"})
+_LATIN = frozenset({"cp1252", "mac_roman", "cp1250", "iso8859_2", "cp1254"})
+_FREQUENT_LETTERS = {
+    "cp1251": frozenset("оеаинтсрвлкмдпу"),
+    "koi8_r": frozenset("оеаинтсрвлкмдпу"),
+    "cp1253": frozenset("αοιετσνηυρπκμλςάόίέ"),
+}
+"""Of languages with another alphabet: about four fifths of the letters of a text."""
+_FIRST_RARE = {"cp932": 0x98, "gb18030": 0xD8, "euc_jp": 0xD0, "big5": 0xC9}
+"""First byte from which on the standard lists rare characters."""
 _ALPHABETS = tuple(
     frozenset(letters)
     for letters in (
         "àâæçèéêëîïôùûüÿœ", "àèéìíîòóùú", "áéíñóúü", "àáâãçéêíóôõúü", "äéöüß", "äåéö", "åæéóôø", "ðáæéíóöúýþ",
         "áäèéëíïóöü", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöúüőű", "ćčđšž", "âîășţțş",
+        "çğıöşüâîû",
     )
 )  # fmt: skip
 """Letters beyond a to z of one language each: French, Italian, Spanish, Portuguese, German, Swedish, Danish, Icelandic,
-Dutch; Czech, Slovak, Polish, Hungarian, Croatian, Romanian."""
+Dutch; Czech, Slovak, Polish, Hungarian, Croatian, Romanian, Turkish."""
 _IPTC_FIELD_BYTES = range(61, 65)  # length of a keyword that a program may have cut at IPTC's limit of 64 bytes
 _ALWAYS_USUAL = "\u2019\u3001\u3002\u30fb\u30fc\uff01\uff1f\uff0c"
-_USUAL_SIGNS = "\u2026\u20ac\u2122\u00a9\u00ae\u00b0"
+_USUAL_SIGNS = "\u2026\u20ac\u2122\u00a9\u00ae\u00b0\u00a1\u00bf"
 _SAMPLE_BYTES = 10_000  # that the encoding is guessed from
-_ISO_2022 = re.compile(rb"\x1b(?:%G|%/[GHI]|[,\-./]([A-Z]))")
+_ISO_2022 = re.compile(rb"\x1b(?:%G|%/[GHI]|[,\-./]([A-Z_bf]))")
 _ISO_8859 = {  # final character of the escape sequence that names an upper half, by ISO 2022
     b"A": "iso8859_1", b"B": "iso8859_2", b"C": "iso8859_3", b"D": "iso8859_4", b"F": "iso8859_7", b"G": "iso8859_6",
     b"H": "iso8859_8", b"L": "iso8859_5", b"M": "iso8859_9", b"V": "iso8859_10", b"Y": "iso8859_13", b"_": "iso8859_14",
+    b"b": "iso8859_15", b"f": "iso8859_16",
 }  # fmt: skip
 
 
 def decode_text(data: bytes) -> str:
     """Decode the bytes of a text file or field.
 
-    UTF-16 with a mark, or with the zero bytes of Latin text; UTF-8; else the likeliest of the Windows and Macintosh
-    encodings for Western, Central European and Cyrillic text, and of the usual ones for Japanese and Chinese.
+    UTF-16 and UTF-32 with a mark, UTF-16 with the zero bytes of Latin text; UTF-8, also with a few damaged bytes; else
+    the likeliest of the Windows and Macintosh encodings for Western, Central European, Turkish, Cyrillic and Greek
+    text, and of the usual ones for Japanese and Chinese.
     """
+    if data.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return data.decode("utf-32", "replace")
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", "replace")
     if len(data) >= 4 and b"\0" in data:
@@ -45,7 +60,12 @@ def decode_text(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode(_likeliest(data), "replace")
+        pass
+    text = data.decode("utf-8-sig", "replace")
+    # Two bytes of another encoding seldom look like one character; of damaged UTF-8, most characters are whole.
+    if sum(not character.isascii() for character in text) >= 2 * text.count("\ufffd"):
+        return text.replace("\ufffd", "")
+    return data.decode(likeliest_encoding(data), "replace")
 
 
 def decode_values(values: list[bytes], declared: bytes = b"") -> list[str]:
@@ -63,7 +83,9 @@ def decode_values(values: list[bytes], declared: bytes = b"") -> list[str]:
         return [value.decode(encoding, "replace") for value in values]
     decoded = [_as_utf8(value) for value in values]
     if None in decoded:
-        likeliest = _likeliest(b", ".join(value for value, text in zip(values, decoded, strict=True) if text is None))
+        likeliest = likeliest_encoding(
+            b", ".join(value for value, text in zip(values, decoded, strict=True) if text is None)
+        )
         decoded = [
             value.decode(likeliest, "replace") if text is None else text
             for value, text in zip(values, decoded, strict=True)
@@ -92,31 +114,36 @@ def _as_utf8(value: bytes) -> str | None:
     return text if not text.isascii() or len(value) in _IPTC_FIELD_BYTES else None
 
 
-def _likeliest(data: bytes) -> str:
+def likeliest_encoding(data: bytes) -> str:
+    """Return the likeliest encoding of a text that is not UTF-8.
+
+    Args:
+        data: The text, or its beginning.
+    """
     penalties = {}
     for encoding in _LEGACY:
         try:
             # The sample may end inside a character.
-            text = codecs.getincrementaldecoder(encoding)().decode(data[:_SAMPLE_BYTES])
+            text = codecs.getincrementaldecoder(encoding)().decode(data[:_SAMPLE_BYTES], len(data) <= _SAMPLE_BYTES)
             penalties[encoding] = _penalty(text, encoding)
         except UnicodeDecodeError:
             continue
     return min(penalties, key=penalties.__getitem__, default="latin-1")
 
 
-def _is_in(character: str, encoding: str) -> bool:
+def _is_rare(character: str, encoding: str) -> bool:
+    """Tell whether a character of Japanese or Chinese stands among the rare ones of its encoding."""
     try:
-        character.encode(encoding)
+        return character.encode("gb2312" if encoding == "gb18030" else encoding)[0] >= _FIRST_RARE[encoding]
     except UnicodeEncodeError:
-        return False
-    return True
+        return True
 
 
 def _penalty(text: str, encoding: str) -> float:
     """Return how unlikely a text is as the decoding of people's words: a count of odd characters."""
     letters = {letter.lower() for letter in text if not letter.isascii() and letter.isalpha()}
     is_of_one_language = not letters or any(letters <= alphabet for alphabet in _ALPHABETS)
-    penalty = 1.5 if encoding in _LATIN and not is_of_one_language else 0.0
+    penalty = 1.5 if encoding in _LATIN and not is_of_one_language else _penalty_of_alphabet(text, encoding)
     for before, character, after in zip(" " + text, text, text[1:] + " ", strict=False):
         if character.isascii():
             continue
@@ -135,10 +162,27 @@ def _penalty(text: str, encoding: str) -> float:
             penalty += 1.5
         elif 0xFF61 <= ord(character) <= 0xFF9F:
             penalty += 1  # half-width Katakana
-        elif encoding in {"cp1251", "cp932", "gb18030"}:
+        elif encoding not in _LATIN:
             # Their letters do not stand inside Latin words.
             penalty += 1.5 if (before.isascii() and before.isalpha()) or (after.isascii() and after.isalpha()) else 0
-            penalty += 0.5 if encoding == "gb18030" and not _is_in(character, "gb2312") else 0
+            if encoding in _FIRST_RARE:
+                penalty += 0.5 * _is_rare(character, encoding)
+                penalty += encoding == "gb18030" and "\u3040" <= character <= "\u30ff"  # kana
         elif not before.isascii() and before.isalpha():
             penalty += 1  # letters with accents side by side: rare in Latin words
     return penalty
+
+
+def _penalty_of_alphabet(text: str, encoding: str) -> float:
+    """Return how unlikely the letters are as a whole, at most 0.7: rare ones, and words in capitals.
+
+    Every pair of bytes is a character of Japanese or Chinese, so these encodings come last of equally likely ones.
+    """
+    if encoding in _FIRST_RARE:
+        return 0.7
+    letters = [letter for letter in text if letter.isalpha() and not letter.isascii()]
+    if encoding not in _FREQUENT_LETTERS or not letters:
+        return 0.0
+    num_rare = sum(letter.lower() not in _FREQUENT_LETTERS[encoding] for letter in letters)
+    num_capitals = sum(before.isupper() and letter.isupper() for before, letter in pairwise(text))
+    return (0.5 * num_rare + 0.2 * num_capitals) / len(letters)

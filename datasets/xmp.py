@@ -13,7 +13,14 @@ from xml.etree.ElementTree import Element, ParseError
 import defusedxml.ElementTree  # type: ignore[import-untyped]
 from defusedxml import DefusedXmlException
 
-from annotator.datasets.keywords import LEVELS, KeywordPath, path_of, plain_keywords, split_list
+from annotator.datasets.keywords import (
+    LEVELS,
+    KeywordPath,
+    hierarchical_keywords,
+    path_of,
+    plain_keywords,
+    split_list,
+)
 from annotator.datasets.text_encodings import decode_text
 
 _DC = "{http://purl.org/dc/elements/1.1}"
@@ -22,7 +29,7 @@ _XML_LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 _ACDSEE = "{http://ns.acdsee.com/iptc/1.0}"
 _MICROSOFT = "{http://ns.microsoft.com/photo/1.0}"
 _MWG = "{http://www.metadataworkinggroup.com/schemas/keywords}"
-_PLAIN = frozenset({f"{_DC}subject", f"{_ACDSEE}keywords"})
+_PLAIN = frozenset({f"{_DC}subject", f"{_ACDSEE}keywords", "{http://prismstandard.org/namespaces/basic/2.0}keyword"})
 _LISTS = frozenset({"{http://ns.adobe.com/pdf/1.3}Keywords", "{http://ns.adobe.com/xap/1.0}Keywords"})
 _HIERARCHICAL = {
     "{http://ns.adobe.com/lightroom/1.0}hierarchicalSubject": "|",
@@ -44,6 +51,8 @@ _FORBIDDEN = re.compile(
     "[\0-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|&#(?:0*(?:[0-8]|1[124-9]|2[0-9]|3[01])|x0*(?:[0-8bce-f]|1[0-9a-f]));", re.I
 )  # characters that XML does not allow, and references to them
 _PADDING = "\0 \t\r\n"
+_BARE_AMPERSAND = re.compile(r"&(?!(?:#\d+|#x[0-9a-f]+|\w+);)", re.IGNORECASE)
+_ENDS = ("</x:xmpmeta>", "</x:xapmeta>", "</rdf:RDF>")
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,15 @@ class XmpFields:
     """As stored: an ISO 8601 date that may lack parts."""
     notes: tuple[str, ...] = ()
 
+    def completed_by(self, other: "XmpFields") -> "XmpFields":
+        """Return the keywords and notes of both, and the caption and date of the other packet where none is here."""
+        return XmpFields(
+            keywords=(*self.keywords, *other.keywords),
+            caption=self.caption or other.caption,
+            taken_at=self.taken_at or other.taken_at,
+            notes=(*self.notes, *other.notes),
+        )
+
 
 def parse_xmp(data: bytes, what: str) -> XmpFields:
     """Read keywords, dc:description and the date from XMP.
@@ -66,7 +84,8 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
         what: Its name in notes, such as "The embedded XMP".
     """
     try:
-        if not data.startswith((b"\xff\xfe", b"\xfe\xff")):  # in UTF-16, zero bytes are parts of characters
+        # In UTF-16, zero bytes are parts of characters.
+        if not data.startswith((b"\xff\xfe", b"\xfe\xff")) and not {b"<\0", b"\0<"} & {data[:2], data[2:4]}:
             data = data.strip(_PADDING.encode())
         root = _parsed(data)
     except DefusedXmlException:
@@ -102,11 +121,17 @@ def parse_xmp(data: bytes, what: str) -> XmpFields:
 
 
 def _parsed(data: bytes) -> Element:
-    """Parse a packet; one with characters that XML forbids, or undeclared ones of an older encoding, without them."""
+    """Parse a packet; a damaged one without what XML does not allow.
+
+    That is forbidden characters, a sign & that begins no reference, an encoding that is not the declared one, and what
+    follows the end.
+    """
     try:
         return cast(Element, defusedxml.ElementTree.fromstring(data, forbid_dtd=True))
     except ParseError:
         text = _FORBIDDEN.sub("", _DECLARATION.sub("", decode_text(data), count=1))
+        end = next((text.rindex(end) + len(end) for end in _ENDS if end in text), len(text))
+        text = _BARE_AMPERSAND.sub("&amp;", text[:end])
         return cast(Element, defusedxml.ElementTree.fromstring(text, forbid_dtd=True))
 
 
@@ -128,7 +153,7 @@ def _paths(name: str, values: list[str]) -> list[KeywordPath]:
     if name in _LISTS:
         return [path_of(part, LEVELS) for value in values for part in split_list(value)]
     if name in _HIERARCHICAL:
-        return [path_of(value, _HIERARCHICAL[name]) for value in values]
+        return hierarchical_keywords(values, _HIERARCHICAL[name])
     if name == _CATEGORIES:
         return [path for value in values for path in _assigned_categories(value)]
     return []

@@ -37,6 +37,7 @@ FEATURES = (
     "num_photos", "model_best", "looks_best", "head_rank",
     "keyword", "keyword_rate", "not_keyword", "folder", "metadata", "detector",
     "num_kept", "together", "next", "place", "model_prefix",
+    "classes",
 )  # fmt: skip
 """The columns of x. The value of a source is logit(score) - logit(SILENCE), 0 without evidence from it. "Here" means in
 this project; "of the subject" means weighted by `HeadPrediction.nearness`.
@@ -44,7 +45,8 @@ this project; "of the subject" means weighted by `HeadPrediction.nearness`.
 Taggers. trained: the first tagger was trained on the tag. model, model_rank, model_first: that tagger's score, its rank
 score, and 1 / its rank in that tagger's list, of a tag it was trained on; guess: its score of any other tag. looks,
 looks_rank: the same of the cold start. words: the open vocabulary's score. other_tag: of a tag that no tagger proposes,
-the highest value of `model` in this photo.
+the highest value of `model` in this photo. classes: how much likelier the photo makes ImageNet's classes of the tag
+than chance does (`ColdStartTagger.class_odds`), negative where it speaks against the tag; 0 of a tag without a class.
 Frequencies. share: log-odds of the tag's share of the tagged photos, above that of an unused tag without any photos;
 unused: log(1 + tagged photos) for an unused tag; subject: as share, of the subject. list_length: log of the number of
 tags in lists of the subject, above log 3. kind_share: log of the share of trained tags (of a tag that is not trained,

@@ -28,20 +28,25 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache, partial, reduce
 from multiprocessing.process import BaseProcess
+from operator import or_
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import hypothesis
 import numpy as np
 import pytest
 import skimage
 import sklearn
+from argon2 import PasswordHasher
 from fastapi import FastAPI
 from PIL import Image
 from pydantic import TypeAdapter, ValidationError
 
+from annotator.auth import accounts as accounts_module
 from annotator.errors import status_of
 from annotator.hosted.dispatch import HostedDispatcher
 from annotator.ingest.pipeline import Ingest, NewImage
@@ -60,7 +65,7 @@ from annotator.storage.features import FeatureStore
 from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.project import Project
 from annotator.web import app as web_app
-from annotator.web.description import responses_of
+from annotator.web.description import errors_of
 
 # How long one example takes says how busy the machine is; a test that hangs is ended by pytest-timeout.
 hypothesis.settings.register_profile("tests", deadline=None)
@@ -119,6 +124,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("slow"):
                 item.add_marker(pytest.mark.skip(reason="takes minutes; run with --slow"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Iterator[None]:
+    """Leave the modules and the tests out of every search for circular garbage: they stay, and they are many."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def group_of(item: Any) -> str:
@@ -223,9 +239,20 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         patch.setenv("OMP_NUM_THREADS", "1")
         # Ingest lowers its thread's priority permanently, and here that thread runs all tests.
-        patch.setattr("annotator.ingest.pipeline._lower_priority", lambda: None)
+        for user in ("ingest.pipeline", "retrieval.vector_index", "session.photo_intake"):
+            patch.setattr(f"annotator.{user}.lower_priority", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_hashes() -> Iterator[None]:
+    """Give the projects that are opened in this process cheap hashes of passwords; real ones are slow on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        cheap = partial(PasswordHasher, time_cost=1, memory_cost=8, parallelism=1)
+        patch.setattr(accounts_module, "PasswordHasher", cheap)
         yield
 
 
@@ -382,11 +409,36 @@ def image_entry(number: int, **values: Any) -> ImageEntry:
     return ImageEntry(f"{number:064x}", 640, 480, "JPEG", **values)
 
 
+@pytest.fixture(scope="session")
+def demo_project(
+    backbone: Backbone, demo_photos: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, str], Path]:
+    """Return a project that has read the six photos of ``demo_photos``, by its tagger and model; to be copied."""
+
+    @cache
+    def make(tagger: str, vlm: str) -> Path:
+        project = Project.open_or_create(tmp_path_factory.mktemp("demo") / "project", "test")
+        project.update_settings(tagger=tagger, vision_language_model=vlm)
+        workspace = Workspace(project)
+        workspace.ingest.run([demo_photos])
+        workspace.close()
+        return project.folder
+
+    return make
+
+
 @pytest.fixture
 def open_project(
-    backbone: Backbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    backbone: Backbone,
+    demo_photos: Path,
+    demo_project: Callable[[str, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[..., Session]]:
-    """Open a project with the session's backbone, with photos ingested if a folder is given."""
+    """Open a project with the session's backbone, with photos ingested if a folder is given.
+
+    A new project of ``demo_photos`` is a copy of ``demo_project``, which takes less time than to read them.
+    """
     monkeypatch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
     with ExitStack() as stack:
 
@@ -397,7 +449,10 @@ def open_project(
             vlm: str = "",
             vision: VisionConfig | None = None,
         ) -> Session:
-            project = Project.open_or_create(folder or tmp_path / "project", "test")
+            folder = folder or tmp_path / "project"
+            if photos == demo_photos and not folder.exists():
+                shutil.copytree(demo_project(tagger, vlm), folder)
+            project = Project.open_or_create(folder, "test")
             # Not the starter's tagger: these tests do not depend on its quality.
             project.update_settings(tagger=tagger, vision_language_model=vlm)
             opened = Session.over(Workspace(project, vision=vision))
@@ -477,8 +532,8 @@ def misdescribed() -> Iterator[list[str]]:
             if "error" not in plain:
                 shapes[name].validate_python(plain)
                 return
-            model = responses_of(name)[status_of(plain["error"]["kind"])]["model"]
-            TypeAdapter(model).validate_python(plain)
+            models, _ = errors_of(name)[status_of(plain["error"]["kind"])]
+            TypeAdapter(reduce(or_, models)).validate_python(plain)
         except (KeyError, ValidationError) as error:
             problems.append(f"{name}: {str(error)[:1000]}")
 
@@ -516,3 +571,25 @@ def make_client(
             return client
 
         yield make
+
+
+@pytest.fixture
+def s3_client(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A client of an empty server of S3's protocol on this machine; its address and keys come from the environment."""
+    import boto3
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    _, port = server.get_host_and_port()
+    httpx.post(f"http://127.0.0.1:{port}/moto-api/reset")  # all servers of a process have one store
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "a-secret-of-the-test", "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()
+    yield boto3.client("s3")
+    s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

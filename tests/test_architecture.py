@@ -22,7 +22,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("annotator.storage",),
     ("annotator.retrieval", "annotator.ui", "annotator.settings", "annotator.client"),
-    ("annotator.keymap", "annotator.rwlock", "annotator.json_types", "annotator.server_proof"),
+    (
+        "annotator.keymap", "annotator.rwlock", "annotator.json_types", "annotator.server_proof",
+        "annotator.thread_priority", "annotator.request_record",
+    ),
     ("annotator.trainer.finetuning",),
     ("annotator.trainer",),
     ("annotator.trainer.evaluation",),
@@ -50,6 +53,8 @@ HOMES = {
     "faiss": {"annotator/retrieval/faiss_backend.py"},
     "gensim": {"models/word_vectors/word_vector_files.py"},
     "gradio": {"annotator/web/app.py", "annotator/ui/*"},
+    "opentelemetry": {"annotator/web/traces.py"},
+    "prometheus_client": {"annotator/web/metrics.py"},
     "rapidfuzz": {"annotator/proposals/vocabulary/merge_candidates.py"},
     "onnxruntime": {"models/backbones/backbone.py", "models/backbones/hub_install.py"},
     "pyarrow": {"datasets/formats/parquet.py"},
@@ -246,7 +251,7 @@ def test_routes_and_page_know_the_operations_and_nothing_deeper() -> None:
         "annotator.web.description", "annotator.auth.roles", "annotator.errors",
         "annotator.json_types", "annotator.exchange.export", "annotator.exchange.selection",
         "annotator.ingest.pictures", "annotator.web.counted_stream", "annotator.web.picture_pool",
-        "annotator.web.request_guard",
+        "annotator.web.request_guard", "annotator.web.readiness",
     }  # fmt: skip
     for path in (ROOT / "annotator" / "web" / "routes.py", *sources("annotator/ui")):
         ours = {name for name in imported(path.read_text(encoding="utf-8")) if name.split(".")[0] == "annotator"}

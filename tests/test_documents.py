@@ -23,7 +23,7 @@ from annotator.models import registry
 from annotator.models.checkpoint import STARTER, starter_names
 from annotator.models.taggers.cold_start import COLD_START
 from annotator.session.operations import FORMER_NAMES, OPERATIONS
-from annotator.settings import STRATEGIES, IngestConfig, LoopSettings, ProjectSettings, ServerConfig
+from annotator.settings import STRATEGIES, IngestConfig, LoopSettings, ObservationConfig, ProjectSettings, ServerConfig
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -34,6 +34,7 @@ SETTINGS = {
     "usage.md": ProjectSettings,
     "learning.md": LoopSettings,
     "security.md": ServerConfig,
+    "hosting.md": ObservationConfig,
     "performance.md": IngestConfig,
 }
 """Document with a heading of the class's name -> the class."""
@@ -119,7 +120,7 @@ def test_every_setting_is_documented_with_its_default(document: str, settings: t
 
 def as_written(value: object) -> str:
     """A default value as the documents write it."""
-    if value == ():
+    if value == () or value is None:
         return "none"
     if isinstance(value, tuple):
         return ", ".join(map(as_written, value))

@@ -110,6 +110,10 @@ class PhotoQueue:
         """Tell whether an image is neither saved nor skipped."""
         return self._has(image_id, self._OPEN)
 
+    def is_skipped(self, image_id: int) -> bool:
+        """Tell whether an image is skipped."""
+        return self._has(image_id, self._SKIPPED)
+
     def _has(self, image_id: int, state: int) -> bool:
         with self._lock:
             position = self._position.get(image_id)

@@ -4,6 +4,7 @@ Passwords are stored as argon2 hashes; session ids and tokens as SHA-256 (they a
 once. Failed logins are rate-limited (auth/login_limit.py). Knows nothing of HTTP.
 """
 
+import base64
 import hashlib
 import hmac
 import secrets
@@ -14,6 +15,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
+from argon2.low_level import ARGON2_VERSION
 
 from annotator.auth.login_limit import LoginLimit
 from annotator.auth.roles import ROLES, Caller, Role
@@ -66,7 +68,7 @@ class Accounts:
         self._lock = threading.Lock()
         self._hashing = threading.Semaphore(2)
         """One hash takes 64 MB and tens of milliseconds: many at once could exhaust the machine."""
-        self._nobody = self._hasher.hash(secrets.token_urlsafe(16))
+        self._nobody = _hash_of_nothing(self._hasher)
         self._load()
 
     def _load(self) -> None:
@@ -374,6 +376,16 @@ class Accounts:
     def _caller(self, name: str) -> Caller | None:
         user, _ = self._users.get(name, (None, ""))
         return None if user is None or user.is_disabled else Caller(user.name, user.role)
+
+
+def _hash_of_nothing(hasher: PasswordHasher) -> str:
+    """Return a hash that no password has and that takes as long to check as any; it takes no time to make."""
+    salt, digest = (
+        base64.b64encode(secrets.token_bytes(length)).decode().rstrip("=")
+        for length in (hasher.salt_len, hasher.hash_len)
+    )
+    kind, costs = hasher.type.name.lower(), f"m={hasher.memory_cost},t={hasher.time_cost},p={hasher.parallelism}"
+    return f"$argon2{kind}$v={ARGON2_VERSION}${costs}${salt}${digest}"
 
 
 def _manages(user: User) -> bool:

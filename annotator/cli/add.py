@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cli.command import add_command
-from annotator.cli.options import add_ingest_options, check_folder, ingest_config
-from annotator.cli.server_client import read_or_ask
+from annotator.cli.options import add_ingest_options, checked_root, ingest_config, path_or_url
+from annotator.datasets.photo_roots import PhotoRoot, is_url
 from annotator.errors import ConfigError, ShardError
 from annotator.ingest.photo_source import PhotoSource
+from annotator.ingest.progress import NotMounted
 from annotator.ingest.project_backbone import choose_backbone
 from annotator.models.backbones.pretrained import find_architecture
 from annotator.storage.project import Project, is_project
@@ -23,7 +24,8 @@ def add_add(commands: Any) -> None:
     add = add_command(commands, "add", _add_photos, "bring photos into a project without serving it",
                "annotator add PROJECT ~/Pictures/2026 --json")  # fmt: skip
     add.add_argument("project", type=Path, metavar="PROJECT", help="the project folder, made when missing")
-    add.add_argument("photos", type=Path, nargs="*", metavar="PHOTOS", help="folders of photos")
+    add.add_argument("photos", type=path_or_url, nargs="*", metavar="PHOTOS",
+                     help="folders of photos, or URLs such as s3://BUCKET/FOLDER")  # fmt: skip
     add.add_argument("--from", type=Path, dest="shards", metavar="SHARDS",
                      help="photos that `annotator embed` has read, in place of PHOTOS")  # fmt: skip
     add.add_argument("--json", action="store_true", help="print the summary as JSON")
@@ -39,45 +41,45 @@ def add_unreadable(commands: Any) -> None:
 
 
 def _add_photos(parsed: argparse.Namespace) -> int:
-    from annotator.session.workspace import Workspace
+    from annotator.session.photo_intake import PhotoIntake
 
     if bool(parsed.photos) == (parsed.shards is not None):
         raise ConfigError("Name either folders of photos, or --from SHARDS.")
     if parsed.shards is None:
-        folders = [folder.expanduser().resolve() for folder in parsed.photos]
-        for folder in folders:
-            check_folder(folder)
-        roots: list[Path | PhotoSource] = list(folders)
+        roots: list[PhotoRoot | PhotoSource] = [checked_root(named) for named in parsed.photos]
         project = Project.open_or_create(parsed.project, parsed.project.resolve().name)
         if parsed.backbone:
             choose_backbone(project, parsed.backbone)
-        workspace = Workspace(project, ingest_config(parsed))
+        opened = PhotoIntake(project, ingest_config(parsed))
     else:
         shards = ShardFolder.open(parsed.shards.expanduser().resolve())
         project, roots = _project_for(shards, parsed)
-        workspace = Workspace(project, ingest_config(parsed))
-        if workspace.backbone_label != shards.about.backbone_label:
-            workspace.close()
-            raise _other_backbone(shards.about, workspace.backbone_label)
+        opened = PhotoIntake(project, ingest_config(parsed))
+        if opened.backbone_label != shards.about.backbone_label:
+            opened.close()
+            raise _other_backbone(shards.about, opened.backbone_label)
     try:
-        progress = workspace.ingest.run(roots)
-        num_digests = workspace.digest_pass.num_missing()
+        progress = opened.ingest.run(roots)
+        num_digests = opened.digest_pass.num_missing()
         if num_digests:
             print(f"Reading {num_digests:,} photos of an older version once more; Ctrl+C leaves the rest for later.",
                   file=sys.stderr)  # fmt: skip
-            workspace.digest_pass.run()
+            opened.digest_pass.run()
+        opened.keep_index()
         summary: dict[str, Any] = {
             "num_found": progress.num_found,
             "num_new": progress.num_new,
             "num_changed": progress.num_changed,
-            "num_images": len(workspace.features),
-            "num_unreadable": workspace.store.images.unreadable(limit=0)[0],
-            "unread_types": workspace.store.images.unread_types(),
+            "num_images": len(opened.features),
+            "num_unreadable": opened.store.images.unreadable(limit=0)[0],
+            "unread_types": opened.store.images.unread_types(),
             "photos_per_second": progress.photos_per_second,
             "not_mounted": [asdict(item) for item in progress.not_mounted],
         }
     finally:
-        workspace.close()
+        opened.close()
+    if parsed.shards is not None:
+        print(f"`annotator serve` reads the photos in this folder, new ones too: {shards.about.root}.", file=sys.stderr)
     if parsed.json:
         print(json.dumps(summary))
     else:
@@ -89,15 +91,11 @@ def _add_photos(parsed: argparse.Namespace) -> int:
         if progress.num_changed:
             print(f"{progress.num_changed:,} known photos have other pixels than before; they keep their tags.")
         for item in progress.not_mounted:
-            print(
-                f"The folder {item.folder} is missing or empty; its {item.num_photos:,} photos keep their tags. If it "
-                f"is on another disk, connect that; if it was moved: annotator add {parsed.project} FOLDER.",
-                file=sys.stderr,
-            )
+            print(_away_text(item, parsed.project), file=sys.stderr)
     return 0
 
 
-def _project_for(shards: ShardFolder, parsed: argparse.Namespace) -> tuple[Project, list[Path | PhotoSource]]:
+def _project_for(shards: ShardFolder, parsed: argparse.Namespace) -> tuple[Project, list[PhotoRoot | PhotoSource]]:
     """Return the project, a new one with the shards' backbone, and the photos of checked shards.
 
     Raises:
@@ -136,6 +134,17 @@ def _other_backbone(about: ShardsAbout, label: str) -> ShardError:
     )
 
 
+def _away_text(away: NotMounted, project: Path) -> str:
+    """Return a sentence about a root without a photo."""
+    keep = f"its {away.num_photos:,} photos keep their tags."
+    if is_url(away.folder):
+        return f"{away.folder} does not answer or is empty; {keep} Why: annotator unreadable {project}."
+    return (
+        f"The folder {away.folder} is missing or empty; {keep} If it is on another disk, connect that; if it was "
+        f"moved: annotator add {project} FOLDER."
+    )
+
+
 def _unread_text(num_unreadable: int, types: dict[str, int]) -> str:
     """Return how many files of which types were not read."""
     named = ", ".join(f"{number:,} {name}" for name, number in types.items())
@@ -143,6 +152,8 @@ def _unread_text(num_unreadable: int, types: dict[str, int]) -> str:
 
 
 def _unreadable(parsed: argparse.Namespace) -> int:
+    from annotator.cli.server_client import read_or_ask
+
     items: list[Any] = []
     types: dict[str, int] = {}
     with read_or_ask(Project.open(parsed.project)) as (store, server):

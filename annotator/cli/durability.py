@@ -13,10 +13,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from annotator.auth.roles import Role
 from annotator.cli.server_client import ServerClient, open_or_ask, read_or_ask
 from annotator.cli.whole_answer import copy_whole
+from annotator.datasets.photo_roots import is_url
 from annotator.errors import AnnotatorError, BackupError
 from annotator.storage.project import Project, open_private
+from annotator.storage.queries import utc_now
 from annotator.storage.temporary_folders import held_folder
 
 
@@ -34,10 +37,13 @@ def add_durability(commands: Any) -> None:
     backup.add_argument("--without-features", action="store_true",
                         help="make a smaller file; a restored project computes the features again")  # fmt: skip
     restore = _add(
-        commands, "restore", _restore, "restore a project from a backup", "annotator restore holiday.tar PROJECT"
-    )
-    restore.add_argument("file", type=Path, metavar="FILE")
+        commands, "restore", _restore, "restore a project from a backup, or from what was shipped",
+        "annotator restore holiday.tar PROJECT",
+    )  # fmt: skip
+    restore.add_argument("file", metavar="FILE", help="a backup, or the target of `annotator ship`: a folder or a URL")
     restore.add_argument("project", type=Path, metavar="PROJECT", help="a new or an empty folder")
+    restore.add_argument("--before-damage", action="store_true",
+                         help="of what was shipped: a damaged piece of the log ends what is restored")  # fmt: skip
     check = _add(commands, "check", _check,
                  "check a project's consistency: log, tags, features, index, checkpoints",
                  "annotator check PROJECT --repair")  # fmt: skip
@@ -101,15 +107,43 @@ def _download(server: ServerClient, part: Path, *, with_features: bool) -> None:
 
 def _restore(parsed: argparse.Namespace) -> int:
     from annotator.maintenance.backup import restore
+    from annotator.maintenance.staleness import age_of
 
-    manifest = restore(parsed.file.expanduser(), parsed.project)
+    if is_url(parsed.file) or Path(parsed.file).expanduser().is_dir():
+        from annotator.datasets.folder_store import typed_store
+        from annotator.maintenance.shipped import restore_shipped
+
+        store = typed_store(parsed.file, writes=False)
+        manifest, shipped, until = restore_shipped(store, parsed.project, before_damage=parsed.before_damage)
+        moment = f"up to {until}, shipped {age_of(shipped.shipped_at)} ({shipped.shipped_at})"
+    elif parsed.before_damage:
+        raise BackupError("--before-damage is of what `annotator ship` wrote, not of a backup in one file.")
+    else:
+        manifest = restore(Path(parsed.file).expanduser(), parsed.project)
+        moment = f"as of {manifest.created_at}"
     print(
         f"{parsed.project}: {manifest.num_images:,} photos, {manifest.num_saved:,} saved, {manifest.num_events:,} "
-        f"events, as of {manifest.created_at}. Open it with: annotator serve {parsed.project}"
+        f"events, {moment}. Open it with: annotator serve {parsed.project}"
     )
     for sentence in manifest.left_out:
         print(f"annotator: not restored: {sentence}", file=sys.stderr)
+    for sentence in _who_and_where(parsed.project):
+        print(f"annotator: {sentence}", file=sys.stderr)
     return 0
+
+
+def _who_and_where(folder: Path) -> Iterator[str]:
+    """Yield who gets into a restored project, and which folders of this machine it will read, as sentences."""
+    with open_or_ask(Project.open(folder)) as (store, _):
+        users = store.rows("SELECT user_name, role FROM users WHERE NOT is_disabled ORDER BY role DESC, user_name")
+        num_tokens = store.rows("SELECT count(*) FROM api_tokens WHERE expires_at > ?", [utc_now()])[0][0]
+        roots = [str(root) for _, root in store.images.roots()]
+    if users:
+        names = ", ".join(f"{name} ({Role(role).label})" for name, role in users)
+        tokens = f" and {num_tokens:,} tokens of programs" if num_tokens else ""
+        yield f"these people{tokens} get in as in the project that was backed up: {names}. See: annotator users."
+    if roots:
+        yield f"`annotator serve` reads the photos in these folders, new ones too: {', '.join(roots)}."
 
 
 def _check(parsed: argparse.Namespace) -> int:

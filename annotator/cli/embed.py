@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cli.command import add_command, show_step
-from annotator.cli.options import add_ingest_options, check_folder, ingest_config
+from annotator.cli.options import add_ingest_options, checked_root, ingest_config, path_or_url
 from annotator.errors import ConfigError
 from annotator.ingest.progress import IngestProgress
 
@@ -27,7 +27,8 @@ def add_embed(commands: Any) -> None:
                         "annotator embed /mnt/archive --out shards --engine ray --address auto",
                         ". `annotator add --from` takes them in. A run that was ended goes on where it was; a later "
                         "run reads what is new or has changed.")  # fmt: skip
-    embed.add_argument("root", type=Path, metavar="ROOT", help="a folder of photos")
+    embed.add_argument("root", type=path_or_url, metavar="ROOT",
+                       help="a folder of photos, or a URL such as s3://BUCKET/FOLDER")  # fmt: skip
     embed.add_argument("--out", type=Path, required=True, metavar="SHARDS", help="folder of the shards")
     embed.add_argument("--engine", choices=(LOCAL, RAY), default=LOCAL,
                        help="what runs the steps: this process, or a Ray cluster (default: %(default)s)")  # fmt: skip
@@ -46,7 +47,7 @@ def add_embed(commands: Any) -> None:
 def _embed(parsed: argparse.Namespace) -> int:
     from annotator.datasets.pixel_digest import digest_scheme
     from annotator.ingest.embedding import Embedding, Engine, LocalEngine
-    from annotator.ingest.photo_source import FolderPhotos
+    from annotator.ingest.remote_photos import source_of
     from annotator.ingest.renditions import decoded_side
     from annotator.models.backbones.backbone import DEFAULT_BACKBONE, load_backbone
     from annotator.models.backbones.pretrained import find_architecture
@@ -57,8 +58,7 @@ def _embed(parsed: argparse.Namespace) -> int:
         raise ConfigError(f"--shard-size must be from 1 to 1,000,000, got {parsed.shard_size}.")
     if parsed.engine == LOCAL and (parsed.address is not None or parsed.actors is not None):
         raise ConfigError("--address and --actors are of the engine ray: add --engine ray.")
-    root, out = parsed.root.expanduser().resolve(), parsed.out.expanduser().resolve()
-    check_folder(root)
+    root, out = checked_root(parsed.root), parsed.out.expanduser().resolve()
     config = ingest_config(parsed)
     name = find_architecture(parsed.backbone or DEFAULT_BACKBONE).name
     backbone = load_backbone(name, num_threads=config.num_network_threads)
@@ -71,7 +71,7 @@ def _embed(parsed: argparse.Namespace) -> int:
         thumbnail_size=config.thumbnail_size,
     )
     shards = ShardFolder.open_or_create(out, about)
-    source = FolderPhotos(root)
+    source = source_of(root)
     engine: Engine
     if parsed.engine == RAY:
         from annotator.ingest.ray_engine import RayEngine, RaySettings, Step

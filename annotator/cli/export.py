@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cli.command import add_command, allow_trailing_positionals
-from annotator.cli.options import parse_settings
+from annotator.cli.options import parse_settings, path_or_url
 from annotator.cli.server_client import ServerClient, read_or_ask
+from annotator.cli.snapshot import project_or_snapshot, say_how_old
 from annotator.cli.whole_answer import whole_lines
+from annotator.datasets.folder_store import ObjectStore
 from annotator.datasets.formats import registry
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.describing import described
@@ -34,7 +36,7 @@ def add_export(commands: Any) -> None:
     export = add_command(commands, "export", _export, "write saved tags in the format of another program",
                   "annotator export PROJECT --format xmp ~/Pictures/holiday",
                   more=". Without OUT, jsonl and csv are printed. Photos are never written to.")  # fmt: skip
-    export.add_argument("project", type=Path, metavar="PROJECT")
+    export.add_argument("project", type=path_or_url, metavar="PROJECT", help="or the target of `annotator snapshot`")
     export.add_argument("out", type=Path, nargs="?", metavar="OUT", help="the file or folder to write")
     export.add_argument("--format", choices=registry.names(), default="jsonl", metavar="FORMAT",
                         help="see `annotator formats` (default: %(default)s)")  # fmt: skip
@@ -112,7 +114,7 @@ def add_formats(commands: Any) -> None:
 
 
 def _export(parsed: argparse.Namespace) -> int:
-    project = Project.open(parsed.project)
+    project = project_or_snapshot(parsed.project)
     format = registry.find(parsed.format)
     options = format.configure(parse_settings(parsed.set))
     if parsed.out is None:
@@ -127,7 +129,7 @@ def _export(parsed: argparse.Namespace) -> int:
     return 0
 
 
-def _print(project: Project, parsed: argparse.Namespace) -> int:
+def _print(project: Project | ObjectStore, parsed: argparse.Namespace) -> int:
     if parsed.format not in FORMATS:
         raise ConfigError(f"Name the file or folder to write: annotator export PROJECT --format {parsed.format} OUT.")
     if parsed.set:
@@ -137,9 +139,15 @@ def _print(project: Project, parsed: argparse.Namespace) -> int:
     return 0
 
 
-def export_rows(project: Project, parsed: argparse.Namespace, *, detailed: bool) -> Iterator[dict[str, Any]]:
-    """Yield the selected photos from the database, or from the server that has it open."""
+def export_rows(
+    project: Project | ObjectStore, parsed: argparse.Namespace, *, detailed: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield the selected photos from the database, from the server that has it open, or from a snapshot."""
     from annotator.exchange.selection import select
+
+    if not isinstance(project, Project):
+        yield from _snapshot_rows(project, parsed, detailed=detailed)
+        return
     from annotator.storage.photo_rows import PLAIN_KEYS, photo_rows
     from annotator.storage.vocabulary import imported_vocabulary
 
@@ -154,6 +162,20 @@ def export_rows(project: Project, parsed: argparse.Namespace, *, detailed: bool)
             with server.open("export", json.dumps(asked).encode()) as response, whole_lines(response) as lines:
                 for line in lines:
                     yield json.loads(line)
+
+
+def _snapshot_rows(snapshots: ObjectStore, parsed: argparse.Namespace, *, detailed: bool) -> Iterator[dict[str, Any]]:
+    from annotator.exchange.selection import select
+    from annotator.maintenance.snapshots import open_snapshot
+    from annotator.storage.photo_rows import PLAIN_KEYS, photo_rows
+    from annotator.storage.vocabulary import imported_vocabulary
+
+    with open_snapshot(snapshots) as (about, store):
+        say_how_old(about, snapshots)
+        vocabulary = imported_vocabulary(store, about.vocabulary)
+        for row in photo_rows(store, select(store, selection_of(parsed, store, None)), vocabulary.levels_of):
+            shown = row if about.with_folders else row | {"root": ""}
+            yield shown if detailed else {key: shown[key] for key in PLAIN_KEYS}
 
 
 def _with_progress(rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

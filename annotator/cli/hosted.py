@@ -5,11 +5,11 @@ Knows nothing of how the demo works.
 
 import argparse
 import os
-import sys
 import webbrowser
 from pathlib import Path
 from typing import Any
 
+from annotator.cli.operation import observation_config, tell
 from annotator.cli.vision import VISION_OPTIONS
 from annotator.errors import ConfigError
 from annotator.hosted.limits import HostedLimits
@@ -34,6 +34,7 @@ NOT_IN_A_DEMO = (
     "vocabulary",
     "vocabulary_use",
     "prompt",
+    "admin_password_file",
     *VISION_OPTIONS,
 )
 
@@ -79,6 +80,7 @@ def server_config(parsed: argparse.Namespace) -> ServerConfig:
         allowed_hosts=tuple(parsed.allow_host),
         trusted_proxies=tuple(parsed.trusted_proxy),
         root_path=parsed.root_path.rstrip("/"),
+        drain_seconds=parsed.drain_seconds,
     )
 
 
@@ -92,7 +94,7 @@ def serve_demo(parsed: argparse.Namespace) -> int:
     for name in NOT_IN_A_DEMO:
         if getattr(parsed, name) is not None:  # an argparse.Namespace has no declared attributes
             raise ConfigError(f"{_option(name)} does not go with --demo: every visitor has a project of their own.")
-    if parsed.photos is not None and not parsed.photos.is_dir():
+    if parsed.photos is not None and not (isinstance(parsed.photos, Path) and parsed.photos.is_dir()):
         raise ConfigError(f"There is no folder {parsed.photos} of sample photos.")
     options = {
         "num_visitors": parsed.visitors,
@@ -105,16 +107,16 @@ def serve_demo(parsed: argparse.Namespace) -> int:
     root = parsed.spaces or default_root()
 
     def ready(address: str) -> None:
-        print(f"Demo:         {address}\nSpaces:       {root}\nEnd with Ctrl+C.", flush=True)
+        tell(f"Demo:         {address}\nSpaces:       {root}\nEnd with Ctrl+C.", parsed.log_format, is_result=True)
         if parsed.open:
             webbrowser.open(address)
 
-    print("Starting ...", file=sys.stderr, flush=True)
+    tell("Starting ...", parsed.log_format)
     # Imported here: importing Gradio takes seconds.
     from annotator.hosted.server import HostedOptions, serve_hosted
 
     ancestors = tuple(parsed.frame_ancestor or ())
-    serve_hosted(HostedOptions(root, limits, parsed.photos, ancestors), config, ready)
+    serve_hosted(HostedOptions(root, limits, parsed.photos, ancestors), config, ready, observation_config(parsed))
     return 0
 
 

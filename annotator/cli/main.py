@@ -5,44 +5,60 @@ Exit codes: 0 success, 1 a known error (one sentence on stderr), 2 a wrong comma
 
 import argparse
 import errno
-import logging
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TextIO, cast
+from importlib import import_module
+from typing import Any, TextIO, cast
 
 from annotator import __version__
-from annotator.cli.add import add_add, add_unreadable
-from annotator.cli.agreement import add_agreement
-from annotator.cli.backbone import add_backbone
 from annotator.cli.command import Command
-from annotator.cli.convert import add_convert
-from annotator.cli.detector import add_detector
-from annotator.cli.doctor import add_doctor
-from annotator.cli.durability import add_durability
-from annotator.cli.embed import add_embed
-from annotator.cli.evaluate import add_evaluate
-from annotator.cli.export import add_export, add_formats
-from annotator.cli.hosted import add_space
-from annotator.cli.import_tags import add_import
-from annotator.cli.mcp import add_mcp
-from annotator.cli.models import add_model_commands
-from annotator.cli.order import add_order
-from annotator.cli.push import add_push
-from annotator.cli.report import add_report
-from annotator.cli.serve import add_demo, add_serve
-from annotator.cli.sidecars import add_sidecars
-from annotator.cli.simulate import add_simulate
-from annotator.cli.starter import add_starter
-from annotator.cli.suggest import add_suggest
+from annotator.cli.logs import set_up_logs
 from annotator.cli.terminal import PlainStream
-from annotator.cli.train import add_train
-from annotator.cli.users import add_assign, add_users
-from annotator.cli.webhooks import add_webhooks
-from annotator.cli.wordnet import add_wordnet
 from annotator.errors import AnnotatorError
 
+_COMMANDS = {
+    "serve": ("serve", "add_serve"),
+    "open": ("open", "add_open"),
+    "demo": ("serve", "add_demo"),
+    "add": ("add", "add_add"),
+    "embed": ("embed", "add_embed"),
+    "unreadable": ("add", "add_unreadable"),
+    "suggest": ("suggest", "add_suggest"),
+    "export": ("export", "add_export"),
+    "push": ("push", "add_push"),
+    "import": ("import_tags", "add_import"),
+    "formats": ("export", "add_formats"),
+    "sidecars": ("sidecars", "add_sidecars"),
+    "order": ("order", "add_order"),
+    "webhooks": ("webhooks", "add_webhooks"),
+    "mcp": ("mcp", "add_mcp"),
+    "report": ("report", "add_report"),
+    "finetune": ("models", "add_model_commands"),
+    "models": ("models", "add_model_commands"),
+    "tags": ("models", "add_model_commands"),
+    "users": ("users", "add_users"),
+    "assign": ("users", "add_assign"),
+    "agreement": ("agreement", "add_agreement"),
+    "backup": ("durability", "add_durability"),
+    "restore": ("durability", "add_durability"),
+    "check": ("durability", "add_durability"),
+    "ship": ("ship", "add_ship"),
+    "snapshot": ("snapshot", "add_snapshot"),
+    "doctor": ("doctor", "add_doctor"),
+    "backbone": ("backbone", "add_backbone"),
+    "starter": ("starter", "add_starter"),
+    "detector": ("detector", "add_detector"),
+    "wordnet": ("wordnet", "add_wordnet"),
+    "convert": ("convert", "add_convert"),
+    "train": ("train", "add_train"),
+    "evaluate": ("evaluate", "add_evaluate"),
+    "simulate": ("simulate", "add_simulate"),
+    "space": ("hosted", "add_space"),
+}
+"""Command -> the file of this package and its function that adds the command, in the order of the help: tagging,
+learning, people, maintenance, research, hosting."""
 _DISK_TROUBLE = {
     errno.ENOSPC: "The disk is full:{what} cannot be written. Free some space.",
     errno.EDQUOT: "Your share of the disk is used up:{what} cannot be written. Free some space.",
@@ -65,9 +81,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parser = build_parser()
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = build_parser(next((word for word in given if not word.startswith("-")), None))
     parsed = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if parsed.verbose else logging.WARNING, format="%(message)s")
+    set_up_logs(getattr(parsed, "log_format", "text"), is_verbose=parsed.verbose)  # an option of `serve` alone
     command: Command = parsed.command
     try:
         code = command(parsed)
@@ -106,8 +123,13 @@ def plain_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = out, err
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def build_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands, or of one.
+
+    Args:
+        command: The command that will be run: only its file is imported, which takes less time. None, and what is no
+            command: all.
+    """
     parser = argparse.ArgumentParser(
         prog="annotator",
         description="Rank the tags of your photos, with a model in the loop.",
@@ -118,37 +140,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--verbose", action="store_true", help="print more messages on stderr")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
-    # The help lists the commands in this order: tagging, learning, people, maintenance, research, hosting.
-    add_serve(commands)
-    add_demo(commands)
-    add_add(commands)
-    add_embed(commands)
-    add_unreadable(commands)
-    add_suggest(commands)
-    add_export(commands)
-    add_push(commands)
-    add_import(commands)
-    add_formats(commands)
-    add_sidecars(commands)
-    add_order(commands)
-    add_webhooks(commands)
-    add_mcp(commands)
-    add_report(commands)
-    add_model_commands(commands)
-    add_users(commands)
-    add_assign(commands)
-    add_agreement(commands)
-    add_durability(commands)
-    add_doctor(commands)
-    add_backbone(commands)
-    add_starter(commands)
-    add_detector(commands)
-    add_wordnet(commands)
-    add_convert(commands)
-    add_train(commands)
-    add_evaluate(commands)
-    add_simulate(commands)
-    add_space(commands)
+    for module, function in dict.fromkeys([_COMMANDS[command]] if command in _COMMANDS else _COMMANDS.values()):
+        add: Callable[[Any], None] = getattr(import_module(f"annotator.cli.{module}"), function)
+        add(commands)
     return parser
 
 

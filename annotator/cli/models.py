@@ -18,6 +18,7 @@ from annotator.cli.command import add_command
 from annotator.cli.server_client import read_or_ask, server_or
 from annotator.errors import AnnotatorError, ProjectError
 from annotator.json_types import JsonObject
+from annotator.storage.private_files import private_files
 from annotator.storage.project import Project
 
 Ask = Callable[[str, JsonObject], JsonObject]
@@ -44,14 +45,17 @@ def add_model_commands(commands: Any) -> list[argparse.ArgumentParser]:
         commands,
         "models",
         _models,
-        "list the project's models, promote one, or roll back to one",
+        "list the project's models, promote one, roll back to one, or test one that was trained elsewhere",
         "annotator models PROJECT rollback",
     )
     models.add_argument("project", type=Path, metavar="PROJECT")
-    models.add_argument("action", choices=("list", "promote", "rollback"), nargs="?", default="list",
+    models.add_argument("action", choices=("list", "promote", "rollback", "submit"), nargs="?", default="list",
                         help="default: %(default)s")  # fmt: skip
-    models.add_argument("model_id", type=int, nargs="?", metavar="ID",
-                        help="a model's number; rollback without it takes the previous model")  # fmt: skip
+    models.add_argument("model", nargs="?", metavar="ID|CHECKPOINT",
+                        help="a model's number; rollback without it takes the previous model. Of submit: a checkpoint "
+                        "that was trained elsewhere, a folder or a URL, to be tested as a candidate")  # fmt: skip
+    models.add_argument("--unseen", action="store_true",
+                        help="of submit: it was trained on no list of this project")  # fmt: skip
     models.add_argument("--json", action="store_true", help="print JSON")
     tags = add_command(
         commands,
@@ -147,18 +151,39 @@ def _read_models(project: Project, store: Any) -> JsonObject:
 
 def _finetune(parsed: argparse.Namespace) -> int:
     with project_operations(Project.open(parsed.project)) as ask:
-        run_id = ask("train_now", {})["run_id"]
-        shown = ""
-        while True:
-            state = ask("models", {})
-            if state["run_id"] != run_id:
-                break
-            line = _progress_line(state["progress"])
-            if line != shown and not parsed.json:
-                print(line, file=sys.stderr, flush=True)
-                shown = line
-            time.sleep(POLL_SECONDS)
-        run = ask("training_run", {"run_id": run_id})
+        run = _followed(ask, ask("train_now", {})["run_id"], is_quiet=parsed.json)
+    return _print_run(run, parsed)
+
+
+def _submit(parsed: argparse.Namespace) -> int:
+    from annotator.datasets.folder_store import typed_store
+    from annotator.learning.submission import take_in
+
+    if parsed.model is None:
+        raise AnnotatorError("Name the checkpoint to test: annotator models PROJECT submit CHECKPOINT.")
+    project = Project.open(parsed.project)
+    source = typed_store(parsed.model, writes=False)
+    with private_files(), take_in(project, source) as name, project_operations(project) as ask:
+        run_id = ask("submit_model", {"submission": name, "unseen": parsed.unseen})["run_id"]
+        run = _followed(ask, run_id, is_quiet=parsed.json)
+    return _print_run(run, parsed)
+
+
+def _followed(ask: Ask, run_id: int, *, is_quiet: bool) -> JsonObject:
+    """Return a training when it has ended; until then its progress is printed."""
+    shown = ""
+    while True:
+        state = ask("models", {})
+        if state["run_id"] != run_id:
+            return ask("training_run", {"run_id": run_id})
+        line = _progress_line(state["progress"])
+        if line != shown and not is_quiet:
+            print(line, file=sys.stderr, flush=True)
+            shown = line
+        time.sleep(POLL_SECONDS)
+
+
+def _print_run(run: JsonObject, parsed: argparse.Namespace) -> int:
     print(json.dumps(run, ensure_ascii=False) if parsed.json else run["sentence"])
     return 0 if run["state"] in ENDED_WELL else 1
 
@@ -171,14 +196,17 @@ def _progress_line(progress: JsonObject) -> str:
 
 
 def _models(parsed: argparse.Namespace) -> int:
-    if parsed.action == "promote" and parsed.model_id is None:
+    if parsed.action == "submit":
+        return _submit(parsed)
+    model_id = _model_id(parsed.model)
+    if parsed.action == "promote" and model_id is None:
         raise AnnotatorError("Name the model to promote: annotator models PROJECT promote ID.")
     opens = _reading if parsed.action == "list" else project_operations
     with opens(Project.open(parsed.project)) as ask:
         if parsed.action == "promote":
-            ask("promote_model", {"model_id": parsed.model_id})
+            ask("promote_model", {"model_id": model_id})
         elif parsed.action == "rollback":
-            ask("roll_back", {"model_id": parsed.model_id})
+            ask("roll_back", {"model_id": model_id})
         state = ask("models", {})
     if parsed.json:
         print(json.dumps(state, ensure_ascii=False, indent=1))
@@ -186,6 +214,12 @@ def _models(parsed: argparse.Namespace) -> int:
     for model in state["models"]:
         print(_model_line(model))
     return 0
+
+
+def _model_id(text: str | None) -> int | None:
+    if text is not None and not text.isdecimal():
+        raise AnnotatorError(f"A model is named by its number; got {text[:80]!r}. See: annotator models PROJECT list.")
+    return None if text is None else int(text)
 
 
 def _tags(parsed: argparse.Namespace) -> int:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from annotator.datasets.loaders import published
-from annotator.errors import ConfigError, ProjectError
+from annotator.datasets.photo_roots import PhotoRoot, PhotoUrl, is_url, typed_root
+from annotator.datasets.remote_store import remote_store
+from annotator.errors import ConfigError, ProjectError, RemoteError
 from annotator.settings import IngestConfig
 
 RECORDS = "records"
@@ -30,10 +32,17 @@ def add_ingest_options(parser: argparse.ArgumentParser) -> None:
                         help="threads of the backbone (default: %(default)s)")  # fmt: skip
 
 
-def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that name photos with tags: a folder of records, or of a published data set."""
-    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER",
-                        help="holds records.jsonl and its photos, or the files of a published data set")  # fmt: skip
+def add_data_options(parser: argparse.ArgumentParser, *, also_snapshots: bool = False) -> None:
+    """Add the options that name photos with tags: a folder of records, or of a published data set.
+
+    Args:
+        parser: Of the command.
+        also_snapshots: Whether the data may be snapshots of a project; then a URL is one of them.
+    """
+    help = "holds records.jsonl and its photos, or the files of a published data set"
+    help += ", or the target of `annotator snapshot`" if also_snapshots else ""
+    parser.add_argument("--data", type=path_or_url if also_snapshots else Path, required=True, metavar="FOLDER",
+                        help=help)  # fmt: skip
     parser.add_argument("--format", choices=(RECORDS, *published.names()), default=RECORDS, metavar="NAME",
                         help=f"{RECORDS}, or a published data set: {', '.join(published.names())} "
                         "(default: %(default)s)")  # fmt: skip
@@ -54,6 +63,29 @@ def tagger_name(name: str) -> str:
         return f"{STARTER}/{name}"
     is_folder = name and name != "cold_start" and not name.startswith(f"{STARTER}/")
     return str(Path(name).expanduser().resolve()) if is_folder else name
+
+
+def path_or_url(text: str) -> PhotoRoot:
+    """Return where photos lie, as typed."""
+    return PhotoUrl(text) if is_url(text) else Path(text)
+
+
+def checked_root(named: PhotoRoot) -> PhotoRoot:
+    """Return where photos lie, in full; a store is asked once.
+
+    Raises:
+        ConfigError: The URL is of no known store, or holds a password, or the store does not answer.
+        ProjectError: The folder is missing, or a file.
+    """
+    root = typed_root(str(named))
+    if isinstance(root, Path):
+        check_folder(root)
+        return root
+    try:
+        remote_store(root).list_folder("")
+    except RemoteError as error:
+        raise ConfigError(str(error)) from error
+    return root
 
 
 def check_folder(photos: Path) -> None:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from annotator.cli.command import add_command
+from annotator.cli.options import path_or_url
 from annotator.cli.server_client import read_or_ask
+from annotator.cli.snapshot import project_or_snapshot, say_how_old
 from annotator.errors import AnnotatorError
 from annotator.storage.project import Project
 
@@ -25,7 +27,7 @@ def add_report(commands: Any) -> None:
         "annotator report PROJECT --plot effort.png",
         ", from the log; also while the project is served.",
     )
-    parser.add_argument("project", type=Path, metavar="PROJECT")
+    parser.add_argument("project", type=path_or_url, metavar="PROJECT", help="or the target of `annotator snapshot`")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="also write a plot")
 
@@ -35,8 +37,15 @@ def _report(parsed: argparse.Namespace) -> int:
 
     if parsed.plot and parsed.plot.suffix.lower() != ".png":
         raise AnnotatorError(f"--plot needs a file that ends with .png, got {parsed.plot.name!r}.")
-    with read_or_ask(Project.open(parsed.project)) as (store, server):
-        report = server.call("effort_report", {}) if server else effort_report(store.rows)
+    source = project_or_snapshot(parsed.project)
+    if isinstance(source, Project):
+        with read_or_ask(source) as (store, server):
+            report = server.call("effort_report", {}) if server else effort_report(store.rows)
+    else:
+        from annotator.maintenance.snapshots import read_report
+
+        about, report = read_report(source)
+        say_how_old(about, source)
     if parsed.plot:
         from annotator.reports.effort_plot import plot_effort
 

@@ -3,21 +3,38 @@
 import argparse
 import sys
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from annotator.cli.command import add_command
 from annotator.cli.detector import choose_detector
 from annotator.cli.hosted import add_hosted_options, check_without_demo, serve_demo, server_config
-from annotator.cli.options import TAGGER_HELP, add_ingest_options, check_folder, ingest_config, tagger_name
+from annotator.cli.operation import add_operation_options, admin_password, observation_config, tell
+from annotator.cli.options import (
+    TAGGER_HELP,
+    add_ingest_options,
+    checked_root,
+    ingest_config,
+    path_or_url,
+    tagger_name,
+)
 from annotator.cli.vision import add_vision_options, sentence_about, vision_config
 from annotator.datasets.photo_fields import parse_field
+from annotator.datasets.photo_roots import PhotoRoot, typed_root
 from annotator.datasets.vocabulary_file import FORMATS, read_vocabulary
 from annotator.errors import ConfigError
 from annotator.ingest.project_backbone import choose_backbone, choose_tagger
 from annotator.ingest.vision_config import VisionConfig
 from annotator.models.detectors.detector import NONE
-from annotator.settings import DETECTOR_CHOICES, SIDECAR_PROFILES, STRATEGIES, IngestConfig, ServerConfig
+from annotator.settings import (
+    DETECTOR_CHOICES,
+    SIDECAR_PROFILES,
+    STRATEGIES,
+    IngestConfig,
+    ObservationConfig,
+    ServerConfig,
+)
 from annotator.storage.private_files import hold_alone, private_files
 from annotator.storage.project import Project, default_folder, is_project
 
@@ -26,8 +43,9 @@ def add_serve(commands: Any) -> None:
     """Add `annotator serve`."""
     serve = add_command(commands, "serve", _serve, "open the tagging page for a folder of photos",
                  "annotator serve ~/Pictures/holiday --open")  # fmt: skip
-    serve.add_argument("photos", type=Path, nargs="?", metavar="PHOTOS",
-                       help="a folder of photos, or a project folder; with --demo: sample photos")  # fmt: skip
+    serve.add_argument("photos", type=path_or_url, nargs="?", metavar="PHOTOS",
+                       help="a folder of photos, a URL such as s3://BUCKET/FOLDER, or a project folder; with --demo: "
+                       "sample photos")  # fmt: skip
     serve.add_argument(
         "--project", type=Path, metavar="DIR", help="folder of the project (default: in the user's data)"
     )
@@ -69,6 +87,7 @@ def add_serve(commands: Any) -> None:
                        "(default: the project's own, at first none)")  # fmt: skip
     add_ingest_options(serve)
     add_vision_options(serve)
+    add_operation_options(serve)
     add_hosted_options(serve)
 
 
@@ -88,29 +107,39 @@ def _serve(parsed: argparse.Namespace) -> int:
     if parsed.photos is None and parsed.project and is_project(parsed.project.expanduser()):
         parsed.photos, parsed.project = parsed.project, None
     check_without_demo(parsed)
-    photos = parsed.photos.expanduser().resolve()
-    if is_project(photos) and parsed.project is None:
+    photos: PhotoRoot = typed_root(str(parsed.photos))
+    if isinstance(photos, Path) and is_project(photos) and parsed.project is None:
         project, folders = Project.open(photos), None
     else:
-        check_folder(photos)
+        photos = checked_root(photos)
         folder = parsed.project or default_folder(photos)
         project, folders = Project.open_or_create(folder, photos.name or "photos"), [photos]
     from annotator.web.server import listen
 
     config = server_config(parsed)
     project.check_writable()
-    _check_free(project)
+    check_free(project)
     with hold_alone(project.folder), private_files():
         listen(config).close()  # a taken port is reported before any setting is changed
         _choose(project, parsed)
         vision = vision_config(parsed, project)
         if vision is not None:
-            print(sentence_about(vision), file=sys.stderr, flush=True)
-        _run_server(project, folders, config, ingest_config(parsed), parsed.open, vision)
+            tell(sentence_about(vision), parsed.log_format)
+        run_server(
+            project,
+            folders,
+            config,
+            ingest_config(parsed),
+            parsed.open,
+            vision,
+            observation_config(parsed),
+            admin_password(parsed),
+            parsed.log_format,
+        )
     return 0
 
 
-def _check_free(project: Project) -> None:
+def check_free(project: Project) -> None:
     """Refuse a project whose database another process has open, before any of its settings is changed.
 
     Raises:
@@ -129,14 +158,14 @@ def _choose(project: Project, parsed: argparse.Namespace) -> None:
     if parsed.tagger:
         switched = choose_tagger(project, tagger_name(parsed.tagger))
         if switched:
-            print(switched, file=sys.stderr)
+            tell(switched, parsed.log_format)
     if parsed.strategy:
         project.update_settings(strategy=parsed.strategy)
     if parsed.word_vectors:
         project.update_settings(word_vectors=_check_word_vectors(parsed.word_vectors, project))
     if parsed.vocabulary is not None or parsed.vocabulary_use is not None:
         use, format = parsed.vocabulary_use, parsed.vocabulary_format or ""
-        print(choose_vocabulary(project, parsed.vocabulary, use, format), file=sys.stderr)
+        tell(choose_vocabulary(project, parsed.vocabulary, use, format), parsed.log_format)
     if parsed.field:
         fields = () if parsed.field == [NONE] else tuple(parse_field(one) for one in parsed.field)
         project.update_settings(fields=fields)
@@ -206,24 +235,35 @@ def _demo(parsed: argparse.Namespace) -> int:
     copy_demo_photos(photos)
     project = Project.open_or_create(parsed.folder / "project", "demo")
     with hold_alone(project.folder), private_files():
-        _run_server(project, [photos], ServerConfig(port=parsed.port), IngestConfig(), parsed.open)
+        run_server(project, [photos], ServerConfig(port=parsed.port), IngestConfig(), parsed.open)
     return 0
 
 
-def _run_server(
+def run_server(
     project: Project,
-    folders: list[Path] | None,
+    folders: Sequence[PhotoRoot] | None,
     config: ServerConfig,
     ingest_config: IngestConfig,
     open_browser: bool,
     vision: VisionConfig | None = None,
+    observed: ObservationConfig | None = None,
+    admin_password: str = "",
+    log_format: str = "text",
 ) -> None:
+    """Serve a project until the process is terminated, and print its address once it answers.
+
+    Raises:
+        AccountError: The password of the first account is too short or too long.
+        ConfigError: The port is taken.
+        ProjectError: The project cannot be opened or written.
+    """
     from annotator.web.server import serve
 
     def ready(address: str) -> None:
-        print(f"Tagging page: {address}\nProject:      {project.folder}\nEnd with Ctrl+C.", flush=True)
+        text = f"Tagging page: {address}\nProject:      {project.folder}\nEnd with Ctrl+C."
+        tell(text, log_format, is_result=True)
         if open_browser:
             webbrowser.open(address)
 
-    print("Starting ...", file=sys.stderr, flush=True)
-    serve(project, folders, config, ingest_config, ready, vision)
+    tell("Starting ...", log_format)
+    serve(project, folders, config, ingest_config, ready, vision, observed, admin_password)

@@ -16,15 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 from annotator.cli.command import add_command
 from annotator.cli.evaluate import training_records
-from annotator.cli.options import add_data_options, parse_settings
+from annotator.cli.options import RECORDS, add_data_options, parse_settings, path_or_url
+from annotator.datasets.folder_store import typed_store
 from annotator.datasets.metadata_words import FIELDS
+from annotator.datasets.record import RECORDS_FILE
 from annotator.datasets.vocabulary import ORDERS
 from annotator.errors import ConfigError
 from annotator.models import registry
 from annotator.models.backbones.backbone import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
+    from annotator.datasets.folder_store import ObjectStore
     from annotator.datasets.record import Record
+    from annotator.learning.shared_corrections import SharedCorrections
     from annotator.models.backbones.backbone import Backbone
     from annotator.models.backbones.view_backbone import ViewBackbone
     from annotator.trainer.families import TrainingRequest
@@ -55,7 +59,10 @@ def add_train(commands: Any) -> argparse.ArgumentParser:
     )
     names = registry.all_names()
     parser.add_argument("--tagger", required=True, choices=names, metavar="NAME", help=f"one of: {', '.join(names)}")
-    add_data_options(parser)
+    add_data_options(parser, also_snapshots=True)
+    parser.add_argument("--shards", type=path_or_url, metavar="SHARDS",
+                        help="of a snapshot: the features, as `annotator embed` wrote them, in a folder or at a "
+                        "URL")  # fmt: skip
     parser.add_argument("--out", type=Path, required=True, metavar="CHECKPOINT", help="the folder to write")
     parser.add_argument("--order", choices=ORDERS, default="given",
                         help="order of a photo's tags in training (default: %(default)s)")  # fmt: skip
@@ -144,9 +151,12 @@ def _train(parsed: argparse.Namespace) -> int:
     request = _request(parsed)
     import torch
 
+    from annotator.learning.job import TRAINED_FILE
+    from annotator.learning.submission import trained_text
+    from annotator.models import checkpoint
     from annotator.models.backbones.backbone import load_backbone
     from annotator.models.checkpoint import load_backbone_of
-    from annotator.trainer.feature_cache import features_of
+    from annotator.trainer.feature_cache import ExtractedFeatures, features_of
     from annotator.trainer.neighbourhoods import with_target
     from annotator.trainer.training import train
 
@@ -165,10 +175,14 @@ def _train(parsed: argparse.Namespace) -> int:
     else:
         backbone = load_backbone(parsed.backbone, num_threads=parsed.threads)
     is_writer = _join_processes(parsed.device)
-    records = with_target(training_records(parsed.data, parsed.format, parsed.target), parsed.target)
     show = _Lines(is_writer)
-    with _first_process_first():
-        extracted = features_of(records, backbone, parsed.cache, show.features)
+    shared = _shared(parsed, backbone, show)
+    if shared is not None:
+        extracted = ExtractedFeatures(shared.features, with_target(shared.records, parsed.target), [])
+    else:
+        records = with_target(training_records(parsed.data, parsed.format, parsed.target), parsed.target)
+        with _first_process_first():
+            extracted = features_of(records, backbone, parsed.cache, show.features)
     show.note(_metadata_note(request, extracted.records))
     result = train(
         request,
@@ -185,11 +199,60 @@ def _train(parsed: argparse.Namespace) -> int:
         torch.distributed.barrier()  # a process that leaves while another still talks to it can abort that one
         torch.distributed.destroy_process_group()
     if is_writer:
+        if shared is not None:
+            checkpoint.write_atomically(parsed.out / TRAINED_FILE, trained_text(shared.trained))
         if result.report.is_backbone_tuned:
             # Exports the backbone and checks it against torch now, so that the server need not.
             load_backbone_of(parsed.out, device="cpu", num_threads=parsed.threads)
         _print_result(result, len(extracted.unreadable), parsed.json)
     return 0 if result.report.problem is None else 1
+
+
+def _shared(parsed: argparse.Namespace, backbone: "Backbone", show: "_Lines") -> "SharedCorrections | None":
+    """Return the lists of a snapshot with the features of shards; None where the data are a folder of photos.
+
+    Raises:
+        ConfigError: The options do not fit a snapshot.
+    """
+    from annotator.cli.snapshot import snapshots_at
+    from annotator.learning.shared_corrections import read_corrections
+
+    is_data_set = isinstance(parsed.data, Path) and (
+        parsed.format != RECORDS or (parsed.data.expanduser() / RECORDS_FILE).is_file()
+    )
+    snapshots = None if is_data_set else snapshots_at(parsed.data)
+    if snapshots is None:
+        if parsed.shards is not None:
+            raise ConfigError("--shards are of a snapshot, but --data names a folder of photos.")
+        return None
+    if parsed.shards is None:
+        raise ConfigError("A snapshot has no features: name them with --shards (see `annotator embed`).")
+    if parsed.train_backbone or parsed.views:
+        raise ConfigError("--train-backbone and --views need the photos; a snapshot has none.")
+    found = read_corrections(_same_snapshot(snapshots), typed_store(str(parsed.shards), writes=False), backbone)
+    show.note(
+        f"{found.about.project}, up to event {found.about.event_id:,}, as of {found.about.checked_at}: "
+        f"{len(found.records):,} photos; {found.num_gold:,} more are kept for the promotion test, and "
+        f"{found.num_without_features:,} are in no shard."
+    )
+    return found
+
+
+def _same_snapshot(snapshots: "ObjectStore") -> "ObjectStore":
+    """Return one snapshot, the same in every process of torchrun, though a newer one may be published meanwhile."""
+    from torch import distributed
+
+    from annotator.maintenance.snapshots import MANIFEST, find_snapshot
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return snapshots
+    names: list[str | None] = [None]
+    if distributed.get_rank() == 0:
+        about = find_snapshot(snapshots)
+        is_target = about is not None and snapshots.size_of(MANIFEST) is not None
+        names = [about.folder if about is not None and is_target else None]
+    distributed.broadcast_object_list(names, src=0)
+    return typed_store(f"{snapshots.url}/{names[0]}", writes=False) if names[0] else snapshots
 
 
 def _request(parsed: argparse.Namespace) -> "TrainingRequest":

@@ -106,7 +106,7 @@ class Timeline:
             review = notes.get(event["event_id"], {"note": "", "people": []})
             yield {
                 "id": f"event:{event['event_id']}",
-                "kind": event["kind"],
+                "kind": "taken_up" if not is_list and event["undoes"] else event["kind"],
                 "user": event["user_name"],
                 "at": event["created_at"],
                 "revision": event["revision"],

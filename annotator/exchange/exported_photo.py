@@ -5,6 +5,7 @@ from typing import Any
 
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
 from annotator.datasets.photo_fields import CATEGORY, DESCRIPTION, TITLE
+from annotator.datasets.photo_roots import is_url
 
 _PLAIN = ("image_id", "content_hash", "root", "user", "saved_at", "revision", "file", "changed", "taken_at")
 
@@ -14,7 +15,7 @@ def exported_photo(row: dict[str, Any]) -> TaggedPhoto:
     return TaggedPhoto(
         name=row["name"] or row["content_hash"],
         tags=tuple(row["tags"]),
-        path=Path(row["root"], row["image"]) if row["root"] and row["image"] else None,
+        path=Path(row["root"], row["image"]) if row["root"] and row["image"] and not is_url(row["root"]) else None,
         dropped=tuple(row["dropped"]),
         scores=row["scores"],
         user=row["user"],

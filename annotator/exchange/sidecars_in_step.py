@@ -71,8 +71,11 @@ class SidecarsInStep:
         with self._lock:  # from reading a sidecar to storing its state: a second writer would store an older state
             annotation = self._log.annotation(image_id)
             for root, path in self._store.images.paths(image_id):
-                photo = root / path
-                state = self._write_one(photo, annotation, overwrites)
+                if isinstance(root, Path):
+                    state = self._write_one(root / path, annotation, overwrites)
+                else:
+                    reason = "Sidecars are written beside photos on a disk only."
+                    state = SidecarState(str(root / path), image_id, FAILED, annotation.revision, (), reason=reason)
                 if state is not None:
                     self.states.put(state)
                     found.append(state)

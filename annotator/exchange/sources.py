@@ -8,6 +8,7 @@ from pathlib import Path
 from annotator.datasets.formats.contract import Format
 from annotator.datasets.formats.unpacking import is_archive, unpack
 from annotator.errors import DataError
+from annotator.exchange.transfers import LEAST_FREE_BYTES
 
 
 @contextmanager
@@ -20,10 +21,11 @@ def opened_source(source: Path, format: Format, working: Path | None = None) -> 
     Args:
         source: A file, a folder or an archive.
         format: The format.
-        working: Where archives are unpacked; None: the system's folder for temporary files.
+        working: Where archives are unpacked, on a disk on which saves still have to fit; None: the system's folder for
+            temporary files.
 
     Raises:
-        DataError: There is no such file, or the archive is damaged or malicious.
+        DataError: There is no such file, or the archive is damaged or malicious, or does not fit on the disk.
     """
     if not source.exists():
         raise DataError(f"There is no {source}.")
@@ -31,7 +33,7 @@ def opened_source(source: Path, format: Format, working: Path | None = None) -> 
         yield _single(source, format)
         return
     with tempfile.TemporaryDirectory(prefix="annotator-", dir=working) as folder:
-        if not unpack(source, Path(folder)):
+        if not unpack(source, Path(folder), LEAST_FREE_BYTES if working else 0):
             raise DataError(f"{source.name} holds no file.")
         yield _single(Path(folder), format)
 

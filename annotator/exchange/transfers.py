@@ -56,6 +56,7 @@ class Transfer:
         """Why it failed, as a sentence; empty: it did not."""
         self.result: JsonObject = {}
         self._is_cancelled = threading.Event()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def start(self, work: Callable[[], JsonObject], then: State) -> None:
@@ -64,9 +65,10 @@ class Transfer:
         Raises:
             ConfigError: Something is running.
         """
-        if self.state == "running" or self._is_cancelled.is_set():
-            raise ConfigError("This export or import is running already, or was cancelled. Begin it anew.")
-        self.state, self.num_done, self.problem = "running", 0, ""
+        with self._starting:  # two calls at once must not both begin
+            if self.state == "running" or self._is_cancelled.is_set():
+                raise ConfigError("This export or import is running already, or was cancelled. Begin it anew.")
+            self.state, self.num_done, self.problem = "running", 0, ""
         self._thread = threading.Thread(target=self._run, args=(work, then), name=self.kind, daemon=True)
         self._thread.start()
 

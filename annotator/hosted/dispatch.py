@@ -36,6 +36,7 @@ TRANSFER_OPERATIONS = (
     "find_photos", "preview_export", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
     "carry_out_import", "changes",
 )  # fmt: skip
+PROJECT_OPERATIONS = ("projects", "list_folder", "open_project")
 NO_TRANSFERS = "The hosted demo exports JSON Lines and CSV, and imports nothing."
 
 
@@ -56,7 +57,9 @@ class HostedDispatcher:
             "set_loop": self._set_loop,
             "train_now": self._train,
             "cancel_training": self._cancel,
+            "submit_model": _refuse_submissions,
             **dict.fromkeys(TRANSFER_OPERATIONS, _refuse_transfer),
+            **dict.fromkeys(PROJECT_OPERATIONS, _refuse_projects),
         }
 
     def project_name(self) -> str:
@@ -174,6 +177,16 @@ class HostedDispatcher:
 def _refuse_transfer(visit: Visit, user: str, request: object) -> JsonObject:
     """Refuse: the copies would need room, and the photos have other names on disk."""
     raise DemoError(NO_TRANSFERS)
+
+
+def _refuse_submissions(visit: Visit, user: str, request: object) -> JsonObject:
+    """Refuse: checkpoints come from a folder of the server."""
+    raise DemoError("The hosted demo takes no models that were trained elsewhere.")
+
+
+def _refuse_projects(visit: Visit, user: str, request: object) -> JsonObject:
+    """Refuse: a visitor has one project, and sees no folder of the server."""
+    raise DemoError("The hosted demo has no other projects.")
 
 
 class HostedPictures:

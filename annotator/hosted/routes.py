@@ -30,8 +30,9 @@ UPLOAD_EXTRA_BYTES = 20_000
 """Most bytes that multipart adds to a photo."""
 PUBLIC_PATHS = frozenset(
     {
-        ENTRANCE, "/api/v1/demo/about", "/api/v1/demo/enter", "/api/v1/health",
-        "/ui/entrance.js", "/ui/entrance.css", "/ui/token.js", "/ui/address.js",
+        ENTRANCE, "/api/v1/demo/about", "/api/v1/demo/enter", "/api/v1/health", "/api/v1/ready",
+        "/ui/entrance.js", "/ui/entrance.css", "/ui/token.js", "/ui/address.js", "/ui/language.js", "/ui/texts.js",
+        "/ui/static_texts.js", "/ui/formats.js", "/ui/elements.js",
     }
 )  # fmt: skip
 

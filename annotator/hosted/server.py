@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,14 +22,17 @@ from annotator.hosted.space import Space
 from annotator.hosted.spaces import HostedSpaces
 from annotator.hosted.training_queue import TrainingQueue
 from annotator.hosted.visit import VisitorAuthenticator
-from annotator.settings import ServerConfig
+from annotator.settings import ObservationConfig, ServerConfig
 from annotator.web.app import mount_page, new_app
 from annotator.web.connection_limits import ConnectionLimits
 from annotator.web.former_paths import FormerPaths
+from annotator.web.observation import Observation
+from annotator.web.readiness import Readiness
 from annotator.web.request_guard import RequestGuard, Tokens
 from annotator.web.root_path import RootPath
 from annotator.web.routes import build_router
-from annotator.web.server import address_of, end_in_good_order, listen, new_server
+from annotator.web.server import address_of, end_in_good_order, ended_by_signal, listen, new_server
+from annotator.web.starting import StartingAnswers
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +79,7 @@ class HostedDemo:
         self._sweeper = threading.Thread(target=self._sweep, name="sweep", daemon=True)
         self._sweeper.start()
 
-    def build_app(self, config: ServerConfig) -> FastAPI:
+    def build_app(self, config: ServerConfig, observation: Observation | None = None) -> FastAPI:
         """Build the app: the routes and page of a project, on the project of the visitor who calls."""
         from annotator.ui.page import ASSETS_PATH
 
@@ -84,7 +88,9 @@ class HostedDemo:
         tokens = Tokens(in_frames=bool(options.frame_ancestors), root_path=config.root_path)
         dispatcher = HostedDispatcher(limits, self.trainings)
         app = new_app()
-        app.include_router(build_router(dispatcher, HostedPictures(), ASSETS_PATH, self.spaces.problem))
+        observation = observation or Observation(readiness=Readiness(self.spaces.problem))
+        router = build_router(dispatcher, HostedPictures(), ASSETS_PATH, observation.readiness, observation.pools)
+        app.include_router(router)
         app.include_router(build_hosted_router(self.spaces, self._intake, self.read_photos, tokens, ASSETS_PATH))
         mount_page(app, dispatcher, "Demo - annotator", limits.max_body_bytes, config.root_path)
         calls = RateLimiter(limits.calls_a_second, limits.calls_at_once)
@@ -147,27 +153,40 @@ class HostedDemo:
                 logger.exception("Spaces that are over could not all be deleted.")
 
 
-def serve_hosted(options: HostedOptions, config: ServerConfig, on_ready: Callable[[str], None]) -> None:
+def serve_hosted(
+    options: HostedOptions,
+    config: ServerConfig,
+    on_ready: Callable[[str], None],
+    observed: ObservationConfig | None = None,
+) -> None:
     """Serve a hosted demo until the process is told to end.
 
     Args:
         options: Folder of the spaces, and their limits.
         config: Host, port and trusted proxies.
         on_ready: Called with the address once it answers.
+        observed: Whether metrics and traces are wanted.
 
     Raises:
         ConfigError: The port is taken, or the folder of spaces cannot be used.
     """
-    listener = listen(config)
-    demo = HostedDemo(options)
-    threadpool_limits(1, user_api="blas")
-    try:
+    with ExitStack() as stack:
+        listener = stack.enter_context(listen(config))
+        opening = stack.enter_context(ExitStack())
+        opening.enter_context(ended_by_signal())
+        opening.enter_context(StartingAnswers(listener, config.root_path))
+        demo = HostedDemo(options)
+        stack.callback(demo.close)
+        observation = Observation(observed, Readiness(demo.spaces.problem), config.allowed_hosts)
+        stack.callback(observation.close)
+        threadpool_limits(1, user_api="blas")
         address = address_of(config, listener)
         shown = f"{address}{config.root_path}/" if config.root_path else address
         connections = ConnectionLimits(options.limits.connections_an_address, trusted_proxies=config.trusted_proxies)
-        server = new_server(demo.build_app(config), connections, config.trusted_proxies, lambda: on_ready(shown))
+        app = demo.build_app(config, observation)
+        if observation.metrics is not None:
+            observation.metrics.count_spaces(lambda: demo.spaces.num_visitors)
+        server = new_server(app, connections, config, observation, lambda: on_ready(shown))
+        opening.close()
         end_in_good_order()
         server.run(sockets=[listener])
-    finally:
-        demo.close()
-        listener.close()

@@ -5,7 +5,7 @@ Knows nothing of pixels or of the database.
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeVar
 
 from annotator.datasets.sidecars import PhotoMetadata, SidecarFinder
@@ -26,9 +26,9 @@ def sidecar_signature(path: Path, finder: SidecarFinder) -> str:
     return "|".join(map(_signature, sidecars))
 
 
-def _signature(sidecar: Path) -> str:
+def _signature(sidecar: PurePath) -> str:
     try:
-        status = sidecar.stat()
+        status = Path(sidecar).stat()
     except OSError:
         return sidecar.name
     return f"{sidecar.name}:{status.st_size}:{status.st_mtime_ns}"

@@ -1,7 +1,8 @@
 """Where ingest reads photos from: the contract of a source, and the source that is a folder of files.
 
-A source lists its files and opens them. What is done with them (identity, commits) is the ingest's; shard_photos.py is
-the source for photos that `annotator embed` read before. Knows nothing of projects or databases.
+A source lists its files and opens them. What is done with them (identity, commits) is the ingest's; remote_photos.py is
+the source for URLs, shard_photos.py that for photos that `annotator embed` read before. Knows nothing of projects or
+databases.
 """
 
 import os
@@ -9,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -24,8 +25,9 @@ from annotator.datasets.image_folder import (
     find_images,
     read_image_file,
 )
+from annotator.datasets.photo_roots import PhotoRoot
 from annotator.datasets.pixel_digest import has_pixels, orientation_of, pixel_digest
-from annotator.datasets.sidecars import PhotoMetadata, SidecarFinder, read_metadata
+from annotator.datasets.sidecars import PhotoMetadata, SidecarFinder, Sidecars, read_metadata
 from annotator.ingest.photo_metadata import sidecar_signature
 from annotator.ingest.renditions import encode_jpeg
 from annotator.storage.features import Vectors
@@ -153,9 +155,13 @@ class OpenedPhoto(Protocol):
 class PhotoSource(Protocol):
     """A root of photos."""
 
-    root: Path
     needs_network: bool
     """Whether features are computed from crops."""
+
+    @property
+    def root(self) -> PhotoRoot:
+        """Where the photos lie."""
+        ...
 
     def is_there(self) -> bool:
         """Tell whether the root can be listed at all."""
@@ -246,13 +252,13 @@ class PhotoFile:
     """A photo's file that was read into memory.
 
     Args:
-        root: The photo folder.
+        root: The photo folder, as `sidecars` takes it.
         path: Relative to it.
         data: The file's bytes.
         sidecars: Finds its sidecars.
     """
 
-    def __init__(self, root: Path, path: str, data: bytes, sidecars: SidecarFinder) -> None:
+    def __init__(self, root: PurePath, path: str, data: bytes, sidecars: Sidecars) -> None:
         self.content_hash = content_hash(data)
         self._root, self._path, self._data, self._sidecars = root, path, data, sidecars
         self._without_pixels: DecodedImage | None = None

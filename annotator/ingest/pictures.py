@@ -10,16 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from annotator.datasets.image_folder import DecodedImage, content_hash, decode_image, read_image_file
+from annotator.datasets.photo_roots import PhotoUrl
 from annotator.errors import UnreadableImageError
 from annotator.ingest.decoding_budget import DecodingBudget, MakingLocks, PictureCache
+from annotator.ingest.remote_photos import RemoteFiles
 from annotator.ingest.renditions import encode_jpeg
 from annotator.storage.database import Store
 from annotator.storage.images import ImageEntry
+from annotator.storage.photo_cache import PhotoCache
 from annotator.storage.project import Project, write_atomically
 
 logger = logging.getLogger(__name__)
 
 THUMBNAIL_SIZE = 320
+CACHE_BYTES = 2_000_000_000
+"""Most bytes of photos behind URLs that a project keeps on its disk."""
 DISPLAY_SIZE = 2048
 """Longest side, in pixels, of the photo that the page shows without zoom."""
 LARGEST_JPEG = 65_000
@@ -60,6 +65,7 @@ class Pictures:
     def __init__(self, project: Project, store: Store) -> None:
         self._project = project
         self._store = store
+        self._remote = RemoteFiles(PhotoCache(project.photo_cache_path, CACHE_BYTES))
 
     def thumbnail(self, image_id: int) -> Picture:
         """Return the thumbnail; a missing one is made from the photo.
@@ -138,21 +144,35 @@ class Pictures:
         Browsers cache a picture by its address for ever, so only bytes with a known content hash are returned.
 
         Raises:
-            UnreadableImageError: There is no such file.
+            UnreadableImageError: There is no such file, or the store that it lies in does not give it.
         """
         entry = self._store.images.entry(image_id)
-        roots = set()
+        folders: set[Path] = set()
+        failure: UnreadableImageError | None = None
         for root, file in self._store.images.seen_files(image_id):
-            roots.add(root)
+            if isinstance(root, Path):
+                folders.add(root)
             if file.is_gone or not entry.is_shown_by(file):
+                continue
+            digest = file.content_hash or entry.content_hash
+            if isinstance(root, PhotoUrl):
+                try:
+                    found = self._remote.read(root, file.path, digest)
+                except UnreadableImageError as error:
+                    failure = error
+                    continue
+                if found is not None:
+                    return found
                 continue
             path = (root / file.path).resolve()
             # A link that was created after the ingest must not lead out of the folder.
             if path.is_relative_to(root.resolve()) and os.path.isfile(path):  # Path.is_file raises in a locked folder
                 data = read_image_file(path)
-                if content_hash(data) == (file.content_hash or entry.content_hash):
+                if content_hash(data) == digest:
                     return data
-        if roots and not any(root.exists() for root in roots):
+        if failure is not None:
+            raise failure
+        if folders and not any(folder.exists() for folder in folders):
             raise UnreadableImageError(
                 f"The folder of image {image_id} is not there. If it is on another disk, connect that; if it was "
                 "moved, add it at its new place: annotator add."

@@ -5,7 +5,6 @@ continues after the last committed batch. Knows nothing of pages or tags.
 """
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from annotator.datasets.path_words import path_words
+from annotator.datasets.photo_roots import PhotoRoot, PhotoUrl
 from annotator.datasets.sidecars import PhotoMetadata
 from annotator.errors import StoreError, UnreadableImageError
 from annotator.ingest.known_photos import KnownPhotos
@@ -24,7 +24,6 @@ from annotator.ingest.photo_metadata import NOT_READ, merge_metadata
 from annotator.ingest.photo_source import (
     DecodedPhoto,
     FeatureExtractor,
-    FolderPhotos,
     NetworkInput,
     OpenedPhoto,
     PhotoSource,
@@ -33,6 +32,7 @@ from annotator.ingest.photo_source import (
     work_ahead,
 )
 from annotator.ingest.progress import IngestProgress, NotMounted, ProgressCounter
+from annotator.ingest.remote_photos import source_of
 from annotator.ingest.renditions import decoded_side
 from annotator.settings import IngestConfig
 from annotator.storage.database import Store
@@ -40,6 +40,7 @@ from annotator.storage.features import FeatureStore, Vectors
 from annotator.storage.images import ImageEntry, IngestedBatch, SeenPath
 from annotator.storage.photo_places import PhotoFolders
 from annotator.storage.project import Project
+from annotator.thread_priority import lower_priority
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +136,8 @@ class Ingest:
         self._config = config
         self._on_commit = on_commit
         self._on_change = on_change
-        self._folders: dict[Path, FolderPhotos] = {}
-        self._sources: dict[Path, PhotoSource] = {}
+        self._folders: dict[PhotoRoot, PhotoSource] = {}
+        self._sources: dict[PhotoRoot, PhotoSource] = {}
         """Of the present run, by root."""
         self._known = KnownPhotos(store.images)
         self._next_id = store.images.next_id()
@@ -147,11 +148,11 @@ class Ingest:
         """Request that a run ends after the current batch."""
         self._stop.set()
 
-    def run(self, roots: Sequence[Path | PhotoSource]) -> IngestProgress:
+    def run(self, roots: Sequence[PhotoRoot | PhotoSource]) -> IngestProgress:
         """Ingest every photo of these roots that is not in the project yet.
 
         Args:
-            roots: Folders, or other sources of photos.
+            roots: Folders and URLs, or other sources of photos.
 
         Returns:
             The final progress. Files that could not be read are in the database with their reasons.
@@ -159,11 +160,13 @@ class Ingest:
         Raises:
             StoreError: The project cannot be written (a full disk); what was committed before remains.
         """
-        _lower_priority()
-        sources = [self._folder(root) if isinstance(root, Path) else root for root in roots]
+        lower_priority()
+        sources = [self._folder(root) if isinstance(root, Path | PhotoUrl) else root for root in roots]
         self._sources = {source.root: source for source in sources}
         self._counter = ProgressCounter()
         self._not_mounted: list[NotMounted] = []
+        self._away: dict[int, PhotoRoot] = {}
+        """Roots without a photo, by id."""
         self._waiting: list[_Todo] = []
         self._gone: list[tuple[int, list[str]]] = []
         self._unread: set[int] = set()
@@ -173,11 +176,11 @@ class Ingest:
         self._report(running=True)
         error: str | None = "The run was interrupted."
         try:
-            with ThreadPoolExecutor(self._config.num_decode_threads, "decode", initializer=_lower_priority) as pool:
+            with ThreadPoolExecutor(self._config.num_decode_threads, "decode", initializer=lower_priority) as pool:
                 for source in sources:
                     self._run_root(source, pool)
                 self._finish(pool)
-            self._look_for_others(list(self._sources))
+            self._name_those_away(list(self._sources))
             error = None if not self._stop.is_set() else error
         except OSError as failure:
             error = f"The ingest stopped: {failure.strerror}. What was done is kept; free some space and run it again."
@@ -193,11 +196,13 @@ class Ingest:
     def _report(self, *, running: bool, error: str | None = None) -> None:
         self.progress = self._counter.progress(running=running, error=error, not_mounted=self._not_mounted)
 
-    def _folder(self, root: Path) -> FolderPhotos:
-        """Return the source of a folder; the listings of its sidecars stay from run to run."""
-        return self._folders.setdefault(root, FolderPhotos(root))
+    def _folder(self, root: PhotoRoot) -> PhotoSource:
+        """Return the source of a folder or URL; the listings of a folder's sidecars stay from run to run."""
+        if root not in self._folders:
+            self._folders[root] = source_of(root)
+        return self._folders[root]
 
-    def _source(self, root: Path) -> PhotoSource:
+    def _source(self, root: PhotoRoot) -> PhotoSource:
         """Return the source of a root of the project."""
         return self._sources.get(root) or self._folder(root)
 
@@ -208,8 +213,7 @@ class Ingest:
         if problems:
             self._images.add(IngestedBatch(paths=problems))
         if not num_present and any(seen.image_id is not None for seen in known.values()):
-            if num_photos := self._images.num_only_in(root_id):
-                self._not_mounted.append(NotMounted(str(source.root), num_photos))
+            self._away[root_id] = source.root
             return
         self._counter.found(num_present)
         self._counter.done(num_present - len(todo))
@@ -258,12 +262,19 @@ class Ingest:
                     yield _Todo(self._source(root), file, file, image_id)
                     break
 
-    def _look_for_others(self, roots: Sequence[Path]) -> None:
-        """Name the project's other folders that are missing or empty, unless all their photos are elsewhere too."""
+    def _name_those_away(self, roots: Sequence[PhotoRoot]) -> None:
+        """Name the project's folders that are missing or empty, unless all their photos are elsewhere too.
+
+        Args:
+            roots: Those of this run; the others are looked at here.
+        """
         folders = PhotoFolders()
         for root_id, root in self._images.roots():
-            if root not in roots and not folders.is_there(str(root)) and (num := self._images.num_only_in(root_id)):
-                self._not_mounted.append(NotMounted(str(root), num))
+            if root not in roots and not folders.is_there(str(root)):
+                self._away[root_id] = root
+        for root_id, root in self._away.items():
+            if num_photos := self._images.num_only_in(root_id, self._away):
+                self._not_mounted.append(NotMounted(str(root), num_photos))
 
     def _batches(self, image_ids: set[int]) -> Iterator[list[int]]:
         ordered, size = sorted(image_ids), self._config.batch_size
@@ -595,9 +606,3 @@ def _same_scheme(one: str, other: str | None) -> bool:
 def _cosine(one: Vectors, other: Vectors) -> float:
     lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
     return float(one @ other) / lengths if lengths else 1.0
-
-
-def _lower_priority() -> None:
-    """Lower the priority of this thread: on Linux each thread has its own niceness, and its children inherit it."""
-    if hasattr(os, "setpriority") and os.uname().sysname == "Linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)

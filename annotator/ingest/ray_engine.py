@@ -14,16 +14,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from annotator import __version__
 from annotator.datasets.formats.parquet import load_pyarrow
+from annotator.datasets.photo_roots import PhotoRoot
 from annotator.errors import AnnotatorError, BackboneError, ConfigError, ShardError
 from annotator.ingest.embedding import FileRead, read_file, with_features
-from annotator.ingest.photo_source import FolderPhotos, FoundFile
+from annotator.ingest.photo_source import FoundFile, PhotoSource
+from annotator.ingest.remote_photos import source_of
 from annotator.models.backbones.backbone import Backbone, Crops, load_backbone
 from annotator.models.backbones.pretrained import Architecture, center_crop, find_architecture
 from annotator.ranges import check_range
@@ -57,7 +58,7 @@ class RaySettings:
 class Step:
     """What every worker needs to know."""
 
-    root: Path
+    root: PhotoRoot
     backbone: str
     backbone_label: str
     """Name and version that the network of every worker must have."""
@@ -237,9 +238,9 @@ def _read(table: Any, step: Step) -> Any:
 
 
 @lru_cache(1)
-def _source(root: Path) -> FolderPhotos:
+def _source(root: PhotoRoot) -> PhotoSource:
     """Return the photos of a worker; the listings of their sidecars stay from task to task."""
-    return FolderPhotos(root)
+    return source_of(root)
 
 
 class _ArchitecturePreprocessor:

@@ -8,6 +8,7 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
+from annotator.datasets.photo_roots import known_root
 from annotator.datasets.sidecars import PhotoMetadata
 from annotator.errors import ShardError, UnreadableImageError
 from annotator.ingest.photo_source import (
@@ -37,7 +38,7 @@ class ShardPhotos:
     needs_network = False
 
     def __init__(self, shards: ShardFolder) -> None:
-        self.root = Path(shards.about.root)
+        self.root = known_root(shards.about.root)
         self._shards = shards
         self._files = {file.path: file for file in shards.files()}
         self._refused = [one for one in shards.unreadable() if one.path not in self._files]
@@ -53,7 +54,8 @@ class ShardPhotos:
         """Yield every possible photo in the order of the ingest, and every path that was not read."""
 
         def is_skipped(path: str) -> bool:
-            return any((self.root / path).is_relative_to(folder) for folder in skip_folders)
+            root = self.root
+            return isinstance(root, Path) and any((root / path).is_relative_to(folder) for folder in skip_folders)
 
         for one in self._refused:
             if not is_skipped(one.path):

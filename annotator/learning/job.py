@@ -13,6 +13,8 @@ from annotator.storage.digested_json import without_digest
 
 JOB_FILE = "job.json"
 CANDIDATE_FOLDER = "candidate"
+SUBMITTED_FOLDER = "submitted"
+"""Within the folder of a run: the checkpoint that was trained elsewhere, where the run is its test."""
 TRAINED_FILE = "trained_on.json"
 """In a checkpoint: content hash -> event id of the corrections that it and its ancestors were trained on."""
 
@@ -64,6 +66,8 @@ class Job:
     vocabulary_aliases: dict[str, str] = field(default_factory=dict)
     vocabulary_forbidden: dict[str, str] = field(default_factory=dict)
     """These three are the imported vocabulary."""
+    submitted: str = ""
+    """Folder of a checkpoint that was trained elsewhere and is only tested; empty: a candidate is trained."""
 
 
 class hold_lock:  # noqa: N801 - used as a context manager, like a function

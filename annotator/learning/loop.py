@@ -18,7 +18,8 @@ from annotator.errors import AnnotatorError, ConfigError, StoreError, TrainingEr
 from annotator.ingest.detection_pass import wanted_detector
 from annotator.ingest.project_backbone import backbone_options
 from annotator.json_types import JsonObject
-from annotator.learning.job import CANDIDATE_FOLDER, Job
+from annotator.learning import submission
+from annotator.learning.job import CANDIDATE_FOLDER, SUBMITTED_FOLDER, Job
 from annotator.learning.model_registry import Model, ModelRegistry, Run
 from annotator.learning.snapshot import write_snapshot
 from annotator.learning.training_process import LOCK_FILE, SECONDS_TO_END, SNAPSHOT_FILE, TrainingProcess
@@ -39,6 +40,8 @@ SECONDS_BETWEEN_CHECKS = 1.0
 """Least time between two checks whether there are enough corrections for a training."""
 KEPT_REFUSED = 3
 """Checkpoints of refused candidates that are kept, for a person who wants one all the same."""
+SUBMITTED = "submitted"
+"""Cause of a run that tests a checkpoint which was trained elsewhere."""
 LOOP_USER = "loop"
 """User name of trainings and promotions that nobody asked for."""
 
@@ -86,7 +89,8 @@ class ModelLoop:
         self._unrecorded: dict[int, tuple[str, str]] = {}
         """Run -> (state, sentence) of ends that could not be written to the database, for example on a full disk."""
         for run_id in self.registry.end_interrupted():
-            shutil.rmtree(self._run_folder(run_id) / CANDIDATE_FOLDER, ignore_errors=True)
+            for name in (CANDIDATE_FOLDER, SUBMITTED_FOLDER):
+                shutil.rmtree(self._run_folder(run_id) / name, ignore_errors=True)
         for choice in self._catalog.choices():
             self.registry.adopt(choice.name, self._catalog.version_of(choice.name))
         self._live = self._adopt_live()
@@ -143,31 +147,56 @@ class ModelLoop:
             StoreError: The snapshot could not be written.
         """
         with self._lock:
-            if self._closing.is_set():
-                raise TrainingError("The project is being closed; no training was started.")
-            if self._training is not None:
-                raise TrainingError("The model is learning already. Wait until it is done, or cancel it.")
-            live = self._live
-            problem = self._base_problem(live)
-            if problem:
-                raise TrainingError(problem)
-            newest = self.registry.newest_event_id()
-            if newest == 0:
-                raise TrainingError("There is no correction yet to learn from. Tag and save some photos first.")
-            self._record_ends()
-            settings = self._project.settings.loop
-            run_id = self.registry.begin_run(
-                cause, user, live.model_id, newest, self.registry.num_corrections_since(0), asdict(settings)
-            )
-            try:
-                training = self._start(run_id, live)
-            except (OSError, StoreError) as error:
-                sentence = f"The training could not start: {error}"
-                self._end(run_id, "failed", sentence)
-                raise TrainingError(sentence) from error
-            self._training = training
-            self._watcher = threading.Thread(target=self._watch, args=(training,), name="training", daemon=True)
-            self._watcher.start()
+            live = self._ready_base()
+            return self._begin(user, cause, live, self.registry.newest_event_id())
+
+    def submit(self, name: str, user: str, *, is_unseen: bool = False) -> int:
+        """Start the test of a checkpoint that was trained elsewhere, as a candidate; return the number of the run.
+
+        Args:
+            name: Of its folder, which `submission.take_in` has made.
+            user: Who.
+            is_unseen: It was trained on no list of this project; needed where the checkpoint does not say on which.
+
+        Raises:
+            CheckpointError: It is missing or damaged, or does not fit the project's backbone, trainer or tags.
+            TrainingError: A training runs, the live model cannot learn, or there is no list to test with.
+        """
+        with self._lock:
+            live = self._ready_base()
+            folder = submission.folder_of(self._project, name)
+            submission.check(folder, self._backbone, self._store, is_unseen=is_unseen)
+            # It has learnt from no newer list than the last training of this project.
+            return self._begin(user, SUBMITTED, live, self.registry.newest_trained_event_id(), folder)
+
+    def _ready_base(self) -> Model:
+        """Return the live model, if a training may begin with it now."""
+        if self._closing.is_set():
+            raise TrainingError("The project is being closed; no training was started.")
+        if self._training is not None:
+            raise TrainingError("The model is learning already. Wait until it is done, or cancel it.")
+        problem = self._base_problem(self._live)
+        if problem:
+            raise TrainingError(problem)
+        if self.registry.newest_event_id() == 0:
+            raise TrainingError("There is no correction yet to learn from. Tag and save some photos first.")
+        return self._live
+
+    def _begin(self, user: str, cause: str, live: Model, newest: int, submitted: Path | None = None) -> int:
+        self._record_ends()
+        settings = self._project.settings.loop
+        run_id = self.registry.begin_run(
+            cause, user, live.model_id, newest, self.registry.num_corrections_since(0), asdict(settings)
+        )
+        try:
+            training = self._start(run_id, live, submitted)
+        except (OSError, StoreError) as error:
+            sentence = f"The training could not start: {error}"
+            self._end(run_id, "failed", sentence)
+            raise TrainingError(sentence) from error
+        self._training = training
+        self._watcher = threading.Thread(target=self._watch, args=(training,), name="training", daemon=True)
+        self._watcher.start()
         return run_id
 
     def cancel(self) -> JsonObject:
@@ -304,7 +333,7 @@ class ModelLoop:
             f"Choose one of: {', '.join(registry.names())}."
         )
 
-    def _start(self, run_id: int, live: Model) -> TrainingProcess:
+    def _start(self, run_id: int, live: Model, submitted: Path | None) -> TrainingProcess:
         settings: LoopSettings = self._project.settings.loop
         model = self._project.settings.vision_language_model
         vocabulary = imported_vocabulary(self._store, self._project.settings.vocabulary)
@@ -312,6 +341,8 @@ class ModelLoop:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         write_snapshot(self._store, self._features_path.stem, folder / SNAPSHOT_FILE, model)
+        if submitted is not None:
+            submitted.replace(folder / SUBMITTED_FOLDER)
         job = Job(
             live=str(self._catalog.source_of(live.name)),
             backbone=self._backbone.name,
@@ -342,6 +373,7 @@ class ModelLoop:
             vocabulary_tags=vocabulary.tags,
             vocabulary_aliases=vocabulary.aliases,
             vocabulary_forbidden=vocabulary.forbidden,
+            submitted="" if submitted is None else str(folder / SUBMITTED_FOLDER),
         )
         return TrainingProcess.start(run_id, folder, job)
 
@@ -362,7 +394,8 @@ class ModelLoop:
             logger.exception("The candidate of training %s could not be taken over.", training.run_id)
             self._end(training.run_id, "failed", f"The candidate could not be taken over: {sentence}")
         finally:
-            shutil.rmtree(training.folder / CANDIDATE_FOLDER, ignore_errors=True)
+            for name in (CANDIDATE_FOLDER, SUBMITTED_FOLDER):
+                shutil.rmtree(training.folder / name, ignore_errors=True)
             (training.folder / SNAPSHOT_FILE).unlink(missing_ok=True)
             self._training = None
             self._saved.set()
@@ -375,7 +408,7 @@ class ModelLoop:
         self._project.checkpoints_path.mkdir(exist_ok=True)
         shutil.rmtree(target, ignore_errors=True)  # left by a server that ended before the commit below
         (training.folder / CANDIDATE_FOLDER).replace(target)
-        state, sentence = self._outcome(report["verdict"], run.base_id)
+        state, sentence = self._outcome(report["verdict"], run)
         try:
             model_id = self.registry.end_run_with_model(
                 training.run_id, state, sentence, report, name=PROJECT_PREFIX + name, tagger=report["tagger"],
@@ -397,18 +430,19 @@ class ModelLoop:
             if run_id in models:
                 shutil.rmtree(self._catalog.source_of(models[run_id].name), ignore_errors=True)
 
-    def _outcome(self, verdict: JsonObject, base_id: int) -> tuple[str, str]:
+    def _outcome(self, verdict: JsonObject, run: Run) -> tuple[str, str]:
         """Return (state of the run, sentence for the user).
 
         Args:
             verdict: Of the promotion test, `Verdict.to_json`.
-            base_id: The model that the candidate was compared with.
+            run: Its `base_id` is the model that the candidate was compared with.
         """
         if not verdict["is_promoted"]:
-            return "refused", f"{verdict['sentence']} {self._next_try()}"
+            advice = "" if run.cause == SUBMITTED else f" {self._next_try()}"
+            return "refused", f"{verdict['sentence']}{advice}"
         if not self._project.settings.loop.promotes:
             return "waiting", f"Passed, and waits to be promoted: {verdict['findings']}."
-        if self._live.model_id != base_id:
+        if self._live.model_id != run.base_id:
             return "waiting", (
                 f"Not promoted, since another model went live meanwhile. It passed: {verdict['findings']}."
             )

@@ -22,7 +22,7 @@ class Run:
 
     run_id: int
     cause: str
-    """button, corrections, interval or command."""
+    """button, corrections, interval, command, or submitted: a checkpoint that was trained elsewhere is tested."""
     user_name: str
     started_at: datetime
     ended_at: datetime | None
@@ -215,6 +215,10 @@ class ModelRegistry:
                             "The server ended while the model was learning; the model in use did not change.", {},
                         )  # fmt: skip
             return [int(row[0]) for row in rows]
+
+    def num_runs(self) -> dict[str, int]:
+        """Return the number of trainings by their state."""
+        return dict(self._store.rows("SELECT state, count(*) FROM training_runs GROUP BY state"))
 
     def changes(self) -> list[Change]:
         """Return the changes of the live model, oldest first."""

@@ -24,10 +24,14 @@ from annotator.storage.digested_json import with_digest
 
 if TYPE_CHECKING:
     from annotator.learning.replay import ReplayedEvidence, ReplayedProposer
+    from annotator.models.checkpoint import About, CheckpointInfo, LoadedTagger
     from annotator.models.reranker import Reranker
+    from annotator.models.sequence.trained_tagger import TrainedTagger
     from annotator.trainer.finetuning.corrections import Correction, Division
 
 SECONDS_BETWEEN_REPORTS = 0.2
+MOST_NEW_TAGS = 100
+"""Tags that the report of a checkpoint which was trained elsewhere names as new."""
 MAX_CORRECTIONS, MAX_PLACES = 300, 6
 """Newest corrections, and places in each list, on which the re-ranker is trained; each place costs a proposal."""
 
@@ -72,9 +76,17 @@ def main(arguments: list[str]) -> int:
         is_cancelled = isinstance(error, TrainingCancelledError)
         reporter.report(phase="cancelled" if is_cancelled else "failed", sentence=str(error))
         return 1
-    except MemoryError:
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
         reporter.report(phase="failed", sentence="The training ran out of memory; the model in use did not change.")
         return 1
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Tell whether an error says that no memory is left; those of torch and onnxruntime have no type of their own."""
+    signs = ("can't allocate memory", "out of memory", "failed to allocate memory", "bad_alloc", "bad allocation")
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 
 
 def lower_priority(niceness: int, num_threads: int) -> None:
@@ -107,47 +119,61 @@ def _train_and_judge(folder: Path, job: Job, reporter: ProgressReporter, cancell
     settings = FinetuneSettings(**job.finetune)
     snapshot = read_snapshot(Path(job.snapshot_path), Path(job.features_path), info.feature_size)
     trained = read_trained(checkpoint.find(job.live))
-    division = divide(snapshot.corrections, trained, gold_share=job.gold_share, newest_share=job.newest_share)
-    if not division.fresh:
+    by_theirs = read_trained(Path(job.submitted)) if job.submitted else {}
+    known = trained | by_theirs
+    # Where nothing is trained here, every list that neither model has seen judges.
+    newest_share = 1.0 if job.submitted else job.newest_share
+    division = divide(snapshot.corrections, known, gold_share=job.gold_share, newest_share=newest_share)
+    if not division.fresh and not job.submitted:
         raise TrainingError("There is no correction yet that the model has not learnt from. Tag some photos first.")
     vectors, note = _word_vectors(job.word_vectors)
     tuned = Path(job.backbone_weights) if job.backbone_weights else None
     backbone = load_backbone(job.backbone, num_threads=job.num_threads, weights_path=tuned)
     live = checkpoint.load(job.live, backbone=backbone)
-    num_base = info.about.training.get("num_base", len(info.vocabulary))
-    candidate = finetune(
-        job.live,
-        division.fresh,
-        division.replay,
-        settings,
-        rehearsal=snapshot.untagged,
-        exemplars=class_exemplars(backbone.class_weights, np.stack([item.features for item in snapshot.corrections])),
-        word_vectors=vectors,
-        num_base=num_base,
-        progress=lambda now: reporter.progress(phase="learning", **asdict(now)),
-        should_stop=cancelled.is_set,
-    )
-    learnt = {item.content_hash: item.event_id for item in division.fresh}
-    about = checkpoint.About(
-        info.about.backbone,
-        info.about.backbone_version,
-        info.about.order,
-        {"parent": info.version, "finetune": asdict(settings), "num_fresh": len(division.fresh),
-         "num_replayed": len(division.replay), "num_base": num_base,
-         "newest_event_id": max(learnt.values())},
-    )  # fmt: skip
+    # Whether by training or for the re-ranker, the candidate learns from these, and no later test may use them.
+    used = [*division.fresh, *(item for item in division.replay if item.content_hash not in trained)]
+    learnt = {item.content_hash: item.event_id for item in used}
+    candidate: TrainedTagger | LoadedTagger
+    if job.submitted:
+        theirs = checkpoint.read_info(job.submitted)
+        candidate, about = checkpoint.load(job.submitted, backbone=backbone), _about_submitted(theirs, info.version)
+        num_fresh, num_replayed = len(by_theirs), 0
+    else:
+        num_base = info.about.training.get("num_base", len(info.vocabulary))
+        candidate = finetune(
+            job.live,
+            division.fresh,
+            division.replay,
+            settings,
+            rehearsal=snapshot.untagged,
+            exemplars=class_exemplars(
+                backbone.class_weights, np.stack([item.features for item in snapshot.corrections])
+            ),
+            word_vectors=vectors,
+            num_base=num_base,
+            progress=lambda now: reporter.progress(phase="learning", **asdict(now)),
+            should_stop=cancelled.is_set,
+        )
+        num_fresh, num_replayed = len(division.fresh), len(division.replay)
+        about = checkpoint.About(
+            info.about.backbone,
+            info.about.backbone_version,
+            info.about.order,
+            {"parent": info.version, "finetune": asdict(settings), "num_fresh": num_fresh,
+             "num_replayed": num_replayed, "num_base": num_base, "newest_event_id": max(learnt.values())},
+        )  # fmt: skip
     evidence = _evidence(job, snapshot, backbone, vectors)
 
     def fitting(num_done: int, num_all: int) -> None:
         _check_cancelled(cancelled)
         reporter.progress(phase="weighing", num_done=num_done, num_all=num_all)
 
-    unknown = [item for item in division.fresh if item.content_hash not in trained]
+    unknown = [item for item in used if item.content_hash not in trained]
     live_proposer = evidence.proposer_of(live)
     reranker = _fit_reranker(live_proposer, unknown, info.reranker, settings.seed, fitting)
     target = folder / CANDIDATE_FOLDER
     version = checkpoint.save(candidate, target, about, half=True, reranker=reranker)
-    checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(with_digest(trained | learnt)).encode())
+    checkpoint.write_atomically(target / TRAINED_FILE, json.dumps(with_digest(known | learnt)).encode())
 
     def judging(num_done: int, num_all: int) -> None:
         _check_cancelled(cancelled)
@@ -158,13 +184,27 @@ def _train_and_judge(folder: Path, job: Job, reporter: ProgressReporter, cancell
     verdict = _judge(job, live_proposer, evidence.proposer_of(tuned_candidate), division, judging)
     return {
         "tagger": f"{candidate.name} {version}",
-        "num_fresh": len(division.fresh),
-        "num_replayed": len(division.replay),
-        "new_tags": list(candidate.vocabulary.tags[len(info.vocabulary) :]),
+        "num_fresh": num_fresh,
+        "num_replayed": num_replayed,
+        "new_tags": _new_tags(info, candidate, MOST_NEW_TAGS if job.submitted else None),
         "reranker": reranker.to_json(),
         "note": note,
         "verdict": verdict,
     }
+
+
+def _about_submitted(info: "CheckpointInfo", parent: str) -> "About":
+    """Return the provenance of a checkpoint that was trained elsewhere, as that of a candidate of the live model."""
+    num_base = info.about.training.get("num_base", len(info.vocabulary))
+    return replace(
+        info.about, training={**info.about.training, "parent": parent, "submitted": info.version, "num_base": num_base}
+    )
+
+
+def _new_tags(info: "CheckpointInfo", candidate: Any, most: int | None) -> list[str]:
+    """Return the tags that a candidate knows and the live model does not, at most so many."""
+    known = set(info.vocabulary.tags)
+    return [tag for tag in candidate.vocabulary.tags if tag not in known][:most]
 
 
 def _word_vectors(source: str) -> tuple[Any, str]:

@@ -67,7 +67,7 @@ def _members(archive: tarfile.TarFile, source: Path) -> list[tarfile.TarInfo]:
     return members
 
 
-def check_path(name: str, source: Path) -> None:
+def check_path(name: str, source: Path | str) -> None:
     """Refuse the path of a member that leads out of its folder, or is deeper than any of ours.
 
     Raises:
@@ -78,7 +78,7 @@ def check_path(name: str, source: Path) -> None:
         raise BackupError(f"The backup {source} names a file that no project has: {name[:200]!r}.")
 
 
-def check_room(num_bytes: int, folder: Path, source: Path) -> None:
+def check_room(num_bytes: int, folder: Path, source: Path | str) -> None:
     """Refuse to write more than fits on a disk.
 
     Args:

@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -35,7 +35,8 @@ DATABASE = "project.duckdb"
 SETTINGS = "settings.json"
 CHUNK = 1 << 20
 
-_ALLOWED = re.compile(r"project\.duckdb|settings\.json|(checkpoints|features|backbones|models)/[^\0]+")
+ALLOWED = re.compile(r"project\.duckdb|settings\.json|(checkpoints|features|backbones|models)/[^\0]+")
+"""Paths of the files of a backup."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bo
         needed = needed_files(project)
         settings = replace(project.settings, tagger=needed.tagger)
         texts = {SETTINGS: settings_text(settings), **needed.texts}
-        files = {**needed.files, **(dict(_features(project)) if with_features else {})}
+        files = {**needed.files, **(dict(feature_files(project)) if with_features else {})}
         members = []
         with open_private(part) as file, tarfile.open(fileobj=file, mode="w") as archive:
             counts = _prepare(snapshot, needed.renamed)
@@ -112,7 +113,8 @@ def back_up(project: Project, snapshot: Path, target: Path, *, with_features: bo
     return manifest
 
 
-def _features(project: Project) -> Iterator[tuple[str, Path]]:
+def feature_files(project: Project) -> Iterator[tuple[str, Path]]:
+    """Yield (path in the project, file) of the features."""
     for path in sorted(project.features_path.rglob("*")):
         if path.is_file() and not path.is_symlink() and not path.name.startswith("."):
             yield path.relative_to(project.folder).as_posix(), path
@@ -154,16 +156,26 @@ def _prepare(snapshot: Path, renamed: Mapping[str, str]) -> tuple[int, int, int]
     """Give checkpoints from outside their name in the backup; return the numbers of images, saved lists and events."""
     store = Store(snapshot, keeps_copy=False)
     try:
-        with store.transaction() as cursor:
-            for outside, inside in renamed.items():
-                # An earlier checkpoint of that name keeps its row.
-                cursor.execute(
-                    "UPDATE models SET name = ? WHERE name = ? AND NOT EXISTS (SELECT 1 FROM models WHERE name = ?)",
-                    [inside, outside, inside],
-                )
+        prepare(store, renamed)
         return store.images.count(), *count_entries(store)
     finally:
         store.close()
+
+
+def prepare(store: Store, renamed: Mapping[str, str]) -> None:
+    """Give checkpoints from outside the project their name inside a copy of it.
+
+    Args:
+        store: The copy of the database.
+        renamed: As of `NeededFiles`.
+    """
+    with store.transaction() as cursor:
+        for outside, inside in renamed.items():
+            # An earlier checkpoint of that name keeps its row.
+            cursor.execute(
+                "UPDATE models SET name = ? WHERE name = ? AND NOT EXISTS (SELECT 1 FROM models WHERE name = ?)",
+                [inside, outside, inside],
+            )
 
 
 def restore(source: Path, folder: Path) -> Manifest:
@@ -177,6 +189,20 @@ def restore(source: Path, folder: Path) -> Manifest:
         BackupError: The backup is damaged, incomplete, or of a newer version; or the folder is not empty or cannot be
             written. The folder has not changed then.
     """
+    return build_project(str(source), folder, lambda part: _unpack(source, part))
+
+
+def build_project(source: str, folder: Path, unpack: Callable[[Path], Manifest]) -> Manifest:
+    """Create a project of files that somebody else may have written; all of it, or nothing.
+
+    Args:
+        source: Where they come from, for messages.
+        folder: The project's folder; must not exist, or be empty.
+        unpack: Writes them into a folder and returns their list.
+
+    Raises:
+        BackupError: The files are damaged, or the folder is not empty or cannot be written. It has not changed then.
+    """
     folder = folder.expanduser().resolve()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupError(f"{folder} is not empty. Name a new folder; nothing is overwritten.")
@@ -184,7 +210,7 @@ def restore(source: Path, folder: Path) -> Manifest:
     try:
         part.parent.mkdir(parents=True, exist_ok=True)
         part.mkdir(mode=0o700)
-        manifest = _unpack(source, part)
+        manifest = unpack(part)
         manifest = replace(manifest, left_out=(*manifest.left_out, *_open_restored(part, manifest)))
         _note_models(part, manifest)
         for name in ("features", "indexes", "thumbnails", "checkpoints"):
@@ -263,7 +289,7 @@ def _read_manifest(archive: tarfile.TarFile, source: Path) -> Manifest:
         raise BackupError(f"{source} is not a whole backup of a project ({error}).") from error
     for member in members:
         check_path(member.path, source)
-        if not _ALLOWED.fullmatch(member.path):
+        if not ALLOWED.fullmatch(member.path):
             raise BackupError(f"The backup {source} names a file that no project has: {member.path[:200]!r}.")
     if DATABASE not in {member.path for member in members}:
         raise BackupError(f"The backup {source} holds no database.")

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.image_folder import content_hash, read_image_file
+from annotator.datasets.photo_roots import PhotoRoot, PhotoUrl
 from annotator.datasets.pixel_digest import has_pixels
 from annotator.errors import BackboneError, CheckpointError, RetrievalError, StoreError, UnreadableImageError
 from annotator.maintenance.needed_files import DIGESTS_FILE
@@ -336,10 +337,14 @@ def _check_photos(store: Store) -> Iterator[Finding]:
     """Compare every photo with the digests of its bytes and, where these differ, of its pixels."""
     folders = PhotoFolders()
     num_away: Counter[str] = Counter()
-    num_written = 0
+    num_written = num_remote = 0
     for image_id, files in _files_of_images(store):
         entry = store.images.entry(image_id)
-        there = [(root / file.path, file) for root, file in files if folders.is_there(str(root))]
+        if any(isinstance(root, PhotoUrl) and not file.is_gone for root, file in files):
+            num_remote += 1
+            continue
+        on_disk = [(root, file) for root, file in files if isinstance(root, Path)]
+        there = [(root / file.path, file) for root, file in on_disk if folders.is_there(str(root))]
         present = [(path, file) for path, file in there if path.is_file()]
         root, first = files[0]
         if not present and not all(folders.is_there(str(root)) for root, file in files if not file.is_gone):
@@ -366,6 +371,12 @@ def _check_photos(store: Store) -> Iterator[Finding]:
             is_repairable=False,
             is_damage=False,
         )
+    if num_remote:
+        yield Finding(
+            f"{num_remote:,} photos lie behind URLs and were not compared, since each would be read whole.",
+            is_repairable=False,
+            is_damage=False,
+        )
     if num_written:
         yield Finding(
             f"Other programs have written into {num_written:,} photos since they were added; the pixels are the same.",
@@ -389,7 +400,7 @@ def _compare(path: Path, file: SeenPath, entry: ImageEntry) -> str:
     return WRITTEN if entry.pixel_digest is not None and has_pixels(data, entry.pixel_digest) else CHANGED
 
 
-def _files_of_images(store: Store) -> Iterator[tuple[int, list[tuple[Path, SeenPath]]]]:
+def _files_of_images(store: Store) -> Iterator[tuple[int, list[tuple[PhotoRoot, SeenPath]]]]:
     """Yield each image that ever had a file with its files, those that are gone last."""
     for (image_id,) in store.rows("SELECT DISTINCT image_id FROM paths WHERE image_id IS NOT NULL ORDER BY image_id"):
         files = list(store.images.seen_files(int(image_id)))

@@ -34,7 +34,8 @@ class Ranking:
 
     Args:
         features: Features by image id.
-        cold_start: Its words are offered as completions, its class probabilities are a view for the head.
+        cold_start: Its words are offered as completions; its class probabilities are a view for the head, and evidence
+            for and against tags.
         tag: Identifies the features in the index of tagged photos.
         words: Of an imported vocabulary, offered before everyday words.
         aliases: Of an imported vocabulary: key of an alias -> its tag.
@@ -56,7 +57,7 @@ class Ranking:
         offered = [*words, *everyday_words(), *cold_start.allowed_words()]
         self.vocabulary = ProjectVocabulary(offered, aliases, spellings)
         self._words = tuple(words)
-        self._classify = cold_start.class_probabilities if cold_start.has_classes else None
+        self._classes = cold_start if cold_start.has_classes else None
         if vectors is None:
             vectors = VectorIndex(features.feature_size, VectorIndexSettings(), features.vectors, tag=tag)
         self.vectors = vectors
@@ -123,7 +124,7 @@ class Ranking:
         mixture = ForecastMixture(self.tagged_photos.saved_tags, log_losses)
         if mixture.learns:
             self.tagged_photos.add_listener(mixture)
-        project = ProjectEvidence(self._features.feature_size, self._classify)
+        project = ProjectEvidence(self._features.feature_size, self._classes)
         return Proposer(
             taggers,
             self._features,

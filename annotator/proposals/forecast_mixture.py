@@ -30,7 +30,7 @@ RATE = 0.1
 """Below 1, as the candidates of a photo are not independent. .1, .3 and 1 differ little on replayed projects."""
 SOURCE_FEATURES = (
     "trained", "model", "model_rank", "model_first", "guess", "looks", "looks_rank", "words", "other_tag",
-    "model_best", "looks_best", "keyword", "not_keyword", "folder", "detector", "num_kept", "model_prefix",
+    "model_best", "looks_best", "keyword", "not_keyword", "folder", "detector", "num_kept", "model_prefix", "classes",
 )  # fmt: skip
 """Features that do not depend on tagged photos; p0 has 0 for all others."""
 NUM_FORECASTS = 3

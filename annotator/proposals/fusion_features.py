@@ -87,6 +87,19 @@ def fill_sources(
                 row[_COLUMN["keyword"]] = score
 
 
+def fill_classes(features: Matrix, keys: Sequence[str], odds: Matrix, column_of: Callable[[str], int | None]) -> None:
+    """Fill the feature of ImageNet's classes.
+
+    Args:
+        features: (C, F), changed in place.
+        keys: C tags.
+        odds: (W,), of `ColdStartTagger.class_odds`.
+        column_of: Returns the place of a tag among the W words; None: it is none of them.
+    """
+    columns = [column_of(key) for key in keys]
+    features[:, _COLUMN["classes"]] = [0.0 if column is None else odds[column] for column in columns]
+
+
 def fill_project(
     features: Matrix, tags: TagCounts, around: Surroundings, num_photos: int, prediction: HeadPrediction | None
 ) -> None:

@@ -13,6 +13,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,6 @@ from annotator.datasets.word_forms import form_key
 from annotator.models.fusion import FEATURES
 from annotator.models.project_head import (
     MAX_PHOTOS,
-    Classify,
     Features,
     HeadPrediction,
     Ids,
@@ -35,6 +35,7 @@ from annotator.proposals.fusion_features import (
     Surroundings,
     TagCounts,
     clear_frequencies,
+    fill_classes,
     fill_keywords,
     fill_list_so_far,
     fill_project,
@@ -56,6 +57,22 @@ REASON_SOURCES = ("neighbours", "habits")
 """Sources that are shown as reasons but are not features: the head and the counts hold the same."""
 NUM_RECENT = 256
 """Photos without a list whose scores are remembered until they are saved."""
+
+
+class Classes(Protocol):
+    """What is needed of ImageNet's classes; see `ColdStartTagger`."""
+
+    def class_probabilities(self, features: Features) -> Features:
+        """Return (N, K) probabilities of (N, D) features."""
+        ...
+
+    def class_odds(self, features: Features) -> Matrix:
+        """Return (W,), for and against each word, of (D,) features."""
+        ...
+
+    def word_column(self, key: str) -> int | None:
+        """Return the place of a tag among the W words; None: it is none of them."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -152,12 +169,14 @@ class ProjectEvidence:
 
     Args:
         feature_size: D.
-        classify: (N, D) features -> (N, K) class probabilities, a view for the head; None: none.
+        classes: ImageNet's, a view for the head and evidence for and against tags; None: neither.
         max_exemplars: Most exemplars of the head.
     """
 
-    def __init__(self, feature_size: int, classify: Classify | None = None, *, max_exemplars: int = MAX_PHOTOS) -> None:
+    def __init__(self, feature_size: int, classes: Classes | None = None, *, max_exemplars: int = MAX_PHOTOS) -> None:
+        self._classes = classes
         self._lock = threading.RLock()
+        classify = None if classes is None else classes.class_probabilities
         self._head = ProjectHead(feature_size, classify, max_photos=max_exemplars)
         self._trained: frozenset[str] = frozenset()
         self._tagger = ""
@@ -300,6 +319,7 @@ class ProjectEvidence:
         without: Collection[int] = (),
         uses_photos: bool = True,
         uses_frequencies: bool = True,
+        uses_classes: bool = True,
     ) -> Candidates:
         """Return the candidate tags of a photo and their features.
 
@@ -311,6 +331,7 @@ class ProjectEvidence:
             without: Other photos whose lists are left out of the head.
             uses_photos: Whether tagged photos are evidence; their tag frequencies are, all the same.
             uses_frequencies: Whether tag frequencies are evidence.
+            uses_classes: Whether the classes are evidence for and against tags.
         """
         with self._lock:
             own = self._photos.get(photo.image_id)
@@ -332,6 +353,8 @@ class ProjectEvidence:
             trained = self._trained
         features = np.zeros((len(keys), len(FEATURES)))
         fill_sources(features, keys, scores, trained)
+        if self._classes is not None and photo.features is not None and uses_classes:
+            fill_classes(features, keys, self._classes.class_odds(photo.features), self._classes.word_column)
         fill_project(features, tags, around, num, prediction)
         fill_keywords(features, photo.num_keywords, saved, given)
         fill_list_so_far(features, keys, photo.num_kept, statistics)

@@ -12,6 +12,7 @@ that probability afterwards.
 Knows nothing of databases or the user interface: it gets features, indexes and the project's vocabulary.
 """
 
+import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -219,6 +220,9 @@ class Proposer:
         self._vocabulary = vocabulary
         self._detections = detections
         self._labels = labels
+        self._counting = threading.Lock()
+        self.num_proposed = 0
+        """Lists of proposals that were made."""
 
     def propose(
         self,
@@ -246,6 +250,8 @@ class Proposer:
         request = _Request(image_id, words, kept, dropped, exclusions, taggers)
         found = self._ask(request)
         proposals = self._join(request, found, self._least())
+        with self._counting:
+            self.num_proposed += 1
         has_learnt_order = reranker != IDENTITY
         if has_learnt_order and TAG_STATISTICS not in exclusions.sources:
             proposals = rerank(proposals, self._tag_statistics(image_id), kept, reranker)
@@ -437,6 +443,7 @@ class Proposer:
             without=exclusions.neighbours,
             uses_photos="neighbours" not in exclusions.sources,
             uses_frequencies=TAG_STATISTICS not in exclusions.sources,
+            uses_classes="looks" not in exclusions.sources,
         )
 
     def scores(

@@ -8,7 +8,7 @@ their own and are left out. Knows nothing of pages, plots or the model.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from annotator.storage.correction_log import GROUP_MEMBER
+from annotator.storage.correction_log import GROUP_MEMBER, IS_SKIPPED
 
 Rows = Callable[[str, Sequence[object]], list[tuple[Any, ...]]]
 """Runs a reading query: Store.rows."""
@@ -142,7 +142,7 @@ def _queue(rows: Rows) -> dict[str, Any]:
     num_images = int(rows("SELECT count(*) FROM images", [])[0][0])
     num_saved = int(rows("SELECT count(*) FROM annotations WHERE is_saved", [])[0][0])
     skipped = rows(
-        "SELECT count(*) FROM (SELECT image_id FROM events GROUP BY image_id HAVING arg_max(kind, event_id) = 'skip')",
+        f"SELECT count(*) FROM (SELECT image_id FROM events GROUP BY image_id HAVING {IS_SKIPPED})",
         [],
     )
     return {

@@ -26,6 +26,7 @@ from annotator.retrieval.index_file import (
     write_index_file,
 )
 from annotator.rwlock import ReadWriteLock
+from annotator.thread_priority import lower_priority
 
 Ids = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.float32]
@@ -111,23 +112,30 @@ class VectorIndex:
         self._write_lock = threading.Lock()  # one change at a time; acquired before _lock
         self._build_lock = threading.Lock()  # one build at a time; acquired before both
         self._changed_ids: set[int] | None = None  # images changed during a build
+        self._is_whole = threading.Event()  # cleared while `hold_only` builds beside its caller
+        self._is_whole.set()
+        self._problem: Exception | None = None  # why that build failed
         self._version = 0
         self._changed_at = time.monotonic()
         self._gpu = GpuClone(self._faiss, settings.use_gpu, settings.gpu_settle_seconds)
 
     def __len__(self) -> int:
+        self._wait()
         return int(self._index.ntotal)
 
     def __contains__(self, image_id: int) -> bool:
+        self._wait()
         return 0 <= image_id < len(self._present) and bool(self._present[image_id])
 
     @property
     def kind(self) -> Literal["exact", "inverted file"]:
         """Whether neighbours are exact or, in a large project, approximate."""
+        self._wait()
         return "inverted file" if self._num_trained_for else "exact"
 
     def image_ids(self) -> Ids:
         """Return the images in the index, in ascending order: (N,) int64."""
+        self._wait()
         with self._lock.shared():
             return np.flatnonzero(self._present).astype(np.int64)
 
@@ -160,20 +168,29 @@ class VectorIndex:
         """Remove images: no search that begins afterwards returns them. Unknown ones are ignored."""
         self._change(np.unique(self._checked_ids(image_ids)), None)
 
-    def hold_only(self, image_ids: npt.ArrayLike) -> None:
+    def hold_only(self, image_ids: npt.ArrayLike, *, waits: bool = True) -> None:
         """Let the index hold these images: remove others, and add those that are missing from the feature store.
 
         Images that are in the index are not read again. Where most are missing, the index is built anew.
 
         Args:
             image_ids: (N,) the images.
+            waits: Whether an index that is built anew is there when this returns; otherwise it is built in a thread of
+                low priority, for which the first call that reads the index waits. Changes need not wait.
         """
         wanted = np.unique(self._checked_ids(np.asarray(image_ids, dtype=np.int64)))
         known = self.image_ids()
         missing = np.setdiff1d(wanted, known, assume_unique=True)
         self.remove(np.setdiff1d(known, wanted, assume_unique=True))
         if len(wanted) > self._settings.exact_below and 2 * len(missing) > len(wanted):
-            self.rebuild(wanted)
+            if waits:
+                self.rebuild(wanted)
+            else:
+                self._is_whole.clear()
+                self._build_lock.acquire()  # the thread releases it
+                with self._write_lock:
+                    self._changed_ids = set()  # from now on: the thread may begin later than the next change
+                threading.Thread(target=self._build_beside, args=(wanted,), name="index", daemon=True).start()
             return
         for start in range(0, len(missing), READ_SIZE):
             chunk = missing[start : start + READ_SIZE]
@@ -192,6 +209,26 @@ class VectorIndex:
         with self._build_lock:
             self._build_and_swap(ids)
 
+    def _build_beside(self, image_ids: Ids) -> None:
+        lower_priority()
+        try:
+            self._build_and_swap(image_ids)
+        except Exception as error:
+            self._problem = error  # raised by whoever reads the index
+        finally:
+            self._build_lock.release()
+            self._is_whole.set()
+
+    def _wait(self) -> None:
+        """Wait for a build beside the caller of `hold_only`.
+
+        Raises:
+            RetrievalError: It failed.
+        """
+        self._is_whole.wait()
+        if self._problem is not None:
+            raise RetrievalError(f"The index could not be built: {self._problem}") from self._problem
+
     def search(self, vectors: npt.ArrayLike, k: int) -> tuple[Ids, Vectors]:
         """Find the k most similar images for each vector.
 
@@ -204,11 +241,12 @@ class VectorIndex:
             (B, k) float32 in [-1, 1], padded with 0.
 
         Raises:
-            RetrievalError: The vectors have another size than the index, or k is below 1.
+            RetrievalError: The vectors have another size than the index, k is below 1, or the index could not be built.
         """
         queries = self._normalised(vectors)
         if k < 1:
             raise RetrievalError(f"At least one neighbour must be asked for, got k = {k}.")
+        self._wait()
         with self._lock.shared():
             is_exact = self._num_trained_for == 0
             scores, found = self._serve(queries, k if is_exact else max(2 * k, self._settings.num_candidates))
@@ -227,6 +265,7 @@ class VectorIndex:
     @property
     def version(self) -> int:
         """A number that grows with each change."""
+        self._wait()
         return self._version
 
     def save(self, path: Path) -> None:
@@ -235,6 +274,7 @@ class VectorIndex:
         Raises:
             RetrievalError: The disk is full or the folder cannot be written to.
         """
+        self._wait()
         with self._write_lock:  # changes wait, searches continue
             ids = np.flatnonzero(self._present).astype(np.int64)
             header = IndexHeader(
@@ -278,6 +318,8 @@ class VectorIndex:
             self._faiss.omp_set_num_threads(self._settings.num_threads)
             known = ids[ids < len(self._present)]
             known = known[self._present[known]]
+            if self._changed_ids is not None:
+                self._changed_ids.update(ids.tolist())
             if rows is None and not len(known):
                 return
             with self._lock.exclusive():
@@ -288,8 +330,6 @@ class VectorIndex:
                     self._index.add_with_ids(rows, ids)
                     self._mark_present(ids)
                 self._note_change()
-            if self._changed_ids is not None:
-                self._changed_ids.update(ids.tolist())
 
     def _mark_present(self, ids: Ids) -> None:
         needed = int(ids.max(initial=-1)) + 1
@@ -325,11 +365,12 @@ class VectorIndex:
 
     def _is_outgrown(self) -> bool:
         limit = GROWTH_BEFORE_REBUILD * self._num_trained_for or self._settings.exact_below
-        return len(self) > limit
+        return int(self._index.ntotal) > limit
 
     def _build_and_swap(self, ids: Ids | None) -> None:
         with self._write_lock:
-            self._changed_ids = set()
+            if self._changed_ids is None:
+                self._changed_ids = set()
             if ids is None:
                 ids = np.flatnonzero(self._present).astype(np.int64)
         try:
@@ -346,7 +387,8 @@ class VectorIndex:
     def _catch_up(self, index: Any, ids: Ids, num_trained_for: int) -> None:
         """Apply the changes during a build to a new index and use it. The caller holds ``_write_lock``."""
         changed = np.array(sorted(self._changed_ids or ()), dtype=np.int64)
-        present = changed[self._present[changed]] if len(changed) else changed
+        present = changed[changed < len(self._present)]
+        present = present[self._present[present]]
         if len(changed):
             index.remove_ids(changed)
         if len(present):

@@ -13,6 +13,7 @@ from annotator.collaboration.review_rules import State
 from annotator.errors import (
     AccountError,
     AnnotatorError,
+    CheckpointError,
     ConfigError,
     LeaseError,
     ReviewError,
@@ -265,6 +266,8 @@ class StateAnswer(Answer):
     may_annotate: bool
     may_review: bool
     may_administer: bool
+    may_open_projects: bool
+    """Whether other projects can be opened from the page."""
     states: dict[str, int]
     tagger: str
     taggers: list[TaggerChoice]
@@ -277,6 +280,55 @@ class StateAnswer(Answer):
     version: str
     demo: DemoSpace | None = None
     """In the hosted demo only."""
+
+
+class Recent(Answer):
+    """A project that was opened on this machine."""
+
+    folder: Annotated[str, Field(examples=["/home/anna/.local/share/annotator/holiday-1a2b3c4d"])]
+    name: Annotated[str, Field(examples=["holiday"])]
+    photos: list[str]
+    """Its folders of photos."""
+    opened_at: Time
+    is_here: bool
+    """Whether it is the project of this server."""
+
+
+class RecentProjects(Answer):
+    """The projects that were opened on this machine, the newest first."""
+
+    recent: list[Recent]
+    start: Annotated[str, Field(examples=["/home/anna/Pictures"])]
+    """A folder to begin with."""
+
+
+class Subfolder(Answer):
+    """A folder in another one."""
+
+    name: Annotated[str, Field(examples=["holiday"])]
+    path: Annotated[str, Field(examples=["/home/anna/Pictures/holiday"])]
+    is_project: bool
+
+
+class Folder(Answer):
+    """A folder of the server's machine."""
+
+    path: Annotated[str, Field(examples=["/home/anna/Pictures"])]
+    parent: str | None
+    is_project: bool
+    num_photos: int
+    """Files that look like photos, in this folder itself."""
+    folders: list[Subfolder]
+
+
+class OpeningProject(Answer):
+    """How far the server of another project is."""
+
+    state: Literal["ready", "starting", "failed", "here"]
+    address: Annotated[str, Field(examples=["http://127.0.0.1:40123"])]
+    """Where its page is; empty unless it is ready."""
+    problem: str
+    """Why it failed, in a sentence."""
 
 
 class NothingLeft(StateAnswer):
@@ -633,6 +685,16 @@ class Assigned(Answer):
 
     assigned: dict[str, int]
     num_given_back: int
+    before: dict[str, list[int]] | None = None
+    """Person -> photos that they had, "" for those of everybody; if that was asked for."""
+
+
+class PutOff(Answer):
+    """Photos were put off, or taken up again."""
+
+    image_ids: list[int]
+    """Those that were."""
+    num_left_out: int
 
 
 # Tags on many photos, sidecars
@@ -968,6 +1030,8 @@ class Reordered(Answer):
     num_photos: int
     num_changed: int
     is_dry_run: bool
+    change_id: int | None
+    """For `undo_change`; null if nothing was written."""
     rows: list[ReorderedRow]
 
 
@@ -1187,6 +1251,7 @@ ANSWERS: Mapping[str, Any] = {
     "hold": Done,
     "leave": Done,
     "skip": Photo | NothingLeft,
+    "put_off": PutOff,
     "propose": Proposals,
     "complete": Completions,
     "explain": Explanation,
@@ -1228,6 +1293,7 @@ ANSWERS: Mapping[str, Any] = {
     "changes": ChangesAnswer,
     "undo_change": UndoneChange,
     "set_field": WrittenField,
+    "order_rules": OrderRulesAnswer,
     "set_order_rules": OrderRulesAnswer,
     "reorder": Reordered,
     "unreadable": UnreadableFiles,
@@ -1238,10 +1304,14 @@ ANSWERS: Mapping[str, Any] = {
     "set_strategy": QueueAnswer,
     "set_show_expected": ShowExpected,
     "set_never_proposed": NeverProposed,
+    "projects": RecentProjects,
+    "list_folder": Folder,
+    "open_project": OpeningProject,
     "set_keys": Keys,
     "models": ModelsAnswer,
     "training_run": TrainingInFull,
     "train_now": StartedTraining,
+    "submit_model": StartedTraining,
     "cancel_training": StartedTraining,
     "promote_model": LiveModel,
     "roll_back": LiveModel,
@@ -1256,6 +1326,7 @@ ERRORS: Mapping[str, Sequence[type[AnnotatorError]]] = {
     "hold": [UnknownImageError, LeaseError, ReviewError],
     "leave": [UnknownImageError],
     "skip": [UnknownImageError, LeaseError],
+    "put_off": [TagError],
     "propose": [UnknownImageError, LeaseError, ReviewError, TagError],
     "browse": [UnknownImageError],
     "found_ids": [UnknownImageError],
@@ -1297,9 +1368,13 @@ ERRORS: Mapping[str, Sequence[type[AnnotatorError]]] = {
     "set_tagger": [ConfigError],
     "set_strategy": [ConfigError],
     "set_never_proposed": [TagError, ConfigError],
+    "projects": [ConfigError],
+    "list_folder": [ConfigError],
+    "open_project": [ConfigError],
     "set_keys": [ConfigError],
     "training_run": [ConfigError],
     "train_now": [TrainingError],
+    "submit_model": [CheckpointError, TrainingError],
     "cancel_training": [TrainingError],
     "promote_model": [ConfigError],
     "roll_back": [ConfigError],

@@ -76,11 +76,13 @@ class Library:
         """Keep a search under a name, for everybody in this project; None forgets it.
 
         Raises:
-            ConfigError: The name is empty, or there are too many searches.
+            ConfigError: The name is empty or cannot be shown, or there are too many searches.
         """
         name = " ".join(name.split())
         if not name:
             raise ConfigError("Give the search a name.")
+        if not name.isprintable():
+            raise ConfigError(f"The name {name[:80]!r} holds a character that cannot be shown.")
         project = self._workspace.project
         with self._workspace.lock:
             searches = {key: one for key, one in project.settings.saved_searches.items() if key != name}
@@ -132,6 +134,36 @@ class Library:
             "change_id": change_id,
             "rows": self._rows(planned),
         }
+
+    def put_off(self, user: str, chosen: Chosen, *, back: bool) -> JsonObject:
+        """Put many photos off until no other is left, or take them up again, in one transaction.
+
+        Saved photos, those that are as wanted already, and those that this person cannot be given now are left out.
+
+        Args:
+            user: Who.
+            chosen: Which photos.
+            back: Take them up again: they come when it is their turn.
+
+        Returns:
+            The ``image_ids`` that were changed, and how many were left out.
+
+        Raises:
+            StoreError: The commit failed; nothing was written.
+        """
+        workspace = self._workspace
+        queue, is_closed, is_free = workspace.queue, self._is_closed(user), workspace.access.is_free_for(user)
+        fits = queue.is_skipped if back else queue.is_open
+        with workspace.lock:
+            image_ids = self._exporting.image_ids(user, chosen)
+            changed = [one for one in image_ids if fits(one) and not is_closed(one) and is_free(one)]
+            workspace.log.skip_all(changed, user, back=back)
+            for image_id in changed:
+                if back:
+                    queue.mark(image_id, saved=False)
+                else:
+                    queue.skip(image_id)
+        return {"image_ids": changed, "num_left_out": len(image_ids) - len(changed)}
 
     def _spelled(self, tags: Sequence[str]) -> tuple[str, ...]:
         return tuple(self._workspace.ranking.vocabulary.spelling(clean_tag(tag)) for tag in tags)

@@ -55,6 +55,7 @@ class Navigation:
             "may_annotate": workspace.may_annotate(user),
             "may_review": rules.may_review(user),
             "may_administer": workspace.authenticator.may_administer(user),
+            "may_open_projects": workspace.may_open_projects(user),
             "states": {
                 **rules.counts(user, len(queue), queue.num_saved, queue.is_saved),
                 "empty": workspace.log.num_without_tags(),
@@ -164,7 +165,8 @@ class Navigation:
         (other pixels since), or one of the states of collaboration/review_rules.py as this user sees them.
 
         ``sort`` is ``folder``, ``name``, ``date`` (of the photo, the newest first), ``saved`` (the list saved last
-        first) or ``alike`` (by likeness to the photo ``alike_to``, the most alike first).
+        first), ``queue`` (as they come to be tagged, by the project's strategy) or ``alike`` (by likeness to the photo
+        ``alike_to``, the most alike first).
 
         Raises:
             UnknownImageError: There is no photo ``alike_to``.
@@ -213,6 +215,8 @@ class Navigation:
         if alike_to is not None and sort == "alike":
             self._access.check(alike_to)
             first = most_alike(workspace.features, alike_to, image_ids)
+        elif sort == "queue":
+            first = list(workspace.queue.upcoming())
         else:
             first = workspace.store.images.newest_first(sort)
         ranks = {image_id: rank for rank, image_id in enumerate(first)}

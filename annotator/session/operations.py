@@ -85,6 +85,11 @@ _TABLE = (
         lambda session, user, p: session.library.edit_tags(user, p.photos.chosen(), p.edit(), is_dry_run=p.is_dry_run),
         Role.ADMIN,
     ),
+    _writes(
+        "put_off",
+        r.PutOffRequest,
+        lambda session, user, p: session.library.put_off(user, p.photos.chosen(), back=p.back),
+    ),
     _reads("hold", r.ImageRequest, lambda session, user, p: session.navigation.hold(user, p.image_id), Role.ANNOTATOR),
     _reads(
         "leave", r.ImageRequest, lambda session, user, p: session.navigation.leave(user, p.image_id), Role.ANNOTATOR
@@ -175,8 +180,10 @@ _TABLE = (
     _reads("agreement", r.EmptyRequest, lambda session, user, p: session.review.agreement(), Role.REVIEWER),
     _writes(
         "assign",
-        r.AssignRequest,
-        lambda session, user, p: session.review.assign(p.users, p.image_ids, p.query, p.state),
+        r.AssignToRequest,
+        lambda session, user, p: session.review.assign(
+            p.users, p.image_ids, p.query, p.state, tells_before=p.tells_before
+        ),
         Role.ADMIN,
     ),
     _reads("end_lease", r.ImageRequest, lambda session, user, p: session.review.end_lease(p.image_id), Role.ADMIN),
@@ -281,6 +288,7 @@ _TABLE = (
         r.FieldRequest,
         lambda session, user, p: session.tagging.set_field(user, p.image_id, p.field, p.value, p.was),
     ),
+    _reads("order_rules", r.EmptyRequest, lambda session, user, p: session.tag_editing.order_rules()),
     _writes(
         "set_order_rules",
         r.OrderRulesRequest,
@@ -293,7 +301,7 @@ _TABLE = (
         lambda session, user, p: session.tag_editing.reorder(
             user,
             p.model_dump(include={"pinned", "classes", "before", "most"}),
-            p.photos.chosen().selection,
+            p.photos.chosen(),
             is_dry_run=p.is_dry_run,
         ),
         Role.ADMIN,
@@ -331,6 +339,14 @@ _TABLE = (
         lambda session, user, p: session.administration.set_never_proposed(p.tag, never=p.never),
         Role.ADMIN,
     ),
+    _reads("projects", r.EmptyRequest, lambda session, user, p: session.projects.recent(user), Role.ADMIN),
+    _reads("list_folder", r.FolderRequest, lambda session, user, p: session.projects.folder(user, p.path), Role.ADMIN),
+    _reads(
+        "open_project",
+        r.OpenProjectRequest,
+        lambda session, user, p: session.projects.open(user, p.path, demo=p.demo),
+        Role.ADMIN,
+    ),
     _writes("set_keys", r.KeysRequest, lambda session, user, p: session.administration.set_keys(p.keys), Role.ADMIN),
     # Learning
     _reads("models", r.EmptyRequest, lambda session, user, p: session.workspace.models.state()),
@@ -339,6 +355,12 @@ _TABLE = (
         "train_now",
         r.EmptyRequest,
         lambda session, user, p: {"run_id": session.workspace.models.train(user)},
+        Role.ADMIN,
+    ),
+    _writes(
+        "submit_model",
+        r.SubmitRequest,
+        lambda session, user, p: {"run_id": session.workspace.models.submit(p.submission, user, is_unseen=p.unseen)},
         Role.ADMIN,
     ),
     _reads("cancel_training", r.EmptyRequest, lambda session, user, p: session.workspace.models.cancel(), Role.ADMIN),

@@ -130,6 +130,12 @@ class AssignRequest(Payload):
     state: Literal["all", "saved", "unsaved"] = "unsaved"
 
 
+class AssignToRequest(AssignRequest):
+    """The same, and whether the answer tells who had the photos before."""
+
+    tells_before: bool = False
+
+
 class AskRequest(AssignRequest):
     """Photos, by id or by search, and how many people to ask about each; users restricts who is asked."""
 
@@ -267,7 +273,7 @@ class FoundRequest(Payload):
 class SortedRequest(FoundRequest):
     """The photos of a search in an order."""
 
-    sort: Literal["folder", "name", "date", "saved", "alike"] = "folder"
+    sort: Literal["folder", "name", "date", "saved", "queue", "alike"] = "folder"
     alike_to: ImageId | None = None
 
 
@@ -279,8 +285,21 @@ class SaveSearchRequest(FoundRequest):
     """A search to keep under a name; without `kept` it is forgotten."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=80)]
-    sort: Literal["folder", "name", "date", "saved", "alike"] = "folder"
+    sort: Literal["folder", "name", "date", "saved", "queue", "alike"] = "folder"
     kept: bool = True
+
+
+class FolderRequest(Payload):
+    """A folder of the server's machine."""
+
+    path: Annotated[str, StringConstraints(max_length=4_000)]
+
+
+class OpenProjectRequest(Payload):
+    """A project or a folder of photos to open, or the demo."""
+
+    path: Annotated[str, StringConstraints(max_length=4_000)] = ""
+    demo: bool = False
 
 
 class FacetsRequest(FoundRequest):
@@ -302,6 +321,15 @@ class RunRequest(Payload):
     """A training."""
 
     run_id: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class SubmitRequest(Payload):
+    """A checkpoint to test that was trained elsewhere and copied into the project."""
+
+    submission: Annotated[str, Field(max_length=16)]
+    """Name of its folder; `annotator models PROJECT submit` makes it."""
+    unseen: bool = False
+    """It was trained on no list of this project."""
 
 
 class ModelRequest(Payload):
@@ -407,6 +435,8 @@ class ExportLinesRequest(SelectionRequest):
 
     format: FormatName = "jsonl"
     detailed: bool = False
+    found: None = None
+    """What the library shows is downloaded by `start_export`."""
 
 
 class TransferRequest(Payload):
@@ -467,6 +497,13 @@ class ReorderRequest(OrderRulesRequest):
 
     photos: SelectionRequest = SelectionRequest()
     is_dry_run: bool = True
+
+
+class PutOffRequest(Payload):
+    """Photos to put off until no other is left; with `back`, to take up again."""
+
+    photos: SelectionRequest
+    back: bool = False
 
 
 class EditTagsRequest(Payload):

@@ -38,7 +38,9 @@ class Review:
         """Return how far people agree with the accepted lists and with one another; see reports/agreement_report.py."""
         return agreement_report(self._workspace.store.rows)
 
-    def assign(self, users: Sequence[str], image_ids: Sequence[int], query: str, state: str) -> JsonObject:
+    def assign(
+        self, users: Sequence[str], image_ids: Sequence[int], query: str, state: str, *, tells_before: bool = False
+    ) -> JsonObject:
         """Assign photos to users; without any user, the photos are open to everybody again.
 
         Args:
@@ -46,6 +48,7 @@ class Review:
             image_ids: The photos; empty takes those that match the search.
             query: Text to find in tags or paths.
             state: ``all``, ``saved`` or ``unsaved``.
+            tells_before: Return also who had which photos, to undo it: ``before``, where "" is everybody.
 
         Raises:
             AccountError: Somebody may not annotate.
@@ -53,9 +56,13 @@ class Review:
         """
         self._check_annotators(users)
         ids, assignments = self._matching(image_ids, query, state), self._workspace.assignments
+        before: dict[str, list[int]] = {}
+        for image_id in ids if tells_before else ():
+            before.setdefault(assignments.of(image_id) or "", []).append(image_id)
+        told = {"before": before} if tells_before else {}
         if not users:
-            return {"assigned": {}, "num_given_back": assignments.assign(ids, None)}
-        return {"assigned": assignments.share_out(ids, users), "num_given_back": 0}
+            return {"assigned": {}, "num_given_back": assignments.assign(ids, None), **told}
+        return {"assigned": assignments.share_out(ids, users), "num_given_back": 0, **told}
 
     def ask(
         self,

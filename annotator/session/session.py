@@ -14,6 +14,7 @@ from annotator.session.library import Library
 from annotator.session.navigation import Navigation
 from annotator.session.photo_groups import PhotoGroups
 from annotator.session.photo_view import PhotoView
+from annotator.session.projects import Projects
 from annotator.session.review import Review
 from annotator.session.sidecars import Sidecars
 from annotator.session.tag_editing import TagEditing
@@ -39,6 +40,7 @@ class Session:
     importing: Importing
     library: Library
     tag_overview: TagOverview
+    projects: Projects
 
     @classmethod
     def over(cls, workspace: Workspace) -> "Session":
@@ -53,7 +55,7 @@ class Session:
             tagging,
             GroupTagging(workspace, navigation, tagging, groups),
             Review(workspace, view, navigation),
-            TagEditing(workspace, view),
+            TagEditing(workspace, view, exporting),
             Administration(workspace),
             Sidecars(workspace),
             LabelStudio(workspace, view),
@@ -61,6 +63,7 @@ class Session:
             Importing(workspace),
             Library(workspace, navigation, exporting),
             TagOverview(workspace),
+            Projects(workspace),
         )
 
     def close(self) -> None:

@@ -4,12 +4,12 @@ from annotator.datasets.order_rules import OrderRules, rules_from
 from annotator.datasets.tags import clean_tag, tag_key
 from annotator.errors import ConfigError, TagError
 from annotator.exchange.reordering import plan_reordering, reorder
-from annotator.exchange.selection import Selection, select
 from annotator.json_types import JsonObject
 from annotator.proposals.missing_tags import UNKNOWN_NOTE, rank_candidates
-from annotator.session.exporting import PREVIEW_ROWS
+from annotator.session.exporting import PREVIEW_ROWS, Chosen, Exporting
 from annotator.session.photo_view import PhotoView
 from annotator.session.workspace import Workspace
+from annotator.storage.bulk_changes import BulkChanges
 from annotator.storage.correction_log import Annotation
 
 
@@ -19,10 +19,12 @@ class TagEditing:
     Args:
         workspace: The open project.
         view: Answers about photos.
+        exporting: Knows which photos are chosen.
     """
 
-    def __init__(self, workspace: Workspace, view: PhotoView) -> None:
+    def __init__(self, workspace: Workspace, view: PhotoView, exporting: Exporting) -> None:
         self._workspace = workspace
+        self._exporting = exporting
         self._access = workspace.access
         self._view = view
 
@@ -111,6 +113,10 @@ class TagEditing:
             now_common = workspace.after_commit.now_common(before)
         return {"num_photos": num_photos, "now_common": now_common, "change_id": change_id}
 
+    def order_rules(self) -> JsonObject:
+        """Return the rules that a list gets when it is saved; empty: none."""
+        return {"order_rules": self._workspace.project.settings.order_rules}
+
     def set_order_rules(self, values: JsonObject) -> JsonObject:
         """Store the rules that a list gets when it is saved; without any, lists stay as they are.
 
@@ -121,13 +127,13 @@ class TagEditing:
         stored = rules.values() if rules != OrderRules() else {}
         return {"order_rules": self._workspace.project.update_settings(order_rules=stored).order_rules}
 
-    def reorder(self, user: str, values: JsonObject, selection: Selection, *, is_dry_run: bool) -> JsonObject:
+    def reorder(self, user: str, values: JsonObject, chosen: Chosen, *, is_dry_run: bool) -> JsonObject:
         """Apply order rules to the saved lists of chosen photos, in one transaction and with one undo.
 
         Args:
             user: Who.
             values: The rules; none at all means those of the project.
-            selection: Which photos.
+            chosen: Which photos.
             is_dry_run: Only return what would change.
 
         Raises:
@@ -141,16 +147,19 @@ class TagEditing:
             rules = workspace.order_rules
         if rules == OrderRules():
             raise ConfigError("Name a rule: pinned, classes, before or most.")
+        change_id = None
         with workspace.lock:
-            image_ids = select(workspace.store, selection)
+            image_ids = self._exporting.image_ids(user, chosen)
             planned = list(plan_reordering(workspace.store, workspace.log, image_ids, rules))
             if planned and not is_dry_run:
                 for annotation in reorder(workspace.store, workspace.log, planned, rules, user):
                     workspace.after_commit.saved(annotation)
+                change_id = BulkChanges(workspace.store, workspace.log).newest_id()
         return {
             "num_photos": len(image_ids),
             "num_changed": len(planned),
             "is_dry_run": is_dry_run,
+            "change_id": change_id,
             "rows": [
                 {
                     "name": workspace.files.name(one.annotation.image_id),

@@ -22,7 +22,7 @@ from annotator.collaboration.leases import Leases
 from annotator.collaboration.responses import Responses
 from annotator.collaboration.review_rules import ReviewRules
 from annotator.datasets.order_rules import OrderRules, rules_from
-from annotator.errors import BackboneError, CheckpointError, RetrievalError
+from annotator.errors import BackboneError, CheckpointError
 from annotator.exchange.sidecars_in_step import SidecarsInStep, SidecarWriter
 from annotator.exchange.transfers import Transfers
 from annotator.exchange.webhooks import WebhookSender
@@ -30,7 +30,7 @@ from annotator.ingest.detection_pass import DetectionPass, wanted_detector
 from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
 from annotator.ingest.pipeline import Ingest
-from annotator.ingest.project_backbone import backbone_options, stand_in
+from annotator.ingest.project_backbone import backbone_options
 from annotator.ingest.renditions import decoded_side
 from annotator.ingest.text_pass import TextPass
 from annotator.ingest.vision_config import VisionConfig
@@ -52,15 +52,23 @@ from annotator.proposals.sources.vision_language import VisionLanguageSource
 from annotator.proposals.tagger_catalog import TaggerCatalog, default_tagger
 from annotator.proposals.vocabulary.similar_tags import SimilarTags
 from annotator.retrieval.index_file import ALL_PHOTOS, TAGGED_PHOTOS
-from annotator.retrieval.vector_index import VectorIndex, VectorIndexSettings
+from annotator.retrieval.vector_index import VectorIndex
 from annotator.session.after_commit import AfterCommit
 from annotator.session.photo_access import PhotoAccess
 from annotator.session.photo_files import PhotoFiles
+from annotator.session.photo_parts import (
+    index_path,
+    label_of,
+    open_backbone,
+    open_features,
+    read_index,
+    settings_problem,
+)
+from annotator.session.project_servers import ProjectServers
 from annotator.settings import IngestConfig
 from annotator.storage.correction_log import CorrectionLog
 from annotator.storage.database import Store
 from annotator.storage.detections import DetectionStore
-from annotator.storage.features import FeatureStore
 from annotator.storage.field_values import FieldValues
 from annotator.storage.project import Project
 from annotator.storage.sidecar_states import SidecarStates
@@ -104,6 +112,8 @@ class Workspace:
         self._vision = vision
         self.ingest_config = ingest_config or IngestConfig()
         self._shows_folders = shown_name is None
+        self.project_servers: ProjectServers | None = None
+        """Servers of other projects that are opened from the page; None where nobody may open any."""
         self.store = Store(project.database_path)
         try:
             self._open_features()
@@ -126,33 +136,29 @@ class Workspace:
             raise
 
     def _open_features(self) -> None:
-        name = self.project.settings.backbone
         self._notices: dict[str, tuple[str, str]] = {}
         """What could not be loaded -> what the project does without it, briefly, and the reason with its paths."""
-        if not self.project.settings_are_as_written:
+        changed = settings_problem(self.project)
+        if changed is not None:
             self._notice(
-                "settings",
-                "The settings of this project were changed outside of annotator, or are damaged.",
-                f"{self.project.settings_path} is not as annotator wrote it: it was changed by hand, or is damaged.",
+                "settings", "The settings of this project were changed outside of annotator, or are damaged.", changed
             )
-        try:
-            self.backbone: Backbone = load_backbone(name, num_threads=1, **backbone_options(self.project))
-        except BackboneError as error:
-            self.backbone = stand_in(self.project, self.store.images.num_feature_rows(), error)
+        self.backbone: Backbone
+        self.backbone, problem = open_backbone(self.project, self.store, load_backbone, 1)
+        if problem is not None:
             self._notice(
                 "backbone",
                 "The backbone of this project is missing: photos that were read before can be tagged, new ones are not "
                 "read, and no model is trained.",
-                self.backbone.problem,
+                problem,
             )
-        self.backbone_label = f"{name}-{self.backbone.version}"
-        rows = self.store.images.feature_rows(self.backbone_label)
-        self.features = FeatureStore(self.project.features_path, self.backbone_label, self.backbone.feature_size, rows)
+        self.backbone_label = label_of(self.project, self.backbone)
+        self.features = open_features(self.project, self.store, self.backbone)
         self._kept_versions: dict[str, int] = {}
         """Name of an index -> its version in the file."""
         self._keeping = threading.Lock()
         self.vectors = self._read_index(ALL_PHOTOS)
-        self.vectors.hold_only(self.features.image_ids())
+        self.vectors.hold_only(self.features.image_ids(), waits=False)  # no proposal needs it
         """Index of all photos' features, tagged or not."""
         self.pictures = Pictures(self.project, self.store)
         self.heat_mapper = HeatMapper(self.backbone, self.features, self.pictures.decoded)
@@ -194,22 +200,13 @@ class Workspace:
 
     def _read_index(self, name: str) -> VectorIndex:
         """Read an index that was kept; an empty one where the file is missing or does not fit."""
-        settings, size, label = VectorIndexSettings(), self.backbone.feature_size, self.backbone_label
-        path = self._index_path(name)
-        if path.exists():
-            try:
-                index = VectorIndex.load(path, size, settings, self.features.vectors, tag=label)
-            except RetrievalError as error:
-                logger.warning("An index is built anew: %s", error)
-            else:
-                # Photos that are not the project's cannot be compared.
-                index.remove([i for i in index.image_ids().tolist() if i not in self.features])
-                self._kept_versions[name] = index.version
-                return index
-        return VectorIndex(size, settings, self.features.vectors, tag=label)
+        index, version = read_index(self._index_path(name), self.backbone_label, self.features)
+        if version is not None:
+            self._kept_versions[name] = version
+        return index
 
     def _index_path(self, name: str) -> Path:
-        return self.project.indexes_path / f"{self.backbone_label}{name}.faiss"
+        return index_path(self.project, self.backbone_label, name)
 
     def keep_indexes(self) -> None:
         """Write the indexes that take long to build, where they changed since; the next start reads them.
@@ -403,6 +400,10 @@ class Workspace:
         """Return whether a user may see the paths of photo folders on this machine."""
         return self._shows_folders and self.authenticator.shows_folders(user)
 
+    def may_open_projects(self, user: str) -> bool:
+        """Return whether a user may open other projects of this machine from the page."""
+        return self.project_servers is not None and self.shows_folders(user)
+
     def words_of(self, image_id: int) -> Words:
         """Return the words of a photo's metadata and path."""
         return words_of(self.store.images.entry(image_id))
@@ -430,6 +431,8 @@ class Workspace:
     def close(self) -> None:
         """Stop all work, write the index of all photos, and close the database."""
         self._is_closing.set()
+        if self.project_servers is not None:
+            self.project_servers.close()
         self.transfers.close()
         self.ingest.stop()
         self.digest_pass.stop()

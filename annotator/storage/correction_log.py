@@ -26,6 +26,9 @@ asked for]``. It has no keys and no seconds of its own."""
 GROUP_LEAD = "lead_group"
 """Action of the save of the open photo: ``["lead_group", number of photos saved with it]``."""
 
+IS_SKIPPED = "arg_max(kind = 'skip' AND undoes IS NULL, event_id)"
+"""SQL over the events of an image: whether its newest one skips it."""
+
 
 @dataclass(frozen=True)
 class Annotation:
@@ -477,19 +480,43 @@ class CorrectionLog:
 
     def skip(self, image_id: int, user_name: str) -> None:
         """Append that the user skipped an image; its annotation does not change."""
-        with self._event() as (cursor, event_id):
-            nothing: list[str] = []
-            self._insert_event(
-                cursor,
-                [event_id, "skip", image_id, user_name, utc_now(), 0, nothing, nothing, False, "[]", nothing,
-                 *[None] * 7],
-            )  # fmt: skip
+        self.skip_all([image_id], user_name)
+
+    def skip_all(self, image_ids: Sequence[int], user_name: str, *, back: bool = False) -> None:
+        """Append that the user skipped images, in one transaction; their annotations do not change.
+
+        Args:
+            image_ids: The images.
+            user_name: Who.
+            back: They are skipped no longer: the event of each undoes that of its skip.
+        """
+        if not image_ids:
+            return
+        undone: dict[int, int] = dict(
+            self._store.rows(
+                "SELECT image_id, max(event_id) FROM events WHERE kind = 'skip' "
+                "AND image_id IN (SELECT unnest(?::INTEGER[])) GROUP BY image_id",
+                [list(image_ids)],
+            )
+            if back
+            else []
+        )
+        now, nothing = utc_now(), list[str]()
+        with self._lock:
+            first_id = self._begin_events()
+            with self._store.transaction() as cursor:
+                for event_id, image_id in enumerate(image_ids, start=first_id):
+                    self._insert_event(
+                        cursor,
+                        [event_id, "skip", image_id, user_name, now, 0, nothing, nothing, False, "[]", nothing,
+                         undone.get(image_id), *[None] * 6],
+                    )  # fmt: skip
+            self._next_event_id = first_id + len(image_ids)
 
     def skipped(self) -> list[int]:
-        """Return the images that were skipped and not saved since, the longest ago first."""
+        """Return the images that were skipped and not saved or taken up since, the longest ago first."""
         rows = self._store.rows(
-            "SELECT image_id FROM events GROUP BY image_id "
-            "HAVING arg_max(kind, event_id) = 'skip' ORDER BY max(event_id)"
+            f"SELECT image_id FROM events GROUP BY image_id HAVING {IS_SKIPPED} ORDER BY max(event_id)"
         )
         return [int(row[0]) for row in rows]
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from annotator.datasets.file_types import count_types
+from annotator.datasets.photo_roots import PhotoRoot, known_root
 from annotator.datasets.photo_search import parse_search
 from annotator.datasets.tags import search_key
 from annotator.errors import UnknownImageError
@@ -128,8 +128,8 @@ class Images:
 
     # Roots and paths
 
-    def root_id(self, root: Path) -> int:
-        """Return the id of a photo folder; a new one is added."""
+    def root_id(self, root: PhotoRoot) -> int:
+        """Return the id of a photo folder or URL; a new one is added."""
         text = str(root)
         with self._store.transaction() as cursor:
             found = cursor.execute("SELECT root_id FROM roots WHERE path = ?", [text]).fetchone()
@@ -140,9 +140,10 @@ class Images:
             cursor.execute("INSERT INTO roots VALUES (?, ?)", [new_id, text])
             return new_id
 
-    def roots(self) -> list[tuple[int, Path]]:
+    def roots(self) -> list[tuple[int, PhotoRoot]]:
         """Return the photo folders of the project."""
-        return [(int(i), Path(p)) for i, p in self._store.rows("SELECT root_id, path FROM roots ORDER BY root_id")]
+        rows = self._store.rows("SELECT root_id, path FROM roots ORDER BY root_id")
+        return [(int(root_id), known_root(path)) for root_id, path in rows]
 
     def seen_paths(self, root_id: int) -> dict[str, SeenPath]:
         """Return every file of a root, as of the last ingest, by its relative path; without those that are gone."""
@@ -177,12 +178,17 @@ class Images:
                 _drop_former_paths(cursor)
             self._version += 1
 
-    def num_only_in(self, root_id: int) -> int:
-        """Return the number of images that have files in this root and in no other."""
+    def num_only_in(self, root_id: int, away: Collection[int]) -> int:
+        """Return the number of images with a file in this root whose files are all in roots that are away.
+
+        Args:
+            root_id: One of the roots that are away.
+            away: All of them; one may lie within another.
+        """
         rows = self._store.rows(
             "SELECT count(*) FROM (SELECT image_id FROM paths WHERE image_id IS NOT NULL AND NOT is_gone "
-            "GROUP BY image_id HAVING bool_and(root_id = ?))",
-            [root_id],
+            "GROUP BY image_id HAVING bool_and(root_id IN (SELECT unnest(?))) AND bool_or(root_id = ?))",
+            [list(away), root_id],
         )
         return int(rows[0][0])
 
@@ -202,7 +208,7 @@ class Images:
             "WHERE p.reason IS NOT NULL ORDER BY r.path, p.path LIMIT ? OFFSET ?",
             [limit, offset],
         )
-        return int(total), [(str(Path(root) / path) if in_full else path, reason) for root, path, reason in rows]
+        return int(total), [(str(known_root(root) / path) if in_full else path, reason) for root, path, reason in rows]
 
     def unread_types(self) -> dict[str, int]:
         """Return how many files of each type could not be read or are of a type that is not read."""
@@ -330,21 +336,21 @@ class Images:
         added_at: datetime = rows[0][0]
         return added_at
 
-    def paths(self, image_id: int) -> list[tuple[Path, str]]:
+    def paths(self, image_id: int) -> list[tuple[PhotoRoot, str]]:
         """Return the (root, relative path) pairs of an image's files, without those that are gone."""
         return [(root, file.path) for root, file in self.seen_files(image_id) if not file.is_gone]
 
-    def seen_files(self, image_id: int) -> tuple[tuple[Path, SeenPath], ...]:
+    def seen_files(self, image_id: int) -> tuple[tuple[PhotoRoot, SeenPath], ...]:
         """Return an image's files with their roots, as of the last ingest; those that are gone are last."""
         return self._paths(image_id, self._version)
 
-    def _read_paths(self, image_id: int, version: int) -> tuple[tuple[Path, SeenPath], ...]:
+    def _read_paths(self, image_id: int, version: int) -> tuple[tuple[PhotoRoot, SeenPath], ...]:
         rows = self._store.rows(
             "SELECT r.path, root_id, p.path, file_size, modified_ns, image_id, reason, content_hash, sidecars, is_gone "
             "FROM paths p JOIN roots r USING (root_id) WHERE p.image_id = ? ORDER BY is_gone, root_id, p.path",
             [image_id],
         )
-        return tuple((Path(root), SeenPath(*values)) for root, *values in rows)
+        return tuple((known_root(root), SeenPath(*values)) for root, *values in rows)
 
     def photo_files(self) -> dict[int, PhotoFile]:
         """Return the first file of every image, by id: one that is gone if there is no other."""

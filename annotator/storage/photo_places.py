@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from annotator.datasets.file_types import IMAGE_SUFFIXES, SKIPPED_FOLDERS, suffix_of
+from annotator.datasets.photo_roots import is_url
+
 PRESENT, MISSING, NOT_MOUNTED = "present", "missing", "not mounted"
 
 
@@ -29,10 +32,16 @@ class PhotoFolders:
         self._is_there: dict[str, bool] = {}
 
     def is_there(self, root: str) -> bool:
-        """Tell whether a folder is there and holds more than hidden files; a mount point without its disk does not."""
+        """Tell whether a folder is there and holds a photo, by name; a mount point without its disk does not.
+
+        What systems leave in an empty folder, or a note in it, is no photo. A URL is taken for one that is there, since
+        asking costs a transfer.
+        """
+        if is_url(root):
+            return True
         known = self._is_there.get(root)
         if known is None:
-            known = self._is_there[root] = _holds_anything(Path(root))
+            known = self._is_there[root] = _holds_photos(Path(root))
         return known
 
     def locate(self, files: Sequence[tuple[str, str]]) -> PhotoPlace:
@@ -42,7 +51,7 @@ class PhotoFolders:
             files: (root, relative path) of each file of an image, those that are gone last.
         """
         for root, path in files:
-            if self.is_there(root) and os.path.isfile(os.path.join(root, path)):
+            if is_url(root) or (self.is_there(root) and os.path.isfile(os.path.join(root, path))):
                 return PhotoPlace(root, path, PRESENT)
         if not files:
             return PhotoPlace("", "", MISSING)
@@ -50,11 +59,21 @@ class PhotoFolders:
         return PhotoPlace(root, path, MISSING if self.is_there(root) else NOT_MOUNTED)
 
 
-def _holds_anything(root: Path) -> bool:
-    try:
-        if root.is_file():
-            return True
-        with os.scandir(root) as listing:
-            return any(not entry.name.startswith(".") for entry in listing)
-    except OSError:
-        return False
+def _holds_photos(root: Path) -> bool:
+    if root.is_file():
+        return True
+    pending = [root]
+    while pending:
+        folder = pending.pop()
+        try:
+            with os.scandir(folder) as listing:
+                for entry in listing:
+                    if entry.name.startswith(".") or entry.name in SKIPPED_FOLDERS:
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(folder / entry.name)
+                    elif suffix_of(entry.name) in IMAGE_SUFFIXES:
+                        return True
+        except OSError:
+            continue
+    return False

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from annotator.datasets.photo_roots import PhotoRoot, known_root
 from annotator.storage.field_values import values_of
 from annotator.storage.photo_places import PhotoFolders
 from annotator.storage.queries import Queries
@@ -57,7 +58,7 @@ def photo_rows(
     Raises:
         StoreError: The database could not be read.
     """
-    roots, folders = [Path(row[0]) for row in store.rows("SELECT path FROM roots")], PhotoFolders()
+    roots, folders = [known_root(row[0]) for row in store.rows("SELECT path FROM roots")], PhotoFolders()
     for start in range(0, len(image_ids), PAGE):
         page = list(image_ids[start : start + PAGE])
         fields = values_of(store, page)
@@ -67,7 +68,7 @@ def photo_rows(
             yield row | {"fields": fields.get(row["image_id"], {}), "levels": levels}
 
 
-def _row(row: tuple[Any, ...], roots: Sequence[Path], folders: PhotoFolders) -> dict[str, Any]:
+def _row(row: tuple[Any, ...], roots: Sequence[PhotoRoot], folders: PhotoFolders) -> dict[str, Any]:
     (image_id, content_hash, width, height, caption, taken_at, files, tags, dropped, user, saved_at, revision,
      shown, has_changed) = row  # fmt: skip
     place = folders.locate([(root, path) for root, path in files or ()])
@@ -83,7 +84,7 @@ def _row(row: tuple[Any, ...], roots: Sequence[Path], folders: PhotoFolders) -> 
         "revision": int(revision or 0),
         "file": place.state,
         "changed": bool(has_changed),
-        "name": photo_name(Path(place.root) if place.root else None, place.path, roots),
+        "name": photo_name(known_root(place.root) if place.root else None, place.path, roots),
         "width": int(width),
         "height": int(height),
         "caption": caption or "",
@@ -101,15 +102,28 @@ def _scores(shown: str | None) -> dict[str, float]:
     }
 
 
-def photo_name(root: Path | None, path: str, roots: Sequence[Path]) -> str:
+def photo_name(root: PhotoRoot | None, path: str, roots: Sequence[PhotoRoot]) -> str:
     """Return a photo's name in an export: its path below the folder that all folders of photos have in common.
 
-    With one folder of photos that is the path below it. Names are unique, since paths are.
+    With one folder of photos, or one URL, that is the path below it. Roots without a folder in common are numbered.
+    Names are unique, since paths are.
     """
     if root is None:
         return ""
-    try:
-        common = Path(os.path.commonpath(roots))
-    except ValueError:  # on several drives
+    if len(roots) == 1:
+        return Path(path).as_posix()
+    common = _common_folder(roots)
+    if common is None or not isinstance(root, Path):
         return f"{list(roots).index(root)}/{Path(path).as_posix()}"
     return (root.relative_to(common) / path).as_posix()
+
+
+def _common_folder(roots: Sequence[PhotoRoot]) -> Path | None:
+    """Return the folder that all roots lie in; None for several drives, or where one is a URL."""
+    folders = [root for root in roots if isinstance(root, Path)]
+    if len(folders) < len(roots):
+        return None
+    try:
+        return Path(os.path.commonpath(folders))
+    except ValueError:
+        return None

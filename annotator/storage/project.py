@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from annotator import carried_models
+from annotator.datasets.photo_roots import PhotoRoot
 from annotator.errors import ConfigError, ProjectError
 from annotator.keymap import with_new_actions
 from annotator.settings import ProjectSettings
@@ -72,6 +73,8 @@ class Project:
         self.features_path = folder / "features"
         self.indexes_path = folder / "indexes"
         self.thumbnails_path = folder / "thumbnails"
+        self.photo_cache_path = folder / "photo-cache"
+        """Of photos behind URLs."""
         self.checkpoints_path = folder / "checkpoints"
         self.backbones_path = folder / "backbones"
         self.models_path = folder / "models"
@@ -195,15 +198,20 @@ def is_project(folder: Path) -> bool:
     return (folder / "project.duckdb").is_file()
 
 
-def default_folder(photos: Path) -> Path:
-    """Return the default project folder of a photo folder, in the user's data folder.
+def default_folder(photos: PhotoRoot) -> Path:
+    """Return the default project folder of a photo folder or URL, in the user's data folder.
 
     Not in the photo folder itself: these are often read-only, or synchronised, which breaks an open database.
     """
-    photos = photos.expanduser().resolve()
-    base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    digest = hashlib.sha256(os.fsencode(photos)).hexdigest()[:8]
-    return base / "annotator" / f"{photos.name or 'photos'}-{digest}"
+    if isinstance(photos, Path):
+        photos = photos.expanduser().resolve()
+    digest = hashlib.sha256(os.fsencode(str(photos))).hexdigest()[:8]
+    return data_folder() / f"{photos.name or 'photos'}-{digest}"
+
+
+def data_folder() -> Path:
+    """Return the folder of the user's projects."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "annotator"
 
 
 def settings_text(settings: ProjectSettings) -> bytes:

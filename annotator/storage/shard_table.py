@@ -4,14 +4,17 @@ A row is one readable file with its metadata. The first file with some bytes has
 features, thumbnail), so that each photo is there once; its copies have none. Knows nothing of folders or projects.
 """
 
+import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from annotator.datasets.formats.parquet import load_pyarrow
-from annotator.datasets.sidecars import PhotoMetadata
+from annotator.datasets.sidecars import PhotoMetadata, is_cleaned
 from annotator.errors import ShardError
 from annotator.storage.features import Vectors
 
@@ -55,6 +58,9 @@ _PIXELS = ("width", "height", "format", "pixel_digest", "orientation", "thumbnai
 _METADATA = tuple(field.name for field in fields(PhotoMetadata))
 _LISTS = tuple(field.name for field in fields(PhotoMetadata) if field.type == tuple[str, ...])
 VECTOR = "features"
+_DIGEST = re.compile(r"\d{1,9}-\d{1,9}:[0-9a-f]{16,128}", re.ASCII)
+_FORMAT = re.compile(r"[\w -]{1,20}", re.ASCII)
+_LAST_ORIENTATION = 8
 
 
 def schema(feature_size: int) -> Any:
@@ -105,17 +111,13 @@ class ShardTable:
         table: An Arrow table.
         name: The shard's file, for messages.
         feature_size: D, values of a photo's features.
-
-    Raises:
-        ShardError: The table has other columns.
+        thumbnail_size: Longest side of a thumbnail, in pixels.
     """
 
-    def __init__(self, table: Any, name: str, feature_size: int) -> None:
-        if not table.schema.equals(schema(feature_size)):
-            raise ShardError(f"{name} does not have the columns of a shard of this version.")
+    def __init__(self, table: Any, name: str, feature_size: int, thumbnail_size: int) -> None:
         self._table, self._name = table.combine_chunks(), name
         self._vectors: Vectors | None = None
-        self._feature_size = feature_size
+        self._feature_size, self._thumbnail_size = feature_size, thumbnail_size
 
     def __len__(self) -> int:
         return int(self._table.num_rows)
@@ -131,10 +133,17 @@ class ShardTable:
         return valid
 
     def metadata(self, row: int) -> PhotoMetadata:
-        """Return the metadata of a row's file."""
+        """Return the metadata of a row's file.
+
+        Raises:
+            ShardError: They are not as they are read from a photo.
+        """
         values: dict[str, Any] = {name: self._value(name, row) for name in _METADATA}
-        values.update((name, tuple(values[name])) for name in _LISTS)
-        return PhotoMetadata(**values)
+        values.update((name, tuple(values[name] or ())) for name in _LISTS)
+        found = PhotoMetadata(**values)
+        if not is_cleaned(found):
+            raise self._strange("metadata", row)
+        return found
 
     def content_hash(self, row: int) -> str:
         """Return the content hash of a row's file."""
@@ -144,12 +153,23 @@ class ShardTable:
         """Return the photo's data of a row that has it.
 
         Raises:
-            ShardError: It has none.
+            ShardError: It has none, or not as it is computed from a photo.
         """
         values = {name: self._value(name, row) for name in _PIXELS}
         if None in values.values():
             raise ShardError(f"{self._name} lacks the pixels of a photo in row {row + 1:,}.")
-        return PhotoData(**values, vector=self._matrix()[row].copy())
+        found = PhotoData(**values, vector=self._matrix()[row].copy())
+        is_sized = found.width > 0 and found.height > 0 and 1 <= found.orientation <= _LAST_ORIENTATION
+        if not (is_sized and _DIGEST.fullmatch(found.pixel_digest) and _FORMAT.fullmatch(found.format)):
+            raise self._strange("a size, format or digest", row)
+        if not np.isfinite(found.vector).all():
+            raise self._strange("features", row)
+        if not _is_thumbnail(found.thumbnail, self._thumbnail_size):
+            raise self._strange("a thumbnail", row)
+        return found
+
+    def _strange(self, what: str, row: int) -> ShardError:
+        return ShardError(f"{self._name} holds {what} in row {row + 1:,} that no run of `annotator embed` writes.")
 
     def _matrix(self) -> Vectors:
         if self._vectors is None:
@@ -159,6 +179,15 @@ class ShardTable:
 
     def _value(self, name: str, row: int) -> Any:
         return self._table.column(name)[row].as_py()
+
+
+def _is_thumbnail(data: bytes, longest_side: int) -> bool:
+    """Tell whether bytes are a JPEG of at most this longest side, in pixels: browsers decode it for every visitor."""
+    try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            return max(image.size) <= longest_side
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return False
 
 
 def _plain(value: Any) -> Any:

@@ -6,8 +6,10 @@
     unreadable.parquet   what could not be read, and why
 
 A file is written whole or not at all, and belongs to the folder once the manifest names it. `files.parquet` and
-`unreadable.parquet` are written at the end of a run, with which the folder is complete. Knows nothing of pixels,
-networks or projects.
+`unreadable.parquet` are written at the end of a run, with which the folder is complete.
+
+Shards may come from somebody else, who can make every digest fit. So nothing of them is believed but what a run of
+`annotator embed` can have written. Knows nothing of pixels, networks or projects.
 """
 
 import hashlib
@@ -19,14 +21,18 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from annotator.datasets.formats.parquet import load_pyarrow
+from annotator.datasets.photo_roots import is_url
 from annotator.errors import ShardError
+from annotator.storage.bounded_parquet import read_bounded
 from annotator.storage.digested_json import DIGEST, with_digest, without_digest
 from annotator.storage.project import write_atomically
-from annotator.storage.shard_table import VECTOR, ShardRow, ShardTable, table_of
+from annotator.storage.shard_table import VECTOR, ShardRow, ShardTable, schema, table_of
 
 FORMAT, VERSION = "annotator shards", 1
 MANIFEST, FILES, UNREADABLE = "manifest.json", "files.parquet", "unreadable.parquet"
-_SHARD = re.compile(r"shard-(\d{5,})\.parquet")
+MAX_MANIFEST_BYTES = 50_000_000
+MAX_FEATURE_SIZE, MAX_THUMBNAIL_SIZE = 1_000_000, 65_000
+_SHARD = re.compile(r"shard-(\d{5,9})\.parquet", re.ASCII)
 _HASH = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,7 +41,7 @@ class ShardsAbout:
     """What photos were read, and with what."""
 
     root: str
-    """The folder of photos, an absolute path."""
+    """The folder of photos, an absolute path, or their URL."""
     backbone: str
     """The network's name."""
     backbone_label: str
@@ -46,6 +52,20 @@ class ShardsAbout:
     """Of the digests of pixels (datasets/pixel_digest.py)."""
     thumbnail_size: int
     """Longest side of a thumbnail, in pixels."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) is not field.type:
+                raise ValueError(f"{field.name} is {str(value)[:80]!r}")
+            if isinstance(value, str) and (not value or "\0" in value):
+                raise ValueError(f"{field.name} is no text")
+        if not is_url(self.root) and not Path(self.root).is_absolute():
+            raise ValueError(f"root is {self.root[:80]!r}, no absolute path")
+        if not 1 <= self.feature_size <= MAX_FEATURE_SIZE:
+            raise ValueError(f"feature_size is {self.feature_size:,}")
+        if not 1 <= self.thumbnail_size <= MAX_THUMBNAIL_SIZE:
+            raise ValueError(f"thumbnail_size is {self.thumbnail_size:,}")
 
 
 @dataclass(frozen=True)
@@ -98,12 +118,14 @@ class ShardFolder:
         """
         path = folder / MANIFEST
         try:
+            if path.stat().st_size > MAX_MANIFEST_BYTES:
+                raise ShardError(f"{path} is larger than any manifest of `annotator embed`.")
             values = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ShardError(
                 f"{folder} holds no shards (it has no {MANIFEST}). Make them with: annotator embed ROOT --out SHARDS"
             ) from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ShardError(f"{path} cannot be read: it is cut short or damaged.") from error
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise ShardError(f"{path} is not a manifest of `annotator embed`.")
@@ -114,8 +136,16 @@ class ShardFolder:
             )
         if DIGEST not in values or not without_digest(values)[1]:
             raise ShardError(f"{path} is not as `annotator embed` wrote it: it was changed, or is damaged.")
-        about = ShardsAbout(**{field.name: values["about"][field.name] for field in fields(ShardsAbout)})
-        return cls(folder, about, dict(values["tables"]), bool(values["is_complete"]))
+        try:
+            about = ShardsAbout(**{field.name: values["about"][field.name] for field in fields(ShardsAbout)})
+            tables = {str(name): str(digest) for name, digest in values["tables"].items()}
+            is_complete = values["is_complete"] is True
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            raise ShardError(f"{path} holds what no run of `annotator embed` writes ({error}).") from error
+        strange = [name for name in tables if name not in (FILES, UNREADABLE) and not _SHARD.fullmatch(name)]
+        if strange:
+            raise ShardError(f"{path} names {strange[0][:80]!r}, which no run of `annotator embed` writes.")
+        return cls(folder, about, tables, is_complete)
 
     @classmethod
     def open_or_create(cls, folder: Path, about: ShardsAbout) -> "ShardFolder":
@@ -170,8 +200,11 @@ class ShardFolder:
         if strays:
             raise ShardError(f"{self.folder / min(strays)} does not belong to these shards. Move it elsewhere.")
         for name in self._digests:
+            path = self.folder / name
             try:
-                with open(self.folder / name, "rb") as file:
+                if not path.is_file():  # a pipe has no end
+                    raise self._damaged(name)
+                with open(path, "rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
                 raise self._damaged(name) from error
@@ -184,8 +217,9 @@ class ShardFolder:
         Raises:
             ShardError: It is missing, or not as it was written.
         """
-        name = _name(number)
-        return ShardTable(self._read(name), str(self.folder / name), self.about.feature_size)
+        name, about = _name(number), self.about
+        table = self._read(name, schema(about.feature_size))
+        return ShardTable(table, str(self.folder / name), about.feature_size, about.thumbnail_size)
 
     def files(self) -> list[ListedFile]:
         """Read the list of all possible photos.
@@ -193,22 +227,24 @@ class ShardFolder:
         Raises:
             ShardError: It is missing, not as it was written, or names a path outside of the root.
         """
-        listed = [ListedFile(**row) for row in self._read(FILES).to_pylist()]
+        listed = [ListedFile(**row) for row in self._read(FILES, _schema_of(ListedFile)).to_pylist()]
         for file in listed:
-            path = PurePosixPath(file.path)
-            if path.is_absolute() or ".." in path.parts or not (_HASH.fullmatch(file.content_hash or "0" * 64)):
-                raise ShardError(
-                    f"{self.folder / FILES} names {file.path!r}, which no run of `annotator embed` writes."
-                )
+            is_ours = _is_inside(file.path) and _HASH.fullmatch(file.content_hash or "0" * 64)
+            if not is_ours or None in (file.file_size, file.modified_ns, file.sidecars) or file.file_size < 0:
+                raise self._strange(FILES, file.path)
         return listed
 
     def unreadable(self) -> list[UnreadablePath]:
         """Read what could not be read.
 
         Raises:
-            ShardError: The table is missing, or not as it was written.
+            ShardError: The table is missing, not as it was written, or names a path outside of the root.
         """
-        return [UnreadablePath(**row) for row in self._read(UNREADABLE).to_pylist()]
+        listed = [UnreadablePath(**row) for row in self._read(UNREADABLE, _schema_of(UnreadablePath)).to_pylist()]
+        for one in listed:
+            if not (one.path == "." or _is_inside(one.path)) or one.reason is None:
+                raise self._strange(UNREADABLE, one.path)
+        return listed
 
     def add_shard(self, rows: Sequence[ShardRow]) -> int:
         """Write a shard and return its number; from then on the folder is not complete until `finish`.
@@ -229,11 +265,10 @@ class ShardFolder:
             OSError: The disk is full.
         """
         pa = load_pyarrow()
-        types = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), str | None: pa.string(), int | None: pa.int64()}
         for name, kind, rows in ((FILES, ListedFile, files), (UNREADABLE, UnreadablePath, unreadable)):
-            columns = [(field.name, types[field.type]) for field in fields(kind)]  # type: ignore[index]
-            values = [pa.array([getattr(row, column) for row in rows], type) for column, type in columns]
-            self._write(name, pa.Table.from_arrays(values, schema=pa.schema(columns)), [])
+            wanted = _schema_of(kind)
+            values = [pa.array([getattr(row, column.name) for row in rows], column.type) for column in wanted]
+            self._write(name, pa.Table.from_arrays(values, schema=wanted), [])
         self.is_complete = True
         self._write_manifest()
 
@@ -253,21 +288,38 @@ class ShardFolder:
         }  # fmt: skip
         write_atomically(self.folder / MANIFEST, json.dumps(with_digest(values), indent=1).encode())
 
-    def _read(self, name: str) -> Any:
-        pa = load_pyarrow()
+    def _read(self, name: str, wanted: Any) -> Any:
         try:
             data = (self.folder / name).read_bytes()
         except OSError as error:
             raise self._damaged(name) from error
         if hashlib.sha256(data).hexdigest() != self._digests.get(name):
             raise self._damaged(name)
-        return pa.parquet.read_table(pa.BufferReader(data))
+        return read_bounded(data, wanted, str(self.folder / name))
+
+    def _strange(self, name: str, path: str) -> ShardError:
+        return ShardError(f"{self.folder / name} names {path!r}, which no run of `annotator embed` writes.")
 
     def _damaged(self, name: str) -> ShardError:
         return ShardError(
             f"{self.folder / name} is missing, or not as `annotator embed` wrote it: cut short, damaged or changed. "
             "Delete it and run `annotator embed` with the same folders again; only its photos are read again."
         )
+
+
+def _schema_of(kind: type[ListedFile] | type[UnreadablePath]) -> Any:
+    """Return the Arrow schema of a list of files."""
+    pa = load_pyarrow()
+    types = {str: pa.string(), int: pa.int64(), bool: pa.bool_(), str | None: pa.string(), int | None: pa.int64()}
+    return pa.schema([(field.name, types[field.type]) for field in fields(kind)])  # type: ignore[index]
+
+
+def _is_inside(path: str | None) -> bool:
+    """Tell whether a path lies below the root that it is relative to."""
+    if not path or "\0" in path:
+        return False
+    parts = PurePosixPath(path)
+    return not parts.is_absolute() and ".." not in parts.parts and parts.as_posix() == path != "."
 
 
 def _name(number: int) -> str:

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import gradio as gr
 
-STANDING_ALONE = frozenset({"token.js", "login.js", "entrance.js"})
-"""Scripts of other pages, and the one that is inlined in the head."""
+STANDING_ALONE = frozenset({"token.js", "language.js", "login.js", "entrance.js"})
+"""Scripts of other pages, and those that are inlined in the head."""
 
 ASSETS_PATH = Path(__file__).parent / "assets"
-"""The files that ``/ui/{file}`` serves; no subfolders."""
+"""The files that ``/ui/{file}`` serves; ``languages/`` has the texts, a file for each language."""
 
 
 def assets_version() -> str:
     """Return a short hash of the content of all assets."""
     digest = hashlib.sha256()
-    for path in sorted(ASSETS_PATH.iterdir()):
-        digest.update(path.name.encode())
+    for path in sorted(path for path in ASSETS_PATH.rglob("*") if path.is_file()):
+        digest.update(path.relative_to(ASSETS_PATH).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
 
@@ -31,17 +31,19 @@ def page_head(root_path: str = "") -> str:
     """Return the content of the document's head, for ``gr.mount_gradio_app(head=...)``.
 
     The token script comes first: it adds the header ``X-Annotator-Token`` to every same-origin call, Gradio's own
-    included. The style sheet is linked, not passed as ``css=``, whose selectors Gradio rewrites and breaks.
-    The preloads fetch the page's modules while Gradio is still starting.
+    included. The next one chooses the language and fetches its texts. The style sheet is linked, not passed as
+    ``css=``, whose selectors Gradio rewrites and breaks. The preloads fetch the page's modules while Gradio is still
+    starting.
 
     Args:
         root_path: The prefix under which a reverse proxy offers the page, without a slash at its end.
     """
     modules = sorted(path.name for path in ASSETS_PATH.glob("*.js") if path.name not in STANDING_ALONE)
-    token = (ASSETS_PATH / "token.js").read_text(encoding="utf-8")
+    token, language = ((ASSETS_PATH / name).read_text(encoding="utf-8") for name in ("token.js", "language.js"))
     preloads = [f'<link rel="modulepreload" href="{root_path}/ui/{name}">' for name in modules]
     style = f'<link rel="stylesheet" href="{root_path}/ui/page.css">'
-    return "\n".join([f"<script>{token}</script>", style, *preloads])
+    scripts = [f"<script>{token}</script>", f'<script data-files="{root_path}/ui/">{language}</script>']
+    return "\n".join([*scripts, style, *preloads])
 
 
 def build_page(operations: Iterable[str], *, title: str = "Annotator", root_path: str = "") -> gr.Blocks:
@@ -65,9 +67,11 @@ def build_page(operations: Iterable[str], *, title: str = "Annotator", root_path
     return blocks
 
 
-# Gradio runs this text as the body of a function of (element, trigger, props, server, upload, watch).
+# Gradio runs this text as the body of a function of (element, trigger, props, server, upload, watch). The address is
+# whole: Chromium keeps the compiled text from another server's page in the same tab, and would complete it as there.
 _ON_LOAD = """
-import("ROOT_PATH/ui/page.js").then((page) => page.start({ element, server })).catch((error) => {
+const address = new URL("ROOT_PATH/ui/page.js", location.href).href;
+import(address).then((page) => page.start({ element, server })).catch((error) => {
   console.error(error);
   element.textContent = "The page could not be loaded: " + error.message + ". Reload it.";
 });

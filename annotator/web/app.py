@@ -17,14 +17,24 @@ from annotator.web.account_routes import build_account_router
 from annotator.web.description import VERSION_PATH, describe
 from annotator.web.former_paths import FormerPaths
 from annotator.web.label_studio_routes import build_label_studio_router
+from annotator.web.observation import Observation
 from annotator.web.page_routes import build_page_router
 from annotator.web.request_guard import LOOPBACK_HOSTS, RequestGuard, Tokens
 from annotator.web.root_path import RootPath
 from annotator.web.routes import UPLOAD_PATH, build_router, refuse_malformed
 
+QUEUE_SECONDS = 1.0
+"""How often Gradio looks into its queue of events."""
 
-def build_app(session: Session, config: ServerConfig) -> FastAPI:
-    """Build the app of one open project."""
+
+def build_app(session: Session, config: ServerConfig, observation: Observation | None = None) -> FastAPI:
+    """Build the app of one open project.
+
+    Args:
+        session: The open project.
+        config: Host names, limits and prefix.
+        observation: Whether it is ready, and its threads for pictures; None: as soon as it answers.
+    """
     # Imported here: importing Gradio takes seconds, and only a server needs it.
     from annotator.ui.page import ASSETS_PATH
 
@@ -34,7 +44,10 @@ def build_app(session: Session, config: ServerConfig) -> FastAPI:
     if is_exposed(config):
         authenticator.require_login()
     app = new_app()
-    app.include_router(build_router(dispatcher, workspace.pictures, ASSETS_PATH))
+    observation = observation or Observation()
+    app.include_router(
+        build_router(dispatcher, workspace.pictures, ASSETS_PATH, observation.readiness, observation.pools)
+    )
     app.include_router(build_label_studio_router(dispatcher))
     app.include_router(build_account_router(workspace.accounts, authenticator, tokens, ASSETS_PATH))
     title = f"{workspace.project.settings.name} - annotator"
@@ -62,6 +75,9 @@ def new_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{VERSION_PATH}/openapi.json",
+        # FastAPI's own spans and logs hold query strings, in which tags are, and texts of errors; ours are made in
+        # web/traces.py. An excluded request is also kept from the app that is mounted.
+        telemetry={"auto_configure": False, "exclude": lambda scope: True},
     )
     describe(app)
     app.add_exception_handler(RequestValidationError, refuse_malformed)
@@ -100,6 +116,9 @@ def mount_page(app: FastAPI, dispatcher: Dispatcher, title: str, max_file_size: 
         theme=gr.themes.Base(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
         head=page_head(root_path),
     )
+    # Gradio looks a thousand times a second whether an event waits in its queue, which the page never uses: that costs
+    # 5% of a core.
+    page._queue.sleep_when_free = page._queue.progress_update_sleep_when_free = QUEUE_SECONDS
 
 
 def is_exposed(config: ServerConfig) -> bool:

@@ -5,7 +5,6 @@ Uvicorn counts such sockets but closes none. Knows nothing of the application.
 """
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from annotator.auth.addresses import network_of
+from annotator.auth.addresses import Networks, network_of
 
 _REFUSAL = (
     b'HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: 77\r\nretry-after: 10\r\n'
@@ -55,12 +54,12 @@ class Connections:
         self._num_by_address: Counter[str] = Counter()
         self._open: dict[LimitedProtocol, None] = {}
         """The oldest first, which is closed first among those that are idle for the same time of a coarse clock."""
-        self._trusted = list(map(ipaddress.ip_network, limits.trusted_proxies))
+        self._trusted = Networks(limits.trusted_proxies)
 
     def admit(self, connection: "LimitedProtocol") -> bool:
         """Count a new connection; return False if its address has too many."""
         address = connection.address
-        is_counted = bool(address) and not self._is_trusted(address)
+        is_counted = bool(address) and address not in self._trusted
         if is_counted and self._num_by_address[network_of(address)] >= self.limits.an_address:
             return False
         if len(self._open) >= self.limits.in_all:
@@ -85,15 +84,6 @@ class Connections:
             self._num_by_address[name] -= 1
         else:
             self._num_by_address.pop(name, None)
-
-    def _is_trusted(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        if isinstance(parsed, ipaddress.IPv6Address):
-            parsed = parsed.ipv4_mapped or parsed
-        return any(parsed in network for network in self._trusted)
 
 
 class LimitedProtocol(HttpToolsProtocol):

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic.json_schema import models_json_schema
 
 from annotator.json_types import JsonObject
 from annotator.session.answers import ANSWERS, ERRORS, Revision, TagList, Time, User
@@ -200,9 +201,16 @@ class UploadAnswer(BaseModel):
 
 
 class HealthAnswer(BaseModel):
-    """The server is up, or why it is of no use."""
+    """The server is up."""
 
-    status: Literal["ok", "no space can be made"]
+    status: Literal["ok"]
+
+
+class ReadyAnswer(BaseModel):
+    """Whether the server takes requests, and what is missing until it does."""
+
+    status: Literal["ready", "not ready"]
+    missing: list[str]
 
 
 EVERYWHERE: Mapping[int, tuple[Any, str]] = {
@@ -235,6 +243,7 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "found_ids": {"query": "folder:holiday", "sort": "date"},
     "save_search": {"name": "Cats to check", "query": "tag:cat", "state": "saved"},
     "edit_tags": {"photos": {"tag": "kitty", "state": "all"}, "add": ["cat"], "remove": ["kitty"], "is_dry_run": True},
+    "put_off": {"photos": {"image_ids": [7, 8], "state": "unsaved"}},
     "change_tag": {"kind": "rename", "old": "kitty", "new": "cat", "seen_event": 42},
     "preview_tag_change": {"kind": "rename", "old": "kitty", "new": "cat"},
     "list_tags": {"query": "cat", "order": "count", "limit": 100},
@@ -253,6 +262,8 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "set_field": {"image_id": 7, "field": "title", "value": "A cat on a sofa"},
     "set_order_rules": {"pinned": ["ohwx"], "classes": [["1girl"], ["*"]], "before": [["cat", "sofa"]], "most": 30},
     "reorder": {"pinned": ["ohwx"], "photos": {"tag": "cat"}, "is_dry_run": True},
+    "list_folder": {"path": "~/Pictures"},
+    "open_project": {"path": "~/Pictures/holiday"},
     "set_keys": {"keys": {"save": ["Enter"]}},
     "set_strategy": {"strategy": "in_order"},
     "ask": {"people": 2, "image_ids": [7, 8]},
@@ -264,34 +275,51 @@ EXAMPLES: Mapping[str, JsonObject] = {
 FIELD_EXAMPLES: Mapping[str, Any] = {
     "image_id": 7, "revision": 0, "tag": "cat", "kept": ["cat", "sofa"], "text": "ca", "by": 1, "take": "ours",
     "entry_id": "event:3", "transfer_id": "0123456789abcdef", "run_id": 1, "model_id": 2, "shown": True,
+    "submission": "0123456789abcdef",
 }  # fmt: skip
 """Field of a request -> an example."""
 
 
-INVALID = {"model": InvalidErrorAnswer, "description": "A value cannot be as asked"}
+_SCHEMAS = "#/components/schemas/"
+
+
+def error_response(description: str, *models: type[BaseModel]) -> dict[str, Any]:
+    """Return the description of an error for a route.
+
+    It names the models, whose schemas `describe` adds. Given the models themselves, FastAPI would make a validator of
+    each for every route, twice at every start: two thirds of the time for building the routes, and never used.
+    """
+    schemas = [{"$ref": f"{_SCHEMAS}{model.__name__}"} for model in models]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+INVALID = error_response("A value cannot be as asked", InvalidErrorAnswer)
+UNKNOWN_IMAGE = error_response("The project has no such photo", UnknownImageErrorAnswer)
 
 
 def errors_at(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Return the described errors of a route."""
-    return {status: {"model": EVERYWHERE[status][0], "description": EVERYWHERE[status][1]} for status in statuses}
+    return {status: error_response(EVERYWHERE[status][1], EVERYWHERE[status][0]) for status in statuses}
 
 
-def responses_of(name: str) -> dict[int | str, dict[str, Any]]:
-    """Return the described answers of an operation, by status."""
+def errors_of(name: str) -> dict[int, tuple[list[type[BaseModel]], str]]:
+    """Return the models of an operation's errors and their description, by status."""
     found: dict[int, list[tuple[Any, str]]] = {status: [answer] for status, answer in EVERYWHERE.items()}
     for error in ERRORS.get(name, ()):
         found.setdefault(error.status, [])
         if BY_KIND[error.kind] not in found[error.status]:
             found[error.status].append(BY_KIND[error.kind])
-    described: dict[int | str, dict[str, Any]] = {
-        200: {"description": "Done", "content": {"application/json": {"example": example_of(ANSWERS[name])}}}
+    return {
+        status: (list(dict.fromkeys(model for model, _ in answers)), "; or ".join(text for _, text in answers))
+        for status, answers in sorted(found.items())
     }
-    for status, answers in sorted(found.items()):
-        models = list(dict.fromkeys(model for model, _ in answers))
-        union: Any = models[0] if len(models) == 1 else models[0] | models[1]
-        text = "; or ".join(text for _, text in answers)
-        described[status] = {"model": union, "description": text}
-    return described
+
+
+def responses_of(name: str) -> dict[int | str, dict[str, Any]]:
+    """Return the described answers of an operation, by status; the example is `describe`'s."""
+    described: dict[int | str, dict[str, Any]] = {200: {"description": "Done"}}
+    return described | {status: error_response(text, *models) for status, (models, text) in errors_of(name).items()}
 
 
 def request_example(operation: Operation) -> JsonObject:
@@ -339,6 +367,8 @@ def describe(app: FastAPI) -> None:
                 title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes, tags=TAGS
             )
             _drop_unused_errors(found)
+            _add_error_schemas(found)
+            _add_examples(found)
             schemes = found.setdefault("components", {}).setdefault("securitySchemes", {})
             schemes["token"] = {"type": "http", "scheme": "bearer", "description": "An API token"}
             schemes["session"] = {
@@ -350,6 +380,22 @@ def describe(app: FastAPI) -> None:
         return app.openapi_schema
 
     app.openapi = description  # type: ignore[method-assign]
+
+
+def _add_examples(description: JsonObject) -> None:
+    """Add an example to the answer of every operation: here, since making them all would slow down every start."""
+    for methods in description["paths"].values():
+        for operation in methods.values():
+            if operation.get("operationId") in ANSWERS:
+                answered = operation["responses"]["200"]["content"]["application/json"]
+                answered["example"] = example_of(ANSWERS[operation["operationId"]])
+
+
+def _add_error_schemas(description: JsonObject) -> None:
+    """Add the schemas that `error_response` names."""
+    models = dict.fromkeys(model for model, _ in [*EVERYWHERE.values(), *BY_KIND.values()])
+    _, whole = models_json_schema([(model, "serialization") for model in models], ref_template=f"{_SCHEMAS}{{model}}")
+    description["components"]["schemas"].update(whole["$defs"])
 
 
 def _drop_unused_errors(description: JsonObject) -> None:

@@ -38,7 +38,8 @@ class PicturePool(Generic[Made]):
     def __init__(self, num_threads: int = NUM_THREADS, max_waiting: int = MAX_WAITING) -> None:
         self._executor = ThreadPoolExecutor(num_threads, thread_name_prefix="pictures")
         self._max = num_threads + max_waiting
-        self._num_now = 0  # changed in the event loop only
+        self.num_now = 0  # changed in the event loop only
+        """Calls that are in a thread or wait for one."""
 
     async def run(self, make: Callable[[], Made]) -> Made:
         """Return what a function returns that is called in one of the threads, in this call's context.
@@ -46,14 +47,14 @@ class PicturePool(Generic[Made]):
         Raises:
             TooManyPicturesError: Too many calls wait.
         """
-        if self._num_now >= self._max:
+        if self.num_now >= self._max:
             raise TooManyPicturesError
-        self._num_now += 1
+        self.num_now += 1
         future = self._executor.submit(copy_context().run, make)
         try:
             return await asyncio.wrap_future(future)
         finally:
-            self._num_now -= 1
+            self.num_now -= 1
 
 
 class BytesSent:
@@ -68,13 +69,18 @@ class BytesSent:
         self._now: dict[int, list[int]] = {}
         """Identity of the bytes -> [number of calls that get them, length]; the same bytes are in memory once."""
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the pictures that are being sent."""
+        return sum(length for _, length in list(self._now.values()))
+
     def take(self, data: bytes) -> bool:
         """Count a picture; return whether it may be sent."""
         known = self._now.get(id(data))
         if known is not None:
             known[0] += 1
             return True
-        if self._now and sum(length for _, length in self._now.values()) + len(data) > self._max_bytes:
+        if self._now and self.num_bytes + len(data) > self._max_bytes:
             return False
         self._now[id(data)] = [1, len(data)]
         return True
@@ -85,6 +91,18 @@ class BytesSent:
         known[0] -= 1
         if not known[0]:
             del self._now[id(data)]
+
+
+class PicturePools:
+    """What a server makes and sends pictures with.
+
+    Thumbnails have threads of their own: they must not wait behind photos that take seconds.
+    """
+
+    def __init__(self) -> None:
+        self.thumbnails = PicturePool[Any]()
+        self.photos = PicturePool[Any]()
+        self.sent = BytesSent()
 
 
 class PictureResponse(Response):

@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from annotator.auth.roles import CALLER, Authenticator, Caller
+from annotator.request_record import REQUEST
 
 logger = logging.getLogger(__name__)
 
@@ -39,19 +40,29 @@ PUBLIC_PATHS = frozenset(
         "/login",
         "/api/v1/login",
         "/api/v1/health",
+        "/api/v1/ready",
         "/api/v1/proof",
         "/ui/login.js",
         "/ui/login.css",
         "/ui/token.js",
         "/ui/address.js",
+        "/ui/language.js",
+        "/ui/texts.js",
+        "/ui/static_texts.js",
     }
 )
 """Paths that need no login."""
+
+LANGUAGE_PATHS = re.compile(r"/ui/languages/[A-Za-z-]+\.js")
+"""The page's texts in a language, which the pages before the login need too."""
 
 COSTLY_PATHS = re.compile(r"/api/v1/(backup|export)|/(image|thumbnail)/.*")
 """Paths that change nothing but are too expensive for pages of other origins to request."""
 
 NO_LIMITS: Mapping[str, int] = {}
+
+FAILED = "failed"
+"""Kind of the answer to a call at which the program failed."""
 
 GRADIO_PATHS = re.compile(r"/gradio_api/(component_server|info|theme\.css)/?")
 """Paths below Gradio's that the page needs; web/page_routes.py answers the first. All others (uploads, files, proxies,
@@ -229,7 +240,7 @@ class RequestGuard:
             # Starlette's own answer would come from outside this layer, without the headers.
             logger.exception("The call of %s failed.", scope["path"][:200].encode("ascii", "backslashreplace").decode())
             if not send.is_started:
-                await _refuse(send, 500, "The server failed at this call; its log says why.", kind="failed")
+                await _refuse(send, 500, failure_sentence(), kind=FAILED)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
@@ -246,12 +257,15 @@ class RequestGuard:
             refusal = refusal or _foreign_refusal(headers)
         if refusal:
             await _refuse(send, *refusal)
-        elif caller is None and scope["path"] not in self._public_paths:
+        elif caller is None and not self._is_public(scope["path"]):
             await _ask_to_log_in(scope, send, self._entrance, is_program=bearer is not None)
         elif scope["path"].startswith("/gradio_api/") and not GRADIO_PATHS.fullmatch(scope["path"]):
             await _refuse(send, 404, "This server does not offer that.")
         else:
             await self._pass(scope, _LimitedBody(receive, max_bytes), send, session_id, caller)
+
+    def _is_public(self, path: str) -> bool:
+        return path in self._public_paths or LANGUAGE_PATHS.fullmatch(path) is not None
 
     async def _pass(
         self, scope: Scope, body: "_LimitedBody", send: Send, session_id: str, caller: Caller | None
@@ -365,6 +379,13 @@ class _LimitedBody:
         if self.is_too_large:
             raise _BodyTooLargeError
         return message
+
+
+def failure_sentence() -> str:
+    """Return the sentence for a caller at whose request the program failed, with the id that its log names."""
+    record = REQUEST.get(None)
+    found = f" under the request id {record.request_id}" if record is not None else ""
+    return f"The server failed at this call; its log says why{found}."
 
 
 def _foreign_refusal(headers: Headers) -> tuple[int, str] | None:

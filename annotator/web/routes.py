@@ -33,16 +33,25 @@ from annotator.session.operations import OPERATIONS, Dispatcher, ExportLinesRequ
 from annotator.web.counted_stream import CountedRows, counted_stream
 from annotator.web.description import (
     INVALID,
+    UNKNOWN_IMAGE,
     VERSION_PATH,
     HealthAnswer,
+    ReadyAnswer,
     SessionAnswer,
-    UnknownImageErrorAnswer,
     UploadAnswer,
     errors_at,
     request_example,
     responses_of,
 )
-from annotator.web.picture_pool import BytesSent, PicturePool, PictureResponse, TooManyPicturesError, too_many
+from annotator.web.picture_pool import (
+    BytesSent,
+    PicturePool,
+    PicturePools,
+    PictureResponse,
+    TooManyPicturesError,
+    too_many,
+)
+from annotator.web.readiness import HEALTH_PATH, READY_PATH, Readiness
 from annotator.web.request_guard import cookie_names
 
 UPLOAD_PATH = f"{VERSION_PATH}/uploads"
@@ -63,7 +72,11 @@ class PictureSource(Protocol):
 
 
 def build_router(
-    dispatcher: Dispatcher, pictures: PictureSource, assets_path: Path, problem: Callable[[], str] = lambda: ""
+    dispatcher: Dispatcher,
+    pictures: PictureSource,
+    assets_path: Path,
+    readiness: Readiness,
+    pools: PicturePools | None = None,
 ) -> APIRouter:
     """Build the routes.
 
@@ -71,17 +84,19 @@ def build_router(
         dispatcher: Answers the operations.
         pictures: Provides thumbnails and photos.
         assets_path: Folder of the page's files.
-        problem: Returns why the server is of no use at this moment, for the health check; empty if it is.
+        readiness: Whether the server takes requests.
+        pools: The threads that make pictures; None: new ones.
     """
     router = APIRouter()
     for operation in OPERATIONS.values():
         _add_operation(router, dispatcher, operation)
-    _add_project_routes(router, dispatcher, problem)
-    _add_file_routes(router, pictures, assets_path)
+    _add_server_routes(router, dispatcher, readiness)
+    _add_project_routes(router, dispatcher)
+    _add_file_routes(router, pictures, assets_path, pools or PicturePools())
     return router
 
 
-def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Callable[[], str]) -> None:
+def _add_server_routes(router: APIRouter, dispatcher: Dispatcher, readiness: Readiness) -> None:
     @router.get(
         f"{VERSION_PATH}/session",
         summary="Get who calls, and the cookies that a browser's other calls need",
@@ -101,17 +116,31 @@ def _add_project_routes(router: APIRouter, dispatcher: Dispatcher, problem: Call
         }
 
     @router.get(
-        f"{VERSION_PATH}/health",
-        summary="Return that the server is up, without a session; 503 if it is of no use",
+        HEALTH_PATH,
+        summary="Return that the server is up, without a session",
         operation_id="get_health",
         response_model=HealthAnswer,
-        responses=errors_at(421) | {503: {"model": HealthAnswer, "description": "The server is up, but of no use"}},
+        responses=errors_at(421),
         tags=["server"],
     )
-    def get_health() -> Response:
-        found = problem()
-        return JSONResponse({"status": found or "ok"}, 503 if found else 200)
+    async def get_health() -> dict[str, str]:  # needs no thread: it answers while all of them are busy
+        return {"status": "ok"}
 
+    @router.get(
+        READY_PATH,
+        summary="Return whether the server takes requests, without a session; 503 with what is missing if it does not",
+        operation_id="get_ready",
+        response_model=ReadyAnswer,
+        responses=errors_at(421) | {503: {"model": ReadyAnswer, "description": "The server takes no requests now"}},
+        tags=["server"],
+    )
+    async def get_ready() -> Response:
+        missing = await run_in_threadpool(readiness.missing)
+        values = {"status": "not ready" if missing else "ready", "missing": missing}
+        return JSONResponse(values, 503 if missing else 200, headers={"cache-control": "no-store"})
+
+
+def _add_project_routes(router: APIRouter, dispatcher: Dispatcher) -> None:
     @router.get(
         f"{VERSION_PATH}/export",
         summary="Download the tags of every saved photo, or of those that are selected",
@@ -212,9 +241,8 @@ def _export(dispatcher: Dispatcher, format: str, select: Callable[[], Selection]
         return _error(error.status, error.kind, str(error))
 
 
-def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path) -> None:
-    # Thumbnails have threads of their own: they must not wait behind photos that take seconds.
-    for_thumbnails, for_photos, sent = PicturePool[Picture](), PicturePool[Picture](), BytesSent()
+def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Path, pools: PicturePools) -> None:
+    for_thumbnails, for_photos, sent = pools.thumbnails, pools.photos, pools.sent
 
     @router.get(
         "/thumbnail/{image_id}",
@@ -238,9 +266,10 @@ def _add_file_routes(router: APIRouter, pictures: PictureSource, assets_path: Pa
     async def image(image_id: int, full: bool = False) -> Response:
         return await _picture(for_photos, sent, lambda: pictures.photo(image_id, full=full))
 
-    files = {path.name: path for path in assets_path.iterdir() if path.suffix in {".js", ".css", ".svg"}}
+    found = (path for path in assets_path.rglob("*") if path.suffix in {".js", ".css", ".svg"})
+    files = {path.relative_to(assets_path).as_posix(): path for path in found}
 
-    @router.get("/ui/{name}", include_in_schema=False)
+    @router.get("/ui/{name:path}", include_in_schema=False)
     def asset(name: str) -> Response:
         if name not in files:
             return _error(404, "request", "There is no such file.")
@@ -279,7 +308,7 @@ _LINES: dict[str, Any] = {
 }
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: _binary("image/jpeg", "The picture"),
-    404: {"model": UnknownImageErrorAnswer, "description": "The project has no such photo"},
+    404: UNKNOWN_IMAGE,
     **errors_at(400, 401, 421, 429, 507),
 }
 

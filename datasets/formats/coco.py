@@ -76,9 +76,12 @@ def read(source: Path, options: NoOptions, report: Report) -> Iterator[TaggedPho
         images = _by_id(values["images"], "file_name", "images", source)
         found: dict[Any, dict[str, tuple[float, float]]] = {}
         for annotation in values.get("annotations", []):
-            image_id, category = annotation["image_id"], annotation["category_id"]
-            if image_id not in images or category not in names:
-                raise DataError(f"{source} has an annotation of image {image_id}, category {category}: not listed.")
+            image_id, category = annotation["image_id"], annotation.get("category_id")
+            if image_id not in images:
+                raise DataError(f"{source} has an annotation of image {image_id}, which is not listed.")
+            if category not in names:
+                report.note(images[image_id], f"an object of category {category} was left out: it is not listed")
+                continue
             tag, (rank, area) = names[category], _place_of(annotation)
             known = found.setdefault(image_id, {}).get(tag, (rank, 0.0))
             found[image_id][tag] = (min(rank, known[0]), known[1] - area)
@@ -91,9 +94,11 @@ def read(source: Path, options: NoOptions, report: Report) -> Iterator[TaggedPho
 
 
 def _place_of(annotation: Mapping[str, Any]) -> tuple[float, float]:
-    """Return (rank, area)."""
-    attributes = annotation.get("attributes") or {}
-    return float(attributes.get("rank", float("inf"))), float(annotation.get("area") or 0.0)
+    """Return (rank, area); of an annotation without an area, that of its box."""
+    attributes, area, box = annotation.get("attributes") or {}, annotation.get("area"), annotation.get("bbox")
+    if area is None and isinstance(box, list) and len(box) == 4:
+        area = float(box[2]) * float(box[3])
+    return float(attributes.get("rank", float("inf"))), float(area or 0.0)
 
 
 def _by_id(entries: list[Mapping[str, Any]], key: str, what: str, source: Path) -> dict[Any, str]:

@@ -5,6 +5,7 @@ Text that a spreadsheet would run as a formula gets an apostrophe before it; use
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 from annotator.datasets.formats.contract import Format, Place, Report, Survival
 from annotator.datasets.formats.formulas import without_formulas
 from annotator.datasets.formats.json_lines import row_of
-from annotator.datasets.formats.reading import bounded_lines, clean_list
+from annotator.datasets.formats.reading import bounded_lines, clean_list, encoding_of
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
 from annotator.errors import ConfigError, DataError
 
@@ -22,6 +23,7 @@ COLUMNS = ("image", "tags", "dropped", "image_id", "content_hash", "root", "user
 _BYTE_ORDER_MARK = "\ufeff"
 """Excel takes a file without it for text in the system's old encoding."""
 _LIST_SEPARATOR = "; "
+_NAMED_DELIMITER = re.compile("sep=(.)", re.IGNORECASE)
 _NAME_COLUMNS = ("image", "file_name", "filename", "file name", "name", "path", "file", "photo")
 _TAG_COLUMNS = ("tags", "keywords", "labels")
 
@@ -32,12 +34,12 @@ class CsvOptions:
 
     separator: str = ";"
     """What parts the tags within their cell."""
-    delimiter: str = ","
-    """What parts the cells."""
+    delimiter: str = ""
+    """What parts the cells; empty: what the header tells, a comma, a semicolon or a tab."""
 
     def __post_init__(self) -> None:
-        if not self.separator.strip() or len(self.delimiter) != 1:
-            raise ConfigError("The option separator needs a sign, and the option delimiter exactly one.")
+        if not self.separator.strip() or len(self.delimiter) > 1:
+            raise ConfigError("The option separator needs a sign, and the option delimiter at most one.")
 
 
 def csv_lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -81,14 +83,24 @@ def _noted(photos: Iterable[TaggedPhoto], report: Report) -> Iterator[TaggedPhot
 def table_rows(source: Path, delimiter: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield (line number, column in lower case -> cell) of a CSV file with a header.
 
+    Args:
+        source: The file, in UTF-8, UTF-16 with a mark, or an older encoding, which is guessed.
+        delimiter: What parts the cells; empty: what the header tells.
+
     Raises:
         DataError: The file cannot be read, is damaged, or a row has more cells than the header.
     """
-    number = 0
+    numbered = bounded_lines(source, encoding_of(source))
+    number, header_line = next(numbered, (1, ""))
+    named = _NAMED_DELIMITER.fullmatch(header_line)  # Excel reads and drops such a line
+    if named:
+        number, header_line = next(numbered, (2, ""))
+    delimiter = delimiter or (named[1] if named else _delimiter_of(header_line))
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, line in bounded_lines(source):  # noqa: B007 - read below
+        yield header_line + "\n"
+        for number, line in numbered:  # noqa: B007 - read below
             yield line + "\n"
 
     reader = csv.reader(lines(), delimiter=delimiter, strict=True)
@@ -101,6 +113,11 @@ def table_rows(source: Path, delimiter: str) -> Iterator[tuple[int, dict[str, st
                 yield number, dict(zip(header, cells, strict=False))
     except csv.Error as error:
         raise DataError(f"Line {number:,} of {source} is not CSV: {error}.") from error
+
+
+def _delimiter_of(header: str) -> str:
+    """Return what parts the names of a header: Excel writes semicolons in many languages, tabs as Unicode text."""
+    return max((",", ";", "\t"), key=header.count)
 
 
 def read(source: Path, options: CsvOptions, report: Report) -> Iterator[TaggedPhoto]:

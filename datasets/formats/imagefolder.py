@@ -14,6 +14,7 @@ from annotator.datasets.formats.contract import Format, Place, Report, Survival,
 from annotator.datasets.formats.json_lines import json_objects, photo_of
 from annotator.datasets.formats.tagged_photo import TaggedPhoto, safe_name
 from annotator.datasets.formats.writing import passing
+from annotator.datasets.photo_roots import is_url
 from annotator.errors import DataError
 
 METADATA = "metadata.jsonl"
@@ -35,6 +36,8 @@ class ImageFolderOptions:
 
 def file_problem(photo: TaggedPhoto) -> str | None:
     """Return why a photo's file cannot be taken along; None if it can."""
+    if is_url(str(photo.row.get("root", ""))):
+        return f"its file is in {photo.row['root']}, not on this machine's disk"
     if photo.path is None or not photo.path.is_file():
         return "its file is gone"
     return None

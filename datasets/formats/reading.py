@@ -3,6 +3,8 @@
 Knows nothing of any one format.
 """
 
+import codecs
+import io
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from defusedxml.ElementTree import iterparse, parse  # type: ignore[import-untyp
 
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.tags import clean_tag, tag_key
+from annotator.datasets.text_encodings import likeliest_encoding
 from annotator.errors import DataError, TagError
 
 MAX_LINE_BYTES = 4_000_000
@@ -42,12 +45,36 @@ def open_file(path: Path) -> IO[bytes]:
         return path.open("rb")
 
 
-def bounded_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number from 1, line without its end) of a UTF-8 file, also one with a byte order mark.
+def encoding_of(path: Path) -> str:
+    """Return the encoding of a text file: UTF-8, UTF-16 by its mark, or else the likeliest of the older ones.
 
     Raises:
-        DataError: The file cannot be read, is not UTF-8, or a line is longer than `MAX_LINE_BYTES`.
+        DataError: The file cannot be read.
     """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_file(path) as file, _reading(path):
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        file.seek(0)
+        while chunk := file.read(1 << 20):
+            try:
+                decoder.decode(chunk)
+            except UnicodeDecodeError:
+                # Not from within a line: its bytes before the first letter of an older encoding say nothing.
+                lines = [line for line in chunk.splitlines() if not line.isascii()]
+                return likeliest_encoding(b"\n".join(lines[:1_000]))
+    return "utf-8"
+
+
+def bounded_lines(path: Path, encoding: str = "utf-8") -> Iterator[tuple[int, str]]:
+    """Yield (number from 1, line without its end) of a text file, also one with a byte order mark.
+
+    Raises:
+        DataError: The file cannot be read, is not in that encoding, or a line is longer than `MAX_LINE_BYTES`.
+    """
+    if encoding != "utf-8":
+        yield from _lines_in(path, encoding)
+        return
     with open_file(path) as file:
         number = 0
         while line := _read_line(file, path, number + 1):
@@ -57,6 +84,18 @@ def bounded_lines(path: Path) -> Iterator[tuple[int, str]]:
             except UnicodeDecodeError:
                 raise DataError(f"Line {number:,} of {path} is not UTF-8. Save the file as UTF-8.") from None
             yield number, text.rstrip("\r\n")
+
+
+def _lines_in(path: Path, encoding: str) -> Iterator[tuple[int, str]]:
+    with open_file(path) as file, io.TextIOWrapper(file, encoding, errors="replace") as text, _reading(path):
+        number = 0
+        while line := text.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                raise DataError(
+                    f"Line {number:,} of {path} is longer than {MAX_LINE_BYTES:,} bytes; is it the right file?"
+                )
+            yield number, line.rstrip("\r\n")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Knows nothing of formats.
 """
 
+import shutil
 import stat
 import zipfile
 import zlib
@@ -27,16 +28,17 @@ def is_archive(path: Path) -> bool:
     return path.suffix.lower() == ".zip" and path.is_file() and zipfile.is_zipfile(path)
 
 
-def unpack(source: Path, folder: Path) -> int:
+def unpack(source: Path, folder: Path, spare_bytes: int = 0) -> int:
     """Unpack an archive into an empty folder; return the number of files.
 
     Args:
         source: The archive.
         folder: Where to; on an error, what is there already is the caller's to remove.
+        spare_bytes: That must stay free on the disk.
 
     Raises:
-        DataError: It is damaged, has a password, is too large, or holds a link, or a name that leaves the folder or
-            comes twice.
+        DataError: It is damaged, has a password, is too large, does not fit on the disk, or holds a link, or a name
+            that leaves the folder or comes twice.
     """
     try:
         with zipfile.ZipFile(source) as archive:
@@ -44,6 +46,8 @@ def unpack(source: Path, folder: Path) -> int:
             if len(entries) > MAX_ENTRIES:
                 raise DataError(f"{source.name} holds {len(entries):,} files; at most {MAX_ENTRIES:,} are unpacked.")
             targets = [_target(one, source, folder) for one in entries]
+            # No file is read beyond the length that its entry names.
+            _check_room(sum(one.file_size for one in entries), folder, spare_bytes, source)
             num_left = MAX_UNPACKED_BYTES
             for entry, target in zip(entries, targets, strict=True):
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +60,17 @@ def unpack(source: Path, folder: Path) -> int:
     except OSError as error:
         raise DataError(f"{source.name} could not be unpacked: {error.strerror}.") from error
     return len(entries)
+
+
+def _check_room(num_bytes: int, folder: Path, spare_bytes: int, source: Path) -> None:
+    if num_bytes > MAX_UNPACKED_BYTES:
+        raise DataError(f"{source.name} has more than {MAX_UNPACKED_BYTES:,} bytes once it is unpacked.")
+    free = shutil.disk_usage(folder).free
+    if num_bytes + spare_bytes > free:
+        raise DataError(
+            f"{source.name} needs {num_bytes / 1e6:,.0f} MB once it is unpacked, and {spare_bytes / 1e6:,.0f} MB are "
+            f"kept free; the disk has {free / 1e6:,.0f} MB left. Nothing was unpacked."
+        )
 
 
 def _target(entry: zipfile.ZipInfo, source: Path, folder: Path) -> Path:

@@ -6,8 +6,6 @@ nothing of ONNX, caches or photos.
 
 import hashlib
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import util
@@ -197,6 +195,9 @@ def fetch_weights(architecture: Architecture) -> Path:
     from torchvision import models  # type: ignore[import-untyped]
 
     weights = models.get_weight(architecture.weights_enum)
+    import urllib.error  # with the parts of HTTP and e-mail, which take a tenth of a second to import
+    import urllib.request
+
     try:
         # torch's download has no time limit, so check first that the server answers.
         with urllib.request.urlopen(urllib.request.Request(weights.url, method="HEAD"), timeout=PROBE_SECONDS):

@@ -38,6 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from annotator.datasets.tags import tag_key
+from annotator.datasets.word_forms import form_key
 from annotator.models.reranker import IDENTITY
 from annotator.models.tagger import Capabilities, Features, RankedTag
 
@@ -55,6 +56,8 @@ NEAR_SHARE = 0.8
 """Of two words on one chain, the narrower ranks first if it has this share of the broader one's score."""
 MAX_EVIDENCE = 3
 """Most classes in the evidence of a word."""
+LEAST_CLASS = 1e-4
+"""Probability below which classes do not differ in `ColdStartTagger.class_odds`."""
 
 
 class Classifier(Protocol):
@@ -104,6 +107,17 @@ class TagTable:
     """For each specific word, the specific words beside which it is not proposed."""
     ids: dict[str, int]
     """From a word's key to its column."""
+
+    @cached_property
+    def forms(self) -> dict[str, int]:
+        """From a word's form key to its column."""
+        return {form_key(word): column for word, column in self.ids.items()}
+
+    @cached_property
+    def by_chance(self) -> npt.NDArray[np.float64]:
+        """(W,): the mean weight of each word over the classes."""
+        means: npt.NDArray[np.float64] = self.weights.mean(axis=0, dtype=np.float64)
+        return means
 
     @cached_property
     def floors(self) -> npt.NDArray[np.float64]:
@@ -193,6 +207,32 @@ class ColdStartTagger:
     def class_probabilities(self, features: Features) -> Features:
         """Return (B, 1000) ImageNet probabilities of (B, D) features."""
         return self._backbone.classify(features)
+
+    def word_column(self, key: str) -> int | None:
+        """Return the place of a word among the W of `class_odds`; None: the table does not have it.
+
+        Args:
+            key: As `tag_key` returns it; another form of the word is found too.
+        """
+        column = self._table.ids.get(key)
+        return self._table.forms.get(form_key(key)) if column is None else column
+
+    def class_odds(self, features: Features) -> npt.NDArray[np.float64]:
+        """Return how much likelier one photo makes the classes of each word than chance does.
+
+        Args:
+            features: (D,) float32.
+
+        Returns:
+            (W,) log((s + e) / (b + e)): s the probability of the word's classes, each times the word's share in it, b
+            the same of a photo in which all classes are equally likely, e = LEAST_CLASS.
+
+        Raises:
+            ValueError: The feature size does not fit.
+        """
+        probabilities = (self._backbone.classify(features[None])[0] @ self._table.weights).astype(np.float64)  # (W,)
+        odds: npt.NDArray[np.float64] = np.log((probabilities + LEAST_CLASS) / (self._table.by_chance + LEAST_CLASS))
+        return odds
 
     def probabilities(self, features: Features) -> None:
         """Return None: a score depends on the prefix."""

@@ -160,8 +160,9 @@ def forking(backbone_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> t
     """A fork server that has imported everything, which takes seconds, and the log of its processes."""
     log_path = tmp_path_factory.mktemp("browser") / "servers.log"
     context = multiprocessing.get_context("forkserver")
+    # torch is among them for the taggers, which every server opens in the background.
     context.set_forkserver_preload(
-        ["annotator.cli.main", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime"]
+        ["annotator.cli.serve", "annotator.web.server", "annotator.ui.page", "faiss", "onnxruntime", "torch"]
     )
     own = os.dup(1), os.dup(2)
     with log_path.open("wb") as log:
@@ -291,6 +292,8 @@ COUNT_CALLS = """
   };
 })();
 """
+FIRST_STEPS = "annotator_first_steps_local"
+"""The cookie that remembers what of the first steps was learnt."""
 IS_AT_REST = """() => window.callsUnderWay === 0
   && document.getAnimations().every((movement) => movement.playState !== "running")
   && ["tagging", "done"].includes(document.querySelector("#tagging")?.dataset.phase)"""
@@ -388,7 +391,7 @@ class TaggingPage:
 
 @pytest.fixture
 def open_page(chromium: Browser) -> Iterator[Callable[..., TaggingPage]]:
-    """Open a server's page in a new window, or in a further tab of one.
+    """Open a server's page in a new window, or in a further tab of one; ``is_new``: the person has never seen it.
 
     After every test the console must have no errors, and no request may have gone to another host.
     """
@@ -396,13 +399,20 @@ def open_page(chromium: Browser) -> Iterator[Callable[..., TaggingPage]]:
     with ExitStack() as stack:
 
         def make(
-            server: Server, *, beside: TaggingPage | None = None, expected_errors: Sequence[str] = (), **options: Any
+            server: Server,
+            *,
+            beside: TaggingPage | None = None,
+            expected_errors: Sequence[str] = (),
+            is_new: bool = False,
+            **options: Any,
         ) -> TaggingPage:
             if beside is None:
                 context = chromium.new_context(**{"viewport": {"width": 1360, "height": 768}, **options})
                 stack.callback(context.close)
                 context.set_default_timeout(1000 * LIMIT_SECONDS)
                 context.add_init_script(COUNT_CALLS)
+                if not is_new:
+                    context.add_cookies([{"name": FIRST_STEPS, "value": "done", "url": server.address}])
             else:
                 context = beside.page.context
             tagging = TaggingPage(context.new_page(), list(expected_errors))

@@ -51,6 +51,17 @@ def test_a_program_opens_proposes_saves_searches_and_exports(client: Client) -> 
     assert client.call("tag_changes") == {"changes": []}
 
 
+@pytest.mark.parametrize("announced", [{"x-annotator-rows": "3"}, {}], ids=["fewer", "no number"])
+def test_an_export_that_ends_early_is_an_error(announced: dict[str, str]) -> None:
+    """As through a proxy that takes the end of the server's answer for the end of its own."""
+    answer = httpx.Response(200, headers=announced, content=b'{"tags": ["cat"]}\n{"tags": ["dog"]}\n')
+    with (
+        httpx.Client(transport=httpx.MockTransport(lambda request: answer)) as http,
+        pytest.raises(ServerError, match=r"ended early: 2 of (3|unknown) rows came"),
+    ):
+        list(Client(HOME, "token", http=http).export())
+
+
 def test_a_stale_save_is_the_error_with_the_list_that_is_saved_now(client: Client) -> None:
     photo = client.open(1)
     assert photo is not None

@@ -4,7 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from annotator.cli.proven_connection import WrongServerError
+from annotator.cli.whole_answer import CutAnswerError
+from annotator.client import ServerError
 from annotator.errors import AnnotatorError, LeaseError, StaleRevisionError, TagError
+from annotator.maintenance.shipped import DamagedPieceError
+from annotator.maintenance.snapshots import SnapshotChangedError
 from annotator.session.serializers import error_answer
 from annotator.storage.correction_log import NothingToUndoError
 from annotator.trainer.finetuning.finetune import TrainingCancelledError
@@ -17,6 +22,7 @@ KINDS = {
     "CheckpointError": ("config", 422),
     "ConfigError": ("config", 422),
     "CutAnswerError": ("request", 400),
+    "DamagedPieceError": ("request", 400),
     "DataError": ("request", 400),
     "DemoError": ("demo", 429),
     "DetectorError": ("request", 400),
@@ -28,10 +34,12 @@ KINDS = {
     "NoSuchChangeError": ("request", 400),
     "NothingToUndoError": ("request", 400),
     "ProjectError": ("store", 507),
+    "RemoteError": ("request", 400),
     "RetrievalError": ("request", 400),
     "ReviewError": ("review", 409),
     "ServerError": ("request", 400),
     "ShardError": ("request", 400),
+    "SnapshotChangedError": ("request", 400),
     "StaleRevisionError": ("stale", 409),
     "StoreError": ("store", 507),
     "TagError": ("tag", 422),
@@ -52,7 +60,10 @@ def subclasses(base: type[AnnotatorError]) -> Iterator[type[AnnotatorError]]:
 
 def test_every_error_has_the_kind_and_the_status_that_the_page_and_programs_know() -> None:
     ours = {found for found in subclasses(AnnotatorError) if found.__module__.startswith("annotator.")}
-    assert TrainingCancelledError in ours
+    imported = {
+        CutAnswerError, DamagedPieceError, ServerError, SnapshotChangedError, TrainingCancelledError, WrongServerError,
+    }  # fmt: skip
+    assert ours >= imported
     assert {found.__name__: (found.kind, found.status) for found in ours} == KINDS
     status_of = {found.kind: found.status for found in ours}
     assert all(status_of[found.kind] == found.status for found in ours), "one kind has one status"

@@ -46,7 +46,9 @@ LENGTHS = (1, 2, 3, 4)
 NUM_KEYS = 9
 RIDGE = 1e-4
 NOT_ABOVE_0 = ("later_word", "rarity", "inflected")
-"""Features that make no candidate likelier; all others make none unlikelier."""
+"""Features that make no candidate likelier; all others but `FREE` make none unlikelier."""
+FREE = ("next_word",)
+"""Features that every tag has whose last word alone is in question."""
 NUM_LOOKED_AT = 300
 """Words of the lexicon among the candidates of a fit: more than the page looks at, so that its choice is no bias."""
 ABSENT = 99
@@ -201,7 +203,9 @@ def fitted(specs: Sequence[str], tagger: str, seeds: Sequence[int], half: int | 
             np.float64
         ) + 2 * RIDGE * weights
 
-    bounds = [(None, 0) if name in NOT_ABOVE_0 else (0, None) for name in WEIGHTS]
+    bounds = [
+        (None if name in FREE or name in NOT_ABOVE_0 else 0, 0 if name in NOT_ABOVE_0 else None) for name in WEIGHTS
+    ]
     found = minimize(loss, np.array(list(WEIGHTS.values())), jac=True, method="L-BFGS-B", bounds=bounds)
     print(f"loss {found.fun:.4f}", file=sys.stderr)
     return {name: round(float(value), 2) for name, value in zip(WEIGHTS, found.x, strict=True)}
@@ -234,8 +238,8 @@ def choices(records: Sequence[Record], features: Features, tagger: str) -> Itera
                 scores = workspace.proposer.scores(image_id, words, kept)
                 seen = word_scores_of(workspace.catalog.added_words, workspace.features.vectors([image_id]))
                 for tag in target:
-                    for length in (*LENGTHS, len(tag)) if tag not in kept else ():
-                        candidates = workspace.ranking.vocabulary.candidates(tag[:length], scores, kept, seen)
+                    for length in fitted_lengths(tag) if tag not in kept else ():
+                        candidates = workspace.ranking.vocabulary.candidates(tag[:length], scores, kept, seen, kept)
                         keys = list(candidates.keys) if candidates else []
                         wanted = next((key for key in (tag_key(tag), tag_key(tag.split()[0])) if key in keys), None)
                         if candidates is not None and wanted is not None and len(keys) > 1:
@@ -245,6 +249,12 @@ def choices(records: Sequence[Record], features: Features, tagger: str) -> Itera
                 person.give(image_id, target)
         finally:
             session.close()
+
+
+def fitted_lengths(tag: str) -> list[int]:
+    """Return the numbers of typed letters of a tag that a fit is for: of its first word, of its second, and all."""
+    first = len(tag.split(" ")[0]) + 1
+    return sorted({length for length in (*LENGTHS, *range(first, first + 3), len(tag)) if length <= len(tag)})
 
 
 def row(items: Sequence[Wanted]) -> list[str]:

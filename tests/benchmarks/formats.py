@@ -1,7 +1,8 @@
-"""Processor time and memory of exports and imports: ``python tests/benchmarks/formats.py [--photos N]``.
+"""Processor time and memory of exports and imports: ``python tests/benchmarks/formats.py [--photos N] [--served]``.
 
 Makes a project of N photos (without pictures) with ten tags each, and runs `annotator export` and `annotator import`
-in processes of their own.
+in processes of their own. With --served a server exports all photos as the page asks it to: preview, export, download;
+its largest memory is read before the first export and after each.
 """
 
 import argparse
@@ -11,7 +12,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from itertools import pairwise
 from pathlib import Path
+
+from harness import Served, served
 
 from annotator.storage.bulk_changes import BulkChanges
 from annotator.storage.correction_log import Annotation, CorrectionLog, ListChange
@@ -55,10 +60,50 @@ def measured(*arguments: object) -> tuple[float, int]:
     return usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1024
 
 
+def export_by_page(folder: Path) -> None:
+    """Print what a served project takes for an export of each format."""
+    print("format      preview s   ready s   download s   CPU s   MB of the file   server's MB", flush=True)
+    with served(folder) as server:
+        server.wait_until_idle()
+        print(f"{'(before)':70}{most_memory(server):16}", flush=True)
+        for name in FORMATS:
+            asked = {"format": name, "state": "all"}
+            times, used = [time.perf_counter()], server.cpu_seconds()
+            server.rest("preview_export", asked)
+            times.append(time.perf_counter())
+            transfer = server.rest("start_export", asked)
+            while transfer["state"] not in ("ready", "failed"):
+                time.sleep(0.2)
+                transfer = server.rest("transfer", {"transfer_id": transfer["transfer_id"]})
+            if transfer["state"] == "failed":
+                raise SystemExit(f"failed: {transfer}")
+            times.append(time.perf_counter())
+            question = {"transfer_id": transfer["transfer_id"]}
+            with server.client.stream("GET", "/api/v1/exported", params=question) as answer:
+                num_bytes = sum(len(part) for part in answer.iter_raw())
+            times.append(time.perf_counter())
+            preview, ready, download = (later - sooner for sooner, later in pairwise(times))
+            cpu = server.cpu_seconds() - used
+            print(
+                f"{name:12}{preview:9.2f}{ready:10.1f}{download:13.2f}{cpu:8.1f}{num_bytes / 1e6:17.1f}"
+                f"{most_memory(server):14}",
+                flush=True,
+            )
+
+
+def most_memory(server: Served) -> int:
+    """Return the largest resident memory of a server so far, in MB."""
+    for line in Path(f"/proc/{server.process.pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) // 1024
+    raise RuntimeError("the server's memory cannot be read")
+
+
 def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=100_000)
+    parser.add_argument("--served", action="store_true")
     parsed = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as temporary:
@@ -68,6 +113,9 @@ def main() -> None:
         full = Project.open(folder / "full")
         save_lists(full, parsed.photos)
         print(f"{parsed.photos:,} photos, {NUM_TAGS} tags each", flush=True)
+        if parsed.served:
+            export_by_page(full.folder)
+            return
         print("format        export s   MB   import s   MB", flush=True)
         for name in FORMATS:
             out = folder / f"out-{name}"

@@ -152,7 +152,7 @@ def ours(project: Path) -> Side:
         command,
         dict(os.environ),
         f"http://127.0.0.1:{port}",
-        lambda client: client.get("/api/health").status_code == 200,
+        lambda client: client.get("/api/v1/ready").status_code == 200,
     )
 
 

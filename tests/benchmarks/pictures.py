@@ -17,10 +17,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from matplotlib import font_manager
 from PIL import Image, ImageDraw, ImageFont
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -31,6 +30,8 @@ WIDTH = 900
 """Of the animation; its height follows from the viewport's shape and the caption's."""
 CAPTION_HEIGHT = 44
 LIMIT_MS = 120_000
+LEARNT = {"name": "annotator_first_steps_local", "value": "done"}
+"""The cookie of somebody who needs no first steps."""
 
 # (what is pressed: Playwright's names, or text to type; what the caption says; milliseconds shown)
 STEPS: tuple[tuple[tuple[str, ...], str, str, int], ...] = (
@@ -60,6 +61,7 @@ def main() -> None:
     with demo() as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=BROWSER_OPTIONS)
         page = browser.new_page(viewport=VIEWPORT, locale="en-GB")
+        page.context.add_cookies([{**LEARNT, "url": address}])
         page.set_default_timeout(LIMIT_MS)
         expect.set_options(timeout=LIMIT_MS)
         page.goto(address)
@@ -94,11 +96,17 @@ def find_browser() -> str:
 
 
 @contextmanager
-def demo() -> Iterator[str]:
-    """Serve ``annotator demo`` from a temporary folder; yield its address."""
-    with tempfile.TemporaryDirectory() as name:
+def demo(folder: Path | None = None) -> Iterator[str]:
+    """Serve ``annotator demo`` from a folder that is deleted then, by default a temporary one; yield its address."""
+    with ExitStack() as stack:
+        if folder is None:
+            name = stack.enter_context(tempfile.TemporaryDirectory())
+        else:
+            folder.mkdir()  # fails while another run uses it
+            stack.callback(shutil.rmtree, folder)
+            name = str(folder)
         # The exported network may come from the user's cache: it says nothing of the machine, and saves minutes.
-        own = {"HOME": name, "XDG_DATA_HOME": f"{name}/data", "OMP_NUM_THREADS": "1"}
+        own = {"HOME": name, "XDG_DATA_HOME": f"{name}/data", "XDG_STATE_HOME": f"{name}/state", "OMP_NUM_THREADS": "1"}
         environment = os.environ | own | {"PYTHONPATH": str(ROOT)}
         environment.setdefault("XDG_CACHE_HOME", str(Path.home() / ".cache"))
         command = [sys.executable, "-m", "annotator.cli", "demo", f"{name}/demo", "--port", "0"]
@@ -145,6 +153,8 @@ def list_proposals(page: Page) -> None:
 
 def caption(frame: Image.Image, key: str, text: str) -> Image.Image:
     """Return a frame at the animation's width, with the key that was pressed below it."""
+    from matplotlib import font_manager  # here: importing it starts a process, and screens.py needs none of it
+
     scaled = frame.resize((WIDTH, round(frame.height * WIDTH / frame.width)), Image.Resampling.LANCZOS)
     whole = Image.new("RGB", (WIDTH, scaled.height + CAPTION_HEIGHT), "#1f2933")
     whole.paste(scaled, (0, 0))

@@ -4,7 +4,8 @@
 
 The photos are ingested into a temporary project first. Each save keeps the first three proposals and one typed tag,
 and its answer holds the next photo with its proposals. Between two saves one proposal is taken (``propose``), as a
-person would. Both ways of calling are measured, interleaved: as the page does (Gradio's server function) and REST.
+person would. Both ways of calling are measured, interleaved: as the page does (Gradio's server function) and REST. The
+last row is the processor time of the server while nobody calls.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from harness import Served, percentiles, report, served
 from annotator.session.session import Session
 from annotator.session.workspace import Workspace
 from annotator.storage.project import Project
+
+IDLE_SECONDS = 20
 
 
 def main() -> None:
@@ -82,6 +85,11 @@ def run(server: Served, num_saves: int) -> list[dict[str, Any]]:
             for name in ways
         ]
     rows.append({"operation": "memory", "way": f"{server.memory_mib():.0f} MiB"})
+    server.wait_until_idle()
+    before = server.cpu_seconds()
+    time.sleep(IDLE_SECONDS)
+    share = (server.cpu_seconds() - before) / IDLE_SECONDS
+    rows.append({"operation": "idle, without a page", "way": f"{share:.1%} of a core"})
     return rows
 
 

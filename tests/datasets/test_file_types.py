@@ -40,7 +40,9 @@ def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- finding -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".jfif", ".mpo", ".jpe", ".JPG", ".avif", ".heic", ".HIF", ".jxl", ".jp2", ".dng"])
+@pytest.mark.parametrize(
+    "suffix", [".jfif", ".mpo", ".jpe", ".jps", ".jpg_large", ".JPG", ".avif", ".heic", ".HIF", ".jxl", ".jp2", ".dng"]
+)
 def test_photos_of_every_name_are_found(tmp_path: Path, suffix: str) -> None:
     touch(tmp_path, f"a{suffix}")
     assert search(tmp_path) == ([f"a{suffix}"], {})
@@ -76,6 +78,17 @@ def test_a_raw_photo_or_a_video_beside_its_photo_belongs_to_it(tmp_path: Path) -
     found, reasons = search(tmp_path)
     assert found == ["A.jpg", "b.dng", "live.heic", "c/a.cr2"]
     assert list(reasons) == ["film.mov"]
+
+
+def test_pairs_of_phones_that_name_their_parts_are_one_photo(tmp_path: Path) -> None:
+    names = [
+        "PXL_1.RAW-01.COVER.jpg",
+        "PXL_1.RAW-02.ORIGINAL.dng",
+        "PXL_2.RAW-01.MP.COVER.jpg",
+        "PXL_3.RAW-02.ORIGINAL.dng",
+    ]
+    touch(tmp_path, *names, "PXL_2.RAW-02.ORIGINAL.dng")
+    assert search(tmp_path) == ([names[0], names[2], names[3]], {})
 
 
 def test_a_raw_photo_beside_a_photo_that_cannot_be_read_stands_for_itself(

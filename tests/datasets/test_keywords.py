@@ -71,6 +71,10 @@ PLAIN = {
     "ACDSee": bag("acdsee:keywords", "dog", "beach"),
     "pdf": "<pdf:Keywords>dog, beach</pdf:Keywords>",
     "padded": bag("dc:subject", "  dog\n", " beach "),
+    "quoted": bag("dc:subject", '"dog", "beach"'),
+    "Windows, one item": bag("MicrosoftPhoto:LastKeywordXMP", "dog; beach"),
+    "PRISM": "<p:keyword xmlns:p='http://prismstandard.org/namespaces/basic/2.0/'><rdf:Bag><rdf:li>dog</rdf:li>"
+    "<rdf:li>beach</rdf:li></rdf:Bag></p:keyword>",
 }
 
 
@@ -111,6 +115,9 @@ HIERARCHICAL = {
     "Media Pro": bag("mediapro:CatalogSets", "animal|dog", "place|Praha"),
     "ACDSee": f"<acdsee:categories>{CATEGORIES}</acdsee:categories>",
     "Metadata Working Group": MWG,
+    "digiKam with bars": bag("digiKam:TagsList", "animal|dog", "place|Praha", container="Seq"),
+    "digiKam with its root": bag("digiKam:TagsList", "_Digikam_root_tag_/animal/dog", "place/Praha", container="Seq"),
+    "one item": bag("lr:hierarchicalSubject", "animal|dog; place|Praha"),
     "levels in a plain field": bag("dc:subject", "animal|dog", "place|Praha"),
 }
 
@@ -164,9 +171,23 @@ def exif(xp_keywords: bytes | None = None, comment: bytes | None = None) -> byte
     return values.tobytes()
 
 
-@pytest.mark.parametrize("text", ["dog;beach", "dog; beach;", "dog, beach", "dog;beach\0"])
+@pytest.mark.parametrize(
+    "text", ["dog;beach", "dog; beach;", "dog, beach", "dog;beach\0", "\ufeffdog;beach\0", "dog;beach\0rest"]
+)
 def test_windows_keywords_are_read(tmp_path: Path, text: str) -> None:
     assert read(tmp_path, jpeg(exif=exif(text.encode("utf-16-le")))).keywords == ("dog", "beach")
+
+
+def test_windows_keywords_with_an_odd_number_of_bytes_or_eight_bits_are_read(tmp_path: Path) -> None:
+    for value in ("dog;beach".encode("utf-16-le") + b"\0", b"dog;beach\0"):
+        assert read(tmp_path, jpeg(exif=exif(value))).keywords == ("dog", "beach")
+    assert read(tmp_path, jpeg(exif=exif("狗\uff1b海".encode("utf-16-le")))).keywords == ("狗", "海")
+
+
+def test_a_path_that_a_plain_field_repeats_is_no_keyword_of_its_own(tmp_path: Path) -> None:
+    packet = xmp(HIERARCHICAL["Windows"])
+    words = "animal/dog;place/Praha;beach;darktable|exported".encode("utf-16-le")
+    assert set(read(tmp_path, jpeg(xmp=packet, exif=exif(words))).keywords) == {"dog", "Praha", "beach"}
 
 
 def test_windows_keywords_of_other_scripts_are_read(tmp_path: Path) -> None:
@@ -181,6 +202,10 @@ def test_windows_keywords_of_other_scripts_are_read(tmp_path: Path) -> None:
         b"UNICODE\0" + "dog; beach".encode("utf-16-le"),
         b"\0\0\0\0\0\0\0\0dog, beach\0\0\0",
         b"dog, beach, dog",
+        b"Unicode\0" + "dog, beach".encode("utf-16-le"),
+        b"UNICODE\0dog, beach",
+        b"ASCII\0\0\0#dog #beach",
+        b"ASCII\0\0\0charset=Ascii dog, beach",
     ],
 )
 def test_a_list_in_the_comment_of_exif_holds_keywords(tmp_path: Path, comment: bytes) -> None:
@@ -198,6 +223,10 @@ def test_a_list_in_the_comment_of_exif_holds_keywords(tmp_path: Path, comment: b
         (b"ASCII\0\0\0                    ", None),
         (b"\0" * 200, None),
         (b"\0\0\0\0\0\0\0\0\1\2\3\4binary", None),
+        (b"ASCII\0\0\0filter: 0; fileterIntensity: 0.0; filterMask: 0; captureOrientation: 0;", None),
+        (b"ASCII\0\0\0fbw, 1, 2, 3, 0.5", None),
+        (b"ASCII\0\0\0oppo_32", None),
+        (b'ASCII\0\0\0{"camera": 1}', None),
     ],
 )
 def test_another_comment_of_exif_is_a_caption_or_nothing(tmp_path: Path, comment: bytes, caption: str | None) -> None:
@@ -241,6 +270,7 @@ WORDS = ("Café", "Köln", "mañana")
         (("Šárka", "Plzeň", "Łódź"), "iso8859_2", b"\x1b-B"),
         (("Šárka", "Plzeň", "Łódź"), "iso8859_2", b"\x1b.B"),
         (("собака",), "iso8859_5", b"\x1b-L"),
+        (("œuvre", "10 €"), "iso8859_15", b"\x1b-b"),
         (("σκύλος",), "iso8859_7", b"\x1b-F"),
         (("rock \u2019n\u2019 roll", "don\u2019t", "\u201cquoted\u201d", "10 \u20ac"), "cp1252", b""),
         (("Élysée", "naïve", "Ångström"), "cp1252", b""),
@@ -339,3 +369,83 @@ def test_the_texts_of_a_png_give_the_prompt_and_the_caption(tmp_path: Path) -> N
     Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=texts)
     found = read(tmp_path, file.getvalue())
     assert (found.user_tags, found.caption) == (("beach", "dog"), "A walk by the sea")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        xmp(PLAIN["bag"]).decode().encode("utf-16-le"),
+        xmp(PLAIN["bag"]).decode().encode("utf-16-be"),
+        xmp(PLAIN["bag"]) + b"\0\0rest of an older file",
+    ],
+)
+def test_xmp_in_utf_16_without_a_mark_or_with_a_rest_behind_it_is_read(tmp_path: Path, data: bytes) -> None:
+    found = read(tmp_path, jpeg(), xmp=data)
+    assert (found.keywords, found.notes) == (("dog", "beach"), ())
+
+
+def test_a_sign_that_should_have_been_escaped_does_not_hide_the_keywords(tmp_path: Path) -> None:
+    found = read(tmp_path, jpeg(), xmp=xmp(bag("dc:subject", "cats & dogs", "a &amp; b", "&#233;t\u00e9")))
+    assert (found.keywords, found.notes) == (("cats & dogs", "a & b", "\u00e9t\u00e9"), ())
+
+
+def with_segments(*segments: tuple[int, bytes]) -> bytes:
+    """A JPEG with further segments: (marker, content)."""
+    data = jpeg()
+    added = b"".join(bytes([0xFF, mark]) + (len(body) + 2).to_bytes(2, "big") + body for mark, body in segments)
+    return data[:2] + added + data[2:]
+
+
+def test_keywords_in_the_extension_of_xmp_are_read_in_the_order_of_its_parts(tmp_path: Path) -> None:
+    more = xmp(f"<x:long xmlns:x='http://x/'>{'y' * 70_000}</x:long>" + bag("dc:subject", "dog", "beach"))
+    head = b"http://ns.adobe.com/xmp/extension/\0" + b"A" * 32 + len(more).to_bytes(4, "big")
+    parts = [(0xE1, head + at.to_bytes(4, "big") + more[at : at + 60_000]) for at in range(0, len(more), 60_000)]
+    main = (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp(bag("dc:subject", "sea")))
+    assert read(tmp_path, with_segments(main, *reversed(parts))).keywords == ("sea", "dog", "beach")
+
+
+@pytest.mark.parametrize("cut", [None, 20, 31])
+def test_iptc_in_several_segments_is_read(tmp_path: Path, cut: int | None) -> None:
+    block = b"\x1c\x02\x19\0\x03dog\x1c\x02\x19\0\x05beach"
+    resource = b"8BIM\x04\x04\0\0" + len(block).to_bytes(4, "big") + block
+    other = b"8BIM\x03\xed\x03abc\0\0\0\x02xx"  # a resource with a name, of a wrong length for its number
+    parts = [other, resource] if cut is None else [(other + resource)[:cut], (other + resource)[cut:]]
+    data = with_segments(*((0xED, b"Photoshop 3.0\0" + part) for part in parts))
+    assert read(tmp_path, data).keywords == ("dog", "beach")
+
+
+def test_gif_and_jpeg_2000_give_their_xmp(tmp_path: Path) -> None:
+    packet = xmp(PLAIN["bag"])
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "GIF")
+    gif = file.getvalue()
+    magic = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+    start = 13 + 3 * 2 ** ((gif[10] & 7) + 1)  # after the header and the table of colours
+    gif = gif[:start] + b"\x21\xff\x0bXMP DataXMP" + packet + magic + gif[start:]
+    assert read(tmp_path, gif).keywords == ("dog", "beach")
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "JPEG2000", no_jp2=False)
+    uuid = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+    box = (24 + len(packet)).to_bytes(4, "big") + b"uuid" + uuid + packet
+    assert read(tmp_path, file.getvalue() + box).keywords == ("dog", "beach")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        (
+            "prompt",
+            '{"3": {"class_type": "K", "inputs": {"positive": ["6", 0]}}, "6": {"inputs": {"text": "dog, beach"}}}',
+        ),
+        ("invokeai_metadata", '{"positive_prompt": "dog, beach", "negative_prompt": "bad"}'),
+        ("Comment", '{"prompt": "dog, beach", "uc": "bad"}'),
+        ("parameters", '{"sui_image_params": {"prompt": "dog, beach", "negativeprompt": "bad"}}'),
+    ],
+)
+def test_json_of_generators_in_a_png_gives_the_prompt(tmp_path: Path, name: str, text: str) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text(name, text)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=texts)
+    found = read(tmp_path, file.getvalue())
+    assert (found.user_tags, found.keywords, found.caption) == (("dog", "beach"), (), None)

@@ -304,3 +304,84 @@ def test_a_first_page_beside_other_pictures_stays_the_first(real_photo: Photo) -
     photo = real_photo()
     decoded = decode_image(pages(photo.crop((0, 0, 200, 200)), photo, marked=False))
     assert (decoded.width, decoded.height) == (200, 200)
+
+
+def predicted(values: Array, *, is_tiled: bool = False) -> bytes:
+    """A TIFF of floating-point RGB, compressed with the predictor for such values; (H, W, 3)."""
+    height, width, bands = values.shape
+    rows, columns = (16, 16) if is_tiled else (height, width)
+    segments = []
+    for top in range(0, height, rows):
+        for left in range(0, width, columns):
+            block = np.zeros((rows, columns, bands), ">f4")
+            part = values[top : top + rows, left : left + columns]
+            block[: part.shape[0], : part.shape[1]] = part
+            stored = b""
+            for row in block:
+                planes = row.reshape(-1).view(np.uint8).reshape(-1, 4).T.reshape(-1, bands)
+                stored += np.diff(planes, axis=0, prepend=np.zeros((1, bands), np.uint8)).astype(np.uint8).tobytes()
+            segments.append(zlib.compress(stored))
+    sizes = [322, 323, 324, 325] if is_tiled else [278, 273, 279]
+    place, counts = (324, 325) if is_tiled else (273, 279)
+    entries = {
+        256: [width],
+        257: [height],
+        258: [32] * 3,
+        259: [8],
+        262: [2],
+        277: [3],
+        284: [1],
+        317: [3],
+        339: [3] * 3,
+    }
+    entries |= {number: [rows] for number in sizes if number in (278, 322, 323)}
+    entries |= {place: [0] * len(segments), counts: [len(segment) for segment in segments]}
+    start = 8 + 2 + 12 * len(entries) + 4
+    entries[place] = [start + sum(map(len, segments[:number])) for number in range(len(segments))]
+    tail, end = b"", start + sum(map(len, segments))
+    directory = struct.pack("<H", len(entries))
+    for number, value in sorted(entries.items()):
+        packed = struct.pack(f"<{len(value)}I", *value)
+        directory += struct.pack("<HHI", number, 4, len(value))
+        directory += packed if len(packed) == 4 else struct.pack("<I", end + len(tail))
+        tail += b"" if len(packed) == 4 else packed
+    return b"II*\0" + struct.pack("<I", 8) + directory + b"\0" * 4 + b"".join(segments) + tail
+
+
+@pytest.mark.parametrize("is_tiled", [False, True])
+def test_floating_point_colour_with_its_predictor_is_read(real_photo: Photo, is_tiled: bool) -> None:
+    pixels = np.asarray(real_photo().resize((75, 50)).convert("RGB"))
+    decoded = decode_image(predicted(pixels.astype(np.float32) / 255, is_tiled=is_tiled))
+    assert decoded.image.size == (75, 50)
+    assert np.abs(np.asarray(decoded.image).astype(int) - pixels).max() <= 1
+
+
+def test_a_cut_segment_with_that_predictor_is_refused(real_photo: Photo) -> None:
+    data = predicted(np.asarray(real_photo().resize((75, 50)).convert("RGB")).astype(np.float32) / 255)
+    start = data.index(b"x\x9c")
+    with pytest.raises(UnreadableImageError):
+        decode_image(data[: start + 40] + b"\0" * 400 + data[start + 440 :])
+
+
+def test_a_picture_below_a_first_page_that_is_its_thumbnail_is_read(real_photo: Photo) -> None:
+    photo = real_photo().resize((200, 100)).convert("RGB")
+    small = np.asarray(photo.resize((40, 20)))
+    file = io.BytesIO()
+    with tifffile.TiffWriter(file) as writer:
+        writer.write(small, subifds=1, subfiletype=1, photometric="rgb", extratags=[(274, "H", 1, 6, True)])
+        writer.write(np.asarray(photo), photometric="rgb")
+    decoded = decode_image(file.getvalue())
+    assert decoded.image.size == (decoded.width, decoded.height) == (100, 200)  # the orientation is of the whole
+    assert np.array_equal(np.asarray(decoded.image.transpose(Image.Transpose.ROTATE_90)), np.asarray(photo))
+
+
+@pytest.mark.parametrize("mode", ["LA", "I;16"])
+def test_the_profile_of_a_grey_picture_with_transparency_or_16_bits_is_applied(encode: Encode, mode: str) -> None:
+    grey = Image.fromarray(np.tile(np.arange(256, dtype=np.uint8), (8, 1)))
+    profile = profile_of(b"mntr", b"GRAY", b"XYZ ", b"kTRC", b"curv" + bytes(8))
+    plain = decode_image(encode(grey, "PNG", icc_profile=profile)).image
+    assert not np.array_equal(np.asarray(plain), np.asarray(grey.convert("RGB")))
+    other = grey.convert("LA") if mode == "LA" else Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    decoded = decode_image(encode(other, "PNG", icc_profile=profile))
+    assert decoded.icc_profile is None
+    assert np.abs(np.asarray(decoded.image).astype(int) - np.asarray(plain)).max() <= 1

@@ -63,6 +63,16 @@ def test_takeouts_long_names_are_cut(name: str) -> None:
     assert of(f"{name[:47]}(1).jpg", f"{sidecar[:-5]}(1).json", sidecar) == [f"{sidecar[:-5]}(1).json"]
 
 
+def test_takeouts_long_names_of_other_scripts_are_cut_by_characters_or_by_bytes() -> None:
+    name = "\u5199\u771f" * 15
+    for cut in (f"{name}.jpg{SUFFIX}"[:46], f"{name}.jpg".encode()[:46].decode(errors="ignore")):
+        assert of(f"{name}.jpg", f"{cut}.json") == [f"{cut}.json"]
+
+
+def test_takeouts_suffix_may_be_in_capitals() -> None:
+    assert of("photo.jpg", "photo.jpg.SUPPLEMENTAL-METADATA.json") == ["photo.jpg.SUPPLEMENTAL-METADATA.json"]
+
+
 @pytest.mark.parametrize(
     ("photo", "sidecar"),
     [
@@ -75,6 +85,11 @@ def test_takeouts_long_names_are_cut(name: str) -> None:
         ("photo-edited(1).jpg", "photo.jpg.supplemental-metadata(1).json"),
         ("photo(1)-edited.jpg", "photo.jpg(1).json"),
         ("photo-EDITED.jpg", "photo.jpg.json"),
+        ("photo-edited.jpg", "photo.HEIC.supplemental-metadata.json"),
+        ("photo-edited.jpg", "photo.dng.json"),
+        ("photo-edited-edited.jpg", "photo.jpg.json"),
+        ("photo-edited-effects.jpg", "photo-edited.jpg.json"),
+        ("photo-изменено.jpg", "photo.jpg.json"),
         ("a" * 43 + "-edi.jpg", "a" * 43 + ".jp.json"),
         ("a" * 43 + "-edi.jpg", "a" * 43 + ".jpg.json"),
     ],

@@ -156,3 +156,15 @@ def test_the_transparency_of_a_png_with_another_damaged_chunk_is_kept(encode: En
     png = encode(Image.new("RGB", (8, 8), (1, 2, 3)), "PNG", transparency=(1, 2, 3))
     decoded = decode_image(with_chunk(png, chunk(b"gAMA", b"x")))
     assert decoded.image.getpixel((0, 0)) == (255, 255, 255)
+
+
+@pytest.mark.parametrize("kind", ["tEXt", "zTXt", "iTXt"])
+def test_a_png_with_more_texts_than_pillow_reads_is_read_with_the_first_of_them(encode: Encode, kind: str) -> None:
+    picture = Image.new("RGB", (8, 8), (10, 200, 30))
+    data = encode(picture, "PNG")
+    text = b"x" * 900_000
+    heads = {"tEXt": b"\0" + text, "zTXt": b"\0\0" + zlib.compress(text), "iTXt": b"\0\1\0\0\0" + zlib.compress(text)}
+    chunks = b"".join(chunk(kind.encode(), b"k%d" % number + heads[kind]) for number in range(90))
+    decoded = decode_image(data[:33] + chunks + data[33:])
+    assert decoded.image.getpixel((4, 4)) == (10, 200, 30)
+    assert kind in decoded.embedded.notes[0]

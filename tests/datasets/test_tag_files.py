@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotator.datasets.tag_files import TagFile, listed_tags, prompt_tags, read_json_tags, read_text_tags
+from annotator.datasets.json_tags import TagFile, read_json_tags
+from annotator.datasets.tag_files import prompt_tags, read_text_tags
+from annotator.datasets.tag_lists import listed_tags
 
 PROMPT = "masterpiece, best quality, a dog"
 
@@ -344,3 +346,197 @@ def test_central_european_text_of_windows_is_read(text: str) -> None:
 )
 def test_groups_scores_and_prompts_in_json_give_their_tags(value: Any, tags: tuple[str, ...]) -> None:
     assert json_tags(value) == tags
+
+
+# --- further forms of the same kinds -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1,1,912,484,97,109,0,7,1\n2,1,912,484,97,109,0,7,1\n",  # MOT
+        "684,8,273,116,0,0,0,0,\n",  # VisDrone
+        "dog 48 240 195 371 difficult\nbook 439 157 556 241\n",
+        "traffic light 48 240 195 371\n",
+        "traffic light 0.98 48 240 195 371\n",
+        "xmin,ymin,xmax,ymax,label\n48,240,195,371,dog\n",
+        "class x_center y_center width height\n0 0.5 0.5 0.1 0.2\n",
+        "# class x y w h\n0 0.5 0.5 0.1 0.1\n",
+        "446.000 91.000\n449.000 459.000\n",  # landmarks
+        "377,117,463,117,465,130,378,130,Main, Street\n",
+        '"dog" 0.5 0.5 0.1 0.1\n',
+        "0 5.0e-01 5.0e-01 1.0e-01 nan\n",
+    ],
+)
+def test_tables_of_boxes_and_landmarks_are_no_tags(text: str) -> None:
+    test_label_files_of_numbers_hold_no_tags(text)
+
+
+@pytest.mark.parametrize("text", ["summer 2019 2020 2021 2022", "1, 2, 3", "2019 2020 2021 2022 2023 2024"])
+def test_a_few_numbers_and_years_are_no_boxes(text: str) -> None:
+    assert text_tags(text) == tuple(text.split(", "))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Prompt: dog, beach\nNegative prompt: bad\nSteps: 20, Sampler: x",
+        "positive_prompt: dog, beach\nnegative_prompt: bad",
+        "prompt: dog, beach\nseed: 1234\nnum_inference_steps: 25\n",
+        "dog, beach\nSteps: 20\nSampler: Euler\n",
+        "dog, beach\nWidth: 512\nHeight: 768\n",
+        "dog, beach\nModel hash: abc, Model: other\n",
+        "dog, beach\nSize: 512x512, Seed: 3\n",
+        "dog, beach\nNegative: bad, ugly\n",
+        "dog, beach\nNegative  prompt : bad\n".replace("  prompt :", " prompt:"),
+        "parameters\ndog, beach\nNegative prompt: bad\nSteps: 20, Sampler: x",
+        "/imagine prompt: dog, beach --ar 16:9",
+        "dog, beach \u2014ar 16:9 \u2014v 6",
+        "1.3::dog, beach::",
+        "1.3::dog::, 0.7::beach::",
+        "(dog)1.2, (beach)++",
+        "embedding:EasyNegative, dog, (embedding:other.pt:1.2), beach",
+        "\uff08dog\uff1a1.2\uff09, beach",
+        "dog ||| beach",
+        '{"prompt": "dog, beach", "negative_prompt": "bad"}',
+    ],
+)
+def test_every_generators_text_gives_the_prompt_only(text: str) -> None:
+    assert text_tags(text) == ("dog", "beach")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dog | beach",
+        "dog\tbeach",
+        "dog\u060c beach",
+        "dog\uff64beach",
+        "\u2022dog\n\u2022beach",
+        "1. dog, 2. beach",
+        "#dog\n#beach",
+        "(0.998) dog\n(0.95) beach",
+        "0.998 dog\n0.95 beach",
+        "dog (0.98), beach (0.95)",
+        "dog 98%\nbeach 95 %",
+        "dog=0.98\nbeach=0.5",
+        "'dog', 'beach'",
+        "['dog', 'beach']",
+        '{"tags": ["dog", "beach"]}',
+        "Tags: dog, beach",
+        "Keywords: dog; beach",
+        "dog, beach, rating:safe",
+        "dog, rating: explicit, beach",
+    ],
+)
+def test_other_separators_scores_and_heads_are_no_part_of_a_tag(text: str) -> None:
+    assert text_tags(text) == ("dog", "beach")
+
+
+def test_a_name_before_a_tag_of_several_words_separates_nothing_where_each_line_is_one_tag() -> None:
+    lines = ("creator:some one", "series:fate stay night", "long hair", "blue_eyes")
+    assert text_tags("\n".join(lines)) == lines
+    assert text_tags("artist:someone dog beach") == ("artist:someone", "dog", "beach")
+
+
+def test_faces_of_image_boards_do_not_hide_the_spaces_between_tags() -> None:
+    assert text_tags("1girl :d ;) ^_^ blush") == ("1girl", ":d", ";)", "^_^", "blush")
+
+
+def test_hashtags_of_a_sentence_are_tags_and_the_sentence_a_caption() -> None:
+    text = "We watched the sunset at the sea with all our friends. #dog #beach"
+    assert text_tags(text) == ("dog", "beach")
+    assert read_text_tags(text.encode()).caption == text
+
+
+def test_a_caption_file_that_begins_with_an_article_is_a_caption_with_commas_too() -> None:
+    assert read_text_tags(b"a dog and a beach, at sunset", is_caption=True).caption == "a dog and a beach, at sunset"
+    assert text_tags("dog, beach, at sunset", is_caption=True) == ("dog", "beach", "at sunset")
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("\u0441\u043e\u0431\u0430\u043a\u0430, \u043f\u043b\u044f\u0436, \u043c\u043e\u0440\u0435", "koi8_r"),
+        ("\u041c\u041e\u0421\u041a\u0412\u0410, \u0437\u0438\u043c\u0430", "cp1251"),
+        ("\u03c3\u03ba\u03cd\u03bb\u03bf\u03c2, \u03c0\u03b1\u03c1\u03b1\u03bb\u03af\u03b1", "cp1253"),
+        ("k\u00f6pek, g\u00fcne\u015f, a\u011fa\u00e7, k\u0131z", "cp1254"),
+        ("\u0142\u0105ka, \u015bnieg", "iso8859_2"),
+        ("ni\u00f1o, ca\u00f1\u00f3n, \u00a1hola!", "cp1252"),
+        ("\u72ac, \u5915\u713c\u3051, \u30ab\u30e1\u30e9", "euc_jp"),
+        ("\u72d7, \u6d77\u7058, \u65e5\u843d", "big5"),
+        ("dog, beach", "utf-32"),
+    ],
+)
+def test_greek_turkish_and_further_old_encodings_are_read(text: str, encoding: str) -> None:
+    assert text_tags(text.encode(encoding)) == tuple(text.split(", "))
+
+
+def test_a_few_damaged_bytes_leave_the_rest_of_utf_8_as_it_is() -> None:
+    assert text_tags("Caf\u00e9, K\u00f6ln, \u0160\u00e1rka".encode() + b", s\xffea") == (
+        *("Caf\u00e9", "K\u00f6ln", "\u0160\u00e1rka"),
+        "sea",
+    )
+
+
+GRAPH = {
+    "3": {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["6", 0], "negative": ["7", 0]}},
+    "6": {"class_type": "CLIPTextEncode", "inputs": {"text": "dog, beach", "clip": ["4", 1]}},
+    "7": {"class_type": "CLIPTextEncode", "inputs": {"text": "bad, ugly"}},
+}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"general": ["dog", "beach"], "rating": "safe"},
+        {"tags": {"general": ["dog", "beach"], "rating": "s"}},
+        {"posts": [{"id": 1, "tags": {"general": ["dog", "beach"], "artist": []}}]},
+        {"@attributes": {"limit": 1}, "post": [{"id": 1, "md5": "0", "tags": "dog beach"}]},
+        [{"id": 1, "md5": "0", "tags": "dog beach"}],
+        [{"tag_string": "dog beach", "tag_string_general": "dog"}],
+        [{"SourceFile": "a.jpg", "Keywords": ["dog", "beach"], "ImageWidth": 8}],
+        [{"SourceFile": "a.jpg", "IPTC:Keywords": "dog", "XMP:Subject": ["dog", "beach"]}],
+        [{"SourceFile": "a.jpg", "XMP:TagsList": ["animal/dog", "beach"]}],
+        GRAPH,
+        {"prompt": GRAPH},
+        {"positive_prompt": "dog, beach", "negative_prompt": "bad"},
+        {"sui_image_params": {"prompt": "dog, beach", "negativeprompt": "bad"}},
+        {"meta": {"prompt": "dog, beach", "negativePrompt": "bad"}},
+        {"parameters": "dog, beach\nNegative prompt: bad\nSteps: 20, Sampler: x"},
+        {"c": "dog, beach", "uc": "bad"},
+        {"prompt": ["dog", "beach"]},
+        {"labels": ["dog", "beach"]},
+        {"Labels": [{"Name": "dog", "Confidence": 99.1}, {"Name": "beach"}]},
+        {"result": {"tags": [{"confidence": 61.4, "tag": {"en": "dog"}}, {"tag": {"en": "beach"}}]}},
+        {"tags": [{"value": "dog"}, {"text": "beach"}]},
+        {"tags": {"dog": {"score": 0.9}, "beach": {"confidence": 0.8}}},
+        {"tags": {"dog": "98%", "beach": "50 %", "cat": 0}},
+    ],
+)
+def test_json_of_boards_generators_taggers_and_exiftool_gives_the_tags(value: Any) -> None:
+    assert tuple(dict.fromkeys(json_tags(value))) == ("dog", "beach")
+
+
+def test_a_graph_without_a_positive_prompt_gives_no_tags() -> None:
+    loop = {"1": {"class_type": "x", "inputs": {"positive": ["2", 0]}}, "2": {"inputs": {"text": ["2", 0]}}}
+    assert json_tags(loop) == ()
+    assert json_tags({"7": GRAPH["7"]}) == ()
+
+
+def test_numbers_as_tags_keep_their_digits() -> None:
+    assert json_tags([1234567.5, 12345678901, 2019.0]) == ("1234567.5", "12345678901", "2019")
+
+
+def test_takeouts_place_of_the_file_counts_where_no_person_gave_one() -> None:
+    of_file = {"latitude": 50.1, "longitude": 14.4}
+    for own in ({"latitude": 0.0, "longitude": 0.0}, None):
+        value = {"geoData": own, "geoDataExif": of_file}
+        assert read_json_tags(json.dumps(value).encode()).place == (50.1, 14.4)
+    value = {"geoData": {"latitude": 1, "longitude": 2}, "geoDataExif": of_file}
+    assert read_json_tags(json.dumps(value).encode()).place == (1, 2)
+
+
+def test_a_text_of_other_captions_is_one() -> None:
+    assert read_json_tags(b'{"captions": ["A dog.", "A beach."]}').caption == "A dog."
+    assert read_json_tags(b'{"text": "A dog on the beach."}').caption == "A dog on the beach."

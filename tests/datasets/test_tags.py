@@ -65,7 +65,7 @@ def test_invisible_characters_are_left_out_unless_they_change_what_is_seen(typed
     assert clean_tag(typed) == stored
 
 
-@pytest.mark.parametrize("text", ["\u200b", "\ufe0f", "\u3164 \u3164", "\u200d\u200d"])
+@pytest.mark.parametrize("text", ["\u200b", "\ufe0f", "\u3164 \u3164", "\u200d\u200d", "\u2800"])
 def test_a_tag_that_nobody_can_see_is_empty(text: str) -> None:
     with pytest.raises(TagError, match="cannot be empty"):
         clean_tag(text)

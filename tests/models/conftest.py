@@ -10,21 +10,8 @@ import skimage
 import sklearn
 from PIL import Image
 
-from annotator.models.backbones.backbone import Backbone, load_backbone
-
 SKIMAGE = Path(skimage.__file__).parent / "data"
 SKLEARN = Path(sklearn.__file__).parent / "datasets" / "images"
-
-
-@pytest.fixture(scope="session")
-def backbone_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for the session, as an export takes seconds."""
-    return tmp_path_factory.mktemp("backbones")
-
-
-@pytest.fixture(scope="session")
-def backbone(backbone_cache: Path) -> Backbone:
-    return load_backbone(device="cpu", num_threads=1, cache_path=backbone_cache)
 
 
 @pytest.fixture(scope="session")

@@ -229,8 +229,10 @@ def fewest_keys(tag: str, complete: Complete, kept: Sequence[str], costs: Action
             continue
         text = tag_key(tag[:num_typed])
         completions = [tag_key(other) for other in complete(tag[:num_typed], list(kept))]
-        # Enter and Tab take the first that continues the text; the others need Alt and a digit, or the arrow keys.
-        first = next((place for place, other in enumerate(completions) if other.startswith(text)), -1)
+        # Enter and Tab take the first that continues the text, but not after a space; the others need Alt and a digit,
+        # or the arrow keys.
+        continuing = (place for place, other in enumerate(completions) if other.startswith(text))
+        first = -1 if tag[:num_typed].endswith(" ") else next(continuing, -1)
         if key in completions:
             row = completions.index(key)
             fewest = min(fewest, Typed(keys[num_typed] + 1 + abs(row - first), held))

@@ -107,7 +107,7 @@ def divide(
         corrections: One a photo.
         trained: Content hash -> event id of all that the live model and its ancestors were trained on.
         gold_share: Of all photos, in [0, 1).
-        newest_share: Of the new photos, in [0, 1); the last ones of the log are held back.
+        newest_share: Of the new photos, in [0, 1]; the last ones of the log are held back.
     """
     ordered = sorted(corrections, key=lambda item: item.event_id)
     is_apart = {item.content_hash: is_gold(item.content_hash, gold_share) for item in ordered}

@@ -43,7 +43,7 @@ def completions_of(
         never: Tags that are offered only when they are typed in full.
     """
     exclude = [*kept, *(tag for tag in never if tag_key(tag) != tag_key(text))]
-    completions = vocabulary.complete(text, scores, exclude, word_scores)
+    completions = vocabulary.complete(text, scores, exclude, word_scores, kept)
     if not vocabulary.is_used(text):
         vocabularies = (vocabulary.tags_in_use(), tuple(tagger.allowed_words()))
         near = similar_tags.near(text, vocabularies, [*exclude, *(item.tag for item in completions)])

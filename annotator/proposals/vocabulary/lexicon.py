@@ -21,8 +21,10 @@ from annotator.models.word_vectors.word_vectors import DEFAULT_VECTORS, WORDNET,
 
 logger = logging.getLogger(__name__)
 
-NUM_WORDS = 50_000
+NUM_WORDS = 150_000
 """Most frequent words that are used."""
+NUM_BY_A_LETTER = 50_000
+"""Most frequent words among which one letter is completed, as describing a tenth of all words takes long."""
 LEAST_LENGTH = 3
 """Letters of the shortest completion."""
 DESCRIBED = ("rarity", "subject", "inflected")
@@ -41,6 +43,7 @@ class Lexicon:
         found = sorted((word, rank) for rank, word in enumerate(words) if len(word) >= LEAST_LENGTH and word.isalpha())
         ranks = np.array([rank for _, rank in found], np.int64)
         self._vectors = vectors
+        self._ranks = ranks
         self._words = [word for word, _ in found]
         self._place = {word: place for place, word in enumerate(self._words)}
         self._rows = unit(rows[ranks])  # (W, S)
@@ -49,9 +52,14 @@ class Lexicon:
         self._known = np.stack([rarity, inflected], axis=1)  # (W, 2)
 
     def start_with(self, start: str) -> list[str]:
-        """Return the words with a start, which is in lower case; an empty start gives no words."""
-        first = bisect_left(self._words, start)
-        return self._words[first : bisect_left(self._words, start + "\U0010ffff")] if start else []
+        """Return the words with a start, which is in lower case; of one letter the frequent ones, of none no words."""
+        if not start:
+            return []
+        first, last = bisect_left(self._words, start), bisect_left(self._words, start + "\U0010ffff")
+        if len(start) > 1:
+            return self._words[first:last]
+        frequent = first + np.flatnonzero(self._ranks[first:last] < NUM_BY_A_LETTER)
+        return [self._words[place] for place in frequent.tolist()]
 
     def describe(self, words: Sequence[str], subject: Vectors) -> Vectors:
         """Return the (N, 3) float32 values `DESCRIBED` of N words; 0 for those that are not in the lexicon.
@@ -106,7 +114,7 @@ def is_inflected(word: str, words: Collection[str]) -> bool:
 
 
 def shared_lexicon(vectors: WordVectors) -> Lexicon:
-    """Return the lexicon of word vectors; all projects share one, since it takes 60 MiB.
+    """Return the lexicon of word vectors; all projects share one, since it takes 90 MiB.
 
     WordNet's vectors have no word frequencies, so GloVe's take their place.
     """

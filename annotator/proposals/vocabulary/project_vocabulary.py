@@ -32,6 +32,7 @@ from annotator.proposals.vocabulary.odds import (
     describe_seen,
     log_odds,
 )
+from annotator.proposals.vocabulary.phrases import WordUse, phrases
 
 MAX_COMPLETIONS = 9
 """One for each digit key."""
@@ -101,6 +102,7 @@ class ProjectVocabulary:
         self._aliases: dict[str, str] = dict(self._imported_aliases)
         self._count: dict[str, int] = {}
         self._in_use: tuple[str, ...] | None = ()
+        self._word_use: WordUse | None = None
         self.num_lists = 0
         """Number of images whose tags are counted."""
         # The rest of each tag from each of its words on, so that "li" finds "traffic light": (rest, tag's key), sorted.
@@ -120,7 +122,7 @@ class ProjectVocabulary:
         """
         with self._lock:
             self.num_lists += change
-            self._subject = None
+            self._subject = self._word_use = None
             for tag in tags:
                 key = tag_key(tag)
                 if key not in self._count:
@@ -210,6 +212,7 @@ class ProjectVocabulary:
         scores: Mapping[str, float],
         exclude: Collection[str] = (),
         word_scores: WordScores = no_word_scores,
+        kept: Collection[str] = (),
     ) -> list[Completion]:
         """Return at most ``MAX_COMPLETIONS`` completions of a text, best first.
 
@@ -222,11 +225,12 @@ class ProjectVocabulary:
             scores: Tag in any spelling -> score for this photo.
             exclude: Tags that are left out: the kept ones.
             word_scores: Words -> score for this photo, asked for words that have none.
+            kept: Tags on the photo, whose words continue a tag of several words.
         """
-        candidates = self.candidates(text, scores, exclude, word_scores)
+        candidates = self.candidates(text, scores, exclude, word_scores, kept)
         if candidates is None:
             return []
-        typed = tag_key(text)
+        typed = typed_key(text)
         order = np.argsort(-log_odds(candidates.features), kind="stable").tolist()
         order.sort(key=lambda place: candidates.keys[place] != typed or not self.knows(typed))
         completions = []
@@ -244,10 +248,11 @@ class ProjectVocabulary:
         scores: Mapping[str, float],
         exclude: Collection[str] = (),
         word_scores: WordScores = no_word_scores,
+        kept: Collection[str] = (),
     ) -> CompletionCandidates | None:
         """Return the candidates for a text with the features by which `complete` ranks them; None without any."""
-        typed = tag_key(text)
-        if not typed:
+        typed = typed_key(text)
+        if not typed.strip():
             return None
         scored: dict[str, tuple[str, float]] = {}
         by_form: dict[str, float] = {}
@@ -270,12 +275,19 @@ class ProjectVocabulary:
             features = np.zeros((len(keys), NUM_FEATURES), np.float32)
             for row, key in zip(features, keys, strict=True):
                 self._describe(row, key, typed, found[key], scored, by_form)
+            if self._word_use is None:
+                self._word_use = WordUse(self._count)
+            score_of = {key: score for key, (_, score) in scored.items()}
+            put_together, of_phrases = phrases(typed, kept, score_of, self._word_use, {*found, *excluded})
+            keys += put_together
+            features = np.concatenate([features, of_phrases])
             lexicon, subject = self._lexicon, self._subject_of_tags()
         if lexicon is None or subject is None:
             return CompletionCandidates(keys, features, scored) if keys else None
         features[:, FROM_LEXICON] = lexicon.describe([key.rpartition(" ")[2] for key in keys], subject)
         before, space, last = typed.rpartition(" ")
-        words = [word for word in lexicon.start_with(last) if f"{before}{space}{word}" not in found]
+        others = {*found, *put_together}
+        words = [word for word in lexicon.start_with(last) if f"{before}{space}{word}" not in others]
         new = [f"{before}{space}{word}" for word in words]
         of_words = np.zeros((len(new), NUM_FEATURES), np.float32)
         of_words[:, FROM_LEXICON] = lexicon.describe(words, subject)
@@ -316,6 +328,11 @@ class ProjectVocabulary:
         if self._subject is None and self._lexicon is not None:
             self._subject = self._lexicon.subject(self._count)
         return self._subject
+
+
+def typed_key(text: str) -> str:
+    """Return the key of a typed text; a space at its end stays, since it says that the last word is complete."""
+    return f"{tag_key(text)} " if text != text.rstrip() else tag_key(text)
 
 
 def _starts(key: str) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@
 import { cleanTag, tagKey } from "./draft.js";
 import { make } from "./elements.js";
 import { digitOf, keyPieces } from "./keys.js";
+import { FORWARD, phrase } from "./texts.js";
 
 const SEPARATORS = /[,，、\r\n]/u;
 const [ALT] = keyPieces("Alt+1");
@@ -29,7 +30,7 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
     const continues = choice.toLowerCase().startsWith(text.toLowerCase());
     ghost.replaceChildren(
       make("span", { class: "ghost-typed" }, text),
-      text && continues ? choice.slice(text.length) : text && choice ? `  → ${choice}` : "",
+      text && continues ? choice.slice(text.length) : text && choice ? `  ${FORWARD > 0 ? "→" : "←"} ${choice}` : "",
     );
     literal.hidden = !isLiteral || Boolean(text);
     list.replaceChildren(...completions.map(({ tag, source, place = "" }, index) => completionRow(rowId(index), tag, source, index, highlighted, text, place)));
@@ -43,8 +44,9 @@ export function createAddBox(elements, { complete, fallback, onAdd, onAddSeveral
     const key = prefixKey(text);
     const exact = candidates.filter(({ tag }) => tagKey(tag) === tagKey(text));
     completions = [...candidates];
-    // Enter takes only a completion that continues the typed text; others must be selected with the arrow keys.
-    highlighted = completions.findIndex(({ tag }) => tagKey(tag).startsWith(key));
+    // Enter takes only a completion that continues the typed text; others must be selected with the arrow keys. After a
+    // space no letter says how the tag goes on, so Enter takes the text itself.
+    highlighted = key.endsWith(" ") ? -1 : completions.findIndex(({ tag }) => tagKey(tag).startsWith(key));
     // A screen keyboard has no Shift Enter, so the typed text itself is a row that can be tapped.
     if (completions.length && !exact.length) completions.push({ tag: cleanTag(text), source: "typed" });
   }
@@ -167,14 +169,14 @@ function completionRow(id, tag, source, index, highlighted, text, place) {
   const plain = at < 0 || tag.length !== tagKey(tag).length;
   const end = at + tagKey(text).length;
   const parts = plain ? [tag] : [tag.slice(0, at), make("b", {}, tag.slice(at, end)), tag.slice(end)];
-  const labels = { project: "used here", model: "model", words: "word", typed: "as typed", meaning: "near in meaning" };
+  const labels = { project: phrase("completion.project"), model: phrase("completion.model"), words: phrase("completion.words"), typed: phrase("completion.typed"), meaning: phrase("completion.meaning") };
   const number = source !== "typed" && index < 9 ? `${ALT} ${index + 1}` : "";
   return make(
     "li",
     { id, role: "option", "aria-selected": String(index === highlighted), dataset: { tag }, title: tag },
     make("span", { class: "number", "aria-hidden": "true" }, number),
-    make("span", { class: "tag" }, ...parts),
-    place && make("span", { class: "soft completion-place" }, place),
+    make("bdi", { class: "tag", lang: "" }, ...parts),
+    place && make("bdi", { class: "soft completion-place", lang: "" }, place),
     make("span", { class: "soft" }, labels[source] ?? ""),
   );
 }

@@ -3,9 +3,15 @@
 // tagging.
 
 import { createBulkBar } from "./bulk_bar.js";
-import { count, formatNumber, make } from "./elements.js";
+import { createDragSelect } from "./drag_select.js";
+import { make } from "./elements.js";
 import { createFacets } from "./facets.js";
+import { countPhotos, formatList, formatNumber } from "./formats.js";
+import { LOCAL_USER } from "./header.js";
+import { keyPieces } from "./keys.js";
 import { EVERYTHING, fragmentOf, searchOf } from "./library_address.js";
+import { own, tagNodes } from "./names.js";
+import { FORWARD, phrase, plural } from "./texts.js";
 
 const PAGE = 200;
 const MAX_PAGES = 30; // cached pages; others are fetched again
@@ -13,51 +19,58 @@ const CELL_WIDTH = 172;
 const CELL_HEIGHT = 172;
 const MARGIN_ROWS = 2;
 const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
-const STATES = { all: "All", saved: "Tagged", unsaved: "Not tagged", empty: "Saved without tags", changed: "Changed since", draft: "Drafts", in_review: "In review", accepted: "Accepted" };
+const STATES = {
+  all: phrase("state.all"), saved: phrase("state.saved"), unsaved: phrase("state.unsaved"), empty: phrase("state.empty"),
+  changed: phrase("state.changed"), draft: phrase("state.draft"), in_review: phrase("state.in_review"), accepted: phrase("state.accepted"),
+};
 const COUNTED = ["empty", "changed", "draft", "in_review", "accepted"]; // offered if any photo has the state
-const SORTS = { folder: "By folder", name: "By name", date: "Newest photo first", saved: "Saved last first", alike: "Like" };
+const SORTS = {
+  folder: phrase("sort.folder"), name: phrase("sort.name"), date: phrase("sort.date"), saved: phrase("sort.saved"),
+  queue: phrase("sort.queue"), alike: phrase("sort.alike_one"),
+};
 const HELP = [
-  ["cat garden", "both words, in tags or file names"], ['"red car"', "words that stand together"], ["cat OR dog", "one of them"],
-  ["-cat, NOT cat", "without the word"], ["tag:cat, -tag:cat", "with, without exactly this tag"], ["first:cat", "ranked first"],
-  ["folder:holiday/2019", "in this folder"], ["date:2019-05", "taken in this month, year or day"], ["by:anna", "saved by this person"],
+  ["cat garden", phrase("search.words")], ['"red car"', phrase("search.together")], ["cat OR dog", phrase("search.or")],
+  ["-cat, NOT cat", phrase("search.not")], ["tag:cat, -tag:cat", phrase("search.tag")], ["first:cat", phrase("search.first")],
+  ["folder:holiday/2019", phrase("search.folder")], ["date:2019-05", phrase("search.date")], ["by:anna", phrase("search.by")],
 ];
 
 /**
  * handlers: open(id) opens a photo to tag it; onClose() after the library was closed; changed(ids) after photos were
- * changed here; exportThem() and manageTags() open their dialogs; state() is the project's state; photo() the photo that is
+ * changed here; exportThem(), orderThem() and manageTags() open their dialogs; state() is the project's state; photo() the photo that is
  * open, or null.
  */
-export function createBrowse(root, { call, say, open, onOpen, onClose, changed, exportThem, manageTags, state, photo, isTouch = false }) {
-  const search = make("input", { id: "browse-search", type: "search", placeholder: "Search tags and file names", "aria-label": "Search tags and file names", "aria-describedby": "search-help", autocomplete: "off", spellcheck: "false" });
+export function createBrowse(root, { call, say, open, onOpen, onClose, changed, exportThem, orderThem, manageTags, state, photo, isTouch = false }) {
+  const search = make("input", { id: "browse-search", type: "search", placeholder: phrase("library.search"), "aria-label": phrase("library.search"), "aria-describedby": "search-help", autocomplete: "off", spellcheck: "false" });
   const filters = Object.entries(STATES).map(([state, label]) =>
     make("button", { type: "button", class: "tab", dataset: { state }, "aria-pressed": String(state === "all"), onclick: () => setState(state) }, label),
   );
-  const sort = make("select", { id: "browse-sort", class: "pill", "aria-label": "Order", onchange: () => choose({ sort: sort.value, alike_to: sort.value === "alike" ? photo().image_id : null }) });
-  const nameBox = make("input", { id: "search-name", type: "text", maxlength: "80", placeholder: "Name of this search", "aria-label": "Name of this search", autocomplete: "off" });
+  const sort = make("select", { id: "browse-sort", class: "pill", "aria-label": phrase("common.order"), onchange: () => choose({ sort: sort.value, alike_to: sort.value === "alike" ? photo().image_id : null }) });
+  const nameBox = make("input", { id: "search-name", type: "text", maxlength: "80", placeholder: phrase("library.name"), "aria-label": phrase("library.name"), autocomplete: "off" });
   const help = make(
     "details",
     { class: "menu search-menu" },
-    make("summary", { class: "square", "aria-label": "How to search, and keep this search", title: "How to search" }, "?"),
+    make("summary", { class: "square", "aria-label": phrase("library.help_label"), title: phrase("library.help") }, "?"),
     make(
       "div",
       { class: "menu-list search-help" },
-      make("dl", { id: "search-help" }, ...HELP.map(([text, what]) => make("div", {}, make("dt", {}, text), make("dd", {}, what)))),
-      make("form", { onsubmit: (event) => (event.preventDefault(), keepSearch()) }, nameBox, make("button", { type: "submit", id: "keep-search" }, "Keep")),
+      make("dl", { id: "search-help" }, ...HELP.map(([text, what]) => make("div", {}, make("dt", { dir: "ltr" }, text), make("dd", {}, what)))),
+      make("form", { onsubmit: (event) => (event.preventDefault(), keepSearch()) }, nameBox, make("button", { type: "submit", id: "keep-search" }, phrase("library.keep"))),
     ),
   );
-  const filterButton = make("button", { type: "button", id: "open-rail", "aria-expanded": "false", "aria-controls": "rail", onclick: () => setRail(rail.classList.toggle("open")) }, "Filter");
-  const rail = make("aside", { id: "rail", class: "rail", "aria-label": "Narrow the photos" });
-  const bulk = make("div", { id: "bulk", class: "bulk", role: "region", "aria-label": "Selected photos", hidden: true });
+  const filterButton = make("button", { type: "button", id: "open-rail", "aria-expanded": "false", "aria-controls": "rail", onclick: () => setRail(rail.classList.toggle("open")) }, phrase("library.filter"));
+  const rail = make("aside", { id: "rail", class: "rail", "aria-label": phrase("library.narrow") });
+  const bulk = make("div", { id: "bulk", class: "bulk", role: "region", "aria-label": phrase("library.selected"), hidden: true });
   const total = make("span", { class: "soft", id: "browse-total", role: "status" });
-  const close = make("button", { type: "button", class: "pill close", onclick: () => hide() }, "Back", make("span", { class: "away" }, " to tagging "), make("kbd", {}, "Esc"));
+  const close = make("button", { type: "button", class: "pill close", onclick: () => hide() }, make("span", { class: "away" }, phrase("library.back")), make("span", { class: "short" }, phrase("library.back_short")), " ", make("kbd", {}, ...keyPieces("Escape")));
   const space = make("div", { class: "grid-space" });
-  const grid = make("div", { class: "grid", id: "browse-grid", role: "listbox", "aria-label": "Photos", "aria-multiselectable": "true", tabindex: "0" }, space);
+  const grid = make("div", { class: "grid", id: "browse-grid", role: "listbox", "aria-label": phrase("transfer.photos"), "aria-multiselectable": "true", tabindex: "0" }, space);
   root.append(rail, make("div", { class: "browse-bar" }, filterButton, search, help, sort, total, make("span", { class: "grow" }), close), grid, bulk);
 
   let pages = new Map(); // page number -> items; in order of use
   let wanted = EVERYTHING;
   let picked = new Set(); // ids of the selected photos
   let pickedFrom = null; // where a selection with Shift begins
+  let picking = Promise.resolve(); // ends when the photos that were asked for are selected
   let generation = 0;
   let num_items = 0;
   let selected = 0;
@@ -94,7 +107,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
       while (pages.size > MAX_PAGES) pages.delete(pages.keys().next().value);
       const isFirst = num_items === 0;
       num_items = answer.total;
-      total.textContent = `${count(answer.total, "photo")}${answer.meant?.length ? ` with tags of similar meaning: ${answer.meant.join(", ")}` : ""}`;
+      total.textContent = answer.meant?.length ? plural("library.meant", answer.total, { tags: formatList(answer.meant) }) : countPhotos(answer.total);
       if (isFirst) centre();
       draw();
     } catch (error) {
@@ -143,7 +156,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
       fillCell(cell, itemAt(index));
       if (cell.layout !== layout) {
         cell.layout = layout;
-        cell.style.transform = `translate(${(index % num_columns) * width}px, ${Math.floor(index / num_columns) * CELL_HEIGHT}px)`;
+        cell.style.transform = `translate(${FORWARD * (index % num_columns) * width}px, ${Math.floor(index / num_columns) * CELL_HEIGHT}px)`;
         cell.style.width = `${width}px`;
       }
       cell.classList.toggle("selected", index === selected);
@@ -177,12 +190,13 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     cell.dataset.state = item.state;
     cell.title = item.file_name;
     cell.replaceChildren(
-      make("span", { class: "pick", "aria-hidden": "true", title: "Select (Space)" }),
+      make("span", { class: "pick", "aria-hidden": "true", title: phrase("library.select", { key: keyPieces("Space")[0] }) }),
       make("div", { class: "cell-photo" }, make("img", { src: item.thumbnail_url, alt: "", draggable: "false", decoding: "async" })),
-      make("div", { class: "cell-name" }, item.tags.length ? make("b", {}, item.tags.join(", ")) : isSavedEmpty(item) ? `${item.file_name} · no tags` : item.file_name),
+      make("div", { class: "cell-name" }, item.tags.length ? make("b", {}, ...tagNodes(item.tags)) : own(isSavedEmpty(item) ? phrase("library.cell_empty", { name: item.file_name }) : item.file_name)),
     );
-    const where = { draft: ", started", in_review: ", in review", accepted: ", accepted" }[item.state] ?? "";
-    cell.setAttribute("aria-label", `${item.file_name}${where}, ${item.tags.length ? item.tags.join(", ") : isSavedEmpty(item) ? "saved without tags" : "not tagged"}`);
+    const where = { draft: phrase("cell.draft"), in_review: phrase("cell.in_review"), accepted: phrase("cell.accepted") }[item.state];
+    const what = item.tags.length ? item.tags : [phrase(isSavedEmpty(item) ? "cell.empty" : "cell.unsaved")];
+    cell.setAttribute("aria-label", formatList([item.file_name, where, ...what].filter(Boolean)));
   }
 
   function setState(state) {
@@ -205,7 +219,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     for (const button of filters) button.setAttribute("aria-pressed", String(button.dataset.state === wanted.state));
     const like = photo();
     const sorts = Object.entries(SORTS).filter(([name]) => name !== "alike" || like || wanted.alike_to);
-    sort.replaceChildren(...sorts.map(([name, label]) => make("option", { value: name }, name === "alike" ? `Like ${!like || (wanted.alike_to && wanted.alike_to !== like.image_id) ? "one photo" : like.file_name}` : label)));
+    sort.replaceChildren(...sorts.map(([name, label]) => make("option", { value: name }, name === "alike" && like && (!wanted.alike_to || wanted.alike_to === like.image_id) ? phrase("sort.alike", { name: like.file_name }) : label)));
     sort.value = wanted.sort;
   }
 
@@ -222,7 +236,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
       facets.setKept(await keep(name, true));
       nameBox.value = "";
       help.open = false;
-      say(`This search is kept as “${name}”.`);
+      say(phrase("library.kept_as", { name }));
     } catch (error) {
       if (error.kind === undefined) throw error;
       say(error.message);
@@ -259,18 +273,50 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     setPicked(picked);
   }
 
-  /** Select all found photos, or those from the last one that was selected to this one. */
-  async function pickRange(from, to) {
-    try {
-      const mine = generation;
-      const { image_ids } = await call("found_ids", wanted);
-      if (mine !== generation) return;
-      setPicked([...picked, ...image_ids.slice(Math.min(from, to), Math.max(from, to) + 1)]);
-    } catch (error) {
-      if (error.kind === undefined) throw error;
-      say(error.message);
-    }
+  /** Select the photos that `choose` takes of all found ids, besides those that are selected. */
+  function pickFound(choose) {
+    picking = (async () => {
+      try {
+        const mine = generation;
+        const { image_ids } = await call("found_ids", wanted);
+        if (mine === generation) setPicked([...picked, ...choose(image_ids)]);
+      } catch (error) {
+        if (error.kind === undefined) throw error;
+        say(error.message);
+      }
+    })();
   }
+
+  /** Select the found photos from one place to another. */
+  function pickRange(from, to) {
+    pickFound((image_ids) => image_ids.slice(Math.min(from, to), Math.max(from, to) + 1));
+  }
+
+  let pickedBefore = []; // when a frame is begun
+  let framed = null;
+
+  /** Select the photos of these cells; those that are not loaded yet are added at the end. */
+  function pickFramed(indexes, adds) {
+    if (framed === null) pickedBefore = [...picked];
+    framed = indexes;
+    setPicked([...(adds ? pickedBefore : []), ...indexes.map((index) => itemAt(index)?.image_id).filter(Boolean)]);
+  }
+
+  function endFramed(indexes, adds) {
+    pickFramed(indexes, adds);
+    framed = null;
+    if (indexes.length) [pickedFrom, selected] = [indexes[0], indexes.at(-1)];
+    grid.focus({ preventScroll: true });
+    draw();
+    if (!indexes.every(itemAt)) pickFound((image_ids) => indexes.map((index) => image_ids[index]));
+  }
+
+  const dragSelect = createDragSelect(grid, space, {
+    layout: () => ({ num_columns: columns(), width: cellWidth(), height: CELL_HEIGHT, num_items }),
+    moved: pickFramed,
+    ended: endFramed,
+    cancelled: () => ((framed = null), setPicked(pickedBefore)),
+  });
 
   const facets = createFacets(rail, filters, {
     call, keep, manageTags,
@@ -279,11 +325,14 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     open: (kept) => choose({ ...EVERYTHING, ...kept }),
   });
   const bulkBar = createBulkBar(bulk, {
-    call, say, exportThem,
+    call, say, exportThem, orderThem,
     ids: () => [...picked],
+    whenPicked: () => picking,
     tags: facets.tags,
     clear: () => (setPicked([]), grid.focus({ preventScroll: true })),
     mayEdit: () => Boolean(state()?.may_administer && !state().demo),
+    mayTag: () => Boolean(state()?.may_annotate),
+    mayAssign: () => Boolean(state()?.may_administer && state().user !== LOCAL_USER),
     changed(ids) {
       changed(ids);
       if (root.hidden) return;
@@ -379,7 +428,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
         if (help.open) {
           help.open = false;
           search.focus();
-        } else if (bulkBar.hidePanel()) return;
+        } else if (dragSelect.cancel() || bulkBar.hidePanel()) return;
         else if (inSearch && search.value) choose({ query: "" }, { isTyped: true });
         else if (picked.size) setPicked([]);
         else if (rail.classList.contains("open") && isNarrow()) setRail(false);

@@ -1,6 +1,8 @@
 // Calls of the server's operations: an answer or a CallError within a time limit; and a variant that drops the
 // answers of all but the newest call. Knows nothing of the meaning of the operations.
 
+import { phrase, plural } from "./texts.js";
+
 const TIMEOUT_SECONDS = 20;
 
 /** A failed call. `kind` is that of the server's error, or "unreachable" without an answer. */
@@ -25,13 +27,13 @@ export function createCalls(server, { renew, timeoutSeconds = TIMEOUT_SECONDS })
 }
 
 async function ask(server, name, payload, renew) {
-  if (!server[name]) throw new CallError({ kind: "request", message: `This server has no operation “${name}”.` });
+  if (!server[name]) throw new CallError({ kind: "request", message: phrase("server.no_operation", { name }) });
   // Gradio's client returns undefined when the network or the server failed. A repeated call is safe: a save that was
   // carried out the first time is stale the second time, with the same list in the database.
   let answer = await server[name](payload);
   if (!answer && (await renew())) answer = await server[name](payload);
   if (!answer) {
-    throw new CallError({ kind: "unreachable", message: "The server does not answer." });
+    throw new CallError({ kind: "unreachable", message: phrase("server.silent") });
   }
   return answer;
 }
@@ -39,7 +41,7 @@ async function ask(server, name, payload, renew) {
 function withinLimit(promise, seconds) {
   let timer;
   const limit = new Promise((_, reject) => {
-    const message = `The server has not answered for ${seconds} seconds.`;
+    const message = plural("server.slow", seconds);
     timer = setTimeout(() => reject(new CallError({ kind: "unreachable", message })), seconds * 1000);
   });
   return Promise.race([promise, limit]).finally(() => clearTimeout(timer));

@@ -8,7 +8,11 @@
 // acts, "soft" for secondary text, "key-note" for a sentence about what happened. No bare letter is a command in any
 // dialog: letters are for typing. Digits, Enter, Delete, arrows, function keys and keys with Ctrl may be.
 
-import { count, make, typesText } from "./elements.js";
+import { make } from "./elements.js";
+import { formatTime, formatTypes } from "./formats.js";
+import { keyPieces } from "./keys.js";
+import { own } from "./names.js";
+import { phrase, phraseNodes, plural } from "./texts.js";
 
 export function createDialogs(root) {
   let current = null;
@@ -27,7 +31,7 @@ export function createDialogs(root) {
         // The dialog itself gets the focus first, so that an Enter pressed too early activates no button.
         { id, class: wide ? "dialog wide" : "dialog", "aria-labelledby": `${id}-title`, tabindex: "-1", autofocus: true },
         make("h2", { id: `${id}-title` }, title),
-        make("button", { class: "dialog-close", type: "button", "aria-label": "Close", title: "Close (Esc)", onclick: () => current?.close() }, "×"),
+        make("button", { class: "dialog-close", type: "button", "aria-label": phrase("common.close"), title: phrase("key.label", { label: phrase("common.close"), key: keyPieces("Escape")[0] }), onclick: () => current?.close() }, "×"),
         ...body,
       );
       dialog.addEventListener("keydown", (event) => {
@@ -67,9 +71,9 @@ function outside(dialog, event) {
 /** Two people saved one photo: resolves to "theirs", "mine", "merge", or null to continue editing. */
 export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine }) {
   const options = [
-    ["theirs", "Keep theirs", "and go to the next photo"],
-    ["mine", "Save mine", "in place of theirs"],
-    ["merge", "Merge", "theirs first, then mine; look, then save"],
+    ["theirs", phrase("stale.theirs"), phrase("stale.theirs_note")],
+    ["mine", phrase("stale.mine"), phrase("stale.mine_note")],
+    ["merge", phrase("stale.merge"), phrase("stale.merge_note")],
   ];
   const list = (title, note, tags) =>
     make(
@@ -77,17 +81,16 @@ export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine 
       { class: "version" },
       make("h3", {}, title),
       make("p", { class: "soft" }, note),
-      make("ol", {}, ...(tags.length ? tags.map((tag) => make("li", {}, tag)) : [make("li", { class: "soft" }, "no tags")])),
+      make("ol", {}, ...(tags.length ? tags.map((tag) => make("li", {}, own(tag))) : [make("li", { class: "soft" }, phrase("common.no_tags"))])),
     );
-  const when = saved_at ? new Date(saved_at) : null;
-  const time = when && !Number.isNaN(when.getTime()) ? when.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "";
+  const time = saved_at ? formatTime(saved_at) : "";
   return dialogs.open({
     id: "stale",
-    title: "This photo was saved meanwhile",
+    title: phrase("stale.title"),
     wide: true,
     body: [
-      make("p", {}, isMe ? "You saved it in another window since you opened it here. Nothing was overwritten." : message),
-      make("div", { class: "versions" }, list(isMe ? "Saved in another window" : `Saved by ${user || "somebody else"}`, time, theirs), list("Yours, not saved yet", "what is on this page", mine)),
+      make("p", {}, isMe ? phrase("stale.by_me") : message),
+      make("div", { class: "versions" }, list(isMe ? phrase("stale.other_window") : user ? phrase("stale.saved_by", { user }) : phrase("stale.saved_by_other"), time, theirs), list(phrase("stale.yours"), phrase("stale.yours_note"), mine)),
       make(
         "div",
         { class: "choices" },
@@ -95,7 +98,7 @@ export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine 
           make("button", { type: "button", id: `stale-${choice}`, onclick: () => dialogs.close(choice) }, make("kbd", {}, String(index + 1)), make("b", {}, label), make("span", { class: "soft" }, note)),
         ),
       ),
-      make("p", { class: "soft" }, make("kbd", {}, "Esc"), " back to your list; nothing is saved"),
+      make("p", { class: "soft" }, ...phraseNodes("stale.back", { key: make("kbd", {}, ...keyPieces("Escape")) })),
     ],
     onkey(event) {
       const choice = options[Number(event.key) - 1]?.[0];
@@ -110,14 +113,14 @@ export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine 
 export function showUnreadable(dialogs, call) {
   const PAGE = 100;
   const rows = make("ul", { class: "unreadable-list" });
-  const note = make("p", { class: "soft" }, "Loading…");
-  const more = make("button", { type: "button", hidden: true, onclick: load }, "Show more");
+  const note = make("p", { class: "soft" }, phrase("common.loading"));
+  const more = make("button", { type: "button", hidden: true, onclick: load }, phrase("unreadable.more"));
 
   async function load() {
     try {
       const { total, types, items } = await call("unreadable", { offset: rows.children.length, limit: PAGE });
-      rows.append(...items.map(({ path, reason }) => make("li", {}, make("b", {}, path), make("span", { class: "soft" }, reason))));
-      note.textContent = `${count(total, "file")} could not be read${total ? `: ${typesText(types)}` : ""}. The others are not affected.`;
+      rows.append(...items.map(({ path, reason }) => make("li", {}, make("b", {}, own(path)), make("span", { class: "soft" }, reason))));
+      note.textContent = total ? plural("unreadable.some", total, { types: formatTypes(types) }) : phrase("unreadable.none");
       more.hidden = rows.children.length >= total || items.length === 0;
     } catch (error) {
       note.textContent = error.message;
@@ -126,5 +129,5 @@ export function showUnreadable(dialogs, call) {
   }
 
   load();
-  return dialogs.open({ id: "unreadable-files", title: "Unreadable files", wide: true, body: [note, rows, more] });
+  return dialogs.open({ id: "unreadable-files", title: phrase("unreadable.title"), wide: true, body: [note, rows, more] });
 }

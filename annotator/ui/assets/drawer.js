@@ -1,7 +1,9 @@
 // The drawer at the foot of the photo: one of its panels at a time, or none. Knows nothing of what the panels show.
 
 import { icon, make } from "./elements.js";
+import { formatNumber } from "./formats.js";
 import { keyPieces } from "./keys.js";
+import { phrase } from "./texts.js";
 
 const CHEVRON = ["m4 10 4-4 4 4"];
 const REMEMBERED = "annotator/drawer"; // the panel that was open last; on a phone "Details" opens it
@@ -15,7 +17,7 @@ export function createDrawer(tabs, drawer, panels, { onShow, storage = null }) {
   const buttons = Object.entries(panels).map(([name, { id, label, element }]) =>
     make("button", { type: "button", class: "drawer-tab", id, "aria-expanded": "false", "aria-controls": element.id, dataset: { panel: name }, onclick: () => toggle(name) }, make("span", { class: "tab-label" }, label), make("span", { class: "tab-count" }), icon(CHEVRON)),
   );
-  const details = make("button", { type: "button", class: "drawer-tab details", id: "open-details", "aria-expanded": "false", "aria-controls": "drawer", onclick: () => toggle(remembered()) }, "Details", icon(CHEVRON));
+  const details = make("button", { type: "button", class: "drawer-tab details", id: "open-details", "aria-expanded": "false", "aria-controls": "drawer", onclick: () => toggle(remembered()) }, phrase("drawer.details"), icon(CHEVRON));
   tabs.append(details, ...buttons);
 
   function remembered() {
@@ -60,13 +62,13 @@ export function createDrawer(tabs, drawer, panels, { onShow, storage = null }) {
     },
     /** A number beside a panel's label; 0 shows none. */
     setCount(name, number) {
-      buttons.find((button) => button.dataset.panel === name).querySelector(".tab-count").textContent = number ? String(number) : "";
+      buttons.find((button) => button.dataset.panel === name).querySelector(".tab-count").textContent = number ? formatNumber(number) : "";
     },
     /** Show the keys in the buttons' titles. */
     setKeys(keys) {
       for (const button of buttons) {
         const key = keys[panels[button.dataset.panel].action]?.[0];
-        button.title = key ? `${panels[button.dataset.panel].label} (${keyPieces(key).join(" ")})` : panels[button.dataset.panel].label;
+        button.title = key ? phrase("key.label", { label: panels[button.dataset.panel].label, key: keyPieces(key).join(" ") }) : panels[button.dataset.panel].label;
       }
     },
   };

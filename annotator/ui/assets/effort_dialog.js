@@ -1,7 +1,9 @@
 // The dashboard: the query strategy, the effort so far, and how good the proposals were, as small plots and tables that
 // can be downloaded as CSV. Knows nothing of the current photo.
 
-import { count, formatNumber, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatDecimal, formatList, formatNumber, formatPercent } from "./formats.js";
+import { phrase, phraseNodes, plural } from "./texts.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const POLL_MS = 2000;
@@ -14,40 +16,40 @@ const TOP = 12;
 const NUM_COLOURS = 4;
 
 const TABLES = {
-  by_model: "By model",
-  by_strategy: "By strategy",
-  acceptance_by_rank: "Acceptance by rank",
-  tags_added: "Tags most often added",
-  tags_dropped: "Proposals most often dropped",
-  repeats: "Photos saved again",
-  probes: "Agreement with the first nine proposals, random sample",
-  over_time: "Over time",
+  by_model: phrase("effort.table.by_model"),
+  by_strategy: phrase("effort.table.by_strategy"),
+  acceptance_by_rank: phrase("effort.table.acceptance_by_rank"),
+  tags_added: phrase("effort.table.tags_added"),
+  tags_dropped: phrase("effort.table.tags_dropped"),
+  repeats: phrase("effort.table.repeats"),
+  probes: phrase("effort.table.probes"),
+  over_time: phrase("effort.table.over_time"),
 };
 
 /** Columns of the report -> what they are called in the tables; the CSV files keep the report's own names. */
 export const COLUMNS = {
-  first_photo: "from photo",
-  last_photo: "to photo",
-  from: "first saved",
-  to: "last saved",
-  model: "model",
-  num_photos: "photos",
-  actions_per_photo: "actions a photo",
-  seconds_per_photo: "seconds a photo (median)",
-  strategy: "order of photos",
-  num_random: "of these from the random sample",
-  rank: "rank",
-  num_shown: "times proposed",
-  num_kept: "times kept",
-  share_kept: "share kept",
-  tag: "tag",
-  same_user: "by the same person",
-  num_pairs: "pairs of saves",
-  mean_overlap: "shared tags (mean share)",
-  share_identical: "share of equal lists",
-  proposals: "proposals were",
-  share_proposed: "share of kept tags that were proposed",
-  tags_per_photo: "tags a photo",
+  first_photo: phrase("effort.column.first_photo"),
+  last_photo: phrase("effort.column.last_photo"),
+  from: phrase("effort.column.from"),
+  to: phrase("effort.column.to"),
+  model: phrase("effort.column.model"),
+  num_photos: phrase("effort.column.num_photos"),
+  actions_per_photo: phrase("effort.column.actions_per_photo"),
+  seconds_per_photo: phrase("effort.column.seconds_per_photo"),
+  strategy: phrase("effort.column.strategy"),
+  num_random: phrase("effort.column.num_random"),
+  rank: phrase("effort.column.rank"),
+  num_shown: phrase("effort.column.num_shown"),
+  num_kept: phrase("effort.column.num_kept"),
+  share_kept: phrase("effort.column.share_kept"),
+  tag: phrase("effort.column.tag"),
+  same_user: phrase("effort.column.same_user"),
+  num_pairs: phrase("effort.column.num_pairs"),
+  mean_overlap: phrase("effort.column.mean_overlap"),
+  share_identical: phrase("effort.column.share_identical"),
+  proposals: phrase("effort.column.proposals"),
+  share_proposed: phrase("effort.column.share_proposed"),
+  tags_per_photo: phrase("effort.column.tags_per_photo"),
 };
 
 /** chooseStrategy(name) -> the `queue` of the operation state, or throws. */
@@ -55,7 +57,7 @@ export function showEffort(dialogs, { call, queue, chooseStrategy }) {
   const note = make("p", { class: "soft", role: "status" }, queueNote(queue));
   const choice = make("select", { id: "strategy", class: "pill", onchange: choose }, ...queue.strategies.map(({ name, label }) => make("option", { value: name }, label)));
   choice.value = queue.strategy;
-  const figures = make("div", { id: "effort-figures" }, make("p", { class: "soft" }, "Loading…"));
+  const figures = make("div", { id: "effort-figures" }, make("p", { class: "soft" }, phrase("common.loading")));
 
   async function choose() {
     try {
@@ -93,34 +95,34 @@ export function showEffort(dialogs, { call, queue, chooseStrategy }) {
   load();
   return dialogs.open({
     id: "effort",
-    title: "Queue and effort",
+    title: phrase("effort.title"),
     wide: true,
-    body: [make("label", { class: "strategy" }, "Next photo: ", choice), note, figures],
+    body: [make("label", { class: "strategy" }, ...phraseNodes("effort.next_photo", { choice })), note, figures],
   });
 }
 
 function queueNote({ note, random_share, probe_share }) {
-  const parts = [note, `Random sample: ${percent(random_share)} of all photos`];
-  const probes = probe_share ? `, with proposals hidden or shuffled on ${percent(probe_share)} of it.` : ".";
-  return parts.filter(Boolean).join(" ") + probes;
+  const share = formatPercent(random_share);
+  const sample = probe_share ? phrase("effort.sample_probes", { share, probes: formatPercent(probe_share) }) : phrase("effort.sample", { share });
+  return [note, sample].filter(Boolean).join(" ");
 }
 
 function draw(report) {
   const { queue, order } = report;
   const tables = { ...report, by_strategy: queue.by_strategy };
   const names = Object.keys(TABLES).filter((name) => tables[name].length);
-  const summary = `${formatNumber(queue.num_saved)} of ${formatNumber(queue.num_images)} photos saved, ${formatNumber(queue.num_put_off)} put off. `;
-  const cost = report.num_photos ? `${number(report.mean_actions)} actions (keys and clicks) and ${number(report.median_seconds)} s (median) a photo, over ${count(report.num_photos, "photo")}. ` : "No effort is logged yet. ";
-  const moved = order.num_photos ? `${percent(order.share_in_another_order)} of photos with two kept proposals or more were put in another order.` : "";
+  const summary = phrase("effort.saved", { saved: formatNumber(queue.num_saved), all: formatNumber(queue.num_images), put_off: formatNumber(queue.num_put_off) });
+  const cost = report.num_photos ? plural("effort.cost", report.num_photos, { actions: number(report.mean_actions), seconds: number(report.median_seconds) }) : phrase("effort.none");
+  const moved = order.num_photos ? phrase("effort.moved", { share: formatPercent(order.share_in_another_order) }) : "";
   return [
-    make("p", {}, summary, cost, moved),
+    make("p", {}, [summary, cost, moved].filter(Boolean).join(" ")),
     make(
       "div",
       { class: "plots" },
       ...(report.over_time.length
         ? [
-            overTime(report.over_time, "actions_per_photo", "actions a photo"),
-            overTime(report.over_time, "seconds_per_photo", "median seconds a photo"),
+            overTime(report.over_time, "actions_per_photo", phrase("effort.column.actions_per_photo")),
+            overTime(report.over_time, "seconds_per_photo", phrase("effort.median_seconds")),
           ]
         : []),
       ...(report.acceptance_by_rank.length ? [byRank(report.acceptance_by_rank)] : []),
@@ -163,7 +165,7 @@ function overTime(points, measure, label) {
   const models = [...new Set(points.map(({ model }) => model))];
   const last = Math.max(...points.map(({ last_photo }) => last_photo));
   const top = niceTop(Math.max(1, ...points.map((point) => point[measure] ?? 0)));
-  const { svg, x, y } = frame(`${label} by photos saved, a line for each model: ${models.join(", ")}`, "photos saved", label, [0, last], [0, top]);
+  const { svg, x, y } = frame(phrase("effort.plot_time", { label, models: formatList(models) }), phrase("effort.photos_saved"), label, [0, last], [0, top]);
   models.forEach((model, index) => {
     const own = points.filter((point) => point.model === model && point[measure] !== null);
     const places = own.map((point) => [x((point.first_photo + point.last_photo) / 2), y(point[measure])]);
@@ -201,11 +203,11 @@ function niceTop(value) {
 }
 
 function byRank(rows) {
-  const { svg, x, y } = frame("share of proposals kept, by rank", "rank of the proposal", "share kept", [0, rows.length + 1], [0, 1]);
+  const { svg, x, y } = frame(phrase("effort.plot_rank"), phrase("effort.rank_of_proposal"), phrase("effort.column.share_kept"), [0, rows.length + 1], [0, 1]);
   const wide = (x(1) - x(0)) * 0.8;
   for (const { rank, share_kept } of rows) {
     const bar = shape("rect", { x: x(rank) - wide / 2, y: y(share_kept), width: wide, height: y(0) - y(share_kept), class: "bar" });
-    bar.append(title(`rank ${rank}: ${percent(share_kept)}`));
+    bar.append(title(phrase("effort.bar", { rank: formatNumber(rank), share: formatPercent(share_kept) })));
     svg.append(bar);
   }
   return figure(svg, []);
@@ -248,6 +250,5 @@ function title(content) {
   return element;
 }
 
-const percent = (share) => `${Math.round(100 * share)}%`;
-const number = (value) => (Number.isInteger(value) ? formatNumber(value) : value.toFixed(value < 10 ? 2 : 1));
-const shown = (value) => (value === null ? "–" : typeof value === "number" ? number(value) : typeof value === "boolean" ? (value ? "yes" : "no") : value);
+const number = (value) => (Number.isInteger(value) ? formatNumber(value) : formatDecimal(value, value < 10 ? 2 : 1));
+const shown = (value) => (value === null ? "–" : typeof value === "number" ? number(value) : typeof value === "boolean" ? phrase(value ? "common.yes" : "common.no") : value);

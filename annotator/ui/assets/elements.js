@@ -40,13 +40,3 @@ export function icon(paths, label = "") {
 export function keycaps(pieces) {
   return pieces.map((piece) => make("kbd", {}, piece));
 }
-
-export const formatNumber = (number) => Number(number).toLocaleString("en-GB");
-
-/** "1 photo", "3,180 photos". */
-export const count = (number, noun, plural = `${noun}s`) => `${formatNumber(number)} ${number === 1 ? noun : plural}`;
-
-/** The types of files that were not read, with counts: "12 HEIC, 3 video (.mp4)". */
-export function typesText(types) {
-  return Object.entries(types ?? {}).map(([name, number]) => `${formatNumber(number)} ${name}`).join(", ");
-}

@@ -2,6 +2,10 @@
 // token to the calls.
 
 import { ROOT } from "./address.js";
+import { make } from "./elements.js";
+import { countPhotos, formatMegabytes, formatNumber } from "./formats.js";
+import { writeStaticTexts } from "./static_texts.js";
+import { phrase, phraseNodes, plural } from "./texts.js";
 
 const ASK_AGAIN_MS = 5000;
 const ENDS = "annotator/demo-ends"; // visitor.js stores when the last space ends
@@ -9,21 +13,29 @@ const ENDS = "annotator/demo-ends"; // visitor.js stores when the last space end
 const at = (id) => document.getElementById(id);
 const button = at("enter");
 const limits = {
-  minutes: (value) => `${value} minutes`,
-  idle_minutes: (value) => `${value} minutes`,
-  max_photos: (value) => `${value} photos`,
-  max_photo_bytes: (value) => `${Math.round(value / 1e6)} MB`,
+  minutes: (value) => plural("count.minutes", value),
+  idle_minutes: (value) => plural("count.minutes", value),
+  max_photos: (value) => countPhotos(value),
+  max_photo_bytes: formatMegabytes,
 };
+const UNKNOWN = { minutes: phrase("entrance.an_hour"), idle_minutes: phrase("entrance.some_minutes"), max_photos: phrase("entrance.few_photos"), max_photo_bytes: phrase("entrance.some_size") };
 
 function duration(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.ceil(seconds / 10) * 10)} seconds`;
+  if (seconds < 90) return plural("count.seconds", Math.max(1, Math.ceil(seconds / 10) * 10));
   const minutes = Math.ceil(seconds / 60);
-  return minutes < 120 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
+  return minutes < 120 ? plural("count.minutes", minutes) : plural("count.hours", Math.ceil(minutes / 60));
+}
+
+/** Write the promises; without the limits, in general words. */
+function writePromises(about = null) {
+  const values = Object.fromEntries(Object.entries(limits).map(([name, shown]) => [name, about ? shown(about[name]) : UNKNOWN[name]]));
+  for (const name of ["private", "short", "small"]) {
+    at(name).replaceChildren(...phraseNodes(`entrance.${name}`, { ...values, name: make("b", {}, phrase(`entrance.${name}_name`)) }));
+  }
 }
 
 async function tellLimits() {
-  const about = await (await fetch(`${ROOT}api/v1/demo/about`)).json();
-  for (const place of document.querySelectorAll("[data-limit]")) place.textContent = limits[place.dataset.limit](about[place.dataset.limit]);
+  writePromises(await (await fetch(`${ROOT}api/v1/demo/about`)).json());
 }
 
 /** Tell a visitor who returns that their space has ended, and delete its data in this browser. */
@@ -36,7 +48,7 @@ function tellOver() {
   } catch {
     return; // no storage, so nothing was stored
   }
-  at("over").textContent = "Your space is over. Its photos, tags and models were deleted.";
+  at("over").textContent = phrase("entrance.over");
   at("over").hidden = false;
 }
 
@@ -48,20 +60,20 @@ async function enter() {
     const { state, position, seconds_at_most, error } = await answer.json();
     if (state === "open") return location.replace(ROOT);
     if (state === "waiting") return wait(position, seconds_at_most);
-    fail(error?.message ?? `The server answered ${answer.status}.`);
+    fail(error?.message ?? phrase("server.status", { status: answer.status }));
   } catch {
-    fail("The server does not answer.");
+    fail(phrase("server.silent"));
   }
 }
 
 function wait(position, seconds) {
   button.hidden = true;
   const place = document.createElement("b");
-  place.textContent = position === 1 ? "You are next" : `You are number ${position} in the queue`;
-  const text = `All spaces are taken. A place is yours in ${duration(seconds)} at most, and sooner if somebody leaves early. Keep this page open.`;
+  place.textContent = position === 1 ? phrase("entrance.next") : phrase("entrance.number", { num: formatNumber(position) });
+  const text = phrase("entrance.queue", { time: duration(seconds) });
   at("queue").replaceChildren(place, document.createElement("br"), text);
   at("queue").hidden = false;
-  document.title = `${position} in the queue - annotator`;
+  document.title = phrase("entrance.queue_title", { num: formatNumber(position) });
   setTimeout(enter, ASK_AGAIN_MS);
 }
 
@@ -72,5 +84,8 @@ function fail(message) {
 }
 
 button.addEventListener("click", enter);
+writeStaticTexts(document);
+document.title = phrase("entrance.title");
+writePromises();
 tellOver();
 tellLimits().catch(() => {}); // the text is complete without the figures

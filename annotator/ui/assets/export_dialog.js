@@ -3,16 +3,18 @@
 
 import { ROOT } from "./address.js";
 import { newestOnly } from "./calls.js";
-import { count, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatList, formatNumber, formatSize } from "./formats.js";
+import { phrase, plural } from "./texts.js";
 import { createOptions, createProgress, ended, field, previewOf, select, submitsOnEnter } from "./transfers.js";
 
 const WAIT_MS = 250; // after the last change, before the preview is asked for
-const STATES = [["saved", "Tagged"], ["unsaved", "Not tagged"], ["empty", "Saved without tags"], ["all", "All"]];
+const STATES = [["saved", phrase("state.saved")], ["unsaved", phrase("state.unsaved")], ["empty", phrase("state.empty")], ["all", phrase("state.all")]];
 
 /** found: { query, state } of the library; photo: the open photo or null; picked: ids of the photos selected there. */
 export function showExport(dialogs, { call, found, photo, picked = [] }) {
   const hasSearch = Boolean(found.query || found.state !== "all");
-  const among = [picked.length && ["picked", `The ${count(picked.length, "selected photo")}`], ["all", "All photos"], hasSearch && ["found", `Found in the library: ${[found.query && `“${found.query}”`, found.state !== "all" && found.state.replace("_", " ")].filter(Boolean).join(", ")}`], photo && ["photo", `Only ${photo.file_name}`]];
+  const among = [picked.length && ["picked", plural("among.picked", picked.length)], ["all", phrase("among.all")], hasSearch && ["found", phrase("among.found", { search: formatList([found.query && phrase("common.quoted", { text: found.query }), found.state !== "all" && stateName(found.state)].filter(Boolean)) })], photo && ["photo", phrase("among.photo", { name: photo.file_name })]];
   const format = select("export-format", [], chooseFormat);
   const summary = make("p", { class: "soft small" });
   const options = createOptions("export-options", changed);
@@ -20,19 +22,19 @@ export function showExport(dialogs, { call, found, photo, picked = [] }) {
   const state = select("export-state", STATES, changed);
   const tag = make("input", { id: "export-tag", type: "text", maxlength: "100", autocomplete: "off", spellcheck: "false", oninput: changed });
   const query = make("input", { id: "export-query", type: "text", maxlength: "500", autocomplete: "off", spellcheck: "false", oninput: changed });
-  const note = make("p", { id: "export-note", role: "status" }, "Loading…");
+  const note = make("p", { id: "export-note", role: "status" }, phrase("common.loading"));
   const trouble = make("p", { class: "review-trouble", role: "alert" });
   const shown = make("div", { id: "export-preview", class: "transfer-preview" });
   const progress = createProgress("export", cancel);
-  const write = make("button", { type: "submit", class: "strong", id: "export-write", disabled: true }, "Write");
+  const write = make("button", { type: "submit", class: "strong", id: "export-write", disabled: true }, phrase("export.write"));
   const link = make("a", { id: "export-download", class: "button strong", download: true, hidden: true });
   const form = make(
     "form",
     { class: "transfer", onsubmit: (event) => (event.preventDefault(), start()) },
-    field("Format", format),
+    field(phrase("transfer.format"), format),
     summary,
     options.element,
-    make("div", { class: "transfer-grid" }, field("Photos", photos), field("State", state), field("With the tag", tag), field("With the text", query)),
+    make("div", { class: "transfer-grid" }, field(phrase("transfer.photos"), photos), field(phrase("export.state"), state), field(phrase("export.tag"), tag), field(phrase("export.text"), query)),
     note,
     trouble,
     progress.element,
@@ -55,7 +57,7 @@ export function showExport(dialogs, { call, found, photo, picked = [] }) {
 
   function chooseFormat() {
     const chosen = formats.find(({ name }) => name === format.value);
-    summary.textContent = `${chosen.summary}. The order survives: ${chosen.survives.order}; scores: ${chosen.survives.scores}; who saved: ${chosen.survives.who}.`;
+    summary.textContent = phrase("export.survives", { summary: chosen.summary, order: chosen.survives.order, scores: chosen.survives.scores, who: chosen.survives.who });
     options.show(chosen);
     changed();
   }
@@ -73,10 +75,10 @@ export function showExport(dialogs, { call, found, photo, picked = [] }) {
     try {
       const answer = await preview(payload());
       if (!answer || running) return;
-      note.textContent = answer.num_photos ? `${count(answer.num_photos, "photo")}; the first ${answer.rows.length}:` : "No photo is chosen.";
-      write.textContent = `Write ${count(answer.num_photos, "photo")}`;
+      note.textContent = answer.num_photos ? plural("export.preview", answer.num_photos, { first: formatNumber(answer.rows.length) }) : phrase("export.no_photo");
+      write.textContent = plural("export.write_photos", answer.num_photos);
       write.disabled = !answer.num_photos;
-      const files = answer.files.filter(({ text }) => text).map(({ name, text }) => make("pre", { tabindex: "0", "aria-label": name || "The file as it is written" }, name ? `${name}\n` : "", text));
+      const files = answer.files.filter(({ text }) => text).map(({ name, text }) => make("pre", { tabindex: "0", "aria-label": name || phrase("export.file") }, name ? `${name}\n` : "", text));
       shown.replaceChildren(...previewOf(answer), ...files);
     } catch (error) {
       tell(error);
@@ -98,7 +100,7 @@ export function showExport(dialogs, { call, found, photo, picked = [] }) {
     link.hidden = true;
     try {
       running = await call("start_export", payload());
-      finish(await ended(call, running, (now) => progress.show(now, "Writing"), () => isOpen));
+      finish(await ended(call, running, (now) => progress.show(now, "progress.writing"), () => isOpen));
     } catch (error) {
       tell(error);
     } finally {
@@ -111,17 +113,17 @@ export function showExport(dialogs, { call, found, photo, picked = [] }) {
     if (now !== "ready") {
       write.disabled = false;
       if (now === "failed") trouble.textContent = problem;
-      note.textContent = now === "cancelled" ? "Cancelled; nothing was written." : "";
+      note.textContent = now === "cancelled" ? phrase("export.cancelled") : "";
       if (isOpen) write.focus();
       return;
     }
-    note.textContent = `${count(num_written, "photo")} written${answer.num_left_out ? `, ${answer.num_left_out} left out` : ""}.`;
+    note.textContent = answer.num_left_out ? plural("export.written_some", num_written, { left_out: formatNumber(answer.num_left_out) }) : plural("export.written", num_written);
     shown.replaceChildren(...previewOf(answer));
     write.hidden = true;
     link.hidden = false;
     link.href = `${ROOT}api/v1/exported?transfer_id=${encodeURIComponent(transfer_id)}`;
     link.download = file_name;
-    link.textContent = `Download ${file_name} (${sizeText(num_bytes)})`;
+    link.textContent = phrase("export.download", { name: file_name, size: formatSize(num_bytes) });
     link.focus();
   }
 
@@ -141,7 +143,7 @@ export function showExport(dialogs, { call, found, photo, picked = [] }) {
   }
 
   load();
-  return dialogs.open({ id: "export-dialog", title: "Export", wide: true, body: [form], onkey: submitsOnEnter(form) }).then((result) => {
+  return dialogs.open({ id: "export-dialog", title: phrase("export.title"), wide: true, body: [form], onkey: submitsOnEnter(form) }).then((result) => {
     isOpen = false;
     clearTimeout(timer);
     cancel();
@@ -149,7 +151,5 @@ export function showExport(dialogs, { call, found, photo, picked = [] }) {
   });
 }
 
-function sizeText(bytes) {
-  if (bytes < 1000) return `${bytes} B`;
-  return bytes < 1e6 ? `${(bytes / 1e3).toFixed(1)} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
-}
+// "not tagged" in the middle of a line; a state that the dialog does not offer has its name of the library.
+const stateName = (state) => phrase(`state.small.${state}`);

@@ -2,13 +2,16 @@
 // A press narrows the search to the value; the button beside it leaves the value out. Knows nothing of photos.
 
 import { newestOnly } from "./calls.js";
-import { formatNumber, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatNumber } from "./formats.js";
+import { own } from "./names.js";
 import { hasTerm, term, toggleTerm } from "./search_terms.js";
+import { phrase } from "./texts.js";
 
 const WAIT_MS = 150;
 const FIRST = 12; // values that are shown of a facet before "more"
 const FIELDS = { tags: "tag", folders: "folder", dates: "date", people: "by" };
-const TITLES = { tags: "Tags", folders: "Folders", dates: "Year taken", people: "Saved by" };
+const TITLES = { tags: phrase("facet.tags"), folders: phrase("facet.folders"), dates: phrase("facet.dates"), people: phrase("facet.people") };
 
 /**
  * handlers: search(query) sets the text of the search; open(wanted) takes a whole search; wanted() is the present one;
@@ -16,14 +19,14 @@ const TITLES = { tags: "Tags", folders: "Folders", dates: "Year taken", people: 
  * dialog of all tags.
  */
 export function createFacets(root, states, { call, wanted, search, open, keep, manageTags }) {
-  const filter = make("input", { id: "facet-filter", type: "search", class: "facet-filter", placeholder: "Find a tag", "aria-label": "Find a tag among those of the found photos", autocomplete: "off", spellcheck: "false", oninput: () => load() });
+  const filter = make("input", { id: "facet-filter", type: "search", class: "facet-filter", placeholder: phrase("facet.find"), "aria-label": phrase("facet.find_label"), autocomplete: "off", spellcheck: "false", oninput: () => load() });
   const kept = make("div", { id: "saved-searches" });
   const lists = Object.fromEntries(Object.keys(FIELDS).map((name) => [name, make("div", { id: `facet-${name}`, hidden: true })]));
   const shownInFull = new Set();
   let answer = null;
   let timer = 0;
   root.append(
-    section("Show", make("div", { class: "filters", role: "group", "aria-label": "Show" }, ...states)),
+    section(phrase("facet.show"), make("div", { class: "filters", role: "group", "aria-label": phrase("facet.show") }, ...states)),
     kept,
     ...Object.values(lists),
   );
@@ -62,14 +65,14 @@ export function createFacets(root, states, { call, wanted, search, open, keep, m
       const label = name === "folders" ? value.split("/").at(-1) : value;
       return make(
         "li",
-        { style: { "padding-left": `${name === "folders" ? 12 * (value.split("/").length - 1) : 0}px` } },
-        make("button", { type: "button", class: "facet", title: value, dataset: { term: only }, "aria-pressed": String(hasTerm(query, only)), "aria-label": `Only ${value}, ${formatNumber(num_photos)}`, onclick: () => search(toggleTerm(wanted().query, only)) }, make("span", { class: "facet-value" }, label), make("span", { class: "facet-number" }, formatNumber(num_photos))),
-        make("button", { type: "button", class: "facet-not", title: `Without ${value}`, dataset: { term: without }, "aria-pressed": String(hasTerm(query, without)), "aria-label": `Without ${value}`, onclick: () => search(toggleTerm(wanted().query, without)) }, "not"),
+        { style: { "padding-inline-start": `${name === "folders" ? 12 * (value.split("/").length - 1) : 0}px` } },
+        make("button", { type: "button", class: "facet", title: value, dataset: { term: only }, "aria-pressed": String(hasTerm(query, only)), "aria-label": phrase("facet.only", { value, num: formatNumber(num_photos) }), onclick: () => search(toggleTerm(wanted().query, only)) }, make("span", { class: "facet-value" }, own(label)), make("span", { class: "facet-number" }, formatNumber(num_photos))),
+        make("button", { type: "button", class: "facet-not", title: phrase("facet.without", { value }), dataset: { term: without }, "aria-pressed": String(hasTerm(query, without)), "aria-label": phrase("facet.without", { value }), onclick: () => search(toggleTerm(wanted().query, without)) }, phrase("facet.not")),
       );
     });
-    const more = values.length > FIRST && make("button", { type: "button", class: "facet-more", "aria-expanded": String(shownInFull.has(name)), onclick: () => (shownInFull.has(name) ? shownInFull.delete(name) : shownInFull.add(name), render(answer)) }, shownInFull.has(name) ? "Fewer" : `${formatNumber(values.length)}${name === "tags" && answer.num_tags > values.length ? ` of ${formatNumber(answer.num_tags)}` : ""}`);
+    const more = values.length > FIRST && make("button", { type: "button", class: "facet-more", "aria-expanded": String(shownInFull.has(name)), onclick: () => (shownInFull.has(name) ? shownInFull.delete(name) : shownInFull.add(name), render(answer)) }, shownInFull.has(name) ? phrase("facet.fewer") : name === "tags" && answer.num_tags > values.length ? phrase("common.of", { num: formatNumber(values.length), all: formatNumber(answer.num_tags) }) : formatNumber(values.length));
     const head = make("h2", {}, TITLES[name]);
-    if (name === "tags") head.append(make("button", { type: "button", class: "facet-more", id: "manage-tags", onclick: manageTags }, "Manage…"));
+    if (name === "tags") head.append(make("button", { type: "button", class: "facet-more", id: "manage-tags", onclick: manageTags }, phrase("facet.manage")));
     const parts = [head, ...(name === "tags" ? [filter] : []), make("ul", {}, ...rows), ...(more ? [more] : [])];
     if (name === "tags" && list.contains(filter)) {
       // The box keeps its focus and its caret: only what follows it is replaced.
@@ -86,11 +89,11 @@ export function createFacets(root, states, { call, wanted, search, open, keep, m
       make(
         "li",
         {},
-        make("button", { type: "button", class: "facet", title: one.query || name, onclick: () => open(one) }, make("span", { class: "facet-value" }, name)),
-        make("button", { type: "button", class: "facet-not", "aria-label": `Forget the search ${name}`, title: "Forget this search", onclick: async () => setKept(await keep(name, false)) }, "×"),
+        make("button", { type: "button", class: "facet", title: one.query || name, onclick: () => open(one) }, make("span", { class: "facet-value" }, own(name))),
+        make("button", { type: "button", class: "facet-not", "aria-label": phrase("facet.forget_named", { name }), title: phrase("facet.forget"), onclick: async () => setKept(await keep(name, false)) }, "×"),
       ),
     );
-    kept.replaceChildren(...(rows.length ? [make("h2", {}, "Searches"), make("ul", {}, ...rows)] : []));
+    kept.replaceChildren(...(rows.length ? [make("h2", {}, phrase("facet.searches")), make("ul", {}, ...rows)] : []));
   }
 
   return { load, setKept, tags: () => (answer?.tags ?? []).map(({ value }) => value) };

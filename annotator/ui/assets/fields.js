@@ -3,6 +3,8 @@
 
 import { make } from "./elements.js";
 import { keyName } from "./keys.js";
+import { own } from "./names.js";
+import { phrase } from "./texts.js";
 
 /** call(name, payload); say(text); leave() gives the focus back to the tags. */
 export function createFields(root, { call, say, leave }) {
@@ -14,16 +16,16 @@ export function createFields(root, { call, say, leave }) {
     const { fields = [], read_only } = opened;
     root.hidden = !fields.length;
     controls = fields.map((field) => control(field, read_only));
-    root.replaceChildren(...controls.map(({ field, input }) => make("label", { class: "field-row" }, make("span", { class: "soft" }, field.name), input)));
+    root.replaceChildren(...controls.map(({ field, input }) => make("label", { class: "field-row" }, make("span", { class: "soft" }, own(field.name)), input)));
   }
 
   function control(field, read_only) {
     const entry = { field, was: field.value, image_id: photo.image_id };
     const shared = { id: `field-${field.name}`, disabled: read_only, onchange: () => store(entry) };
     if (field.kind === "choice") {
-      const hint = field.proposed ? `${field.proposed}?` : "";
+      const hint = field.proposed ? phrase("fields.hint", { value: field.proposed }) : "";
       entry.input = make("select", shared, make("option", { value: "" }, hint), ...field.choices.map((choice) => make("option", { value: choice }, choice)));
-    } else entry.input = make("input", { ...shared, type: "text", maxlength: "2000", placeholder: field.proposed, autocomplete: "off" });
+    } else entry.input = make("input", { ...shared, type: "text", dir: "auto", maxlength: "2000", placeholder: field.proposed, autocomplete: "off" });
     entry.input.value = field.value;
     return entry;
   }
@@ -37,11 +39,11 @@ export function createFields(root, { call, say, leave }) {
       const answer = await call("set_field", { image_id, field: field.name, value, was });
       entry.was = answer.value;
       if (image_id === photo?.image_id && input.isConnected && document.activeElement !== input) input.value = answer.value;
-      say(value ? `The ${field.name} is “${answer.value}”.` : `The ${field.name} is empty.`);
+      say(value ? phrase("fields.set", { field: field.name, value: answer.value }) : phrase("fields.emptied", { field: field.name }));
     } catch (error) {
       entry.was = was;
       if (error.kind === undefined) throw error;
-      say(`The ${field.name} was not kept: ${error.message}`);
+      say(phrase("fields.not_kept", { field: field.name, problem: error.message }));
     }
   }
 
@@ -73,7 +75,7 @@ export function createFields(root, { call, say, leave }) {
         const newest = fields.find(({ name }) => name === field.name);
         if (!newest || newest.proposed === field.proposed) continue;
         field.proposed = newest.proposed;
-        if (field.kind === "choice") input.options[0].textContent = newest.proposed ? `${newest.proposed}?` : "";
+        if (field.kind === "choice") input.options[0].textContent = newest.proposed ? phrase("fields.hint", { value: newest.proposed }) : "";
         else input.placeholder = newest.proposed;
       }
     },

@@ -5,17 +5,20 @@
 import { createAddBox } from "./add_box.js";
 import { newestOnly } from "./calls.js";
 import { NUM_NUMBERED, tagKey } from "./draft.js";
-import { count, keycaps, make } from "./elements.js";
+import { keycaps, make } from "./elements.js";
+import { formatNumber, formatShare } from "./formats.js";
 import { actionOf, digitOf, isTextKey, keyName, keyPieces } from "./keys.js";
+import { own } from "./names.js";
 import { createStillness } from "./stillness.js";
+import { phrase, phraseNodes, plural } from "./texts.js";
 
 const HINT_MS = 200; // photos opened for less time are not looked up
 const AGAIN_MS = 120; // several ticks in a row cause one request
 
 export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run, onFound, isTouch = false }) {
-  const label = make("span", {}, "Look-alikes");
+  const label = make("span", {}, phrase("drawer.alike"));
   const caps = make("span", { class: "group-key" });
-  const button = make("button", { type: "button", class: "quiet", id: "group-open", title: "Tag this photo and those that look like it together", onclick: () => run("group") }, label, " ", caps);
+  const button = make("button", { type: "button", class: "quiet", id: "group-open", title: phrase("action.group"), onclick: () => run("group") }, label, " ", caps);
   const hint = newestOnly((image_id) => call("look_alikes", { image_id }));
   let timer = 0;
 
@@ -23,7 +26,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
   function follow(photo) {
     clearTimeout(timer);
     button.hidden = true;
-    label.textContent = "Look-alikes";
+    label.textContent = phrase("drawer.alike");
     button.classList.remove("found");
     onFound(0);
     if (!(photo.read_only || photo.asked_of || photo.probe)) timer = setTimeout(() => ask(photo), HINT_MS);
@@ -33,7 +36,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     try {
       const answer = await hint(photo.image_id);
       if (!answer?.num_near || tagging.photo?.image_id !== photo.image_id) return;
-      label.textContent = `${answer.num_near} more like this`;
+      label.textContent = plural("group.more", answer.num_near);
       button.classList.add("found");
       button.hidden = false;
       onFound(answer.num_near);
@@ -44,10 +47,10 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
 
   async function open() {
     const { photo } = tagging;
-    if (photo.read_only) return say("This photo cannot be changed now.");
+    if (photo.read_only) return say(phrase("group.read_only"));
     const { items, note } = await call("look_alikes", { image_id: photo.image_id });
     if (tagging.photo?.image_id !== photo.image_id || tagging.phase !== "tagging") return undefined;
-    if (!items.length) return say(note ?? "No other open photo looks like this one.");
+    if (!items.length) return say(note ?? phrase("group.none"));
     return panel(photo, items);
   }
 
@@ -60,8 +63,8 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     let again = 0;
     const propose = newestOnly(() => call("propose_group", { ...tagging.request(), members: [...ticked].map((item) => item.image_id) }));
 
-    const kept = make("ol", { class: "group-kept", "aria-label": "The list for all ticked photos" });
-    const offered = make("div", { class: "group-offered", role: "group", "aria-label": "Proposed for all ticked photos" });
+    const kept = make("ol", { class: "group-kept", "aria-label": phrase("group.kept_label") });
+    const offered = make("div", { class: "group-offered", role: "group", "aria-label": phrase("group.offered_label") });
     const trouble = make("p", { class: "group-note", role: "status" });
     const field = addField();
     const addBox = createAddBox(field, {
@@ -75,13 +78,13 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
     const all = make("button", { type: "button", id: "group-all", onclick: () => tickAll() });
     const save = make("button", { type: "button", class: "strong", id: "group-save", onclick: () => finish() });
     const cells = items.map((item, index) => cellOf(item, index, () => (moveTo(index), toggle(index))));
-    const grid = make("div", { class: "group-grid", id: "group-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": "Photos that look alike" }, ...sections(items, cells));
+    const grid = make("div", { class: "group-grid", id: "group-grid", role: "listbox", "aria-multiselectable": "true", "aria-label": phrase("group.grid_label") }, ...sections(items, cells));
     const body = make(
       "div",
       { class: "group", onmousedown: (event) => event.target.closest("input") || event.preventDefault() }, // keeps the keyboard focus in the panel
       make("div", { class: "group-top" }, make("img", { class: "group-lead", src: photo.thumbnail_url, alt: photo.file_name }), make("div", { class: "group-lists" }, kept, offered, field.element)),
       grid,
-      make("div", { class: "group-foot" }, make("span", { class: "group-keys soft" }, make("kbd", {}, "Space"), " ticks, ", make("kbd", {}, "⌫"), " gives the last tag back"), trouble, all, save),
+      make("div", { class: "group-foot" }, make("span", { class: "group-keys soft" }, ...phraseNodes("group.keys", { space: make("kbd", {}, ...keyPieces("Space")), back: make("kbd", {}, ...keyPieces("Backspace")) })), trouble, all, save),
     );
 
     /** The row that a screen reader is told of: the completion while text is typed, else the photo in hand. */
@@ -93,17 +96,17 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
 
     function render() {
       const tags = tagging.draft.kept;
-      kept.replaceChildren(...(tags.length ? tags.map((tag) => make("li", {}, make("button", { type: "button", class: "quiet", title: `Give ${tag} back`, onclick: () => giveBack(tag) }, tag))) : [make("li", { class: "soft" }, "Nothing kept yet: take proposals by their digits")]));
+      kept.replaceChildren(...(tags.length ? tags.map((tag) => make("li", {}, make("button", { type: "button", class: "quiet", title: phrase("group.give_back", { tag }), onclick: () => giveBack(tag) }, own(tag)))) : [make("li", { class: "soft" }, phrase("group.nothing"))]));
       offered.replaceChildren(...numbered.flatMap((proposal, index) => (proposal ? [
-        make("button", { type: "button", class: "group-tag", title: proposal.why, dataset: { tag: proposal.tag }, onclick: () => take(index) }, make("kbd", {}, String(index + 1)), ` ${proposal.tag}`),
+        make("button", { type: "button", class: "group-tag", title: proposal.why, dataset: { tag: proposal.tag }, onclick: () => take(index) }, make("kbd", {}, formatNumber(index + 1)), " ", own(proposal.tag)),
       ] : [])));
       cells.forEach((cell, index) => {
         cell.setAttribute("aria-selected", String(ticked.has(items[index])));
         cell.classList.toggle("current", index === current);
       });
       pointAt();
-      all.replaceChildren(...keycaps(keyPieces("Ctrl+A")), ticked.size === items.length ? " Tick none" : " Tick all");
-      save.replaceChildren(ticked.size ? `Save to ${count(ticked.size + 1, "photo")} ` : "Save this photo alone ", make("kbd", {}, "Enter"));
+      all.replaceChildren(...keycaps(keyPieces("Ctrl+A")), " ", phrase(ticked.size === items.length ? "group.tick_none" : "group.tick_all"));
+      save.replaceChildren(ticked.size ? plural("group.save", ticked.size + 1) : phrase("group.save_alone"), " ", make("kbd", {}, ...keyPieces("Enter")));
     }
 
     /** Give each free number to the best proposal without one. */
@@ -189,7 +192,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
 
     function finish() {
       if (tagging.draft.kept.length) dialogs.close("save");
-      else trouble.textContent = "Nothing is kept yet, so nothing was saved: a digit takes a proposal.";
+      else trouble.textContent = phrase("group.nothing_saved");
     }
 
     /** Letters go to the add box; while it is empty, digits take proposals and the other keys are commands. */
@@ -217,7 +220,7 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
 
     render();
     refresh(true);
-    const title = make("span", {}, "Tag together ", make("span", { class: "soft" }, photo.file_name));
+    const title = make("span", {}, ...phraseNodes("group.title", { name: make("bdi", { class: "soft" }, photo.file_name) }));
     const result = await dialogs.open({ id: "group", title, wide: true, body: [body], onkey, focus: isTouch ? null : field.input });
     clearTimeout(again);
     if (result === "save") await tagging.save(undefined, [...ticked].map(({ image_id, revision }) => ({ image_id, revision })));
@@ -233,10 +236,10 @@ export function createGroups(dialogs, { call, say, tagging, effort, getKeys, run
 
 /** The elements of an add box of its own, as createAddBox wants them. */
 function addField() {
-  const input = make("input", { id: "group-add", type: "text", role: "combobox", "aria-label": "Add a tag to all ticked photos", "aria-autocomplete": "both", "aria-expanded": "false", "aria-controls": "group-grid", placeholder: "Type a tag", maxlength: 100, autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false", enterkeyhint: "done" });
-  const ghost = make("span", { class: "add-ghost", "aria-hidden": "true" });
+  const input = make("input", { id: "group-add", type: "text", role: "combobox", dir: "auto", "aria-label": phrase("group.add"), "aria-autocomplete": "both", "aria-expanded": "false", "aria-controls": "group-grid", placeholder: phrase("group.type"), maxlength: 100, autocomplete: "off", autocapitalize: "off", autocorrect: "off", spellcheck: "false", enterkeyhint: "done" });
+  const ghost = make("span", { class: "add-ghost", dir: "auto", "aria-hidden": "true" });
   const literal = make("span", { class: "add-literal", hidden: true }, "/");
-  const list = make("ul", { class: "completions", id: "group-completions", role: "listbox", "aria-label": "Completions", hidden: true });
+  const list = make("ul", { class: "completions", id: "group-completions", role: "listbox", "aria-label": phrase("page.completions"), hidden: true });
   const element = make("div", { class: "add" }, list, make("div", { class: "add-box" }, literal, make("span", { class: "add-field" }, ghost, input)));
   return { element, input, ghost, literal, list };
 }
@@ -249,10 +252,10 @@ function use(event, then) {
 function cellOf(item, index, press) {
   return make(
     "div",
-    { class: "group-cell", id: `group-cell-${index}`, role: "option", title: item.file_name, "aria-label": `${item.file_name}, ${Math.round(100 * item.similarity)} percent alike`, dataset: { imageId: item.image_id, fileName: item.file_name }, onclick: press },
+    { class: "group-cell", id: `group-cell-${index}`, role: "option", title: item.file_name, "aria-label": phrase("group.cell", { name: item.file_name, percent: formatNumber(Math.round(100 * item.similarity)) }), dataset: { imageId: item.image_id, fileName: item.file_name }, onclick: press },
     make("img", { src: item.thumbnail_url, alt: "", draggable: "false", loading: "lazy" }),
     make("span", { class: "group-tick", "aria-hidden": "true" }, "✓"),
-    make("span", { class: "group-alike", "aria-hidden": "true" }, item.similarity.toFixed(2).replace(/^0/u, "")),
+    make("span", { class: "group-alike", "aria-hidden": "true" }, formatShare(item.similarity)),
   );
 }
 
@@ -260,7 +263,7 @@ function sections(items, cells) {
   const num_near = items.filter((item) => item.is_near).length; // the most similar come first
   const heading = (text) => make("p", { class: "group-heading", role: "presentation" }, text);
   return [
-    ...(num_near ? [heading(`The same again: ${count(num_near, "photo")}`), ...cells.slice(0, num_near)] : []),
-    ...(num_near < items.length ? [heading(`Look alike: ${count(items.length - num_near, "photo")}, tick what belongs`), ...cells.slice(num_near)] : []),
+    ...(num_near ? [heading(plural("group.same", num_near)), ...cells.slice(0, num_near)] : []),
+    ...(num_near < items.length ? [heading(plural("group.alike", items.length - num_near)), ...cells.slice(num_near)] : []),
   ];
 }

@@ -3,6 +3,9 @@
 
 import { newestOnly } from "./calls.js";
 import { make } from "./elements.js";
+import { formatPercent } from "./formats.js";
+import { own } from "./names.js";
+import { phrase } from "./texts.js";
 
 const COLOUR = [255, 122, 0];
 const FAINTEST = 0.15; // share of the maximum below which nothing is drawn
@@ -32,7 +35,7 @@ export function createHeatMap(canvas, boxes, { call, place, say }) {
     else {
       canvas.hidden = true;
       if (answer.found?.length) return;
-      if (isAsked) say(`No model can show where “${tag}” is.`);
+      if (isAsked) say(phrase("heat.none", { tag }));
     }
   }
 
@@ -78,14 +81,14 @@ export function createHeatMap(canvas, boxes, { call, place, say }) {
       isOn = !isOn;
       if (!isOn) hide();
       else if (selected !== null) show(image_id, selected, true);
-      return isOn ? "Shows where the selected tag is seen." : "The photo is shown as it is.";
+      return phrase(isOn ? "heat.on" : "heat.off");
     },
     isOn: () => isOn,
   };
 }
 
 function foundBox({ label, score, box: [left, top, right, bottom] }) {
-  const element = make("div", { class: "found-box" }, make("span", {}, `${label} ${Math.round(100 * score)}%`));
+  const element = make("div", { class: "found-box" }, make("span", {}, own(label), " ", formatPercent(score)));
   const edges = { left, top, width: right - left, height: bottom - top };
   for (const [edge, share] of Object.entries(edges)) element.style[edge] = `${100 * share}%`;
   return element;

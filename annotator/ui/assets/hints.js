@@ -1,25 +1,27 @@
 // The buttons under the list, and one line of what the keys do now: at rest, while text is typed, on a kept tag. What a
 // key does can be pressed there too, so that a kept tag is moved and un-kept by touch. Knows nothing of the draft.
 
-import { count, icon, keycaps, make } from "./elements.js";
+import { icon, keycaps, make } from "./elements.js";
 import { keyPieces } from "./keys.js";
+import { own } from "./names.js";
+import { phrase, phraseNodes, plural } from "./texts.js";
 
 const LEFT = ["m10 3-5 5 5 5"];
 const RIGHT = ["m6 3 5 5-5 5"];
 const BACK = ["M3 6h6.5a3.5 3.5 0 0 1 0 7H6", "M5.5 3.5 3 6l2.5 2.5"];
 const BUTTONS = [
-  ["previous", () => [icon(LEFT)], "Photo before"],
-  ["next", () => [icon(RIGHT)], "Photo after, without saving"],
-  ["undo", () => [icon(BACK)], "Undo"],
-  ["skip", () => ["Put off"], "Put off: comes again at the end"],
-  ["save", () => ["Save"], "Save and go to the next photo"],
+  ["previous", () => [icon(LEFT)], phrase("action.previous")],
+  ["next", () => [icon(RIGHT)], phrase("action.next")],
+  ["undo", () => [icon(BACK)], phrase("common.undo")],
+  ["skip", () => [phrase("hint.put_off")], phrase("hint.skip")],
+  ["save", () => [phrase("hint.save")], phrase("action.save")],
 ];
 
 /** Context -> hints of [actions, text]; "digits" and other texts in quotes are keys that cannot be changed. */
 const HINTS = {
-  rest: [[["“1”", "“9”"], "keep"], [["drop"], "refuse"], [["up"], "kept tags"], [["palette"], "actions"]],
-  typing: [[["“Enter”"], "add"], [["“Tab”"], "write it out"], [["“Shift+Enter”"], "as typed"]],
-  kept: [[["move_up"], "up"], [["move_down"], "down"], [["unkeep"], "un-keep"], [["drop"], "refuse"], [["“Escape”"], "back"]],
+  rest: [[["“1”", "“9”"], phrase("hint.keep")], [["drop"], phrase("hint.refuse")], [["up"], phrase("hint.kept_tags")], [["palette"], phrase("hint.actions")]],
+  typing: [[["“Enter”"], phrase("hint.add")], [["“Tab”"], phrase("hint.write_out")], [["“Shift+Enter”"], phrase("completion.typed")]],
+  kept: [[["move_up"], phrase("hint.up")], [["move_down"], phrase("hint.down")], [["unkeep"], phrase("hint.unkeep")], [["drop"], phrase("hint.refuse")], [["“Escape”"], phrase("hint.back")]],
 };
 
 /** Where the window is short and wide, the buttons that open other photos are under the photo. */
@@ -39,7 +41,7 @@ export function createHints(actions, foot, hints, run) {
   isShort.addEventListener("change", layOut);
   layOut();
   let keys = {};
-  let shown = { context: "rest", addition: "", label: "Save" };
+  let shown = { context: "rest", addition: "", label: phrase("hint.save") };
   let drawn = "";
 
   function draw() {
@@ -50,17 +52,17 @@ export function createHints(actions, foot, hints, run) {
     hints.dataset.context = shown.context;
     const key = keys.save?.[0];
     save.replaceChildren(make("span", { class: "save-label" }, shown.label), ...(key ? [make("span", { class: "caps" }, ...keycaps(keyPieces(key)))] : []));
-    save.setAttribute("aria-label", `${shown.label} and go to the next photo`);
-    save.title = key ? `Save and go to the next photo (${keyPieces(key).join(" ")})` : "Save and go to the next photo";
+    save.setAttribute("aria-label", phrase("hint.save_label", { label: shown.label }));
+    save.title = key ? phrase("key.label", { label: phrase("action.save"), key: keyPieces(key).join(" ") }) : phrase("action.save");
   }
 
   function hint(names, text) {
     const isFixed = names[0].startsWith("“");
     const pieces = isFixed ? names.map((name) => keyPieces(name.slice(1, -1))) : names.map((name) => keys[name]?.[0]).filter(Boolean).map((name) => keyPieces(name));
-    const words = text === "add" && shown.addition ? `keep ${shown.addition}` : text;
+    const words = text === phrase("hint.add") && shown.addition ? phraseNodes("hint.keep_tag", { tag: own(shown.addition) }) : [text];
     const caps = make("span", { class: "caps" }, ...pieces.flatMap((one, index) => [...(index ? ["–"] : []), ...keycaps(one)]));
-    if (isFixed) return make("span", { class: "hint" }, caps, " ", words);
-    return make("button", { type: "button", class: "hint", dataset: { action: names[0] }, onclick: () => run(names[0]) }, caps, " ", make("span", {}, words));
+    if (isFixed) return make("span", { class: "hint" }, caps, " ", ...words);
+    return make("button", { type: "button", class: "hint", dataset: { action: names[0] }, onclick: () => run(names[0]) }, caps, " ", make("span", {}, ...words));
   }
 
   return {
@@ -69,13 +71,13 @@ export function createHints(actions, foot, hints, run) {
       keys = newKeys;
       for (const button of buttons.slice(0, -1)) {
         const name = keys[button.dataset.action]?.[0];
-        button.title = name ? `${button.getAttribute("aria-label")} (${keyPieces(name).join(" ")})` : button.getAttribute("aria-label");
+        button.title = name ? phrase("key.label", { label: button.getAttribute("aria-label"), key: keyPieces(name).join(" ") }) : button.getAttribute("aria-label");
       }
       draw();
     },
     /** What can be done now: { context, addition: the tag that Enter would add, num_kept, accepts }. */
     show({ context, addition = "", num_kept = 0, accepts = false }) {
-      const label = num_kept ? `${accepts ? "Accept" : "Save"} ${count(num_kept, "tag")}` : "Save empty";
+      const label = num_kept ? plural(accepts ? "hint.accept_tags" : "hint.save_tags", num_kept) : phrase("hint.save_empty");
       shown = { context, addition, label };
       draw();
     },

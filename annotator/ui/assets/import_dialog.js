@@ -2,13 +2,15 @@
 // photos with one undo. Knows nothing of any one format.
 
 import { ROOT } from "./address.js";
-import { count, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatNumber } from "./formats.js";
+import { phrase, plural } from "./texts.js";
 import { createOptions, createProgress, ended, field, previewOf, select, submitsOnEnter } from "./transfers.js";
 
 const KINDS = {
-  accepted: "Saved lists, marked as imported",
-  draft: "My drafts, to go over and save",
-  proposal: "Words that come with the photos, from which proposals are made",
+  accepted: phrase("import.accepted"),
+  draft: phrase("import.draft"),
+  proposal: phrase("import.proposal"),
 };
 
 /** isHere: the person is at the server's machine; changed() is called when lists have changed. */
@@ -20,22 +22,22 @@ export function showImport(dialogs, { call, isHere, changed }) {
   const kinds = Object.entries(KINDS).map(([kind, label]) => make("label", {}, make("input", { type: "radio", name: "import-kind", value: kind, checked: kind === "accepted", onchange: restart }), ` ${label}`));
   const replaces = make("input", { id: "import-replaces", type: "checkbox", onchange: restart });
   const leavesOut = make("input", { id: "import-leaves-out", type: "checkbox", onchange: restart });
-  const note = make("p", { id: "import-note", role: "status" }, "Nothing is written before you have seen what comes in.");
+  const note = make("p", { id: "import-note", role: "status" }, phrase("import.note"));
   const trouble = make("p", { class: "review-trouble", role: "alert" });
   const shown = make("div", { id: "import-preview", class: "transfer-preview" });
   const progress = createProgress("import", cancel);
-  const go = make("button", { type: "submit", class: "strong", id: "import-go" }, "Read");
-  const undo = make("button", { type: "button", id: "import-undo", hidden: true, onclick: () => takeBack() }, "Undo this import");
+  const go = make("button", { type: "submit", class: "strong", id: "import-go" }, phrase("import.read"));
+  const undo = make("button", { type: "button", id: "import-undo", hidden: true, onclick: () => takeBack() }, phrase("import.undo"));
   const form = make(
     "form",
     { class: "transfer", onsubmit: (event) => (event.preventDefault(), planned ? carryOut() : read()) },
-    field("Format", format),
+    field(phrase("transfer.format"), format),
     options.element,
-    field("Files, or a ZIP archive", files),
-    isHere && field("Or a file or folder of this machine", path),
-    make("fieldset", { class: "transfer-kinds" }, make("legend", {}, "They become"), ...kinds),
-    make("label", { class: "setting" }, replaces, " Replace lists that are saved already, and drafts"),
-    make("label", { class: "setting" }, leavesOut, " Leave out what cannot be read; otherwise it refuses all"),
+    field(phrase("import.files"), files),
+    isHere && field(phrase("import.path"), path),
+    make("fieldset", { class: "transfer-kinds" }, make("legend", {}, phrase("import.become")), ...kinds),
+    make("label", { class: "setting" }, replaces, " ", phrase("import.replaces")),
+    make("label", { class: "setting" }, leavesOut, " ", phrase("import.leaves_out")),
     note,
     trouble,
     progress.element,
@@ -56,7 +58,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
   /** Something was chosen anew: what was read no longer counts. */
   function restart() {
     planned = null;
-    go.textContent = "Read";
+    go.textContent = phrase("import.read");
     go.hidden = false;
     undo.hidden = true;
     trouble.textContent = "";
@@ -90,18 +92,18 @@ export function showImport(dialogs, { call, isHere, changed }) {
     const server = isHere ? path.value.trim() : "";
     if (!server && !(await send(transfer_id))) return;
     const payload = { transfer_id, path: server, format: format.value, options: options.values(), kind: form.querySelector("[name=import-kind]:checked").value, replaces: replaces.checked, leaves_out: leavesOut.checked };
-    const answer = await ended(call, await call("plan_import", payload), (now) => progress.show(now, "Reading"), () => isOpen);
+    const answer = await ended(call, await call("plan_import", payload), (now) => progress.show(now, "progress.reading"), () => isOpen);
     if (answer.state === "ready") show(answer);
     else if (answer.state === "failed") trouble.textContent = answer.problem;
-    else note.textContent = "Cancelled; nothing was imported.";
+    else note.textContent = phrase("import.cancelled");
   });
 
   function show(answer) {
     shown.replaceChildren(...previewOf(answer));
-    note.textContent = answer.num_planned ? `${count(answer.num_planned, "photo")} would get a list; the first ${answer.rows.length}:` : "No photo would get a list.";
+    note.textContent = answer.num_planned ? plural("import.preview", answer.num_planned, { first: formatNumber(answer.rows.length) }) : phrase("import.no_photo");
     if (!answer.num_planned) return;
     planned = answer;
-    go.textContent = `Import ${count(answer.num_planned, "photo")}`;
+    go.textContent = plural("import.go", answer.num_planned);
   }
 
   /** Send the chosen files one after the other; return whether all arrived. */
@@ -109,11 +111,11 @@ export function showImport(dialogs, { call, isHere, changed }) {
     const chosen = [...files.files];
     for (const [index, file] of chosen.entries()) {
       if (!isOpen || running.isCancelled) return false;
-      progress.show({ num_done: index + 1, num_photos: chosen.length }, "Sending file");
+      progress.show({ num_done: index + 1, num_photos: chosen.length }, "progress.sending");
       const name = file.webkitRelativePath || file.name;
       const problem = await post(`${ROOT}api/v1/uploads?${new URLSearchParams({ transfer_id, name })}`, file);
       if (problem) {
-        trouble.textContent = `${file.name}: ${problem}`;
+        trouble.textContent = phrase("import.file_problem", { name: file.name, problem });
         return false;
       }
     }
@@ -123,7 +125,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
   const carryOut = () => work(async () => {
     const { transfer_id } = planned;
     running = await call("carry_out_import", { transfer_id });
-    const answer = await ended(call, running, (now) => progress.show(now, "Importing", false), () => isOpen);
+    const answer = await ended(call, running, (now) => progress.show(now, "progress.importing", false), () => isOpen);
     if (answer.state !== "done") {
       restart();
       trouble.textContent = answer.problem;
@@ -131,7 +133,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
     }
     planned = null;
     change_id = answer.change_id;
-    note.textContent = `${count(answer.num_planned, "photo")} imported${answer.num_left_out ? `, ${answer.num_left_out} left out` : ""}.`;
+    note.textContent = answer.num_left_out ? plural("import.done_some", answer.num_planned, { left_out: formatNumber(answer.num_left_out) }) : plural("import.done", answer.num_planned);
     shown.replaceChildren(...previewOf({ ...answer, rows: [] }));
     go.hidden = true;
     undo.hidden = false;
@@ -142,7 +144,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
   const takeBack = () => work(async () => {
     const { num_undone, num_kept } = await call("undo_change", { change_id });
     restart();
-    note.textContent = `Undone on ${count(num_undone, "photo")}${num_kept ? `; ${num_kept} were changed since and stay` : ""}.`;
+    note.textContent = num_kept ? plural("import.undone_some", num_undone, { kept: formatNumber(num_kept) }) : plural("import.undone", num_undone);
     go.disabled = false;
     go.focus();
     changed();
@@ -166,7 +168,7 @@ export function showImport(dialogs, { call, isHere, changed }) {
   }
 
   load();
-  return dialogs.open({ id: "import-dialog", title: "Import tags", wide: true, body: [form], onkey: submitsOnEnter(form) }).then((result) => {
+  return dialogs.open({ id: "import-dialog", title: phrase("import.title"), wide: true, body: [form], onkey: submitsOnEnter(form) }).then((result) => {
     isOpen = false;
     if (running?.state !== "done") cancel();
     return result;
@@ -178,8 +180,8 @@ async function post(url, body) {
   try {
     const response = await fetch(url, { method: "POST", body });
     if (response.ok) return "";
-    return (await response.json()).error?.message ?? `the server answered ${response.status}.`;
+    return (await response.json()).error?.message ?? phrase("import.server_status", { status: response.status });
   } catch {
-    return "the server does not answer.";
+    return phrase("import.server_silent");
   }
 }

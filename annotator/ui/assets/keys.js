@@ -1,38 +1,40 @@
 // Names of key presses, their actions, their form in texts, and which keys an action may have. Pure functions over
 // keyboard events and key maps. Knows nothing of the page or of the effect of actions.
 
+import { IS_RIGHT_TO_LEFT, phrase } from "./texts.js";
+
 /** Every action that can be re-mapped: name -> description, in the order of the help. */
 export const ACTIONS = {
-  save: "Save and go to the next photo",
-  accept: "Take all above the dashed line and save; with text: take the completion and save",
-  take_selected: "Take the selected proposal",
-  drop: "Refuse the selected tag for this photo: it is not suggested again",
-  never: "Never propose the selected proposal in this project",
-  up: "Select the row above",
-  down: "Select the row below",
-  move_up: "Move the tag up; a proposal is kept",
-  move_down: "Move the tag down; below the cut line it is only proposed",
-  cut_up: "Cut line up: give back the last kept tag",
-  cut_down: "Cut line down: keep the first proposal",
-  previous: "Photo before",
-  next: "Photo after, without saving",
-  skip: "Put off: this photo comes again at the end",
-  undo: "Undo, across photos too",
-  redo: "Redo",
-  neighbours: "Look-alikes: photos that look alike, then those with the same words",
-  zoom: "Zoom in and out",
-  why: "Show why the selected tag has its rank, source by source",
-  heat_map: "Show where the selected tag is seen",
-  review: "Review: people's answers side by side (reviewers)",
-  timeline: "History: what happened to this photo, and earlier lists",
-  group: "Tag this photo and those that look like it together",
-  sweep: "Look for saved photos that need the selected tag too",
-  browse: "Library: browse all photos",
-  palette: "Find any action by its name",
-  fields: "Title, description and other fields of the photo",
-  export: "Export tags in the format of another program",
-  import: "Import tags of another program (admins)",
-  help: "Show and change keys",
+  save: phrase("action.save"),
+  accept: phrase("action.accept"),
+  take_selected: phrase("action.take_selected"),
+  drop: phrase("action.drop"),
+  never: phrase("action.never"),
+  up: phrase("action.up"),
+  down: phrase("action.down"),
+  move_up: phrase("action.move_up"),
+  move_down: phrase("action.move_down"),
+  cut_up: phrase("action.cut_up"),
+  cut_down: phrase("action.cut_down"),
+  previous: phrase("action.previous"),
+  next: phrase("action.next"),
+  skip: phrase("action.skip"),
+  undo: phrase("action.undo"),
+  redo: phrase("action.redo"),
+  neighbours: phrase("action.neighbours"),
+  zoom: phrase("action.zoom"),
+  why: phrase("action.why"),
+  heat_map: phrase("action.heat_map"),
+  review: phrase("action.review"),
+  timeline: phrase("action.timeline"),
+  group: phrase("action.group"),
+  sweep: phrase("action.sweep"),
+  browse: phrase("action.browse"),
+  palette: phrase("action.palette"),
+  fields: phrase("action.fields"),
+  export: phrase("action.export"),
+  import: phrase("action.import"),
+  help: phrase("action.help"),
 };
 
 export const DEFAULT_KEYS = {
@@ -71,8 +73,12 @@ export const DEFAULT_KEYS = {
 const MODIFIERS = new Set(["Control", "Shift", "Alt", "Meta", "AltGraph", "CapsLock", "NumLock", "Fn", "Dead"]);
 const SYMBOLS = {
   ArrowUp: "↑", ArrowDown: "↓", ArrowLeft: "←", ArrowRight: "→",
-  Delete: "Del", Escape: "Esc", PageUp: "PgUp", PageDown: "PgDn", Backspace: "⌫",
+  Backspace: "⌫",
+  Enter: phrase("key.Enter"), Space: phrase("key.Space"), Tab: phrase("key.Tab"), Delete: phrase("key.Delete"), Escape: phrase("key.Escape"),
+  Home: phrase("key.Home"), End: phrase("key.End"), PageUp: phrase("key.PageUp"), PageDown: phrase("key.PageDown"),
+  Ctrl: phrase("key.Ctrl"), Alt: phrase("key.Alt"), Shift: phrase("key.Shift"),
 };
+const MIRRORED = { ArrowLeft: "ArrowRight", ArrowRight: "ArrowLeft" };
 // Keys that edit text or belong to the browser: they cannot be mapped to an action.
 const RESERVED = new Set([
   "Escape", "Tab", "Shift+Tab", "Backspace", "/", "Shift+Enter",
@@ -83,13 +89,19 @@ export function isMac(platform = globalThis.navigator?.platform ?? "") {
   return /mac|iphone|ipad/iu.test(platform);
 }
 
-/** The name of a key press in key maps ("Ctrl+Shift+Z", "Alt+ArrowUp", "?"), or "" for a modifier alone. */
+/** The key that leads the same way where text runs from right to left: there, ArrowRight is the name of the key to the left. */
+export const inDirection = (key, isMirrored = IS_RIGHT_TO_LEFT) => (isMirrored && MIRRORED[key]) || key;
+
+/**
+ * The name of a key press in key maps ("Ctrl+Shift+Z", "Alt+ArrowUp", "?"), or "" for a modifier alone. ArrowRight leads
+ * on and ArrowLeft back, whatever the direction of the text.
+ */
 export function keyName(event, mac = isMac()) {
   if (MODIFIERS.has(event.key)) return "";
   // With Ctrl or Alt, a letter of another script is named by its position on the keyboard.
   const place = /^Key([A-Z])$/u.exec(event.code ?? "")?.[1];
   const foreign = place && (event.ctrlKey || event.altKey || event.metaKey) && !/^[a-z]$/iu.test(event.key);
-  let key = foreign ? place : event.key;
+  let key = foreign ? place : inDirection(event.key);
   if (key === " " || key === "\u00a0") key = "Space";
   const printable = [...key].length === 1;
   if (/^\p{L}$/u.test(key)) key = key.toUpperCase();
@@ -131,18 +143,18 @@ export function keyPieces(name, mac = isMac()) {
   return pieces.map((piece) => {
     if (mac && piece === "Ctrl") return "⌘";
     if (mac && piece === "Alt") return "⌥";
-    return SYMBOLS[piece] ?? piece;
+    return SYMBOLS[inDirection(piece)] ?? piece;
   });
 }
 
 /** Why a key cannot be mapped to an action, in one sentence, or null when it can. */
 export function refusal(keys, action, name) {
   const written = keyPieces(name).join(" ");
-  if (/^(Shift\+)?\p{L}$/u.test(name)) return `${written} alone is a letter: letters are for typing tags.`;
+  if (/^(Shift\+)?\p{L}$/u.test(name)) return phrase("key.is_letter", { key: written });
   if (/^(Alt\+)?(Shift\+)?[0-9]$/u.test(name) || /^[!"§$%&@#^*()]$/u.test(name)) {
-    return `${written} belongs to the digits, which take proposals.`;
+    return phrase("key.is_digit", { key: written });
   }
-  if (RESERVED.has(name)) return `${written} edits text or belongs to the browser; choose another key.`;
+  if (RESERVED.has(name)) return phrase("key.is_reserved", { key: written });
   const holder = Object.keys(keys).find((other) => other !== action && keys[other].includes(name));
-  return holder ? `${written} is taken by “${ACTIONS[holder] ?? holder}”; choose another key.` : null;
+  return holder ? phrase("key.is_taken", { key: written, action: ACTIONS[holder] ?? holder }) : null;
 }

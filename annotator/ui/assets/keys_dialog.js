@@ -3,19 +3,21 @@
 
 import { keycaps, make } from "./elements.js";
 import { ACTIONS, DEFAULT_KEYS, keyName, keyPieces, refusal } from "./keys.js";
+import { own } from "./names.js";
+import { phrase } from "./texts.js";
 
 const FIXED = [
-  [["a–z"], "Any letter: type a tag, wherever you are"],
-  [["1–9"], "With an empty box: take that proposal; with text they are text"],
-  [["Shift", "1–9"], "Take everything down to that proposal"],
-  [["Alt", "1–9"], "Take that proposal and save; with text: take that completion"],
-  [["Alt", "Shift", "1–9"], "Take that proposal or completion, and save"],
-  [["/"], "Type a tag that begins with a digit"],
-  [[","], "With text: adds it as typed; pasted commas and line breaks separate tags too"],
-  [["Enter"], "With text: take the completion"],
-  [["Tab"], "With text: put the completion into the box and type on"],
-  [["Shift", "Enter"], "With text: exactly what was typed"],
-  [["Esc"], "Clear the box, or close"],
+  [["a–z"], phrase("keys.letters")],
+  [["1–9"], phrase("keys.digits")],
+  [["Shift", "1–9"], phrase("keys.down_to")],
+  [["Alt", "1–9"], phrase("keys.alt")],
+  [["Alt", "Shift", "1–9"], phrase("keys.alt_shift")],
+  [["/"], phrase("keys.slash")],
+  [[","], phrase("keys.comma")],
+  [["Enter"], phrase("keys.enter")],
+  [["Tab"], phrase("keys.tab")],
+  [["Shift", "Enter"], phrase("keys.shift_enter")],
+  [["Escape"], phrase("keys.escape")],
 ];
 
 /**
@@ -34,18 +36,18 @@ export function showKeys(dialogs, { keys: initial, store, onChange, showExpected
       return make(
         "div",
         { class: isRecording ? "key-row recording" : "key-row", dataset: { action } },
-        make("span", { class: "key-caps" }, ...(isRecording ? ["press a key…"] : writeKeys(keys[action] ?? []))),
+        make("span", { class: "key-caps" }, ...(isRecording ? [phrase("keys.press")] : writeKeys(keys[action] ?? []))),
         make("span", {}, ACTIONS[action]),
-        make("button", { type: "button", class: "quiet", "aria-label": `Change the key of: ${ACTIONS[action]}`, onclick: () => record(action) }, isRecording ? "Esc keeps it" : "Change"),
+        make("button", { type: "button", class: "quiet", "aria-label": phrase("keys.change_label", { action: ACTIONS[action] }), onclick: () => record(action) }, isRecording ? phrase("keys.keeps", { key: keyPieces("Escape")[0] }) : phrase("keys.change")),
       );
     });
-    const fixed = FIXED.map(([caps, text]) => make("div", { class: "key-row" }, make("span", { class: "key-caps" }, ...keycaps(caps)), make("span", {}, text)));
+    const fixed = FIXED.map(([caps, text]) => make("div", { class: "key-row" }, make("span", { class: "key-caps" }, ...keycaps(caps.flatMap((name) => keyPieces(name)))), make("span", {}, text)));
     table.replaceChildren(...rows, ...fixed);
   }
 
   function record(action) {
     recording = action;
-    note.textContent = `Press the new key for “${ACTIONS[action]}”. Esc keeps the old one.`;
+    note.textContent = phrase("keys.recording", { action: ACTIONS[action], key: keyPieces("Escape")[0] });
     draw();
     table.querySelector(`[data-action="${action}"] button`).focus();
   }
@@ -68,11 +70,11 @@ export function showKeys(dialogs, { keys: initial, store, onChange, showExpected
     if (!name) return;
     const action = recording;
     recording = null;
-    const reason = name === "Escape" ? "The key stays as it was." : refusal(keys, action, name);
+    const reason = name === "Escape" ? phrase("keys.stays") : refusal(keys, action, name);
     if (reason) {
       note.textContent = reason;
       draw();
-    } else change({ ...keys, [action]: [name] }, `${keyPieces(name).join(" ")} is the new key for “${ACTIONS[action]}”.`);
+    } else change({ ...keys, [action]: [name] }, phrase("keys.changed", { key: keyPieces(name).join(" "), action: ACTIONS[action] }));
     table.querySelector(`[data-action="${action}"] button`)?.focus();
   }
 
@@ -81,7 +83,7 @@ export function showKeys(dialogs, { keys: initial, store, onChange, showExpected
   box.addEventListener("change", async () => {
     try {
       await setShowExpected(box.checked);
-      note.textContent = box.checked ? "The dashed line is drawn." : "No dashed line is drawn: you decide alone.";
+      note.textContent = phrase(box.checked ? "keys.line_drawn" : "keys.line_not_drawn");
     } catch (error) {
       box.checked = !box.checked;
       note.textContent = error.message;
@@ -92,13 +94,13 @@ export function showKeys(dialogs, { keys: initial, store, onChange, showExpected
 
   function drawRefused(tags) {
     refused.hidden = !tags.length;
-    refused.replaceChildren("Never proposed here: ", ...tags.map((tag) => make("button", { type: "button", class: "chip", title: `Propose “${tag}” again`, dataset: { tag }, onclick: () => giveBack(tag) }, tag, make("span", { "aria-hidden": "true" }, " ×"))));
+    refused.replaceChildren(phrase("keys.never"), " ", ...tags.map((tag) => make("button", { type: "button", class: "chip", title: phrase("keys.propose_again", { tag }), dataset: { tag }, onclick: () => giveBack(tag) }, own(tag), make("span", { "aria-hidden": "true" }, " ×"))));
   }
 
   async function giveBack(tag) {
     try {
       drawRefused(await proposeAgain(tag));
-      note.textContent = `“${tag}” is proposed again.`;
+      note.textContent = phrase("keys.proposed_again", { tag });
     } catch (error) {
       note.textContent = error.message;
     }
@@ -108,21 +110,21 @@ export function showKeys(dialogs, { keys: initial, store, onChange, showExpected
   drawRefused(neverProposed);
   return dialogs.open({
     id: "keys",
-    title: "Keys",
+    title: phrase("keys.title"),
     wide: true,
     body: [
       note,
       table,
-      make("label", { class: "setting" }, box, " Draw a dashed line below the proposals that are more likely right than wrong"),
+      make("label", { class: "setting" }, box, " ", phrase("keys.draw_line")),
       refused,
-      make("div", { class: "dialog-buttons" }, make("button", { type: "button", id: "reset-keys", onclick: () => change(DEFAULT_KEYS, "All keys are as they came.") }, "Reset all keys")),
+      make("div", { class: "dialog-buttons" }, make("button", { type: "button", id: "reset-keys", onclick: () => change(DEFAULT_KEYS, phrase("keys.reset_done")) }, phrase("keys.reset"))),
     ],
     onkey,
   });
 }
 
-const HINT = "Letters always go to the add box; digits take proposals while it is empty. Any other key can be changed.";
+const HINT = phrase("keys.hint");
 
 function writeKeys(names) {
-  return names.flatMap((name, index) => [...(index ? [" or "] : []), ...keycaps(keyPieces(name))]);
+  return names.flatMap((name, index) => [...(index ? [` ${phrase("keys.or")} `] : []), ...keycaps(keyPieces(name))]);
 }

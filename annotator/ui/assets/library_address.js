@@ -2,7 +2,7 @@
 
 const NAME = "#library";
 const STATES = new Set(["all", "saved", "unsaved", "empty", "changed", "new", "draft", "in_review", "accepted"]);
-const SORTS = new Set(["folder", "name", "date", "saved", "alike"]);
+const SORTS = new Set(["folder", "name", "date", "saved", "queue", "alike"]);
 
 export const EVERYTHING = { query: "", state: "all", sort: "folder", alike_to: null };
 

@@ -1,7 +1,11 @@
 // Logs in and returns to the page that was requested. token.js adds the token to the call.
 
 import { ROOT } from "./address.js";
+import { writeStaticTexts } from "./static_texts.js";
+import { phrase } from "./texts.js";
 
+writeStaticTexts(document);
+document.title = phrase("login.title");
 const form = document.getElementById("login");
 const problem = document.getElementById("problem");
 const button = form.querySelector("button");
@@ -28,10 +32,10 @@ form.addEventListener("submit", async (event) => {
       return;
     }
     const { error } = await answer.json();
-    problem.textContent = error?.message ?? `The server answered ${answer.status}.`;
+    problem.textContent = error?.message ?? phrase("server.status", { status: answer.status });
     form.elements.password.select();
   } catch {
-    problem.textContent = "The server does not answer.";
+    problem.textContent = phrase("server.silent");
   }
   button.disabled = false;
 });

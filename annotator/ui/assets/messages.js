@@ -3,6 +3,7 @@
 // Knows nothing of their causes.
 
 import { make } from "./elements.js";
+import { phrase } from "./texts.js";
 
 const SAY_SECONDS = 4;
 const UNDO_SECONDS = 8;
@@ -32,7 +33,7 @@ export function createMessages(banner, status, spoken) {
     /** Show a sentence with buttons [{ label, run }]; `name` identifies the error, to clear it later. */
     trouble(name, sentence, buttons = []) {
       cause = name;
-      const close = { label: "Close", run: () => this.clear(name) };
+      const close = { label: phrase("common.close"), run: () => this.clear(name) };
       banner.replaceChildren(
         make("span", {}, sentence),
         ...[...buttons, close].map(({ label, run }) => make("button", { type: "button", onclick: run }, label)),
@@ -49,7 +50,7 @@ export function createMessages(banner, status, spoken) {
     /** Show a sentence for some seconds; with `undo`, a function, also a button that takes it back. */
     say(sentence, undo = null) {
       seconds = undo ? UNDO_SECONDS : SAY_SECONDS;
-      const button = undo && make("button", { type: "button", id: "toast-undo", onclick: () => (hide(), undo()) }, "Undo");
+      const button = undo && make("button", { type: "button", id: "toast-undo", onclick: () => (hide(), undo()) }, phrase("common.undo"));
       status.replaceChildren(make("span", {}, sentence), ...(button ? [button] : []));
       status.classList.add("shown");
       hideLater();

@@ -4,13 +4,17 @@
 
 import { tagKey } from "./draft.js";
 import { make } from "./elements.js";
+import { formatDecimal, formatList, formatShare } from "./formats.js";
+import { inDirection } from "./keys.js";
+import { own } from "./names.js";
 import { LATE_SOURCES, sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
+import { phrase } from "./texts.js";
 
-const TABS = { model: "Used by the model", looks: "Look alike", metadata: "Same words" };
+const TABS = { model: phrase("alike.model"), looks: phrase("alike.looks"), metadata: phrase("alike.metadata") };
 const EMPTY = {
-  model: "The model has no neighbours for this photo.",
-  looks: "No similar photo yet. As you save, look-alikes gather here.",
-  metadata: "No photo shares words with this one.",
+  model: phrase("alike.no_model"),
+  looks: phrase("alike.no_looks"),
+  metadata: phrase("alike.no_metadata"),
 };
 
 /** handlers: take(tag), switchNeighbour(image_id, name), switchSource(name), together() to tag such photos together. */
@@ -21,14 +25,14 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource, to
   const tabs = Object.entries(TABS).map(([name, label]) =>
     make("button", { class: "tab", type: "button", role: "tab", id: `tab-${name}`, "aria-controls": "neighbour-list", onclick: () => choose(name), onkeydown: (event) => walk(event, name) }, label),
   );
-  const sources = make("div", { class: "chips source-chips", id: "sources", role: "group", "aria-label": "Sources of evidence for this photo" });
+  const sources = make("div", { class: "chips source-chips", id: "sources", role: "group", "aria-label": phrase("alike.sources") });
   const note = make("p", { class: "neighbour-note", id: "neighbour-note", hidden: true });
   const list = make("div", { class: "neighbour-list", id: "neighbour-list", role: "tabpanel", tabindex: "0" });
   root.append(
-    make("div", { class: "neighbour-bar" }, make("div", { class: "tabs", role: "tablist", "aria-label": "Similar photos by" }, ...tabs), make("button", { type: "button", id: "tag-together", class: "quiet", onclick: together }, "Tag such photos together")),
+    make("div", { class: "neighbour-bar" }, make("div", { class: "tabs", role: "tablist", "aria-label": phrase("alike.by") }, ...tabs), make("button", { type: "button", id: "tag-together", class: "quiet", onclick: together }, phrase("alike.together"))),
     list,
     note,
-    make("div", { class: "source-bar" }, make("span", { class: "soft" }, "Used for this photo: "), sources),
+    make("div", { class: "source-bar" }, make("span", { class: "soft" }, phrase("alike.used")), sources),
   );
 
   function draw() {
@@ -59,7 +63,7 @@ export function createNeighbours(root, { take, switchNeighbour, switchSource, to
 
   /** Arrow keys go from tab to tab, as in every row of tabs. */
   function walk(event, name) {
-    const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const step = { ArrowLeft: -1, ArrowRight: 1 }[inDirection(event.key)];
     if (!step || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
@@ -100,7 +104,7 @@ function sourceNames(neighbours) {
 }
 
 function sourceChip(name, isOff, switchSource) {
-  const title = `${sourceName(name)}: ${isOff ? "left out for this photo; press to use it again" : "press to leave it out for this photo"}`;
+  const title = phrase(isOff ? "alike.source_off" : "alike.source_on", { source: sourceName(name) });
   return make(
     "button",
     { type: "button", class: "chip", "aria-pressed": String(!isOff), dataset: { switchSource: name }, title, onclick: () => switchSource(name) },
@@ -112,14 +116,14 @@ function sourceChip(name, isOff, switchSource) {
 function neighbourRow(item, kept, isOff, { take, switchNeighbour }) {
   const tags = item.tags.map((tag) => {
     const isShared = kept.has(tagKey(tag));
-    const title = isShared ? `${tag}: kept here too` : `Take ${tag}`;
-    return make("button", { class: isShared ? "take shared" : "take", type: "button", title, dataset: { tag }, onclick: () => take(tag) }, tag);
+    const title = phrase(isShared ? "alike.shared" : "alike.take", { tag });
+    return make("button", { class: isShared ? "take shared" : "take", type: "button", title, dataset: { tag }, onclick: () => take(tag) }, own(tag));
   });
-  const alike = item.by ? `distance ${(1 - item.similarity).toFixed(2)}${item.by === "looks" ? " by looks" : ""}` : item.shared?.length ? "" : `${item.similarity.toFixed(2).replace(/^0/u, "")} alike`;
-  const words = item.shared?.length ? `shares: ${item.shared.join(", ")}` : "";
+  const alike = item.by ? phrase(item.by === "looks" ? "alike.distance_looks" : "alike.distance", { num: formatDecimal(1 - item.similarity, 2) }) : item.shared?.length ? "" : phrase("alike.alike", { num: formatShare(item.similarity) });
+  const words = item.shared?.length ? phrase("alike.shares", { words: formatList(item.shared) }) : "";
   // A photo without tags is evidence only for a model that uses its features.
   const isEvidence = item.tags.length > 0 || Boolean(item.by);
-  const label = isOff ? "Use again" : "Leave out";
+  const label = phrase(isOff ? "alike.use_again" : "alike.leave_out");
   return make(
     "div",
     { class: isOff ? "neighbour off" : "neighbour", dataset: { imageId: item.image_id } },
@@ -127,9 +131,9 @@ function neighbourRow(item, kept, isOff, { take, switchNeighbour }) {
     make(
       "div",
       {},
-      make("div", { class: "neighbour-tags" }, ...(tags.length ? tags : [make("span", { class: "soft" }, "not tagged")])),
+      make("div", { class: "neighbour-tags" }, ...(tags.length ? tags : [make("span", { class: "soft" }, phrase("cell.unsaved"))])),
       make("div", { class: "soft" }, [words, alike].filter(Boolean).join(" · ")),
-      isEvidence ? make("button", { type: "button", class: "switch", "aria-pressed": String(isOff), "aria-label": `${label}: ${item.file_name}`, dataset: { switchNeighbour: item.image_id }, onclick: () => switchNeighbour(item.image_id, item.file_name) }, label) : "",
+      isEvidence ? make("button", { type: "button", class: "switch", "aria-pressed": String(isOff), "aria-label": phrase("common.of_what", { what: label, name: item.file_name }), dataset: { switchNeighbour: item.image_id }, onclick: () => switchNeighbour(item.image_id, item.file_name) }, label) : "",
     ),
   );
 }

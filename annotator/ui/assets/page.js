@@ -1,43 +1,51 @@
 // Composition root of the page: finds the landmarks of page.html, builds the parts, and connects them to the keys and
 // the server. Every part gets what it needs as arguments; none imports this file.
 
-import { ROOT } from "./address.js";
 import { createAddBox } from "./add_box.js";
+import { ROOT } from "./address.js";
 import { createBrowse } from "./browse.js";
 import { createCalls, newestOnly } from "./calls.js";
 import { askStale, createDialogs, showUnreadable } from "./dialogs.js";
 import { sameTags, tagAt, tagKey } from "./draft.js";
-import { createEffort } from "./effort.js";
 import { createDrawer } from "./drawer.js";
+import { createEffort } from "./effort.js";
 import { showEffort } from "./effort_dialog.js";
-import { count, make, typesText } from "./elements.js";
-import { createFields } from "./fields.js";
+import { make } from "./elements.js";
 import { showExport } from "./export_dialog.js";
+import { createFields } from "./fields.js";
+import { createFirstSteps, factsList } from "./first_steps.js";
+import { formatTypes } from "./formats.js";
 import { createGroups } from "./groups.js";
 import { createHeader, exportLinks, LOCAL_USER } from "./header.js";
 import { createHeatMap } from "./heat_map.js";
 import { createHints } from "./hints.js";
 import { showImport } from "./import_dialog.js";
-import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createKeyboard } from "./keyboard.js";
 import { ACTIONS, DEFAULT_KEYS, keyName } from "./keys.js";
 import { showKeys } from "./keys_dialog.js";
+import { chooseLanguage, languageName } from "./language_choice.js";
 import { searchOf } from "./library_address.js";
 import { browserStorage, createLocalDrafts } from "./local_drafts.js";
 import { createMessages } from "./messages.js";
+import { tagNodes } from "./names.js";
 import { createNeighbours } from "./neighbours.js";
+import { showOrderRules } from "./order_dialog.js";
 import { showPalette } from "./palette.js";
+import { keepLease, logOut, renewSession, sayWhoHolds } from "./people.js";
 import { createPhotoView } from "./photo_view.js";
+import { showProjects } from "./projects_dialog.js";
 import { createProposing } from "./proposing.js";
 import { createReview } from "./review.js";
 import { showSidecars } from "./sidecars_dialog.js";
 import { changeText } from "./spoken.js";
+import { writeStaticTexts } from "./static_texts.js";
 import { createStillness } from "./stillness.js";
 import { createStrip } from "./strip.js";
 import { createSweep } from "./sweep.js";
-import { showTagManager } from "./tag_manager.js";
 import { createTagList } from "./tag_list.js";
+import { showTagManager } from "./tag_manager.js";
 import { Tagging } from "./tagging.js";
+import { IS_RIGHT_TO_LEFT, LANGUAGES, phrase, phraseNodes, plural, pluralNodes } from "./texts.js";
 import { createTimeline } from "./timeline.js";
 import { createTraining } from "./training.js";
 import { createVisitor } from "./visitor.js";
@@ -52,6 +60,9 @@ const READING_MS = 20_000; // time in which newly added photos are read
 /** Gradio calls this with the component's element and its server functions. */
 export async function start({ element, server }) {
   const root = element.querySelector("#annotator");
+  root.lang = LANGUAGES.language;
+  root.dir = IS_RIGHT_TO_LEFT ? "rtl" : "ltr"; // Gradio's elements around it have a direction of their own
+  writeStaticTexts(root);
   await styled();
   followTheme(root);
   root.hidden = false;
@@ -94,25 +105,35 @@ export async function start({ element, server }) {
     review: openReview,
     timeline: () => (drawer.shown() === "history" ? leaveDrawer() : (drawer.show("history"), at("timeline-list").focus({ preventScroll: true }))),
     palette: () => showPalette(dialogs, paletteCommands()).catch(showError),
-    fields: () => fields.focus() || messages.say("This project has no fields; add some with: annotator serve --field title"),
+    fields: () => fields.focus() || messages.say(phrase("page.no_fields")),
     export: openExport,
     import: openImport,
     help: openKeys,
   };
   const ALWAYS = new Set(["previous", "next", "undo", "browse", "help", "palette", "review", "export", "import"]);
-  const run = (action) => (tagging.phase === "tagging" || ALWAYS.has(action)) && commands[action]?.();
+  const run = (action) => {
+    if (tagging.phase !== "tagging" && !ALWAYS.has(action)) return;
+    if (action !== "save") firstSteps.did(action); // a save is learnt once it is done
+    commands[action]?.();
+  };
 
   const training = createTraining({ call, dialogs, say: messages.say, onLive: () => tagging.refreshQuietly() });
-  // Entries of the menu, which the palette lists too: an action of the key map, or something to run. null: a line.
+  // Entries of the menu, which the palette lists too: an action of the key map, or something to run. null: a line; links:
+  // the plain exports.
   const entries = [
-    { id: "open-export", label: "Export…", action: "export", run: () => run("export") },
-    { id: "open-import", label: "Import…", action: "import", run: () => run("import") },
-    { id: "open-tags", label: "Tags…", words: "vocabulary rename merge delete alias parent misspelt similar manage", run: openTags },
+    { id: "open-projects", label: phrase("menu.projects"), words: phrase("menu.projects.words"), run: openProjects },
     null,
-    { id: "open-effort", label: "Queue and effort…", words: "order strategy time cost plots report", run: openEffort },
-    { id: "open-model", label: "Model…", words: "learning training train promote", run: () => training.open() },
+    { links: true },
+    { id: "open-export", label: phrase("menu.export"), action: "export", run: () => run("export") },
+    { id: "open-import", label: phrase("menu.import"), action: "import", run: () => run("import") },
+    { id: "open-tags", label: phrase("menu.tags"), words: phrase("menu.tags.words"), run: openTags },
+    { id: "open-order", label: phrase("menu.order"), words: phrase("menu.order.words"), run: openOrderRules },
     null,
-    { id: "open-help", label: "Keys and help…", action: "help", run: () => run("help") },
+    { id: "open-effort", label: phrase("menu.effort"), words: phrase("menu.effort.words"), run: openEffort },
+    { id: "open-model", label: phrase("menu.model"), words: phrase("menu.model.words"), run: () => training.open() },
+    null,
+    { id: "open-help", label: phrase("menu.help"), action: "help", run: () => run("help") },
+    { id: "open-first-steps", label: phrase("menu.first_steps"), words: phrase("menu.first_steps.words"), run: openFirstSteps },
   ];
   const header = createHeader(at("header"), { entries, tag: () => browse.hide(), browse: () => browse.isOpen() || openBrowse(), palette: () => run("palette"), unreadable: () => showUnreadable(dialogs, call), notices: (sentences) => messages.trouble("notices", sentences.join(" ")), sidecars: openSidecars, review: openReview, chooseTagger, logOut, model: training.button });
   let watchUntil = 0;
@@ -120,7 +141,7 @@ export async function start({ element, server }) {
   const photoView = createPhotoView(at("photo"), at("photo-facts"), { swipe: (by) => run(by < 0 ? "previous" : "next") });
   const heatMap = createHeatMap(photoView.heat, photoView.boxes, { call, place: photoView.placeHeat, say: messages.say });
   const tagList = createTagList(at("tag-list"), {
-    take: (tag) => tagging.takeTag(tag),
+    take: (tag) => (firstSteps.did("take"), tagging.takeTag(tag)),
     select: (tag) => tagging.selectTag(tag),
     unkeep: (tag) => tagging.unkeepTag(tag),
     point: (tag) => tagging.photo && heatMap.point(tagging.photo.image_id, tag),
@@ -136,11 +157,13 @@ export async function start({ element, server }) {
       onAdd: (tag, numKeys, saves) => {
         const isOpen = tagging.phase === "tagging";
         if (isOpen) tagging.addTyped(tag, numKeys, { saves });
+        if (isOpen) firstSteps.did("type");
         return isOpen;
       },
       onAddSeveral: (tags, numKeys) => {
         const isOpen = tagging.phase === "tagging";
         if (isOpen) tagging.addSeveral(tags, numKeys);
+        if (isOpen) firstSteps.did("type");
         return isOpen;
       },
       isAccept: (name) => keys.accept.includes(name),
@@ -161,13 +184,14 @@ export async function start({ element, server }) {
     at("drawer-tabs"),
     at("drawer"),
     {
-      why: { id: "why-open", label: "Why this rank", action: "why", element: at("why") },
-      alike: { id: "alike-open", label: "Look-alikes", action: "neighbours", element: at("neighbours") },
-      history: { id: "open-timeline", label: "History", action: "timeline", element: at("timeline") },
+      why: { id: "why-open", label: phrase("drawer.why"), action: "why", element: at("why") },
+      alike: { id: "alike-open", label: phrase("drawer.alike"), action: "neighbours", element: at("neighbours") },
+      history: { id: "open-timeline", label: phrase("drawer.history"), action: "timeline", element: at("timeline") },
     },
     { onShow: drawerShown, storage: browserStorage() },
   );
   const strip = createStrip(at("strip"), { call, open: (id) => tagging.openImage(id), onError: (error) => messages.say(error.message) });
+  const firstSteps = createFirstSteps(at("first-steps"), { isTouch, say: messages.say, changed: () => tagging.photo && strip.show(tagging.photo.image_id, { fresh: true }) });
   const fields = createFields(at("fields"), { call, say: messages.say, leave: () => isTouch || addBox.focus() });
   const hints = createHints(at("actions"), at("foot-actions"), at("key-hints"), run);
   const browse = createBrowse(at("browse"), {
@@ -180,6 +204,7 @@ export async function start({ element, server }) {
       if (tagging.photo && ids.includes(tagging.photo.image_id)) tagging.openImage(tagging.photo.image_id);
     },
     exportThem: () => run("export"),
+    orderThem: openOrderRules,
     manageTags: openTags,
     state: () => tagging.state,
     photo: () => tagging.photo,
@@ -200,6 +225,7 @@ export async function start({ element, server }) {
       opened,
       edited: (before, after) => messages.speak(changeText(before, after)),
       saved: (photo, nowCommon, along) => {
+        firstSteps.did("save");
         for (const id of [photo.image_id, ...along]) strip.mark(id, "saved");
         if (photo.save_as === "accept" && photo.state !== "accepted") review.open().catch(showError);
         if (nowCommon.length) sweep.propose(nowCommon).catch(showError);
@@ -216,7 +242,7 @@ export async function start({ element, server }) {
 
   function lookForSelected() {
     const tag = tagAt(tagging.draft, tagging.draft.selected);
-    if (tag === null) messages.say("Select the tag to look for first.");
+    if (tag === null) messages.say(phrase("page.select_first"));
     else sweep.lookFor(tag).catch(showError);
   }
 
@@ -252,14 +278,17 @@ export async function start({ element, server }) {
 
   /** Every action that can be done now, by its name and with its key. */
   function paletteCommands() {
-    const groupOf = (action) => Object.entries(GROUPS).find(([, actions]) => actions.includes(action))?.[0] ?? "This photo";
+    const groupOf = (action) => Object.entries(GROUPS).find(([, actions]) => actions.includes(action))?.[0] ?? phrase("palette.photo");
     const isPossible = (action) => tagging.phase === "tagging" || ALWAYS.has(action);
     const actions = Object.keys(ACTIONS).filter((action) => action !== "palette" && isPossible(action)).map((action) => ({
       id: action, label: ACTIONS[action], group: groupOf(action), keys: keys[action] ?? [], words: action.replaceAll("_", " "), run: () => run(action),
     }));
-    const dialogsToOpen = entries.filter((entry) => entry && !entry.action).map((entry) => ({ ...entry, group: "Project", keys: [] }));
-    const links = exportLinks().map((link) => ({ id: link.id, label: `Export the saved tags: ${link.textContent}`, group: "Project", keys: [], words: "download", run: () => (root.append(link), link.click(), link.remove()) }));
-    return [...actions, ...dialogsToOpen, ...links];
+    const dialogsToOpen = entries.filter((entry) => entry?.run && !entry.action && (entry.id !== "open-projects" || tagging.state?.may_open_projects)).map((entry) => ({ ...entry, group: phrase("palette.project"), keys: [] }));
+    const links = exportLinks().map((link) => ({ id: link.id, label: phrase("palette.export", { format: link.textContent }), group: phrase("palette.project"), keys: [], words: phrase("palette.export.words"), run: () => (root.append(link), link.click(), link.remove()) }));
+    const languages = LANGUAGES.offered.filter((code) => code !== LANGUAGES.language).map((code) => ({
+      id: `language-${code}`, label: phrase("palette.language", { language: languageName(code) }), group: phrase("palette.view"), keys: [], words: "language", run: () => chooseLanguage(code),
+    }));
+    return [...actions, ...languages, ...dialogsToOpen, ...links];
   }
 
   function openSidecars() {
@@ -280,7 +309,7 @@ export async function start({ element, server }) {
   function openImport() {
     if (!tagging.state || tagging.state.demo) return;
     if (!tagging.state.may_administer) {
-      messages.say("Imports are for admins.");
+      messages.say(phrase("page.no_import"));
       return;
     }
     showImport(dialogs, {
@@ -289,6 +318,22 @@ export async function start({ element, server }) {
       changed() {
         tagging.refreshQuietly();
         tagging.openImage(tagging.photo?.image_id ?? null);
+      },
+    });
+  }
+
+  function openOrderRules() {
+    if (!tagging.state || tagging.state.demo) return;
+    showOrderRules(dialogs, {
+      call,
+      found: browse.wanted(),
+      picked: browse.picked(),
+      mayChange: tagging.state.may_administer,
+      say: messages.say,
+      changed() {
+        tagging.refreshQuietly();
+        tagging.openImage(tagging.photo?.image_id ?? null);
+        if (browse.isOpen()) openBrowse();
       },
     });
   }
@@ -309,9 +354,28 @@ export async function start({ element, server }) {
     } else if (hasChanged) showAgain();
   }
 
+  function openFirstSteps() {
+    if (!tagging.state?.may_annotate) {
+      messages.say(phrase("page.no_first_steps"));
+      return;
+    }
+    if (browse.isOpen()) browse.hide();
+    drawer.close();
+    tagging.leaveList();
+    firstSteps.restart();
+  }
+
+  function openProjects() {
+    if (!tagging.state?.may_open_projects) {
+      messages.say(phrase("page.no_projects"));
+      return;
+    }
+    showProjects(dialogs, { call, go: (address) => location.assign(address) }).catch(showError);
+  }
+
   function openReview() {
     if (tagging.state?.may_review) review.open().catch(showError);
-    else messages.say("Reviewing is for reviewers.");
+    else messages.say(phrase("page.no_review"));
   }
 
   /** Open a photo with the list of an answer; saving it accepts the list. */
@@ -368,8 +432,9 @@ export async function start({ element, server }) {
     if (drawer.shown() === "history") timeline.open(photo);
     heatMap.hide();
     fields.show(photo);
+    firstSteps.opened();
     strip.show(photo.image_id, { fresh: freshStrip });
-    document.title = `${photo.file_name} · ${tagging.state.project}`;
+    document.title = phrase("page.title", { what: photo.file_name, project: tagging.state.project });
     sayWhoHolds(photo, messages, () => tagging.openImage(null));
     if (!isTouch && !dialogs.isOpen() && !browse.isOpen()) addBox.focus();
   }
@@ -381,8 +446,9 @@ export async function start({ element, server }) {
     if (state && photo) followNumber(state.num_images, photo.image_id);
     if (state) training.tellVectors(state);
     if (state) visitor.render(state);
+    if (state) firstSteps.render(state);
     hints.busy(phase === "busy");
-    if (phase === "done") showRest(at("rest"), at("tagging"), state, visitor);
+    if (phase === "done") showRest(at("rest"), at("tagging"), state, visitor, { isFirst: firstSteps.isShown(), openProjects });
     if (!draft) return;
     tagList.render(draft, keys.accept);
     neighbours.render(tagging.neighbours, draft.kept, tagging.exclusions);
@@ -428,6 +494,7 @@ export async function start({ element, server }) {
     keys = { ...DEFAULT_KEYS, ...newKeys };
     hints.setKeys(keys);
     header.setKeys(keys);
+    firstSteps.setKeys(keys);
     drawer.setKeys(keys);
     groups.render();
   }
@@ -444,7 +511,12 @@ export async function start({ element, server }) {
 
   createKeyboard({
     getKeys: () => keys, run, addBox, escape, browse, dialogs, effort,
-    takeNumber: ({ number, downTo, saves }) => tagging.phase === "tagging" && (downTo ? tagging.takeDownTo(number) : tagging.takeNumber(number, { saves })),
+    takeNumber({ number, downTo, saves }) {
+      if (tagging.phase !== "tagging") return;
+      firstSteps.did("take");
+      if (downTo) tagging.takeDownTo(number);
+      else tagging.takeNumber(number, { saves });
+    },
   });
   document.addEventListener("pointerdown", stillness.pressed, { capture: true });
   document.addEventListener("keydown", (event) => {
@@ -471,7 +543,7 @@ export async function start({ element, server }) {
       await tagging.openImage(null);
     } catch (error) {
       if (error.kind === undefined) throw error;
-      messages.trouble("start", `${error.message} Trying again…`);
+      messages.trouble("start", phrase("page.trying_again", { problem: error.message }));
       await pause(RETRY_MS);
       messages.clear("start");
       await begin();
@@ -502,7 +574,7 @@ export async function start({ element, server }) {
       } catch (error) {
         if (error.kind === undefined) throw error;
         // At other times a server that is away is reported by what the user does next.
-        if (isReading) messages.trouble("poll", "The server does not answer. Trying again…");
+        if (isReading) messages.trouble("poll", phrase("page.trying_again", { problem: phrase("server.silent") }));
       }
     }
   }
@@ -510,9 +582,9 @@ export async function start({ element, server }) {
 
 /** Groups of the palette; an action that is in none belongs to the photo. */
 const GROUPS = {
-  "Go to": ["previous", "next", "skip", "browse", "review"],
-  View: ["zoom", "why", "neighbours", "timeline", "heat_map"],
-  Project: ["never", "sweep", "help"],
+  [phrase("palette.go_to")]: ["previous", "next", "skip", "browse", "review"],
+  [phrase("palette.view")]: ["zoom", "why", "neighbours", "timeline", "heat_map"],
+  [phrase("palette.project")]: ["never", "sweep", "help"],
 };
 
 const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
@@ -527,7 +599,7 @@ async function styled() {
   }
   await new Promise((resolve, reject) => {
     link.addEventListener("load", resolve);
-    link.addEventListener("error", () => reject(new Error("the style sheet did not arrive")));
+    link.addEventListener("error", () => reject(new Error(phrase("page.no_style"))));
   });
 }
 
@@ -540,33 +612,35 @@ function followTheme(root) {
   follow();
 }
 
-function showRest(rest, tagging, state, visitor) {
+function showRest(rest, tagging, state, visitor, { isFirst, openProjects }) {
   const { num_images, num_saved, ingest } = state;
   if (visitor.isHere() && num_images === 0 && !ingest.running) return showEmpty(rest, tagging, visitor);
   const texts = num_images === 0
     ? ingest.running
-      ? ["Reading the photos", "The first one appears here in a moment."]
+      ? [phrase("rest.reading"), phrase("rest.reading_note")]
       : state.num_unreadable
-        ? ["None of the files could be read", `${typesText(state.unread_types)}. The reasons are listed under “${count(state.num_unreadable, "file")} unreadable” above.`]
-        : ["No photos in this project yet", "Add some with: annotator add PROJECT PHOTOS"]
+        ? [phrase("rest.unreadable"), phrase("rest.unreadable_note", { types: formatTypes(state.unread_types), button: plural("header.unreadable", state.num_unreadable) })]
+        : [phrase("rest.empty"), phrase("rest.empty_note")]
     : num_saved >= num_images
-      ? [`All ${count(num_images, "photo")} are tagged`, "Take the result away, or browse to look again."]
-      : ["No photo is waiting", ingest.running ? "More photos are being read." : "Browse to open any photo."];
+      ? [plural("rest.done", num_images), phrase("rest.done_note")]
+      : [phrase("rest.waiting"), phrase(ingest.running ? "rest.waiting_reading" : "rest.waiting_note")];
   rest.replaceChildren(
     make("h1", {}, texts[0]),
     make("p", { class: "soft" }, texts[1]),
+    num_images === 0 && isFirst ? factsList(state) : "",
+    num_images === 0 && !ingest.running && state.may_open_projects ? make("div", { class: "rest-buttons" }, make("button", { type: "button", class: "strong", id: "rest-projects", onclick: openProjects }, phrase("rest.open_folder"))) : "",
     num_images ? make("div", { class: "rest-buttons" }, ...exportLinks("button")) : "",
   );
   rest.hidden = false;
   tagging.hidden = true;
-  document.title = `${texts[0]} · ${state.project}`;
+  document.title = phrase("page.title", { what: texts[0], project: state.project });
 }
 
 /** The list as the project's order rules will save it, where that is another. */
 function renderOrder(element, order, kept) {
   const isNewest = order && sameTags(order.kept, kept);
   element.hidden = !isNewest || sameTags(order.tags, kept);
-  if (!element.hidden) element.replaceChildren("Order rules save it as: ", make("b", {}, order.tags.join(", ")), order.tags.length < kept.length ? ` (${count(kept.length - order.tags.length, "tag")} fewer)` : "");
+  if (!element.hidden) element.replaceChildren(...(order.tags.length < kept.length ? pluralNodes("order.saved_as_fewer", kept.length - order.tags.length, { tags: make("b", {}, ...tagNodes(order.tags)) }) : phraseNodes("order.saved_as", { tags: make("b", {}, ...tagNodes(order.tags)) })));
 }
 
 function showEmpty(rest, tagging, visitor) {

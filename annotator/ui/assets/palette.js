@@ -3,16 +3,17 @@
 
 import { keycaps, make } from "./elements.js";
 import { keyPieces } from "./keys.js";
+import { phrase } from "./texts.js";
 
-const NOTHING = "Nothing is called that.";
+const NOTHING = phrase("palette.nothing");
 
 /**
  * commands: [{ id, label, group, keys: names of keys, words: further words to find it by, run }], in the order in which
  * they are listed. Resolves once the palette is closed; the chosen command runs after that.
  */
 export async function showPalette(dialogs, commands) {
-  const input = make("input", { id: "palette-input", type: "text", role: "combobox", "aria-label": "Find an action", "aria-autocomplete": "list", "aria-expanded": "true", "aria-controls": "palette-list", placeholder: "What do you want to do?", autocomplete: "off", spellcheck: "false", oninput: () => choose(0) });
-  const list = make("div", { id: "palette-list", class: "palette-list", role: "listbox", "aria-label": "Actions" });
+  const input = make("input", { id: "palette-input", type: "text", role: "combobox", "aria-label": phrase("palette.find"), "aria-autocomplete": "list", "aria-expanded": "true", "aria-controls": "palette-list", placeholder: phrase("palette.placeholder"), autocomplete: "off", spellcheck: "false", oninput: () => choose(0) });
+  const list = make("div", { id: "palette-list", class: "palette-list", role: "listbox", "aria-label": phrase("palette.list") });
   const note = make("p", { class: "soft palette-note", role: "status" });
   let found = commands;
   let chosen = 0;
@@ -55,7 +56,7 @@ export async function showPalette(dialogs, commands) {
   found = ordered(commands);
   commands = found;
   draw();
-  const command = await dialogs.open({ id: "palette", title: "All actions", wide: true, body: [input, note, list], onkey, focus: input });
+  const command = await dialogs.open({ id: "palette", title: phrase("palette.title"), wide: true, body: [input, note, list], onkey, focus: input });
   command?.run();
 }
 
@@ -70,8 +71,11 @@ export function matching(commands, text) {
   const words = wordsOf(text);
   return commands.filter(({ label, words: more = "", keys = [] }) => {
     const own = [...wordsOf(`${label} ${more}`), ...keys.map((name) => name.toLowerCase())];
-    return words.every((word) => own.some((other) => other.startsWith(word)));
+    return words.every((word) => own.some((other) => (UNSPACED.test(word) ? other.includes(word) : other.startsWith(word))));
   });
 }
+
+// Scripts that put no spaces between words.
+const UNSPACED = /^[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}]/u;
 
 const wordsOf = (text) => text.normalize("NFKC").toLowerCase().split(/[^\p{L}\p{N}+?]+/u).filter(Boolean);

@@ -2,6 +2,8 @@
 // Knows nothing of tags.
 
 import { ROOT } from "./address.js";
+import { formatAnd } from "./formats.js";
+import { phrase, plural } from "./texts.js";
 
 const RENEW_MS = 60_000;
 
@@ -27,14 +29,11 @@ export async function logOut() {
 /** Show why the opened photo cannot be changed. */
 export function sayWhoHolds({ held_by, read_only, locked, sent_back, save_as, state }, messages, openNext) {
   if (held_by.length) {
-    const who = `${held_by.join(" and ")} ${held_by.length > 1 ? "have" : "has"}`;
-    messages.trouble("held", `${who} this photo open: nothing you change here can be saved until they are done.`, [
-      { label: "Next free photo", run: openNext },
-    ]);
-  } else if (sent_back) messages.trouble("held", `${sent_back.by} sent this back to you: “${sent_back.note}”`);
-  else if (locked) messages.trouble("held", locked, [{ label: "Next free photo", run: openNext }]);
-  else if (save_as === "accept" && state !== "accepted") messages.trouble("held", "In review: the list that you save here is accepted for all.");
-  else if (read_only) messages.trouble("held", "You may look at this project, but not change it.");
+    messages.trouble("held", plural("held.by", held_by.length, { people: formatAnd(held_by) }), [{ label: phrase("held.next"), run: openNext }]);
+  } else if (sent_back) messages.trouble("held", phrase("held.sent_back", { user: sent_back.by, note: sent_back.note }));
+  else if (locked) messages.trouble("held", locked, [{ label: phrase("held.next"), run: openNext }]);
+  else if (save_as === "accept" && state !== "accepted") messages.trouble("held", phrase("held.in_review"));
+  else if (read_only) messages.trouble("held", phrase("held.viewer"));
 }
 
 /** Renew the lease of the open photo while the page is visible. */

@@ -2,7 +2,9 @@
 // swipes sideways over the fitted photo asks for the next or the previous one.
 // Knows nothing of tags.
 
-import { count, formatNumber, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatList, formatNumber, formatPercent } from "./formats.js";
+import { FORWARD, isolated, LOCALE, phrase, plural } from "./texts.js";
 
 const MAX_PIXELS = 4; // most screen pixels for one pixel of the photo
 const CLICK_PIXELS = 4;
@@ -17,7 +19,7 @@ export function createPhotoView(frame, facts, { swipe }) {
   const glass = make("div", { class: "glass" }, heat, boxes);
   const failure = make("p", { class: "photo-failure", hidden: true });
   frame.append(rough, image, glass, failure);
-  const zoomLabel = make("button", { class: "quiet", id: "zoom", type: "button", title: "Zoom in and out", onclick: () => toggle() });
+  const zoomLabel = make("button", { class: "quiet", id: "zoom", type: "button", title: phrase("action.zoom"), onclick: () => toggle() });
   let photo = null;
   let view = { scale: 1, x: 0, y: 0 };
   const pointers = new Map();
@@ -36,7 +38,7 @@ export function createPhotoView(frame, facts, { swipe }) {
     glass.style.transform = transform;
     placeHeat();
     frame.classList.toggle("zoomed", view.scale > 1);
-    zoomLabel.textContent = view.scale === 1 ? "Fit" : `${Math.round(fit() * view.scale * 100)}%`;
+    zoomLabel.textContent = view.scale === 1 ? phrase("photo.fit") : formatPercent(fit() * view.scale);
     if (view.scale > 1.05) sharpen();
   }
 
@@ -121,7 +123,7 @@ export function createPhotoView(frame, facts, { swipe }) {
     if (gesture && pointers.has(event.pointerId) && isSwipe(event)) {
       const [dx, dy] = [event.clientX - gesture.x, event.clientY - gesture.y];
       follow(0);
-      if (event.type === "pointerup" && Math.abs(dx) > SWIPE_PIXELS && Math.abs(dx) > 2 * Math.abs(dy)) swipe(dx < 0 ? 1 : -1);
+      if (event.type === "pointerup" && Math.abs(dx) > SWIPE_PIXELS && Math.abs(dx) > 2 * Math.abs(dy)) swipe(dx * FORWARD < 0 ? 1 : -1);
     }
     pointers.delete(event.pointerId);
     frame.classList.remove("panning");
@@ -156,7 +158,7 @@ export function createPhotoView(frame, facts, { swipe }) {
       failure.hidden = true;
       rough.src = photo.thumbnail_url;
       image.classList.add("loading");
-      image.alt = photo.caption ? `${photo.file_name}: ${photo.caption}` : photo.file_name;
+      image.alt = photo.caption ? phrase("common.of_what", { what: photo.file_name, name: photo.caption }) : photo.file_name;
       image.dataset.url = photo.image_url;
       image.src = photo.image_url;
       const shown = photo.image_url;
@@ -164,7 +166,7 @@ export function createPhotoView(frame, facts, { swipe }) {
         () => shown === photo.image_url && image.classList.remove("loading"),
         () => {
           if (shown !== photo.image_url || image.dataset.url !== shown) return;
-          failure.textContent = "The photo's file cannot be shown now; its tags can still be edited.";
+          failure.textContent = phrase("photo.failure");
           failure.hidden = false;
         },
       );
@@ -176,25 +178,25 @@ export function createPhotoView(frame, facts, { swipe }) {
 
 function factsOf(photo, num_images) {
   const facts = [
-    photo.changed_at && `the picture was changed after its tags were saved (${dateText(photo.changed_at)})`,
+    photo.changed_at && phrase("photo.changed", { time: dateText(photo.changed_at) }),
     photo.taken_at && dateText(photo.taken_at),
     photo.camera,
     photo.place,
     `${photo.width} × ${photo.height}`,
-    photo.paths?.length > 1 && `in ${count(photo.paths.length, "place")}`,
-    photo.keywords?.length && `keywords: ${photo.keywords.join(", ")}`,
-    photo.caption && `“${photo.caption}”`,
+    photo.paths?.length > 1 && plural("photo.places", photo.paths.length),
+    photo.keywords?.length && phrase("photo.keywords", { words: formatList(photo.keywords) }),
+    photo.caption && phrase("common.quoted", { text: photo.caption }),
     ...(photo.notes ?? []),
   ].filter(Boolean);
-  const name = make("span", { class: "file-name", id: "file-name", title: (photo.paths ?? []).join("\n") }, photo.file_name);
-  const rest = facts.join("   ·   ");
+  const name = make("span", { class: "file-name", id: "file-name", dir: "auto", lang: "", title: (photo.paths ?? []).join("\n") }, photo.file_name);
+  const rest = facts.map(isolated).join("   ·   ");
   const hierarchies = (photo.hierarchies ?? []).map((keyword) => keyword.split("|").join(" › "));
-  const place = make("span", { class: "photo-place", id: "photo-place" }, photo.position ? `${formatNumber(photo.position)} of ${formatNumber(num_images)}` : "");
+  const place = make("span", { class: "photo-place", id: "photo-place" }, photo.position ? phrase("common.of", { num: formatNumber(photo.position), all: formatNumber(num_images) }) : "");
   return [name, place, make("span", { class: "facts", title: [...facts, ...hierarchies].join("\n") }, rest)];
 }
 
 function dateText(text) {
   const time = new Date(text);
   if (Number.isNaN(time.getTime())) return text;
-  return time.toLocaleString("en-GB", { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+  return time.toLocaleString(LOCALE, { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
 }

@@ -2,7 +2,11 @@
 // to edit it on the tagging page, or to send answers back with a note. Knows nothing of how answers are stored.
 
 import { tagKey } from "./draft.js";
-import { count, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatAnd, formatDecimal, formatList, formatNumber, formatTime } from "./formats.js";
+import { inDirection, keyPieces } from "./keys.js";
+import { own } from "./names.js";
+import { phrase, plural } from "./texts.js";
 
 const DIGIT = /^[1-9]$/u;
 
@@ -24,12 +28,12 @@ export function createReview(dialogs, { call, say, edit, done }) {
     const answer = await call("review", { image_id, after });
     if (answer.done) {
       dialogs.close();
-      say("No photo is in review.");
+      say(phrase("review.none"));
       return;
     }
     show(answer);
     if (content.isConnected) return;
-    await dialogs.open({ id: "review", title: "Review", wide: true, body: [content, trouble], onkey });
+    await dialogs.open({ id: "review", title: phrase("review.title"), wide: true, body: [content, trouble], onkey });
     photo = null;
   }
 
@@ -52,17 +56,17 @@ export function createReview(dialogs, { call, say, edit, done }) {
         make("div", { class: "review-side" }, facts(photo), measures(photo)),
       ),
       make(
-        "div", { class: "review-answers", role: "listbox", "aria-label": "Answers" },
+        "div", { class: "review-answers", role: "listbox", "aria-label": phrase("review.answers") },
         ...answers.map((given, index) => column(given, index, index === chosen, numOf, answers.length, () => choose(index))),
       ),
       ...(note ? [noteForm()] : []),
       make(
-        "div", { class: "review-choices", role: "toolbar", "aria-label": "Decide" },
-        button("accept", "Enter", `Accept answer ${chosen + 1}`, () => accept()),
-        button("edit", "F2", "Edit it", () => change()),
-        button("back", "Del", "Send it back", () => writeNote([answers[chosen].user])),
-        button("back-all", "Shift Del", "Send all back", () => writeNote([])),
-        button("next", "PgDn", "Next", () => go()),
+        "div", { class: "review-choices", role: "toolbar", "aria-label": phrase("review.decide") },
+        button("accept", "Enter", phrase("review.accept", { num: formatNumber(chosen + 1) }), () => accept()),
+        button("edit", "F2", phrase("review.edit"), () => change()),
+        button("back", "Delete", phrase("review.back"), () => writeNote([answers[chosen].user])),
+        button("back-all", "Shift+Delete", phrase("review.back_all"), () => writeNote([])),
+        button("next", "PageDown", phrase("review.next"), () => go()),
       ),
       table,
     );
@@ -79,24 +83,24 @@ export function createReview(dialogs, { call, say, edit, done }) {
   }
 
   function writeNote(people) {
-    const input = make("input", { type: "text", id: "review-note", maxlength: "1000", "aria-label": "Note", placeholder: "What should be different? Enter sends it back, Esc does not", autocomplete: "off" });
+    const input = make("input", { type: "text", id: "review-note", maxlength: "1000", "aria-label": phrase("review.note"), placeholder: phrase("review.placeholder", { enter: keyPieces("Enter")[0], escape: keyPieces("Escape")[0] }), autocomplete: "off" });
     note = { people, input };
     draw();
   }
 
   function noteForm() {
-    const whom = note.people.length ? note.people.join(", ") : "all who answered";
-    return make("label", { class: "review-note" }, `Note to ${whom}`, note.input);
+    const heading = note.people.length ? phrase("review.note_to", { people: formatList(note.people) }) : phrase("review.note_to_all");
+    return make("label", { class: "review-note" }, heading, note.input);
   }
 
   /** Send a decision, then show the next photo; an error is shown and changes nothing. */
-  async function decide(operation, payload, sentence) {
+  async function decide(operation, payload, sentenceFor) {
     if (isBusy) return;
     isBusy = true;
     try {
       const { image_id, file_name, revision, revisions: seen } = photo;
       await call(operation, { image_id, revision, seen, ...payload });
-      say(`${file_name}: ${sentence}`);
+      say(sentenceFor(file_name));
       done();
       await open(null, image_id);
     } catch (error) {
@@ -114,17 +118,16 @@ export function createReview(dialogs, { call, say, edit, done }) {
 
   const accept = () => {
     const { tags, dropped, user } = photo.answers[chosen];
-    return decide("accept", { kept: tags, dropped }, `${user}'s list is accepted.`);
+    return decide("accept", { kept: tags, dropped }, (name) => phrase("review.accepted", { name, user }));
   };
   const send = () => {
     const text = note.input.value.trim();
     if (!text) {
-      trouble.textContent = "Write what should be different first.";
+      trouble.textContent = phrase("review.write_first");
       return undefined;
     }
     const { people } = note;
-    const whom = people.length ? people.join(", ") : "all";
-    return decide("send_back", { people, note: text }, `sent back to ${whom}.`);
+    return decide("send_back", { people, note: text }, (name) => (people.length ? phrase("review.sent", { name, people: formatList(people) }) : phrase("review.sent_all", { name })));
   };
   const go = () => open(null, photo.image_id).catch(showError);
   const change = () => {
@@ -149,7 +152,7 @@ export function createReview(dialogs, { call, say, edit, done }) {
       F2: change, Delete: () => writeNote([photo.answers[chosen].user]), "Shift+Delete": () => writeNote([]), PageDown: go,
       ...(isButton ? {} : { Enter: accept }),
     };
-    const key = event.shiftKey ? `Shift+${event.key}` : event.key;
+    const key = event.shiftKey ? `Shift+${event.key}` : inDirection(event.key);
     if (DIGIT.test(event.key)) use(event, () => choose(Number(event.key) - 1));
     else if (key in keys && !(event.repeat && !key.startsWith("Arrow"))) use(event, keys[key]);
   }
@@ -163,28 +166,28 @@ function use(event, then) {
 }
 
 const button = (id, key, label, onclick) =>
-  make("button", { type: "button", id: `review-${id}`, onclick }, make("kbd", {}, key), ` ${label}`);
+  make("button", { type: "button", id: `review-${id}`, onclick }, make("kbd", {}, keyPieces(key).join(" ")), ` ${label}`);
 
 function facts({ file_name, place, num_in_review, state, decisions }) {
-  const where = state === "accepted" ? "accepted" : place ? `${place} of ${count(num_in_review, "photo")} in review` : "answers are awaited again";
+  const where = state === "accepted" ? phrase("cell.accepted") : place ? plural("review.place", num_in_review, { place: formatNumber(place) }) : phrase("review.awaited");
   const last = decisions.at(-1);
   return make(
     "div", { class: "review-facts" },
-    make("b", {}, file_name), make("span", { class: "soft" }, ` · ${where}`),
-    last?.note ? make("p", { class: "soft" }, `${last.user_name} sent it back: “${last.note}”`) : null,
+    make("b", {}, own(file_name)), make("span", { class: "soft" }, ` · ${where}`),
+    last?.note ? make("p", { class: "soft" }, phrase("review.last_note", { user: last.user_name, note: last.note })) : null,
   );
 }
 
-const figure = (value) => (value === null ? "–" : value.toFixed(2));
+const figure = (value) => (value === null ? "–" : formatDecimal(value, 2));
 
 /** The agreement of each two lists. */
 function measures({ pairs, mean }) {
-  if (!pairs.length) return make("p", { class: "soft" }, "One answer: there is nothing to compare.");
+  if (!pairs.length) return make("p", { class: "soft" }, phrase("review.one_answer"));
   const row = (name, found) => make("tr", {}, make("th", { scope: "row" }, name), ...[found.tau_b, found.rbo, found.ndcg, found.jaccard].map((value) => make("td", {}, figure(value))));
   return make(
     "table", { class: "review-measures" },
-    make("thead", {}, make("tr", {}, make("th", {}, "Agreement"), make("th", { title: "Kendall's tau-b, -1 to 1: the same order?" }, "tau"), make("th", { title: "Rank-biased overlap, 0 to 1: the same tags, early ones first?" }, "RBO"), make("th", { title: "NDCG, 0 to 1, the mean of both directions" }, "NDCG"), make("th", { title: "Share of tags that both gave" }, "shared"))),
-    make("tbody", {}, ...pairs.map((pair) => row(pair.users.join(" and "), pair)), ...(pairs.length > 1 ? [row("mean", mean)] : [])),
+    make("thead", {}, make("tr", {}, make("th", {}, phrase("review.agreement")), make("th", { title: phrase("review.tau_title") }, "tau"), make("th", { title: phrase("review.rbo_title") }, "RBO"), make("th", { title: phrase("review.ndcg_title") }, "NDCG"), make("th", { title: phrase("review.shared_title") }, phrase("review.shared")))),
+    make("tbody", {}, ...pairs.map((pair) => row(formatAnd(pair.users), pair)), ...(pairs.length > 1 ? [row(phrase("review.mean"), mean)] : [])),
   );
 }
 
@@ -193,9 +196,9 @@ function column({ user, tags, answered_at, is_sent_back }, index, isChosen, numO
   return make(
     "div",
     { class: "review-answer", role: "option", "aria-selected": String(isChosen), dataset: { user }, onclick },
-    make("h3", {}, make("kbd", {}, String(index + 1)), ` ${user}`),
-    make("p", { class: "soft" }, is_sent_back ? "sent back, not answered yet" : when(answered_at)),
-    make("ol", {}, ...(tags.length ? tags.map((tag) => make("li", { class: numAnswers > 1 ? shade(tag) : "" }, tag)) : [make("li", { class: "soft" }, "no tags")])),
+    make("h3", {}, make("kbd", {}, String(index + 1)), " ", own(user)),
+    make("p", { class: "soft" }, is_sent_back ? phrase("review.sent_back") : formatTime(answered_at)),
+    make("ol", {}, ...(tags.length ? tags.map((tag) => make("li", { class: numAnswers > 1 ? shade(tag) : "" }, own(tag))) : [make("li", { class: "soft" }, phrase("common.no_tags"))])),
   );
 }
 
@@ -204,25 +207,19 @@ function tagTable({ tags, answers, places }) {
   if (answers.length < 2) return "";
   return make(
     "details", { class: "review-tags" },
-    make("summary", {}, "Tag by tag, place by place"),
+    make("summary", {}, phrase("review.table")),
     make(
       "div", { class: "review-tables" },
       make(
         "table", {},
-        make("thead", {}, make("tr", {}, make("th", {}, "Tag"), ...answers.map(({ user }) => make("th", {}, user)))),
-        make("tbody", {}, ...tags.map(({ tag, places: own }) => make("tr", {}, make("th", { scope: "row" }, tag), ...own.map((place) => make("td", {}, place === null ? "–" : String(place)))))),
+        make("thead", {}, make("tr", {}, make("th", {}, phrase("review.tag")), ...answers.map(({ user }) => make("th", {}, own(user))))),
+        make("tbody", {}, ...tags.map(({ tag, places: given }) => make("tr", {}, make("th", { scope: "row" }, own(tag)), ...given.map((place) => make("td", {}, place === null ? "–" : String(place)))))),
       ),
       make(
         "table", {},
-        make("thead", {}, make("tr", {}, make("th", {}, "Place"), make("th", {}, "most often"), make("th", {}, "people"), make("th", { title: "Shared tags down to this place, over all pairs" }, "overlap"))),
-        make("tbody", {}, ...places.map(({ place, tag, num_people, overlap }) => make("tr", {}, make("th", { scope: "row" }, String(place)), make("td", {}, tag), make("td", {}, String(num_people)), make("td", {}, figure(overlap))))),
+        make("thead", {}, make("tr", {}, make("th", {}, phrase("review.place_column")), make("th", {}, phrase("review.most_often")), make("th", {}, phrase("review.people")), make("th", { title: phrase("review.overlap_title") }, phrase("review.overlap")))),
+        make("tbody", {}, ...places.map(({ place, tag, num_people, overlap }) => make("tr", {}, make("th", { scope: "row" }, String(place)), make("td", {}, own(tag)), make("td", {}, String(num_people)), make("td", {}, figure(overlap))))),
       ),
     ),
   );
-}
-
-/** A time in the user's locale. */
-export function when(iso) {
-  const moment = new Date(iso);
-  return Number.isNaN(moment.getTime()) ? "" : moment.toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
 }

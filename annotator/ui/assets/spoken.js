@@ -1,6 +1,8 @@
 // What an edit of the list changed, in a few words for a screen reader. Pure functions over drafts.
 
 import { indexOfTag, tagKey } from "./draft.js";
+import { formatList, formatNumber } from "./formats.js";
+import { phrase } from "./texts.js";
 
 /** "coffee kept, rank 3 of 3", "spoon moved, rank 2 of 3", "cat refused"; empty if nothing changed. */
 export function changeText(before, after) {
@@ -9,20 +11,23 @@ export function changeText(before, after) {
   const refused = after.dropped.filter((tag) => indexOfTag(before.dropped, tag) < 0);
   const isRefused = (tag) => indexOfTag(refused, tag) >= 0;
   const parts = [
-    ...(added.length ? [`${added.join(", ")} kept, ${ranksOf(after.kept, added)}`] : []),
-    ...removed.filter((tag) => !isRefused(tag)).map((tag) => `${tag} no longer kept`),
-    ...refused.map((tag) => `${tag} refused for this photo`),
+    ...(added.length ? [keptText(after.kept, added)] : []),
+    ...removed.filter((tag) => !isRefused(tag)).map((tag) => phrase("spoken.unkept", { tag })),
+    ...refused.map((tag) => phrase("spoken.refused", { tag })),
   ];
   if (!parts.length) {
     const moved = movedTag(before.kept, after.kept);
-    if (moved) parts.push(`${moved} moved, ${ranksOf(after.kept, [moved])}`);
+    if (moved) parts.push(phrase("spoken.moved", { tag: moved, ...rankOf(after.kept, moved) }));
   }
-  return parts.length ? `${parts.join("; ")}.` : "";
+  return parts.length ? phrase("common.sentence", { parts: parts.join("; ") }) : "";
 }
 
-function ranksOf(kept, tags) {
-  const ranks = tags.map((tag) => indexOfTag(kept, tag) + 1);
-  return ranks.length > 1 ? `ranks ${ranks[0]} to ${ranks.at(-1)} of ${kept.length}` : `rank ${ranks[0]} of ${kept.length}`;
+const rankOf = (kept, tag) => ({ rank: formatNumber(indexOfTag(kept, tag) + 1), all: formatNumber(kept.length) });
+
+function keptText(kept, added) {
+  const { rank, all } = rankOf(kept, added[0]);
+  if (added.length === 1) return phrase("spoken.kept", { tag: added[0], rank, all });
+  return phrase("spoken.kept_several", { tags: formatList(added), first: rank, last: rankOf(kept, added.at(-1)).rank, all });
 }
 
 /** The tag whose removal makes both lists equal, if one tag was moved. */

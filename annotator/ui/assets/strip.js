@@ -2,6 +2,7 @@
 // Knows nothing of tags.
 
 import { make } from "./elements.js";
+import { FORWARD, phrase } from "./texts.js";
 
 const NUM_BEFORE = 3;
 const MAX_AFTER = 100;
@@ -15,7 +16,13 @@ export function createStrip(root, { call, open, onError }) {
   function draw(current_id) {
     root.replaceChildren(...items.map((item) => thumbnail(item, item.image_id === current_id, open)));
     const now = root.querySelector(".now");
-    if (now) root.scrollLeft = Math.max(0, now.offsetLeft - root.offsetLeft - PADDING_PIXELS - NUM_BEFORE * STEP_PIXELS);
+    if (now) root.scrollLeft = FORWARD * Math.max(0, offset(now) - PADDING_PIXELS - NUM_BEFORE * STEP_PIXELS);
+  }
+
+  /** How far a thumbnail is from the beginning of the strip. */
+  function offset(element) {
+    const left = element.offsetLeft - root.offsetLeft;
+    return FORWARD > 0 ? left : root.clientWidth - left - element.offsetWidth;
   }
 
   function preload(current_id) {
@@ -57,14 +64,14 @@ export function createStrip(root, { call, open, onError }) {
 }
 
 function thumbnail(item, isCurrent, open) {
-  const states = { saved: "tagged", draft: "started", new: "not tagged", in_review: "in review", accepted: "accepted" };
+  const states = { saved: phrase("cell.saved"), draft: phrase("cell.draft"), new: phrase("cell.unsaved"), in_review: phrase("cell.in_review"), accepted: phrase("cell.accepted") };
   return make(
     "button",
     {
       class: `strip-photo ${item.state}${isCurrent ? " now" : ""}`,
       type: "button",
       tabindex: isCurrent ? "0" : "-1", // one stop for Tab; the keys for the photo before and after go on from there
-      "aria-label": `Open photo, ${states[item.state] ?? item.state}`,
+      "aria-label": phrase("strip.open", { state: states[item.state] ?? item.state }),
       "aria-current": isCurrent ? "true" : null,
       dataset: { imageId: item.image_id, state: item.state },
       onclick: () => open(item.image_id),

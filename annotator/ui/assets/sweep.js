@@ -2,7 +2,10 @@
 // one key. A yes saves the photo with the tag; a no changes nothing.
 // Knows nothing of how the photos were found.
 
-import { count, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatList, formatNumber } from "./formats.js";
+import { own } from "./names.js";
+import { isolated, phrase, plural, pluralNodes } from "./texts.js";
 
 const YES = new Set(["1", "Enter"]);
 const NO = new Set(["2", "Delete"]);
@@ -50,9 +53,9 @@ export function createSweep(offer, dialogs, { call, say, done }) {
       }
     };
     offer.replaceChildren(
-      make("span", {}, make("b", {}, answer.tag), `: ${count(answer.num_likely, "saved photo")} may need it`),
-      make("button", { type: "button", id: "sweep-open", onclick: () => goOn(true) }, "Look through"),
-      make("button", { type: "button", class: "quiet", "aria-label": "Not now", onclick: () => goOn(false) }, "×"),
+      make("span", {}, ...pluralNodes("sweep.offer", answer.num_likely, { tag: make("b", {}, own(answer.tag)) })),
+      make("button", { type: "button", id: "sweep-open", onclick: () => goOn(true) }, phrase("sweep.look")),
+      make("button", { type: "button", class: "quiet", "aria-label": phrase("sweep.not_now"), onclick: () => goOn(false) }, "×"),
     );
     offer.hidden = false;
   }
@@ -61,7 +64,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
   async function lookFor(tag) {
     const answer = await call("missing_tags", { tag });
     if (answer.items.length) await look(answer, answer.items.length);
-    else say(`No other saved photo could need “${answer.tag}”.`);
+    else say(phrase("sweep.none", { tag: answer.tag }));
   }
 
   async function look({ tag, items, note: caveat = "" }, num) {
@@ -77,7 +80,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
       const { image_url, file_name, kept } = photos[at];
       image.src = image_url;
       image.alt = file_name;
-      facts.textContent = `${at + 1} of ${photos.length} · ${file_name} · ${kept.join(", ") || "no tags"}`;
+      facts.textContent = [phrase("common.of", { num: formatNumber(at + 1), all: formatNumber(photos.length) }), isolated(file_name), formatList(kept) || phrase("common.no_tags")].join(" · ");
       if (at + 1 < photos.length) new Image().src = photos[at + 1].image_url;
       return undefined;
     };
@@ -96,7 +99,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
       } catch (error) {
         if (error.kind === undefined) throw error;
         // Somebody else has changed it or has it open: skip it.
-        note.textContent = `${photo.file_name}: ${error.message}`;
+        note.textContent = phrase("import.file_problem", { name: photo.file_name, problem: error.message });
         if (error.kind !== "unreachable") {
           at += 1;
           show();
@@ -110,9 +113,9 @@ export function createSweep(offer, dialogs, { call, say, done }) {
     show();
     await dialogs.open({
       id: "sweep",
-      title: `Does “${tag}” belong to this photo?`,
+      title: phrase("sweep.title", { tag }),
       wide: true,
-      body: [caveat ? make("p", { class: "sweep-caveat" }, caveat) : null, image, facts, make("div", { class: "sweep-choices" }, choice("sweep-yes", "1", "Yes, add it", true), choice("sweep-no", "2", "No", false)), note],
+      body: [caveat ? make("p", { class: "sweep-caveat" }, caveat) : null, image, facts, make("div", { class: "sweep-choices" }, choice("sweep-yes", "1", phrase("sweep.yes"), true), choice("sweep-no", "2", phrase("sweep.no"), false)), note],
       onkey(event) {
         const isYes = YES.has(event.key);
         if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || !(isYes || NO.has(event.key))) return;
@@ -121,7 +124,7 @@ export function createSweep(offer, dialogs, { call, say, done }) {
         decide(isYes);
       },
     });
-    say(numAdded ? `“${tag}” was added to ${count(numAdded, "photo")}.` : `“${tag}” was added to no photo.`);
+    say(numAdded ? plural("sweep.added", numAdded, { tag }) : phrase("sweep.added_none", { tag }));
     done();
   }
 

@@ -2,21 +2,30 @@
 // button that makes it, and its undo. Knows nothing of the list of tags.
 
 import { newestOnly } from "./calls.js";
-import { count, make } from "./elements.js";
+import { make } from "./elements.js";
+import { countPhotos } from "./formats.js";
+import { own } from "./names.js";
+import { phrase, plural } from "./texts.js";
 
 const TYPING_MS = 250; // wait before a preview
 const MOST_OFFERED = 20;
 
 /** Kind -> title, the field to fill in (none: nothing is asked), the button, and what is said afterwards. */
 const KINDS = {
-  rename: { title: (old) => `Rename ${old}`, field: "New name", verb: "Rename", said: (old, wanted) => `“${old}” is now “${wanted}”` },
-  merge: { title: (old, wanted) => `Merge ${old} into ${wanted || "another tag"}`, field: "Into the tag", verb: "Merge", offers: true, said: (old, wanted) => `“${old}” was merged into “${wanted}”` },
-  alias: { title: (_, wanted) => `Another word for ${wanted}`, field: "Other word", isOld: true, verb: "Add the alias", said: (old, wanted) => `“${old}” now means “${wanted}”` },
-  parent: { title: (old) => `The tag above ${old}`, field: "Parent; empty: none", mayBeEmpty: true, verb: "Set the parent", offers: true, said: (old, wanted) => (wanted ? `“${old}” is now below “${wanted}”` : `“${old}” has no parent any more`) },
-  delete: { title: (old) => `Delete ${old} everywhere`, verb: "Delete", isDanger: true, said: (old) => `“${old}” was deleted` },
-  never: { title: (old) => `Never propose ${old}`, verb: "Never propose it", said: (old) => `“${old}” is never proposed` },
-  propose: { title: (old) => `Propose ${old} again`, verb: "Propose it again", said: (old) => `“${old}” is proposed again` },
+  rename: { title: (old) => phrase("change.rename_title", { tag: old }), field: phrase("change.rename_field"), verb: phrase("change.rename_verb"), on: "change.rename_on", said: "change.renamed" },
+  merge: { title: (old, wanted) => (wanted ? phrase("change.merge_title", { tag: old, into: wanted }) : phrase("change.merge_title_open", { tag: old })), field: phrase("change.merge_field"), verb: phrase("change.merge_verb"), on: "change.merge_on", offers: true, said: "change.merged" },
+  alias: { title: (_, wanted) => phrase("change.alias_title", { tag: wanted }), field: phrase("change.alias_field"), isOld: true, verb: phrase("change.alias_verb"), on: "change.alias_on", said: "change.aliased" },
+  parent: { title: (old) => phrase("change.parent_title", { tag: old }), field: phrase("change.parent_field"), mayBeEmpty: true, verb: phrase("change.parent_verb"), on: "change.parent_on", offers: true, said: "change.parented" },
+  delete: { title: (old) => phrase("change.delete_title", { tag: old }), verb: phrase("change.delete_verb"), on: "change.delete_on", isDanger: true, said: "change.deleted" },
+  never: { title: (old) => phrase("change.never_title", { tag: old }), verb: phrase("change.never_verb"), said: "change.nevered" },
+  propose: { title: (old) => phrase("change.propose_title", { tag: old }), verb: phrase("change.propose_verb"), said: "change.proposed" },
 };
+
+/** What is said after a change on so many photos; without a photo, the sentence ends before that. */
+function saidText(kind, old, wanted, num_photos = 0) {
+  const key = kind === "parent" && !wanted ? "change.parent_removed" : KINDS[kind].said;
+  return num_photos ? plural(`${key}.photos`, num_photos, { tag: old, into: wanted }) : phrase(key, { tag: old, into: wanted });
+}
 
 /** done({ sentence, undo, tag }): the change was made; cancelled(): it was given up. */
 export function createTagChange({ call, done, cancelled }) {
@@ -43,7 +52,7 @@ export function createTagChange({ call, done, cancelled }) {
     what = make("div", { id: "tag-change-preview", class: "tags-preview", role: "status" });
     trouble = make("p", { class: "review-trouble", role: "alert" });
     go = make("button", { type: "submit", id: "tag-change-go", class: isDanger ? "strong danger" : "strong", disabled: true }, KINDS[kind].verb);
-    swap = make("button", { type: "button", id: "tag-change-swap", hidden: kind !== "merge" || !wanted, onclick: exchange }, "Swap");
+    swap = make("button", { type: "button", id: "tag-change-swap", hidden: kind !== "merge" || !wanted, onclick: exchange }, phrase("change.swap"));
     form = make(
       "form",
       { class: "tags-form", "aria-labelledby": "tag-change-title", onsubmit: (event) => (event.preventDefault(), submit()) },
@@ -51,7 +60,7 @@ export function createTagChange({ call, done, cancelled }) {
       input && make("label", { class: "transfer-field" }, make("span", {}, field), input, offers),
       what,
       trouble,
-      make("div", { class: "dialog-buttons" }, make("button", { type: "button", id: "tag-change-cancel", onclick: () => cancel() }, "Cancel"), swap, go),
+      make("div", { class: "dialog-buttons" }, make("button", { type: "button", id: "tag-change-cancel", onclick: () => cancel() }, phrase("common.cancel")), swap, go),
     );
     drawTitle();
     look();
@@ -94,12 +103,12 @@ export function createTagChange({ call, done, cancelled }) {
     const mine = form;
     if (input && KINDS[kind].offers) offer(input.value.trim());
     if (!isComplete()) {
-      what.replaceChildren(make("p", { class: "soft" }, "Nothing changes before you have seen what will."));
+      what.replaceChildren(make("p", { class: "soft" }, phrase("change.nothing")));
       return;
     }
     if (kind === "never" || kind === "propose") {
       const { num_photos } = details;
-      show({ old, new: "", num_photos: 0, rows: [], notes: [num_photos ? `${count(num_photos, "photo")} with “${old}” keep it.` : "", kind === "never" ? "It is left out of the suggestions of all photos; typing it still works." : "It can be among the suggestions again."].filter(Boolean) });
+      show({ old, new: "", num_photos: 0, rows: [], notes: [num_photos ? plural("change.keep_it", num_photos, { tag: old }) : "", phrase(kind === "never" ? "change.never_note" : "change.propose_note")].filter(Boolean) });
       return;
     }
     try {
@@ -122,7 +131,7 @@ export function createTagChange({ call, done, cancelled }) {
   async function offer(text) {
     try {
       const answer = text ? await find(text) : { items: [] };
-      if (answer) offers.replaceChildren(...answer.items.filter(({ tag }) => tag !== old).map(({ tag, num_photos }) => make("option", { value: tag }, count(num_photos, "photo"))));
+      if (answer) offers.replaceChildren(...answer.items.filter(({ tag }) => tag !== old).map(({ tag, num_photos }) => make("option", { value: tag }, countPhotos(num_photos))));
     } catch (error) {
       if (error.kind === undefined) throw error; // the preview tells what is wrong with the server
     }
@@ -132,16 +141,16 @@ export function createTagChange({ call, done, cancelled }) {
     preview = answer;
     const { num_photos, num_refusals = 0, num_emptied = 0, rows, notes } = answer;
     go.disabled = false;
-    go.textContent = num_photos ? `${KINDS[kind].verb} on ${count(num_photos, "photo")}` : KINDS[kind].verb;
+    go.textContent = num_photos ? plural(KINDS[kind].on, num_photos) : KINDS[kind].verb;
     const sentences = [
-      num_photos ? `${count(num_photos, "photo")} ${num_photos === 1 ? "changes" : "change"}.` : "No photo changes.",
-      num_refusals ? `On ${count(num_refusals, "photo")} only the refused tags change.` : "",
-      num_emptied ? `${count(num_emptied, "photo")} ${num_emptied === 1 ? "is" : "are"} left without tags.` : "",
+      num_photos ? plural("change.changes", num_photos) : phrase("change.no_photo"),
+      num_refusals ? plural("change.refusals", num_refusals) : "",
+      num_emptied ? plural("change.emptied", num_emptied) : "",
       ...notes,
     ];
     what.replaceChildren(
       make("p", {}, sentences.filter(Boolean).join(" ")),
-      rows.length ? make("table", { class: "transfer-rows" }, make("thead", {}, make("tr", {}, ...["Photo", "Before", "After"].map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, ...rows.map(rowOf))) : "",
+      rows.length ? make("table", { class: "transfer-rows" }, make("thead", {}, make("tr", {}, ...[phrase("transfer.photo"), phrase("change.before"), phrase("change.after")].map((name) => make("th", { scope: "col" }, name)))), make("tbody", {}, ...rows.map(rowOf))) : "",
     );
   }
 
@@ -171,12 +180,11 @@ export function createTagChange({ call, done, cancelled }) {
     const before = { alias: into }[kind] ?? from;
     close();
     await done({
-      sentence: `${KINDS[kind].said(from, into)}${num_photos ? ` on ${count(num_photos, "photo")}` : ""}.`,
+      sentence: saidText(kind, from, into, num_photos),
       tag: shown,
       async undo() {
         const { num_undone, num_kept } = await call("undo_change", { change_id });
-        const on = num_undone + num_kept ? ` on ${count(num_undone, "photo")}` : "";
-        return { sentence: `Undone${on}${num_kept ? `; ${count(num_kept, "photo")} changed since and ${num_kept === 1 ? "stays" : "stay"}` : ""}.`, tag: before };
+        return { sentence: undoneText(num_undone, num_kept), tag: before };
       },
     });
   }
@@ -185,9 +193,9 @@ export function createTagChange({ call, done, cancelled }) {
     const tag = old;
     const never = kind === "never";
     await call("set_never_proposed", { tag, never });
-    const sentence = `${KINDS[kind].said(tag)}.`;
+    const sentence = saidText(kind, tag, "");
     close();
-    await done({ sentence, tag, undo: async () => (await call("set_never_proposed", { tag, never: !never }), { sentence: `Undone: “${tag}” is ${never ? "proposed again" : "never proposed"}.`, tag }) });
+    await done({ sentence, tag, undo: async () => (await call("set_never_proposed", { tag, never: !never }), { sentence: phrase(never ? "change.never_undone" : "change.propose_undone", { tag }), tag }) });
   }
 
   function close() {
@@ -217,8 +225,14 @@ export function createTagChange({ call, done, cancelled }) {
   };
 }
 
+function undoneText(num_undone, num_kept) {
+  if (!(num_undone + num_kept)) return phrase("change.undone");
+  if (!num_kept) return plural("import.undone", num_undone);
+  return plural("change.undone_some", num_undone, { rest: plural("change.undone_rest", num_kept) });
+}
+
 /** A photo's list before and after; the tags that only one of them has are set off. */
 function rowOf({ name, before, after }) {
-  const list = (tags, others) => make("td", {}, ...(tags.length ? tags.flatMap((tag, index) => [index ? ", " : "", others.includes(tag) ? tag : make("b", {}, tag)]) : ["no tags"]));
-  return make("tr", {}, make("td", {}, name), list(before, after), list(after, before));
+  const list = (tags, others) => make("td", {}, ...(tags.length ? tags.flatMap((tag, index) => [index ? phrase("list.separator") : "", others.includes(tag) ? own(tag) : make("b", {}, own(tag))]) : [phrase("common.no_tags")]));
+  return make("tr", {}, make("td", {}, own(name)), list(before, after), list(after, before));
 }

@@ -3,9 +3,11 @@
 // Knows nothing of the server, of keys, or of how an edit is applied.
 
 import { describe, NUM_NUMBERED, numExpected, tagKey } from "./draft.js";
-import { count, icon, keycaps, make } from "./elements.js";
+import { icon, keycaps, make } from "./elements.js";
+import { formatList, formatNumber, formatPercent } from "./formats.js";
 import { keyPieces } from "./keys.js";
 import { floatingCopy, isMotionReduced, moveFrom, placesOf } from "./motion.js";
+import { FORWARD, phrase, plural } from "./texts.js";
 
 const DRAG_PIXELS = 4;
 const EDGE_PIXELS = 24;
@@ -20,9 +22,9 @@ const GRIP = ["M6 4h.01M10 4h.01M6 8h.01M10 8h.01M6 12h.01M10 12h.01"];
  */
 export function createTagList(root, handlers) {
   const layer = root.closest(".annotator");
-  const kept = make("div", { class: "zone kept-zone", id: "kept-list", role: "listbox", "aria-label": "Kept, most important first" });
-  const proposed = make("div", { class: "zone proposed-zone", id: "suggested-list", role: "listbox", "aria-label": "Suggested" });
-  const cut = make("div", { class: "cut", id: "cut-line", "aria-hidden": "true", title: "Drag: what is above is kept" });
+  const kept = make("div", { class: "zone kept-zone", id: "kept-list", role: "listbox", "aria-label": phrase("list.kept_label") });
+  const proposed = make("div", { class: "zone proposed-zone", id: "suggested-list", role: "listbox", "aria-label": phrase("list.suggested") });
+  const cut = make("div", { class: "cut", id: "cut-line", "aria-hidden": "true", title: phrase("list.drag") });
   const acceptText = make("span", {});
   const acceptKeys = make("span", { class: "caps" });
   const accept = make("button", { type: "button", class: "quiet", id: "accept", hidden: true, onclick: () => handlers.accept() }, acceptText, " ", acceptKeys);
@@ -30,9 +32,9 @@ export function createTagList(root, handlers) {
   const nothingProposed = make("p", { class: "empty-row", id: "nothing-suggested" });
   const marker = make("div", { class: "drop-marker", hidden: true });
   root.append(
-    make("div", { class: "part kept-part" }, make("h2", {}, make("b", {}, "Kept"), make("span", { class: "soft" }, "most important first")), kept, nothingKept),
+    make("div", { class: "part kept-part" }, make("h2", {}, make("b", {}, phrase("list.kept")), make("span", { class: "soft" }, phrase("list.kept_note"))), kept, nothingKept),
     cut,
-    make("div", { class: "part proposed-part" }, make("div", { class: "part-head" }, make("h2", {}, make("b", {}, "Suggested")), accept), proposed, nothingProposed),
+    make("div", { class: "part proposed-part" }, make("div", { class: "part-head" }, make("h2", {}, make("b", {}, phrase("list.suggested"))), accept), proposed, nothingProposed),
     marker,
   );
   // Drawn only if a proposal is expected; proposals above it are not kept yet.
@@ -52,14 +54,14 @@ export function createTagList(root, handlers) {
     const rows = new Map(old.map((row) => [row.dataset.zone + nameOf(row), row]));
     const rowOf = (zone, index, tag) => fill(rows.get(zone + tagKey(tag)) ?? newRow(zone), draft, zone, index, tag);
     arrange(kept, draft.kept.map((tag, index) => rowOf("kept", index, tag)));
-    nothingKept.textContent = draft.kept.length ? "" : "Nothing yet. The first tag that you keep ranks first.";
+    nothingKept.textContent = draft.kept.length ? "" : phrase("list.nothing_kept");
     const proposedRows = draft.proposals.map(({ tag }, index) => rowOf("proposed", index, tag));
     const num_expected = numExpected(draft);
     proposedRows.forEach((row, index) => row.classList.toggle("expected", index < num_expected));
     arrange(proposed, withGaps(proposedRows, num_expected));
-    nothingProposed.textContent = draft.proposals.length ? "" : draft.kept.length ? "No further suggestion." : "Nothing sure enough. Type a tag.";
+    nothingProposed.textContent = draft.proposals.length ? "" : draft.kept.length ? phrase("list.no_further") : phrase("list.no_suggestion");
     accept.hidden = !num_expected;
-    acceptText.textContent = `Keep ${count(num_expected, "likely tag")}, save`;
+    acceptText.textContent = plural("list.accept", num_expected);
     const selected = root.querySelector(".row.selected");
     const name = selected ? selected.dataset.zone + selected.dataset.tag : "";
     if (selected && name !== selectedRow) reveal(selected);
@@ -173,7 +175,7 @@ export function createTagList(root, handlers) {
     marker.classList.toggle("upright", isWrapped);
     if (isWrapped) {
       const place = after ?? before ?? box;
-      const left = after ? after.left - 4 : before ? before.right + 2 : box.left;
+      const left = FORWARD > 0 ? (after ? after.left - 4 : before ? before.right + 2 : box.left) : after ? after.right + 2 : before ? before.left - 4 : box.right - 2;
       Object.assign(marker.style, { left: `${left - frame.left}px`, top: `${place.top - frame.top}px`, height: `${after || before ? place.height : 32}px`, right: "" });
       return;
     }
@@ -234,7 +236,7 @@ const middleOf = (row) => {
 /** Whether a row comes before a point: in a column by its middle, in rows of chips as text is read. */
 function isBefore(box, x, y, isWrapped) {
   if (!isWrapped) return box.top + box.height / 2 < y;
-  return box.bottom < y || (box.top <= y && box.left + box.width / 2 < x);
+  return box.bottom < y || (box.top <= y && (box.left + box.width / 2 - x) * FORWARD < 0);
 }
 
 /** Numbers that had a proposal on this photo and have none now. */
@@ -248,7 +250,7 @@ function isOwn(draft, tag) {
 }
 
 function gap(number) {
-  const element = make("div", { class: "gap", "aria-hidden": "true", dataset: { gap: number } }, make("span", { class: "gap-number" }, String(number)));
+  const element = make("div", { class: "gap", "aria-hidden": "true", dataset: { gap: number } }, make("span", { class: "gap-number" }, formatNumber(number)));
   placeInPad(element, number);
   return element;
 }
@@ -260,7 +262,7 @@ function placeInPad(element, number) {
 }
 
 function newRow(zone) {
-  const parts = [make("span", { class: "number" }), make("span", { class: "tag" })];
+  const parts = [make("span", { class: "number" }), make("span", { class: "tag", dir: "auto", lang: "" })];
   if (zone === "kept") parts.unshift(make("span", { class: "grip", "aria-hidden": "true" }, icon(GRIP)));
   parts.push(zone === "kept" ? make("span", { class: "drop", "aria-hidden": "true" }, icon(CROSS)) : make("span", { class: "bar", "aria-hidden": "true" }, make("i")));
   return make("div", { class: `row ${zone}`, role: "option", dataset: { zone } }, ...parts);
@@ -275,11 +277,11 @@ function fill(row, draft, zone, index, tag) {
   row.classList.toggle("selected", selected);
   row.setAttribute("aria-selected", String(selected));
   row.setAttribute("aria-label", rowLabel(zone, number, tag, score, draft.kept.length));
-  row.querySelector(".number").textContent = number ? String(number) : "";
+  row.querySelector(".number").textContent = number ? formatNumber(number) : "";
   const text = row.querySelector(".tag");
   text.textContent = tag;
   text.title = tag;
-  if (zone === "kept") row.querySelector(".drop").title = `Un-keep ${tag}: back to the suggestions`;
+  if (zone === "kept") row.querySelector(".drop").title = phrase("list.unkeep", { tag });
   else fillProposal(row, number, score);
   return row;
 }
@@ -290,17 +292,16 @@ function fillProposal(row, number, score) {
   else row.removeAttribute("aria-keyshortcuts");
   const bar = row.querySelector(".bar");
   bar.hidden = score === null;
-  bar.title = score === null ? "" : `${percent(score)} sure`;
-  bar.firstChild.style.width = percent(score ?? 0);
+  bar.title = score === null ? "" : phrase("list.sure", { share: formatPercent(score) });
+  bar.firstChild.style.width = `${Math.round(100 * (score ?? 0))}%`;
 }
-
-const percent = (share) => `${Math.round(100 * share)}%`;
 
 /** What a screen reader says: the tag, whether it is kept, its rank or its key, and how sure the model is. */
 function rowLabel(zone, number, tag, score, num_kept) {
-  if (zone === "kept") return `${tag}, kept, rank ${number} of ${num_kept}`;
-  const key = number ? `, key ${number}` : "";
-  return `${tag}, suggested${key}${score === null ? "" : `, ${Math.round(100 * score)} percent sure`}`;
+  if (zone === "kept") return phrase("list.kept_row", { tag, rank: formatNumber(number), all: formatNumber(num_kept) });
+  const key = number && phrase("list.row_key", { num: formatNumber(number) });
+  const sure = score !== null && phrase("list.row_sure", { num: formatNumber(Math.round(100 * score)) });
+  return formatList([tag, phrase("list.row_suggested"), key, sure].filter(Boolean));
 }
 
 function arrange(zone, wanted) {

@@ -3,9 +3,12 @@
 // Knows nothing of the photo that is being tagged.
 
 import { newestOnly } from "./calls.js";
-import { count, formatNumber, make } from "./elements.js";
+import { make } from "./elements.js";
+import { countPhotos, formatList, formatNumber } from "./formats.js";
+import { own } from "./names.js";
 import { createTagChange } from "./tag_change.js";
 import { createTagRows } from "./tag_rows.js";
+import { FORWARD, isolated, phrase, plural } from "./texts.js";
 
 const TYPING_MS = 120; // wait before a search, and before the details of a tag that is passed by
 
@@ -14,13 +17,13 @@ const TYPING_MS = 120; // wait before a search, and before the details of a tag 
  * last change once the dialog is closed. Resolves to the id of the photo that was pressed, or null.
  */
 export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say }) {
-  const filter = make("input", { id: "tags-filter", type: "text", role: "combobox", "aria-label": "Find a tag", "aria-autocomplete": "list", "aria-expanded": "true", "aria-controls": "tags-list", placeholder: "Find a tag", autocomplete: "off", autocapitalize: "off", spellcheck: "false", oninput: search });
-  const order = make("select", { id: "tags-order", "aria-label": "Order", onchange: () => restart() }, make("option", { value: "count" }, "Most photos first"), make("option", { value: "name" }, "By name"));
-  const total = make("p", { id: "tags-total", class: "soft", role: "status" }, "Loading…");
+  const filter = make("input", { id: "tags-filter", type: "text", role: "combobox", "aria-label": phrase("facet.find"), "aria-autocomplete": "list", "aria-expanded": "true", "aria-controls": "tags-list", placeholder: phrase("facet.find"), autocomplete: "off", autocapitalize: "off", spellcheck: "false", oninput: search });
+  const order = make("select", { id: "tags-order", "aria-label": phrase("common.order"), onchange: () => restart() }, make("option", { value: "count" }, phrase("tags.by_count")), make("option", { value: "name" }, phrase("sort.name")));
+  const total = make("p", { id: "tags-total", class: "soft", role: "status" }, phrase("common.loading"));
   const rows = createTagRows({ fetchPage: (offset, limit) => call("list_tags", { offset, limit, query: filter.value.trim(), order: order.value }), isTouch, counted, choose: (tag) => (look(tag), showDetails()), failed: (error) => (total.textContent = error.message) });
   const note = make("p", { id: "tags-note", role: "status" });
-  const undoButton = make("button", { type: "button", id: "tags-undo", hidden: true, onclick: () => takeBack() }, "Undo");
-  const detail = make("section", { class: "tags-detail", id: "tags-detail", tabindex: "0", "aria-label": "The chosen tag" }, make("p", { class: "soft" }, "Choose a tag to see its photos and what can be done with it."));
+  const undoButton = make("button", { type: "button", id: "tags-undo", hidden: true, onclick: () => takeBack() }, phrase("common.undo"));
+  const detail = make("section", { class: "tags-detail", id: "tags-detail", tabindex: "0", "aria-label": phrase("tags.chosen") }, make("p", { class: "soft" }, phrase("tags.choose")));
   const body = make(
     "div",
     { class: "tags-body" },
@@ -34,14 +37,17 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
   let isOpen = true;
   let timer = null;
   let searchTimer = null;
+  let searched = Promise.resolve(); // ends when the list is that of the typed text
 
   function counted({ total: found, num_in_use }) {
-    total.textContent = filter.value.trim() ? `${count(found, "tag")} found` : `${count(found, "tag")}, ${formatNumber(num_in_use)} in use`;
+    total.textContent = filter.value.trim() ? plural("tags.found", found) : plural("tags.total", found, { in_use: formatNumber(num_in_use) });
   }
 
   function search() {
     clearTimeout(searchTimer);
-    searchTimer = setTimeout(restart, TYPING_MS);
+    searched = new Promise((resolve) => {
+      searchTimer = setTimeout(() => resolve(restart()), TYPING_MS);
+    });
   }
 
   /** Fetch the list for the present text and order, and show its first tag. */
@@ -73,11 +79,11 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
   function draw(answer) {
     shown = answer;
     change.close();
-    detail.setAttribute("aria-label", `The tag ${answer.tag}`);
+    detail.setAttribute("aria-label", phrase("tags.the_tag", { tag: answer.tag }));
     detail.dataset.tag = answer.tag;
     detail.replaceChildren(
-      make("button", { type: "button", id: "tags-back", class: "quiet", onclick: () => showList() }, "‹ All tags"),
-      make("h3", { id: "tags-name" }, answer.tag),
+      make("button", { type: "button", id: "tags-back", class: "quiet", onclick: () => showList() }, `${FORWARD > 0 ? "‹" : "›"} ${phrase("tags.all")}`),
+      make("h3", { id: "tags-name" }, own(answer.tag)),
       make("p", { class: "soft", id: "tags-facts" }, factsOf(answer)),
       examplesOf(answer),
       make("div", { id: "tags-change" }),
@@ -88,11 +94,11 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
   }
 
   function examplesOf({ tag, examples }) {
-    if (!examples.length) return make("p", { class: "soft" }, "No saved photo shows it.");
+    if (!examples.length) return make("p", { class: "soft" }, phrase("tags.no_photo"));
     const pictures = examples.map(({ image_id, thumbnail_url, file_name }) =>
-      make("li", {}, make("button", { type: "button", class: "tags-photo", title: file_name, "aria-label": `Open ${file_name}`, onclick: () => dialogs.close(image_id) }, make("img", { src: thumbnail_url, alt: "", loading: "lazy", draggable: "false" }))),
+      make("li", {}, make("button", { type: "button", class: "tags-photo", title: file_name, "aria-label": phrase("tags.open_photo", { name: file_name }), onclick: () => dialogs.close(image_id) }, make("img", { src: thumbnail_url, alt: "", loading: "lazy", draggable: "false" }))),
     );
-    return make("ul", { class: "tags-examples", "aria-label": `Photos with ${tag}` }, ...pictures);
+    return make("ul", { class: "tags-examples", "aria-label": phrase("tags.photos_with", { tag }) }, ...pictures);
   }
 
   function similarOf({ tag, num_photos, similar, has_word_vectors }) {
@@ -102,20 +108,20 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
       return make(
         "li",
         { dataset: { tag: other.tag } },
-        make("button", { type: "button", class: "quiet tags-jump", "aria-label": `Show the tag ${other.tag}`, onclick: () => load(other.tag) }, make("b", {}, other.tag), ` ${count(other.num_photos, "photo")}`),
+        make("button", { type: "button", class: "quiet tags-jump", "aria-label": phrase("tags.show_tag", { tag: other.tag }), onclick: () => load(other.tag) }, make("b", {}, own(other.tag)), " ", countPhotos(other.num_photos)),
         make("span", { class: "soft" }, other.why),
-        mayChange && num_photos > 0 && make("button", { type: "button", "aria-label": `Merge ${from} into ${into}…`, onclick: () => start("merge", from, into) }, "Merge…"),
+        mayChange && num_photos > 0 && make("button", { type: "button", "aria-label": phrase("tags.merge_pair", { from, into }), onclick: () => start("merge", from, into) }, phrase("tags.merge")),
       );
     });
-    const unread = has_word_vectors ? "" : " Word vectors are not loaded, so none was looked for by its meaning.";
-    return make("div", { class: "tags-similar" }, make("h3", {}, "May be the same"), items.length ? make("ul", {}, ...items) : "", items.length && has_word_vectors ? "" : make("p", { class: "soft" }, `${items.length ? "" : "No tag in use looks like it."}${unread}`.trim()));
+    const unread = has_word_vectors ? "" : phrase("tags.no_vectors");
+    return make("div", { class: "tags-similar" }, make("h3", {}, phrase("tags.similar")), items.length ? make("ul", {}, ...items) : "", items.length && has_word_vectors ? "" : make("p", { class: "soft" }, [items.length ? "" : phrase("tags.no_similar"), unread].filter(Boolean).join(" ")));
   }
 
   function drawActions() {
     const place = detail.querySelector("#tags-change");
     if (!place) return;
     if (!mayChange) {
-      place.replaceChildren(make("p", { class: "soft" }, "Changes of tags are for admins."));
+      place.replaceChildren(make("p", { class: "soft" }, phrase("tags.for_admins")));
       return;
     }
     const { tag, num_photos, is_never_proposed } = shown;
@@ -123,13 +129,13 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
     place.replaceChildren(
       make(
         "div",
-        { class: "tags-actions", role: "group", "aria-label": `Change ${tag}` },
-        num_photos > 0 && action("rename", "Rename…", () => start("rename", tag, tag)),
-        num_photos > 0 && action("merge", "Merge into…", () => start("merge", tag, "")),
-        action("alias", "Alias…", () => start("alias", "", tag)),
-        action("parent", "Parent…", () => start("parent", tag, shown.parent)),
-        is_never_proposed ? action("propose", "Propose again…", () => start("propose", tag, "")) : action("never", "Never propose…", () => start("never", tag, "")),
-        num_photos > 0 && action("delete", "Delete everywhere…", () => start("delete", tag, ""), { class: "danger" }),
+        { class: "tags-actions", role: "group", "aria-label": phrase("tags.change", { tag }) },
+        num_photos > 0 && action("rename", phrase("tags.rename"), () => start("rename", tag, tag)),
+        num_photos > 0 && action("merge", phrase("tags.merge_into"), () => start("merge", tag, "")),
+        action("alias", phrase("tags.alias"), () => start("alias", "", tag)),
+        action("parent", phrase("tags.parent"), () => start("parent", tag, shown.parent)),
+        is_never_proposed ? action("propose", phrase("tags.propose"), () => start("propose", tag, "")) : action("never", phrase("tags.never"), () => start("never", tag, "")),
+        num_photos > 0 && action("delete", phrase("tags.delete"), () => start("delete", tag, ""), { class: "danger" }),
       ),
     );
   }
@@ -186,6 +192,16 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
 
   const isNarrow = () => getComputedStyle(body.querySelector(".tags-side")).display === "none";
 
+  /** Go to the details of the chosen tag, of the list that the typed text will have. */
+  async function openChosen() {
+    await searched;
+    const tag = rows.chosen();
+    if (!isOpen || !tag) return;
+    showDetails();
+    if (detail.dataset.tag !== tag) await load(tag);
+    focusDetail();
+  }
+
   function onkey(event) {
     if (event.isComposing) return;
     const inList = event.target === filter || event.target === rows.element;
@@ -203,15 +219,12 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
       look(rows.chosen());
     } else if (event.key === "Enter") {
       event.preventDefault();
-      if (event.repeat || !rows.chosen()) return;
-      showDetails();
-      if (detail.dataset.tag === rows.chosen()) focusDetail();
-      else load(rows.chosen()).then(focusDetail);
+      if (!event.repeat) openChosen();
     } else if (event.target === rows.element && [...event.key].length === 1 && event.key !== " ") filter.focus(); // which gets the letter
   }
 
-  restart();
-  return dialogs.open({ id: "tags", title: "Tags", wide: true, body: [body], onkey, focus: isTouch ? null : filter }).then((result) => {
+  searched = restart();
+  return dialogs.open({ id: "tags", title: phrase("facet.tags"), wide: true, body: [body], onkey, focus: isTouch ? null : filter }).then((result) => {
     isOpen = false;
     clearTimeout(timer);
     clearTimeout(searchTimer);
@@ -222,10 +235,10 @@ export function showTagManager(dialogs, { call, isTouch, mayChange, changed, say
 
 function factsOf({ num_photos, aliases, above, below, is_never_proposed }) {
   return [
-    num_photos ? `On ${count(num_photos, "photo")}` : "On no saved photo",
-    aliases.length && `also ${aliases.join(", ")}`,
-    above.length && `below ${above.join(" › ")}`,
-    below.length && `above ${below.join(", ")}`,
-    is_never_proposed && "never proposed",
+    num_photos ? plural("tags.on", num_photos) : phrase("tags.on_none"),
+    aliases.length && phrase("tags.also", { tags: formatList(aliases) }),
+    above.length && phrase("tags.below", { tag: above.map(isolated).join(" › ") }),
+    below.length && phrase("tags.above", { tags: formatList(below) }),
+    is_never_proposed && phrase("tags.never_proposed"),
   ].filter(Boolean).join(" · ");
 }

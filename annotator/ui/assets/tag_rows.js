@@ -1,7 +1,10 @@
 // A long list of tags of which only the visible rows are in the document; pages of tags are fetched when they are
 // needed. Knows nothing of what is done with a tag.
 
-import { count, formatNumber, make } from "./elements.js";
+import { make } from "./elements.js";
+import { countPhotos, formatList, formatNumber } from "./formats.js";
+import { own } from "./names.js";
+import { phrase } from "./texts.js";
 
 const PAGE = 200;
 const MAX_PAGES = 20; // kept pages; others are fetched again
@@ -17,7 +20,7 @@ const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
 export function createTagRows({ fetchPage, isTouch, counted, choose, failed }) {
   const height = isTouch ? TOUCH_ROW_HEIGHT : ROW_HEIGHT;
   const space = make("div", { class: "tags-space" });
-  const element = make("div", { id: "tags-list", class: "tags-list", role: "listbox", "aria-label": "Tags", tabindex: "0" }, space);
+  const element = make("div", { id: "tags-list", class: "tags-list", role: "listbox", "aria-label": phrase("facet.tags"), tabindex: "0" }, space);
   let pages = new Map(); // page number -> items; the one that was used last is last
   let fetching = new Set();
   let generation = 0;
@@ -93,15 +96,15 @@ export function createTagRows({ fetchPage, isTouch, counted, choose, failed }) {
     if (cell.item === key) return;
     cell.item = key;
     if (!item) {
-      cell.setAttribute("aria-label", "Loading");
+      cell.setAttribute("aria-label", phrase("tags.loading"));
       cell.replaceChildren();
       return;
     }
     const { tag, num_photos, aliases, parent, is_never_proposed } = item;
-    const more = [parent && `below ${parent}`, aliases.length && `also ${aliases.join(", ")}`, is_never_proposed && "never proposed"].filter(Boolean);
+    const more = [parent && phrase("tags.below", { tag: parent }), aliases.length && phrase("tags.also", { tags: formatList(aliases) }), is_never_proposed && phrase("tags.never_proposed")].filter(Boolean);
     cell.dataset.tag = tag;
-    cell.setAttribute("aria-label", [tag, count(num_photos, "photo"), ...more].join(", "));
-    cell.replaceChildren(make("b", {}, tag), make("span", { class: "soft" }, more.join(" · ")), make("span", { class: "tags-count" }, formatNumber(num_photos)));
+    cell.setAttribute("aria-label", formatList([tag, countPhotos(num_photos), ...more]));
+    cell.replaceChildren(make("b", {}, own(tag)), make("span", { class: "soft" }, more.join(" · ")), make("span", { class: "tags-count" }, formatNumber(num_photos)));
   }
 
   function select(index) {

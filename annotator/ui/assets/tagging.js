@@ -3,6 +3,8 @@
 
 import { newestOnly } from "./calls.js";
 import * as list from "./draft.js";
+import { formatList, formatNumber } from "./formats.js";
+import { phrase, plural } from "./texts.js";
 
 const RETRY_MS = 3000;
 const noExclusions = () => ({ neighbours: new Map(), sources: new Set() });
@@ -76,7 +78,7 @@ export class Tagging {
 
   skip() {
     if (!this.photo) return undefined;
-    return this.#go("skip", { image_id: this.photo.image_id }, () => this.views.say("Put off: it comes again at the end."), true);
+    return this.#go("skip", { image_id: this.photo.image_id }, () => this.views.say(phrase("tagging.put_off")), true);
   }
 
   async #go(operation, payload, then = () => {}, freshStrip = false) {
@@ -123,7 +125,7 @@ export class Tagging {
     this.views.opened(answer, freshStrip);
     this.views.changed(this);
     if (here) {
-      this.views.say("Your list from before the interruption is back.");
+      this.views.say(phrase("tagging.restored"));
       this.#tell();
     }
   }
@@ -159,10 +161,10 @@ export class Tagging {
   async neverSelected() {
     const { selected } = this.draft;
     const tag = list.tagAt(this.draft, selected);
-    if (tag === null || selected.zone === "kept") return this.views.say("Select a proposal first: a kept tag is no proposal.");
+    if (tag === null || selected.zone === "kept") return this.views.say(phrase("tagging.no_proposal"));
     try {
       await this.setNeverProposed(tag, true);
-      this.views.say(`“${tag}” is never proposed in this project; the list of keys (?) has it, to propose it again.`);
+      this.views.say(phrase("tagging.never", { tag }));
     } catch (error) {
       this.#failed(error, "never", () => this.neverSelected());
     }
@@ -181,7 +183,7 @@ export class Tagging {
   /** Take the proposals above the expected line, and save. Without that line, nothing is saved. */
   accept() {
     const num_taken = list.numExpected(this.draft);
-    if (!num_taken) return this.views.say("No proposal is above a dashed line here: take some, then save.");
+    if (!num_taken) return this.views.say(phrase("tagging.no_line"));
     this.#takeFirst(num_taken);
     return this.save();
   }
@@ -200,14 +202,14 @@ export class Tagging {
 
   #emptyNumber(number) {
     const comes = this.draft.proposals.some((proposal) => !proposal.number);
-    return comes ? `Number ${number} is empty: a new proposal comes there when you pause.` : `There is no proposal ${number}.`;
+    return phrase(comes ? "tagging.empty_number" : "tagging.no_number", { num: formatNumber(number) });
   }
 
   takeSelected() {
     const { selected } = this.draft;
     const tag = list.tagAt(this.draft, selected);
     if (tag === null) return;
-    if (selected.zone === "kept") this.views.say(`“${tag}” is kept already; the proposals are below the line.`);
+    if (selected.zone === "kept") this.views.say(phrase("tagging.kept_below", { tag }));
     else this.edit(list.take(this.draft, selected.index, { follow: false }), "take", tag, selected.index + 1);
   }
 
@@ -222,7 +224,7 @@ export class Tagging {
   addSeveral(texts, numKeys) {
     const tags = texts.map(list.cleanTag).filter((tag) => tag && tag.length <= list.MAX_TAG_LENGTH && list.indexOfTag(this.draft.kept, tag) < 0);
     if (tags.length) this.edit(list.addAll(this.draft, tags), "type", tags.join(", "), numKeys);
-    else this.views.say("All of these are kept already, or too long for a tag.");
+    else this.views.say(phrase("tagging.too_long"));
   }
 
   addTyped(text, numKeys, { saves = false } = {}) {
@@ -236,7 +238,7 @@ export class Tagging {
     const index = list.indexOfTag(this.draft.kept, tag);
     if (index < 0) return false;
     this.select({ zone: "kept", index });
-    this.views.say(`“${this.draft.kept[index]}” is kept already.`);
+    this.views.say(phrase("tagging.kept_already", { tag: this.draft.kept[index] }));
     return true;
   }
 
@@ -256,7 +258,7 @@ export class Tagging {
     if (place?.zone !== "kept") return;
     this.placeTag(tag, { zone: "proposed", index: 0 });
     const { past } = this.draft;
-    this.views.say(`“${tag}” is no longer kept.`, () => (this.draft?.past === past ? this.undo() : this.views.say("The list was changed since: undo goes back step by step.")));
+    this.views.say(phrase("tagging.unkept", { tag }), () => (this.draft?.past === past ? this.undo() : this.views.say(phrase("tagging.changed_since"))));
   }
 
   unkeepSelected() {
@@ -331,7 +333,7 @@ export class Tagging {
   /** Take the last save back, and show its photo. */
   undoSave() {
     return this.#go("undo", {}, () => {
-      this.views.say(this.photo?.undone ?? "The last save is taken back.");
+      this.views.say(this.photo?.undone ?? phrase("tagging.save_undone"));
       this.refreshQuietly();
     }, true);
   }
@@ -454,7 +456,7 @@ export class Tagging {
     this.isAway = false;
     this.views.clear("away");
     this.views.clear("save");
-    this.views.say("The server answers again and has your list. Save when you are ready.");
+    this.views.say(phrase("tagging.answers_again"));
     this.refreshQuietly();
   }
 
@@ -464,7 +466,7 @@ export class Tagging {
   saveOrAsk() {
     if (this.draft.kept.length || this.asksToSave) return this.save();
     this.asksToSave = true;
-    return this.views.say("Nothing is kept, so nothing was saved. The same key again saves this photo without tags.");
+    return this.views.say(phrase("tagging.nothing_kept"));
   }
 
   /** Save the list; with `members`, { image_id, revision } each, for all of these too. */
@@ -494,8 +496,8 @@ export class Tagging {
   }
 
   #leftOut(leftOut) {
-    const each = leftOut.map(({ file_name, reason }) => `${file_name}: ${reason}`);
-    this.views.trouble("group", `Not saved along: ${each.join(" ")}`, [{ label: "All right", run: () => this.views.clear("group") }]);
+    const each = leftOut.map(({ file_name, reason }) => phrase("import.file_problem", { name: file_name, problem: reason }));
+    this.views.trouble("group", phrase("tagging.left_out", { photos: each.join(" ") }), [{ label: phrase("tagging.all_right"), run: () => this.views.clear("group") }]);
   }
 
   #saved(photo, draft, { now_common: nowCommon = [], group = null, respelled = [] } = {}) {
@@ -510,9 +512,8 @@ export class Tagging {
     if (this.state) this.state.num_saved += along.length;
     this.views.clear();
     this.views.saved(photo, nowCommon, along);
-    const where = along.length ? ` to ${along.length + 1} photos` : "";
     const saved = draft.kept.map((tag) => respelled.find(({ typed }) => typed === list.cleanTag(tag))?.saved ?? tag);
-    this.views.say(saved.length ? `Saved ${saved.join(", ")}${where}.` : "Saved without tags.", () => this.undoSave());
+    this.views.say(savedText(saved, along.length), () => this.undoSave());
     const kept = respelled.filter(({ was_saved, typed, saved: name }) => was_saved && list.tagKey(typed) === list.tagKey(name));
     if (kept.length) this.views.trouble("respelled", kept.map(whyRespelled).join(" "), []);
   }
@@ -540,7 +541,7 @@ export class Tagging {
     const kept = choice === "merge" ? list.merge(tags, this.draft.kept) : tags;
     this.edit(list.replaceKept(this.draft, kept), choice);
     if (choice === "theirs") await this.openImage(null);
-    else this.views.say("Merged. Look it over, then save.");
+    else this.views.say(phrase("tagging.merged"));
   }
 
   // ---- Waiting and errors
@@ -560,12 +561,17 @@ export class Tagging {
       return;
     }
     const away = error.kind === "unreachable";
-    const sentence = !away ? error.message : name === "go" ? "The server does not answer." : "Not saved: the server does not answer; your list is kept here.";
-    this.views.trouble(name, sentence, [{ label: "Try again", run: retry }]);
+    const sentence = !away ? error.message : phrase(name === "go" ? "server.silent" : "tagging.not_saved");
+    this.views.trouble(name, sentence, [{ label: phrase("tagging.try_again"), run: retry }]);
   }
 }
 
 /** Why a tag keeps the spelling that it had on the photo. */
 function whyRespelled({ typed, saved, num_photos }) {
-  return `“${typed}” stays “${saved}”, as on ${num_photos} photos. To change it on all: annotator tags PROJECT rename "${saved}" "${typed}".`;
+  return plural("tagging.respelled", num_photos, { typed, saved, command: `annotator tags PROJECT rename "${saved}" "${typed}"` });
+}
+
+function savedText(tags, num_along) {
+  if (!tags.length) return phrase("tagging.saved_empty");
+  return num_along ? plural("tagging.saved_along", num_along + 1, { tags: formatList(tags) }) : phrase("tagging.saved", { tags: formatList(tags) });
 }

@@ -3,20 +3,36 @@
 
 import { newestOnly } from "./calls.js";
 import { make } from "./elements.js";
-import { when } from "./review.js";
+import { formatList, formatNumber, formatTime } from "./formats.js";
+import { keyPieces } from "./keys.js";
+import { own } from "./names.js";
+import { phrase, phraseNodes } from "./texts.js";
 
-const WORDS = {
-  added: "came into the project", save: "saved", undo: "took a save back", rename: "changed a tag everywhere",
-  skip: "put it off", asked: "asked several people", answer: "answered", take_back: "took their answer back",
-  reopen: "opened it again", sent_back: "sent it back", accept: "accepted a list", restore: "restored an earlier list",
-  import: "imported a list", reorder: "applied the order rules",
+/** Kind of an entry -> its text; with people: a text that names them too. */
+const KINDS = {
+  added: "timeline.added",
+  save: "timeline.save",
+  undo: "timeline.undo",
+  rename: "timeline.rename",
+  skip: "timeline.skip",
+  taken_up: "timeline.taken_up",
+  asked: "timeline.asked",
+  answer: "timeline.answer",
+  take_back: "timeline.take_back",
+  reopen: "timeline.reopen",
+  sent_back: "timeline.sent_back",
+  accept: "timeline.accept",
+  restore: "timeline.restore",
+  import: "timeline.import",
+  reorder: "timeline.reorder",
 };
+const WITH_PEOPLE = { asked: "timeline.asked_people", answer: "timeline.answer_people", sent_back: "timeline.sent_back_people", accept: "timeline.accept_people" };
 
 /** call(name, payload); say(text); show(photo) shows the restored photo; leave() gives the focus back. */
 export function createTimeline(root, { call, say, show, leave }) {
-  const rows = make("ol", { class: "timeline-list", id: "timeline-list", role: "listbox", "aria-label": "What happened to this photo", tabindex: "0" });
+  const rows = make("ol", { class: "timeline-list", id: "timeline-list", role: "listbox", "aria-label": phrase("timeline.label"), tabindex: "0" });
   const trouble = make("p", { class: "review-trouble", role: "alert" });
-  const restoring = make("button", { type: "button", id: "timeline-restore", onclick: () => restore() }, "Restore this list ", make("kbd", {}, "Enter"));
+  const restoring = make("button", { type: "button", id: "timeline-restore", onclick: () => restore() }, phrase("timeline.restore_button"), " ", make("kbd", {}, ...keyPieces("Enter")));
   root.append(rows, make("div", { class: "timeline-foot" }, restoring, trouble));
   const ask = newestOnly((image_id) => call("timeline", { image_id }));
   let photo = null; // the photo that is shown, and its newest entries and revision
@@ -64,7 +80,7 @@ export function createTimeline(root, { call, say, show, leave }) {
     try {
       const restored = await call("restore", { image_id: photo.image_id, entry_id: entry.id, revision });
       show(restored);
-      say(`The list of ${when(entry.at)} is back: ${entry.tags.join(", ") || "no tags"}.`);
+      say(phrase("timeline.restored", { time: formatTime(entry.at), tags: formatList(entry.tags) || phrase("common.no_tags") }));
       leave();
     } catch (error) {
       if (error.kind === undefined) throw error;
@@ -106,21 +122,27 @@ function row(entry, index, isChosen, onclick) {
   return make(
     "li",
     { class: "timeline-entry", id: `timeline-${index + 1}`, role: "option", "aria-selected": String(isChosen), dataset: { kind, id: entry.id, can: can_restore ? "restore" : "" }, onclick },
-    make("div", {}, user ? make("b", {}, user) : "It", ` ${WORDS[kind] ?? kind}`, people.length ? make("span", {}, kind === "accept" ? ` of ${people.join(", ")}` : ` to ${people.join(", ")}`) : null, make("span", { class: "soft" }, ` · ${when(at)}`), is_current ? make("span", { class: "timeline-now" }, "now") : null),
-    note ? make("p", { class: "timeline-note" }, `“${note}”`) : null,
+    make("div", {}, ...whatHappened(kind, user, people), make("span", { class: "soft" }, ` · ${formatTime(at)}`), is_current ? make("span", { class: "timeline-now" }, phrase("timeline.now")) : null),
+    note ? make("p", { class: "timeline-note" }, phrase("common.quoted", { text: note })) : null,
     ...changed(entry, tagger),
-    tags === null || !isChosen ? null : make("p", { class: "soft" }, tags.length ? tags.map((tag, index) => `${index + 1} ${tag}`).join("  ") : "no tags"),
+    tags === null || !isChosen ? null : make("p", { class: "soft" }, ...(tags.length ? tags.flatMap((tag, index) => [`${index ? "  " : ""}${formatNumber(index + 1)} `, own(tag)]) : [phrase("common.no_tags")])),
   );
+}
+
+function whatHappened(kind, user, people) {
+  const who = user ? make("b", {}, own(user)) : phrase("timeline.it");
+  if (people.length && WITH_PEOPLE[kind]) return phraseNodes(WITH_PEOPLE[kind], { user: who, people: formatList(people) });
+  return KINDS[kind] ? phraseNodes(KINDS[kind], { user: who }) : [who, ` ${kind}`];
 }
 
 /** The changes of the list, one line for each kind. */
 function changed({ changes, dropped, kind }, tagger) {
   if (!changes) return [];
-  const added = changes.added.map(({ tag, place, proposal }) => `${tag} (${place}${proposal ? `, proposal ${proposal.rank} by ${proposal.source}` : ""})`);
-  const moved = changes.moved.map(({ tag, from, to }) => `${tag} (${from} → ${to})`);
+  const added = changes.added.map(({ tag, place, proposal }) => proposal ? phrase("timeline.added_proposal", { tag, place: formatNumber(place), rank: formatNumber(proposal.rank), source: proposal.source }) : phrase("timeline.added_tag", { tag, place: formatNumber(place) }));
+  const moved = changes.moved.map(({ tag, from, to }) => phrase("timeline.moved", { tag, from: formatNumber(from), to: formatNumber(to) }));
   const lines = [["+", added], ["−", changes.removed], ["↕", moved]];
-  if (dropped.length && kind !== "undo") lines.push(["refused", dropped]);
-  const found = lines.filter(([, items]) => items.length).map(([sign, items]) => make("p", { class: "timeline-change", dataset: { sign } }, make("span", { class: "sign" }, sign), ` ${items.join(", ")}`));
-  if (tagger && added.length) found.push(make("p", { class: "soft" }, `proposals of ${tagger}`));
+  if (dropped.length && kind !== "undo") lines.push([phrase("timeline.refused"), dropped]);
+  const found = lines.filter(([, items]) => items.length).map(([sign, items]) => make("p", { class: "timeline-change", dataset: { sign } }, make("span", { class: "sign" }, sign), ` ${formatList(items)}`));
+  if (tagger && added.length) found.push(make("p", { class: "soft" }, phrase("timeline.tagger", { tagger })));
   return found;
 }

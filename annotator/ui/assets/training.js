@@ -1,19 +1,21 @@
 // The panel "Model": starting a training, its progress, the verdict of the promotion test, and the list of models, each
 // of which can be promoted. Also the header's button, which shows a running training. Knows nothing of tags or photos.
 
-import { count, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatDecimal, formatNumber, formatPercent, formatTime } from "./formats.js";
 import { backboneText, visionText } from "./header.js";
+import { phrase, phraseNodes, plural } from "./texts.js";
 
 const POLL_IDLE_MS = 10_000;
 const POLL_TRAINING_MS = 700;
-const CAUSES = { button: "by hand", corrections: "by itself, after new corrections", interval: "by itself, as time was up" };
+const CAUSES = { button: phrase("model.by_hand"), corrections: phrase("model.by_corrections"), interval: phrase("model.by_interval"), submitted: phrase("model.by_submission") };
 
 /**
  * call(name, payload); dialogs as dialogs.js makes them; say(text) shows a status; onLive() is called when another
  * model went live. Returns the header's button and `refresh()`.
  */
 export function createTraining({ call, dialogs, say, onLive }) {
-  const button = make("button", { id: "learning", class: "pill", type: "button", hidden: true, onclick: open }, "Model");
+  const button = make("button", { id: "learning", class: "pill", type: "button", hidden: true, onclick: open }, phrase("model.title"));
   let models = null; // the newest answer of the operation "models"
   let panel = null; // the open panel
   let vectors = "";
@@ -40,7 +42,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     models = answer;
     const share = answer.progress?.share ?? 0;
     button.hidden = !(answer.is_training || answer.waiting);
-    button.textContent = answer.is_training ? `Learning ${percent(share)}` : answer.waiting ? "Waiting to learn" : "Model";
+    button.textContent = answer.is_training ? phrase("model.learning", { share: formatPercent(share) }) : phrase(answer.waiting ? "model.waiting" : "model.title");
     button.classList.toggle("learning", answer.is_training);
     panel?.render(answer);
     if (!before) return;
@@ -67,7 +69,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     panel.tellVision(vision);
     refresh();
     call("state").then(tellVectors, () => {}); // otherwise the page requests the state only while photos are read
-    await dialogs.open({ id: "model-panel", title: "Model", wide: true, body: [panel.element] });
+    await dialogs.open({ id: "model-panel", title: phrase("model.title"), wide: true, body: [panel.element] });
     panel = null;
   }
 
@@ -76,7 +78,7 @@ export function createTraining({ call, dialogs, say, onLive }) {
     const { word_vectors, tags_without_vector } = state;
     vision = `${backboneText(state)} ${visionText(state)}`.trim();
     panel?.tellVision(vision);
-    vectors = `Near in meaning, by word vectors: ${word_vectors.replace(/\.$/, "")}. ${tags_without_vector}`.trim();
+    vectors = [phrase("model.vectors", { vectors: word_vectors.replace(/\.$/, "") }), tags_without_vector].filter(Boolean).join(" ");
     panel?.tellVectors(vectors);
   }
 
@@ -84,9 +86,9 @@ export function createTraining({ call, dialogs, say, onLive }) {
 }
 
 function createPanel(act) {
-  const learn = make("button", { id: "train-now", type: "button", class: "strong", onclick: () => act("train_now") }, "Train now");
-  const cancel = make("button", { id: "cancel-training", type: "button", onclick: () => act("cancel_training") }, "Cancel");
-  const bar = make("progress", { max: 1, value: 0, "aria-label": "Learning" });
+  const learn = make("button", { id: "train-now", type: "button", class: "strong", onclick: () => act("train_now") }, phrase("model.train"));
+  const cancel = make("button", { id: "cancel-training", type: "button", onclick: () => act("cancel_training") }, phrase("common.cancel"));
+  const bar = make("progress", { max: 1, value: 0, "aria-label": phrase("model.learning_label") });
   const text = make("span", { id: "training-state", role: "status" });
   const problem = make("p", { id: "training-problem", class: "key-note", role: "alert", hidden: true });
   const last = make("p", { id: "verdict", class: "key-note", hidden: true });
@@ -95,7 +97,7 @@ function createPanel(act) {
   const list = make("ul", { id: "models", class: "models" });
   const meanings = make("p", { id: "word-vectors", class: "soft" });
   const seeing = make("p", { id: "vision", class: "soft", hidden: true });
-  const byItself = make("label", {}, "Train by itself after ", after, " new corrections (0: never)");
+  const byItself = make("label", {}, ...phraseNodes("model.train_after", { num: after }));
   let shown = "";
 
   function changeAfter() {
@@ -112,7 +114,7 @@ function createPanel(act) {
     bar.value = models.progress?.share ?? 0;
     text.textContent = models.is_training ? progressText(models.progress) : idleText(models);
     last.hidden = !models.last;
-    last.textContent = models.last ? `Training ${models.last.run_id} (${CAUSES[models.last.cause] ?? models.last.cause}). ${models.last.sentence}` : "";
+    last.textContent = models.last ? phrase("model.last", { run: models.last.run_id, cause: CAUSES[models.last.cause] ?? models.last.cause, sentence: models.last.sentence }) : "";
     if (document.activeElement !== after) after.value = models.settings.train_after;
     promotes.checked = models.settings.promotes;
     const rows = JSON.stringify(models.models);
@@ -130,8 +132,8 @@ function createPanel(act) {
       make("div", { class: "training" }, learn, cancel, bar, text),
       problem,
       last,
-      make("div", { class: "loop-settings" }, byItself, make("label", {}, promotes, " A candidate that passes goes live by itself")),
-      make("h3", {}, "Models, newest first"),
+      make("div", { class: "loop-settings" }, byItself, make("label", {}, promotes, " ", phrase("model.promotes"))),
+      make("h3", {}, phrase("model.list")),
       list,
       seeing,
       meanings,
@@ -155,21 +157,21 @@ function modelRow(model, { models, live_id }, act) {
   const live = models.find(({ model_id }) => model_id === live_id);
   const isParent = live?.parent_id === model.model_id;
   const facts = [
-    `model ${model.model_id}`,
-    model.parent_id && `taught from ${model.parent_id}`,
-    model.num_fresh !== null && `${count(model.num_fresh, "new correction")}, ${model.num_replayed} replayed`,
-    model.new_tags.length && count(model.new_tags.length, "new tag"),
-    model.actions_per_photo !== null && `${model.actions_per_photo.toFixed(2)} actions a photo`,
-    model.ndcg !== null && `NDCG ${model.ndcg.toFixed(3)}`,
-    model.run_id && new Date(model.created_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }),
+    phrase("model.number", { num: model.model_id }),
+    model.parent_id && phrase("model.parent", { num: model.parent_id }),
+    model.num_fresh !== null && plural("model.corrections", model.num_fresh, { replayed: formatNumber(model.num_replayed) }),
+    model.new_tags.length && plural("model.new_tags", model.new_tags.length),
+    model.actions_per_photo !== null && phrase("model.actions", { num: formatDecimal(model.actions_per_photo, 2) }),
+    model.ndcg !== null && `NDCG ${formatDecimal(model.ndcg, 3)}`,
+    model.run_id && formatTime(model.created_at),
   ].filter(Boolean);
   const choose = model.is_live
-    ? make("b", { class: "live" }, "live")
-    : make("button", { type: "button", dataset: { model: model.model_id }, onclick: () => act(isParent ? "roll_back" : "promote_model", { model_id: model.model_id }) }, isParent ? "Roll back to this" : "Let it propose");
+    ? make("b", { class: "live" }, phrase("model.live"))
+    : make("button", { type: "button", dataset: { model: model.model_id }, onclick: () => act(isParent ? "roll_back" : "promote_model", { model_id: model.model_id }) }, phrase(isParent ? "model.roll_back" : "model.promote"));
   return make(
     "li",
     { class: model.is_live ? "model is-live" : "model", dataset: { id: model.model_id } },
-    make("div", {}, make("b", {}, model.label), make("div", { class: "soft" }, facts.join(" · ")), model.verdict && make("details", {}, make("summary", { class: "soft" }, "Verdict"), make("p", {}, model.verdict))),
+    make("div", {}, make("b", {}, model.label), make("div", { class: "soft" }, facts.join(" · ")), model.verdict && make("details", {}, make("summary", { class: "soft" }, phrase("model.verdict")), make("p", {}, model.verdict))),
     choose,
   );
 }
@@ -178,22 +180,20 @@ function idleText({ can_learn, why_not, num_new, settings, waiting, problem }) {
   if (!can_learn) return why_not;
   if (waiting) return waitingText(waiting);
   if (problem) return problem;
-  const next = settings.train_after ? ` The next training starts by itself at ${settings.train_after}.` : "";
-  return `${count(num_new, "new correction")} since the last training.${next}`;
+  const next = settings.train_after ? phrase("model.next", { num: formatNumber(settings.train_after) }) : "";
+  return [plural("model.since", num_new), next].filter(Boolean).join(" ");
 }
 
 /** In a hosted demo one training runs at a time, over all visitors. */
 function waitingText({ position, seconds }) {
-  if (!position) return "Starting…";
-  return `Waiting for your turn: ${count(position, "training")} before yours, about ${Math.ceil(seconds / 5) * 5} s.`;
+  if (!position) return phrase("model.starting");
+  return plural("model.turn", position, { seconds: formatNumber(Math.ceil(seconds / 5) * 5) });
 }
 
 function progressText({ phase, share, loss, seconds_left, is_cancelled }) {
-  if (is_cancelled) return "Cancelling…";
-  if (phase === "learning") return `Learning ${percent(share)} · loss ${loss.toFixed(2)} · ${Math.ceil(seconds_left)} s left`;
-  if (phase === "weighing") return `Weighing the sources ${percent(share)}`;
-  if (phase === "judging") return `Judging the candidate ${percent(share)}`;
-  return "Starting…";
+  if (is_cancelled) return phrase("model.cancelling");
+  if (phase === "learning") return phrase("model.progress", { share: formatPercent(share), loss: formatDecimal(loss, 2), seconds: formatNumber(Math.ceil(seconds_left)) });
+  if (phase === "weighing") return phrase("model.weighing", { share: formatPercent(share) });
+  if (phase === "judging") return phrase("model.judging", { share: formatPercent(share) });
+  return phrase("model.starting");
 }
-
-const percent = (share) => `${Math.round(share * 100)}%`;

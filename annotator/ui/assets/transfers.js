@@ -1,7 +1,10 @@
 // What the dialogs of export and import share: the options of a format, the progress of the work on the server, and the
 // lists of what is left out. Knows nothing of any one format.
 
-import { count, formatNumber, make } from "./elements.js";
+import { make } from "./elements.js";
+import { formatNumber } from "./formats.js";
+import { own, tagNodes } from "./names.js";
+import { FORWARD, phrase, plural } from "./texts.js";
 
 const POLL_MS = 300;
 const pause = () => new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -40,7 +43,7 @@ export function createOptions(id, onchange) {
     });
     element.hidden = !options.length;
     element.open = false;
-    element.replaceChildren(make("summary", {}, "Options of this format"), ...controls.map(({ option, input }) => field(option.name, input, option.what)));
+    element.replaceChildren(make("summary", {}, phrase("transfer.options")), ...controls.map(({ option, input }) => field(option.name, input, option.what)));
   }
 
   function values() {
@@ -66,22 +69,22 @@ export async function ended(call, transfer, onProgress, isWanted) {
   return state;
 }
 
-/** A progress bar with a sentence and a button that cancels: { element, show(state, noun), hide() }. */
+/** A progress bar with a sentence and a button that cancels: { element, show(state, the key of a text), hide() }. */
 export function createProgress(id, oncancel) {
-  const bar = make("progress", { "aria-label": "Progress" });
+  const bar = make("progress", { "aria-label": phrase("transfer.progress") });
   const text = make("span", { class: "soft" });
-  const button = make("button", { type: "button", id: `${id}-cancel`, onclick: oncancel }, "Cancel");
+  const button = make("button", { type: "button", id: `${id}-cancel`, onclick: oncancel }, phrase("common.cancel"));
   const element = make("div", { class: "transfer-progress", id: `${id}-progress`, hidden: true }, bar, text, button);
   return {
     element,
-    show({ num_done, num_photos }, verb, mayCancel = true) {
+    show({ num_done, num_photos }, work, mayCancel = true) {
       element.hidden = false;
       button.hidden = !mayCancel;
       if (num_photos) {
         bar.max = num_photos;
         bar.value = num_done;
       } else bar.removeAttribute("value");
-      text.textContent = `${verb} ${num_photos ? `${formatNumber(num_done)} of ${formatNumber(num_photos)}` : formatNumber(num_done)}`;
+      text.textContent = num_photos ? phrase(work, { done: formatNumber(num_done), all: formatNumber(num_photos) }) : phrase(`${work}.open`, { done: formatNumber(num_done) });
     },
     hide: () => (element.hidden = true),
   };
@@ -92,20 +95,26 @@ export function previewOf({ rows = [], left_out = [], num_left_out = 0, notes = 
   const table = make(
     "table",
     { class: "transfer-rows" },
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Photo"), make("th", { scope: "col" }, "Tags"))),
-    make("tbody", {}, ...rows.map(({ name, tags }) => make("tr", {}, make("td", {}, name), make("td", {}, tags.join(", ") || "no tags")))),
+    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, phrase("transfer.photo")), make("th", { scope: "col" }, phrase("transfer.tags")))),
+    make("tbody", {}, ...rows.map(({ name, tags }) => make("tr", {}, make("td", {}, own(name)), make("td", {}, ...tagNodes(tags))))),
   );
-  return [rows.length ? table : "", reasons("Left out", "left-out", left_out, num_left_out), reasons("To know", "notes", notes, num_notes)];
+  return [rows.length ? table : "", reasons("transfer.left_out", "left-out", left_out, num_left_out), reasons("transfer.to_know", "notes", notes, num_notes)];
 }
 
-function reasons(title, kind, items, total) {
+function reasons(heading, kind, items, total) {
   if (!total) return "";
   const more = total - items.length;
   return make(
     "div",
     { class: "transfer-reasons", dataset: { kind } },
-    make("h3", {}, `${title}: ${count(total, kind === "notes" ? "note" : "photo")}`),
-    make("ul", {}, ...items.map(({ photo, reason }) => make("li", {}, make("b", {}, photo), ` ${reason}`))),
-    more > 0 && make("p", { class: "soft" }, `and ${formatNumber(more)} more.`),
+    make("h3", {}, plural(heading, total)),
+    make("ul", {}, ...items.map(({ photo, reason }) => make("li", {}, make("b", {}, own(photo)), ` ${reason}`))),
+    more > 0 && make("p", { class: "soft" }, phrase("transfer.more", { num: formatNumber(more) })),
   );
+}
+
+/** A photo's list before and after a change, as a row of a list. */
+export function changeRow(name, before, after) {
+  const arrow = make("span", { role: "img", "aria-label": phrase("common.becomes") }, FORWARD > 0 ? "→" : "←");
+  return make("li", {}, make("span", { class: "soft" }, own(name)), make("span", {}, ...tagNodes(before)), arrow, make("span", {}, ...tagNodes(after)));
 }

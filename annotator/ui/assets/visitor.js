@@ -2,8 +2,10 @@
 // Knows nothing of tags.
 
 import { ROOT } from "./address.js";
+import { make } from "./elements.js";
+import { formatHour, formatMegabytes, formatNumber, formatSize } from "./formats.js";
 import { exportLinks } from "./header.js";
-import { count, make } from "./elements.js";
+import { phrase, plural } from "./texts.js";
 
 const ENDS = "annotator/demo-ends"; // read by entrance.js
 const TICK_MS = 10_000;
@@ -16,7 +18,7 @@ const TYPES = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff";
 export function createVisitor(root, { dialogs, say, added }) {
   const pill = make("button", { id: "open-demo", class: "pill demo-pill", type: "button", onclick: open, hidden: true });
   const input = make("input", { id: "photo-files", type: "file", accept: TYPES, multiple: true, hidden: true, onchange: () => send([...input.files]) });
-  const overlay = make("div", { class: "drop-overlay", hidden: true }, "Drop photos to add them");
+  const overlay = make("div", { class: "drop-overlay", hidden: true }, phrase("demo.drop"));
   root.append(input, overlay);
   root.querySelector("#open-palette").before(pill);
   let demo = null;
@@ -51,7 +53,7 @@ export function createVisitor(root, { dialogs, say, added }) {
   function tick() {
     const minutes = Math.max(0, Math.ceil((demo.ends_at * 1000 - Date.now()) / 60_000));
     pill.hidden = false;
-    pill.textContent = `Demo · ${minutes} min left`;
+    pill.textContent = phrase("demo.left", { num: formatNumber(minutes) });
     pill.classList.toggle("soon", minutes <= 5);
     try {
       localStorage.setItem(ENDS, String(demo.ends_at));
@@ -68,22 +70,22 @@ export function createVisitor(root, { dialogs, say, added }) {
     const refused = [];
     let num_taken = 0;
     for (const [index, file] of files.entries()) {
-      tell(`Adding photo ${index + 1} of ${files.length}…`);
+      tell(phrase("demo.adding", { num: formatNumber(index + 1), all: formatNumber(files.length) }));
       const { answer, problem } = await sendOne(file);
       if (answer) {
         num_taken += 1;
         added();
       }
-      else refused.push(`${file.name}: ${problem}`);
+      else refused.push(phrase("import.file_problem", { name: file.name, problem }));
     }
     isSending = false;
-    tell(num_taken ? `${count(num_taken, "photo")} added.` : "No photo was added.");
+    tell(num_taken ? plural("demo.added", num_taken) : phrase("demo.added_none"));
     if (refused.length) tellRefused(refused);
   }
 
   function sendOne(file) {
     if (file.size > demo.max_photo_bytes) {
-      return { problem: `It has ${(file.size / 1e6).toFixed(1)} MB; here a photo may have ${Math.round(demo.max_photo_bytes / 1e6)} MB at most.` };
+      return { problem: phrase("demo.too_large", { size: formatSize(file.size), most: formatMegabytes(demo.max_photo_bytes) }) };
     }
     const body = new FormData();
     body.append("photo", file);
@@ -91,9 +93,9 @@ export function createVisitor(root, { dialogs, say, added }) {
   }
 
   async function addSamples() {
-    tell("Adding the sample photos…");
+    tell(phrase("demo.adding_samples"));
     const { answer, problem } = await post(`${ROOT}api/v1/demo/samples`, {});
-    tell(answer ? "The sample photos were added." : problem);
+    tell(answer ? phrase("demo.added_samples") : problem);
     if (answer) added();
   }
 
@@ -103,21 +105,20 @@ export function createVisitor(root, { dialogs, say, added }) {
   }
 
   function tellRefused(refused) {
-    dialogs.open({ id: "refused-photos", title: "Not added", body: [make("ul", { class: "unreadable-list" }, ...refused.map((text) => make("li", {}, text)))] });
+    dialogs.open({ id: "refused-photos", title: phrase("demo.not_added"), body: [make("ul", { class: "unreadable-list" }, ...refused.map((text) => make("li", {}, text)))] });
   }
 
   function buttons() {
     return make(
       "div",
       { class: "rest-buttons" },
-      make("button", { id: "choose-photos", class: "strong", type: "button", onclick: () => input.click() }, "Choose photos…"),
-      make("button", { id: "add-samples", type: "button", onclick: addSamples }, "Use the sample photos"),
+      make("button", { id: "choose-photos", class: "strong", type: "button", onclick: () => input.click() }, phrase("demo.choose")),
+      make("button", { id: "add-samples", type: "button", onclick: addSamples }, phrase("demo.samples")),
     );
   }
 
   function promise() {
-    const end = new Date(demo.ends_at * 1000).toLocaleTimeString("en-GB", { timeStyle: "short" });
-    return `Only you see what is in here. At ${end}, or ${demo.idle_minutes} minutes after you closed the page, the photos, tags and models are deleted. Photos are kept without their metadata.`;
+    return plural("demo.promise", demo.idle_minutes, { time: formatHour(demo.ends_at * 1000) });
   }
 
   /** The content shown while there is no photo. */
@@ -126,8 +127,8 @@ export function createVisitor(root, { dialogs, say, added }) {
     return make(
       "div",
       { class: "drop-area", id: "drop-area" },
-      make("h1", {}, "Drop a few photos here"),
-      make("p", { class: "soft" }, `Up to ${demo.max_photos} photos of ${Math.round(demo.max_photo_bytes / 1e6)} MB: JPEG, PNG, WebP, GIF, BMP or TIFF.`),
+      make("h1", {}, phrase("demo.drop_few")),
+      make("p", { class: "soft" }, plural("demo.limits", demo.max_photos, { size: formatMegabytes(demo.max_photo_bytes) })),
       buttons(),
       progress,
       make("p", { class: "soft small" }, promise()),
@@ -136,18 +137,18 @@ export function createVisitor(root, { dialogs, say, added }) {
 
   function open() {
     progress = make("p", { class: "soft", role: "status" });
-    const leave = make("button", { id: "end-demo", type: "button", onclick: () => (leave.dataset.sure ? end() : askTwice(leave)) }, "Delete everything now");
+    const leave = make("button", { id: "end-demo", type: "button", onclick: () => (leave.dataset.sure ? end() : askTwice(leave)) }, phrase("demo.delete"));
     dialogs.open({
       id: "demo-panel",
-      title: "Your demo space",
+      title: phrase("demo.title"),
       body: [
         make("p", {}, promise()),
-        make("h3", {}, `${demo.num_photos} of ${count(demo.max_photos, "photo")}`),
+        make("h3", {}, plural("demo.num_photos", demo.max_photos, { taken: formatNumber(demo.num_photos) })),
         buttons(),
         progress,
-        make("h3", {}, "Take the saved tags away"),
+        make("h3", {}, phrase("demo.take_away")),
         make("div", { class: "rest-buttons" }, ...exportLinks("button demo")),
-        make("h3", {}, "Done?"),
+        make("h3", {}, phrase("demo.done")),
         leave,
       ],
     });
@@ -158,7 +159,7 @@ export function createVisitor(root, { dialogs, say, added }) {
 
 function askTwice(button) {
   button.dataset.sure = "yes";
-  button.textContent = "Press again: photos, tags and models go for good";
+  button.textContent = phrase("demo.sure");
 }
 
 async function end() {
@@ -174,10 +175,10 @@ async function post(path, options) {
     const answer = await response.json();
     if (response.status === 401) {
       location.assign(ROOT); // the space has ended
-      return { problem: "This space is over." };
+      return { problem: phrase("demo.over") };
     }
-    return response.ok ? { answer } : { problem: answer.error?.message ?? `The server answered ${response.status}.` };
+    return response.ok ? { answer } : { problem: answer.error?.message ?? phrase("server.status", { status: response.status }) };
   } catch {
-    return { problem: "The server does not answer." };
+    return { problem: phrase("server.silent") };
   }
 }

@@ -3,9 +3,12 @@
 
 import { describe, tagKey } from "./draft.js";
 import { make } from "./elements.js";
+import { formatDecimal, formatNumber } from "./formats.js";
+import { own } from "./names.js";
 import { sourceIcon, sourceName, SWITCHABLE } from "./sources.js";
+import { phrase } from "./texts.js";
 
-const HIDDEN = "Suggestions are hidden on this photo until you save it, to measure how far they sway you: tag what you see.";
+const HIDDEN = phrase("why.hidden");
 
 /**
  * `chips` is the place, outside of the panel, of what is left out. handlers: switchSource(name), switchNeighbour(image_id), never() to never propose the tag in this project, restore() to
@@ -17,9 +20,9 @@ export function createWhy(root, chips, { switchSource, switchNeighbour, never, r
   const place = make("span", { class: "soft", id: "why-place" });
   const text = make("p", { class: "why-text", id: "why-text" });
   const list = make("ul", { class: "why-sources", id: "why-sources" });
-  const seen = make("button", { type: "button", class: "switch", id: "show-on-photo", "aria-pressed": "false", onclick: showOnPhoto }, "Show it on the photo");
-  const refuse = make("button", { type: "button", class: "switch", id: "never", onclick: never }, "Never suggest it in this project");
-  const note = make("p", { class: "soft" }, "Leave a source out to rank without it, for this photo only. The list is ranked anew at once.");
+  const seen = make("button", { type: "button", class: "switch", id: "show-on-photo", "aria-pressed": "false", onclick: showOnPhoto }, phrase("why.show"));
+  const refuse = make("button", { type: "button", class: "switch", id: "never", onclick: never }, phrase("why.never"));
+  const note = make("p", { class: "soft" }, phrase("why.note"));
   root.append(
     make("div", { class: "why-main" }, make("p", { class: "why-title" }, title, " ", place), text, list),
     make("div", { class: "why-side" }, seen, refuse, note),
@@ -52,13 +55,13 @@ export function createWhy(root, chips, { switchSource, switchNeighbour, never, r
       make("span", { class: "source" }, sourceIcon(source)),
       make("span", { class: "why-reason" }, reason),
       bar,
-      make("span", { class: "why-weight", title: `${sourceName(source)}: its own score; the bar beside the tag joins all sources` }, score.toFixed(2)),
-      make("button", { type: "button", class: "switch", dataset: { switchSource: source }, title: `For this photo: ${sourceName(source)}`, "aria-label": `Leave out: ${sourceName(source)}`, onclick: () => switchSource(source) }, "Leave out"),
+      make("span", { class: "why-weight", title: phrase("why.score", { source: sourceName(source) }) }, formatDecimal(score, 2)),
+      make("button", { type: "button", class: "switch", dataset: { switchSource: source }, title: phrase("why.for_photo", { source: sourceName(source) }), "aria-label": phrase("common.of_what", { what: phrase("alike.leave_out"), name: sourceName(source) }), onclick: () => switchSource(source) }, phrase("alike.leave_out")),
     );
   }
 
   function chip(label, name, dataset, onclick) {
-    return make("button", { type: "button", class: "chip", "aria-pressed": "true", dataset, title: `Left out for this photo: ${name}. Press to use it again.`, "aria-label": `${label}, left out; use it again`, onclick }, label, make("span", { "aria-hidden": "true" }, " ↶"));
+    return make("button", { type: "button", class: "chip", "aria-pressed": "true", dataset, title: phrase("why.chip", { name }), "aria-label": phrase("why.chip_label", { name: label }), onclick }, own(label), make("span", { "aria-hidden": "true" }, " ↶"));
   }
 
   return {
@@ -79,10 +82,10 @@ export function createWhy(root, chips, { switchSource, switchNeighbour, never, r
       const isWithin = (element) => root.contains(element) || chips.contains(element);
       const focused = isWithin(document.activeElement) ? { ...document.activeElement.dataset } : null;
       const { why, source, evidence } = tag === null ? {} : describe(draft, tag);
-      title.textContent = tag ?? "";
+      title.replaceChildren(own(tag ?? ""));
       place.textContent = tag === null ? "" : placeText(draft, tag);
-      if (tag === null) text.textContent = probe === "hidden" ? HIDDEN : "Type a tag, or select one to see why it is suggested.";
-      else text.replaceChildren(why || `${sourceName(source)}.`, rules[tag] ? make("span", { class: "why-rule" }, ` Order rule of the project: ${rules[tag]}.`) : "");
+      if (tag === null) text.textContent = probe === "hidden" ? HIDDEN : phrase("why.type");
+      else text.replaceChildren(why || `${sourceName(source)}.`, rules[tag] ? make("span", { class: "why-rule" }, ` ${phrase("why.rule", { rule: rules[tag] })}`) : "");
       list.replaceChildren(...(evidence ?? []).map(line));
       const isProposed = tag !== null && draft.proposals.some((proposal) => tagKey(proposal.tag) === tagKey(tag));
       refuse.hidden = !isProposed;
@@ -91,9 +94,9 @@ export function createWhy(root, chips, { switchSource, switchNeighbour, never, r
       tellMore();
       const left = [
         ...[...exclusions.sources].map((name) => chip(SWITCHABLE[name] ?? name, sourceName(name), { switchSource: name }, () => switchSource(name))),
-        ...[...exclusions.neighbours].map(([id, name]) => chip(name, `the photo ${name}`, { switchNeighbour: id }, () => switchNeighbour(id, name))),
+        ...[...exclusions.neighbours].map(([id, name]) => chip(name, phrase("why.the_photo", { name }), { switchNeighbour: id }, () => switchNeighbour(id, name))),
       ];
-      chips.replaceChildren(...(left.length ? ["Left out: ", ...left, left.length > 1 ? make("button", { type: "button", class: "chip all", id: "restore", onclick: restore }, "All back") : ""] : []));
+      chips.replaceChildren(...(left.length ? [phrase("why.left_out"), " ", ...left, left.length > 1 ? make("button", { type: "button", class: "chip all", id: "restore", onclick: restore }, phrase("why.all_back")) : ""] : []));
       chips.hidden = !left.length;
       if (focused && !isWithin(document.activeElement)) refocus([root, chips], focused);
     },
@@ -103,9 +106,9 @@ export function createWhy(root, chips, { switchSource, switchNeighbour, never, r
 /** Where a tag stands: its rank among the kept tags, or its place among the suggestions. */
 function placeText(draft, tag) {
   const rank = draft.kept.findIndex((kept) => tagKey(kept) === tagKey(tag)) + 1;
-  if (rank) return `kept, rank ${rank} of ${draft.kept.length}`;
+  if (rank) return phrase("why.kept", { rank: formatNumber(rank), all: formatNumber(draft.kept.length) });
   const place = draft.proposals.findIndex((proposal) => tagKey(proposal.tag) === tagKey(tag)) + 1;
-  return `suggestion ${place} of ${draft.proposals.length}`;
+  return phrase("why.place", { num: formatNumber(place), all: formatNumber(draft.proposals.length) });
 }
 
 /** The pressed button was rebuilt: focus the new one, so that the same key switches back. */

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from argon2 import PasswordHasher, extract_parameters
+from argon2.exceptions import VerifyMismatchError
 
 from annotator.auth import accounts as accounts_module
 from annotator.auth.accounts import Accounts
@@ -414,6 +415,17 @@ def test_whoever_shares_an_address_with_a_guesser_gets_in(accounts: Accounts) ->
     assert log_in(accounts, "anna")
 
 
+def test_stored_passwords_have_hashes_that_are_slow_to_guess(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests have cheap hashes (tests/conftest.py); these are at least those of RFC 9106 for little memory."""
+    monkeypatch.setattr(accounts_module, "PasswordHasher", PasswordHasher)
+    Accounts(store).add("root", "admin", PASSWORD)
+    ((password_hash,),) = store.rows("SELECT password_hash FROM users")
+    found = extract_parameters(password_hash)
+    assert found.type.name == "ID"
+    assert found.time_cost >= 3
+    assert found.memory_cost >= 65_536  # KiB
+
+
 def test_an_unknown_name_costs_as_much_as_a_known_one(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A password is always checked against a real hash: otherwise the time would reveal who has an account."""
     checked: list[str] = []
@@ -424,6 +436,8 @@ def test_an_unknown_name_costs_as_much_as_a_known_one(accounts: Accounts, monkey
     known, unknown = map(extract_parameters, checked)
     assert unknown == known
     assert len(set(checked)) == 2
+    with pytest.raises(VerifyMismatchError):  # not an error of its form, which is found at once
+        FAST.verify(checked[1], "a wrong password")
 
 
 class Watched:

@@ -10,7 +10,7 @@ from annotator.hosted import server as hosted_app
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     calls: list[Any] = []
-    monkeypatch.setattr(hosted_app, "serve_hosted", lambda options, config, on_ready: calls.append((options, config)))
+    monkeypatch.setattr(hosted_app, "serve_hosted", lambda options, config, *rest: calls.append((options, config)))
     return calls
 
 

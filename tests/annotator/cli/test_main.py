@@ -4,13 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from annotator.auth.accounts import Accounts
-from annotator.cli.main import build_parser, main
+from annotator.cli.main import _COMMANDS, build_parser, main
 from annotator.models.backbones.backbone import Backbone
 from annotator.proposals import without_project as suggest_module
+from annotator.session import photo_intake as intake_module
 from annotator.session import workspace as workspace_module
 from annotator.settings import ServerConfig
 from annotator.storage.correction_log import CorrectionLog, Effort
@@ -24,7 +26,8 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def quick(backbone: Backbone, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give the commands the session's backbone."""
-    monkeypatch.setattr(workspace_module, "load_backbone", lambda name, num_threads: backbone)
+    for module in (intake_module, workspace_module):
+        monkeypatch.setattr(module, "load_backbone", lambda name, num_threads: backbone)
     monkeypatch.setattr(suggest_module, "load_backbone", lambda *_, **__: backbone)
 
 
@@ -288,7 +291,7 @@ def test_other_machines_are_served_only_with_an_account_to_log_in(
     class EnoughError(Exception):
         pass
 
-    def build(session: object, config: ServerConfig) -> None:
+    def build(session: object, config: ServerConfig, observation: object) -> None:
         built.append(config.host)
         raise EnoughError
 
@@ -320,3 +323,38 @@ def set_up_account(project: Path, *, is_disabled: bool) -> None:
         accounts.set_disabled("vera", is_disabled)
     finally:
         store.close()
+
+
+def commands_of(command: str | None) -> dict[str, Any]:
+    (group,) = build_parser(command)._subparsers._group_actions  # type: ignore[union-attr]
+    return dict(group.choices or {})
+
+
+def test_a_command_is_the_same_with_and_without_the_others() -> None:
+    every = commands_of(None)
+    assert list(every) == list(_COMMANDS)
+    for name in every:
+        assert commands_of(name)[name].format_help() == every[name].format_help()
+    assert list(commands_of("fly")) == list(every)
+
+
+@pytest.mark.integration
+def test_add_imports_nothing_that_proposes_learns_or_serves(
+    tmp_path: Path, write_photos: Callable[..., object]
+) -> None:
+    write_photos(tmp_path / "photos", [1])
+    code = (
+        "import sys; from annotator.cli.main import main; code = main(sys.argv[1:]); "
+        "print(*sys.modules, sep='\\n', file=sys.stderr); sys.exit(code)"
+    )
+    arguments = ["add", str(tmp_path / "project"), str(tmp_path / "photos"), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["num_new"] == 1
+    modules = set(done.stderr.split("\n"))
+    unwanted = (
+        *("proposals", "learning", "active_learning", "collaboration", "exchange", "web", "hosted", "simulation"),
+        *("models.taggers.jvsp", "datasets.formats.xmp", "session.workspace", "cli.serve"),
+    )
+    assert "annotator.ingest.pipeline" in modules
+    assert [name for name in unwanted if f"annotator.{name}" in modules] == []
+    assert modules.isdisjoint({"faiss", "gradio", "argon2", "urllib.request", "torch"})

@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Project:
 
 @pytest.fixture
 def never_served(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve_module, "_run_server", lambda *arguments: pytest.fail("it was served"))
+    monkeypatch.setattr(serve_module, "run_server", lambda *arguments: pytest.fail("it was served"))
 
 
 def serve(project: Project, port: int = 0) -> int:
@@ -84,7 +84,7 @@ def test_a_taken_port_changes_no_setting(project: Project, capsys: pytest.Captur
 
 def test_a_project_that_is_free_is_served_with_the_settings(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Any] = []
-    monkeypatch.setattr(serve_module, "_run_server", lambda *arguments: served.append(arguments[0].settings))
+    monkeypatch.setattr(serve_module, "run_server", lambda *arguments: served.append(arguments[0].settings))
     assert serve(project) == 0
     assert (served[0].strategy, served[0].sidecars) == ("entropy", "digikam")
 

@@ -46,10 +46,12 @@ def save(session: Session, user: str, image_id: int, *tags: str, **values: Any) 
 TELL_NO_TAGS = {
     "hold", "leave", "assign", "ask", "end_lease", "check", "unreadable", "set_tagger", "set_strategy",
     "set_show_expected", "set_never_proposed", "set_keys", "set_loop", "models", "training_run", "train_now",
-    "cancel_training", "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map", "send_back",
+    "cancel_training", "submit_model", "promote_model", "roll_back", "tag_changes", "change_tag", "heat_map",
+    "send_back",
     "webhooks", "formats", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
-    "carry_out_import", "changes", "undo_change", "set_field", "set_order_rules", "find_photos",
-    "found_ids", "save_search", "plan_suggestions",
+    "carry_out_import", "changes", "undo_change", "set_field", "order_rules", "set_order_rules", "find_photos",
+    "found_ids", "save_search", "plan_suggestions", "projects", "list_folder", "open_project",
+    "put_off",
 }  # fmt: skip
 """Operations that return no tags except those of the caller, or counts only."""
 SETTLE = {"settle_sidecar"}

@@ -104,7 +104,7 @@ def test_the_image_starts_a_demo_without_root_that_writes_to_one_folder() -> Non
     parsed = build_parser().parse_args(words)
     assert (parsed.demo, parsed.host, parsed.port) == (True, "0.0.0.0", 7860)
     assert str(parsed.spaces) == "$DATA/spaces"
-    assert "/api/v1/health" in dockerfile_command(DOCKERFILE, "HEALTHCHECK")
+    assert "/api/v1/ready" in dockerfile_command(DOCKERFILE, "HEALTHCHECK")
     assert re.search(r"^USER (?!root)\w+$", DOCKERFILE, re.MULTILINE)
     with pytest.raises(ConfigError, match="no ENTRYPOINT"):
         dockerfile_command(DOCKERFILE, "ENTRYPOINT")

@@ -22,7 +22,7 @@ from starlette.testclient import TestClient
 
 from annotator.hosted import limits as limits_module
 from annotator.hosted import server as hosted_app
-from annotator.hosted.dispatch import train_in_space
+from annotator.hosted.dispatch import PROJECT_OPERATIONS, train_in_space
 from annotator.hosted.limits import HostedLimits
 from annotator.hosted.middleware import AddressLimit
 from annotator.hosted.server import HostedDemo, HostedOptions
@@ -613,12 +613,26 @@ def test_the_authenticator_finds_the_space_by_the_session_alone(demo: HostedDemo
     assert VisitorAuthenticator(demo.spaces).by_bearer(found.space.space_id) is None
 
 
-def test_the_health_check_fails_while_no_space_can_be_made(
+def test_a_demo_is_alive_but_not_ready_while_no_space_can_be_made(
     app: FastAPI, demo: HostedDemo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = new_browser(app)
-    assert (client.get("/api/health").status_code, client.get("/api/health").json()) == (200, {"status": "ok"})
+    assert client.get("/api/v1/ready").json() == {"status": "ready", "missing": []}
     monkeypatch.setattr(demo.spaces, "_health", (-math.inf, ""))
     monkeypatch.setattr(demo.spaces, "_find_problem", lambda: "no space can be made")
-    answer = client.get("/api/health")
-    assert (answer.status_code, answer.json()) == (503, {"status": "no space can be made"})
+    answer = client.get("/api/v1/ready")
+    assert (answer.status_code, answer.json()) == (503, {"status": "not ready", "missing": ["no space can be made"]})
+    assert (client.get("/api/health").status_code, client.get("/api/health").json()) == (200, {"status": "ok"})
+
+
+def test_a_visitor_submits_no_checkpoint_of_the_server(app: FastAPI) -> None:
+    answer = call(visitor(app), "submit_model", submission="0" * 16).json()
+    assert answer["error"]["message"] == "The hosted demo takes no models that were trained elsewhere."
+
+
+@pytest.mark.parametrize("name", PROJECT_OPERATIONS)
+def test_a_visitor_opens_no_other_project_and_sees_no_folder(app: FastAPI, name: str) -> None:
+    client = visitor(app)
+    assert not call(client, "state").json()["may_open_projects"]
+    payload = {"projects": {}, "list_folder": {"path": "/"}, "open_project": {"demo": True}}[name]
+    assert call(client, name, **payload).json()["error"]["message"] == "The hosted demo has no other projects."

@@ -215,14 +215,14 @@ def test_a_tag_with_a_box_shows_it_and_one_without_shows_the_glow(opened: Sessio
 def test_a_proposal_says_what_the_detector_found_and_where(opened: Session) -> None:
     (image_id,) = [i for i, (_, path) in opened.workspace.store.images.file_names().items() if path == "rocket.jpg"]
     before = {item["tag"] for item in opened.navigation.open("local", image_id)["proposals"]}
-    assert "teddy bear" not in before
-    bears = [
-        Detection("teddy bear", 0.9375, (0.0, 0.0, 0.25, 0.25)),
-        Detection("teddy bear", 0.5, (0.5, 0.5, 1.0, 1.0)),
+    assert "frisbee" not in before
+    frisbees = [
+        Detection("frisbee", 0.9375, (0.0, 0.0, 0.25, 0.25)),
+        Detection("frisbee", 0.5, (0.5, 0.5, 1.0, 1.0)),
     ]
-    opened.workspace.detections.add("nanodet-1", [(image_id, bears)])
+    opened.workspace.detections.add("nanodet-1", [(image_id, frisbees)])
     proposals = opened.navigation.open("local", image_id)["proposals"]
-    (found,) = [item for item in proposals if item["tag"] == "teddy bear"]
+    (found,) = [item for item in proposals if item["tag"] == "frisbee"]
     assert found["source"] == "detector"
     assert "the detector finds it with 94%, 2 times, the largest on 25% of the photo, at the bottom right" in (
         found["why"].lower()

@@ -17,6 +17,7 @@ from annotator.ingest.digest_pass import DigestPass
 from annotator.ingest.pictures import Pictures
 from annotator.ingest.renditions import decoded_side
 from annotator.settings import IngestConfig
+from annotator.storage.photo_places import NOT_MOUNTED, PhotoFolders
 
 Make = Callable[..., Any]
 WritePhotos = Callable[..., list[Path]]
@@ -578,6 +579,38 @@ def test_a_folder_of_the_project_that_was_not_asked_for_is_named_if_it_is_away(
     assert [(item.folder, item.num_photos) for item in ingesting.run(photos).not_mounted] == [
         (str(tmp_path / "other"), 2)
     ]
+
+
+def test_photos_of_two_folders_that_are_both_away_are_named_for_both(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path
+) -> None:
+    inner = photos / "2024"
+    write_photos(inner, range(3))
+    ingesting = make_ingesting()
+    ingesting.run(photos, inner)
+    inner.rename(photos.with_name("away"))
+    for run in ([photos, inner], [photos]):
+        found = [(item.folder, item.num_photos) for item in ingesting.run(*run).not_mounted]
+        assert sorted(found) == [(str(photos), 3), (str(inner), 3)]
+    assert ingesting.run(photos.with_name("away")).not_mounted == ()
+
+
+def test_what_systems_leave_in_a_mount_point_is_no_photo(
+    make_ingesting: Make, write_photos: WritePhotos, photos: Path
+) -> None:
+    (path,) = write_photos(photos, [0])
+    ingesting = make_ingesting()
+    ingesting.run(photos)
+    path.unlink()
+    (photos / "lost+found").mkdir()
+    (photos / "empty").mkdir()
+    for name in (".DS_Store", "Thumbs.db", "not mounted.txt"):
+        (photos / name).write_text("x")
+    assert [item.folder for item in ingesting.run(photos).not_mounted] == [str(photos)]
+    place = PhotoFolders().locate([(str(root), file.path) for root, file in ingesting.store.images.seen_files(1)])
+    assert place.state == NOT_MOUNTED
+    write_photos(photos / "empty", [1])
+    assert PhotoFolders().is_there(str(photos))
 
 
 def test_a_folder_with_only_other_photos_is_mounted(

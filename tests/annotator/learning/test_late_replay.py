@@ -92,7 +92,7 @@ def job_of(session: Session, monkeypatch: pytest.MonkeyPatch) -> Job:
     jobs: list[Job] = []
     monkeypatch.setattr(loop_module.TrainingProcess, "start", lambda run_id, folder, job: jobs.append(job))
     models = session.workspace.models
-    models._start(1, models._live)
+    models._start(1, models._live, None)
     monkeypatch.undo()
     return Job(**json.loads(json.dumps(vars(jobs[0]))))
 

@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from annotator.errors import CheckpointError, TrainingError
-from annotator.learning.job import CANDIDATE_FOLDER, hold_lock
+from annotator.learning import worker
+from annotator.learning.job import CANDIDATE_FOLDER, JOB_FILE, Job, hold_lock
 from annotator.models import checkpoint
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
@@ -135,3 +138,31 @@ def test_the_commands_work_on_a_project_that_nobody_serves(opened: Session, run_
     refused = run_command("models", folder, "promote", 99)
     assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
     assert "no model 99" in refused.stderr
+
+
+def python_without_memory() -> None:
+    bytearray(2**62)
+
+
+def torch_without_memory() -> None:
+    torch.empty(2**50, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("runs_out", [python_without_memory, torch_without_memory])
+def test_a_training_without_enough_memory_ends_in_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], runs_out: Callable[[], None]
+) -> None:
+    lock = str(tmp_path / "lock")
+    job = Job("starter", "efficientnet_lite0", "", "", "", lock, 0.1, 0.2, 1, 2, 0.9, 0.1, 1, 0, {})
+    (tmp_path / JOB_FILE).write_text(json.dumps(asdict(job)))
+    monkeypatch.setattr(worker, "_train_and_judge", lambda *arguments: runs_out())
+    monkeypatch.setattr(worker, "lower_priority", lambda niceness, num_threads: None)
+    monkeypatch.setattr(signal, "signal", lambda number, handler: None)
+    assert worker.main([str(tmp_path)]) == 1
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    sentence = "The training ran out of memory; the model in use did not change."
+    assert said == {"phase": "failed", "sentence": sentence}
+
+
+def test_an_error_of_the_program_is_not_taken_for_a_lack_of_memory() -> None:
+    assert not worker._is_out_of_memory(RuntimeError("The size of tensor a must match"))

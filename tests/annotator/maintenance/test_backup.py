@@ -15,7 +15,10 @@ from typing import Any
 import duckdb
 import numpy as np
 import pytest
+from argon2 import PasswordHasher
 
+from annotator.auth.accounts import Accounts
+from annotator.cli.main import main
 from annotator.errors import BackupError
 from annotator.maintenance import archive_bounds
 from annotator.maintenance import backup as backup_module
@@ -192,7 +195,7 @@ def test_without_the_check_the_path_would_lead_out(
 
     path = make_backup(project, store, tmp_path / "b.tar")
     changed = rewrite(path, lambda members: with_member(members, "server.json", b"x"))
-    monkeypatch.setattr(backup_module, "_ALLOWED", re.compile(".*"))
+    monkeypatch.setattr(backup_module, "ALLOWED", re.compile(".*"))
     restore(changed, tmp_path / "again")
     assert (tmp_path / "again" / "server.json").exists()
 
@@ -390,3 +393,26 @@ def test_a_database_with_a_view_in_place_of_a_table_is_refused(project: Project,
         members[MANIFEST] = json.dumps(manifest).encode()
 
     refused(rewrite(path, change), tmp_path / "never", "holds the view 'images', which no project has")
+
+
+def test_a_restore_says_who_gets_in_and_which_folders_are_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever made the backup may know the passwords in it, and may have listed any folder of this machine."""
+    project = Project.open_or_create(tmp_path / "project", "of somebody")
+    store = Store(project.database_path)
+    store.images.root_id(Path("/home/you/private"))
+    accounts = Accounts(store, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
+    for name, role in (("mallory", "admin"), ("bob", "viewer"), ("eve", "admin")):
+        accounts.add(name, role, "correct horse battery")
+    accounts.set_disabled("eve", True)
+    accounts.add_token("mallory", "admin", 90)
+    store.copy_to(tmp_path / "copy.duckdb")
+    store.close()
+    back_up(project, tmp_path / "copy.duckdb", tmp_path / "b.tar")
+    assert main(["restore", str(tmp_path / "b.tar"), str(tmp_path / "restored")]) == 0
+    said = capsys.readouterr().err
+    assert "these people and 1 tokens of programs get in as in the project that was backed up" in said
+    assert "mallory (admin), bob (viewer)." in said
+    assert "eve" not in said
+    assert "reads the photos in these folders, new ones too: /home/you/private." in said

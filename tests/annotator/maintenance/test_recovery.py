@@ -64,10 +64,10 @@ def save_some(folder: Path, first: int, num: int) -> Store:
     return store
 
 
-@pytest.fixture
-def killed(tmp_path: Path) -> Project:
-    """A project with six events in its database file and 14 in its write-ahead log, whose process was killed."""
-    project = Project.open_or_create(tmp_path / "project", "test")
+@pytest.fixture(scope="module")
+def killed_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of ``killed``; to be copied."""
+    project = Project.open_or_create(tmp_path_factory.mktemp("killed") / "project", "test")
     store = Store(project.database_path)
     store.images.add(IngestedBatch(images=[(n, ImageEntry(f"{n:064x}", 640, 480, "JPEG")) for n in range(1, 100)]))
     store.close()
@@ -75,7 +75,14 @@ def killed(tmp_path: Path) -> Project:
     with in_child(project.folder, 20, NUM_IN_LOG):
         pass
     assert log_path(project.database_path).stat().st_size > 0
-    return project
+    return project.folder
+
+
+@pytest.fixture
+def killed(killed_folder: Path, tmp_path: Path) -> Project:
+    """A project with six events in its database file and 14 in its write-ahead log, whose process was killed."""
+    shutil.copytree(killed_folder, tmp_path / "project")
+    return Project.open(tmp_path / "project")
 
 
 def event_ids(project: Project) -> list[int]:

@@ -230,3 +230,29 @@ def test_the_residual_is_what_exceeds_the_scores_of_the_tagger() -> None:
     unused = of_new(evidence_of(*[("cake",)] * 4, seen=seen), seen, near)
     assert value(used, "dog", "residual") > 0.0 > value(unused, "dog", "residual")
     assert value(unused, "cake", "other_tag") > 0.0 == value(unused, "dog", "other_tag")
+
+
+class OneClass:
+    """Classes that speak for "pond" and against "dog"."""
+
+    def class_probabilities(self, features: Features) -> Features:
+        return np.ones((len(features), 1), np.float32)
+
+    def word_column(self, key: str) -> int | None:
+        return {"pond": 0, "dog": 1}.get(key)
+
+    def class_odds(self, features: Features) -> np.ndarray:
+        return np.array([3.0, -4.0])
+
+
+def test_classes_speak_for_and_against_the_tags_that_they_know() -> None:
+    evidence = ProjectEvidence(SIZE, classes=OneClass())
+    photo = PhotoState(NEW, vector(50))
+    found = evidence.candidates(photo, asked("dog", "pond", "shore"))
+    assert [value(found, key, "classes") for key in ("dog", "pond", "shore")] == [-4.0, 3.0, 0.0]
+    silent = [
+        evidence.candidates(photo, asked("dog"), uses_classes=False),
+        evidence.candidates(PhotoState(NEW, None), asked("dog")),
+        empty().candidates(photo, asked("dog")),
+    ]
+    assert [value(one, "dog", "classes") for one in silent] == [0.0] * 3

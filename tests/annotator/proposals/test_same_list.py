@@ -68,7 +68,7 @@ def opened(open_project: Callable[..., Session], demo_photos: Path, tmp_path: Pa
     first.workspace.project.update_settings(detector="nanodet", least_probability=0.0)
     first.close()
     opened = open_project(folder=first.workspace.project.folder, tagger=str(tagger))
-    DetectionStore(opened.workspace.store).add("nanodet-1", [(PHOTO, [Detection("zebra", 0.9, (0.1, 0.1, 0.8, 0.8))])])
+    DetectionStore(opened.workspace.store).add("nanodet-1", [(PHOTO, [Detection("cup", 0.9, (0.1, 0.1, 0.8, 0.8))])])
     opened.workspace.similar_tags.load()
     for image_id, tags in SAVED.items():
         opened.tagging.save("local", EditedList(image_id, 0, tags, [], Effort()))

@@ -554,3 +554,55 @@ def test_an_empty_index_of_many_images_is_trained_once(monkeypatch: pytest.Monke
     assert len(trained) == 1
     index.hold_only([])
     assert len(index) == 0
+
+
+def building(features: Features, monkeypatch: pytest.MonkeyPatch, goes_on: threading.Event) -> VectorIndex:
+    """An index whose build was begun beside its caller, and goes on after the event."""
+    train = vector_index.train_inverted_file
+
+    def waiting(*arguments: Any, **options: Any) -> Any:
+        assert goes_on.wait(60)
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(vector_index, "train_inverted_file", waiting)
+    index = VectorIndex(SIZE, VectorIndexSettings(**EXHAUSTIVE), features.vectors, tag="test 1")
+    index.hold_only(np.arange(400), waits=False)
+    return index
+
+
+@pytest.mark.parametrize("begins_late", [False, True])
+def test_a_build_beside_its_caller_is_waited_for_by_readers_alone(
+    monkeypatch: pytest.MonkeyPatch, begins_late: bool
+) -> None:
+    features, goes_on, begins = Features(410), threading.Event(), threading.Event()
+    if begins_late:
+        monkeypatch.setattr(vector_index, "lower_priority", lambda: begins.wait(60))
+    index = building(features, monkeypatch, goes_on)
+    index.add(np.arange(400, 410), features.rows[400:])  # changes do not wait
+    index.remove([7])
+    begins.set()
+    read: dict[str, Any] = {}
+    readers = [
+        threading.Thread(target=lambda: read.update(near=index.search(features.rows[405:406], 1)[0].tolist())),
+        threading.Thread(target=lambda: read.update(ids=index.image_ids().tolist())),
+        threading.Thread(target=lambda: read.update(num=len(index), kind=index.kind)),
+    ]
+    for reader in readers:
+        reader.start()
+    readers[0].join(0.2)
+    assert read == {}
+    goes_on.set()
+    for reader in readers:
+        reader.join(60)
+    assert read == {"near": [[405]], "ids": [*range(7), *range(8, 410)], "num": 409, "kind": "inverted file"}
+
+
+def test_a_build_beside_its_caller_that_fails_is_no_empty_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, goes_on = Features(400), threading.Event()
+    index = building(features, monkeypatch, goes_on)
+    features.rows[3, 0] = np.nan
+    goes_on.set()
+    with pytest.raises(RetrievalError, match="could not be built: A feature holds a value that is not finite"):
+        index.search(features.rows[:1], 1)
+    with pytest.raises(RetrievalError, match="could not be built"):
+        index.save(Path("nowhere"))

@@ -8,10 +8,11 @@ import pytest
 
 from annotator.auth.roles import LOCAL_USER, Caller, Role
 from annotator.session.operations import OPERATIONS, ProjectDispatcher
+from annotator.session.project_servers import ProjectServers
 from annotator.session.session import Session
 from annotator.web.description import request_example
 
-TRAINING = {"train_now", "cancel_training", "training_run"}
+TRAINING = {"train_now", "submit_model", "cancel_training", "training_run"}
 """Their answers are checked where trainings are tested, tests/annotator/learning/."""
 
 
@@ -61,6 +62,8 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     call("save_search", name="sofas", query="tag:sofa")
     edited = call("edit_tags", photos={"state": "all"}, add=["indoors"], is_dry_run=False)
     call("undo_change", change_id=edited["change_id"])
+    put_off = call("put_off", photos={"state": "unsaved"})["image_ids"]
+    call("put_off", photos={"image_ids": put_off, "state": "all"}, back=True)
     second = call("skip", image_id=call("open")["image_id"])["image_id"]
     members = [{"image_id": other, "revision": 0} for other in range(1, 7) if other not in (image_id, second)][:1]
     call("save_group", image_id=second, revision=0, kept=["CAT", "lamp"], members=members)
@@ -75,7 +78,7 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     call("history", image_id=image_id)
     earlier = next(entry["id"] for entry in entries["entries"] if entry["can_restore"])
     call("restore", image_id=image_id, entry_id=earlier, revision=entries["revision"])
-    for name in ("sidecars", "webhooks", "effort_report", "check", "agreement", "models", "unreadable"):
+    for name in ("order_rules", "sidecars", "webhooks", "effort_report", "check", "agreement", "models", "unreadable"):
         call(name)
     call("predict_tasks", **request_example(OPERATIONS["predict_tasks"]))
     call("formats")
@@ -102,18 +105,23 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     call("propose", image_id=image_id, kept=["cat", "sofa"])
     assert call("open", image_id=image_id)["order"]["tags"] == ["sofa", "Cat"]
     call("reorder", most=1)
+    assert call("reorder", most=1, is_dry_run=False, photos={"found": {"query": "nowhere"}})["num_photos"] == 0
     call("set_order_rules")
     call("set_tagger", tagger="cold_start")
     call("set_strategy", strategy="in_order")
     call("set_show_expected", shown=True)
     call("set_never_proposed", tag="dog")
     call("set_keys", keys={})
+    opened.workspace.project_servers = ProjectServers(opened.workspace.project.folder)
+    call("projects")
+    call("list_folder", path="/")
+    call("open_project", path=str(opened.workspace.project.folder))
     model_id = call("models")["live_id"]
     call("promote_model", model_id=model_id)
     call("roll_back", model_id=model_id)
     call("set_loop", train_after=0)
     call("end_lease", image_id=image_id)
-    call("assign", users=[], image_ids=[image_id])
+    call("assign", users=[], image_ids=[image_id], tells_before=True)
     call("review")
     asked = next(item["image_id"] for item in call("browse", state="unsaved")["items"])
     call("ask", people=1, image_ids=[asked])

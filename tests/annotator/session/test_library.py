@@ -98,6 +98,9 @@ def test_searches_are_kept_and_forgotten(session: Session) -> None:
     assert session.library.save_search("Cats", None) == {"saved_searches": {}}
     with pytest.raises(ConfigError):
         session.library.save_search("  ", search)
+    for name in ("a\0b", "a\x1b[2J", "a\u202eb"):
+        with pytest.raises(ConfigError, match="cannot be shown"):
+            session.library.save_search(name, search)
 
 
 @pytest.mark.parametrize(
@@ -195,3 +198,38 @@ def test_photos_are_started_with_their_certain_suggestions_and_that_is_taken_bac
     draft = session.workspace.log.draft(two, "local")
     assert draft is not None
     assert draft.kept == ("lamp",)
+
+
+def test_many_photos_are_put_off_and_taken_up_again(session: Session) -> None:
+    workspace = session.workspace
+    save(session, found(session, "")[1], "cat")
+    open_ones = [one for one in found(session, "") if workspace.queue.is_open(one)]
+    assert len(open_ones) >= 2
+    put_off = session.library.put_off("local", photos(*found(session, "")), back=False)
+    assert put_off == {"image_ids": open_ones, "num_left_out": len(found(session, "")) - len(open_ones)}
+    assert workspace.log.skipped() == open_ones
+    assert session.administration.effort_report()["queue"]["num_put_off"] == len(open_ones)
+    kinds = [entry["kind"] for entry in session.review.timeline("local", open_ones[0])["entries"]]
+    again = session.library.put_off("local", photos(*open_ones[1:]), back=True)
+    assert again["image_ids"] == open_ones[1:]
+    assert workspace.log.skipped() == open_ones[:1]
+    assert [one for one in found(session, "") if workspace.queue.is_open(one)] == open_ones[1:]
+    assert "skip" in kinds
+    assert "taken_up" in [entry["kind"] for entry in session.review.timeline("local", open_ones[1])["entries"]]
+    assert session.administration.check()["findings"] == []
+    assert session.library.put_off("local", photos(*open_ones[:1]), back=False)["image_ids"] == []  # it is already
+
+
+def test_a_photo_that_somebody_has_open_is_not_put_off_by_another(session: Session) -> None:
+    one, other = [i for i in found(session, "") if session.workspace.queue.is_open(i)][:2]
+    session.workspace.leases.take(one, "anna")
+    assert session.library.put_off("ben", photos(one, other), back=False)["image_ids"] == [other]
+
+
+def test_the_order_of_the_queue_is_an_order_of_the_library(session: Session) -> None:
+    queue = session.workspace.queue
+    open_ones = queue.open_ids()
+    queue.set_order(open_ones[::-1])
+    found = session.navigation.browse("local", 0, 100, "", "all", "queue")["items"]
+    assert [item["image_id"] for item in found][: len(open_ones)] == open_ones[::-1]
+    assert len(found) == len(queue)

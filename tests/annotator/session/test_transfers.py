@@ -6,14 +6,17 @@ import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from annotator.datasets.formats import registry
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
 from annotator.errors import AnnotatorError, ConfigError, DataError, ForbiddenError
 from annotator.exchange import transfers
 from annotator.exchange.selection import Selection
+from annotator.exchange.sources import opened_source
 from annotator.session import exporting as exporting_module
 from annotator.session.edited_list import EditedList
 from annotator.session.exporting import Chosen
@@ -293,3 +296,50 @@ def test_items_are_counted_until_the_person_cancels(tmp_path: Path) -> None:
     with pytest.raises(transfers.TransferCancelledError):
         next(watched)
     assert transfer.num_done == 3
+
+
+def test_two_calls_at_once_begin_one_piece_of_work(tmp_path: Path) -> None:
+    class Slow(transfers.Transfer):
+        """Its state takes a moment to read, so that both calls read it before one writes it."""
+
+        def __getattribute__(self, name: str) -> Any:
+            value = super().__getattribute__(name)
+            if name == "state":
+                threading.Event().wait(0.05)
+            return value
+
+    transfer, done = Slow("anna", "import", tmp_path), []
+    refused: list[ConfigError] = []
+
+    def begin() -> None:
+        try:
+            transfer.start(lambda: {"num": done.append(1) or threading.Event().wait(0.5)}, "done")
+        except ConfigError as error:
+            refused.append(error)
+
+    callers = [threading.Thread(target=begin) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(10)
+    transfer.wait()
+    assert (len(done), len(refused)) == (1, 3)
+
+
+def test_an_archive_that_would_leave_no_room_for_saves_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("tags.csv", b"file_name,tags\n" * 100_000)
+    free = transfers.LEAST_FREE_BYTES + 1_000_000
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    working = tmp_path / "working"
+    working.mkdir()
+    with (
+        pytest.raises(DataError, match="200 MB are kept free"),
+        opened_source(tmp_path / "a.zip", registry.find("csv"), working),
+    ):
+        pass
+    assert list(working.iterdir()) == []
+    with opened_source(tmp_path / "a.zip", registry.find("csv")) as opened:  # not on the disk of a project
+        assert opened.name == "tags.csv"

@@ -64,6 +64,16 @@ def test_no_acknowledged_save_is_lost_where_file_calls_fail(power_loss: ModuleTy
     assert all(kind.startswith(("went on", "was refused in a sentence")) for kind in outcomes)
 
 
+def test_a_save_waits_for_the_disk_once(power_loss: ModuleType, shim: Path, tmp_path: Path) -> None:
+    _, calls = power_loss.record_run(shim, tmp_path, 10)
+    acks = [place for place, call in enumerate(calls) if call.kind == "W" and call.path.endswith("/acks")]
+    assert len(acks) == 10
+    # The other saves come after features, settings or a checkpoint of the database (power_loss.work).
+    for number in (1, 2, 3, 4, 8, 9):
+        between = calls[acks[number - 1] : acks[number]]
+        assert [Path(call.path).name for call in between if call.kind == "S"] == ["project.duckdb.wal"], number
+
+
 def test_what_was_not_flushed_may_be_lost_and_what_was_flushed_may_not(power_loss: ModuleType, tmp_path: Path) -> None:
     """The power cut itself: by hand, on three files."""
     (tmp_path / "old").write_bytes(b"before")

@@ -98,6 +98,17 @@ def test_the_limits_cannot_be_lifted_and_no_extension_is_loaded(make_store: Make
         store.rows(statement)
 
 
+def test_every_limit_is_set(make_store: MakeStore) -> None:
+    """Some of them forbid the same thing: each is looked at by itself, since another version may lift one of them."""
+    wanted = {
+        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
+        "allow_community_extensions": "false", "allow_persistent_secrets": "false",
+        "python_enable_replacements": "false", "enable_external_access": "false", "lock_configuration": "true",
+    }  # fmt: skip
+    found = make_store(1).rows("SELECT name, value FROM duckdb_settings() WHERE name = ANY(?)", [list(wanted)])
+    assert {name: value.lower() for name, value in found} == wanted
+
+
 def test_a_parquet_file_is_read_alone(make_store: MakeStore, tmp_path: Path) -> None:
     store = make_store(1, tmp_path / "project.duckdb")
     store.write_parquet("SELECT 'x' AS a", [], tmp_path / "it's.parquet")

@@ -115,7 +115,7 @@ def test_no_view_and_no_dialog_violates_a_rule_of_axe(full_page: Callable[..., A
     if page.at("#group").count():
         check("tag together")
         page.press("Escape")
-    for entry in ("#open-effort", "#open-model"):
+    for entry in ("#open-effort", "#open-model", "#open-order", "#open-projects"):
         page.at("#menu").click()
         if entry == "#open-effort":
             check("menu")
@@ -123,6 +123,9 @@ def test_no_view_and_no_dialog_violates_a_rule_of_axe(full_page: Callable[..., A
         expect(page.at("dialog")).to_be_visible()
         check(entry)
         page.press("Escape")
+    page.choose("#open-first-steps")
+    check("first steps")
+    page.at("#skip-steps").click()
     # Somebody else saves the photo meanwhile.
     image_id = page.server.image_id("chelsea.png")
     page.server.rest("save", image_id=image_id, revision=0, kept=["theirs"], dropped=[])

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import threading
 from collections.abc import Callable
@@ -14,8 +15,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 Factory = Callable[..., Any]
-AWAY = [r"net::ERR_", r"Failed to fetch", r"\bForbidden\b"]
-"""Console errors of the browser while the server is down, and of the first call after a restart with an old token."""
+AWAY = [r"net::ERR_", r"Failed to fetch", r"Service Unavailable", r"\bForbidden\b"]
+"""Console errors of the browser while the server is down, while it opens the project, and of the first call after a
+restart with an old token."""
 HTML = "<img src=x onerror=window.hacked=1>"
 
 
@@ -398,3 +400,31 @@ def test_when_all_photos_are_tagged_the_page_offers_the_export(
     page.see_photo("rocket.jpg")
     page.see_kept("rocket.jpg")
     assert server.saved() == {"coffee.png": ["coffee.png"]}
+
+
+def test_a_save_at_which_the_server_failed_is_shown_with_its_request_id_and_stays(
+    serve: Factory, open_page: Factory
+) -> None:
+    server = serve()
+    page = open_page(server)
+    first = page.proposed()[0]
+    page.press("1")
+    page.see_kept(first)
+    sentence = "The server failed at this call; its log says why under the request id 0a1b2c3d4e5f."
+    fails = [True]
+
+    def answer(route: Any) -> None:
+        if fails[0] and route.request.post_data_json.get("fn_name") == "save":
+            route.fulfill(json={"error": {"kind": "failed", "message": sentence}})
+        else:
+            route.continue_()
+
+    page.page.route(re.compile("component_server"), answer)
+    page.press("Enter")
+    expect(page.page.get_by_text(sentence)).to_be_visible()
+    page.see_kept(first)
+    assert server.saved() == {}
+    fails[0] = False
+    page.page.get_by_role("button", name="Try again").click()
+    page.see_photo("chelsea.png")
+    assert server.saved() == {"astronaut.png": [first]}

@@ -47,3 +47,57 @@ def test_the_list_is_shown_as_order_rules_save_it(serve: Factory, open_page: Fac
     assert server.saved()["coffee.png"] == ["ohwx", "cup"]
     (event,) = server.history("coffee.png")
     assert event["kind"] == "save"
+
+
+def test_order_rules_are_written_previewed_applied_and_undone_in_the_page(serve: Factory, open_page: Factory) -> None:
+    server = serve()
+    lists = {"coffee.png": ["cup", "table", "ohwx"], "chelsea.png": ["cat", "animal"], "rocket.jpg": ["sky", "rocket"]}
+    for name, tags in lists.items():
+        server.rest("save", image_id=server.image_id(name), revision=0, kept=tags, dropped=[])
+    page = open_page(server)
+    page.choose("#open-order")
+    expect(page.at("#order-pinned")).to_be_focused()
+    expect(page.at("#order-note")).to_contain_text("No rule is written")
+    expect(page.at("#order-apply")).to_be_disabled()
+    page.type("ohwx")
+    page.at("#order-classes").fill("animal\n*")
+    page.at("#order-before").fill("sky")
+    expect(page.at("#order-dialog [role=alert]")).to_have_text("\u201csky\u201d is no pair of two tags.")
+    page.at("#order-before").fill("rocket, sky\nsky, rocket")
+    expect(page.at("#order-dialog [role=alert]")).to_contain_text("contradict")
+    page.at("#order-before").fill("rocket, sky")
+    expect(page.at("#order-note")).to_have_text("3 of 3 photos change.")
+    expect(page.at("#order-rows li").first).to_contain_text("cat, animal")
+    assert server.saved() == lists
+    page.at("#order-apply").press("Enter")
+    page.see_status("Order rules applied to 3 photos.")
+    changed = {
+        "coffee.png": ["ohwx", "cup", "table"],
+        "chelsea.png": ["animal", "cat"],
+        "rocket.jpg": ["rocket", "sky"],
+    }
+    assert server.saved() == changed
+    assert server.rest("order_rules") == {"order_rules": {}}
+    page.at("#order-always").check()
+    expect(page.at("#order-note")).to_have_text("Lists are saved in this order from now on.")
+    assert server.rest("order_rules")["order_rules"]["pinned"] == ["ohwx"]
+    page.press("Escape")
+    page.at("#status button").click()
+    page.see_status("Taken back on 3 photos.")
+    assert server.saved() == lists
+    page.choose("#open-order")
+    expect(page.at("#order-pinned")).to_have_value("ohwx")
+    expect(page.at("#order-classes")).to_have_value("animal\n*")
+    expect(page.at("#order-always")).to_be_checked()
+    page.at("#order-always").uncheck()
+    expect(page.at("#order-note")).to_have_text("Lists are saved as people put them.")
+    assert server.rest("order_rules") == {"order_rules": {}}
+    page.press("Escape", "Control+b")
+    page.at('.cell[title="coffee.png"]').click(modifiers=["ControlOrMeta"])
+    page.at("#bulk-order").click()
+    expect(page.at("#order-photos")).to_have_value("picked")
+    page.at("#order-pinned").fill("ohwx")
+    expect(page.at("#order-note")).to_have_text("1 of 1 photo changes.")
+    page.at("#order-apply").click()
+    page.see_status("Order rules applied to 1 photo.")
+    assert server.saved() == {**lists, "coffee.png": ["ohwx", "cup", "table"]}

@@ -188,9 +188,13 @@ def test_photos_that_are_not_tagged_are_started_with_certain_suggestions(library
     assert page.server.rest("state")["states"]["draft"] == 0
 
 
-@pytest.mark.parametrize("stops", [False, True])
-def test_a_change_in_parts_is_taken_back_by_one_undo(library: Factory, *, stops: bool) -> None:
-    page = library()
+def asks_for(request: Any, operation: str) -> bool:
+    """Whether this is a call of the page to an operation."""
+    return "component_server" in request.url and request.post_data_json.get("fn_name") == operation
+
+
+def pet_in_small_parts(page: Any) -> None:
+    """Prepare the change of two photos that is sent one photo at a time."""
 
     def in_small_parts(route: Any) -> None:
         text = route.fetch().text()
@@ -205,6 +209,34 @@ def test_a_change_in_parts_is_taken_back_by_one_undo(library: Factory, *, stops:
     page.at("#bulk-add").click()
     page.at("#bulk-tag").fill("pet")
     expect(page.at("#bulk-apply")).to_have_text("Add on 2 photos")
+
+
+def test_a_change_in_parts_is_cancelled_after_the_part_that_is_being_made(library: Factory) -> None:
+    page = library()
+    pet_in_small_parts(page)
+    held: list[Any] = []
+
+    def hold_first(route: Any) -> None:
+        is_change = asks_for(route.request, "edit_tags") and not route.request.post_data_json["data"]["is_dry_run"]
+        held.append(route) if is_change and not held else route.continue_()
+
+    page.page.route(re.compile("component_server"), hold_first)
+    with page.page.expect_request(lambda request: asks_for(request, "edit_tags")):
+        page.press("Enter")
+    page.press("Escape")
+    expect(page.at("#bulk-panel")).to_be_visible()  # until the part has ended
+    held[0].continue_()
+    page.see_status("“pet” added to 1 photo before it stopped")
+    expect(page.at("#bulk-panel")).to_be_hidden()
+    assert sum("pet" in tags for tags in page.server.saved().values()) == 1
+    page.at("#toast-undo").click()
+    page.see_status("Taken back on 1 photo")
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_change_in_parts_is_taken_back_by_one_undo(library: Factory, *, stops: bool) -> None:
+    page = library()
+    pet_in_small_parts(page)
     if stops:
         page.page.evaluate(
             "() => { const fetch = window.fetch; let num = 0; window.fetch = (url, options) => "
@@ -221,3 +253,56 @@ def test_a_change_in_parts_is_taken_back_by_one_undo(library: Factory, *, stops:
     page.at("#toast-undo").click()
     page.see_status(f"Taken back on {'1 photo' if stops else '2 photos'}")
     assert [tags for tags in page.server.saved().values() if "pet" in tags] == []
+
+
+def drag(page: Any, first: int, last: int, *, drops: bool = True) -> None:
+    """Drag with the mouse from the middle of a cell to that of another."""
+    boxes = [page.at(f"#cell-{index}").bounding_box() for index in (first, last)]
+    (x, y), to = ((box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes)
+    page.page.mouse.move(x, y)
+    page.page.mouse.down()
+    page.page.mouse.move(x + 10, y + 10)
+    page.page.mouse.move(*to)
+    if drops:
+        page.page.mouse.up()
+
+
+def test_photos_are_selected_by_dragging_a_frame_and_put_off_together(library: Factory) -> None:
+    page = library()
+    num_columns = page.page.evaluate("() => Math.floor(document.querySelector('#browse-grid').clientWidth / 172)")
+    drag(page, 0, num_columns + 1)
+    expect(page.at("#bulk-count")).to_have_text("4 selected")
+    expect(page.at("#browse")).to_be_visible()  # the click at its end opens no photo
+    page.page.keyboard.down("Control")
+    drag(page, 2, 3)
+    page.page.keyboard.up("Control")
+    expect(page.at("#bulk-count")).to_have_text("6 selected")
+    drag(page, 0, 1, drops=False)
+    expect(page.at("#bulk-count")).to_have_text("2 selected")
+    page.press("Escape")
+    expect(page.at("#bulk-count")).to_have_text("6 selected")
+    page.page.mouse.up()
+    expect(page.at("#browse")).to_be_visible()
+    page.at("#browse-grid").focus()
+    # All photos are asked for, and the answer comes late: what is pressed meanwhile is for all of them.
+    held: list[Any] = []
+    page.page.route(
+        re.compile("component_server"),
+        lambda route: held.append(route) if asks_for(route.request, "found_ids") else route.continue_(),
+    )
+    with page.page.expect_request(lambda request: asks_for(request, "found_ids")):
+        page.press("Control+a")
+    page.at("#bulk-put-off").focus()
+    page.press("Enter")
+    page.at("#browse-total").text_content()  # held is filled while the page is asked
+    for route in held:
+        route.continue_()
+    page.see_status("9 photos put off: they come again at the end. 3 photos stay")
+    page.at("#toast-undo").click()
+    page.see_status("9 photos are no longer put off.")
+    page.at("#browse-sort").select_option("queue")
+    expect(page.page).to_have_url(re.compile("sort=queue"))
+    expect(page.at("#bulk-assign")).to_be_hidden()  # there is nobody to assign to
+    page.press("Escape")
+    page.at("#cell-0").click()
+    expect(page.at("#browse")).to_be_hidden()

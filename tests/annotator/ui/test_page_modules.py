@@ -61,6 +61,9 @@ def module_page(chromium: Browser) -> Iterator[Page]:
 
 def test_the_pure_modules_pass_their_tests(module_page: Page) -> None:
     module_page.goto(ORIGIN)
+    module_page.wait_for_function(
+        "() => globalThis.tests?.length"
+    )  # the texts are awaited, which no load event waits for
     result: dict[str, Any] = module_page.evaluate(RUN)
     assert result["failures"] == {}
     assert result["num"] == TESTS_PATH.read_text(encoding="utf-8").count("\ntest(")
@@ -68,6 +71,7 @@ def test_the_pure_modules_pass_their_tests(module_page: Page) -> None:
 
 def test_a_failing_module_test_is_reported(module_page: Page) -> None:
     module_page.goto(ORIGIN)
+    module_page.wait_for_function("() => globalThis.tests?.length")
     module_page.evaluate(
         "async () => { const { default: assert } = await import('node:assert/strict');"
         "globalThis.tests = [{ name: 'wrong', run: () => assert.deepEqual([1], [2]) }]; }"

@@ -112,3 +112,26 @@ def test_a_viewer_can_change_nothing(log_in: Callable[[str], Page]) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("#banner")).to_contain_text("role")
     expect(page.locator(".file-name")).to_have_text(name)
+
+
+def test_an_admin_assigns_selected_photos_and_takes_that_back(log_in: Callable[[str], Page], people: Any) -> None:
+    page = log_in("root")
+    page.keyboard.press("Control+b")
+    page.locator("#browse-search").fill("cats")
+    expect(page.locator("#browse-total")).to_have_text("2 photos")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Control+a")
+    page.locator("#bulk-assign").click()
+    expect(page.locator("#bulk-person option")).to_have_text(["anna", "ben", "root", "Everybody"])
+    page.locator("#bulk-person").select_option("anna")
+    expect(page.locator("#bulk-note")).to_contain_text("Only anna is given these photos")
+    page.locator("#bulk-apply").click()
+    expect(page.locator("#status")).to_contain_text("2 photos assigned to anna.")
+    page.locator("#bulk-assign").click()
+    page.locator("#bulk-person").select_option("ben")
+    page.locator("#bulk-apply").click()
+    expect(page.locator("#status")).to_contain_text("2 photos assigned to ben.")
+    page.locator("#toast-undo").click()
+    expect(page.locator("#status")).to_contain_text("Taken back on 2 photos.")
+    page.locator("#bulk-put-off").click()
+    expect(page.locator("#status")).to_contain_text("No photo was put off. 2 photos stay")  # they are anna's again

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from annotator.models.backbones.hub_install import install
 from annotator.models.backbones.installed import remove_installed
 
-AWAY = [r"net::ERR_", r"Failed to fetch", r"\bForbidden\b"]
+AWAY = [r"net::ERR_", r"Failed to fetch", r"Service Unavailable", r"\bForbidden\b"]
 """Console errors of a page whose server has ended."""
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
@@ -94,7 +93,7 @@ def test_without_a_login_only_the_login_page_is_served(app: FastAPI) -> None:
         assert call(client, name).status_code == 401, name
     assert call(client, "users", do="list").status_code == 401
     assert client.get("/api/health").json() == {"status": "ok"}
-    assert "Log in" in client.get("/login").text
+    assert 'data-text="login.log_in"' in client.get("/login").text
 
 
 def test_without_the_login_check_everything_would_be_served(app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,9 +157,7 @@ def test_cookies_are_secure_behind_tls(app: FastAPI) -> None:
 
 def behind(app: FastAPI, trusted: tuple[str, ...]) -> Any:
     """The app as the server runs it, called through a proxy on this machine."""
-    config = uvicorn.Config(app, lifespan="off", log_config=None, **app_module.proxy_settings(trusted))
-    config.load()
-    return config.loaded_app
+    return app_module.behind_proxies(app, trusted)
 
 
 def test_behind_a_trusted_proxy_cookies_are_secure_and_addresses_differ(
@@ -225,6 +222,8 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "propose_group": {"image_id": 1, "kept": []},
     "save_group": {"image_id": 1, "revision": 99, "kept": ["cat"]},
     "set_tagger": {"tagger": "cold_start"},
+    "list_folder": {"path": "/"},
+    "put_off": {"photos": {"image_ids": []}},
     "set_keys": {"keys": {}},
     "set_strategy": {"strategy": "in_order"},
     "set_show_expected": {"shown": True},
@@ -240,6 +239,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "tag_details": {"tag": "cat"},
     "preview_tag_change": {"kind": "rename", "old": "a", "new": "b"},
     "promote_model": {"model_id": 99},
+    "submit_model": {"submission": "0" * 16},
 }
 
 
@@ -258,7 +258,7 @@ def test_every_operation_has_a_least_role(app: FastAPI) -> None:
     assert {item.least_role for item in OPERATIONS.values()} == set(Role)
     got = {path.replace("{image_id}", "1") for path, methods in app.openapi()["paths"].items() if "get" in methods}
     assert {path for path in got if not path.startswith("/gradio_api/")} == {
-        *READING, "/api/v1/health", "/api/v1/proof", "/api/v1/exported",
+        *READING, "/api/v1/health", "/api/v1/ready", "/api/v1/proof", "/api/v1/exported",
     }  # fmt: skip
 
 

@@ -256,13 +256,13 @@ def test_every_server_closes_idle_connections(is_demo: bool, tmp_path: Path, mon
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", "10.9.0.0/16")  # is uvicorn's variable, and is not heard
     made: list[uvicorn.Config] = []
 
-    def stop(config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+    def stop(config: uvicorn.Config, *rest: object) -> None:
         made.append(config)
         raise _StoppedError
 
     monkeypatch.setattr(app_module, "Server", stop)
-    monkeypatch.setattr(app_module, "build_app", lambda opened, config: hello)
-    monkeypatch.setattr(HostedDemo, "build_app", lambda self, config: hello)
+    monkeypatch.setattr(app_module, "build_app", lambda opened, config, observation: hello)
+    monkeypatch.setattr(HostedDemo, "build_app", lambda self, config, observation: hello)
     options = HostedOptions(tmp_path, HostedLimits(connections_an_address=7))
     config = ServerConfig(port=0, trusted_proxies=("10.0.0.0/8",))
     with pytest.raises(_StoppedError):  # noqa: PT012 - either of both

@@ -142,7 +142,7 @@ FITTING: dict[str, Any] = {
     "keys": {}, "strategy": "in_order", "shown": True, "run_id": 1, "model_id": 99, "users": [],
     "people": 1, "note": "why?", "field": "title", "value": "A cat", "format": "csv", "transfer_id": "0" * 32,
     "entry_id": "event:0", "take": "ours", "label_config": "<View/>",
-    "photos": {}, "name": "cats", "least": 0.9,
+    "photos": {}, "submission": "0" * 16, "name": "cats", "least": 0.9, "path": "/",
 }  # fmt: skip
 """A value for each required field of the operations."""
 

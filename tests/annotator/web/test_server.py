@@ -1,3 +1,4 @@
+import gc
 import http.client
 import json
 import os
@@ -5,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +20,7 @@ import pytest
 from annotator.errors import BackboneError, ConfigError, ProjectError
 from annotator.retrieval import vector_index
 from annotator.retrieval.vector_index import VectorIndexSettings
+from annotator.session import photo_parts
 from annotator.session import workspace as workspace_module
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
@@ -96,7 +100,7 @@ def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
     assert first.lines[0].startswith("Tagging page: http://127.0.0.1:")
     assert str(project) in first.lines[1]
     while first.call("state", {})["num_images"] < 4:
-        pass
+        time.sleep(0.02)  # the server needs the processor
     acknowledged = {}
     for image_id in range(1, 5):
         tags = [f"tag {image_id}", "<b>"]
@@ -112,7 +116,7 @@ def test_a_served_project_survives_kill_9_and_goes_on_where_it_was(
 
     second = serve(project)  # knows its photo folder
     while second.call("state", {})["ingest"]["running"]:
-        pass
+        time.sleep(0.02)
     state = second.call("state", {})
     assert (state["num_images"], state["num_saved"], state["ingest"]["error"]) == (40, 4, None)
     lines = second.get("/api/export").decode().splitlines()
@@ -216,7 +220,7 @@ def test_the_index_is_rebuilt_when_it_is_missing_or_damaged(
     monkeypatch: pytest.MonkeyPatch,
     damage: bytes | str | None,
 ) -> None:
-    monkeypatch.setattr(workspace_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
+    monkeypatch.setattr(photo_parts, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
     write_photos(tmp_path / "photos", range(40))
     opened = open_project(tmp_path / "photos")
     query = opened.workspace.features.vectors([1])
@@ -240,7 +244,7 @@ def test_the_index_follows_photos_added_since_it_was_written(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workspace_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
+    monkeypatch.setattr(photo_parts, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
     write_photos(tmp_path / "photos", range(30))
     first = open_project(tmp_path / "photos")
     first.close()
@@ -260,7 +264,7 @@ def test_the_index_of_the_tagged_photos_is_kept_and_not_trained_again(
     monkeypatch: pytest.MonkeyPatch,
     is_killed: bool,
 ) -> None:
-    monkeypatch.setattr(workspace_module, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
+    monkeypatch.setattr(photo_parts, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
     write_photos(tmp_path / "photos", range(40))
     first = open_project(tmp_path / "photos")
 
@@ -308,3 +312,57 @@ def test_a_damaged_project_is_refused_at_once(open_project: Callable[..., Sessio
     opened.workspace.project.settings_path.write_text("{")
     with pytest.raises(ProjectError, match="Mend or delete the file"):
         open_project()
+
+
+def test_a_project_without_its_index_opens_before_that_is_built(
+    open_project: Callable[..., Session], write_photos: WritePhotos, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after `annotator restore`: an index of 100,000 photos is trained for a long time, and proposals need none."""
+    monkeypatch.setattr(photo_parts, "VectorIndexSettings", lambda: VectorIndexSettings(exact_below=20))
+    write_photos(tmp_path / "photos", range(40))
+    first = open_project(tmp_path / "photos")
+    for image_id in range(1, 16):
+        first.tagging.save("local", EditedList(image_id, 0, ["cat"], [], Effort()), brings_next=False)
+    first.close()
+    for path in first.workspace.project.indexes_path.glob("*.faiss"):
+        path.unlink()
+    goes_on, train = threading.Event(), vector_index.train_inverted_file
+
+    def waiting(*arguments: Any, **options: Any) -> Any:
+        assert goes_on.wait(60)
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(vector_index, "train_inverted_file", waiting)
+    again = open_project()
+    photo = again.navigation.open("local", None)
+    assert "cat" in [proposal["tag"] for proposal in photo["proposals"]]
+    assert len(photo["neighbours"]["looks"]) > 3
+    goes_on.set()
+    assert again.workspace.vectors.image_ids().tolist() == list(range(1, 41))
+    again.close()
+    assert list(again.workspace.project.indexes_path.glob("*.faiss")) != []  # kept for the next start
+
+
+def test_the_search_for_garbage_goes_on_after_a_project_was_opened_or_refused() -> None:
+    assert gc.isenabled()
+    with app_module._without_collection():
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ProjectError), app_module._without_collection():
+        raise ProjectError("refused")
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("config", "may"),
+    [
+        (ServerConfig(), True),
+        (ServerConfig(host="localhost"), True),
+        (ServerConfig(host="0.0.0.0"), False),
+        (ServerConfig(trusted_proxies=("127.0.0.1",)), False),
+        (ServerConfig(root_path="/photos"), False),
+        (ServerConfig(allowed_hosts=("photos.example",)), False),
+    ],
+)
+def test_only_a_server_of_this_machine_alone_opens_other_projects(config: ServerConfig, may: bool) -> None:
+    assert app_module.opens_projects(config) is may

@@ -29,7 +29,7 @@ MOST_RATIO = 1.5
 FOR = (
     "model", "model_rank", "model_first", "guess", "looks", "looks_rank", "words", "share", "subject", "head", "gain",
     "gain_confident", "residual", "kind_share", "list_length", "keyword", "keyword_rate", "folder", "metadata",
-    "detector", "together", "next", "place", "head_rank", *RATIOS,
+    "detector", "together", "next", "place", "head_rank", "classes", *RATIOS,
 )  # fmt: skip
 """Features that never lower a probability."""
 PER_LIST = ("kind_share", "list_length", "place")

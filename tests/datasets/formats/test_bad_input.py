@@ -37,8 +37,7 @@ CASES: dict[str, tuple[str, str, str]] = {
     "coco no object": ("coco", "[]", "is not a COCO file"),
     "coco id twice": ("coco", coco(images=[{"id": 1, "file_name": "a"}] * 2), "two images with the id 1"),
     "coco category twice": ("coco", coco(categories=[{"id": 1, "name": "a"}] * 2), "two categories with the id 1"),
-    "coco unknown image": ("coco", coco(images=[]), "annotation of image 1, category 1: not listed"),
-    "coco unknown category": ("coco", coco(categories=[]), "annotation of image 1, category 1: not listed"),
+    "coco unknown image": ("coco", coco(images=[]), "annotation of image 1, which is not listed"),
     "coco damaged": ("coco", coco(annotations=[{"category_id": 1}]), "is not a COCO file: 'image_id'"),
     "coco rank": (
         "coco",
@@ -179,3 +178,37 @@ def test_objects_without_a_rank_come_largest_first(tmp_path: Path, read: Read) -
     categories = [{"id": 1, "name": "one"}, {"id": 2, "name": "twice"}]
     (tmp_path / "file").write_text(coco(annotations=annotations, categories=categories))
     assert [photo.tags for photo in read("coco", tmp_path / "file")] == [("twice", "one")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '\ufeffimage;tags\r\na.jpg;"dog; caf\u00e9"\r\n'.encode(),
+        'image;tags\r\na.jpg;"dog; caf\u00e9"\r\n'.encode("cp1252"),
+        'image,tags\r\na.jpg,"dog; caf\u00e9"\r\n'.encode("cp1252"),
+        'image\ttags\r\na.jpg\t"dog; caf\u00e9"\r\n'.encode("utf-16"),
+        'sep=;\r\nimage;tags\r\na.jpg;"dog; caf\u00e9"\r\n'.encode(),
+    ],
+)
+def test_a_table_that_excel_has_written_is_read(tmp_path: Path, read: Read, data: bytes) -> None:
+    (tmp_path / "file.csv").write_bytes(data)
+    assert [(photo.name, photo.tags) for photo in read("csv", tmp_path / "file.csv")] == [
+        ("a.jpg", ("dog", "caf\u00e9"))
+    ]
+
+
+def test_categories_that_a_coco_file_does_not_list_are_left_out_with_a_note(tmp_path: Path, read: Read) -> None:
+    objects = [{"image_id": 1, "category_id": number} for number in (7, 1)] + [{"image_id": 1}]
+    (tmp_path / "file").write_text(coco(annotations=objects))
+    report = Report()
+    assert [photo.tags for photo in read("coco", tmp_path / "file", report)] == [("cat",)]
+    assert [problem.photo for problem in report.notes] == ["a.jpg"] * 2
+    assert "category 7" in report.notes[0].reason
+
+
+def test_objects_without_areas_are_ranked_by_their_boxes(tmp_path: Path, read: Read) -> None:
+    boxes = [([0, 0, 2, 2], 1), ([0, 0, 9, 9], 2)]
+    objects = [{"image_id": 1, "category_id": number, "bbox": box} for box, number in boxes]
+    names = [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}]
+    (tmp_path / "file").write_text(coco(annotations=objects, categories=names))
+    assert [photo.tags for photo in read("coco", tmp_path / "file")] == [("dog", "cat")]

@@ -3,6 +3,7 @@
 import stat
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,10 +58,21 @@ def test_sizes_are_counted_while_they_are_written(tmp_path: Path, out: Path, mon
     monkeypatch.setattr(unpacking, "MAX_UNPACKED_BYTES", 4_000_000)
     with pytest.raises(DataError, match="more than 4,000,000 bytes once it is unpacked"):
         unpack(path, out)
-    assert sum(one.stat().st_size for one in out.iterdir()) <= 4_000_000
+    assert list(out.iterdir()) == []
     monkeypatch.setattr(unpacking, "MAX_ENTRIES", 1)
     with pytest.raises(DataError, match="holds 2 files; at most 1 are unpacked"):
         unpack(path, out)
+
+
+def test_what_does_not_fit_on_the_disk_is_refused_before_anything_is_written(
+    tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pack(tmp_path / "a.zip", ("a", b"\0" * 3_000_000))
+    monkeypatch.setattr(unpacking.shutil, "disk_usage", lambda folder: SimpleNamespace(free=5_000_000))
+    with pytest.raises(DataError, match=r"a\.zip needs 3 MB once it is unpacked, and 2 MB are kept free; .* 5 MB left"):
+        unpack(path, out, 2_000_001)
+    assert list(out.iterdir()) == []
+    assert unpack(path, out, 2_000_000) == 1
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

@@ -180,13 +180,27 @@ def test_a_network_is_in_memory_once_for_each_number_of_threads(backbone_cache: 
     assert other is not first
 
 
+@pytest.fixture
+def exported(backbone: Backbone, backbone_cache: Path) -> Path:
+    """The session's exported graph, which is not written to."""
+    (path,) = backbone_cache.glob("efficientnet_lite0*.npz")
+    return path
+
+
+@pytest.fixture
+def quick_export(exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the session's exported graph instead of exporting once more."""
+    graph = module._read_graph(exported).onnx
+    monkeypatch.setattr(module, "_export", lambda *_: graph)
+
+
+@pytest.mark.usefixtures("quick_export")
 def test_a_damaged_cache_file_is_exported_again(
-    backbone: Backbone, backbone_cache: Path, crops: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    backbone: Backbone, exported: Path, crops: np.ndarray, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (good,) = backbone_cache.iterdir()
-    data = bytearray(good.read_bytes())
+    data = bytearray(exported.read_bytes())
     data[len(data) // 2] ^= 0xFF
-    damaged = tmp_path / good.name
+    damaged = tmp_path / exported.name
     damaged.write_bytes(data)
     with caplog.at_level(logging.WARNING, logger=module.__name__):
         mended = load_backbone(device="cpu", num_threads=1, cache_path=tmp_path)
@@ -195,14 +209,7 @@ def test_a_damaged_cache_file_is_exported_again(
     caplog.clear()
     load_backbone(device="cpu", num_threads=1, cache_path=tmp_path)
     assert caplog.text == ""
-    assert [path.name for path in tmp_path.iterdir()] == [good.name]
-
-
-@pytest.fixture
-def quick_export(backbone: Backbone, backbone_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take the session's exported graph instead of exporting once more."""
-    (good,) = backbone_cache.iterdir()
-    monkeypatch.setattr(module, "_export", lambda *_: module._read_graph(good).onnx)
+    assert [path.name for path in tmp_path.iterdir()] == [exported.name]
 
 
 @pytest.mark.usefixtures("quick_export")

@@ -9,6 +9,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,30 @@ SCRIPTS = {
     "typographic": "rock \u2019n\u2019 roll",
     "emoji": "\U0001f415\u200d\U0001f9ba",
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_installations() -> Iterator[None]:
+    """Export each of the few networks once, and measure its speed for a moment; all else is as in every installation.
+
+    That an export gives what torch gives is still checked in each of them.
+    """
+    made: dict[str, bytes] = {}
+    plain = hub_install.export
+
+    def export(module: torch.nn.Module, example: Any, name: str, output: str, path: Path) -> None:
+        digest = hashlib.sha256(f"{module} {example.shape} {name} {output}".encode())
+        for key, values in module.state_dict().items():
+            digest.update(key.encode() + values.numpy().tobytes())
+        if digest.hexdigest() not in made:
+            plain(module, example, name, output, path)
+            made[digest.hexdigest()] = path.read_bytes()
+        path.write_bytes(made[digest.hexdigest()])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hub_install, "export", export)
+        patch.setattr(hub_install, "_speed", partial(hub_install._speed, seconds=0.02))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +221,7 @@ def test_weights_of_8_bits_are_a_backbone_of_their_own_near_the_other() -> None:
     assert 0.98 < cosines.min() < 1
 
 
-@pytest.mark.usefixtures("installed_tiny")
+@pytest.mark.usefixtures("installed_tiny", "backbone_cache")
 def test_installed_backbones_are_listed_and_measured(capsys: pytest.CaptureFixture[str], demo_photos: Path) -> None:
     assert {"tiny-clip", "tiny-siglip", "tiny-timm"} <= {info.name for info in list_backbones() if info.is_available}
     assert main(["backbone", "list", "--json"]) == 0

@@ -295,3 +295,17 @@ def test_wrong_sizes_are_refused(given: ColdStartTagger, backbone: Backbone) -> 
         given.decode(photo(), [(), ()])
     with pytest.raises(ValueError, match="3 dropped"):
         given.decode(photo(), [()], dropped=[(), (), ()])
+
+
+def test_class_odds_speak_for_the_words_of_a_photo_and_against_all_others(given: ColdStartTagger) -> None:
+    odds = given.class_odds(photo(c281=0.9)[0])
+    columns = {word: given.word_column(word) for word in ("cat", "cats", "tabby", "dog", "xylophonist")}
+    assert columns["cats"] == columns["cat"]
+    assert columns["xylophonist"] is None
+    cat, tabby, dog = (odds[columns[word]] for word in ("cat", "tabby", "dog"))
+    assert tabby > cat > 1 > 0 > dog
+    assert dog < -2
+
+
+def test_class_odds_are_0_where_all_classes_are_equally_likely(given: ColdStartTagger) -> None:
+    np.testing.assert_allclose(given.class_odds(photo()[0]), 0, atol=1e-5)

@@ -124,3 +124,30 @@ def test_weighing_says_what_is_known_of_each_candidate() -> None:
     assert [key for key, row in features.items() if row[OTHER_FORM]] == ["cat"]
     assert {key for key, row in features.items() if row[EVERYDAY]} == {"cat", "castle"}
     assert vocabulary.candidates("zz", {}) is None
+
+
+def test_a_second_word_is_one_of_the_kept_tags_of_the_likely_ones_or_of_the_project() -> None:
+    vocabulary = ProjectVocabulary(WORDS)
+    vocabulary.count(["tomato sauce"], +1)
+    assert tags(vocabulary.complete("chicken w", {}, ["Wings"], kept=["Wings"])) == ["chicken wings"]
+    assert tags(vocabulary.complete("chicken w", {"wrap": 0.4, "well": 0.01})) == ["chicken wrap"]
+    assert tags(vocabulary.complete("soy s", {})) == ["soy sauce"]
+    assert vocabulary.complete("soy w", {}) == []
+    vocabulary.count(["tomato sauce"], -1)
+    assert vocabulary.complete("soy s", {}) == []
+
+
+def test_after_a_space_the_likeliest_next_words_are_offered_and_not_the_word_before() -> None:
+    vocabulary = ProjectVocabulary(WORDS)
+    for tag in ("cheese", "cheese", "tomato sauce", "soy sauce"):
+        vocabulary.count([tag], +1)
+    offered = tags(vocabulary.complete("cheese ", {"bread": 0.1}))
+    assert offered[0] == "cheese sauce"  # "sauce" ends two tags
+    assert set(offered) == {"cheese sauce", "cheese bread", "cheese tomato", "cheese soy"}
+    assert "cheese" in tags(vocabulary.complete("cheese", {}))
+
+
+def test_a_tag_in_use_is_offered_once_where_its_last_word_would_continue_the_text_too() -> None:
+    vocabulary = ProjectVocabulary(WORDS)
+    vocabulary.count(["soy sauce", "sauce"], +1)
+    assert tags(vocabulary.complete("soy s", {})) == ["soy sauce"]

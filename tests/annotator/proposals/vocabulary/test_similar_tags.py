@@ -105,7 +105,7 @@ def _no_words() -> Any:
 def test_the_setting_is_kept_only_if_the_vectors_can_be_loaded(
     tmp_path: Path, demo_photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("annotator.cli.serve._run_server", lambda *arguments: None)
+    monkeypatch.setattr("annotator.cli.serve.run_server", lambda *arguments: None)
     (tmp_path / "own.txt").write_text("car 1 0\ndog 0 1\n")
     command = ["serve", str(demo_photos), "--project", str(tmp_path / "p"), "--word-vectors"]
     assert main([*command, str(tmp_path / "own.txt")]) == 0
@@ -152,7 +152,7 @@ def test_tags_in_use_without_a_vector_are_reported(
     assert session.navigation.state("local")["tags_without_vector"] is sentence
     folder = opened.workspace.project.folder
     opened.close()
-    monkeypatch.setattr("annotator.cli.serve._run_server", lambda *arguments: None)
+    monkeypatch.setattr("annotator.cli.serve.run_server", lambda *arguments: None)
     (tmp_path / "own.txt").write_text("car 1 0\ndog 0 1\n")
     assert main(["serve", str(folder), "--word-vectors", str(tmp_path / "own.txt")]) == 0
     assert "2 of 3 tags in use have no word vector in own: xyzzy, 東京." in capsys.readouterr().err
