@@ -11,6 +11,7 @@ import glob
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -362,7 +363,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     for left_over in path.parent.glob(f".{glob.escape(path.name)}.*"):
         if not _is_running(left_over.suffix[1:]):
             left_over.unlink(missing_ok=True)  # left by a process that was killed
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{threading.get_ident()}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             file.write(content)

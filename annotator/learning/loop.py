@@ -133,7 +133,8 @@ class ModelLoop:
         Raises:
             ConfigError: A value is not allowed.
         """
-        self._project.update_settings(loop=replace(self._project.settings.loop, **changes))
+        with self._project.settings_lock:
+            self._project.update_settings(loop=replace(self._project.settings.loop, **changes))
         self._saved.set()
         return asdict(self._project.settings.loop)
 

@@ -67,12 +67,13 @@ class Administration:
         """
         tag = clean_tag(tag)
         project = self._workspace.project
-        others = [other for other in project.settings.never_proposed if tag_key(other) != tag_key(tag)]
-        if never and len(others) >= MAX_NEVER_PROPOSED:
-            raise ConfigError(
-                f"At most {MAX_NEVER_PROPOSED:,} tags can be kept from being proposed; give one back first."
-            )
-        settings = project.update_settings(never_proposed=(*others, tag) if never else tuple(others))
+        with project.settings_lock:
+            others = [other for other in project.settings.never_proposed if tag_key(other) != tag_key(tag)]
+            if never and len(others) >= MAX_NEVER_PROPOSED:
+                raise ConfigError(
+                    f"At most {MAX_NEVER_PROPOSED:,} tags can be kept from being proposed; give one back first."
+                )
+            settings = project.update_settings(never_proposed=(*others, tag) if never else tuple(others))
         return {"never_proposed": list(settings.never_proposed)}
 
     def set_tagger(self, user: str, name: str) -> JsonObject:

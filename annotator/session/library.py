@@ -84,7 +84,7 @@ class Library:
         if not name.isprintable():
             raise ConfigError(f"The name {name[:80]!r} holds a character that cannot be shown.")
         project = self._workspace.project
-        with self._workspace.lock:
+        with project.settings_lock:
             searches = {key: one for key, one in project.settings.saved_searches.items() if key != name}
             if search is not None:
                 if len(searches) >= MOST_SEARCHES:

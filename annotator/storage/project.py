@@ -8,6 +8,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
@@ -34,7 +35,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o666, *, exact: bool 
         mode: Permission bits, reduced by the umask of the process unless ``exact``.
         exact: Whether the file gets these bits whatever the umask is.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
     try:
         with open(temporary, "wb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             if exact:
@@ -83,6 +84,8 @@ class Project:
         self.server_path = folder / "server.json"
         self.settings_are_as_written = True
         """False if the settings file was changed by another program since it was written: by hand, or by damage."""
+        self.settings_lock = threading.RLock()
+        """Held by who computes a setting from its present value, until `update_settings` has stored it."""
         carried_models.use(self.models_path)
         self.settings = self._read_settings()
 
@@ -126,19 +129,20 @@ class Project:
         return cls(folder)
 
     def update_settings(self, **changes: Any) -> ProjectSettings:
-        """Change some settings, on disk first.
+        """Change some settings, on disk first; safe to call from several threads.
 
         Raises:
             ConfigError: A value is not allowed.
             ProjectError: The file cannot be written.
         """
-        settings = replace(self.settings, **changes)
-        try:
-            _write_settings(self.settings_path, settings)
-        except OSError as error:
-            raise ProjectError(f"The settings {self.settings_path} cannot be written: {error.strerror}.") from error
-        self.settings, self.settings_are_as_written = settings, True
-        return settings
+        with self.settings_lock:
+            settings = replace(self.settings, **changes)
+            try:
+                _write_settings(self.settings_path, settings)
+            except OSError as error:
+                raise ProjectError(f"The settings {self.settings_path} cannot be written: {error.strerror}.") from error
+            self.settings, self.settings_are_as_written = settings, True
+            return settings
 
     def check_writable(self) -> None:
         """Check that files can be written into the folder.

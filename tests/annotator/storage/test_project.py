@@ -3,6 +3,7 @@ import os
 import shutil
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -127,6 +128,34 @@ def test_a_failing_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkey
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_settings_that_are_changed_at_once_by_many_threads_are_all_kept(project: Project) -> None:
+    def keep_search(number: int) -> None:
+        with project.settings_lock:
+            project.update_settings(
+                saved_searches={
+                    **project.settings.saved_searches,
+                    f"search {number}": {"query": str(number), "state": "", "sort": ""},
+                }
+            )
+
+    def change(number: int) -> None:
+        project.update_settings(show_expected=bool(number % 2))
+
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(work, number) for number in range(30) for work in (keep_search, change)]:
+            done.result()
+    assert set(Project(project.folder).settings.saved_searches) == {f"search {number}" for number in range(30)}
+
+
+def test_a_file_that_many_threads_write_at_once_is_always_whole(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(write_atomically, path, bytes([number]) * 10_000) for number in range(60)]:
+            done.result()
+    assert len(set(path.read_bytes())) == 1 and len(path.read_bytes()) == 10_000
     assert list(tmp_path.iterdir()) == [path]
 
 
