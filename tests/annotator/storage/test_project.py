@@ -155,7 +155,8 @@ def test_a_file_that_many_threads_write_at_once_is_always_whole(tmp_path: Path) 
     with ThreadPoolExecutor(8) as threads:
         for done in [threads.submit(write_atomically, path, bytes([number]) * 10_000) for number in range(60)]:
             done.result()
-    assert len(set(path.read_bytes())) == 1 and len(path.read_bytes()) == 10_000
+    assert len(set(path.read_bytes())) == 1
+    assert len(path.read_bytes()) == 10_000
     assert list(tmp_path.iterdir()) == [path]
 
 
