@@ -8,6 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+Ids = npt.NDArray[np.int32]
+
 
 class PhotoQueue:
     """Images in folder order; the unsaved ones are presented, in a strategy's order if there is one.
@@ -29,6 +34,8 @@ class PhotoQueue:
         self._ids: list[int] = []
         self._position: dict[int, int] = {}
         self._order: tuple[int, ...] = ()
+        self._arrays = np.empty(0, np.int32), np.empty(0, np.int32)
+        """Image ids in folder order, and by image id the position, or -1; made anew when it is asked for."""
         self._lock = threading.RLock()
         self.num_saved = 0
 
@@ -51,6 +58,18 @@ class PhotoQueue:
                 self._state.append(self._OPEN)
                 self._position[image_id] = len(self._ids)
                 self._ids.append(image_id)
+
+    def in_order(self, image_ids: Ids) -> Ids:
+        """Return those of some images that are in the queue, in folder order."""
+        with self._lock:
+            ids, positions = self._arrays
+            if len(ids) != len(self._ids):
+                ids = np.array(self._ids, np.int32)
+                positions = np.full(int(ids.max()) + 1, -1, np.int32)
+                positions[ids] = np.arange(len(ids))
+                self._arrays = ids, positions
+        found = positions[image_ids[image_ids < len(positions)]]
+        return ids[np.sort(found[found >= 0])]
 
     def _insert(self, placed: Sequence[tuple[Any, int]]) -> None:
         """Insert images between others: all lists are made anew, since other threads read them without the lock."""

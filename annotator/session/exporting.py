@@ -173,7 +173,7 @@ class Exporting:
         found = select(self._workspace.store, chosen.selection)
         if chosen.found is None:
             return found
-        among = set(self._navigation.found(user, *chosen.found)[0])
+        among = set(self._navigation.found(user, *chosen.found)[0].tolist())
         return [image_id for image_id in found if image_id in among]
 
     def _photos(self, user: str, format: Format, image_ids: Sequence[int]) -> Iterator[TaggedPhoto]:

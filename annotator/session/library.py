@@ -11,7 +11,6 @@ from annotator.session.exporting import PREVIEW_ROWS, Chosen, Exporting
 from annotator.session.navigation import Navigation
 from annotator.session.workspace import Workspace
 from annotator.storage.bulk_changes import BulkChanges
-from annotator.storage.facets import facets_of
 
 MOST_SEARCHES = 200
 """Saved searches of a project."""
@@ -47,7 +46,7 @@ class Library:
         """
         is_all = not query.strip() and state == "all"
         image_ids = None if is_all else self._navigation.found(user, query, state)[0]
-        counts = facets_of(self._workspace.store, image_ids)
+        counts = self._workspace.store.images.search.facets(image_ids)
         wanted, vocabulary = search_key(tag), self._workspace.ranking.vocabulary
         # A tag in several spellings is one.
         by_key: Counter[str] = Counter()
@@ -70,7 +69,7 @@ class Library:
             StoreError: The database could not be read.
             UnknownImageError: There is no photo `alike_to`.
         """
-        return {"image_ids": self._navigation.found(user, query, state, sort, alike_to)[0]}
+        return {"image_ids": self._navigation.found(user, query, state, sort, alike_to)[0].tolist()}
 
     def save_search(self, name: str, search: dict[str, str] | None) -> JsonObject:
         """Keep a search under a name, for everybody in this project; None forgets it.

@@ -3,7 +3,10 @@
 import logging
 from dataclasses import asdict
 
+import numpy as np
+
 from annotator import __version__
+from annotator.active_learning.queue import Ids
 from annotator.json_types import JsonObject
 from annotator.session.photo_view import PhotoView
 from annotator.session.search_terms import TagsOfTerms
@@ -175,7 +178,7 @@ class Navigation:
         workspace, queue = self._workspace, self._workspace.queue
         if query.strip() or state != "all" or sort != "folder":
             found, meant = self.found(user, query, state, sort, alike_to)
-            total, ids = len(found), found[offset : offset + limit]
+            total, ids = len(found), found[offset : offset + limit].tolist()
         else:
             total, ids, meant = len(queue), queue.window(offset, offset + limit), []
         own = workspace.responses.own_tags(ids, user)
@@ -193,34 +196,34 @@ class Navigation:
 
     def found(
         self, user: str, query: str, state: str, sort: str = "folder", alike_to: int | None = None
-    ) -> tuple[list[int], list[str]]:
+    ) -> tuple[Ids, list[str]]:
         """Return the photos that the library shows, in its order, and the tags of similar meaning that count."""
         workspace, queue = self._workspace, self._workspace.queue
         wanted = state if state in ("saved", "unsaved", "empty", "changed") else "all"
         stand_for = TagsOfTerms(workspace)
         # Photos of the newest ingest commit may not be in the queue yet.
-        matching = workspace.store.images.find(" ".join(query.split()), wanted, stand_for.tags_of)
-        found = sorted((image_id for image_id in matching if image_id in queue), key=queue.position)
+        found = queue.in_order(workspace.store.images.search.find(query, wanted, stand_for.tags_of))
         if wanted != state:
-            found = [image_id for image_id in found if self._view.state_of(user, image_id) == state]
+            found = np.array([one for one in found.tolist() if self._view.state_of(user, one) == state], np.int32)
         return self._sorted(found, sort, alike_to), stand_for.meant
 
-    def _sorted(self, image_ids: list[int], sort: str, alike_to: int | None) -> list[int]:
+    def _sorted(self, found: Ids, sort: str, alike_to: int | None) -> Ids:
         """Return photos in an order; those that are equal in it, or have no value, in that of the folder."""
         workspace = self._workspace
-        if sort == "name":
-            return sorted(image_ids, key=workspace.files.name_key)
         if sort == "folder" or (sort == "alike" and alike_to is None):
-            return image_ids
+            return found
         if alike_to is not None and sort == "alike":
             self._access.check(alike_to)
-            first = most_alike(workspace.features, alike_to, image_ids)
+            first = np.array(most_alike(workspace.features, alike_to, found.tolist()), np.int32)
+        elif sort == "name":
+            first = workspace.files.by_name()
         elif sort == "queue":
-            first = list(workspace.queue.upcoming())
+            first = np.fromiter(workspace.queue.upcoming(), np.int32)
         else:
             first = workspace.store.images.newest_first(sort)
-        ranks = {image_id: rank for rank, image_id in enumerate(first)}
-        return sorted(image_ids, key=lambda image_id: ranks.get(image_id, len(ranks)))
+        ranks = np.full(max(int(found.max(initial=0)), int(first.max(initial=0))) + 1, len(first), np.int32)
+        ranks[first] = np.arange(len(first))
+        return found[np.argsort(ranks[found], kind="stable")]
 
     def next(self, user: str, image_id: int) -> JsonObject | None:
         """End the lease of a photo after a commit, and return the photo to work on after it.

@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
+import numpy as np
+import numpy.typing as npt
+
 from annotator.active_learning.random_sample import is_in_sample
 from annotator.collaboration.responses import in_share
 from annotator.storage.images import ImageEntry, PhotoFile, SeenPath
@@ -33,6 +36,9 @@ class PhotoFiles:
         """The prefix under which a reverse proxy offers the page."""
         self._files = dict(files)
         self._names = {image_id: shown_name(file.path) for image_id, file in files.items()}
+        self._num_changes = 0
+        self._by_name = -1, np.empty(0, np.int32)
+        """The number of changes at which the order was computed, and the order."""
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._files)
@@ -50,6 +56,7 @@ class PhotoFiles:
                 digest, version = (known.content_hash, known.version) if known else (hashes[seen.image_id],) * 2
                 self._files[seen.image_id] = PhotoFile(digest, version, seen.root_id, seen.path, is_gone=False)
                 self._names[seen.image_id] = self.shown_name(seen.path)
+        self._num_changes += 1
 
     def renew(self, image_id: int, entry: ImageEntry) -> None:
         """Take in that an image shows other pixels."""
@@ -70,9 +77,18 @@ class PhotoFiles:
         folder, _, name = file.path.rpartition("/")
         return file.root_id, _folder_key(folder), natural_key(name), file.path
 
-    def name_key(self, image_id: int) -> str:
-        """Return what orders photos by their names alone, numbers in them by value."""
-        return natural_key(self._files[image_id].path.rpartition("/")[2])
+    def by_name(self) -> npt.NDArray[np.int32]:
+        """Return the ids of all photos in the order of their names alone, numbers in them by value.
+
+        Of equal names the photo that was added first is first.
+        """
+        number, ordered = self._by_name
+        if number != self._num_changes:
+            number = self._num_changes
+            keys = {image_id: natural_key(file.path.rpartition("/")[2]) for image_id, file in dict(self._files).items()}
+            ordered = np.array(sorted(keys, key=lambda image_id: (keys[image_id], image_id)), np.int32)
+            self._by_name = number, ordered
+        return ordered
 
     def thumbnail_url(self, image_id: int) -> str:
         """Return the URL of a photo's thumbnail."""

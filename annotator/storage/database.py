@@ -11,12 +11,13 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import duckdb
+import numpy.typing as npt
 
 from annotator.errors import ProjectError, StoreError
 from annotator.rwlock import ReadWriteLock
@@ -39,6 +40,7 @@ from annotator.storage.temporary_folders import held_folder
 from annotator.storage.write_ahead_log import log_path
 
 logger = logging.getLogger(__name__)
+Rows = TypeVar("Rows")
 
 SNAPSHOT_PREFIX = ".snapshot-"
 """Of the folder, beside the database, in which a copy of it is made."""
@@ -228,9 +230,23 @@ class Store:
             self._cursors.add(cursor)
         return cursor
 
-    def _read(self, query: str, parameters: Sequence[object]) -> list[Row]:
+    def _read(
+        self, query: str, parameters: Sequence[object], fetched: Callable[[duckdb.DuckDBPyConnection], Rows]
+    ) -> Rows:
+        try:
+            try:
+                return self._read_once(query, parameters, fetched)
+            except _BROKEN:
+                self._recover()
+                return self._read_once(query, parameters, fetched)
+        except duckdb.Error as error:
+            raise StoreError(_message_for_read(self.path, error)) from error
+
+    def _read_once(
+        self, query: str, parameters: Sequence[object], fetched: Callable[[duckdb.DuckDBPyConnection], Rows]
+    ) -> Rows:
         with self._lock.shared():
-            return self._cursor().execute(query, list(parameters)).fetchall()
+            return fetched(self._cursor().execute(query, list(parameters)))
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return every row of a reading query, as of the last commit.
@@ -238,14 +254,15 @@ class Store:
         Raises:
             StoreError: The database could not be read.
         """
-        try:
-            try:
-                return self._read(query, parameters)
-            except _BROKEN:
-                self._recover()
-                return self._read(query, parameters)
-        except duckdb.Error as error:
-            raise StoreError(_message_for_read(self.path, error)) from error
+        return self._read(query, parameters, duckdb.DuckDBPyConnection.fetchall)
+
+    def arrays(self, query: str, parameters: Sequence[object] = ()) -> dict[str, npt.NDArray[Any]]:
+        """Return each column of a reading query as an array, as of the last commit; no value may be missing.
+
+        Raises:
+            StoreError: The database could not be read.
+        """
+        return self._read(query, parameters, duckdb.DuckDBPyConnection.fetchnumpy)
 
     def write_parquet(self, query: str, parameters: Sequence[object], path: Path) -> None:
         """Write the rows of a reading query, as of the last commit, into a Parquet file; completely, or not at all.

@@ -3,7 +3,7 @@
 Knows nothing of pixels, models or pages. Tags are in storage/correction_log.py.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import lru_cache
@@ -11,10 +11,9 @@ from typing import Any
 
 from annotator.datasets.file_types import count_types
 from annotator.datasets.photo_roots import PhotoRoot, known_root
-from annotator.datasets.photo_search import parse_search
-from annotator.datasets.tags import search_key
 from annotator.errors import UnknownImageError
-from annotator.storage.photo_matches import PhotoMatches
+from annotator.storage.library_search import CHANGED, LibrarySearch, Names
+from annotator.storage.library_tables import Ids
 from annotator.storage.queries import Cursor, Queries, Row, utc_now
 
 ROWS_A_STATEMENT = 512
@@ -123,8 +122,7 @@ class Images:
         self._version = 0
         self._entry = lru_cache(NUM_CACHED)(self._read_entry)
         self._paths = lru_cache(NUM_CACHED)(self._read_paths)
-        self._searched: tuple[int, list[tuple[int, str]]] | None = None
-        self._tags: tuple[tuple[int, int], list[str]] | None = None
+        self.search = LibrarySearch(store, lambda: self._version)
 
     # Roots and paths
 
@@ -366,7 +364,7 @@ class Images:
         """Return (content hash, first path) of every image, by id; the last known path if no file is left."""
         return {image_id: (file.content_hash, file.path) for image_id, file in self.photo_files().items()}
 
-    def find(self, words: str, state: str, names: Callable[[str], Collection[str]] = lambda term: ()) -> list[int]:
+    def find(self, words: str, state: str, names: Names = lambda term: ()) -> list[int]:
         """Return the ids of images that fit a search, in ascending order.
 
         Case, accents and invisible letters are ignored (datasets/tags.py).
@@ -376,31 +374,10 @@ class Images:
             state: ``all``, ``saved``, ``unsaved``, ``empty`` (saved without tags) or ``changed`` (other pixels since).
             names: Further tags that a word of the text stands for.
         """
-        rows = self._store.rows(
-            f"SELECT i.image_id FROM images i LEFT JOIN annotations a USING (image_id) WHERE {_STATES[state]} "
-            "ORDER BY i.image_id"
-        )
-        found = [int(row[0]) for row in rows]
-        clauses = parse_search(words)
-        if not clauses:
-            return found
-        matches = PhotoMatches(self._store, self._search_keys_of_paths(), self._tags_in_use(), names)
-        for clause in clauses:
-            fitting: set[int] = set()
-            for term in clause:
-                fitting |= set(found) - matches.of(term) if term.is_excluded else matches.of(term)
-            found = [image_id for image_id in found if image_id in fitting]
+        found: list[int] = self.search.find(words, state, names).tolist()
         return found
 
-    def _tags_in_use(self) -> list[str]:
-        """Return every tag of a list, in every spelling; read again after a list has changed."""
-        ((newest, number),) = self._store.rows("SELECT max(event_id), count(*) FROM annotations")
-        if self._tags is None or self._tags[0] != (newest, number):
-            rows = self._store.rows("SELECT DISTINCT unnest(tags) FROM annotations")
-            self._tags = (newest, number), [str(row[0]) for row in rows]
-        return self._tags[1]
-
-    def newest_first(self, date: str) -> list[int]:
+    def newest_first(self, date: str) -> Ids:
         """Return the ids of images that have a date, the newest first; equal ones in ascending order.
 
         Args:
@@ -410,26 +387,11 @@ class Images:
             "date": "FROM images WHERE taken_at IS NOT NULL ORDER BY taken_at DESC",
             "saved": "FROM annotations WHERE is_saved ORDER BY saved_at DESC",
         }
-        return [int(row[0]) for row in self._store.rows(f"SELECT image_id {tables[date]}, image_id")]
-
-    def is_in_a_path(self, term: str) -> bool:
-        """Tell whether a search key is contained in the path of a photo."""
-        return any(term in path for _, path in self._search_keys_of_paths())
+        return self._store.arrays(f"SELECT image_id {tables[date]}, image_id")["image_id"]
 
     def num_changed(self) -> int:
         """Return the number of images whose pixels changed after their tags were saved."""
-        rows = self._store.rows(
-            f"SELECT count(*) FROM images i JOIN annotations a USING (image_id) WHERE {_STATES['changed']}"
-        )
-        return int(rows[0][0])
-
-    def _search_keys_of_paths(self) -> list[tuple[int, str]]:
-        """Return (image id, search key) of every path."""
-        version = self._version
-        if self._searched is None or self._searched[0] != version:
-            rows = self._store.rows("SELECT image_id, path FROM paths WHERE image_id IS NOT NULL")
-            self._searched = version, [(int(image_id), search_key(path)) for image_id, path in rows]
-        return self._searched[1]
+        return int(self._store.rows(f"SELECT count(*) FROM ({CHANGED})")[0][0])
 
     def metadata_words(self) -> list[tuple[int, list[str], list[str], str | None]]:
         """Return (image id, keywords and user tags, path words, caption) of every image."""
@@ -449,13 +411,6 @@ class Images:
         return {str(backbone): int(number) for backbone, number in rows}
 
 
-_STATES = {
-    "all": "true",
-    "saved": "coalesce(a.is_saved, false)",
-    "unsaved": "NOT coalesce(a.is_saved, false)",
-    "empty": "coalesce(a.is_saved, false) AND len(a.tags) = 0",
-    "changed": "a.is_saved AND i.changed_at > a.saved_at",
-}
 _SQL_TYPES = {
     str: "VARCHAR", str | None: "VARCHAR", int: "BIGINT", int | None: "BIGINT", float | None: "DOUBLE", bool: "BOOLEAN",
     datetime | None: "TIMESTAMP", tuple[str, ...]: "VARCHAR[]",

@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import numpy.typing as npt
+
 Row = tuple[Any, ...]
 
 
@@ -29,6 +31,9 @@ class Queries(Protocol):
 
     def rows(self, query: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Return every row of a reading query, as of the last commit."""
+
+    def arrays(self, query: str, parameters: Sequence[object] = ()) -> dict[str, npt.NDArray[Any]]:
+        """Return each column of a reading query as an array, as of the last commit; no value may be missing."""
 
     def transaction(self) -> AbstractContextManager[Cursor]:
         """Yield a cursor whose writes are on disk when the block ends, or undone when it raises."""
