@@ -16,6 +16,8 @@ from annotator.storage.library_tables import NO_TAG, NO_YEAR, Ids, LibraryTables
 from annotator.storage.queries import Queries
 
 NUM_CACHED_WORDS = 8
+FEW_TAGS = 4
+"""So many tags are looked for one after the other, which is faster than to look up each tag of each list."""
 Names = Callable[[str], Collection[str]]
 """Returns further tags that a search key stands for."""
 
@@ -159,7 +161,14 @@ CHANGED = (
 
 
 def _with_a_tag(lists: Lists, tags: Collection[str], size: int) -> Mask:
-    return chosen(lists.image_ids[_are(lists.tags, tags)[lists.tag_codes]], size)
+    wanted = _are(lists.tags, tags)
+    codes = np.flatnonzero(wanted)
+    if len(codes) > FEW_TAGS:
+        return chosen(lists.image_ids[wanted[lists.tag_codes]], size)
+    found = np.zeros(size, bool)
+    for code in codes:
+        found |= chosen(lists.image_ids[lists.tag_codes == code], size)
+    return found
 
 
 def _are(names: Iterable[str], wanted: Collection[str]) -> Mask:
