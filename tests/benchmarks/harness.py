@@ -56,10 +56,10 @@ class Served:
                 return
         raise RuntimeError(f"after {limit_seconds:g} seconds the server still works by itself")
 
-    def memory_mib(self) -> float:
-        """Resident memory of the server's process."""
+    def memory_mib(self, kind: str = "VmRSS") -> float:
+        """Resident memory of the server's process; with RssAnon without files that are mapped, such as features."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS"):
+            if line.startswith(f"{kind}:"):
                 return int(line.split()[1]) / 1024
         raise RuntimeError("the server's memory cannot be read")
 
