@@ -208,14 +208,15 @@ def add_photos(workspace: Workspace, records: Sequence[Record], features: Featur
 
     Args:
         workspace: An empty project.
-        records: N photos; only their names are used.
+        records: N photos; only their names are used. A project presents photos by name, so each gets its number in front.
         features: (N, D) float32.
     """
     root_id = workspace.store.images.root_id(records[0].image.parent)
     entries = [ImageEntry(f"{number:064x}", 0, 0, "JPEG") for number in range(1, len(records) + 1)]
     images = list(enumerate(entries, start=1))
     paths = [
-        SeenPath(root_id, record.image.name, 0, 0, image_id=number) for number, record in enumerate(records, start=1)
+        SeenPath(root_id, f"{number:08d} {record.image.name}", 0, 0, image_id=number)
+        for number, record in enumerate(records, start=1)
     ]
     rows = [(image_id, row) for (image_id, _), row in zip(images, workspace.features.append(features), strict=True)]
     workspace.store.images.add(IngestedBatch(images, paths, workspace.backbone_label, rows))

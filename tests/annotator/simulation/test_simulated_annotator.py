@@ -74,6 +74,13 @@ def test_the_saved_tags_are_the_target(setting: Setting, monkeypatch: pytest.Mon
     assert saved == [["dog", "ball"], ["dog", "zebra crossing"], ["sky"], ["dog"], ["ball", "dog"], ["sky", "dog"]]
 
 
+def test_photos_come_in_the_order_of_the_records_whatever_their_names(setting: Setting) -> None:
+    records = [replace(record, image=Path(f"/photos/{9 - n}.jpg")) for n, record in enumerate(setting.records)]
+    named = replace(setting, records=records)
+    for arm in (TYPING, STATIC):
+        assert [effort.image for effort in run_arm(arm, named).efforts] == [record.image.name for record in records]
+
+
 def test_the_static_arm_is_shown_one_list_a_photo(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     plain = simulation.answer
