@@ -115,6 +115,7 @@ class VectorIndex:
         self._is_whole = threading.Event()  # cleared while `hold_only` builds beside its caller
         self._is_whole.set()
         self._problem: Exception | None = None  # why that build failed
+        self._is_stopped = False
         self._version = 0
         self._changed_at = time.monotonic()
         self._gpu = GpuClone(self._faiss, settings.use_gpu, settings.gpu_settle_seconds)
@@ -209,12 +210,24 @@ class VectorIndex:
         with self._build_lock:
             self._build_and_swap(ids)
 
+    def stop(self) -> bool:
+        """End a build beside the caller of `hold_only`, so that a program that ends need not wait for it.
+
+        Returns:
+            Whether the index can be read; otherwise whoever reads it gets a `RetrievalError`.
+        """
+        self._is_stopped = True
+        if not self._is_whole.is_set():
+            self._problem = RetrievalError("the program ends")
+            self._is_whole.set()
+        return self._problem is None
+
     def _build_beside(self, image_ids: Ids) -> None:
         lower_priority()
         try:
             self._build_and_swap(image_ids)
         except Exception as error:
-            self._problem = error  # raised by whoever reads the index
+            self._problem = self._problem or error  # raised by whoever reads the index
         finally:
             self._build_lock.release()
             self._is_whole.set()
@@ -377,6 +390,8 @@ class VectorIndex:
             num_trained_for = len(ids) if len(ids) > max(self._settings.exact_below, 1) else 0
             index = self._trained(ids) if num_trained_for else self._empty_exact()
             for start in range(0, len(ids), READ_SIZE):
+                if self._is_stopped:
+                    return
                 self._copy_rows(index, ids[start : start + READ_SIZE])
             with self._write_lock:
                 self._catch_up(index, ids, num_trained_for)

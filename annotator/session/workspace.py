@@ -5,7 +5,7 @@ Knows nothing of the services of this package nor of HTTP.
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
@@ -208,16 +208,21 @@ class Workspace:
     def _index_path(self, name: str) -> Path:
         return index_path(self.project, self.backbone_label, name)
 
-    def keep_indexes(self) -> None:
+    def keep_indexes(self, only: Collection[VectorIndex] | None = None) -> None:
         """Write the indexes that take long to build, where they changed since; the next start reads them.
 
         Small ones are searched exactly and are made anew in a moment.
+
+        Args:
+            only: Those to write; None: all of them, for which a build that runs is waited for.
 
         Raises:
             RetrievalError: The disk is full or the folder cannot be written to.
         """
         with self._keeping:
             for name, index in ((ALL_PHOTOS, self.vectors), (TAGGED_PHOTOS, self.ranking.vectors)):
+                if only is not None and index not in only:
+                    continue
                 version = index.version
                 if index.kind != "exact" and self._kept_versions.get(name) != version:
                     self.project.indexes_path.mkdir(exist_ok=True)
@@ -429,7 +434,7 @@ class Workspace:
             sender.start()
 
     def close(self) -> None:
-        """Stop all work, write the index of all photos, and close the database."""
+        """Stop all work, write the indexes that are built, and close the database."""
         self._is_closing.set()
         if self.project_servers is not None:
             self.project_servers.close()
@@ -448,6 +453,6 @@ class Workspace:
         for sender in self._webhook_senders:
             sender.stop()
         try:
-            self.keep_indexes()
+            self.keep_indexes([index for index in (self.vectors, self.ranking.vectors) if index.stop()])
         finally:
             self.store.close()

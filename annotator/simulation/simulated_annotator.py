@@ -208,7 +208,7 @@ def add_photos(workspace: Workspace, records: Sequence[Record], features: Featur
 
     Args:
         workspace: An empty project.
-        records: N photos; only their names are used. A project presents photos by name, so each gets its number in front.
+        records: N photos; only their names are used, with the number in front, since a project orders photos by name.
         features: (N, D) float32.
     """
     root_id = workspace.store.images.root_id(records[0].image.parent)

@@ -85,7 +85,7 @@ def served(photos_or_project: Path, *options: str) -> Iterator[Served]:
             yield Served(process, address, client, seconds, html_id)
     finally:
         process.terminate()
-        process.wait(timeout=60)
+        process.wait(timeout=120)
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:

@@ -597,6 +597,36 @@ def test_a_build_beside_its_caller_is_waited_for_by_readers_alone(
     assert read == {"near": [[405]], "ids": [*range(7), *range(8, 410)], "num": 409, "kind": "inverted file"}
 
 
+def test_a_build_that_is_stopped_is_not_waited_for_and_no_empty_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, goes_on = Features(400), threading.Event()
+    index = building(features, monkeypatch, goes_on)
+    refused: list[str] = []
+
+    def read() -> None:
+        try:
+            index.save(Path("nowhere"))
+        except RetrievalError as error:
+            refused.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    assert not index.stop()  # the build still waits
+    reader.join(60)
+    assert refused == ["The index could not be built: the program ends"]
+    goes_on.set()
+    with pytest.raises(RetrievalError, match="the program ends"):
+        index.search(features.rows[:1], 1)
+
+
+def test_an_index_that_is_whole_can_be_written_after_it_is_stopped(tmp_path: Path) -> None:
+    features = Features(400)
+    index = VectorIndex(SIZE, VectorIndexSettings(**EXHAUSTIVE), features.vectors, tag="test 1")
+    index.hold_only(np.arange(400))
+    assert index.stop()
+    index.save(tmp_path / "index.faiss")
+    assert (tmp_path / "index.faiss").exists()
+
+
 def test_a_build_beside_its_caller_that_fails_is_no_empty_index(monkeypatch: pytest.MonkeyPatch) -> None:
     features, goes_on = Features(400), threading.Event()
     index = building(features, monkeypatch, goes_on)

@@ -38,7 +38,7 @@ def save(store: Store, image_id: int, tags: list[str], user: str) -> None:
 
 def counted(store: Store, among: set[int]) -> Facets:
     """Return the facets, counted one by one."""
-    lists = [row for row in store.rows("SELECT image_id, tags, user_name FROM annotations WHERE is_saved")]
+    lists = list(store.rows("SELECT image_id, tags, user_name FROM annotations WHERE is_saved"))
     paths = {(i, path.rpartition("/")[0]) for i, path in store.rows("SELECT image_id, path FROM paths") if i in among}
     parts = [folder.split("/") for _, folder in paths if folder]
     return Facets(
@@ -62,7 +62,7 @@ def test_lists_and_photos_that_are_added_later_are_found_and_counted(store: Stor
             keys = {tag.lower(): tag for tag in tags}
             save(store, draw.randint(1, num_photos), list(keys.values()), draw.choice(["anna", "Bo"]))
         every = set(range(1, num_photos + 1))
-        lists = {i: tags for i, tags in store.rows("SELECT image_id, tags FROM annotations")}
+        lists = dict(store.rows("SELECT image_id, tags FROM annotations"))
         assert search.facets(None) == counted(store, every)
         for words, wanted in {
             "tag:CAT": {i for i, tags in lists.items() if "cat" in [tag.lower() for tag in tags]},
