@@ -976,6 +976,8 @@ class TransferState(Answer):
     num_planned: int = 0
     rows: list[PreviewRow] = []
     change_id: int | None = None
+    change_ids: list[int] = []
+    """The changes that it made, oldest first; all are undone to undo it."""
 
 
 class ManyChanged(Answer):

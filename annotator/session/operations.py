@@ -265,7 +265,7 @@ _TABLE = (
         "plan_suggestions",
         r.PlanSuggestionsRequest,
         lambda session, user, p: session.importing.plan_suggestions(
-            user, p.transfer_id, session.exporting.image_ids(user, p.photos.chosen()), p.least
+            user, p.transfer_id, session.exporting.image_ids(user, p.photos.chosen()), p.least, p.kind
         ),
         Role.ADMIN,
     ),
