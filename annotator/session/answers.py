@@ -932,10 +932,11 @@ class FoundNames(Answer):
 
 
 class PreviewRow(Answer):
-    """One of the first photos."""
+    """One of the first photos; of suggestions: one of some that are spread over all, with its thumbnail."""
 
     name: FileName
     tags: TagList
+    thumbnail_url: str = ""
 
 
 class WrittenText(Answer):

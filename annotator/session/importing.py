@@ -210,7 +210,7 @@ class Importing:
         def work() -> JsonObject:
             plan = plan_suggestions(workspace.store, map(suggested, transfer.watch(image_ids)), kind, user)
             self._plans[transfer.transfer_id] = plan, f"suggestions of at least {least:.0%}"
-            return _described(plan)
+            return {**_described(plan), "rows": self._samples(plan)}
 
         transfer.num_photos = len(image_ids)
         transfer.start(work, "ready")
@@ -220,6 +220,14 @@ class Importing:
         """Return a function that tells whether somebody else works on a photo."""
         is_free = self._workspace.access.is_free_for(user)
         return lambda image_id: not is_free(image_id)
+
+    def _samples(self, plan: ImportPlan) -> list[JsonObject]:
+        """Return some of the planned photos, evenly spread over all, with their thumbnails."""
+        planned, num = list(plan.lists.items()), min(PREVIEW_ROWS, len(plan.lists))
+        return [
+            {"name": photo.name, "tags": list(photo.tags), "thumbnail_url": self._workspace.files.thumbnail_url(image_id)}
+            for image_id, photo in (planned[place * len(planned) // num] for place in range(num))
+        ]
 
     def _as_saved(self, tags: Sequence[str]) -> tuple[str, ...]:
         """Return a list in the spelling and the order that it gets when it is saved."""
@@ -266,7 +274,9 @@ class Importing:
                     if part.lists:
                         for annotation in carry_out(workspace.store, workspace.log, part, source, user):
                             workspace.after_commit.saved(annotation)
-                        change_ids.append(BulkChanges(workspace.store, workspace.log).all()[-1].change_id)
+                        change_id = BulkChanges(workspace.store, workspace.log).newest_id()
+                        assert change_id is not None  # it was just made
+                        change_ids.append(change_id)
                 saved += len(part.lists)
                 report.num_problems += part.report.num_problems
                 report.problems += part.report.problems
