@@ -264,6 +264,7 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "reorder": {"pinned": ["ohwx"], "photos": {"tag": "cat"}, "is_dry_run": True},
     "list_folder": {"path": "~/Pictures"},
     "open_project": {"path": "~/Pictures/holiday"},
+    "close_project": {"path": "/home/anna/.local/share/annotator/holiday-1a2b3c4d"},
     "set_keys": {"keys": {"save": ["Enter"]}},
     "set_strategy": {"strategy": "in_order"},
     "ask": {"people": 2, "image_ids": [7, 8]},

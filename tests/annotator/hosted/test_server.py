@@ -634,5 +634,5 @@ def test_a_visitor_submits_no_checkpoint_of_the_server(app: FastAPI) -> None:
 def test_a_visitor_opens_no_other_project_and_sees_no_folder(app: FastAPI, name: str) -> None:
     client = visitor(app)
     assert not call(client, "state").json()["may_open_projects"]
-    payload = {"projects": {}, "list_folder": {"path": "/"}, "open_project": {"demo": True}}[name]
+    payload = {"open_project": {"demo": True}, "projects": {}}.get(name, {"path": "/"})
     assert call(client, name, **payload).json()["error"]["message"] == "The hosted demo has no other projects."
