@@ -109,6 +109,8 @@ class StorageError(ErrorBase):
     """The database cannot be read or written; nothing was saved."""
 
     kind: Literal["store"]
+    is_full: bool = False
+    """Whether the disk has no room."""
 
 
 class _ErrorAnswer(BaseModel):

@@ -1,5 +1,6 @@
 // The texts of the page in English, from which the other languages are translated. Places such as {tag} take values; a text
-// for a number has a form for each plural category of the language.
+// for a number has a form for each plural category of the language. The server's sentences are English, so that a text about
+// a problem is such a sentence alone.
 
 export default {
   "list.separator": ", ",
@@ -18,6 +19,20 @@ export default {
   "server.status": "The server answered {status}.",
   "server.no_operation": "This server has no operation “{name}”.",
   "server.slow": {"one": "The server has not answered for {num} second.", "other": "The server has not answered for {num} seconds."},
+  "problem.stale": "{detail}",
+  "problem.leased": "{detail}",
+  "problem.forbidden": "{detail}",
+  "problem.login": "{detail}",
+  "problem.store": "{detail}",
+  "problem.full": "{detail}",
+  "problem.unknown_image": "{detail}",
+  "problem.review": "{detail}",
+  "problem.training": "{detail}",
+  "problem.tag": "{detail}",
+  "problem.account": "{detail}",
+  "problem.demo": "{detail}",
+  "problem.refused": "{detail}",
+  "problem.failed": "{detail}",
   "completion.project": "used here",
   "completion.model": "model",
   "completion.words": "word",
