@@ -36,7 +36,7 @@ NOT_LOOKED_AT = """
     GROUP BY image_id HAVING arg_max(kind, event_id) = 'suggest'
 """
 """SQL: the images whose list was taken from suggestions, and which no person has decided on since. Such a list says
-nothing about how good the suggestions are, so no model learns from it or is tested on it."""
+nothing about how good the suggestions are, so no training uses it, and no candidate is tested with it."""
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,9 @@ SNAPSHOT_PREFIX = ".snapshot-"
 _BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
 # After a fatal error, such as a checkpoint on a full disk, DuckDB refuses every statement until the file is reopened.
 
-
 _FULL = "No space left"
 """In a message of the system: the disk is full."""
+
 _SANDBOX: dict[str, str | bool | int | float | list[str]] = {
     # One thread: nearly all queries read few rows, and waking up a thread pool takes longer than it saves.
     "threads": 1,

@@ -262,7 +262,7 @@ export default {
   "bulk.becomes": "Verwenden",
   "bulk.becomes_start": "als Anfang, zum Ansehen",
   "bulk.becomes_list": "sofort als gespeicherte Listen",
-  "bulk.save_note": "Nicht verschlagwortete Fotos werden sofort mit diesen Schlagwörtern gespeichert. Das Modell lernt aus einer solchen Liste erst, wenn jemand sie von Hand gespeichert hat.",
+  "bulk.save_note": "Nicht verschlagwortete Fotos werden sofort mit diesen Schlagwörtern gespeichert. Trainings lassen eine solche Liste aus, bis jemand sie von Hand gespeichert hat.",
   "bulk.save_planned": {"one": "{num} Foto wird gespeichert.", "other": "{num} Fotos werden gespeichert."},
   "bulk.save_planned_some": {"one": "{num} Foto wird gespeichert, {rest}.", "other": "{num} Fotos werden gespeichert, {rest}."},
   "bulk.save_planned_rest": {"one": "{num} bleibt: schon verschlagwortet oder begonnen, bei jemand anderem, in der Zufallsstichprobe, oder nichts ist so sicher", "other": "{num} bleiben: schon verschlagwortet oder begonnen, bei jemand anderem, in der Zufallsstichprobe, oder nichts ist so sicher"},

@@ -264,7 +264,7 @@ export default {
   "bulk.becomes": "Use them",
   "bulk.becomes_start": "as a start, to be looked at",
   "bulk.becomes_list": "as saved lists at once",
-  "bulk.save_note": "Photos that are not tagged are saved with these tags at once. The model learns from such a list only after somebody has saved it by hand.",
+  "bulk.save_note": "Photos that are not tagged are saved with these tags at once. Trainings leave such a list out until somebody has saved it by hand.",
   "bulk.save_planned": {"one": "{num} photo is saved.", "other": "{num} photos are saved."},
   "bulk.save_planned_some": {"one": "{num} photo is saved, {rest}.", "other": "{num} photos are saved, {rest}."},
   "bulk.save_planned_rest": {"one": "{num} stays: tagged or started already, with somebody else, in the random sample, or nothing is that certain", "other": "{num} stay: tagged or started already, with somebody else, in the random sample, or nothing is that certain"},

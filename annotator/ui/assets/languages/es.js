@@ -262,7 +262,7 @@ export default {
   "bulk.becomes": "Usarlas",
   "bulk.becomes_start": "como comienzo, para revisarlas",
   "bulk.becomes_list": "como listas guardadas enseguida",
-  "bulk.save_note": "Las fotos sin etiquetar se guardan enseguida con estas etiquetas. El modelo aprende de una lista así solo cuando alguien la ha guardado a mano.",
+  "bulk.save_note": "Las fotos sin etiquetar se guardan enseguida con estas etiquetas. Los entrenamientos omiten una lista así hasta que alguien la haya guardado a mano.",
   "bulk.save_planned": {"one": "Se guarda {num} foto.", "other": "Se guardan {num} fotos."},
   "bulk.save_planned_some": {"one": "Se guarda {num} foto, {rest}.", "other": "Se guardan {num} fotos, {rest}."},
   "bulk.save_planned_rest": {"one": "{num} se queda: ya etiquetada o empezada, de otra persona, en la muestra aleatoria, o nada es tan seguro", "other": "{num} se quedan: ya etiquetadas o empezadas, de otra persona, en la muestra aleatoria, o nada es tan seguro"},

@@ -262,7 +262,7 @@ export default {
   "bulk.becomes": "用作",
   "bulk.becomes_start": "开始，之后逐张查看",
   "bulk.becomes_list": "立即保存的列表",
-  "bulk.save_note": "未加标签的照片会立即以这些标签保存。只有在有人手动保存之后，模型才会从这样的列表学习。",
+  "bulk.save_note": "未加标签的照片会立即以这些标签保存。在有人手动保存之前，训练不会使用这样的列表。",
   "bulk.save_planned": {"other": "将保存 {num} 张照片。"},
   "bulk.save_planned_some": {"other": "将保存 {num} 张照片，{rest}。"},
   "bulk.save_planned_rest": {"other": "{num} 张保持不变：已加标签、已开始、由他人处理、属于随机样本，或没有足够确定的建议"},
