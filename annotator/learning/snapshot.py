@@ -25,7 +25,8 @@ MOST_UNTAGGED = 2000
 _QUERY = """
 SELECT i.image_id, i.content_hash, f.feature_row, i.keywords || i.user_tags AS keywords, i.path_words,
        i.caption,
-       coalesce(a.is_saved, false) AND n.image_id IS NULL AS is_saved, coalesce(a.event_id, 0) AS event_id, coalesce(a.tags, []) AS tags,
+       coalesce(a.is_saved, false) AND n.image_id IS NULL AS is_saved, coalesce(a.event_id, 0) AS event_id,
+       coalesce(a.tags, []) AS tags,
        coalesce(a.dropped, []) AS dropped, coalesce(a.user_name, '') AS user_name, a.saved_at,
        coalesce(e.tagger, '') AS tagger, coalesce(CAST(e.shown AS VARCHAR), '[]') AS shown,
        coalesce(d.labels, []) AS labels, coalesce(d.scores, []) AS scores, coalesce(d.boxes, '[]') AS boxes,
@@ -81,9 +82,7 @@ def write_snapshot(store: Store, backbone: str, path: Path, vision_language_mode
     Raises:
         StoreError: The snapshot could not be written.
     """
-    query = _QUERY.format(
-        limit=MOST_UNTAGGED, detections=_DETECTIONS, answers=_ANSWERS, not_looked_at=NOT_LOOKED_AT
-    )
+    query = _QUERY.format(limit=MOST_UNTAGGED, detections=_DETECTIONS, answers=_ANSWERS, not_looked_at=NOT_LOOKED_AT)
     store.write_parquet(query, [backbone, vision_language_model], path)
 
 

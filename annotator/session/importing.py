@@ -225,7 +225,11 @@ class Importing:
         """Return some of the planned photos, evenly spread over all, with their thumbnails."""
         planned, num = list(plan.lists.items()), min(PREVIEW_ROWS, len(plan.lists))
         return [
-            {"name": photo.name, "tags": list(photo.tags), "thumbnail_url": self._workspace.files.thumbnail_url(image_id)}
+            {
+                "name": photo.name,
+                "tags": list(photo.tags),
+                "thumbnail_url": self._workspace.files.thumbnail_url(image_id),
+            }
             for image_id, photo in (planned[place * len(planned) // num] for place in range(num))
         ]
 
@@ -248,8 +252,8 @@ class Importing:
     def carry_out(self, user: str, transfer_id: str) -> JsonObject:
         """Begin to write what an import has planned; photos that were saved since are left out.
 
-        It is one transaction and one change. Suggestions that become lists are written in parts of `PART` photos, so that
-        other saves need not wait and the person can cancel; each part is a change of its own.
+        It is one transaction and one change. Suggestions that become lists are written in parts of `PART` photos, so
+        that other saves need not wait and the person can cancel; each part is a change of its own.
 
         Returns:
             The state of the import, see `Exporting.state`.

@@ -457,7 +457,7 @@ class PlanImportRequest(TransferRequest):
 
 
 class PlanSuggestionsRequest(TransferRequest):
-    """Photos that get their suggestions, the least probability of one, and whether they become drafts or saved lists."""
+    """Photos that get their suggestions, the least probability of one, and whether these become drafts or lists."""
 
     photos: SelectionRequest
     least: Annotated[float, Field(ge=0.05, le=1)]

@@ -515,7 +515,9 @@ class CorrectionLog:
             first_id = self._begin_events()
             with self._store.transaction() as cursor:
                 for start in range(0, len(image_ids), ROWS_A_STATEMENT):
-                    part = [(image_id, undone.get(image_id)) for image_id in image_ids[start : start + ROWS_A_STATEMENT]]
+                    part = [
+                        (image_id, undone.get(image_id)) for image_id in image_ids[start : start + ROWS_A_STATEMENT]
+                    ]
                     self._digest = _insert_skips(cursor, part, first_id + start, user_name, now, self._digest)
                 self._store.note_event(first_id + len(image_ids) - 1, self._digest)
             self._next_event_id = first_id + len(image_ids)

@@ -60,9 +60,9 @@ _LOAD = (
        hierarchies, shown_hash FROM photos""",
     """INSERT INTO annotations BY NAME SELECT image_id, revision, tags, dropped, is_saved, saved_by AS user_name,
        saved_at, event_id FROM photos WHERE is_saved""",
-    """INSERT INTO events BY NAME SELECT event_id, CASE WHEN is_looked_at THEN 'save' ELSE 'suggest' END AS kind, image_id,
-       saved_by AS user_name,
-       saved_at AS created_at, revision, []::VARCHAR[] AS before_tags, tags AS after_tags, is_saved,
+    """INSERT INTO events BY NAME SELECT event_id, CASE WHEN is_looked_at THEN 'save' ELSE 'suggest' END AS kind,
+       image_id, saved_by AS user_name, saved_at AS created_at, revision, []::VARCHAR[] AS before_tags,
+       tags AS after_tags, is_saved,
        '[]' AS edit_script, dropped, tagger, proposals AS shown FROM photos WHERE is_saved""",
     "INSERT INTO roots SELECT DISTINCT root_id, folder FROM files",
     """INSERT INTO paths BY NAME SELECT root_id, path, image_id, 0 AS file_size, 0 AS modified_ns, is_gone

@@ -24,9 +24,7 @@ def opened(open_project: Callable[..., Session], write_photos: Callable[..., Any
     return open_project(tmp_path / "photos")
 
 
-def test_every_operation_is_answered_as_described(
-    opened: Session, misdescribed: list[str], tmp_path: Path
-) -> None:
+def test_every_operation_is_answered_as_described(opened: Session, misdescribed: list[str], tmp_path: Path) -> None:
     # No probe, which would keep a photo from being saved with others.
     opened.workspace.project.update_settings(random_share=0.0, probe_share=0.0)
     dispatcher, local = ProjectDispatcher(opened), Caller(LOCAL_USER, Role.ADMIN)

@@ -20,9 +20,7 @@ SERVER = (
     "import sys; print('Starting ...', file=sys.stderr); "
     "print('Tagging page: http://127.0.0.1:1/' + sys.argv[1], flush=True); sys.stdin.read()"
 )
-STAYS = (
-    "import sys, time; print('Tagging page: http://127.0.0.1:1/', flush=True); sys.stdin.read(); time.sleep(600)"
-)
+STAYS = "import sys, time; print('Tagging page: http://127.0.0.1:1/', flush=True); sys.stdin.read(); time.sleep(600)"
 REFUSES = "import sys; print('annotator: The disk is read-only.', file=sys.stderr); sys.exit(1)"
 OPEN_ALREADY = "print('Tagging page: http://127.0.0.1:2')"
 SAYS_NOTHING = "raise SystemExit(3)"

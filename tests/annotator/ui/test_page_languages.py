@@ -183,7 +183,9 @@ def test_a_refusal_of_the_server_is_a_sentence_in_the_language_of_the_page(serve
 def test_other_problems_and_those_of_an_english_page_are_the_server_s_sentences(texts_page: Page) -> None:
     run = """((await import("/problems.js")).problemText)"""
     for language, kind, sentence in (("de", "config", "No."), ("en", "leased", "No."), ("en", "store", "No.")):
-        shown = in_language(texts_page, language, language, f"{run}({{ kind: '{kind}', message: 'No.', is_full: false }})")
+        shown = in_language(
+            texts_page, language, language, f"{run}({{ kind: '{kind}', message: 'No.', is_full: false }})"
+        )
         assert shown == sentence
 
 
