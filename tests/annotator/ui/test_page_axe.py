@@ -139,6 +139,15 @@ def test_no_view_and_no_dialog_violates_a_rule_of_axe(full_page: Callable[..., A
     page.press("Control+b")
     expect(page.at(".cell")).to_have_count(12)
     check("library")
+    page.server.rest("set_strategy", strategy="in_order", random_share=0.0, probe_share=0.0)
+    page.at("#browse-grid").focus()
+    page.press("Control+a")
+    page.at("#bulk-suggest").click()
+    page.at("#bulk-becomes").select_option("suggested")
+    page.at("#bulk-least").fill("5")
+    page.press("Enter")
+    expect(page.at(".bulk-sample").first).to_be_visible()
+    check("suggestions for many photos")
     assert {view: problems for view, problems in found.items() if problems} == {}
     assert len(found) >= 12
 
