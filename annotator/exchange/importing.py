@@ -158,23 +158,31 @@ def _field_values(photo: TaggedPhoto, specs: Sequence[FieldSpec], report: Report
     return values
 
 
-def _revisions(store: Store) -> dict[int, int]:
-    return {int(image_id): int(revision) for image_id, revision in store.rows(
-        "SELECT image_id, revision FROM annotations")}  # fmt: skip
+def _rows(store: Store, query: str, among: Sequence[int] | None) -> list[tuple[Any, ...]]:
+    """Return the rows of a query with a WHERE, of some images or (None) of all."""
+    if among is None:
+        return store.rows(query)
+    return store.rows(f"{query} AND image_id IN (SELECT unnest(?::INTEGER[]))", [list(among)])
 
 
-def _taken(store: Store, kind: Kind, user: str, replaces: bool) -> dict[int, str]:
+def _revisions(store: Store, among: Sequence[int] | None = None) -> dict[int, int]:
+    rows = _rows(store, "SELECT image_id, revision FROM annotations WHERE true", among)
+    return {int(image_id): int(revision) for image_id, revision in rows}
+
+
+def _taken(store: Store, kind: Kind, user: str, replaces: bool, among: Sequence[int] | None = None) -> dict[int, str]:
     """Return image id -> why its list is not replaced."""
     if kind == "proposal":
         return {}
-    asked = {int(row[0]): "several people are asked about it" for row in store.rows("SELECT image_id FROM asked")}
+    rows = _rows(store, "SELECT image_id FROM asked WHERE true", among)
+    asked = {int(row[0]): "several people are asked about it" for row in rows}
     if replaces:
         return asked
     saved = {
         int(image_id): f"{who} has saved it already"
-        for image_id, who in store.rows("SELECT image_id, user_name FROM annotations WHERE is_saved")
+        for image_id, who in _rows(store, "SELECT image_id, user_name FROM annotations WHERE is_saved", among)
     }
-    drafts = store.rows("SELECT image_id, user_name FROM drafts")
+    drafts = _rows(store, "SELECT image_id, user_name FROM drafts WHERE true", among)
     drafted = {int(i): f"{who} has a draft of it" for i, who in drafts if kind != "draft" or who == user}
     return drafted | saved | asked
 
@@ -201,7 +209,8 @@ def leave_out_changed(
     """
     if plan.kind == "proposal":
         return
-    taken, revisions = _taken(store, plan.kind, user, plan.replaces), _revisions(store)
+    among = list(plan.lists)
+    taken, revisions = _taken(store, plan.kind, user, plan.replaces, among), _revisions(store, among)
     for image_id, photo in list(plan.lists.items()):
         reason = taken.get(image_id, "")
         if not reason and revisions.get(image_id) != plan.revisions.get(image_id):

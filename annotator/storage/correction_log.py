@@ -276,7 +276,11 @@ class CorrectionLog:
         now = utc_now()
         with self._lock:
             first_id = self._begin_events()
-            revisions = {int(i): int(r) for i, r in self._store.rows("SELECT image_id, revision FROM annotations")}
+            rows = self._store.rows(
+                "SELECT image_id, revision FROM annotations WHERE image_id IN (SELECT unnest(?::INTEGER[]))",
+                [[change.annotation.image_id for change in changes]],
+            )
+            revisions = {int(i): int(r) for i, r in rows}
             for change in changes:
                 if revisions.get(change.annotation.image_id, 0) != change.annotation.revision:
                     raise stale(
