@@ -24,7 +24,11 @@ class TagsOfTerms:
         vocabulary, search = self._workspace.ranking.vocabulary, self._workspace.store.images.search
         renamed = vocabulary.aliases_with(term)
         in_use = vocabulary.tags_in_use()
-        if renamed or any(term in search_key(tag) for tag in in_use) or search.is_in_a_path(term):
+        if (
+            renamed
+            or any(term in search_key(tag) for tag in in_use)
+            or search.is_in_a_path(term)
+        ):
             return renamed
         meant = self._workspace.similar_tags.near(term, [in_use])
         self.meant += [tag for tag in meant if tag not in self.meant]
