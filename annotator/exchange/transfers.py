@@ -74,7 +74,8 @@ class Transfer:
 
     def _run(self, work: Callable[[], JsonObject], then: State) -> None:
         try:
-            self.result = {**self.result, **work()}
+            found = work()  # which may tell a part of it earlier
+            self.result = {**self.result, **found}
             self.state = then
         except TransferCancelledError:
             self.state = "cancelled"

@@ -425,7 +425,7 @@ test("keys and spellings treat invisible and enclosed characters as the server d
 });
 
 /** A list of 25 numbers on a server that answers when it is told to; what was asked for, and what came. */
-function numbers(options = {}) {
+function listOfNumbers(options = {}) {
   const [asked, came, failures] = [[], [], []];
   const items = createPagedItems({
     fetchPage: (offset, limit) => new Promise((resolve, reject) => {
@@ -442,7 +442,7 @@ function numbers(options = {}) {
 const ofServer = (kind) => Object.assign(new Error(kind), { kind });
 
 test("a page of a long list is fetched once, and told as the first one or another", async () => {
-  const { items, asked, came, offsets } = numbers();
+  const { items, asked, came, offsets } = listOfNumbers();
   const first = items.restart(12);
   items.load(19);
   assert.deepEqual(offsets(), [10]);
@@ -460,7 +460,7 @@ test("a page of a long list is fetched once, and told as the first one or anothe
 });
 
 test("of too many pages of a long list, the one that was used longest ago is dropped", async () => {
-  const { items, asked } = numbers({ most: 2 });
+  const { items, asked } = listOfNumbers({ most: 2 });
   const fetched = async (index) => {
     const page = items.load(index);
     asked.at(-1).answer();
@@ -474,7 +474,7 @@ test("of too many pages of a long list, the one that was used longest ago is dro
 });
 
 test("an answer for a long list that was begun anew or stopped meanwhile is dropped", async () => {
-  const { items, asked, came, failures } = numbers();
+  const { items, asked, came, failures } = listOfNumbers();
   const old = items.restart();
   const isOfNow = items.ofNow();
   const now = items.restart(20, { keepsTotal: true });
@@ -494,7 +494,7 @@ test("an answer for a long list that was begun anew or stopped meanwhile is drop
 });
 
 test("a page of a long list that did not come can be fetched again; another error is not hidden", async () => {
-  const { items, asked, failures, offsets } = numbers();
+  const { items, asked, failures, offsets } = listOfNumbers();
   const failed = items.restart();
   asked[0].fail(ofServer("store"));
   await failed;
@@ -506,7 +506,7 @@ test("a page of a long list that did not come can be fetched again; another erro
 });
 
 test("only the pages where a long list comes to rest are fetched", async () => {
-  const { items, asked, offsets } = numbers();
+  const { items, asked, offsets } = listOfNumbers();
   const first = items.restart();
   asked[0].answer();
   await first;
