@@ -36,10 +36,23 @@ class ProjectError(AnnotatorError):
 
 
 class StoreError(AnnotatorError):
-    """The project's database could not be read or written; nothing was saved."""
+    """The project's database could not be read or written; nothing was saved.
+
+    Args:
+        message: The sentence for the user.
+        is_full: Whether the disk has no room.
+    """
 
     kind = "store"
     status = 507
+
+    def __init__(self, message: str, *, is_full: bool = False) -> None:
+        super().__init__(message)
+        self.is_full = is_full
+
+    def details(self) -> dict[str, Any]:
+        """Return whether the disk is full, if it is."""
+        return {"is_full": True} if self.is_full else {}
 
 
 class UnreadableImageError(AnnotatorError):

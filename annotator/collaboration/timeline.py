@@ -26,6 +26,7 @@ LISTS = (
     "accept",
     "restore",
     "import",
+    "suggest",
     "reorder",
     "edit",
     "answer",

@@ -3,8 +3,9 @@
 Everything is read and matched before the first write; the write is one transaction. Knows nothing of any one format.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.tagged_photo import TaggedPhoto
@@ -32,6 +33,35 @@ class ImportPlan:
     """Image id -> field -> value, of the project's fields that the source has."""
     revisions: dict[int, int] = field(default_factory=dict)
     """Image id -> revision of the saved list when it was planned, of photos that had one."""
+    shown: dict[int, "Suggested"] = field(default_factory=dict)
+    """Image id -> the suggestions that became its list, of suggested lists."""
+
+    def part(self, image_ids: Sequence[int]) -> "ImportPlan":
+        """Return the plan of some of its photos, with a report of its own."""
+        return replace(self, lists={one: self.lists[one] for one in image_ids}, report=Report(len(image_ids)))
+
+
+@dataclass(frozen=True)
+class Suggested:
+    """The suggestions for one photo that are certain enough."""
+
+    photo: TaggedPhoto
+    """With them as its list."""
+    tagger: str = ""
+    """Name and version of the tagger that proposed them."""
+    proposals: tuple[tuple[str, float, str], ...] = ()
+    """(tag, probability, source) of each, best first."""
+    reason: str = ""
+    """Why the photo is left out, whatever is suggested; empty: it is not."""
+
+    @property
+    def shown(self) -> list[dict[str, Any]]:
+        """The suggestions as `Effort.shown` has them."""
+        return [{"tag": tag, "score": score, "source": source} for tag, score, source in self.proposals]
+
+
+SuggestedKind = Literal["draft", "suggested"]
+"""What suggestions become: drafts of the person, or saved lists."""
 
 
 def plan_import(
@@ -83,26 +113,34 @@ def plan_import(
     return plan
 
 
-def plan_drafts(store: Store, photos: Iterable[tuple[int, TaggedPhoto]], user: str) -> ImportPlan:
-    """Plan drafts of photos that are known by their ids; those that are saved, started or asked about are left out.
+def plan_suggestions(
+    store: Store, photos: Iterable[tuple[int, Suggested]], kind: SuggestedKind, user: str
+) -> ImportPlan:
+    """Plan lists of suggestions for photos that are known by their ids.
+
+    Photos that are saved, started or asked about are left out.
 
     Args:
         store: The open database.
-        photos: (image id, photo with its list).
-        user: Whose drafts.
+        photos: (image id, what is suggested for it).
+        kind: What the lists become.
+        user: Who; drafts will be theirs.
 
     Raises:
         StoreError: The database could not be read.
     """
-    plan = ImportPlan("draft", revisions=_revisions(store))
-    taken = _taken(store, "draft", user, replaces=False)
-    for image_id, photo in photos:
-        reason = taken.get(image_id, "") if photo.tags else "no suggestion is that certain"
+    plan = ImportPlan(kind, revisions=_revisions(store))
+    taken = _taken(store, kind, user, replaces=False)
+    for image_id, suggested in photos:
+        photo = suggested.photo
+        reason = taken.get(image_id) or suggested.reason or ("" if photo.tags else "no suggestion is that certain")
         if reason:
             plan.report.refuse(photo.name, reason)
-        else:
-            plan.lists[image_id] = photo
-            plan.report.num_photos += 1
+            continue
+        plan.lists[image_id] = photo
+        plan.report.num_photos += 1
+        if kind == "suggested":
+            plan.shown[image_id] = suggested
     return plan
 
 
@@ -120,42 +158,65 @@ def _field_values(photo: TaggedPhoto, specs: Sequence[FieldSpec], report: Report
     return values
 
 
-def _revisions(store: Store) -> dict[int, int]:
-    return {int(image_id): int(revision) for image_id, revision in store.rows(
-        "SELECT image_id, revision FROM annotations")}  # fmt: skip
+def _rows(store: Store, query: str, among: Sequence[int] | None) -> list[tuple[Any, ...]]:
+    """Return the rows of a query with a WHERE, of some images or (None) of all."""
+    if among is None:
+        return store.rows(query)
+    return store.rows(f"{query} AND image_id IN (SELECT unnest(?::INTEGER[]))", [list(among)])
 
 
-def _taken(store: Store, kind: Kind, user: str, replaces: bool) -> dict[int, str]:
+def _revisions(store: Store, among: Sequence[int] | None = None) -> dict[int, int]:
+    rows = _rows(store, "SELECT image_id, revision FROM annotations WHERE true", among)
+    return {int(image_id): int(revision) for image_id, revision in rows}
+
+
+def _taken(store: Store, kind: Kind, user: str, replaces: bool, among: Sequence[int] | None = None) -> dict[int, str]:
     """Return image id -> why its list is not replaced."""
     if kind == "proposal":
         return {}
-    asked = {int(row[0]): "several people are asked about it" for row in store.rows("SELECT image_id FROM asked")}
+    rows = _rows(store, "SELECT image_id FROM asked WHERE true", among)
+    asked = {int(row[0]): "several people are asked about it" for row in rows}
     if replaces:
         return asked
     saved = {
         int(image_id): f"{who} has saved it already"
-        for image_id, who in store.rows("SELECT image_id, user_name FROM annotations WHERE is_saved")
+        for image_id, who in _rows(store, "SELECT image_id, user_name FROM annotations WHERE is_saved", among)
     }
-    drafts = store.rows("SELECT image_id, user_name FROM drafts")
-    drafted = {int(i): f"{who} has a draft of it" for i, who in drafts if kind == "accepted" or who == user}
+    drafts = _rows(store, "SELECT image_id, user_name FROM drafts WHERE true", among)
+    drafted = {int(i): f"{who} has a draft of it" for i, who in drafts if kind != "draft" or who == user}
     return drafted | saved | asked
 
 
-def leave_out_changed(store: Store, plan: ImportPlan, user: str) -> None:
+OF_OTHERS = "somebody else has it open, or is to tag it"
+"""Why a photo is left out that another person works on."""
+
+
+def leave_out_changed(
+    store: Store, plan: ImportPlan, user: str, is_closed: Callable[[int], bool] = lambda image_id: False
+) -> None:
     """Leave out the photos whose list has been saved, or asked for, since the import was planned.
 
     Between this call and `carry_out`, nothing may be saved.
+
+    Args:
+        store: The open database.
+        plan: What is left of it will be carried out.
+        user: Who.
+        is_closed: Tells whether somebody else works on a photo now.
 
     Raises:
         StoreError: The database could not be read.
     """
     if plan.kind == "proposal":
         return
-    taken, revisions = _taken(store, plan.kind, user, plan.replaces), _revisions(store)
+    among = list(plan.lists)
+    taken, revisions = _taken(store, plan.kind, user, plan.replaces, among), _revisions(store, among)
     for image_id, photo in list(plan.lists.items()):
         reason = taken.get(image_id, "")
         if not reason and revisions.get(image_id) != plan.revisions.get(image_id):
             reason = "it was saved meanwhile"
+        if not reason and is_closed(image_id):
+            reason = OF_OTHERS
         if reason:
             del plan.lists[image_id]
             plan.report.num_photos -= 1
@@ -168,12 +229,12 @@ def carry_out(store: Store, log: CorrectionLog, plan: ImportPlan, source: str, u
     Args:
         store: The open database.
         log: The correction log on it.
-        plan: From `plan_import`.
+        plan: From `plan_import` or `plan_suggestions`.
         source: Format and file, for the history.
         user: Who.
 
     Returns:
-        The new lists, of accepted ones.
+        The new lists, of accepted and suggested ones.
 
     Raises:
         DataError: No photo is left.
@@ -189,6 +250,9 @@ def carry_out(store: Store, log: CorrectionLog, plan: ImportPlan, source: str, u
     if plan.kind == "accepted":
         lists = [_list_change(log.annotation(image_id), photo) for image_id, photo in sorted(plan.lists.items())]
         return changes.save_lists("accepted", lists, source, user, fields)
+    if plan.kind == "suggested":
+        lists = [_suggested_change(log.annotation(i), photo, plan.shown[i]) for i, photo in sorted(plan.lists.items())]
+        return changes.save_lists("suggested", lists, source, user)
     if plan.kind == "draft":
         drafts = {i: (log.annotation(i).revision, photo.tags) for i, photo in sorted(plan.lists.items())}
         changes.save_drafts(drafts, source, user, fields)
@@ -203,6 +267,11 @@ def _list_change(annotation: Annotation, photo: TaggedPhoto) -> ListChange:
     keys = {tag_key(tag) for tag in photo.tags}
     dropped = [tag for tag in (*annotation.dropped, *photo.dropped) if tag_key(tag) not in keys]
     return ListChange(annotation, photo.tags, tuple(dict.fromkeys(dropped)))
+
+
+def _suggested_change(annotation: Annotation, photo: TaggedPhoto, suggested: Suggested) -> ListChange:
+    """Return the change that makes suggestions a list, with what was suggested and by which tagger."""
+    return replace(_list_change(annotation, photo), tagger=suggested.tagger, shown=suggested.shown)
 
 
 def _joined(first: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -74,7 +74,8 @@ class Transfer:
 
     def _run(self, work: Callable[[], JsonObject], then: State) -> None:
         try:
-            self.result = {**self.result, **work()}
+            found = work()  # which may tell a part of it earlier
+            self.result = {**self.result, **found}
             self.state = then
         except TransferCancelledError:
             self.state = "cancelled"
@@ -92,12 +93,28 @@ class Transfer:
             DataError: The disk is nearly full.
         """
         for number, item in enumerate(items):
-            if self._is_cancelled.is_set():
-                raise TransferCancelledError
-            if number % CHECKED_EVERY == 0:
-                check_free(self.folder)
+            self._check(sees_disk=number % CHECKED_EVERY == 0)
             yield item
             self.num_done += 1
+
+    def watch_parts(self, items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+        """Yield items in parts of at most `size`, as `watch` does one by one.
+
+        Raises:
+            TransferCancelledError: The person has cancelled.
+            DataError: The disk is nearly full.
+        """
+        for start in range(0, len(items), size):
+            self._check(sees_disk=True)
+            part = items[start : start + size]
+            yield part
+            self.num_done += len(part)
+
+    def _check(self, *, sees_disk: bool) -> None:
+        if self._is_cancelled.is_set():
+            raise TransferCancelledError
+        if sees_disk:
+            check_free(self.folder)
 
     def cancel(self) -> None:
         """End the work after the photo in hand."""

@@ -36,7 +36,7 @@ TRANSFER_OPERATIONS = (
     "find_photos", "preview_export", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
     "carry_out_import", "changes",
 )  # fmt: skip
-PROJECT_OPERATIONS = ("projects", "list_folder", "open_project")
+PROJECT_OPERATIONS = ("projects", "list_folder", "open_project", "close_project")
 NO_TRANSFERS = "The hosted demo exports JSON Lines and CSV, and imports nothing."
 
 

@@ -32,7 +32,7 @@ PUBLIC_PATHS = frozenset(
     {
         ENTRANCE, "/api/v1/demo/about", "/api/v1/demo/enter", "/api/v1/health", "/api/v1/ready",
         "/ui/entrance.js", "/ui/entrance.css", "/ui/token.js", "/ui/address.js", "/ui/language.js", "/ui/texts.js",
-        "/ui/static_texts.js", "/ui/formats.js", "/ui/elements.js",
+        "/ui/static_texts.js", "/ui/problems.js", "/ui/formats.js", "/ui/elements.js",
     }
 )  # fmt: skip
 

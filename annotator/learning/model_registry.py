@@ -12,8 +12,12 @@ from typing import Any
 
 from annotator.errors import ConfigError
 from annotator.json_types import JsonObject
+from annotator.storage.correction_log import NOT_LOOKED_AT
 from annotator.storage.database import Store
 from annotator.storage.queries import Cursor, utc_now
+
+_IS_CORRECTED = f"is_saved AND image_id NOT IN ({NOT_LOOKED_AT})"
+"""SQL over annotations: whether a model may learn from the list."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,7 @@ class ModelRegistry:
 
     def newest_event_id(self) -> int:
         """Return the event id of the newest present correction, 0 without any."""
-        return int(self._store.rows("SELECT coalesce(max(event_id), 0) FROM annotations WHERE is_saved")[0][0])
+        return int(self._store.rows(f"SELECT coalesce(max(event_id), 0) FROM annotations WHERE {_IS_CORRECTED}")[0][0])
 
     def newest_trained_event_id(self) -> int:
         """Return the event id of the newest correction at the start of a training that was not interrupted, or 0."""
@@ -253,7 +257,7 @@ class ModelRegistry:
 
     def num_corrections_since(self, event_id: int) -> int:
         """Return the number of photos that were corrected after an event."""
-        rows = self._store.rows("SELECT count(*) FROM annotations WHERE is_saved AND event_id > ?", [event_id])
+        rows = self._store.rows(f"SELECT count(*) FROM annotations WHERE event_id > ? AND {_IS_CORRECTED}", [event_id])
         return int(rows[0][0])
 
 

@@ -17,13 +17,15 @@ from annotator.errors import DataError, FeatureMismatchError
 from annotator.maintenance.snapshots import About, open_snapshot
 from annotator.models.checkpoint import BackboneLike
 from annotator.models.tagger import Features
+from annotator.storage.correction_log import NOT_LOOKED_AT
 from annotator.storage.shard_stream import stream_shards
 from annotator.storage.shard_table import ShardTable
 from annotator.trainer.finetuning.corrections import is_gold
 
-_QUERY = """
+_QUERY = f"""
 SELECT i.content_hash, coalesce(i.shown_hash, i.content_hash), a.tags, i.keywords || i.user_tags, i.caption, a.event_id
-FROM annotations a JOIN images i USING (image_id) WHERE a.is_saved AND len(a.tags) > 0 ORDER BY i.image_id
+FROM annotations a JOIN images i USING (image_id) WHERE a.is_saved AND len(a.tags) > 0
+AND i.image_id NOT IN ({NOT_LOOKED_AT}) ORDER BY i.image_id
 """
 _ROOT = Path("/")
 """Records name a photo by its content hash below this folder; no file of it is read."""

@@ -15,6 +15,7 @@ from annotator.errors import FeatureMismatchError
 from annotator.models.detectors.detector import Detection
 from annotator.models.tagger import Features
 from annotator.proposals.evidence import Words, words_from
+from annotator.storage.correction_log import NOT_LOOKED_AT
 from annotator.storage.database import Store, read_parquet
 from annotator.trainer.finetuning.corrections import Correction
 
@@ -24,7 +25,8 @@ MOST_UNTAGGED = 2000
 _QUERY = """
 SELECT i.image_id, i.content_hash, f.feature_row, i.keywords || i.user_tags AS keywords, i.path_words,
        i.caption,
-       coalesce(a.is_saved, false) AS is_saved, coalesce(a.event_id, 0) AS event_id, coalesce(a.tags, []) AS tags,
+       coalesce(a.is_saved, false) AND n.image_id IS NULL AS is_saved, coalesce(a.event_id, 0) AS event_id,
+       coalesce(a.tags, []) AS tags,
        coalesce(a.dropped, []) AS dropped, coalesce(a.user_name, '') AS user_name, a.saved_at,
        coalesce(e.tagger, '') AS tagger, coalesce(CAST(e.shown AS VARCHAR), '[]') AS shown,
        coalesce(d.labels, []) AS labels, coalesce(d.scores, []) AS scores, coalesce(d.boxes, '[]') AS boxes,
@@ -35,7 +37,8 @@ LEFT JOIN annotations a ON a.image_id = i.image_id
 LEFT JOIN events e ON e.event_id = a.event_id
 LEFT JOIN ({detections}) d ON d.image_id = i.image_id
 LEFT JOIN ({answers}) v ON v.image_id = i.image_id
-WHERE coalesce(a.is_saved, false)
+LEFT JOIN ({not_looked_at}) n ON n.image_id = i.image_id
+WHERE coalesce(a.is_saved, false) AND n.image_id IS NULL
    OR i.image_id IN (SELECT image_id FROM images ORDER BY hash(image_id) LIMIT {limit})
 ORDER BY i.image_id
 """
@@ -68,6 +71,8 @@ class Snapshot:
 def write_snapshot(store: Store, backbone: str, path: Path, vision_language_model: str = "") -> None:
     """Write the present correction of every photo that has features of this backbone.
 
+    A list that was taken from suggestions is none until a person has decided on it; such a photo counts as untagged.
+
     Args:
         store: The open database.
         backbone: Label of the feature file.
@@ -77,7 +82,7 @@ def write_snapshot(store: Store, backbone: str, path: Path, vision_language_mode
     Raises:
         StoreError: The snapshot could not be written.
     """
-    query = _QUERY.format(limit=MOST_UNTAGGED, detections=_DETECTIONS, answers=_ANSWERS)
+    query = _QUERY.format(limit=MOST_UNTAGGED, detections=_DETECTIONS, answers=_ANSWERS, not_looked_at=NOT_LOOKED_AT)
     store.write_parquet(query, [backbone, vision_language_model], path)
 
 

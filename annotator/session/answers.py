@@ -292,6 +292,8 @@ class Recent(Answer):
     opened_at: Time
     is_here: bool
     """Whether it is the project of this server."""
+    is_running: bool
+    """Whether it is served by a process that this server has started."""
 
 
 class RecentProjects(Answer):
@@ -329,6 +331,12 @@ class OpeningProject(Answer):
     """Where its page is; empty unless it is ready."""
     problem: str
     """Why it failed, in a sentence."""
+
+
+class ClosingProject(Answer):
+    """How far the end of the server of another project is."""
+
+    state: Literal["ending", "ended"]
 
 
 class NothingLeft(StateAnswer):
@@ -932,10 +940,11 @@ class FoundNames(Answer):
 
 
 class PreviewRow(Answer):
-    """One of the first photos."""
+    """One of the first photos; of suggestions: one of some that are spread over all, with its thumbnail."""
 
     name: FileName
     tags: TagList
+    thumbnail_url: str = ""
 
 
 class WrittenText(Answer):
@@ -976,6 +985,8 @@ class TransferState(Answer):
     num_planned: int = 0
     rows: list[PreviewRow] = []
     change_id: int | None = None
+    change_ids: list[int] = []
+    """The changes that it made, oldest first; all are undone to undo it."""
 
 
 class ManyChanged(Answer):
@@ -1307,6 +1318,7 @@ ANSWERS: Mapping[str, Any] = {
     "projects": RecentProjects,
     "list_folder": Folder,
     "open_project": OpeningProject,
+    "close_project": ClosingProject,
     "set_keys": Keys,
     "models": ModelsAnswer,
     "training_run": TrainingInFull,
@@ -1371,6 +1383,7 @@ ERRORS: Mapping[str, Sequence[type[AnnotatorError]]] = {
     "projects": [ConfigError],
     "list_folder": [ConfigError],
     "open_project": [ConfigError],
+    "close_project": [ConfigError],
     "set_keys": [ConfigError],
     "training_run": [ConfigError],
     "train_now": [TrainingError],

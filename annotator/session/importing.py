@@ -1,11 +1,12 @@
 """Imports of other programs' tags into an open project: read and planned, shown to a person, then carried out.
 
-One import of a person at a time; nothing is written before it is carried out, and then in one transaction.
+One import of a person at a time; nothing is written before it is carried out. Suggestions for photos that are not
+tagged are planned and carried out in the same way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,16 @@ from annotator.datasets.formats.contract import Report
 from annotator.datasets.formats.tagged_photo import TaggedPhoto, safe_name
 from annotator.datasets.tags import tag_key
 from annotator.errors import ConfigError, DataError, ForbiddenError
-from annotator.exchange.importing import ImportPlan, carry_out, leave_out_changed, plan_drafts, plan_import
+from annotator.exchange.importing import (
+    OF_OTHERS,
+    ImportPlan,
+    Suggested,
+    SuggestedKind,
+    carry_out,
+    leave_out_changed,
+    plan_import,
+    plan_suggestions,
+)
 from annotator.exchange.sources import opened_source
 from annotator.exchange.transfers import Transfer, check_free
 from annotator.json_types import JsonObject
@@ -27,6 +37,8 @@ UPLOADED = "files"
 """Folder of the files that a person has sent, within the folder of the transfer."""
 MOST_FILES = 100_000
 """Files that one import may be sent; more come as a ZIP archive."""
+PART = 1_000
+"""Photos of one transaction, where suggestions become lists."""
 
 
 class Importing:
@@ -149,17 +161,22 @@ class Importing:
         transfer.start(work, "ready")
         return transfer.describe()
 
-    def plan_suggestions(self, user: str, transfer_id: str, image_ids: Sequence[int], least: float) -> JsonObject:
-        """Begin to rank photos that are not tagged, to start each with the suggestions that are certain enough.
+    def plan_suggestions(
+        self, user: str, transfer_id: str, image_ids: Sequence[int], least: float, kind: SuggestedKind = "draft"
+    ) -> JsonObject:
+        """Begin to rank photos that are not tagged, to give each the suggestions that are certain enough.
 
-        `carry_out` then stores them as this person's drafts. Photos that are saved, started or asked about are left
-        out, and so are those on which proposals are hidden or shuffled on purpose.
+        `carry_out` then stores them as this person's drafts, or as saved lists. Photos that are saved, started or asked
+        about are left out, and so are those on which proposals are hidden or shuffled on purpose. Lists are not saved
+        for photos that somebody else works on, nor for those of the random sample: people tag these, or nothing would
+        tell how good the suggestions are.
 
         Args:
             user: Who.
             transfer_id: Of an import that was begun.
             image_ids: Which photos.
             least: Least probability of a suggestion.
+            kind: What the suggestions become.
 
         Returns:
             The state of the import, see `Exporting.state`.
@@ -170,22 +187,56 @@ class Importing:
         workspace, transfer = self._workspace, self._workspace.transfers.get(user, transfer_id)
         if transfer.kind != "import":
             raise ConfigError("This is no import.")
+        is_saving = kind == "suggested"
+        is_closed = self._is_closed(user)
 
-        def suggested(image_id: int) -> tuple[int, TaggedPhoto]:
-            tags: list[str] = []
-            if not workspace.queue.is_saved(image_id) and not workspace.probe(image_id):
-                found = workspace.proposer.propose(image_id, workspace.words_of(image_id))
-                tags = [proposal.tag for proposal in found.proposals if proposal.score >= least]
-            return image_id, TaggedPhoto(workspace.files.name(image_id), tuple(tags))
+        def suggested(image_id: int) -> tuple[int, Suggested]:
+            photo = TaggedPhoto(workspace.files.name(image_id), ())
+            if workspace.queue.is_saved(image_id):
+                return image_id, Suggested(photo)
+            if workspace.probe(image_id) or (is_saving and workspace.is_random(image_id)):
+                return image_id, Suggested(photo, reason="it is in the random sample, which people tag")
+            if is_saving and is_closed(image_id):
+                return image_id, Suggested(photo, reason=OF_OTHERS)
+            found = workspace.proposer.propose(image_id, workspace.words_of(image_id))
+            taken = [proposal for proposal in found.proposals if proposal.score >= least]
+            tags = [proposal.tag for proposal in taken]
+            return image_id, Suggested(
+                replace(photo, tags=self._as_saved(tags) if is_saving else tuple(tags)),
+                found.tagger,
+                tuple((proposal.tag, round(proposal.score, 4), proposal.source) for proposal in taken),
+            )
 
         def work() -> JsonObject:
-            plan = plan_drafts(workspace.store, map(suggested, transfer.watch(image_ids)), user)
+            plan = plan_suggestions(workspace.store, map(suggested, transfer.watch(image_ids)), kind, user)
             self._plans[transfer.transfer_id] = plan, f"suggestions of at least {least:.0%}"
-            return _described(plan)
+            return {**_described(plan), "rows": self._samples(plan)}
 
         transfer.num_photos = len(image_ids)
         transfer.start(work, "ready")
         return transfer.describe()
+
+    def _is_closed(self, user: str) -> Callable[[int], bool]:
+        """Return a function that tells whether somebody else works on a photo."""
+        is_free = self._workspace.access.is_free_for(user)
+        return lambda image_id: not is_free(image_id)
+
+    def _samples(self, plan: ImportPlan) -> list[JsonObject]:
+        """Return some of the planned photos, evenly spread over all, with their thumbnails."""
+        planned, num = list(plan.lists.items()), min(PREVIEW_ROWS, len(plan.lists))
+        return [
+            {
+                "name": photo.name,
+                "tags": list(photo.tags),
+                "thumbnail_url": self._workspace.files.thumbnail_url(image_id),
+            }
+            for image_id, photo in (planned[place * len(planned) // num] for place in range(num))
+        ]
+
+    def _as_saved(self, tags: Sequence[str]) -> tuple[str, ...]:
+        """Return a list in the spelling and the order that it gets when it is saved."""
+        workspace = self._workspace
+        return workspace.order_rules.apply(workspace.access.clean(tags, "kept"))
 
     def _source(self, user: str, transfer: Transfer, path: str) -> Path:
         if path:
@@ -199,7 +250,10 @@ class Importing:
         return files[0] if len(files) == 1 else folder
 
     def carry_out(self, user: str, transfer_id: str) -> JsonObject:
-        """Begin to write what an import has planned, in one transaction; photos that were saved since are left out.
+        """Begin to write what an import has planned; photos that were saved since are left out.
+
+        It is one transaction and one change. Suggestions that become lists are written in parts of `PART` photos, so
+        that other saves need not wait and the person can cancel; each part is a change of its own.
 
         Returns:
             The state of the import, see `Exporting.state`.
@@ -213,6 +267,29 @@ class Importing:
             raise ConfigError("This import has not been read yet.")
         plan, source = planned
 
+        def in_parts() -> JsonObject:
+            del self._plans[transfer_id]
+            report, saved, change_ids = plan.report, 0, list[int]()
+            for image_ids in transfer.watch_parts(sorted(plan.lists), PART):
+                part = plan.part(image_ids)
+                with workspace.lock:
+                    part.lists = {i: replace(one, tags=self._as_saved(one.tags)) for i, one in part.lists.items()}
+                    leave_out_changed(workspace.store, part, user, self._is_closed(user))
+                    if part.lists:
+                        for annotation in carry_out(workspace.store, workspace.log, part, source, user):
+                            workspace.after_commit.saved(annotation)
+                        change_id = BulkChanges(workspace.store, workspace.log).newest_id()
+                        assert change_id is not None  # it was just made
+                        change_ids.append(change_id)
+                saved += len(part.lists)
+                report.num_problems += part.report.num_problems
+                report.problems += part.report.problems
+                # Told part by part: what a cancelled or failed one has written is known too.
+                transfer.result = {
+                    **transfer.result, "num_written": saved, "change_ids": list(change_ids), **_left_out(report)
+                }  # fmt: skip
+            return {}
+
         def work() -> JsonObject:
             with workspace.lock:
                 leave_out_changed(workspace.store, plan, user)
@@ -223,9 +300,11 @@ class Importing:
             if plan.kind == "proposal":
                 workspace.after_commit.imported_words({one: workspace.words_of(one) for one in plan.lists})
             del self._plans[transfer_id]
-            return {**_described(plan), "change_id": newest.change_id}
+            return {**_described(plan), "change_id": newest.change_id, "change_ids": [newest.change_id]}
 
-        transfer.start(work, "done")
+        if plan.kind == "suggested":
+            transfer.num_photos = len(plan.lists)
+        transfer.start(in_parts if plan.kind == "suggested" else work, "done")
         return transfer.describe()
 
     def changes(self) -> JsonObject:
@@ -268,8 +347,14 @@ def _described(plan: ImportPlan) -> JsonObject:
     return {
         "num_planned": len(plan.lists),
         "rows": [{"name": photo.name, "tags": list(photo.tags)} for photo in islice(plan.lists.values(), PREVIEW_ROWS)],
-        "num_left_out": plan.report.num_problems,
-        "left_out": [asdict(one) for one in plan.report.problems[:MOST_SHOWN]],
+        **_left_out(plan.report),
         "num_notes": plan.report.num_notes,
         "notes": [asdict(one) for one in plan.report.notes[:MOST_SHOWN]],
+    }
+
+
+def _left_out(report: Report) -> JsonObject:
+    return {
+        "num_left_out": report.num_problems,
+        "left_out": [asdict(one) for one in report.problems[:MOST_SHOWN]],
     }

@@ -265,7 +265,7 @@ _TABLE = (
         "plan_suggestions",
         r.PlanSuggestionsRequest,
         lambda session, user, p: session.importing.plan_suggestions(
-            user, p.transfer_id, session.exporting.image_ids(user, p.photos.chosen()), p.least
+            user, p.transfer_id, session.exporting.image_ids(user, p.photos.chosen()), p.least, p.kind
         ),
         Role.ADMIN,
     ),
@@ -347,6 +347,7 @@ _TABLE = (
         lambda session, user, p: session.projects.open(user, p.path, demo=p.demo),
         Role.ADMIN,
     ),
+    _reads("close_project", r.FolderRequest, lambda session, user, p: session.projects.close(user, p.path), Role.ADMIN),
     _writes("set_keys", r.KeysRequest, lambda session, user, p: session.administration.set_keys(p.keys), Role.ADMIN),
     # Learning
     _reads("models", r.EmptyRequest, lambda session, user, p: session.workspace.models.state()),

@@ -6,10 +6,12 @@ nothing of HTTP.
 """
 
 import logging
+import math
 import re
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO
 
@@ -63,11 +65,40 @@ class ProjectServers:
             server = self._servers.get(folder)
             if server is None or server.is_over:
                 if sum(not one.has_ended for one in self._servers.values()) >= MOST_SERVERS:
-                    raise ConfigError(
-                        f"{MOST_SERVERS} projects are open from here. End this server and start it again to close them."
-                    )
+                    raise ConfigError(f"{MOST_SERVERS} projects are open from here. End one of them first.")
                 server = self._servers[folder] = _ProjectServer([*self._command, what])
             return server.describe()
+
+    def running(self) -> set[Path]:
+        """Return the folders of the projects whose servers run, started from here."""
+        with self._lock:
+            return {folder for folder, server in self._servers.items() if not server.has_ended}
+
+    def end(self, folder: Path) -> JsonObject:
+        """Ask the server of a project to end, and return how far that is; ask again until it has ended.
+
+        What people do on its page meanwhile is finished; a server that takes longer than `SECONDS_TO_END` is killed.
+
+        Args:
+            folder: The project's folder.
+
+        Returns:
+            ``state`` is "ending" or "ended".
+
+        Raises:
+            ConfigError: No server of that project was started from here, or it has ended before.
+        """
+        with self._lock:
+            server = self._servers.get(folder)
+            if server is None or (server.has_ended and not server.is_ending):
+                raise ConfigError("The server of this project was not started from here. End it where it was started.")
+            is_late = server.is_late
+            server.ask_to_end()
+            if not server.has_ended and not is_late:
+                return {"state": "ending"}
+            del self._servers[folder]
+        server.end(0.0 if is_late else SECONDS_TO_END)
+        return {"state": "ended"}
 
     def close(self) -> None:
         """End all servers; returns when they have ended."""
@@ -91,6 +122,7 @@ class _ProjectServer:
         self._address = ""
         self._problem = ""
         self._was_told = False
+        self._asked_at = math.inf
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self._readers = [
@@ -107,16 +139,29 @@ class _ProjectServer:
     @property
     def is_over(self) -> bool:
         """Whether it has ended, and what became of it was told."""
-        return self._was_told and self.has_ended
+        return (self._was_told or self.is_ending) and self.has_ended
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to end."""
+        return self._asked_at < math.inf
+
+    @property
+    def is_late(self) -> bool:
+        """Whether it was asked to end so long ago that it should have."""
+        return time.monotonic() - self._asked_at > SECONDS_TO_END
 
     def describe(self) -> JsonObject:
+        if self.is_ending:
+            return {"state": "starting", "address": "", "problem": ""}  # anew, once it has ended
         answer = self._describe()
         self._was_told = answer["state"] != "starting"
         return answer
 
     def _describe(self) -> JsonObject:
         if self.has_ended:
-            self.ask_to_end()  # closes the pipe
+            assert self._process.stdin is not None
+            self._process.stdin.close()
             for reader in self._readers:
                 reader.join(SECONDS_TO_END)
         if self._address:
@@ -143,11 +188,13 @@ class _ProjectServer:
 
     def ask_to_end(self) -> None:
         assert self._process.stdin is not None
+        self._asked_at = min(self._asked_at, time.monotonic())
         self._process.stdin.close()
 
-    def end(self) -> None:
+    def end(self, seconds: float = SECONDS_TO_END) -> None:
+        """Wait until it has ended, and kill it after so many seconds."""
         try:
-            self._process.wait(SECONDS_TO_END)
+            self._process.wait(seconds)
         except subprocess.TimeoutExpired:
             logger.warning("A server that was opened from the page did not end, and is killed.")
             self._process.kill()

@@ -32,7 +32,11 @@ class Projects:
             ConfigError: This person may not open projects.
         """
         servers = self._servers(user)
-        projects = [asdict(one) | {"is_here": Path(one.folder) == servers.own} for one in recent_projects()]
+        running = servers.running()
+        projects = [
+            asdict(one) | {"is_here": Path(one.folder) == servers.own, "is_running": Path(one.folder) in running}
+            for one in recent_projects()
+        ]
         roots = [root for _, root in self._workspace.store.images.roots()]
         folders = [root.parent for root in roots if isinstance(root, Path)]
         start = next((folder for folder in folders if folder.is_dir()), Path.home())
@@ -72,6 +76,18 @@ class Projects:
         servers = self._servers(user)
         chosen = demo_project() if demo else project_of(full_path(path))
         return servers.open(chosen.folder, "--demo" if demo else str(chosen.photos or chosen.folder))
+
+    def close(self, user: str, path: str) -> JsonObject:
+        """End the server of a project that was opened from here, and return how far that is; see `ProjectServers.end`.
+
+        Args:
+            user: Who asks.
+            path: The project's folder, as `recent` names it.
+
+        Raises:
+            ConfigError: This person may not open projects, or no server of that project was started from here.
+        """
+        return self._servers(user).end(Path(path))
 
     def _servers(self, user: str) -> ProjectServers:
         servers = self._workspace.project_servers

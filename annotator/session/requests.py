@@ -457,10 +457,11 @@ class PlanImportRequest(TransferRequest):
 
 
 class PlanSuggestionsRequest(TransferRequest):
-    """Photos to start with their suggestions, and the least probability of one."""
+    """Photos that get their suggestions, the least probability of one, and whether these become drafts or lists."""
 
     photos: SelectionRequest
     least: Annotated[float, Field(ge=0.05, le=1)]
+    kind: Literal["draft", "suggested"] = "draft"
 
 
 class UndoChangeRequest(Payload):

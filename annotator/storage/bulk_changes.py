@@ -15,14 +15,14 @@ from annotator.storage.database import Store
 from annotator.storage.field_values import write_value
 from annotator.storage.queries import Cursor, Queries, utc, utc_now
 
-Kind = Literal["accepted", "draft", "proposal", "reorder", "edit"]
+Kind = Literal["accepted", "draft", "proposal", "reorder", "edit", "suggested"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """accepted: imported lists that count as saved; draft: imported as drafts; proposal: imported as words that come with
 the photo, which proposals are made from; reorder: saved lists in another order; edit: tags added, removed or moved, in
-saved lists and in drafts."""
+saved lists and in drafts; suggested: suggestions that were saved as lists without a look at each photo."""
 TAG = "tag"
 """Kind of the changes of a tag (tag_changes.py)."""
-_EVENTS = {"accepted": "import", "reorder": "reorder", "edit": "edit"}
+_EVENTS = {"accepted": "import", "reorder": "reorder", "edit": "edit", "suggested": "suggest"}
 """Kind of change -> kind of the events of its photos."""
 
 
@@ -118,7 +118,7 @@ class BulkChanges:
         fields: FieldsOfImages = NO_FIELDS,
         drafts: Mapping[int, tuple[Draft | None, Draft]] = NO_DRAFTS,
     ) -> list[Annotation]:
-        """Make lists current: imported ones (accepted), reordered or edited ones.
+        """Make lists current: imported ones (accepted), suggested, reordered or edited ones.
 
         Args:
             kind: Of the change.

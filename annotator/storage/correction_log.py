@@ -28,6 +28,15 @@ GROUP_LEAD = "lead_group"
 
 IS_SKIPPED = "arg_max(kind = 'skip' AND undoes IS NULL, event_id)"
 """SQL over the events of an image: whether its newest one skips it."""
+NOT_LOOKED_AT = """
+    SELECT image_id FROM events e
+    WHERE image_id IN (SELECT image_id FROM events WHERE kind = 'suggest')
+    AND kind NOT IN ('skip', 'undo', 'reorder', 'edit', 'rename')
+    AND NOT EXISTS (SELECT 1 FROM events u WHERE u.undoes = e.event_id)
+    GROUP BY image_id HAVING arg_max(kind, event_id) = 'suggest'
+"""
+"""SQL: the images whose list was taken from suggestions, and which no person has decided on since. Such a list says
+nothing about how good the suggestions are, so no training uses it, and no candidate is tested with it."""
 
 
 @dataclass(frozen=True)
@@ -251,7 +260,7 @@ class CorrectionLog:
         """Append one event a photo, all in one transaction.
 
         Args:
-            kind: ``import``, ``reorder``, ``edit``, ``rename`` (any change of a tag) or ``undo``.
+            kind: ``import``, ``suggest``, ``reorder``, ``edit``, ``rename`` (any change of a tag) or ``undo``.
             changes: At most one for each photo.
             user_name: Who.
             drafts: Image id -> draft of this user, stored in the same transaction; others do not change.
@@ -267,7 +276,11 @@ class CorrectionLog:
         now = utc_now()
         with self._lock:
             first_id = self._begin_events()
-            revisions = {int(i): int(r) for i, r in self._store.rows("SELECT image_id, revision FROM annotations")}
+            rows = self._store.rows(
+                "SELECT image_id, revision FROM annotations WHERE image_id IN (SELECT unnest(?::INTEGER[]))",
+                [[change.annotation.image_id for change in changes]],
+            )
+            revisions = {int(i): int(r) for i, r in rows}
             for change in changes:
                 if revisions.get(change.annotation.image_id, 0) != change.annotation.revision:
                     raise stale(
@@ -326,7 +339,7 @@ class CorrectionLog:
         """Return who changed an image's list after an event, by a change that was not undone; None if nobody did."""
         later = self._store.rows(
             "SELECT user_name FROM events e WHERE image_id = ? AND event_id > ? "
-            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore', 'import', 'reorder', 'edit') "
+            "AND kind IN ('save', 'rename', 'accept', 'reopen', 'restore', 'import', 'suggest', 'reorder', 'edit') "
             "AND NOT EXISTS "
             "(SELECT 1 FROM events u WHERE u.undoes = e.event_id)",
             [image_id, event_id],
@@ -501,16 +514,16 @@ class CorrectionLog:
             if back
             else []
         )
-        now, nothing = utc_now(), list[str]()
+        now = utc_now()
         with self._lock:
             first_id = self._begin_events()
             with self._store.transaction() as cursor:
-                for event_id, image_id in enumerate(image_ids, start=first_id):
-                    self._insert_event(
-                        cursor,
-                        [event_id, "skip", image_id, user_name, now, 0, nothing, nothing, False, "[]", nothing,
-                         undone.get(image_id), *[None] * 6],
-                    )  # fmt: skip
+                for start in range(0, len(image_ids), ROWS_A_STATEMENT):
+                    part = [
+                        (image_id, undone.get(image_id)) for image_id in image_ids[start : start + ROWS_A_STATEMENT]
+                    ]
+                    self._digest = _insert_skips(cursor, part, first_id + start, user_name, now, self._digest)
+                self._store.note_event(first_id + len(image_ids) - 1, self._digest)
             self._next_event_id = first_id + len(image_ids)
 
     def skipped(self) -> list[int]:
@@ -677,6 +690,36 @@ def _insert_changes(
         "INSERT OR REPLACE INTO annotations SELECT image_id, revision, after, dropped, is_saved, ?, ?, event_id "
         f"FROM ({_EVENT_ROWS})",
         [user_name, now, text],
+    )
+    return digest
+
+
+_SKIP_ROWS = """
+SELECT unnest(from_json(?, '[{"event_id": "BIGINT", "image_id": "INTEGER", "undoes": "BIGINT", "digest": "VARCHAR"}]'),
+              recursive := true)
+"""
+
+
+def _insert_skips(
+    cursor: Cursor,
+    skips: Sequence[tuple[int, int | None]],
+    first_id: int,
+    user_name: str,
+    now: datetime,
+    digest: str,
+) -> str:
+    """Insert events of many photos that are skipped, with the event that each undoes; return the last one's digest."""
+    nothing = list[str]()
+    rows: list[dict[str, Any]] = []
+    for event_id, (image_id, undoes) in enumerate(skips, start=first_id):
+        values = [event_id, "skip", image_id, user_name, now, 0, nothing, nothing, False, "[]", nothing, undoes,
+                  *[None] * 6]  # fmt: skip
+        digest = next_digest(digest, values)
+        rows.append({"event_id": event_id, "image_id": image_id, "undoes": undoes, "digest": digest})
+    cursor.execute(
+        f"INSERT INTO events ({', '.join(COLUMNS)}, digest) SELECT event_id, 'skip', image_id, ?, ?, 0, [], [], false, "
+        f"'[]', [], undoes, NULL, NULL, NULL, NULL, NULL, NULL, digest FROM ({_SKIP_ROWS})",
+        [user_name, now, json.dumps(rows)],
     )
     return digest
 

@@ -48,6 +48,8 @@ SNAPSHOT_PREFIX = ".snapshot-"
 _BROKEN = (duckdb.FatalException, duckdb.ConnectionException)
 # After a fatal error, such as a checkpoint on a full disk, DuckDB refuses every statement until the file is reopened.
 
+_FULL = "No space left"
+"""In a message of the system: the disk is full."""
 
 _SANDBOX: dict[str, str | bool | int | float | list[str]] = {
     # One thread: nearly all queries read few rows, and waking up a thread pool takes longer than it saves.
@@ -301,7 +303,7 @@ class Store:
                     self._note.write(*self._newest_event, utc_now().isoformat())
             except duckdb.Error as error:
                 _rollback(cursor)
-                raise StoreError(_message_for_write(error)) from error
+                raise StoreError(_message_for_write(error), is_full=_FULL in _first_line(error)) from error
             except BaseException:
                 _rollback(cursor)
                 raise
@@ -444,7 +446,7 @@ def _first_line(error: Exception) -> str:
 
 def _message_for_write(error: Exception) -> str:
     text = _first_line(error)
-    if "No space left" in text:
+    if _FULL in text:
         return "Not saved: the disk is full. Free some space and save again; nothing was lost."
     if "File too large" in text:
         return "Not saved: a file has reached the size that this process may write. Nothing was lost."
@@ -501,7 +503,7 @@ def _message_for_open(path: Path, error: Exception) -> str:
         )
     if _is_damage(error):
         return _message_for_read(path, error)
-    if "No space left" in text:
+    if _FULL in text:
         return f"The database {path} cannot be opened: the disk is full. Free some space; nothing was lost."
     if "Permission denied" in text or "ead-only" in text:
         return f"The database {path} cannot be written. Check the folder's permissions."

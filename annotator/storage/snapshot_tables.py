@@ -8,16 +8,19 @@ does. Knows nothing of where snapshots lie.
 from collections.abc import Iterable
 from pathlib import Path
 
+from annotator.storage.correction_log import NOT_LOOKED_AT
 from annotator.storage.database import Store
 
-_PHOTOS = """
+_PHOTOS = f"""
 SELECT i.image_id, i.content_hash, i.shown_hash, f.path, i.width, i.height, i.format, i.taken_at, i.camera, i.caption,
        i.keywords, i.user_tags, i.hierarchies, i.added_at, i.changed_at, a.image_id IS NOT NULL AS is_saved,
        coalesce(a.tags, []) AS tags, coalesce(a.dropped, []) AS dropped, coalesce(a.revision, 0) AS revision,
-       a.saved_at, a.user_name AS saved_by, a.event_id, e.tagger, CAST(e.shown AS VARCHAR) AS proposals
+       a.saved_at, a.user_name AS saved_by, a.event_id, e.tagger, CAST(e.shown AS VARCHAR) AS proposals,
+       n.image_id IS NULL AS is_looked_at
 FROM images i
 LEFT JOIN annotations a ON a.image_id = i.image_id AND a.is_saved
 LEFT JOIN events e ON e.event_id = a.event_id
+LEFT JOIN ({NOT_LOOKED_AT}) n ON n.image_id = i.image_id
 LEFT JOIN (SELECT image_id, arg_min(path, [is_gone::INTEGER::VARCHAR, printf('%010d', root_id), path]) AS path
            FROM paths WHERE image_id IS NOT NULL GROUP BY image_id) f ON f.image_id = i.image_id
 ORDER BY i.image_id
@@ -57,8 +60,9 @@ _LOAD = (
        hierarchies, shown_hash FROM photos""",
     """INSERT INTO annotations BY NAME SELECT image_id, revision, tags, dropped, is_saved, saved_by AS user_name,
        saved_at, event_id FROM photos WHERE is_saved""",
-    """INSERT INTO events BY NAME SELECT event_id, 'save' AS kind, image_id, saved_by AS user_name,
-       saved_at AS created_at, revision, []::VARCHAR[] AS before_tags, tags AS after_tags, is_saved,
+    """INSERT INTO events BY NAME SELECT event_id, CASE WHEN is_looked_at THEN 'save' ELSE 'suggest' END AS kind,
+       image_id, saved_by AS user_name, saved_at AS created_at, revision, []::VARCHAR[] AS before_tags,
+       tags AS after_tags, is_saved,
        '[]' AS edit_script, dropped, tagger, proposals AS shown FROM photos WHERE is_saved""",
     "INSERT INTO roots SELECT DISTINCT root_id, folder FROM files",
     """INSERT INTO paths BY NAME SELECT root_id, path, image_id, 0 AS file_size, 0 AS modified_ns, is_gone

@@ -109,6 +109,8 @@ class StorageError(ErrorBase):
     """The database cannot be read or written; nothing was saved."""
 
     kind: Literal["store"]
+    is_full: bool = False
+    """Whether the disk has no room."""
 
 
 class _ErrorAnswer(BaseModel):
@@ -264,6 +266,7 @@ EXAMPLES: Mapping[str, JsonObject] = {
     "reorder": {"pinned": ["ohwx"], "photos": {"tag": "cat"}, "is_dry_run": True},
     "list_folder": {"path": "~/Pictures"},
     "open_project": {"path": "~/Pictures/holiday"},
+    "close_project": {"path": "/home/anna/.local/share/annotator/holiday-1a2b3c4d"},
     "set_keys": {"keys": {"save": ["Enter"]}},
     "set_strategy": {"strategy": "in_order"},
     "ask": {"people": 2, "image_ids": [7, 8]},

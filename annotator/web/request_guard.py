@@ -48,6 +48,7 @@ PUBLIC_PATHS = frozenset(
         "/ui/address.js",
         "/ui/language.js",
         "/ui/texts.js",
+        "/ui/problems.js",
         "/ui/static_texts.js",
     }
 )

@@ -11,14 +11,13 @@ import { LOCAL_USER } from "./header.js";
 import { keyPieces } from "./keys.js";
 import { EVERYTHING, fragmentOf, searchOf } from "./library_address.js";
 import { own, tagNodes } from "./names.js";
+import { createPagedItems } from "./paged_items.js";
 import { FORWARD, phrase, plural } from "./texts.js";
 
-const PAGE = 200;
-const MAX_PAGES = 30; // cached pages; others are fetched again
+const MAX_PAGES = 30; // kept pages of photos
 const CELL_WIDTH = 172;
 const CELL_HEIGHT = 172;
 const MARGIN_ROWS = 2;
-const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
 const STATES = {
   all: phrase("state.all"), saved: phrase("state.saved"), unsaved: phrase("state.unsaved"), empty: phrase("state.empty"),
   changed: phrase("state.changed"), draft: phrase("state.draft"), in_review: phrase("state.in_review"), accepted: phrase("state.accepted"),
@@ -66,18 +65,14 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   const grid = make("div", { class: "grid", id: "browse-grid", role: "listbox", "aria-label": phrase("transfer.photos"), "aria-multiselectable": "true", tabindex: "0" }, space);
   root.append(rail, make("div", { class: "browse-bar" }, filterButton, search, help, sort, total, make("span", { class: "grow" }), close), grid, bulk);
 
-  let pages = new Map(); // page number -> items; in order of use
+  const items = createPagedItems({ fetchPage: (offset, limit) => call("browse", { offset, limit, ...wanted }), arrived, failed: (error) => (total.textContent = error.message), most: MAX_PAGES });
   let wanted = EVERYTHING;
   let picked = new Set(); // ids of the selected photos
   let pickedFrom = null; // where a selection with Shift begins
   let picking = Promise.resolve(); // ends when the photos that were asked for are selected
-  let generation = 0;
-  let num_items = 0;
   let selected = 0;
   let cells = new Map();
-  let fetching = new Set();
   let frame = 0;
-  let settle = 0;
   let searchTimer = 0;
 
   const columns = () => Math.max(2, Math.floor(grid.clientWidth / CELL_WIDTH));
@@ -85,56 +80,27 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
 
   /** Start again, at number `index` of the matching photos. */
   function restart(index = 0) {
-    generation += 1;
-    pages = new Map();
-    fetching = new Set();
-    num_items = 0;
     selected = index;
     grid.scrollTop = 0;
     for (const cell of cells.values()) cell.remove();
     cells = new Map();
-    load(Math.floor(index / PAGE));
+    items.restart(index);
   }
 
-  async function load(page) {
-    if (pages.has(page) || fetching.has(page)) return;
-    const mine = generation;
-    fetching.add(page);
-    try {
-      const answer = await call("browse", { offset: page * PAGE, limit: PAGE, ...wanted });
-      if (mine !== generation) return;
-      pages.set(page, answer.items);
-      while (pages.size > MAX_PAGES) pages.delete(pages.keys().next().value);
-      const isFirst = num_items === 0;
-      num_items = answer.total;
-      total.textContent = answer.meant?.length ? plural("library.meant", answer.total, { tags: formatList(answer.meant) }) : countPhotos(answer.total);
-      if (isFirst) centre();
-      draw();
-    } catch (error) {
-      if (mine === generation) total.textContent = error.message;
-    } finally {
-      if (mine === generation) fetching.delete(page);
-    }
-  }
-
-  function itemAt(index) {
-    const page = Math.floor(index / PAGE);
-    const items = pages.get(page);
-    if (items) {
-      pages.delete(page); // the most recently used page is last
-      pages.set(page, items);
-    }
-    return items?.[index % PAGE] ?? null;
+  function arrived(answer, isFirst) {
+    total.textContent = answer.meant?.length ? plural("library.meant", answer.total, { tags: formatList(answer.meant) }) : countPhotos(answer.total);
+    if (isFirst) centre();
+    draw();
   }
 
   function stretch() {
-    space.style.height = `${Math.ceil(num_items / columns()) * CELL_HEIGHT}px`;
+    space.style.height = `${Math.ceil(items.total() / columns()) * CELL_HEIGHT}px`;
   }
 
   /** Scroll the selected photo to the middle. */
   function centre() {
     stretch();
-    selected = Math.max(0, Math.min(num_items - 1, selected));
+    selected = Math.max(0, Math.min(items.total() - 1, selected));
     grid.scrollTop = (Math.floor(selected / columns()) + 0.5) * CELL_HEIGHT - grid.clientHeight / 2;
   }
 
@@ -144,7 +110,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     const layout = `${num_columns}/${width}`; // a cell is placed once, and again when the window is resized
     stretch();
     const first = Math.max(0, Math.floor(grid.scrollTop / CELL_HEIGHT) - MARGIN_ROWS) * num_columns;
-    const last = Math.min(num_items, (Math.ceil((grid.scrollTop + grid.clientHeight) / CELL_HEIGHT) + MARGIN_ROWS) * num_columns);
+    const last = Math.min(items.total(), (Math.ceil((grid.scrollTop + grid.clientHeight) / CELL_HEIGHT) + MARGIN_ROWS) * num_columns);
     for (const [index, cell] of cells) {
       if (index >= first && index < last) continue;
       cell.querySelector("img")?.removeAttribute("src"); // cancels a thumbnail that is still loading
@@ -153,7 +119,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     }
     for (let index = first; index < last; index += 1) {
       const cell = cells.get(index) ?? newCell(index);
-      fillCell(cell, itemAt(index));
+      fillCell(cell, items.at(index));
       if (cell.layout !== layout) {
         cell.layout = layout;
         cell.style.transform = `translate(${FORWARD * (index % num_columns) * width}px, ${Math.floor(index / num_columns) * CELL_HEIGHT}px)`;
@@ -168,14 +134,11 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     }
     grid.setAttribute("aria-activedescendant", cells.has(selected) ? `cell-${selected}` : "");
     space.dataset.numCells = String(cells.size);
-    clearTimeout(settle);
-    const needed = new Set();
-    for (let page = Math.floor(first / PAGE); page * PAGE < last; page += 1) needed.add(page);
-    settle = setTimeout(() => needed.forEach(load), pages.size ? SETTLE_MS : 0);
+    items.need(first, last);
   }
 
   function newCell(index) {
-    const cell = make("div", { class: "cell", id: `cell-${index}`, role: "option", "aria-setsize": num_items, "aria-posinset": index + 1, dataset: { index } });
+    const cell = make("div", { class: "cell", id: `cell-${index}`, role: "option", "aria-setsize": items.total(), "aria-posinset": index + 1, dataset: { index } });
     cells.set(index, cell);
     space.append(cell);
     return cell;
@@ -266,7 +229,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   }
 
   function togglePick(index) {
-    const item = itemAt(index);
+    const item = items.at(index);
     if (!item) return;
     pickedFrom = index;
     if (!picked.delete(item.image_id)) picked.add(item.image_id);
@@ -277,9 +240,9 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   function pickFound(choose) {
     picking = (async () => {
       try {
-        const mine = generation;
+        const isOfNow = items.ofNow();
         const { image_ids } = await call("found_ids", wanted);
-        if (mine === generation) setPicked([...picked, ...choose(image_ids)]);
+        if (isOfNow()) setPicked([...picked, ...choose(image_ids)]);
       } catch (error) {
         if (error.kind === undefined) throw error;
         say(error.message);
@@ -299,7 +262,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   function pickFramed(indexes, adds) {
     if (framed === null) pickedBefore = [...picked];
     framed = indexes;
-    setPicked([...(adds ? pickedBefore : []), ...indexes.map((index) => itemAt(index)?.image_id).filter(Boolean)]);
+    setPicked([...(adds ? pickedBefore : []), ...indexes.map((index) => items.at(index)?.image_id).filter(Boolean)]);
   }
 
   function endFramed(indexes, adds) {
@@ -308,11 +271,11 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
     if (indexes.length) [pickedFrom, selected] = [indexes[0], indexes.at(-1)];
     grid.focus({ preventScroll: true });
     draw();
-    if (!indexes.every(itemAt)) pickFound((image_ids) => indexes.map((index) => image_ids[index]));
+    if (!indexes.every(items.at)) pickFound((image_ids) => indexes.map((index) => image_ids[index]));
   }
 
   const dragSelect = createDragSelect(grid, space, {
-    layout: () => ({ num_columns: columns(), width: cellWidth(), height: CELL_HEIGHT, num_items }),
+    layout: () => ({ num_columns: columns(), width: cellWidth(), height: CELL_HEIGHT, num_items: items.total() }),
     moved: pickFramed,
     ended: endFramed,
     cancelled: () => ((framed = null), setPicked(pickedBefore)),
@@ -343,8 +306,8 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   });
 
   function moveTo(index) {
-    if (!num_items) return;
-    selected = Math.max(0, Math.min(num_items - 1, index));
+    if (!items.total()) return;
+    selected = Math.max(0, Math.min(items.total() - 1, index));
     const top = Math.floor(selected / columns()) * CELL_HEIGHT;
     if (top < grid.scrollTop) grid.scrollTop = top;
     else if (top + CELL_HEIGHT > grid.scrollTop + grid.clientHeight) grid.scrollTop = top + CELL_HEIGHT - grid.clientHeight;
@@ -352,7 +315,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   }
 
   function openSelected() {
-    const item = itemAt(selected);
+    const item = items.at(selected);
     if (!item) return;
     hide({ quiet: true });
     open(item.image_id);
@@ -361,7 +324,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
   function hide({ quiet = false, byAddress = false } = {}) {
     if (root.hidden) return;
     root.hidden = true;
-    generation += 1;
+    items.stop();
     setRail(false);
     help.open = false;
     setPicked([]);
@@ -444,7 +407,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
       }
       if (!inSearch && name === "Ctrl+A") {
         event.preventDefault();
-        if (!event.repeat) pickRange(0, num_items - 1);
+        if (!event.repeat) pickRange(0, items.total() - 1);
         return;
       }
       if (!inSearch && name.startsWith("Shift+Arrow")) {
@@ -457,7 +420,7 @@ export function createBrowse(root, { call, say, open, onOpen, onClose, changed, 
       }
       const page = Math.max(1, Math.floor(grid.clientHeight / CELL_HEIGHT)) * columns();
       const steps = { ArrowUp: -columns(), ArrowDown: columns(), PageUp: -page, PageDown: page };
-      if (!(inSearch && search.value)) Object.assign(steps, { ArrowLeft: -1, ArrowRight: 1, Home: -num_items, End: num_items });
+      if (!(inSearch && search.value)) Object.assign(steps, { ArrowLeft: -1, ArrowRight: 1, Home: -items.total(), End: items.total() });
       if (name === "Enter") {
         event.preventDefault();
         if (!event.repeat) openSelected();

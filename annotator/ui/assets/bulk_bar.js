@@ -20,6 +20,11 @@ const KINDS = {
   suggest: { label: phrase("bulk.suggest"), hint: "", verb: phrase("bulk.suggest_verb") },
   assign: { label: phrase("bulk.assign"), hint: "", verb: phrase("bulk.assign") },
 };
+/** What suggestions become -> the texts about it. */
+const SUGGESTED = {
+  draft: { all: "bulk.planned", some: "bulk.planned_some", rest: "bulk.planned_rest", apply: "bulk.start" },
+  suggested: { all: "bulk.save_planned", some: "bulk.save_planned_some", rest: "bulk.save_planned_rest", apply: "bulk.save_apply" },
+};
 const EVERYBODY = "";
 const CERTAINTY = 80; // percent, at first
 
@@ -38,6 +43,8 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
   const newField = make("label", { class: "bulk-field" }, make("span", {}, phrase("bulk.by")), newBox);
   const leastBox = make("input", { id: "bulk-least", type: "number", min: "5", max: "100", step: "5", value: CERTAINTY, oninput: changedText });
   const leastField = make("label", { class: "bulk-field" }, make("span", {}, phrase("bulk.least")), leastBox);
+  const becomesBox = make("select", { id: "bulk-becomes", onchange: changedText }, make("option", { value: "draft" }, phrase("bulk.becomes_start")), make("option", { value: "suggested" }, phrase("bulk.becomes_list")));
+  const becomesField = make("label", { class: "bulk-field" }, make("span", {}, phrase("bulk.becomes")), becomesBox);
   const personBox = make("select", { id: "bulk-person", onchange: changedText });
   const personField = make("label", { class: "bulk-field" }, make("span", {}, phrase("bulk.to")), personBox);
   const putOff = make("button", { type: "button", id: "bulk-put-off", onclick: putThemOff }, phrase("bulk.put_off"));
@@ -51,7 +58,7 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
   const panel = make(
     "form",
     { class: "bulk-panel", id: "bulk-panel", hidden: true, "aria-label": phrase("bulk.change"), onsubmit: (event) => (event.preventDefault(), carryOut()) },
-    make("div", { class: "bulk-fields" }, tagField, newField, leastField, personField),
+    make("div", { class: "bulk-fields" }, tagField, newField, leastField, becomesField, personField),
     note,
     trouble,
     progress.element,
@@ -62,7 +69,7 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
   root.append(offered, panel, make("div", { class: "bulk-buttons" }, number, ...buttons, ordering, putOff, make("button", { type: "button", id: "bulk-export", onclick: () => whenPicked().then(exportThem) }, phrase("menu.export")), make("button", { type: "button", id: "bulk-clear", "aria-label": phrase("bulk.none"), title: phrase("key.label", { label: phrase("bulk.none"), key: keyPieces("Escape")[0] }), onclick: clear }, "×")));
   const preview = newestOnly((payload) => call("edit_tags", { ...payload, is_dry_run: true }));
   let planned = ""; // the transfer that ranks photos, or has ranked them
-  let running = null; // a change that is being made part by part
+  let running = null; // a change that is being made part by part: { isCancelled, cancel() }
   let shown = null; // the kind of change whose panel is open
   let timer = 0;
 
@@ -79,6 +86,7 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
   }
 
   function changedText() {
+    if (running) return;
     apply.disabled = true;
     trouble.textContent = "";
     clearTimeout(timer);
@@ -163,12 +171,12 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
     changed(image_ids);
   }
 
-  /** Ranking takes time, so it begins with a press; the next one then starts the photos. */
+  /** Ranking takes time, so it begins with a press; the next one then starts or saves the photos. */
   function offerToLook() {
     if (planned) call("cancel_transfer", { transfer_id: planned }).catch(() => {}); // it may have ended
     planned = "";
     rows.replaceChildren();
-    note.textContent = phrase("bulk.suggest_note");
+    note.textContent = phrase(becomesBox.value === "suggested" ? "bulk.save_note" : "bulk.suggest_note");
     apply.textContent = plural("bulk.look", ids().length);
     apply.disabled = !leastBox.checkValidity() || !leastBox.value;
   }
@@ -177,8 +185,9 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
     const image_ids = ids();
     const { transfer_id } = await call("begin_import");
     planned = transfer_id;
-    const running = await call("plan_suggestions", { transfer_id, photos: { image_ids, state: "all" }, least: Number(leastBox.value) / 100 });
-    const answer = await ended(call, running, (now) => progress.show(now, "progress.looking"), () => planned === transfer_id);
+    const kind = becomesBox.value;
+    const begun = await call("plan_suggestions", { transfer_id, photos: { image_ids, state: "all" }, least: Number(leastBox.value) / 100, kind });
+    const answer = await ended(call, begun, (now) => progress.show(now, "progress.looking"), () => planned === transfer_id);
     progress.hide();
     if (planned !== transfer_id) return;
     if (answer.state !== "ready") {
@@ -187,9 +196,10 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
       return;
     }
     const { num_planned, num_left_out } = answer;
-    note.textContent = num_left_out ? plural("bulk.planned_some", num_planned, { rest: plural("bulk.planned_rest", num_left_out) }) : plural("bulk.planned", num_planned);
-    rows.replaceChildren(...answer.rows.map(({ name, tags: found }) => make("li", {}, make("span", { class: "soft" }, own(name)), make("span", {}, ...tagNodes(found)))));
-    apply.textContent = plural("bulk.start", num_planned);
+    const texts = SUGGESTED[kind];
+    note.textContent = num_left_out ? plural(texts.some, num_planned, { rest: plural(texts.rest, num_left_out) }) : plural(texts.all, num_planned);
+    rows.replaceChildren(...answer.rows.map(({ name, tags: found, thumbnail_url }) => make("li", { class: "bulk-sample" }, make("img", { src: thumbnail_url, alt: "", decoding: "async" }), make("span", {}, ...tagNodes(found)), make("span", { class: "soft" }, own(name)))));
+    apply.textContent = plural(texts.apply, num_planned);
     apply.disabled = !num_planned;
     if (!num_planned) planned = "";
   }
@@ -202,14 +212,38 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
     planned = "";
     hidePanel();
     changed(image_ids);
-    say(plural("bulk.started", answer.num_planned), () => undo([answer.change_id], image_ids));
+    say(plural("bulk.started", answer.num_planned), () => undo(answer.change_ids, image_ids));
+  }
+
+  /** Save the photos with their suggestions; what was saved before it was cancelled or failed is told, and taken back, too. */
+  async function saveThem() {
+    const [image_ids, transfer_id] = [ids(), planned];
+    running = { isCancelled: false, cancel: () => call("cancel_transfer", { transfer_id }).catch(() => {}) }; // it may have ended
+    let answer;
+    try {
+      const begun = await call("carry_out_import", { transfer_id });
+      answer = await ended(call, begun, (now) => progress.show(now, "progress.writing"), () => true);
+    } finally {
+      running = null;
+      progress.hide();
+    }
+    const { state, problem, num_written = 0, change_ids = [] } = answer;
+    planned = "";
+    if (state === "failed") {
+      offerToLook();
+      trouble.textContent = problem;
+    } else hidePanel();
+    if (change_ids.length) changed(image_ids);
+    if (state === "failed" && !change_ids.length) return;
+    say(plural(state === "done" ? "bulk.saved" : "bulk.saved_stopped", num_written), change_ids.length ? () => undo(change_ids, image_ids) : null);
   }
 
   async function suggest() {
     apply.disabled = true;
     trouble.textContent = "";
     try {
-      await (planned ? startThem() : lookForSuggestions());
+      if (!planned) await lookForSuggestions();
+      else await (becomesBox.value === "suggested" ? saveThem() : startThem());
     } catch (error) {
       progress.hide();
       tell(error);
@@ -303,7 +337,7 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
     newField.hidden = kind !== "replace";
     tagField.hidden = ["suggest", "assign"].includes(kind);
     personField.hidden = kind !== "assign";
-    leastField.hidden = kind !== "suggest";
+    leastField.hidden = becomesField.hidden = kind !== "suggest";
     rows.replaceChildren();
     note.textContent = "";
     offered.replaceChildren(...tags().map((value) => make("option", { value })));
@@ -318,6 +352,7 @@ export function createBulkBar(root, { call, say, ids, whenPicked, tags, changed,
   function hidePanel() {
     if (running) {
       running.isCancelled = true; // it ends after the part that is being changed
+      running.cancel?.();
       return true;
     }
     if (!shown) return false;

@@ -1,14 +1,15 @@
 // Calls of the server's operations: an answer or a CallError within a time limit; and a variant that drops the
 // answers of all but the newest call. Knows nothing of the meaning of the operations.
 
+import { problemText } from "./problems.js";
 import { phrase, plural } from "./texts.js";
 
 const TIMEOUT_SECONDS = 20;
 
-/** A failed call. `kind` is that of the server's error, or "unreachable" without an answer. */
+/** A failed call. `kind` is that of the server's error, or "unreachable" without an answer; `message` is in the page's language. */
 export class CallError extends Error {
   constructor({ kind, message, ...details }) {
-    super(message);
+    super(problemText({ kind, message, ...details }));
     this.kind = kind;
     this.details = details;
   }

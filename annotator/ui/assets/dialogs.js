@@ -12,6 +12,7 @@ import { make } from "./elements.js";
 import { formatTime, formatTypes } from "./formats.js";
 import { keyPieces } from "./keys.js";
 import { own } from "./names.js";
+import { createPagedItems } from "./paged_items.js";
 import { phrase, phraseNodes, plural } from "./texts.js";
 
 export function createDialogs(root) {
@@ -111,23 +112,24 @@ export function askStale(dialogs, { message, theirs, user, isMe, saved_at, mine 
 
 /** The files that could not be read, page by page, each with its reason. */
 export function showUnreadable(dialogs, call) {
-  const PAGE = 100;
   const rows = make("ul", { class: "unreadable-list" });
   const note = make("p", { class: "soft" }, phrase("common.loading"));
-  const more = make("button", { type: "button", hidden: true, onclick: load }, phrase("unreadable.more"));
+  const more = make("button", { type: "button", hidden: true, onclick: () => files.load(rows.children.length) }, phrase("unreadable.more"));
 
-  async function load() {
-    try {
-      const { total, types, items } = await call("unreadable", { offset: rows.children.length, limit: PAGE });
+  const files = createPagedItems({
+    fetchPage: (offset, limit) => call("unreadable", { offset, limit }),
+    size: 100,
+    arrived({ total, types, items }) {
       rows.append(...items.map(({ path, reason }) => make("li", {}, make("b", {}, own(path)), make("span", { class: "soft" }, reason))));
       note.textContent = total ? plural("unreadable.some", total, { types: formatTypes(types) }) : phrase("unreadable.none");
       more.hidden = rows.children.length >= total || items.length === 0;
-    } catch (error) {
+    },
+    failed(error) {
       note.textContent = error.message;
       more.hidden = false;
-    }
-  }
+    },
+  });
 
-  load();
+  files.load(0);
   return dialogs.open({ id: "unreadable-files", title: phrase("unreadable.title"), wide: true, body: [note, rows, more] });
 }

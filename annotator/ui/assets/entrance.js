@@ -4,6 +4,7 @@
 import { ROOT } from "./address.js";
 import { make } from "./elements.js";
 import { countPhotos, formatMegabytes, formatNumber } from "./formats.js";
+import { problemText } from "./problems.js";
 import { writeStaticTexts } from "./static_texts.js";
 import { phrase, phraseNodes, plural } from "./texts.js";
 
@@ -60,7 +61,7 @@ async function enter() {
     const { state, position, seconds_at_most, error } = await answer.json();
     if (state === "open") return location.replace(ROOT);
     if (state === "waiting") return wait(position, seconds_at_most);
-    fail(error?.message ?? phrase("server.status", { status: answer.status }));
+    fail(error ? problemText(error) : phrase("server.status", { status: answer.status }));
   } catch {
     fail(phrase("server.silent"));
   }

@@ -4,6 +4,7 @@
 import { ROOT } from "./address.js";
 import { make } from "./elements.js";
 import { formatNumber } from "./formats.js";
+import { problemText } from "./problems.js";
 import { phrase, plural } from "./texts.js";
 import { createOptions, createProgress, ended, field, previewOf, select, submitsOnEnter } from "./transfers.js";
 
@@ -180,7 +181,8 @@ async function post(url, body) {
   try {
     const response = await fetch(url, { method: "POST", body });
     if (response.ok) return "";
-    return (await response.json()).error?.message ?? phrase("import.server_status", { status: response.status });
+    const { error } = await response.json();
+    return error ? problemText(error) : phrase("import.server_status", { status: response.status });
   } catch {
     return phrase("import.server_silent");
   }

@@ -1,6 +1,7 @@
 // Logs in and returns to the page that was requested. token.js adds the token to the call.
 
 import { ROOT } from "./address.js";
+import { problemText } from "./problems.js";
 import { writeStaticTexts } from "./static_texts.js";
 import { phrase } from "./texts.js";
 
@@ -32,7 +33,7 @@ form.addEventListener("submit", async (event) => {
       return;
     }
     const { error } = await answer.json();
-    problem.textContent = error?.message ?? phrase("server.status", { status: answer.status });
+    problem.textContent = error ? problemText(error) : phrase("server.status", { status: answer.status });
     form.elements.password.select();
   } catch {
     problem.textContent = phrase("server.silent");

@@ -43,8 +43,8 @@ export function showProjects(dialogs, { call, go }) {
   let isOpen = true;
   let isBusy = false;
 
-  function item(shown, label, where, marks, onclick) {
-    return make("li", {}, make("button", { type: "button", class: "project-item", title: where || null, onclick }, icon(shown), make("bdi", { class: "project-name", lang: "" }, label), where && make("bdi", { class: "soft project-where", lang: "" }, where), ...marks.map((mark) => make("span", { class: "project-mark" }, mark))));
+  function item(shown, label, where, marks, onclick, ...more) {
+    return make("li", {}, make("button", { type: "button", class: "project-item", title: where || null, onclick }, icon(shown), make("bdi", { class: "project-name", lang: "" }, label), where && make("bdi", { class: "soft project-where", lang: "" }, where), ...marks.map((mark) => make("span", { class: "project-mark" }, mark))), ...more);
   }
 
   function typed() {
@@ -96,16 +96,42 @@ export function showProjects(dialogs, { call, go }) {
     setBusy(false);
   }
 
+  /** End the server of a project that was opened from here; what was saved and begun there stays. */
+  async function end(folder, name) {
+    if (isBusy) return;
+    setBusy(true);
+    trouble.textContent = "";
+    note.textContent = phrase("projects.ending", { name });
+    try {
+      while ((await call("close_project", { path: folder })).state === "ending" && isOpen) await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+      if (!isOpen) return;
+      note.textContent = phrase("projects.ended", { name });
+    } catch (error) {
+      if (error.kind === undefined) throw error;
+      note.textContent = "";
+      trouble.textContent = error.message;
+    }
+    setBusy(false);
+    await load();
+    path.focus(); // the button that was pressed is gone
+  }
+
   function setBusy(isNow) {
     isBusy = isNow;
     form.setAttribute("aria-busy", String(isNow));
     form.classList.toggle("busy", isNow);
   }
 
+  function recentItem({ folder, name, photos, is_here, is_running }) {
+    const marks = is_here ? [phrase("projects.open_now")] : is_running ? [phrase("projects.running")] : [];
+    const more = is_running ? [make("button", { type: "button", class: "project-end", "aria-label": phrase("projects.end_named", { name }), onclick: () => end(folder, name) }, phrase("projects.end"))] : [];
+    return item(PROJECT, name, formatList(photos) || folder, marks, () => open({ path: folder }, phrase("projects.opening_named", { name })), ...more);
+  }
+
   async function load() {
     try {
       const answer = await call("projects");
-      recent.replaceChildren(...answer.recent.map(({ folder, name, photos, is_here }) => item(PROJECT, name, formatList(photos) || folder, is_here ? [phrase("projects.open_now")] : [], () => open({ path: folder }, phrase("projects.opening_named", { name })))));
+      recent.replaceChildren(...answer.recent.map(recentItem));
       if (!answer.recent.length) recent.replaceChildren(make("li", { class: "soft" }, phrase("projects.none")));
       if (!path.value) list(answer.start);
     } catch (error) {

@@ -4,14 +4,12 @@
 import { make } from "./elements.js";
 import { countPhotos, formatList, formatNumber } from "./formats.js";
 import { own } from "./names.js";
+import { createPagedItems } from "./paged_items.js";
 import { phrase } from "./texts.js";
 
-const PAGE = 200;
-const MAX_PAGES = 20; // kept pages; others are fetched again
 const ROW_HEIGHT = 36;
 const TOUCH_ROW_HEIGHT = 48;
 const MARGIN_ROWS = 6;
-const SETTLE_MS = 60; // wait before a fetch, so that fast scrolling skips pages
 
 /**
  * fetchPage(offset, limit) -> { total, items }; counted(answer) gets the answers; choose(tag): a row was pressed;
@@ -21,48 +19,20 @@ export function createTagRows({ fetchPage, isTouch, counted, choose, failed }) {
   const height = isTouch ? TOUCH_ROW_HEIGHT : ROW_HEIGHT;
   const space = make("div", { class: "tags-space" });
   const element = make("div", { id: "tags-list", class: "tags-list", role: "listbox", "aria-label": phrase("facet.tags"), tabindex: "0" }, space);
-  let pages = new Map(); // page number -> items; the one that was used last is last
-  let fetching = new Set();
-  let generation = 0;
-  let total = 0;
+  const items = createPagedItems({ fetchPage, arrived, failed });
   let selected = 0;
   let cells = new Map();
-  let settle = null;
   let frame = null;
 
-  async function load(page) {
-    if (pages.has(page) || fetching.has(page)) return;
-    const mine = generation;
-    fetching.add(page);
-    try {
-      const answer = await fetchPage(page * PAGE, PAGE);
-      if (mine !== generation) return;
-      pages.set(page, answer.items);
-      while (pages.size > MAX_PAGES) pages.delete(pages.keys().next().value);
-      total = answer.total;
-      selected = Math.max(0, Math.min(total - 1, selected));
-      element.hidden = !total;
-      counted(answer);
-      draw();
-    } catch (error) {
-      if (error.kind === undefined) throw error;
-      if (mine === generation) failed(error);
-    } finally {
-      if (mine === generation) fetching.delete(page);
-    }
-  }
-
-  function itemAt(index) {
-    const page = Math.floor(index / PAGE);
-    const items = pages.get(page);
-    if (items) {
-      pages.delete(page);
-      pages.set(page, items);
-    }
-    return items?.[index % PAGE] ?? null;
+  function arrived(answer) {
+    selected = Math.max(0, Math.min(answer.total - 1, selected));
+    element.hidden = !answer.total;
+    counted(answer);
+    draw();
   }
 
   function draw() {
+    const total = items.total();
     space.style.height = `${total * height}px`;
     const first = Math.max(0, Math.floor(element.scrollTop / height) - MARGIN_ROWS);
     const last = Math.min(total, Math.ceil((element.scrollTop + element.clientHeight) / height) + MARGIN_ROWS);
@@ -71,14 +41,9 @@ export function createTagRows({ fetchPage, isTouch, counted, choose, failed }) {
       cell.remove();
       cells.delete(index);
     }
-    const needed = new Set();
-    for (let index = first; index < last; index += 1) {
-      needed.add(Math.floor(index / PAGE));
-      fill(cells.get(index) ?? newCell(index), itemAt(index), index);
-    }
+    for (let index = first; index < last; index += 1) fill(cells.get(index) ?? newCell(index), items.at(index), index);
     element.setAttribute("aria-activedescendant", cells.has(selected) ? idOf(selected) : "");
-    clearTimeout(settle);
-    settle = setTimeout(() => needed.forEach(load), pages.size ? SETTLE_MS : 0);
+    items.need(first, last);
   }
 
   function newCell(index) {
@@ -89,7 +54,7 @@ export function createTagRows({ fetchPage, isTouch, counted, choose, failed }) {
   }
 
   function fill(cell, item, index) {
-    cell.setAttribute("aria-setsize", total);
+    cell.setAttribute("aria-setsize", items.total());
     cell.setAttribute("aria-posinset", index + 1);
     cell.setAttribute("aria-selected", String(index === selected));
     const key = JSON.stringify(item);
@@ -108,7 +73,7 @@ export function createTagRows({ fetchPage, isTouch, counted, choose, failed }) {
   }
 
   function select(index) {
-    selected = Math.max(0, Math.min(total - 1, index));
+    selected = Math.max(0, Math.min(items.total() - 1, index));
     const top = selected * height;
     if (top < element.scrollTop) element.scrollTop = top;
     else if (top + height > element.scrollTop + element.clientHeight) element.scrollTop = top + height - element.clientHeight;
@@ -119,32 +84,30 @@ export function createTagRows({ fetchPage, isTouch, counted, choose, failed }) {
     cancelAnimationFrame(frame);
     frame = requestAnimationFrame(draw);
   }, { passive: true });
-  new ResizeObserver(() => element.isConnected && total && draw()).observe(element);
+  new ResizeObserver(() => element.isConnected && items.total() && draw()).observe(element);
   element.addEventListener("click", (event) => {
     const cell = event.target.closest(".tags-row");
     if (!cell) return;
     select(Number(cell.dataset.index));
-    if (itemAt(selected)) choose(itemAt(selected).tag);
+    if (items.at(selected)) choose(items.at(selected).tag);
   });
 
   return {
     element,
     /** Fetch the list again, from its beginning; with `isSame`, at the chosen row, since only some tags have changed. */
     async restart(isSame = false) {
-      generation += 1;
-      pages = new Map();
-      fetching = new Set();
       if (!isSame) {
         selected = 0;
         element.scrollTop = 0;
       }
-      await load(Math.floor(selected / PAGE));
+      await items.restart(selected, { keepsTotal: true });
     },
     /** The tag of the chosen row; null while it is loading, or if there is none. */
-    chosen: () => itemAt(selected)?.tag ?? null,
-    activeId: () => (total ? idOf(selected) : ""),
+    chosen: () => items.at(selected)?.tag ?? null,
+    activeId: () => (items.total() ? idOf(selected) : ""),
     /** Choose another row by a key; returns whether the key does that. */
     step(event) {
+      const total = items.total();
       const page = Math.max(1, Math.floor(element.clientHeight / height) - 1);
       const steps = { ArrowUp: -1, ArrowDown: 1, PageUp: -page, PageDown: page };
       if (event.target === element) Object.assign(steps, { Home: -total, End: total });

@@ -24,7 +24,9 @@ const KINDS = {
   accept: "timeline.accept",
   restore: "timeline.restore",
   import: "timeline.import",
+  suggest: "timeline.suggest",
   reorder: "timeline.reorder",
+  edit: "timeline.edit",
 };
 const WITH_PEOPLE = { asked: "timeline.asked_people", answer: "timeline.answer_people", sent_back: "timeline.sent_back_people", accept: "timeline.accept_people" };
 

@@ -5,6 +5,7 @@ import { ROOT } from "./address.js";
 import { make } from "./elements.js";
 import { formatHour, formatMegabytes, formatNumber, formatSize } from "./formats.js";
 import { exportLinks } from "./header.js";
+import { problemText } from "./problems.js";
 import { phrase, plural } from "./texts.js";
 
 const ENDS = "annotator/demo-ends"; // read by entrance.js
@@ -177,7 +178,7 @@ async function post(path, options) {
       location.assign(ROOT); // the space has ended
       return { problem: phrase("demo.over") };
     }
-    return response.ok ? { answer } : { problem: answer.error?.message ?? phrase("server.status", { status: response.status }) };
+    return response.ok ? { answer } : { problem: answer.error ? problemText(answer.error) : phrase("server.status", { status: response.status }) };
   } catch {
     return { problem: phrase("server.silent") };
   }

@@ -51,7 +51,7 @@ TELL_NO_TAGS = {
     "webhooks", "formats", "start_export", "transfer", "cancel_transfer", "begin_import", "plan_import",
     "carry_out_import", "changes", "undo_change", "set_field", "order_rules", "set_order_rules", "find_photos",
     "found_ids", "save_search", "plan_suggestions", "projects", "list_folder", "open_project",
-    "put_off",
+    "close_project", "put_off",
 }  # fmt: skip
 """Operations that return no tags except those of the caller, or counts only."""
 SETTLE = {"settle_sidecar"}

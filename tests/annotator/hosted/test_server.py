@@ -630,9 +630,15 @@ def test_a_visitor_submits_no_checkpoint_of_the_server(app: FastAPI) -> None:
     assert answer["error"]["message"] == "The hosted demo takes no models that were trained elsewhere."
 
 
-@pytest.mark.parametrize("name", PROJECT_OPERATIONS)
-def test_a_visitor_opens_no_other_project_and_sees_no_folder(app: FastAPI, name: str) -> None:
+def test_a_visitor_opens_and_ends_no_other_project_and_sees_no_folder(app: FastAPI) -> None:
     client = visitor(app)
     assert not call(client, "state").json()["may_open_projects"]
-    payload = {"projects": {}, "list_folder": {"path": "/"}, "open_project": {"demo": True}}[name]
-    assert call(client, name, **payload).json()["error"]["message"] == "The hosted demo has no other projects."
+    payloads = {
+        "projects": {},
+        "list_folder": {"path": "/"},
+        "open_project": {"demo": True},
+        "close_project": {"path": "/"},
+    }
+    assert payloads.keys() == set(PROJECT_OPERATIONS)
+    for name, payload in payloads.items():
+        assert call(client, name, **payload).json()["error"]["message"] == "The hosted demo has no other projects."

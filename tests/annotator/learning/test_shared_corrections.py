@@ -21,7 +21,8 @@ from annotator.learning.job import read_trained
 from annotator.learning.shared_corrections import read_corrections
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
-from annotator.storage.correction_log import Effort
+from annotator.storage.bulk_changes import BulkChanges
+from annotator.storage.correction_log import Annotation, Effort, ListChange
 from annotator.storage.shard_stream import stream_shards
 from annotator.trainer.finetuning.corrections import is_gold
 
@@ -52,6 +53,9 @@ def opened(open_project: Callable[..., Session], photos: Path) -> Session:
     for image_id in range(1, NUM_TAGGED + 1):
         tags = [TAGS[image_id % 4], TAGS[(image_id + 1) % 4]]
         opened.tagging.save("local", EditedList(image_id, 0, tags, [], Effort(tagger="x")))
+    # Nobody has looked at this list, so nothing is learnt from it.
+    unseen = ListChange(Annotation(NUM_TAGGED + 1), (TAGS[0],), ())
+    BulkChanges(opened.workspace.store, opened.workspace.log).save_lists("suggested", [unseen], "suggestions", "local")
     opened.workspace.models.set({"least_photos": 1, "gold_margin": 50.0, "gold_share": 0.3})
     return opened
 

@@ -8,7 +8,8 @@ from annotator.errors import FeatureMismatchError, StoreError
 from annotator.learning.snapshot import read_snapshot, write_snapshot
 from annotator.session.edited_list import EditedList
 from annotator.session.session import Session
-from annotator.storage.correction_log import Effort
+from annotator.storage.bulk_changes import BulkChanges
+from annotator.storage.correction_log import Annotation, Effort, ListChange
 
 
 @pytest.fixture
@@ -36,6 +37,35 @@ def test_a_snapshot_gives_back_the_standing_corrections(opened: Session, tmp_pat
     np.testing.assert_array_equal(item.features, opened.workspace.features.vectors([1])[0])
     assert snapshot.untagged.shape == (5, opened.workspace.features.feature_size)
     assert set(snapshot.words) == {1}
+
+
+def test_a_list_that_was_taken_from_suggestions_teaches_once_a_person_has_decided_on_it(
+    opened: Session, tmp_path: Path
+) -> None:
+    log, store, registry = opened.workspace.log, opened.workspace.store, opened.workspace.models.registry
+    changes = BulkChanges(store, log)
+
+    def taught() -> list[int]:
+        path = tmp_path / "snapshot.parquet"
+        write_snapshot(store, opened.workspace.features.path.stem, path)
+        snapshot = read_snapshot(path, opened.workspace.features.path, opened.workspace.features.feature_size)
+        assert registry.num_corrections_since(0) == len(snapshot.corrections)
+        assert registry.newest_event_id() == max((item.event_id for item in snapshot.corrections), default=0)
+        assert len(snapshot.corrections) + len(snapshot.untagged) == 6
+        return [item.image_id for item in snapshot.corrections]
+
+    changes.save_lists("suggested", [ListChange(Annotation(i), ("cat",), ()) for i in (1, 2, 3)], "suggestions", "ann")
+    assert taught() == []
+    opened.tagging.save("ann", EditedList(1, 1, ["cat", "sofa"]))
+    assert taught() == [1]
+    opened.tagging.undo("ann")  # back to what nobody has looked at
+    assert taught() == []
+    opened.tagging.save("ann", EditedList(2, 1, ["cat"]))  # as it is
+    edited = [ListChange(log.annotation(i), ("cat", "indoors"), ()) for i in (1, 2, 3)]
+    changes.save_lists("edit", edited, "add indoors", "ann")  # nobody has looked at each of them
+    assert taught() == [2]
+    log.skip(3, "ann")
+    assert taught() == [2]
 
 
 def test_a_feature_file_that_is_too_short_is_refused(opened: Session, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Every operation answers as annotator/session/answers.py describes it; conftest.py compares each answer."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ def opened(open_project: Callable[..., Session], write_photos: Callable[..., Any
     return open_project(tmp_path / "photos")
 
 
-def test_every_operation_is_answered_as_described(opened: Session, misdescribed: list[str]) -> None:
+def test_every_operation_is_answered_as_described(opened: Session, misdescribed: list[str], tmp_path: Path) -> None:
     # No probe, which would keep a photo from being saved with others.
     opened.workspace.project.update_settings(random_share=0.0, probe_share=0.0)
     dispatcher, local = ProjectDispatcher(opened), Caller(LOCAL_USER, Role.ADMIN)
@@ -97,6 +98,10 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     assert ended(call("carry_out_import", transfer_id=transfer_id))["state"] == "done"
     transfer_id = call("begin_import")["transfer_id"]
     assert ended(call("plan_suggestions", transfer_id=transfer_id, photos={"state": "all"}, least=0.9))["num_left_out"]
+    transfer_id = call("begin_import")["transfer_id"]
+    chosen = {"photos": {"state": "all"}, "least": 0.05, "kind": "suggested"}
+    assert ended(call("plan_suggestions", transfer_id=transfer_id, **chosen))["rows"][0]["thumbnail_url"]
+    assert ended(call("carry_out_import", transfer_id=transfer_id))["change_ids"]
     call("changes")
     call("undo_change")
     opened.workspace.project.update_settings(fields=[{"name": "title"}])
@@ -116,6 +121,10 @@ def test_every_operation_is_answered_as_described(opened: Session, misdescribed:
     call("projects")
     call("list_folder", path="/")
     call("open_project", path=str(opened.workspace.project.folder))
+    waits = (sys.executable, "-c", "import sys; sys.stdin.read()")
+    opened.workspace.project_servers = ProjectServers(opened.workspace.project.folder, waits)
+    opened.workspace.project_servers.open(tmp_path, "")
+    call("close_project", path=str(tmp_path))
     model_id = call("models")["live_id"]
     call("promote_model", model_id=model_id)
     call("roll_back", model_id=model_id)

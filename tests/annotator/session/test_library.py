@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from annotator.errors import ConfigError
+from annotator.errors import ConfigError, StoreError
+from annotator.exchange.importing import OF_OTHERS, carry_out
 from annotator.exchange.selection import Selection
 from annotator.exchange.tag_edits import TagEdit
+from annotator.session import importing
 from annotator.session.edited_list import EditedList
 from annotator.session.exporting import Chosen
 from annotator.session.session import Session
+from annotator.storage.correction_log import Draft
 
 Open = Callable[..., Session]
 
@@ -167,28 +170,48 @@ def test_an_edit_that_changes_nothing_writes_nothing(session: Session) -> None:
     assert session.importing.changes() == {"changes": []}
 
 
+def planned(session: Session, image_ids: list[int], least: float, kind: Any = "draft") -> tuple[str, dict[str, Any]]:
+    """Plan suggestions for photos; the id of the transfer, and what is planned."""
+    transfer_id = session.importing.begin("local")["transfer_id"]
+    session.importing.plan_suggestions("local", transfer_id, image_ids, least, kind)
+    return transfer_id, ended(session, transfer_id)
+
+
+def ended(session: Session, transfer_id: str) -> dict[str, Any]:
+    transfer = session.workspace.transfers.get("local", transfer_id)
+    transfer.wait()
+    return transfer.describe()
+
+
+def carried_out(session: Session, transfer_id: str) -> dict[str, Any]:
+    session.importing.carry_out("local", transfer_id)
+    return ended(session, transfer_id)
+
+
+def without_sample(session: Session) -> None:
+    session.workspace.project.update_settings(random_share=0.0, probe_share=0.0)
+
+
+def reasons(session: Session, plan: dict[str, Any]) -> dict[int, str]:
+    """Photo -> why it is left out."""
+    ids = {session.workspace.files.name(image_id): image_id for image_id in found(session, "")}
+    return {ids[item["photo"]]: item["reason"] for item in plan["left_out"]}
+
+
 def test_photos_are_started_with_their_certain_suggestions_and_that_is_taken_back(session: Session) -> None:
     one, two, *rest = found(session, "")
     save(session, one, "cat")
     session.tagging.propose("local", two, ["lamp"], [], 0)
-    session.workspace.project.update_settings(random_share=0.0, probe_share=0.0)
+    without_sample(session)
     every = [one, two, *rest]
-
-    def planned(least: float) -> tuple[str, dict[str, Any]]:
-        transfer_id = session.importing.begin("local")["transfer_id"]
-        session.importing.plan_suggestions("local", transfer_id, every, least)
-        transfer = session.workspace.transfers.get("local", transfer_id)
-        transfer.wait()
-        return transfer_id, transfer.describe()
-
-    assert planned(1.0)[1]["num_planned"] == 0
+    assert planned(session, every, 1.0)[1]["num_planned"] == 0
     proposals = session.navigation.open("local", rest[0])["proposals"]
     least = proposals[0]["score"]
-    transfer_id, plan = planned(least)
-    assert {item["photo"] for item in plan["left_out"]} >= {session.workspace.files.name(i) for i in (one, two)}
+    transfer_id, plan = planned(session, every, least)
+    assert reasons(session, plan)[one] == "local has saved it already"
+    assert reasons(session, plan)[two] == "local has a draft of it"
     assert plan["num_planned"] >= 1
-    session.importing.carry_out("local", transfer_id)
-    session.workspace.transfers.get("local", transfer_id).wait()
+    carried_out(session, transfer_id)
     draft = session.workspace.log.draft(rest[0], "local")
     assert draft is not None
     assert draft.kept == tuple(item["tag"] for item in proposals if item["score"] >= least)
@@ -198,6 +221,102 @@ def test_photos_are_started_with_their_certain_suggestions_and_that_is_taken_bac
     draft = session.workspace.log.draft(two, "local")
     assert draft is not None
     assert draft.kept == ("lamp",)
+
+
+def test_certain_suggestions_are_saved_as_lists_at_once_and_that_is_taken_back(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PART", 2)
+    without_sample(session)
+    every = found(session, "")
+    proposed = session.workspace.proposer.propose(every[0], session.workspace.words_of(every[0]))
+    wanted = [proposal.tag for proposal in proposed.proposals]
+    session.tag_editing.set_order_rules({"pinned": [wanted[2]], "classes": [], "before": [], "most": 0})
+    wanted.insert(0, wanted.pop(2))
+    transfer_id, plan = planned(session, every, 0.0, "suggested")
+    saved = [image_id for image_id in every if image_id not in reasons(session, plan)]
+    assert len(saved) == plan["num_planned"] >= 3
+    assert all(row["thumbnail_url"] and row["tags"] for row in plan["rows"])
+    assert session.workspace.log.annotation(every[0]).revision == 0  # nothing is written before
+    done = carried_out(session, transfer_id)
+    assert (done["state"], done["num_written"], done["num_done"]) == ("done", len(saved), len(saved))
+    assert len(done["change_ids"]) == -(-len(saved) // 2)
+    assert tags(session, every[0]) == tuple(wanted)
+    assert all(session.workspace.queue.is_saved(image_id) for image_id in saved)
+    assert set(found(session, f'tag:"{wanted[0]}"')) >= {every[0]}
+    _, event = session.review.timeline("local", every[0])["entries"]
+    assert (event["kind"], event["user"], event["is_saved"]) == ("suggest", "local", True)
+    assert event["tagger"] == proposed.tagger
+    assert [one["proposal"]["rank"] for one in event["changes"]["added"]][:3] == [3, 1, 2]
+    assert session.workspace.log.newest_save("local") == 0  # no save by hand, for the effort report and its undo
+    save(session, saved[1], "by hand")
+    undone = [session.importing.undo_change("local", change_id) for change_id in reversed(done["change_ids"])]
+    assert [sum(one[name] for one in undone) for name in ("num_undone", "num_kept")] == [len(saved) - 1, 1]
+    assert [image_id for image_id in every if session.workspace.queue.is_saved(image_id)] == [saved[1]]
+    assert tags(session, saved[1]) == ("by hand",)
+    assert session.administration.check()["findings"] == []
+
+
+def test_lists_are_not_saved_for_photos_that_people_work_on_or_measure_with(session: Session) -> None:
+    one, two, three, *rest = found(session, "")
+    without_sample(session)
+    session.workspace.log.save_draft(one, "anna", Draft(0, ("lamp",)))
+    session.workspace.leases.take(two, "anna")
+    transfer_id, plan = planned(session, [one, two, three, *rest], 0.0, "suggested")
+    assert reasons(session, plan)[one] == "anna has a draft of it"
+    assert reasons(session, plan)[two] == OF_OTHERS
+    session.workspace.leases.give_back(two, "anna")
+    session.workspace.leases.take(three, "anna")  # since it was planned
+    save(session, rest[0], "by hand")
+    done = carried_out(session, transfer_id)
+    assert reasons(session, done)[three] == OF_OTHERS
+    assert reasons(session, done)[rest[0]] == "local has saved it already"
+    assert (tags(session, one), tags(session, three), tags(session, rest[0])) == ((), (), ("by hand",))
+    assert tags(session, rest[1])
+    session.workspace.project.update_settings(random_share=1.0)
+    plan = planned(session, [two], 0.0, "suggested")[1]
+    assert reasons(session, plan)[two] == "it is in the random sample, which people tag"
+    assert planned(session, [two], 0.0)[1]["num_planned"] == 1  # started all the same
+
+
+def test_saving_suggestions_is_cancelled_after_the_part_in_hand_and_that_part_is_taken_back(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PART", 2)
+    without_sample(session)
+    transfer_id, plan = planned(session, found(session, ""), 0.0, "suggested")
+    assert plan["num_planned"] >= 3
+
+    def cancel(*given: Any) -> Any:
+        session.exporting.cancel("local", transfer_id)
+        return carry_out(*given)
+
+    monkeypatch.setattr(importing, "carry_out", cancel)
+    done = carried_out(session, transfer_id)
+    assert (done["state"], done["num_written"], len(done["change_ids"])) == ("cancelled", 2, 1)
+    assert len(session.workspace.queue.saved_ids()) == 2
+    with pytest.raises(ConfigError, match="has not been read yet"):
+        session.importing.carry_out("local", transfer_id)
+    session.importing.undo_change("local", done["change_ids"][0])
+    assert session.workspace.queue.saved_ids() == []
+
+
+def test_what_was_saved_before_a_failure_is_told_with_its_changes(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PART", 2)
+    without_sample(session)
+    transfer_id, _ = planned(session, found(session, ""), 0.0, "suggested")
+
+    def fail_once_saved(*given: Any) -> Any:
+        if session.workspace.queue.saved_ids():
+            raise StoreError("Not saved: the disk is full.")
+        return carry_out(*given)
+
+    monkeypatch.setattr(importing, "carry_out", fail_once_saved)
+    done = carried_out(session, transfer_id)
+    assert (done["state"], done["problem"]) == ("failed", "Not saved: the disk is full.")
+    assert (done["num_written"], len(done["change_ids"])) == (2, 1)
 
 
 def test_many_photos_are_put_off_and_taken_up_again(session: Session) -> None:

@@ -20,6 +20,7 @@ SERVER = (
     "import sys; print('Starting ...', file=sys.stderr); "
     "print('Tagging page: http://127.0.0.1:1/' + sys.argv[1], flush=True); sys.stdin.read()"
 )
+STAYS = "import sys, time; print('Tagging page: http://127.0.0.1:1/', flush=True); sys.stdin.read(); time.sleep(600)"
 REFUSES = "import sys; print('annotator: The disk is read-only.', file=sys.stderr); sys.exit(1)"
 OPEN_ALREADY = "print('Tagging page: http://127.0.0.1:2')"
 SAYS_NOTHING = "raise SystemExit(3)"
@@ -45,6 +46,13 @@ def settled(servers: ProjectServers, folder: Path, what: str) -> dict[str, Any]:
         assert time.monotonic() < ends
         time.sleep(0.02)
     return answer
+
+
+def ended(servers: ProjectServers, folder: Path) -> None:
+    ends = time.monotonic() + 60
+    while servers.end(folder)["state"] == "ending":
+        assert time.monotonic() < ends
+        time.sleep(0.02)
 
 
 def test_a_project_has_one_server_until_this_one_ends(servers: Callable[[str], ProjectServers], tmp_path: Path) -> None:
@@ -85,6 +93,46 @@ def test_the_own_project_is_here_and_servers_are_few(
         some.open(tmp_path / "b", "b")
 
 
+def test_the_server_of_a_project_is_ended_and_starts_anew(
+    servers: Callable[[str], ProjectServers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = servers(SERVER)
+    monkeypatch.setattr(project_servers, "MOST_SERVERS", 1)
+    settled(some, tmp_path / "a", "a")
+    process = some._servers[tmp_path / "a"]._process
+    assert some.running() == {tmp_path / "a"}
+    ended(some, tmp_path / "a")
+    assert (process.returncode, some.running()) == (0, set())
+    assert settled(some, tmp_path / "b", "b")["address"].endswith("/b")  # there is room again
+    ended(some, tmp_path / "b")
+    assert settled(some, tmp_path / "a", "again")["address"].endswith("/again")
+
+
+def test_only_a_server_that_runs_and_was_started_here_is_ended(
+    servers: Callable[[str], ProjectServers], tmp_path: Path
+) -> None:
+    some = servers(OPEN_ALREADY)
+    settled(some, tmp_path, "x")
+    some._servers[tmp_path]._process.wait()
+    for folder in (tmp_path, tmp_path / "another", some.own):
+        with pytest.raises(ConfigError, match="was not started from here"):
+            some.end(folder)
+
+
+def test_a_server_that_does_not_end_is_killed_and_nobody_is_sent_there(
+    servers: Callable[[str], ProjectServers], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = servers(STAYS)
+    settled(some, tmp_path, "x")
+    process = some._servers[tmp_path]._process
+    assert some.end(tmp_path) == {"state": "ending"}
+    assert some.open(tmp_path, "x")["state"] == "starting"
+    assert process.poll() is None
+    monkeypatch.setattr(project_servers, "SECONDS_TO_END", 0.0)
+    assert some.end(tmp_path) == {"state": "ended"}
+    assert process.returncode < 0
+
+
 @pytest.fixture
 def session(
     open_project: Callable[..., Session], demo_photos: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -99,6 +147,7 @@ def test_only_the_person_at_the_machine_may_open_projects(session: Session, tmp_
         session.projects.recent,
         lambda user: session.projects.folder(user, str(tmp_path)),
         lambda user: session.projects.open(user, str(tmp_path), demo=False),
+        lambda user: session.projects.close(user, str(tmp_path)),
     ]
 
     def are_refused(user: str) -> bool:
@@ -120,8 +169,8 @@ def test_recent_projects_and_folders_are_told(session: Session, demo_photos: Pat
     workspace.project_servers = ProjectServers(workspace.project.folder)
     note_opened(workspace.project.folder, "here", [demo_photos])
     told = session.projects.recent("local")
-    assert [(one["name"], one["is_here"], one["photos"]) for one in told["recent"]] == [
-        ("here", True, [str(demo_photos)])
+    assert [(one["name"], one["is_here"], one["is_running"], one["photos"]) for one in told["recent"]] == [
+        ("here", True, False, [str(demo_photos)])
     ]
     assert Path(told["start"]).is_dir()
     (tmp_path / "inner").mkdir()

@@ -4,7 +4,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from annotator.storage import correction_log as log_module
 from annotator.storage.correction_log import Annotation, CorrectionLog, Draft, Effort, NothingToUndoError
 from annotator.storage.database import Store
 from annotator.storage.edit_script import apply
+from annotator.storage.event_digests import SELECTED, running_digests
 from annotator.storage.images import ImageEntry, IngestedBatch
 
 MakeStore = Callable[..., Store]
@@ -168,6 +170,59 @@ def test_skipped_photos_come_longest_ago_first_until_saved(log: CorrectionLog) -
     assert log.newest_image("ann") == 3
     assert log.newest_image("ben") is None
     assert log.annotation(1).revision == 0
+
+
+def test_many_photos_are_skipped_and_taken_up_with_a_statement_for_many_events(
+    make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_module, "ROWS_A_STATEMENT", 4)
+    store = make_store(9)
+    log = CorrectionLog(store)
+    save(log, 1, "cat")
+    statements: list[str] = []
+    transaction = store.transaction
+
+    @contextmanager
+    def counted() -> Iterator[Any]:
+        with transaction() as cursor:
+
+            class Counting:
+                def execute(self, statement: str, *values: Any) -> Any:
+                    statements.append(statement)
+                    return cursor.execute(statement, *values)
+
+            yield Counting()
+
+    monkeypatch.setattr(store, "transaction", counted)
+    log.skip_all(list(range(1, 10)), "ann")
+    assert len(statements) == 3
+    log.skip_all([9, 2, 3], "ann", back=True)
+    assert log.skipped() == [1, 4, 5, 6, 7, 8]
+    (event,) = (event for event in log.history(9) if event["undoes"])
+    assert (event["undoes"], event["kind"], event["shown"], event["seconds"]) == (10, "skip", [], None)
+    save(log, 1, "dog")
+    rows = store.rows(f"SELECT {SELECTED} FROM events ORDER BY event_id")
+    stored = [row[0] for row in store.rows("SELECT digest FROM events ORDER BY event_id")]
+    assert list(running_digests(rows)) == stored
+    assert [row[0] for row in rows] == list(range(1, 15))
+
+
+def test_of_photos_that_cannot_all_be_skipped_none_is(log: CorrectionLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_module, "ROWS_A_STATEMENT", 1)
+    insert = log_module._insert_skips
+
+    def fail_late(cursor: Any, skips: Any, first_id: int, *values: Any) -> str:
+        if first_id == 2:
+            raise StoreError("The disk failed.")
+        return insert(cursor, skips, first_id, *values)
+
+    monkeypatch.setattr(log_module, "_insert_skips", fail_late)
+    with pytest.raises(StoreError):
+        log.skip_all([1, 2], "ann")
+    assert log.skipped() == []
+    monkeypatch.setattr(log_module, "_insert_skips", insert)
+    log.skip_all([1, 2], "ann")
+    assert log.skipped() == [1, 2]
 
 
 def test_a_skip_between_two_saves_disturbs_neither_revisions_nor_undo(log: CorrectionLog) -> None:

@@ -150,8 +150,11 @@ def test_on_a_full_disk_nothing_is_lost_and_saving_goes_on_when_there_is_space(
     store = make_store(1, small_disk / "project.duckdb")
     filler = fill_disk(small_disk)
     for _ in range(2):
-        with pytest.raises(StoreError, match=r"^Not saved: the disk is full\. Free some space and save again; nothing"):
+        with pytest.raises(
+            StoreError, match=r"^Not saved: the disk is full\. Free some space and save again; nothing"
+        ) as raised:
             write(store, *(f"INSERT INTO roots VALUES ({number}, '{os.urandom(500).hex()}')" for number in range(500)))
+        assert raised.value.details() == {"is_full": True}
     assert width_of(store) == 640
     filler.unlink()
     assert store.images.root_id(Path("/new")) == 1

@@ -6,6 +6,7 @@ import { test } from "node:test";
 import * as list from "../../../annotator/ui/assets/draft.js";
 import { toCsv } from "../../../annotator/ui/assets/effort_dialog.js";
 import { actionOf, DEFAULT_KEYS, digitOf, keyName, keyPieces, refusal } from "../../../annotator/ui/assets/keys.js";
+import { createPagedItems } from "../../../annotator/ui/assets/paged_items.js";
 import { createStillness, STILL_MS } from "../../../annotator/ui/assets/stillness.js";
 import { createSweep } from "../../../annotator/ui/assets/sweep.js";
 
@@ -421,4 +422,96 @@ test("keys and spellings treat invisible and enclosed characters as the server d
   assert.equal(list.cleanTag("\ufeffdog\u200b \u200dcat\ufe0f"), "dog cat");
   assert.equal(list.cleanTag(family), family);
   assert.equal(list.cleanTag(flag("gbeng")), flag("gbeng"));
+});
+
+/** A list of 25 numbers on a server that answers when it is told to; what was asked for, and what came. */
+function listOfNumbers(options = {}) {
+  const [asked, came, failures] = [[], [], []];
+  const items = createPagedItems({
+    fetchPage: (offset, limit) => new Promise((resolve, reject) => {
+      const page = Array.from({ length: Math.max(0, Math.min(limit, 25 - offset)) }, (_, index) => offset + index);
+      asked.push({ offset, answer: () => resolve({ total: 25, items: page }), fail: (error) => reject(error) });
+    }),
+    arrived: (answer, isFirst) => came.push([answer.items[0], isFirst]),
+    failed: (error) => failures.push(error.kind),
+    size: 10,
+    ...options,
+  });
+  return { items, asked, came, failures, offsets: () => asked.map(({ offset }) => offset) };
+}
+const ofServer = (kind) => Object.assign(new Error(kind), { kind });
+
+test("a page of a long list is fetched once, and told as the first one or another", async () => {
+  const { items, asked, came, offsets } = listOfNumbers();
+  const first = items.restart(12);
+  items.load(19);
+  assert.deepEqual(offsets(), [10]);
+  assert.equal(items.at(12), null);
+  asked[0].answer();
+  await first;
+  assert.deepEqual([items.at(12), items.total()], [12, 25]);
+  const last = items.load(24);
+  asked[1].answer();
+  await last;
+  assert.deepEqual([items.at(24), items.at(25), items.at(30)], [24, null, null]);
+  assert.deepEqual(came, [[10, true], [20, false]]);
+  await items.load(11);
+  assert.deepEqual(offsets(), [10, 20]);
+});
+
+test("of too many pages of a long list, the one that was used longest ago is dropped", async () => {
+  const { items, asked } = listOfNumbers({ most: 2 });
+  const fetched = async (index) => {
+    const page = items.load(index);
+    asked.at(-1).answer();
+    await page;
+  };
+  await fetched(0);
+  await fetched(10);
+  assert.equal(items.at(0), 0);
+  await fetched(20);
+  assert.deepEqual([items.at(0), items.at(10), items.at(20)], [0, null, 20]);
+});
+
+test("an answer for a long list that was begun anew or stopped meanwhile is dropped", async () => {
+  const { items, asked, came, failures } = listOfNumbers();
+  const old = items.restart();
+  const isOfNow = items.ofNow();
+  const now = items.restart(20, { keepsTotal: true });
+  asked[0].answer();
+  await old;
+  assert.deepEqual([isOfNow(), came, items.at(0)], [false, [], null]);
+  asked[1].answer();
+  await now;
+  assert.deepEqual(came, [[20, true]]);
+  const late = items.load(0);
+  items.stop();
+  asked[2].fail(ofServer("unreachable"));
+  await late;
+  assert.deepEqual([failures, items.at(20), items.total()], [[], 20, 25]);
+  items.restart();
+  assert.equal(items.total(), 0);
+});
+
+test("a page of a long list that did not come can be fetched again; another error is not hidden", async () => {
+  const { items, asked, failures, offsets } = listOfNumbers();
+  const failed = items.restart();
+  asked[0].fail(ofServer("store"));
+  await failed;
+  assert.deepEqual(failures, ["store"]);
+  const wrong = items.load(0);
+  asked[1].fail(new TypeError("no function"));
+  assert.equal(await wrong.catch((error) => error.message), "no function");
+  assert.deepEqual([failures, offsets()], [["store"], [0, 0]]);
+});
+
+test("only the pages where a long list comes to rest are fetched", async () => {
+  const { items, asked, offsets } = listOfNumbers();
+  const first = items.restart();
+  asked[0].answer();
+  await first;
+  items.need(0, 15);
+  items.need(18, 25);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  assert.deepEqual(offsets(), [0, 10, 20]);
 });

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from annotator.errors import AnnotatorError
 from annotator.ui.page import ASSETS_PATH
+from annotator.web.request_guard import FAILED
 
 Texts = dict[str, str | dict[str, str]]
 
@@ -255,3 +257,16 @@ def test_an_untranslated_text_is_found() -> None:
     assert not is_sentence("dialog wide")
     assert not is_sentence("Ctrl+ArrowRight")
     assert literals('make("p", {}, `Saved ${tags.join(", ")}.`)') == ["p", "Saved ", ".", ", "]
+
+
+def test_sentences_of_the_server_are_put_into_each_language_by_kinds_that_the_server_has() -> None:
+    table = MODULES["problems.js"].partition("const TEXTS = {")[2].partition("};")[0]
+    kinds = set(re.findall(r"^  (\w+): ", table, re.MULTILINE))
+    errors = [AnnotatorError, *AnnotatorError.__subclasses__()]
+    assert kinds <= {error.kind for error in errors} | {FAILED, "refused"}
+    assert {"stale", "leased", "forbidden", "store", "login"} <= kinds
+    keys = [f"problem.{kind}" for kind in {*kinds, "full"}]
+    assert sorted(key for key in ENGLISH if key.startswith("problem.")) == sorted(keys)
+    for code in CODES:
+        texts = load(code)
+        assert {key: texts[key] for key in keys if (texts[key] == "{detail}") != (code == "en")} == {}

@@ -157,6 +157,38 @@ def test_a_browser_in_german_shows_the_page_in_german(serve: Factory, open_page:
     assert files == {"de.js"}
 
 
+def test_a_refusal_of_the_server_is_a_sentence_in_the_language_of_the_page(serve: Factory, open_page: Factory) -> None:
+    page = open_page(serve(), locale="de")
+    english = "anna has this photo open. Nothing was changed; try again when they are done."
+    refusals = iter(
+        [
+            ({"kind": "leased", "message": english}, "Jemand anderes hat dieses Foto offen; nichts wurde geändert."),
+            ({"kind": "store", "message": english, "is_full": True}, "Der Datenträger ist voll;"),
+        ]
+    )
+    error, sentence = next(refusals)
+
+    def answer(route: Route) -> None:
+        is_save = (route.request.post_data_json or {}).get("fn_name") == "save"
+        route.fulfill(json={"error": error}) if is_save else route.continue_()
+
+    page.page.route(re.compile("component_server"), answer)
+    page.press("1", "Enter")
+    expect(page.page.get_by_text(sentence)).to_contain_text(f"Der Server meldet: {english}")
+    error, sentence = next(refusals)
+    page.press("Enter")
+    expect(page.page.get_by_text(sentence)).to_contain_text(f"Der Server meldet: {english}")
+
+
+def test_other_problems_and_those_of_an_english_page_are_the_server_s_sentences(texts_page: Page) -> None:
+    run = """((await import("/problems.js")).problemText)"""
+    for language, kind, sentence in (("de", "config", "No."), ("en", "leased", "No."), ("en", "store", "No.")):
+        shown = in_language(
+            texts_page, language, language, f"{run}({{ kind: '{kind}', message: 'No.', is_full: false }})"
+        )
+        assert shown == sentence
+
+
 @pytest.mark.parametrize(
     ("locale", "language"), [("zh-TW", "zh"), ("es-MX", "es"), ("fr-FR", "en"), ("en-US", "en"), ("de", "de")]
 )

@@ -188,6 +188,72 @@ def test_photos_that_are_not_tagged_are_started_with_certain_suggestions(library
     assert page.server.rest("state")["states"]["draft"] == 0
 
 
+def look_at_suggestions(page: Any) -> int:
+    """Select all photos, and have the suggestions shown that would be saved at once; the number of lists."""
+    page.server.rest("set_strategy", strategy="in_order", random_share=0.0, probe_share=0.0)
+    page.at("#browse-grid").focus()
+    page.press("Control+a")
+    expect(page.at("#bulk-count")).to_have_text("12 selected")
+    page.at("#bulk-suggest").click()
+    page.at("#bulk-becomes").select_option("suggested")
+    expect(page.at("#bulk-note")).to_contain_text("are saved with these tags at once")
+    page.at("#bulk-least").fill("10")
+    page.press("Enter")
+    expect(page.at("#bulk-note")).to_contain_text("in the random sample, or nothing is that certain.")
+    label = page.at("#bulk-apply")
+    expect(label).to_have_text(re.compile(r"Save \d+ photo"))
+    return int(re.search(r"\d+", label.inner_text())[0])  # type: ignore[index]
+
+
+def test_certain_suggestions_are_saved_at_once_after_samples_and_that_is_taken_back(library: Factory) -> None:
+    page = library()
+    number = look_at_suggestions(page)
+    samples = page.at(".bulk-sample")
+    assert number >= samples.count() >= 2
+    for sample in samples.all():
+        expect(sample.locator("img")).to_have_js_property("complete", True)
+        assert sample.locator("img").evaluate("(img) => img.naturalWidth") > 0
+        assert sample.locator("span").first.inner_text()
+    assert len(page.server.saved()) == 3  # so far nothing is written
+    page.press("Enter")
+    page.see_status(f"{number} photos saved with their suggestions.")
+    expect(page.at("#bulk-panel")).to_be_hidden()
+    assert len(page.server.saved()) == 3 + number
+    page.at("#toast-undo").click()
+    page.see_status(f"Taken back on {number} photos")
+    assert len(page.server.saved()) == 3
+
+
+def test_saving_suggestions_shows_progress_and_is_cancelled(library: Factory) -> None:
+    page = library()
+    number = look_at_suggestions(page)
+    held: list[Any] = []
+
+    def answer(route: Any) -> None:
+        if asks_for(route.request, "transfer") or asks_for(route.request, "carry_out_import"):
+            answered = route.fetch().json()
+            # As of a change of many photos, which is in its second part until it is cancelled.
+            state = {"state": "cancelled" if held else "running", "num_done": 1, "num_photos": number}
+            route.fulfill(json=answered | state)
+            return
+        if asks_for(route.request, "cancel_transfer"):
+            held.append(route.request.post_data_json["data"]["transfer_id"])
+        route.continue_()
+
+    page.page.route(re.compile("component_server"), answer)
+    page.at("#bulk-apply").click()
+    expect(page.at("#bulk-progress")).to_contain_text(f"Writing 1 of {number}")
+    page.at("#bulk-least").fill("20")  # too late to plan anew
+    expect(page.at("#bulk-progress")).to_be_visible()
+    page.press("Escape")
+    page.see_status(f"{number} photos saved before it stopped.")
+    assert len(held) == 1
+    expect(page.at("#bulk-progress")).to_be_hidden()
+    page.at("#toast-undo").click()
+    page.see_status(f"Taken back on {number} photos")
+    assert len(page.server.saved()) == 3
+
+
 def asks_for(request: Any, operation: str) -> bool:
     """Whether this is a call of the page to an operation."""
     return "component_server" in request.url and request.post_data_json.get("fn_name") == operation

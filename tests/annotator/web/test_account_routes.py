@@ -223,6 +223,7 @@ PAYLOADS: dict[str, dict[str, Any]] = {
     "save_group": {"image_id": 1, "revision": 99, "kept": ["cat"]},
     "set_tagger": {"tagger": "cold_start"},
     "list_folder": {"path": "/"},
+    "close_project": {"path": "/"},
     "put_off": {"photos": {"image_ids": []}},
     "set_keys": {"keys": {}},
     "set_strategy": {"strategy": "in_order"},
