@@ -27,6 +27,7 @@ from save import save
 from annotator.datasets.pixel_digest import digest_scheme
 from annotator.ingest.renditions import decoded_side
 from annotator.models.backbones.backbone import load_backbone
+from annotator.models.detectors.detector import NONE
 from annotator.settings import IngestConfig
 from annotator.storage.bulk_changes import BulkChanges
 from annotator.storage.correction_log import Annotation, CorrectionLog, ListChange
@@ -75,6 +76,7 @@ def make_project(folder: Path, num_photos: int, num_tagged: int) -> None:
     backbone = load_backbone(num_threads=1)
     label = f"{backbone.name}-{backbone.version}"
     project = Project.open_or_create(folder, "large")
+    project.update_settings(detector=NONE)  # it would look for each of the missing files
     store = Store(project.database_path)
     features = FeatureStore(project.features_path, label, backbone.feature_size)
     centres = np.abs(rng.normal(size=(NUM_CLUSTERS, backbone.feature_size))).astype(np.float32)
